@@ -1,0 +1,1 @@
+"""runs-gateway: the runs methods of a workflow runtime over gRPC and JSON-RPC."""

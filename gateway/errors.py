@@ -1,0 +1,183 @@
+"""One error tree for every transport.
+
+Each class carries its JSON-RPC code, the name of its gRPC status, its HTTP status and its reason; fronts and runtimes only
+look these columns up. Codes below -32000 that JSON-RPC leaves to the server follow the component protocol of Stepflow 0.11
+where it has one for the case, and use free numbers where it has none.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+DOMAIN = "runs-gateway"
+"""The domain of every reason, sent in google.rpc.ErrorInfo."""
+
+Path = tuple[str | int, ...]
+"""Where something is in a message: names of `gateway.model` fields, keys of JSON objects, and indexes."""
+
+
+class Violation(NamedTuple):
+    """One field that breaks its rule."""
+
+    path: Path
+    description: str
+
+    def __str__(self) -> str:
+        return f"{render_path(self.path)}: {self.description}" if self.path else self.description
+
+
+def render_path(path: Path) -> str:
+    """Write a path the way google.rpc.BadRequest does: `inputs[3].name`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+class GatewayError(Exception):
+    """Something that a client is told about: `message` is meant for it and holds no internals.
+
+    `data` is the text of the JSON value that goes into the JSON-RPC error as `data`. `retry_after` is how many seconds a
+    client should wait before it tries again, for errors that pass by themselves.
+    """
+
+    code: ClassVar[int]
+    grpc_status: ClassVar[str]
+    http_status: ClassVar[int]
+    reason: ClassVar[str]
+
+    def __init__(self, message: str, *, data: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+        self.retry_after = retry_after
+
+    @property
+    def jsonrpc_code(self) -> int:
+        """The code of this very error: that of the class, unless it came from another JSON-RPC server."""
+        return self.code
+
+
+class ParseError(GatewayError):
+    """The body is not JSON."""
+
+    code, grpc_status, http_status, reason = -32700, "INVALID_ARGUMENT", 400, "PARSE_ERROR"
+
+
+class InvalidRequest(GatewayError):
+    """The body is JSON, but no JSON-RPC request."""
+
+    code, grpc_status, http_status, reason = -32600, "INVALID_ARGUMENT", 400, "INVALID_REQUEST"
+
+
+class MethodNotFound(GatewayError):
+    """No method has this name."""
+
+    code, grpc_status, http_status, reason = -32601, "UNIMPLEMENTED", 404, "METHOD_NOT_FOUND"
+
+
+class InvalidParams(GatewayError):
+    """Parameters break their rules; `violations` names every field that does."""
+
+    code, grpc_status, http_status, reason = -32602, "INVALID_ARGUMENT", 400, "INVALID_PARAMS"
+
+    def __init__(self, violations: Sequence[Violation], *, data: str | None = None) -> None:
+        super().__init__("; ".join(str(violation) for violation in violations), data=data)
+        self.violations = tuple(violations)
+
+    @classmethod
+    def field(cls, *path: str | int, description: str) -> "InvalidParams":
+        """One field that breaks its rule."""
+        return cls([Violation(path, description)])
+
+    def under(self, *prefix: str | int) -> "InvalidParams":
+        """The same error for a value that sits at `prefix` of a larger message."""
+        return type(self)([Violation((*prefix, *path), text) for path, text in self.violations], data=self.data)
+
+
+class InvalidFlow(InvalidParams):
+    """A document is no valid flow; `violations` holds paths inside it."""
+
+    reason = "INVALID_FLOW"
+
+
+class InvalidRunId(InvalidParams):
+    """A run id is not a UUID."""
+
+    code, reason = -32004, "INVALID_RUN_ID"
+
+
+class InvalidBlobId(InvalidParams):
+    """A blob or flow id is neither `sha256:` and 64 hex digits nor the digits alone."""
+
+    code, reason = -32005, "INVALID_BLOB_ID"
+
+
+class NotFound(GatewayError):
+    """What an id names does not exist."""
+
+    code, grpc_status, http_status, reason = -32005, "NOT_FOUND", 404, "NOT_FOUND"
+
+
+class FlowNotFound(NotFound):
+    """No blob has this flow id."""
+
+    reason = "FLOW_NOT_FOUND"
+
+
+class BlobNotFound(NotFound):
+    """No blob has this id."""
+
+    reason = "BLOB_NOT_FOUND"
+
+
+class RunNotFound(NotFound):
+    """No run has this id."""
+
+    code, reason = -32000, "RUN_NOT_FOUND"
+
+
+class IdempotencyConflict(GatewayError):
+    """An idempotency key was used before with other parameters."""
+
+    code, grpc_status, http_status, reason = -32010, "ALREADY_EXISTS", 409, "IDEMPOTENCY_KEY_REUSED"
+
+
+class TooLarge(GatewayError):
+    """A message or a payload exceeds its limit."""
+
+    code, grpc_status, http_status, reason = -32013, "RESOURCE_EXHAUSTED", 413, "PAYLOAD_TOO_LARGE"
+
+
+class Overloaded(GatewayError):
+    """The server is at a limit of its own; the call was not executed."""
+
+    code, grpc_status, http_status, reason = -32014, "RESOURCE_EXHAUSTED", 429, "OVERLOADED"
+
+
+class Unavailable(GatewayError):
+    """The server is shutting down, or its runtime cannot be reached."""
+
+    code, grpc_status, http_status, reason = -32015, "UNAVAILABLE", 503, "UNAVAILABLE"
+
+
+class Internal(GatewayError):
+    """A defect. The message holds nothing but the id under which the log explains it."""
+
+    code, grpc_status, http_status, reason = -32603, "INTERNAL", 500, "INTERNAL"
+
+
+class RemoteError(GatewayError):
+    """An error of another JSON-RPC server whose code is none of ours; code, message and data are kept as they came."""
+
+    code, grpc_status, http_status, reason = -32603, "UNKNOWN", 502, "REMOTE_ERROR"
+
+    def __init__(self, code: int, message: str, *, data: str | None = None) -> None:
+        super().__init__(message, data=data)
+        self.remote_code = code
+
+    @property
+    def jsonrpc_code(self) -> int:
+        return self.remote_code

@@ -1,0 +1,169 @@
+"""The canonical messages of the runs methods, as every part of the gateway passes them on.
+
+A payload (an input, a value, overrides, a blob) is the text of one JSON value: checked to be well formed at the edge, never
+rewritten, parsed only by who needs the value. Times are nanoseconds since the epoch, so that nothing is rounded.
+
+Field names are the snake_case form of the names in the specification; `extensions` holds members that the specification
+does not name, as they came.
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, NamedTuple, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+JsonText: TypeAlias = str
+"""The text of one well-formed JSON value, without white space around it."""
+
+Nanoseconds: TypeAlias = int
+"""A time: nanoseconds since 1970-01-01T00:00:00Z."""
+
+MAX_KEY_LENGTH = 255
+"""Longest idempotency key and flow label, in characters."""
+
+
+class RunState(StrEnum):
+    """The state of a run or of an item; spelled as in the specification."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can follow this state."""
+        return self in TERMINAL_STATES
+
+
+TERMINAL_STATES = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
+
+
+class ResultOrder(StrEnum):
+    """The order of results; spelled as in the specification."""
+
+    BY_INDEX = "byIndex"
+    BY_COMPLETION = "byCompletion"
+
+
+class BlobType(StrEnum):
+    """What a blob holds."""
+
+    FLOW = "flow"
+    DATA = "data"
+
+
+class Message(BaseModel):
+    """A canonical message: immutable, strictly typed."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    extensions: dict[str, JsonText] = {}
+
+
+class ObservabilityContext(Message):
+    """The trace that a call belongs to."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    run_id: str | None = None
+    flow_id: str | None = None
+    step_id: str | None = None
+
+
+class SubmitParams(Message):
+    """Parameters of runs/submit. `timeout` is in seconds."""
+
+    flow_id: Annotated[str, Field(min_length=1)]
+    inputs: list[JsonText]
+    wait: bool = False
+    max_concurrency: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
+    overrides: JsonText | None = None
+    observability: ObservabilityContext | None = None
+    timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH)] | None = None
+    variables: dict[str, JsonText] = {}
+    flow_label: Annotated[str, Field(max_length=MAX_KEY_LENGTH)] | None = None
+
+
+class GetParams(Message):
+    """Parameters of runs/get. `timeout` is in seconds."""
+
+    run_id: Annotated[str, Field(min_length=1)]
+    wait: bool = False
+    include_results: bool = False
+    result_order: ResultOrder = ResultOrder.BY_INDEX
+    observability: ObservabilityContext | None = None
+    timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class ItemStatistics(Message):
+    """How many items are in which state."""
+
+    total: Annotated[int, Field(ge=0)]
+    pending: Annotated[int, Field(ge=0)] = 0
+    running: Annotated[int, Field(ge=0)] = 0
+    success: Annotated[int, Field(ge=0)] = 0
+    failed: Annotated[int, Field(ge=0)] = 0
+    cancelled: Annotated[int, Field(ge=0)] = 0
+
+
+class ItemError(Message):
+    """Why an item failed."""
+
+    code: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    message: str
+    data: JsonText | None = None
+
+
+class ItemResult(Message):
+    """The result of one item: `value` when it succeeded, `error` when it failed, neither otherwise."""
+
+    item_index: Annotated[int, Field(ge=0)]
+    status: RunState
+    value: JsonText | None = None
+    error: ItemError | None = None
+    completed_at: Nanoseconds | None = None
+
+
+class RunStatus(Message):
+    """The state of a run. `results` is None when they were not asked for."""
+
+    run_id: str
+    flow_id: str
+    flow_name: str | None = None
+    flow_label: str | None = None
+    status: RunState
+    items: ItemStatistics
+    created_at: Nanoseconds
+    completed_at: Nanoseconds | None = None
+    results: list[ItemResult] | None = None
+
+
+class Blob(NamedTuple):
+    """A blob: the text of a JSON value, or any bytes."""
+
+    content: JsonText | bytes
+    type: BlobType
+
+
+_BLOB_ID = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+_RUN_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def blob_digest(blob_id: str) -> str | None:
+    """The 64 hex digits of a blob id in either spelling, in lower case; None if it is no blob id."""
+    match = _BLOB_ID.fullmatch(blob_id)
+    return match[1].lower() if match else None
+
+
+def blob_id_of(digest: str) -> str:
+    """The canonical spelling of the blob id with these 64 hex digits."""
+    return f"sha256:{digest}"
+
+
+def canonical_run_id(run_id: str) -> str | None:
+    """A run id in lower case; None if it is not a UUID."""
+    return run_id.lower() if _RUN_ID.fullmatch(run_id) else None

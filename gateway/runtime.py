@@ -1,0 +1,86 @@
+"""What a runtime offers: the one interface between the runs service and everything that executes runs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+from gateway.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
+
+RESULT_PAGE_BYTES = 1 << 20
+"""About how much result text a page holds at most; a single larger result makes a page of its own."""
+
+
+class Snapshot(NamedTuple):
+    """A run at one moment.
+
+    `status` comes without results. `completions` counts the results that exist; each result has a place in the order of
+    completion below it. `prefix` counts the leading items that have all finished: items `0 .. prefix - 1` have results.
+    """
+
+    status: RunStatus
+    completions: int
+    prefix: int
+
+
+class Page(NamedTuple):
+    """A range of results to read.
+
+    BY_INDEX: finished items with `start <= item_index < stop`, by index. BY_COMPLETION: completions
+    `start <= place < stop`, by place. Only results whose place in the order of completion is below `completions` count, so
+    that a page agrees with the snapshot that it is read for.
+    """
+
+    order: ResultOrder
+    start: int
+    stop: int
+    completions: int
+
+
+class Runtime(ABC):
+    """Executes runs and keeps blobs.
+
+    Ids are canonical (`gateway.model.blob_id_of`, `canonical_run_id`); parameters have been validated. Every method may raise
+    the errors of `gateway.errors`.
+    """
+
+    @abstractmethod
+    async def put_blob(self, blob: Blob) -> str:
+        """Store a blob durably and return its id. InvalidFlow if it is said to be a flow and is none."""
+
+    @abstractmethod
+    async def get_blob(self, blob_id: str) -> Blob:
+        """Return a blob. BlobNotFound if there is none."""
+
+    @abstractmethod
+    async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        """Accept a run durably and start it. `params.wait` and `params.timeout` are the service's business.
+
+        An idempotency key counts within `scope`: the same key, scope and parameters return the same run, others raise
+        IdempotencyConflict. FlowNotFound, InvalidFlow and InvalidParams for what cannot run.
+        """
+
+    @abstractmethod
+    async def get(self, run_id: str) -> Snapshot:
+        """Return the current state. RunNotFound if there is no such run."""
+
+    @abstractmethod
+    def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        """Yield the current state at once, then the latest state after each change, and end after a terminal one.
+
+        A slow reader skips states in between. Unavailable when the runtime drains; RunNotFound if there is no such run.
+        """
+
+    @abstractmethod
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        """Return results of a run from the start of `page` on: all of them, or as many as fit RESULT_PAGE_BYTES.
+
+        At least one, unless there is none in the range.
+        """
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Accept nothing more and end every watch with Unavailable; reading goes on."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop executing and release everything. What was accepted and has not finished stays accepted."""
