@@ -1,0 +1,125 @@
+"""Executes the items of runs, each run at its own concurrency."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+from gateway.defects import defect
+from gateway.errors import Unavailable
+from gateway.model import ItemError, ItemResult, JsonText, RunState
+from gateway.runtimes.embedded.execution import Host, ItemFailure, Task, execute_flow
+from gateway.runtimes.embedded.flow import Flow
+from gateway.runtimes.embedded.journal import Completion, Journal
+from gateway.runtimes.embedded.run import Run
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_CONCURRENCY = 64
+"""How many items of a run execute at the same time unless the submit says otherwise. Nothing bounds items across runs:
+an item may wait for a nested run, and a common bound could make both wait for ever."""
+
+JOURNAL_RETRY_SECONDS = 1.0
+"""How long a finished item waits before its result is offered again to a journal that could not be written."""
+
+
+class Job(NamedTuple):
+    """A run to execute. `inputs` is None when they are in the journal only; `ended` is called when the run has ended."""
+
+    run: Run
+    flow: Flow
+    variables: Mapping[str, JsonText]
+    inputs: Sequence[JsonText] | None
+    host: Host
+    ended: Callable[[Run], None]
+
+
+class Executor:
+    """Owns one task for each run that executes."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, job: Job) -> None:
+        """Execute the items of a run that have not finished."""
+        task = asyncio.create_task(self._execute(job))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def stop(self) -> None:
+        """Stop executing. What had not finished has not happened."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a run has stopped executing and stays unfinished", exc_info=error)
+
+    async def _execute(self, job: Job) -> None:
+        async with aclosing(self._pending(job)) as pending:
+            if job.run.record.total == 1:
+                async for index, text in pending:
+                    await self._item(job, index, text)
+            else:
+                await self._items(job, pending)
+        job.ended(job.run)
+
+    async def _items(self, job: Job, pending: AsyncGenerator[tuple[int, JsonText], None]) -> None:
+        limit = asyncio.Semaphore(job.run.record.max_concurrency or DEFAULT_CONCURRENCY)
+        async with asyncio.TaskGroup() as items:
+            async for index, text in pending:
+                await limit.acquire()
+                item = items.create_task(self._item(job, index, text))
+                item.add_done_callback(lambda _: limit.release())
+
+    async def _pending(self, job: Job) -> AsyncGenerator[tuple[int, JsonText], None]:
+        """The items that have not finished, by index, each with its input."""
+        run, index = job.run, 0
+        page = job.inputs
+        while index < run.record.total:
+            if page is None:
+                page = await self._journal.inputs(run.record.run_id, index)
+            if not page:
+                raise LookupError(f"the journal has no input {index} of run {run.record.run_id}")
+            for text in page:
+                if not run.is_done(index):
+                    yield index, text
+                index += 1
+            page = None
+
+    async def _item(self, job: Job, index: int, text: JsonText) -> None:
+        job.run.start()
+        result = await self._result(job, index, text)
+        completion = job.run.complete(result)
+        await self._keep(completion)
+        job.run.publish(completion)
+
+    async def _result(self, job: Job, index: int, text: JsonText) -> ItemResult:
+        record = job.run.record
+        task = Task(run_id=record.run_id, flow_id=record.flow_id, item_index=index)
+        try:
+            value = await execute_flow(job.flow, text, job.variables, job.host, task)
+        except ItemFailure as failure:
+            return _failed(index, failure.error)
+        except Exception as error:
+            internal = defect(error)
+            return _failed(index, ItemError(code=internal.code, message=internal.message))
+        return ItemResult(item_index=index, status=RunState.SUCCESS, value=value, completed_at=time.time_ns())
+
+    async def _keep(self, completion: Completion) -> None:
+        """Journal a completion, however long it takes: a result that exists is not given up."""
+        while True:
+            try:
+                return await self._journal.complete(completion)
+            except Unavailable:
+                await asyncio.sleep(JOURNAL_RETRY_SECONDS)
+
+
+def _failed(index: int, error: ItemError) -> ItemResult:
+    return ItemResult(item_index=index, status=RunState.FAILED, error=error, completed_at=time.time_ns())

@@ -1,0 +1,120 @@
+"""The journal: what the embedded runtime must not lose, and the interface of the two places that keep it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, RunState
+from gateway.runtime import RESULT_PAGE_BYTES, Page
+
+_T = TypeVar("_T")
+
+MAX_ITEMS = 1 << 24
+"""Most items of a run: a place among them fits the lower 24 bits of a row's key."""
+
+
+class RunRecord(NamedTuple):
+    """A run as it was accepted. `variables` and `observability` are JSON objects; `key` counts within `scope`."""
+
+    run_id: str
+    flow_id: str
+    flow_name: str | None
+    flow_label: str | None
+    total: int
+    max_concurrency: int | None
+    overrides: JsonText | None
+    variables: JsonText
+    observability: JsonText | None
+    scope: str
+    key: str | None
+    fingerprint: str
+    created_at: Nanoseconds
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    status: RunState
+    success: int
+    failed: int
+    completed_at: Nanoseconds
+
+
+class Completion(NamedTuple):
+    """One finished item: its place in the order of completion, and the end of the run if it was the last."""
+
+    run_id: str
+    place: int
+    result: ItemResult
+    outcome: Outcome | None
+
+
+class Finished(NamedTuple):
+    """An item that had finished before a restart."""
+
+    item_index: int
+    status: RunState
+
+
+class Journal(ABC):
+    """Keeps blobs, accepted runs and their results.
+
+    What a method has returned from is durable, as far as the place can be. Calls take effect in the order in which they
+    are made. Unavailable is raised when the place cannot be written or read.
+    """
+
+    @abstractmethod
+    async def put_blob(self, blob_id: str, blob: Blob) -> None:
+        """Keep a blob; one that is there already stays, and becomes a flow if this one is said to be one."""
+
+    @abstractmethod
+    async def get_blob(self, blob_id: str) -> Blob | None: ...
+
+    @abstractmethod
+    async def create(self, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None) -> RunRecord | None:
+        """Accept a run. If its key is taken within its scope, change nothing and return the run that took it."""
+
+    @abstractmethod
+    async def complete(self, completion: Completion) -> None:
+        """Keep the result of an item, and with the last one the end of the run."""
+
+    @abstractmethod
+    async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None: ...
+
+    @abstractmethod
+    async def unfinished(self) -> list[RunRecord]:
+        """The runs that have not ended, oldest first."""
+
+    @abstractmethod
+    async def finished_items(self, run_id: str) -> list[Finished]:
+        """The finished items of a run, in the order of completion."""
+
+    @abstractmethod
+    async def inputs(self, run_id: str, start: int) -> list[JsonText]:
+        """Inputs from an index on: all, or as many as fit a page; at least one if there is one."""
+
+    @abstractmethod
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        """As `gateway.runtime.Runtime.results`."""
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
+    """The first entries, up to about RESULT_PAGE_BYTES; at least one if there is one."""
+    page: list[_T] = []
+    total = 0
+    for entry in entries:
+        page.append(entry)
+        total += size(entry)
+        if total >= RESULT_PAGE_BYTES:
+            break
+    return page
+
+
+def payload_size(result: ItemResult) -> int:
+    """How much text a result holds, for paging and for bounding memory."""
+    if result.error is None:
+        return len(result.value or "")
+    return len(result.error.message) + len(result.error.data or "")

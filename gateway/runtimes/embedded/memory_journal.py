@@ -1,0 +1,135 @@
+"""The journal of `:memory:`: dictionaries, bounded in size."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from gateway.errors import Overloaded, RunNotFound
+from gateway.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
+from gateway.runtime import Page
+from gateway.runtimes.embedded.journal import (
+    Completion,
+    Finished,
+    Journal,
+    Outcome,
+    RunRecord,
+    fill_page,
+    payload_size,
+)
+
+MAX_BYTES = 1 << 30
+"""How much payload is kept, in characters. Finished runs are forgotten, oldest first, to make room for new ones."""
+
+RUN_BYTES = 1 << 10
+"""What a run counts beside its payloads."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    record: RunRecord
+    inputs: Sequence[JsonText]
+    outcome: Outcome | None
+    results: list[ItemResult] = field(default_factory=list)
+    by_index: dict[int, ItemResult] = field(default_factory=dict)
+    size: int = RUN_BYTES
+
+
+class MemoryJournal(Journal):
+    """Survives nothing, needs nothing."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._size = 0
+        self._blobs: dict[str, Blob] = {}
+        self._runs: dict[str, _Kept] = {}
+        self._keys: dict[tuple[str, str], str] = {}
+        self._ended: deque[str] = deque()
+
+    async def put_blob(self, blob_id: str, blob: Blob) -> None:
+        known = self._blobs.get(blob_id)
+        if known is None:
+            self._reserve(len(blob.content))
+            self._blobs[blob_id] = blob
+        elif blob.type is BlobType.FLOW:
+            self._blobs[blob_id] = known._replace(type=BlobType.FLOW)
+
+    async def get_blob(self, blob_id: str) -> Blob | None:
+        return self._blobs.get(blob_id)
+
+    async def create(self, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None) -> RunRecord | None:
+        if record.key is not None and (taken := self._keys.get((record.scope, record.key))) is not None:
+            return self._runs[taken].record
+        kept = _Kept(record, inputs, outcome)
+        kept.size += sum(map(len, inputs))
+        self._reserve(kept.size)
+        self._runs[record.run_id] = kept
+        if record.key is not None:
+            self._keys[record.scope, record.key] = record.run_id
+        if outcome is not None:
+            self._ended.append(record.run_id)
+        return None
+
+    async def complete(self, completion: Completion) -> None:
+        kept = self._runs[completion.run_id]
+        size = payload_size(completion.result)
+        self._forget(size)
+        self._size += size
+        kept.size += size
+        kept.results.append(completion.result)
+        kept.by_index[completion.result.item_index] = completion.result
+        if completion.outcome is not None:
+            kept.outcome = completion.outcome
+            self._release_inputs(kept)
+            self._ended.append(completion.run_id)
+
+    async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
+        kept = self._runs.get(run_id)
+        return None if kept is None else (kept.record, kept.outcome)
+
+    async def unfinished(self) -> list[RunRecord]:
+        return [kept.record for kept in self._runs.values() if kept.outcome is None]
+
+    async def finished_items(self, run_id: str) -> list[Finished]:
+        return [Finished(result.item_index, result.status) for result in self._runs[run_id].results]
+
+    async def inputs(self, run_id: str, start: int) -> list[JsonText]:
+        inputs = self._runs[run_id].inputs
+        return fill_page((inputs[index] for index in range(start, len(inputs))), len)
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        kept = self._runs.get(run_id)
+        if kept is None:
+            raise RunNotFound(f"the run '{run_id}' has been forgotten to make room")
+        # A place equals the position in `results`: completions arrive in the order of their places.
+        if page.order is ResultOrder.BY_COMPLETION:
+            candidates = (kept.results[place] for place in range(page.start, min(page.stop, page.completions)))
+        elif page.completions == len(kept.results):
+            found = (kept.by_index.get(index) for index in range(page.start, page.stop))
+            candidates = (result for result in found if result is not None)
+        else:
+            earlier = {result.item_index for result in kept.results[: page.completions]}
+            candidates = (kept.by_index[i] for i in sorted(earlier) if page.start <= i < page.stop)
+        return fill_page(candidates, payload_size)
+
+    async def close(self) -> None:
+        return None
+
+    def _reserve(self, size: int) -> None:
+        """Make room for new work, or refuse it."""
+        self._forget(size)
+        if self._size + size > self._max_bytes:
+            raise Overloaded("the in-memory state is full", retry_after=1.0)
+        self._size += size
+
+    def _forget(self, size: int) -> None:
+        while self._ended and self._size + size > self._max_bytes:
+            kept = self._runs.pop(self._ended.popleft())
+            self._size -= kept.size
+            if kept.record.key is not None:
+                del self._keys[kept.record.scope, kept.record.key]
+
+    def _release_inputs(self, kept: _Kept) -> None:
+        size = sum(map(len, kept.inputs))
+        kept.inputs = ()
+        kept.size -= size
+        self._size -= size

@@ -1,0 +1,157 @@
+"""A run in memory: which items are in which state, and who waits for a change."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from gateway.model import ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
+from gateway.runtime import Page, Snapshot
+from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord, payload_size
+
+RECENT_BYTES = 1 << 16
+"""How much result text a run keeps in memory, so that reading a small run needs no journal."""
+
+
+class Run:
+    """Counts the items of a run. All methods are called on the event loop.
+
+    An item goes through `start`, `complete` (it gets its place in the order of completion, which the journal then keeps)
+    and `publish` (it is durable, and watchers may see it).
+    """
+
+    def __init__(self, record: RunRecord, outcome: Outcome | None = None) -> None:
+        self.record = record
+        self._outcome = outcome
+        self._done = bytearray(0 if outcome else record.total)
+        self._prefix = record.total if outcome else 0
+        self._running = 0
+        self._success = outcome.success if outcome else 0
+        self._failed = outcome.failed if outcome else 0
+        self._places = self._completions = record.total if outcome else 0
+        self._failures = 0
+        self._started = False
+        self._recent: list[ItemResult] | None = None if record.total and outcome else []
+        self._recent_size = 0
+        self._snapshot: Snapshot | None = None
+        self._changed = asyncio.Event()
+
+    def restore(self, finished: Sequence[Finished]) -> None:
+        """Take over the items that had finished before a restart."""
+        for item in finished:
+            self._done[item.item_index] = True
+            self._count(item.status)
+        self._places = self._completions = len(finished)
+        self._failures = self._failed
+        self._started = bool(finished)
+        self._recent = None if finished else self._recent
+        self._advance_prefix()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has reached a terminal state that watchers may see."""
+        return self._outcome is not None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the run ended; None while it has not."""
+        return self._outcome
+
+    def is_done(self, item_index: int) -> bool:
+        """Whether an item has finished."""
+        return self.finished or bool(self._done[item_index])
+
+    def start(self) -> None:
+        """An item starts."""
+        self._started = True
+        self._running += 1
+        self.touch()
+
+    def complete(self, result: ItemResult) -> Completion:
+        """An item has its result: give it a place, and end the run with the last one."""
+        place = self._places
+        self._places += 1
+        self._failures += result.status is RunState.FAILED
+        outcome = None
+        if self._places == self.record.total:
+            state = RunState.FAILED if self._failures else RunState.SUCCESS
+            outcome = Outcome(state, self.record.total - self._failures, self._failures, time.time_ns())
+        return Completion(self.record.run_id, place, result, outcome)
+
+    def publish(self, completion: Completion) -> None:
+        """A completion is durable: show it."""
+        result = completion.result
+        self._running -= 1
+        self._done[result.item_index] = True
+        self._count(result.status)
+        self._completions = completion.place + 1
+        self._advance_prefix()
+        self._remember(result)
+        self._outcome = completion.outcome
+        self.touch()
+
+    def snapshot(self) -> Snapshot:
+        """The current state; the same object until it changes."""
+        if self._snapshot is None:
+            self._snapshot = Snapshot(self._status(), self._completions, self._prefix)
+        return self._snapshot
+
+    def recent(self, page: Page) -> list[ItemResult] | None:
+        """The results of a page, if this run has kept all its results in memory."""
+        if self._recent is None:
+            return None
+        if page.order is ResultOrder.BY_COMPLETION:
+            return self._recent[page.start : min(page.stop, page.completions)]
+        wanted = (r for r in self._recent[: page.completions] if page.start <= r.item_index < page.stop)
+        return sorted(wanted, key=lambda result: result.item_index)
+
+    async def changed(self, since: Snapshot) -> None:
+        """Return when the state is no longer `since`, or on the next `touch`."""
+        if self._snapshot is since:
+            await self._changed.wait()
+
+    def touch(self) -> None:
+        """Wake everybody who waits for a change."""
+        self._snapshot = None
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _status(self) -> RunStatus:
+        record, total = self.record, self.record.total
+        ended = self._outcome
+        state = ended.status if ended else RunState.RUNNING if self._started else RunState.PENDING
+        items = ItemStatistics(
+            total=total,
+            pending=total - self._running - self._completions,
+            running=self._running,
+            success=self._success,
+            failed=self._failed,
+        )
+        return RunStatus(
+            run_id=record.run_id,
+            flow_id=record.flow_id,
+            flow_name=record.flow_name,
+            flow_label=record.flow_label,
+            status=state,
+            items=items,
+            created_at=record.created_at,
+            completed_at=ended.completed_at if ended else None,
+        )
+
+    def _count(self, state: RunState) -> None:
+        if state is RunState.SUCCESS:
+            self._success += 1
+        else:
+            self._failed += 1
+
+    def _advance_prefix(self) -> None:
+        pending = self._done.find(0, self._prefix)
+        self._prefix = self.record.total if pending < 0 else pending
+
+    def _remember(self, result: ItemResult) -> None:
+        if self._recent is None:
+            return
+        self._recent_size += payload_size(result)
+        if self._recent_size > RECENT_BYTES:
+            self._recent = None
+        else:
+            self._recent.append(result)

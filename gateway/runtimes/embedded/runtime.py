@@ -1,0 +1,299 @@
+"""The embedded runtime: accepts runs, executes their items, and answers from memory or from its journal."""
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+from gateway.adapter.json_text import members, quote
+from gateway.adapter.runs_json import observability_from_json, observability_to_json
+from gateway.components.registry import Components
+from gateway.errors import (
+    BlobNotFound,
+    FlowNotFound,
+    IdempotencyConflict,
+    InvalidFlow,
+    InvalidParams,
+    RunNotFound,
+    Unavailable,
+    Violation,
+    render_path,
+)
+from gateway.model import (
+    Blob,
+    BlobType,
+    ItemResult,
+    JsonText,
+    RunState,
+    SubmitParams,
+    blob_id_of,
+)
+from gateway.runtime import Page, Runtime, Snapshot
+from gateway.runtimes.embedded.builtins import BUILTINS
+from gateway.runtimes.embedded.executor import Executor, Job
+from gateway.runtimes.embedded.flow import Flow, compile_flow
+from gateway.runtimes.embedded.host import RunHost
+from gateway.runtimes.embedded.journal import MAX_ITEMS, Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.memory_journal import MemoryJournal
+from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+from gateway.service import RunsService
+
+_log = logging.getLogger(__name__)
+
+IN_MEMORY = ":memory:"
+"""The state that is kept in memory only."""
+
+RECENT_RUNS = 1024
+"""How many finished runs stay in memory beside the journal."""
+
+CACHED_FLOWS = 256
+"""How many compiled flows stay in memory."""
+
+
+class EmbeddedRuntime(Runtime):
+    """One process, zero set-up. With a state file it loses nothing that it has accepted; with `:memory:` nothing survives.
+
+    Items execute at least once: one that was executing when the process ended executes again. Each result is journalled
+    exactly once, and seen by nobody before it is.
+    """
+
+    @classmethod
+    async def open(cls, state: str, components: Components) -> "EmbeddedRuntime":
+        """Open the state, a path or `:memory:`, and load its unfinished runs; `start` goes on executing them.
+
+        `components` is started and closed by the caller. StateError if the state cannot be used.
+        """
+        journal = MemoryJournal() if state == IN_MEMORY else await SqliteJournal.open(Path(state))
+        runtime = cls(journal, components)
+        try:
+            for record in await journal.unfinished():
+                run = runtime._active[record.run_id] = Run(record)
+                run.restore(await journal.finished_items(record.run_id))
+        except BaseException:
+            await journal.close()
+            raise
+        return runtime
+
+    def __init__(self, journal: Journal, components: Components) -> None:
+        self._journal = journal
+        self._components = components
+        self._executor = Executor(journal)
+        self._service = RunsService(self)
+        self._active: dict[str, Run] = {}
+        self._recent: OrderedDict[str, Run] = OrderedDict()
+        self._flows: OrderedDict[str, Flow] = OrderedDict()
+        self._accepting: set[asyncio.Task[Snapshot]] = set()
+        self._draining = False
+
+    async def start(self) -> None:
+        """Go on with the runs that had not finished when the state was last closed."""
+        for run in list(self._active.values()):
+            try:
+                flow = await self._overridden_flow(run.record.flow_id, run.record.overrides)
+            except InvalidParams as error:
+                # The flow was valid when the run was accepted: another version of the gateway is stricter.
+                _log.error("run %s stays unfinished: %s", run.record.run_id, error)
+                continue
+            self._execute(run, flow, None)
+
+    async def put_blob(self, blob: Blob) -> str:
+        self._refuse_if_draining()
+        content = blob.content.encode() if isinstance(blob.content, str) else blob.content
+        blob_id = blob_id_of(hashlib.sha256(content).hexdigest())
+        if blob.type is BlobType.FLOW:
+            self._remember_flow(blob_id, _compile(blob))
+        await self._journal.put_blob(blob_id, blob)
+        return blob_id
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        blob = await self._journal.get_blob(blob_id)
+        if blob is None:
+            raise BlobNotFound(f"no blob has the id '{blob_id}'")
+        return blob
+
+    async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        self._refuse_if_draining()
+        if len(params.inputs) > MAX_ITEMS:
+            raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
+        flow = await self._overridden_flow(params.flow_id, params.overrides)
+        self._refuse_unknown_components(flow)
+        record = _record(params, scope, flow.name)
+        outcome = None if params.inputs else Outcome(RunState.SUCCESS, 0, 0, record.created_at)
+        # A task of its own: a client that leaves now must not leave behind a run that is durable and never executes.
+        accepting = asyncio.create_task(self._accept(Run(record, outcome), flow, params.inputs))
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepted)
+        return await asyncio.shield(accepting)
+
+    async def get(self, run_id: str) -> Snapshot:
+        return (await self._find(run_id)).snapshot()
+
+    async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        run = await self._find(run_id)
+        while True:
+            snapshot = run.snapshot()
+            yield snapshot
+            if snapshot.status.status.terminal:
+                return
+            self._refuse_if_draining()
+            await run.changed(snapshot)
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        run = await self._find(run_id)
+        recent = run.recent(page)
+        return await self._journal.results(run_id, page) if recent is None else recent
+
+    async def drain(self) -> None:
+        """Also stops executing: an item that fails because the gateway goes down must not count as failed."""
+        self._draining = True
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await self._executor.stop()
+        for run in self._active.values():
+            run.touch()
+
+    async def close(self) -> None:
+        await self.drain()
+        await self._journal.close()
+
+    async def _accept(self, run: Run, flow: Flow, inputs: list[JsonText]) -> Snapshot:
+        # Known before it is durable: a second submit with the same key may be answered from the same commit.
+        self._keep(run)
+        try:
+            earlier = await self._journal.create(run.record, inputs, run.outcome)
+        except BaseException:
+            self._drop(run)
+            raise
+        if earlier is not None:
+            self._drop(run)
+            return await self._repeated(earlier, run.record.fingerprint)
+        if not run.finished:
+            self._execute(run, flow, inputs)
+        return run.snapshot()
+
+    def _accepted(self, accepting: asyncio.Task[Snapshot]) -> None:
+        self._accepting.discard(accepting)
+        if not accepting.cancelled():
+            accepting.exception()  # told to the caller; if that one has left, to nobody
+
+    def _execute(self, run: Run, flow: Flow, inputs: Sequence[JsonText] | None) -> None:
+        record = run.record
+        trace = None if record.observability is None else observability_from_json(record.observability)
+        host = RunHost(self._components, self._service, trace)
+        self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._ended))
+
+    def _ended(self, run: Run) -> None:
+        self._active.pop(run.record.run_id, None)
+        self._keep(run)
+
+    def _keep(self, run: Run) -> None:
+        if not run.finished:
+            self._active[run.record.run_id] = run
+            return
+        self._recent[run.record.run_id] = run
+        if len(self._recent) > RECENT_RUNS:
+            self._recent.popitem(last=False)
+
+    def _drop(self, run: Run) -> None:
+        self._active.pop(run.record.run_id, None)
+        self._recent.pop(run.record.run_id, None)
+
+    async def _find(self, run_id: str) -> Run:
+        run = self._active.get(run_id) or self._recent.get(run_id)
+        if run is not None:
+            return run
+        kept = await self._journal.load(run_id)
+        if kept is None:
+            raise RunNotFound(f"no run has the id '{run_id}'")
+        # It may have become known while the journal was read.
+        run = self._active.get(run_id) or self._recent.get(run_id) or Run(*kept)
+        self._keep(run)
+        return run
+
+    async def _repeated(self, earlier: RunRecord, fingerprint: str) -> Snapshot:
+        """The answer to a submit whose key is taken."""
+        if earlier.fingerprint != fingerprint:
+            raise IdempotencyConflict("the idempotency key was used before with other parameters")
+        return await self.get(earlier.run_id)
+
+    async def _overridden_flow(self, flow_id: str, overrides: JsonText | None) -> Flow:
+        flow = self._flows.get(flow_id)
+        if flow is None:
+            blob = await self._journal.get_blob(flow_id)
+            if blob is None:
+                raise FlowNotFound(f"no flow has the id '{flow_id}'")
+            flow = _stored_flow(blob)
+            self._remember_flow(flow_id, flow)
+        else:
+            self._flows.move_to_end(flow_id)
+        return flow if overrides is None else flow.with_overrides(overrides)
+
+    def _remember_flow(self, flow_id: str, flow: Flow) -> None:
+        self._flows[flow_id] = flow
+        if len(self._flows) > CACHED_FLOWS:
+            self._flows.popitem(last=False)
+
+    def _refuse_unknown_components(self, flow: Flow) -> None:
+        unknown = [
+            Violation(("flow_id",), f"{render_path(path)}: no component '{component}'")
+            for path, component in flow.components()
+            if component not in BUILTINS and not self._components.resolve(component)
+        ]
+        if unknown:
+            raise InvalidFlow(unknown)
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining:
+            raise Unavailable("the server is shutting down", retry_after=1.0)
+
+
+def _compile(blob: Blob) -> Flow:
+    if isinstance(blob.content, bytes):
+        raise InvalidFlow([Violation((), "a flow is a JSON document, not binary data")])
+    return compile_flow(blob.content)
+
+
+def _stored_flow(blob: Blob) -> Flow:
+    """The flow in a blob that a submit names. Its type does not matter: components store flows as data, too."""
+    try:
+        return _compile(blob)
+    except InvalidFlow as error:
+        raise InvalidFlow(
+            [Violation(("flow_id",), f"the blob is not a valid flow: {violation}") for violation in error.violations]
+        ) from error
+
+
+def _record(params: SubmitParams, scope: str, flow_name: str | None) -> RunRecord:
+    variables = ",".join(f"{quote(name)}:{value}" for name, value in params.variables.items())
+    observability = params.observability
+    return RunRecord(
+        run_id=str(uuid.uuid4()),
+        flow_id=params.flow_id,
+        flow_name=flow_name,
+        flow_label=params.flow_label,
+        total=len(params.inputs),
+        max_concurrency=params.max_concurrency,
+        overrides=params.overrides,
+        variables=f"{{{variables}}}",
+        observability=None if observability is None else observability_to_json(observability),
+        scope=scope,
+        key=params.idempotency_key,
+        fingerprint="" if params.idempotency_key is None else _fingerprint(params),
+        created_at=time.time_ns(),
+    )
+
+
+def _fingerprint(params: SubmitParams) -> str:
+    """A digest of everything that makes a run what it is."""
+    digest = hashlib.sha256()
+    fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
+    variables = (part for name in sorted(params.variables) for part in (name, params.variables[name]))
+    for part in (*fixed, str(len(params.inputs)), *params.inputs, *variables):
+        content = part.encode()
+        digest.update(b"%d:" % len(content))
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,348 @@
+"""The journal in a SQLite file: one writer thread with group commit, one reader thread.
+
+Writes wait in a queue; the writer takes all that are there, commits them in one transaction, and only then tells their
+callers. So a commit, which waits for the disk, is shared by everything that arrived while the last one ran.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from gateway.errors import Unavailable
+from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, ResultOrder, RunState
+from gateway.runtime import Page
+from gateway.runtimes.embedded.journal import (
+    MAX_ITEMS,
+    Completion,
+    Finished,
+    Journal,
+    Outcome,
+    RunRecord,
+    fill_page,
+    payload_size,
+)
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+MAX_BATCH = 1024
+"""Most writes that share a commit: bounds how long the first of them waits."""
+
+SCHEMA_VERSION = 1
+
+# `runs.run` numbers the runs; the key of an input is (run << 24) + item_index, and a result has two: one with its place
+# in the order of completion, one with its item_index. Both orders are range scans, and a second result of an item or a
+# place violates a key: an item can finish only once.
+SCHEMA = f"""
+CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
+CREATE TABLE runs (
+    run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, flow_id TEXT NOT NULL, flow_name TEXT, flow_label TEXT,
+    total INTEGER NOT NULL, max_concurrency INTEGER, overrides TEXT, variables TEXT NOT NULL, observability TEXT,
+    scope TEXT NOT NULL, key TEXT, fingerprint TEXT NOT NULL, created_at INTEGER NOT NULL,
+    status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER
+);
+CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
+CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
+CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL);
+CREATE TABLE results (
+    place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
+    error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
+);
+PRAGMA user_version = {SCHEMA_VERSION};
+"""
+
+_RECORD = ", ".join(RunRecord._fields)
+_OUTCOME = ", ".join(Outcome._fields)
+_RESULT = "item, status, value, error_code, error_message, error_data, completed_at"
+
+
+class StateError(Exception):
+    """The state file cannot be used; the message says why."""
+
+
+class _Write(NamedTuple):
+    operation: Callable[[sqlite3.Connection], Any]
+    done: "asyncio.Future[Any]"
+
+
+class SqliteJournal(Journal):
+    """Survives the end of the process at any moment: WAL, synchronous commits."""
+
+    @classmethod
+    async def open(cls, path: Path) -> "SqliteJournal":
+        """Open or create the state at `path`. StateError if it is in use or cannot be read."""
+        loop = asyncio.get_running_loop()
+        reader = ThreadPoolExecutor(1, "journal-reader")
+        try:
+            lock, writing, reading = await loop.run_in_executor(reader, _connect, path)
+        except BaseException:
+            reader.shutdown(wait=False)
+            raise
+        return cls(loop, lock, writing, reading, reader)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        lock: int,
+        writing: sqlite3.Connection,
+        reading: sqlite3.Connection,
+        reader: ThreadPoolExecutor,
+    ) -> None:
+        self._loop = loop
+        self._lock = lock
+        self._writing = writing
+        self._reading = reading
+        self._reader = reader
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_batches, name="journal-writer", daemon=True)
+        self._writer.start()
+
+    async def put_blob(self, blob_id: str, blob: Blob) -> None:
+        await self._write(lambda db: _put_blob(db, blob_id, blob))
+
+    async def get_blob(self, blob_id: str) -> Blob | None:
+        return await self._read(lambda db: _get_blob(db, blob_id))
+
+    async def create(self, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None) -> RunRecord | None:
+        return await self._write(lambda db: _create(db, record, inputs, outcome))
+
+    async def complete(self, completion: Completion) -> None:
+        await self._write(lambda db: _complete(db, completion))
+
+    async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
+        return await self._read(lambda db: _load(db, run_id))
+
+    async def unfinished(self) -> list[RunRecord]:
+        return await self._read(_unfinished)
+
+    async def finished_items(self, run_id: str) -> list[Finished]:
+        return await self._read(lambda db: _finished_items(db, run_id))
+
+    async def inputs(self, run_id: str, start: int) -> list[JsonText]:
+        return await self._read(lambda db: _inputs(db, run_id, start))
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        return await self._read(lambda db: _results(db, run_id, page))
+
+    async def close(self) -> None:
+        """Commit what is queued, then release the file."""
+        self._writes.put(None)
+        await self._loop.run_in_executor(self._reader, self._writer.join)
+        self._reader.shutdown()
+        self._reading.close()
+        self._writing.close()
+        os.close(self._lock)
+
+    async def _read(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            return await self._loop.run_in_executor(self._reader, operation, self._reading)
+        except sqlite3.Error as error:
+            _log.error("the state cannot be read: %s", error)
+            raise Unavailable("the state cannot be read", retry_after=1.0) from error
+
+    async def _write(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
+        done: asyncio.Future[_T] = self._loop.create_future()
+        self._writes.put(_Write(operation, done))
+        return await done
+
+    def _write_batches(self) -> None:
+        """The writer thread."""
+        while (batch := self._next_batch()) is not None:
+            try:
+                answers = self._commit(batch)
+            except sqlite3.Error as error:
+                _log.error("the state cannot be written: %s", error)
+                failure = Unavailable("the state cannot be written", retry_after=1.0)
+                self._loop.call_soon_threadsafe(_fail, batch, failure)
+            except Exception as error:
+                _log.exception("a write failed")
+                self._loop.call_soon_threadsafe(_fail, batch, error)
+            else:
+                self._loop.call_soon_threadsafe(_resolve, batch, answers)
+
+    def _commit(self, batch: list[_Write]) -> list[Any]:
+        """Execute a batch in one transaction: all of it, or nothing."""
+        db = self._writing
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            answers = [write.operation(db) for write in batch]
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return answers
+
+    def _next_batch(self) -> list[_Write] | None:
+        """Wait for writes and take all that are there; None when the journal closes."""
+        batch: list[_Write] = []
+        write = self._writes.get()
+        while write is not None:
+            batch.append(write)
+            if len(batch) == MAX_BATCH:
+                return batch
+            try:
+                write = self._writes.get_nowait()
+            except queue.Empty:
+                return batch
+        if batch:
+            self._writes.put(None)
+            return batch
+        return None
+
+
+def _resolve(batch: list[_Write], answers: list[Any]) -> None:
+    for write, answer in zip(batch, answers, strict=True):
+        if not write.done.done():
+            write.done.set_result(answer)
+
+
+def _fail(batch: list[_Write], error: Exception) -> None:
+    for write in batch:
+        if not write.done.done():
+            write.done.set_exception(error)
+
+
+def _connect(path: Path) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
+    """Lock the state, bring its schema up and return the lock and the two connections."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"cannot open the state {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        writing = _connection(path)
+        version = writing.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise StateError(f"the state {path} was written by another version of runs-gateway (schema {version})")
+        writing.execute("PRAGMA journal_mode = WAL")
+        if version == 0:
+            writing.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+        return lock, writing, _connection(path)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StateError(f"the state {path} is in use by another process") from error
+    except sqlite3.Error as error:
+        os.close(lock)
+        raise StateError(f"cannot use the state {path}: {error}") from error
+    except StateError:
+        os.close(lock)
+        raise
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA cache_size = -65536")
+    return db
+
+
+def _put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
+    db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", (blob_id, blob.type.value, blob.content))
+    if blob.type is BlobType.FLOW:
+        db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (blob_id,))
+
+
+def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
+    row = db.execute("SELECT content, type FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
+    return None if row is None else Blob(row[0], BlobType(row[1]))
+
+
+def _create(
+    db: sqlite3.Connection, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None
+) -> RunRecord | None:
+    if record.key is not None:
+        taken = db.execute(
+            f"SELECT {_RECORD} FROM runs WHERE scope = ? AND key = ?", (record.scope, record.key)
+        ).fetchone()
+        if taken is not None:
+            return RunRecord(*taken)
+    ended = (None,) * len(Outcome._fields) if outcome is None else outcome
+    marks = ", ".join("?" * (len(record) + len(ended)))
+    run = db.execute(f"INSERT INTO runs ({_RECORD}, {_OUTCOME}) VALUES ({marks})", (*record, *ended)).lastrowid
+    assert run is not None
+    first = run * MAX_ITEMS
+    db.executemany("INSERT INTO inputs VALUES (?, ?)", enumerate(inputs, first))
+    return None
+
+
+def _complete(db: sqlite3.Connection, completion: Completion) -> None:
+    first = _first_key(db, completion.run_id)
+    result = completion.result
+    error = result.error
+    failure = (None, None, None) if error is None else (error.code, error.message, error.data)
+    row = (first + completion.place, first + result.item_index, result.status.value, result.value, *failure)
+    db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, result.completed_at))
+    if completion.outcome is not None:
+        db.execute(
+            "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
+            (*completion.outcome, completion.run_id),
+        )
+
+
+def _first_key(db: sqlite3.Connection, run_id: str) -> int:
+    """The key that the first item of a run has; -1 times the range if there is no such run, which finds nothing."""
+    row = db.execute("SELECT run FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    return (-1 if row is None else int(row[0])) * MAX_ITEMS
+
+
+def _load(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
+    row = db.execute(f"SELECT {_RECORD}, {_OUTCOME} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    if row is None:
+        return None
+    record, ended = RunRecord(*row[: len(RunRecord._fields)]), row[len(RunRecord._fields) :]
+    return record, None if ended[0] is None else Outcome(RunState(ended[0]), *ended[1:])
+
+
+def _unfinished(db: sqlite3.Connection) -> list[RunRecord]:
+    rows = db.execute(f"SELECT {_RECORD} FROM runs WHERE status IS NULL ORDER BY run")
+    return [RunRecord(*row) for row in rows]
+
+
+def _finished_items(db: sqlite3.Connection, run_id: str) -> list[Finished]:
+    first = _first_key(db, run_id)
+    rows = db.execute(
+        "SELECT item, status FROM results WHERE place >= ? AND place < ? ORDER BY place", (first, first + MAX_ITEMS)
+    )
+    return [Finished(item - first, RunState(status)) for item, status in rows]
+
+
+def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
+    first = _first_key(db, run_id)
+    rows = db.execute(
+        "SELECT input FROM inputs WHERE item >= ? AND item < ? ORDER BY item", (first + start, first + MAX_ITEMS)
+    )
+    return fill_page((text for (text,) in rows), len)
+
+
+def _results(db: sqlite3.Connection, run_id: str, page: Page) -> list[ItemResult]:
+    first = _first_key(db, run_id)
+    bounds: tuple[int, ...]
+    if page.order is ResultOrder.BY_COMPLETION:
+        stop = min(page.stop, page.completions)
+        where, order, bounds = "place >= ? AND place < ?", "place", (first + page.start, first + stop)
+    else:
+        where, order = "item >= ? AND item < ? AND place < ?", "item"
+        bounds = (first + page.start, first + page.stop, first + page.completions)
+    rows = db.execute(f"SELECT {_RESULT} FROM results WHERE {where} ORDER BY {order}", bounds)
+    return fill_page((_result(row, first) for row in rows), payload_size)
+
+
+def _result(row: tuple[Any, ...], first: int) -> ItemResult:
+    item, status, value, code, message, data, completed_at = row
+    return ItemResult(
+        item_index=item - first,
+        status=RunState(status),
+        value=value,
+        error=None if code is None else ItemError(code=code, message=message, data=data),
+        completed_at=completed_at,
+    )

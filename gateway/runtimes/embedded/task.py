@@ -1,0 +1,93 @@
+"""What executes a step, and how executing fails."""
+
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
+
+from gateway.errors import GatewayError
+from gateway.model import Blob, ItemError, JsonText, RunStatus
+
+COMPONENT_NOT_FOUND = -32001
+"""No component has this name."""
+
+COMPONENT_FAILED = -32100
+"""A component ran and failed."""
+
+BAD_INPUT = -32103
+"""A component refuses its input."""
+
+UNDEFINED = -32200
+"""An expression refers to something that is not there."""
+
+UNUSABLE_VALUE = -32101
+"""A value is too large or nested too deeply to go on with."""
+
+
+class ItemFailure(Exception):
+    """An item, or one of its steps, has failed; `error` is for the client."""
+
+    def __init__(self, error: ItemError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+    @classmethod
+    def of(cls, code: int, message: str) -> "ItemFailure":
+        """A failure with this code and message."""
+        return cls(ItemError(code=code, message=message))
+
+    @classmethod
+    def caused_by(cls, error: GatewayError) -> "ItemFailure":
+        """The failure of a step that the gateway refused something to."""
+        return cls(ItemError(code=error.jsonrpc_code, message=error.message, data=error.data))
+
+
+class Task(NamedTuple):
+    """What executes: an item, or one of its steps.
+
+    `path` is empty for the item itself and `(step,)` for a step. A flow that a step runs in place adds the number of the
+    iteration, counted from 0, and then its own steps: `(step, 0, inner step)`.
+    """
+
+    run_id: str
+    flow_id: str
+    item_index: int
+    path: tuple[str | int, ...] = ()
+
+    @property
+    def step_id(self) -> str | None:
+        """The step that executes, the innermost one; None for the item itself."""
+        step = self.path[-1] if self.path else None
+        return step if isinstance(step, str) else None
+
+    @property
+    def scope(self) -> str:
+        """Tells this task from every other one; the same for each attempt, and after a restart."""
+        return "/".join((self.run_id, str(self.item_index), *(quote(str(part), safe="") for part in self.path)))
+
+    def within(self, *path: str | int) -> "Task":
+        """The task at `path` inside this one."""
+        return self._replace(path=(*self.path, *path))
+
+
+class Host(Protocol):
+    """What the steps of a run may ask for while they execute.
+
+    Every method may raise ItemFailure, or an error of `gateway.errors`, which fails the step with the same code and
+    message. Unavailable alone passes through: what goes down with the gateway has not failed.
+    """
+
+    async def execute(self, component: str, input: JsonText, attempt: int, task: Task) -> JsonText:
+        """Execute a component that is no built-in. `attempt` counts from 1; waiting before a later one is the host's."""
+
+    async def put_blob(self, blob: Blob) -> str:
+        """Store a blob and return its id."""
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        """Return a blob; its id may come in either spelling."""
+
+    async def run_flow(
+        self, flow_id: str, inputs: list[JsonText], max_concurrency: int | None, task: Task, key: str
+    ) -> RunStatus:
+        """Run a stored flow, wait until it has finished, and return its status with the results by index.
+
+        `key` is an idempotency key within the scope of the task.
+        """

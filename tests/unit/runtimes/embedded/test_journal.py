@@ -1,0 +1,226 @@
+"""Both journals keep the same promises; the one in a file keeps them over a restart."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import Overloaded, RunNotFound, Unavailable
+from gateway.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
+from gateway.runtime import RESULT_PAGE_BYTES, Page
+from gateway.runtimes.embedded.journal import Completion, Finished, Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.memory_journal import MemoryJournal
+from gateway.runtimes.embedded.sqlite_journal import SqliteJournal, StateError
+
+FLOW_ID = "sha256:" + "ab" * 32
+
+
+def record(run_id: str = "run-1", total: int = 3, key: str | None = None, scope: str = "") -> RunRecord:
+    return RunRecord(
+        run_id=run_id,
+        flow_id=FLOW_ID,
+        flow_name="name",
+        flow_label=None,
+        total=total,
+        max_concurrency=None,
+        overrides=None,
+        variables="{}",
+        observability=None,
+        scope=scope,
+        key=key,
+        fingerprint="print",
+        created_at=7,
+    )
+
+
+def success(index: int, value: str = "1") -> ItemResult:
+    return ItemResult(item_index=index, status=RunState.SUCCESS, value=value, completed_at=100 + index)
+
+
+def failure(index: int) -> ItemResult:
+    error = ItemError(code=-32100, message="broken", data='{"a":1}')
+    return ItemResult(item_index=index, status=RunState.FAILED, error=error, completed_at=100 + index)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
+    opened: Journal = MemoryJournal() if request.param == "memory" else await SqliteJournal.open(tmp_path / "state.db")
+    yield opened
+    await opened.close()
+
+
+async def test_blobs_keep_their_bytes_and_become_flows_but_never_data_again(journal: Journal) -> None:
+    assert await journal.get_blob("b") is None
+    await journal.put_blob("b", Blob('{"b": 1e400,  "a":1}', BlobType.DATA))
+    await journal.put_blob("b", Blob('{"b": 1e400,  "a":1}', BlobType.FLOW))
+    await journal.put_blob("b", Blob('{"b": 1e400,  "a":1}', BlobType.DATA))
+    await journal.put_blob("c", Blob(b"\x00\xff", BlobType.DATA))
+    assert await journal.get_blob("b") == Blob('{"b": 1e400,  "a":1}', BlobType.FLOW)
+    assert await journal.get_blob("c") == Blob(b"\x00\xff", BlobType.DATA)
+
+
+async def test_a_run_is_kept_as_it_was_accepted(journal: Journal) -> None:
+    accepted = record(total=2)._replace(flow_label="label", overrides="{}", variables='{"v":1}', max_concurrency=4)
+    assert await journal.create(accepted, ['"x"', "1e400"], None) is None
+    assert await journal.load("run-1") == (accepted, None)
+    assert await journal.inputs("run-1", 0) == ['"x"', "1e400"]
+    assert await journal.inputs("run-1", 1) == ["1e400"]
+    assert await journal.unfinished() == [accepted]
+    assert await journal.load("run-2") is None
+
+
+async def test_a_taken_key_returns_the_run_that_took_it_and_changes_nothing(journal: Journal) -> None:
+    first = record("run-1", key="k", scope="task")
+    assert await journal.create(first, ["1", "2", "3"], None) is None
+    assert await journal.create(record("run-2", key="k", scope="task"), ["4", "5", "6"], None) == first
+    assert await journal.load("run-2") is None
+    assert await journal.create(record("run-3", key="k", scope="other"), ["4", "5", "6"], None) is None
+    assert await journal.create(record("run-4"), ["4", "5", "6"], None) is None
+
+
+async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_completions(journal: Journal) -> None:
+    await journal.create(record(), ["0", "1", "2"], None)
+    results = [success(2), failure(0), success(1)]
+    outcome = Outcome(RunState.FAILED, 2, 1, 999)
+    for place, result in enumerate(results):
+        last = place == len(results) - 1
+        await journal.complete(Completion("run-1", place, result, outcome if last else None))
+
+    async def read(order: ResultOrder, start: int, stop: int, completions: int) -> list[int]:
+        page = await journal.results("run-1", Page(order, start, stop, completions))
+        assert all(result in results for result in page)
+        return [result.item_index for result in page]
+
+    assert await read(ResultOrder.BY_COMPLETION, 0, 3, 3) == [2, 0, 1]
+    assert await read(ResultOrder.BY_COMPLETION, 1, 3, 2) == [0]
+    assert await read(ResultOrder.BY_INDEX, 0, 3, 3) == [0, 1, 2]
+    assert await read(ResultOrder.BY_INDEX, 0, 3, 2) == [0, 2]
+    assert await read(ResultOrder.BY_INDEX, 1, 3, 2) == [2]
+    assert await read(ResultOrder.BY_INDEX, 1, 2, 3) == [1]
+    assert await journal.load("run-1") == (record(), outcome)
+    assert await journal.unfinished() == []
+    assert await journal.finished_items("run-1") == [
+        Finished(2, RunState.SUCCESS),
+        Finished(0, RunState.FAILED),
+        Finished(1, RunState.SUCCESS),
+    ]
+
+
+async def test_a_page_holds_about_a_mebibyte_and_at_least_one_result(journal: Journal) -> None:
+    large = '"' + "x" * (RESULT_PAGE_BYTES // 2) + '"'
+    await journal.create(record(), ["0", "1", "2"], None)
+    for place in range(3):
+        await journal.complete(Completion("run-1", place, success(place, large), None))
+    page = Page(ResultOrder.BY_INDEX, 0, 3, 3)
+    assert [r.item_index for r in await journal.results("run-1", page)] == [0, 1]
+    assert [r.item_index for r in await journal.results("run-1", page._replace(start=2))] == [2]
+
+
+async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "state.db"
+    first = await SqliteJournal.open(path)
+    await first.put_blob("b", Blob("1", BlobType.DATA))
+    await first.create(record(), ["0", "1", "2"], None)
+    await first.complete(Completion("run-1", 0, success(1), None))
+    await first.close()
+    second = await SqliteJournal.open(path)
+    assert await second.get_blob("b") == Blob("1", BlobType.DATA)
+    assert await second.unfinished() == [record()]
+    assert await second.finished_items("run-1") == [Finished(1, RunState.SUCCESS)]
+    await second.close()
+
+
+async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: Path) -> None:
+    journal = await SqliteJournal.open(tmp_path / "state.db")
+    await journal.create(record(total=500), ["0"] * 500, None)
+    done: list[int] = []
+
+    async def complete(place: int) -> None:
+        await journal.complete(Completion("run-1", place, success(499 - place), None))
+        done.append(place)
+
+    await asyncio.gather(*(complete(place) for place in range(500)))
+    assert done == list(range(500))
+    assert len(await journal.finished_items("run-1")) == 500
+    await journal.close()
+
+
+async def test_an_item_cannot_finish_twice(tmp_path: Path) -> None:
+    journal = await SqliteJournal.open(tmp_path / "state.db")
+    await journal.create(record(), ["0", "1", "2"], None)
+    await journal.complete(Completion("run-1", 0, success(1), None))
+    with pytest.raises(Unavailable):
+        await journal.complete(Completion("run-1", 1, success(1), None))
+    await journal.complete(Completion("run-1", 1, success(2), None))
+    assert [item.item_index for item in await journal.finished_items("run-1")] == [1, 2]
+    await journal.close()
+
+
+async def test_a_write_that_nobody_waits_for_happens_all_the_same(tmp_path: Path) -> None:
+    journal = await SqliteJournal.open(tmp_path / "state.db")
+    writing = asyncio.create_task(journal.create(record(), ["0", "1", "2"], None))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await journal.put_blob("after", Blob("1", BlobType.DATA))
+    assert await journal.load("run-1") is not None
+    await journal.close()
+
+
+async def test_a_state_in_use_is_refused(tmp_path: Path) -> None:
+    journal = await SqliteJournal.open(tmp_path / "state.db")
+    with pytest.raises(StateError, match="in use by another process"):
+        await SqliteJournal.open(tmp_path / "state.db")
+    await journal.close()
+    await (await SqliteJournal.open(tmp_path / "state.db")).close()
+
+
+def _not_a_database(path: Path) -> None:
+    path.write_bytes(b"no database, but long enough to look at" * 100)
+
+
+def _of_another_version(path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+@pytest.mark.parametrize("spoil", [_not_a_database, _of_another_version, Path.mkdir])
+async def test_a_state_that_is_none_is_refused_with_its_path(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    spoil(path)
+    with pytest.raises(StateError, match=str(path)):
+        await SqliteJournal.open(path)
+
+
+async def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
+    journal = await SqliteJournal.open(tmp_path / "state.db")
+    await journal.put_blob("a", Blob("1", BlobType.DATA))
+    limit = journal._writing.execute("PRAGMA page_count").fetchone()[0]
+    journal._writing.execute(f"PRAGMA max_page_count = {limit}")
+    big = Blob('"' + "x" * 1_000_000 + '"', BlobType.DATA)
+    with pytest.raises(Unavailable):
+        await journal.put_blob("b", big)
+    journal._writing.execute("PRAGMA max_page_count = 1000000")
+    await journal.put_blob("b", big)
+    assert await journal.get_blob("b") == big
+    await journal.close()
+
+
+async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not_fit() -> None:
+    journal = MemoryJournal(max_bytes=10_000)
+    outcome = Outcome(RunState.SUCCESS, 1, 0, 9)
+    for number in range(10):
+        run_id = f"run-{number}"
+        await journal.create(record(run_id, total=1, key=run_id), ['"' + "x" * 1_000 + '"'], None)
+        await journal.complete(Completion(run_id, 0, success(0, '"' + "y" * 1_000 + '"'), outcome))
+    assert await journal.load("run-0") is None
+    assert await journal.load("run-9") is not None
+    with pytest.raises(RunNotFound):
+        await journal.results("run-0", Page(ResultOrder.BY_INDEX, 0, 1, 1))
+    assert await journal.create(record("again", total=1, key="run-0"), ["1"], outcome) is None
+    with pytest.raises(Overloaded):
+        await journal.put_blob("large", Blob("x" * 11_000, BlobType.DATA))
