@@ -1,0 +1,34 @@
+"""Why a component did not execute."""
+
+from enum import IntEnum
+
+from gateway.model import JsonText
+
+
+class Code(IntEnum):
+    """The codes of failures that are found here rather than reported by a server; numbers of the component protocol."""
+
+    COMPONENT_NOT_FOUND = -32001
+    TIMED_OUT = -32300
+    NOT_STARTED = -32301
+    CONNECTION_LOST = -32302
+    PROTOCOL_BROKEN = -32303
+
+
+class ComponentError(Exception):
+    """The server answered with an error, or could not be asked.
+
+    `code`, `message` and `data` (the text of a JSON value) are those of the server, or a `Code` and what happened.
+    `unreachable`: the server was not reached, or was lost before it answered; another attempt may find it again.
+    """
+
+    def __init__(self, code: int, message: str, *, data: JsonText | None = None, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+        self.unreachable = unreachable
+
+    def again(self) -> "ComponentError":
+        """The same error for another caller, to be raised on its own."""
+        return ComponentError(self.code, self.message, data=self.data, unreachable=self.unreachable)

@@ -1,0 +1,76 @@
+"""Reads server-sent events, as far as the component protocol uses them: the data of each event, nothing else."""
+
+import re
+from collections.abc import Iterator
+
+_LINE_END = re.compile(rb"[\r\n]")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EventTooLarge(Exception):
+    """More than the limit came in without completing an event."""
+
+
+class EventReader:
+    """Turns the chunks of an event stream into the data of its events, in memory bounded by `limit` and a chunk.
+
+    Lines may end in LF, CR or CRLF, and chunks may be cut anywhere. Comments and other fields than `data` are skipped,
+    but count towards the limit, so that a stream without events ends too.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._partial = bytearray()
+        self._data: bytearray | None = None
+        self._size = 0
+        self._first = True
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield the data of each event that `chunk` completes. EventTooLarge if the limit is exceeded."""
+        start = 0
+        for match in _LINE_END.finditer(chunk):
+            end = match.start()
+            if self._after_cr and end == start and not self._partial and chunk[end : end + 1] == b"\n":
+                self._after_cr = False
+                start = match.end()
+                continue
+            self._after_cr = match.group() == b"\r"
+            self._partial += chunk[start:end]
+            start = match.end()
+            if (event := self._line()) is not None:
+                yield event
+        if start < len(chunk):
+            self._after_cr = False
+            self._partial += chunk[start:]
+            if self._size + len(self._partial) > self._limit:
+                raise EventTooLarge
+
+    def _line(self) -> bytes | None:
+        """Take the line that is complete; the data of the event if it ends one."""
+        line = bytes(self._partial)
+        self._partial.clear()
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        self._size += len(line) + 1
+        if self._size > self._limit:
+            raise EventTooLarge
+        if not line:
+            return self._event()
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            value = value.removeprefix(b" ")
+            if self._data is None:
+                self._data = bytearray(value)
+            else:
+                self._data += b"\n" + value
+        return None
+
+    def _event(self) -> bytes | None:
+        if self._data is None:
+            return None
+        event = bytes(self._data)
+        self._data = None
+        self._size = 0
+        return event

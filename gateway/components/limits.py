@@ -1,0 +1,29 @@
+"""What component servers may cost."""
+
+from typing import Final, NamedTuple
+
+
+class Limits(NamedTuple):
+    """Times in seconds, sizes in bytes."""
+
+    connect_timeout: float = 30.0
+    """To open a connection. Generous: a server that computes on its event loop accepts late."""
+    handshake_timeout: float = 30.0
+    """For each step of the handshake with a server."""
+    start_timeout: float = 60.0
+    """From spawning a server until it has announced its port and shaken hands."""
+    stop_timeout: float = 5.0
+    """From asking a spawned server to terminate until it is killed."""
+    execution_timeout: float | None = None
+    """For one execution; None because components may run for hours."""
+    delivery_timeout: float = 600.0
+    """To deliver the answer to a request of a component, retries included."""
+    message_size: int = 64 << 20
+    """The largest message of a server."""
+    pending_size: int = 256 << 20
+    """All requests of one execution that are being served at once."""
+    longest_pause: float = 30.0
+    """Between the failed starts of a server, the pause doubling up to this."""
+
+
+DEFAULT_LIMITS: Final = Limits()

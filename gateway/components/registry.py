@@ -1,0 +1,168 @@
+"""Finds the server of a component by the prefix of its path."""
+
+import asyncio
+import shlex
+import socket
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+
+from gateway.components.error import Code, ComponentError
+from gateway.components.exchange import Callback
+from gateway.components.limits import DEFAULT_LIMITS, Limits
+from gateway.components.route import CommandRoute, Route, Surroundings, UrlRoute
+from gateway.components.server import Execution
+from gateway.model import JsonText, ObservabilityContext
+
+RESERVED_PREFIX: Final = "/builtin"
+
+_IDLE_CONNECTION: Final = 2.0
+"""Seconds that an idle connection is kept: less than servers do (5 s in the SDKs), which would else close it under a
+request. Such a request must not simply be sent again, since nobody knows whether it was executed."""
+_PROBE_AFTER: Final = 60
+"""Seconds of silence after which TCP asks whether the other side still exists: an execution may take hours."""
+
+
+class Components:
+    """The components of all servers, each under the prefix of its route.
+
+    `routes` maps a prefix ("/sdk") to the URL of a server or to the command that starts it; the longest prefix made of
+    whole segments wins. Commands run with just `environment`. `callback` serves the requests of components,
+    `blob_api_url` is asked at each handshake. ValueError for routes that cannot be.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str, str],
+        *,
+        callback: Callback,
+        blob_api_url: Callable[[], str | None],
+        environment: Mapping[str, str] = MappingProxyType({}),
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self._targets = _checked(routes)
+        self._callback = callback
+        self._blob_api_url = blob_api_url
+        self._environment = environment
+        self._limits = limits
+        self._routes: dict[str, Route] = {}
+        self._http: ClientSession | None = None
+
+    async def start(self) -> None:
+        """Start all servers; returns when each has been introduced or has failed once. Failing servers are tried on."""
+        self._http = _client(self._limits)
+        surroundings = Surroundings(self._http, self._limits, self._callback, self._blob_api_url)
+        for prefix, target in self._targets.items():
+            self._routes[prefix] = (
+                UrlRoute(prefix, target, surroundings)
+                if _is_url(target)
+                else CommandRoute(prefix, shlex.split(target), self._environment, surroundings)
+            )
+        await asyncio.gather(*(route.start() for route in self._routes.values()))
+
+    async def close(self) -> None:
+        """Stop the servers that were started here. Executions that still run fail."""
+        await asyncio.gather(*(route.close() for route in self._routes.values()))
+        if self._http is not None:
+            await self._http.close()
+
+    async def resolve(self, component: str) -> bool:
+        """Whether a component exists, as far as can be told: False if it has no route, or its server denies it."""
+        prefix = self._prefix(component)
+        if prefix is None:
+            return False
+        try:
+            server = await self._routes[prefix].server()
+        except ComponentError:
+            return True
+        return await server.offers(_below(prefix, component))
+
+    async def execute(
+        self, component: str, payload: JsonText, *, attempt: int, observability: ObservabilityContext, scope: str
+    ) -> JsonText:
+        """Execute the component with this full path on an input and return its output. ComponentError if it has none.
+
+        `attempt` counts from 1; `scope` names the task for its callbacks, the same in all attempts. Cancelling the call
+        abandons the execution.
+        """
+        prefix = self._prefix(component)
+        if prefix is None:
+            raise ComponentError(Code.COMPONENT_NOT_FOUND, f"no component server is configured for {component!r}")
+        execution = Execution(_below(prefix, component), payload, attempt, observability, scope)
+        return await self._routes[prefix].execute(execution)
+
+    def _prefix(self, component: str) -> str | None:
+        """The longest prefix that has a route."""
+        end = len(component)
+        while (end := component.rfind("/", 0, end)) >= 0:
+            prefix = component[:end] or "/"
+            if prefix in self._routes:
+                return prefix
+        return None
+
+
+def _below(prefix: str, component: str) -> str:
+    return component if prefix == "/" else component[len(prefix) :]
+
+
+def _checked(routes: Mapping[str, str]) -> dict[str, str]:
+    """The routes with their prefixes in one spelling."""
+    checked: dict[str, str] = {}
+    for name, target in routes.items():
+        prefix = "/" + name.strip("/")
+        if not name or "//" in prefix or any(character.isspace() for character in prefix):
+            raise ValueError(f"component route {name!r}: the prefix is not a path")
+        if prefix == RESERVED_PREFIX or prefix.startswith(RESERVED_PREFIX + "/"):
+            raise ValueError(f"component route {name!r}: {RESERVED_PREFIX} is reserved")
+        if prefix in checked:
+            raise ValueError(f"component route {name!r}: the prefix has a route already")
+        _check_target(name, target)
+        checked[prefix] = target
+    return checked
+
+
+def _check_target(name: str, target: str) -> None:
+    if _is_url(target):
+        try:
+            valid = bool(urlsplit(target).hostname) and urlsplit(target).port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(f"component route {name!r}: the URL is malformed")
+        return
+    try:
+        words = shlex.split(target)
+    except ValueError as error:
+        raise ValueError(f"component route {name!r}: the command is malformed: {error}") from None
+    if not words:
+        raise ValueError(f"component route {name!r}: the command is empty")
+
+
+def _is_url(target: str) -> bool:
+    return target.startswith(("http://", "https://"))
+
+
+def _client(limits: Limits) -> ClientSession:
+    """A client without a bound on connections: a component that waits for another must not keep it from running."""
+    return ClientSession(
+        connector=TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION, socket_factory=_socket),
+        timeout=ClientTimeout(total=None, connect=limits.connect_timeout),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that notices when the other side has vanished without a word."""
+    family, type_, protocol, *_ = address
+    connection = socket.socket(family, type_, protocol)
+    connection.setblocking(False)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_AFTER)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_AFTER // 4)
+    return connection

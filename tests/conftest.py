@@ -1,0 +1,14 @@
+"""Fixtures for all tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import sdk
+
+
+@pytest.fixture(scope="session")
+def sdk_python() -> Callable[[str], Path]:
+    """Gives the Python interpreter of an environment with a version of the Stepflow SDK."""
+    return sdk.interpreter

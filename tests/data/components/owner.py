@@ -1,0 +1,20 @@
+"""A process that owns a component server and is there to be killed: arguments are the command and a port to hold."""
+
+import asyncio
+import sys
+
+from gateway.components import Components
+from gateway.model import ObservabilityContext
+
+
+async def main() -> None:
+    async def callback(request: bytes, scope: str) -> bytes | None:
+        return None
+
+    components = Components({"/t": sys.argv[1]}, callback=callback, blob_api_url=lambda: None)
+    await components.start()
+    await components.execute("/t/hold", sys.argv[2], attempt=1, observability=ObservabilityContext(), scope="")
+    await asyncio.Event().wait()
+
+
+asyncio.run(main())
