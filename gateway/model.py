@@ -22,6 +22,9 @@ Nanoseconds: TypeAlias = int
 MAX_KEY_LENGTH = 255
 """Longest idempotency key and flow label, in characters."""
 
+MAX_TIMEOUT = 315_576_000_000.0
+"""Longest timeout, in seconds: 10,000 years, the range of google.protobuf.Duration."""
+
 
 class RunState(StrEnum):
     """The state of a run or of an item; spelled as in the specification."""
@@ -60,7 +63,7 @@ class Message(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    extensions: dict[str, JsonText] = {}
+    extensions: dict[str, JsonText] = Field(default_factory=dict)
 
 
 class ObservabilityContext(Message):
@@ -82,9 +85,9 @@ class SubmitParams(Message):
     max_concurrency: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
     overrides: JsonText | None = None
     observability: ObservabilityContext | None = None
-    timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    timeout: Annotated[float, Field(ge=0, le=MAX_TIMEOUT, allow_inf_nan=False)] | None = None
     idempotency_key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH)] | None = None
-    variables: dict[str, JsonText] = {}
+    variables: dict[str, JsonText] = Field(default_factory=dict)
     flow_label: Annotated[str, Field(max_length=MAX_KEY_LENGTH)] | None = None
 
 
@@ -96,7 +99,7 @@ class GetParams(Message):
     include_results: bool = False
     result_order: ResultOrder = ResultOrder.BY_INDEX
     observability: ObservabilityContext | None = None
-    timeout: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    timeout: Annotated[float, Field(ge=0, le=MAX_TIMEOUT, allow_inf_nan=False)] | None = None
 
 
 class ItemStatistics(Message):

@@ -1,1 +1,1 @@
-""""""
+"""Translation between protobuf, JSON-RPC and the canonical messages. No input or output."""

@@ -1,0 +1,74 @@
+"""Blobs and their ids <-> JSON: parameters and results of blobs/put and blobs/get, and the bodies of the blob API.
+
+Stepflow 0.9 spells the members `blob_id` and `blob_type`, later releases `blobId` and `blobType`: readers accept both,
+and writers give both. Ids are written as 64 hex digits alone, since the SDKs' references to blobs hold no others.
+"""
+
+import binascii
+from base64 import b64encode
+
+from gateway.adapter.json_text import members, quote, string
+from gateway.errors import InvalidParams
+from gateway.model import Blob, BlobType, JsonText, blob_digest
+
+BINARY = "binary"
+"""The blob type that says that `data` is a string of base64: the form of binary content in JSON."""
+
+
+def blob_from_json(text: JsonText | None) -> Blob:
+    """Read `{data, blobType}`: what is put, or what a get has returned. Without a type it is data."""
+    given = {} if text is None else members(text)
+    data = given.get("data")
+    if data is None:
+        raise InvalidParams.field("data", description="Field required")
+    kind = _either(given, "blobType", "blob_type")
+    if kind is None:
+        return Blob(data, BlobType.DATA)
+    kind = string(kind, "blob_type")
+    if kind == BINARY:
+        return Blob(_bytes(data), BlobType.DATA)
+    try:
+        return Blob(data, BlobType(kind))
+    except ValueError:
+        raise InvalidParams.field("blob_type", description="expected 'flow', 'data' or 'binary'") from None
+
+
+def blob_to_json(blob: Blob, blob_id: str | None = None) -> JsonText:
+    """Write `{data, blobType, blobId}`: what a get returns, or without an id what is put."""
+    if isinstance(blob.content, bytes):
+        data, kind = f'"{b64encode(blob.content).decode()}"', BINARY
+    else:
+        data, kind = blob.content, blob.type.value
+    blob_id_members = "" if blob_id is None else f",{_blob_id_members(blob_id)}"
+    return f'{{"data":{data},"blobType":"{kind}","blob_type":"{kind}"{blob_id_members}}}'
+
+
+def blob_id_from_json(text: JsonText | None) -> str:
+    """Read `{blobId}`: which blob to get, or what a put has returned. Whether it is an id is not checked here."""
+    given = {} if text is None else members(text)
+    blob_id = _either(given, "blobId", "blob_id")
+    if blob_id is None:
+        raise InvalidParams.field("blob_id", description="Field required")
+    return string(blob_id, "blob_id")
+
+
+def blob_id_to_json(blob_id: str) -> JsonText:
+    """Write `{blobId}`: what a put returns, or which blob to get."""
+    return f"{{{_blob_id_members(blob_id)}}}"
+
+
+def _blob_id_members(blob_id: str) -> str:
+    text = quote(blob_digest(blob_id) or blob_id)
+    return f'"blobId":{text},"blob_id":{text}'
+
+
+def _either(given: dict[str, JsonText], *names: str) -> JsonText | None:
+    """The first of these members that is there and not null."""
+    return next((given[name] for name in names if given.get(name, "null") != "null"), None)
+
+
+def _bytes(data: JsonText) -> bytes:
+    try:
+        return binascii.a2b_base64(string(data, "data"), strict_mode=True)
+    except (binascii.Error, ValueError):
+        raise InvalidParams.field("data", description="expected base64") from None

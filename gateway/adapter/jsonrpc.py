@@ -1,0 +1,219 @@
+"""JSON-RPC 2.0 envelopes: requests, batches, responses and errors.
+
+Ids are strings or integers, and are echoed as they are spelled. An error that has `data` came from another JSON-RPC
+server, or was given it by who raised it, and is written as it is; any other gets `data` that tells its reason, the
+fields that break their rules, and when to try again:
+
+    {"reason": "INVALID_PARAMS", "violations": [{"field": "inputs[3]", "description": "..."}], "retryAfterSecs": 1.5}
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
+
+from gateway.adapter.foreign_errors import foreign_error, parse_path
+from gateway.adapter.json_text import elements, integer, json_text, members, number, quote, string
+from gateway.errors import (
+    GatewayError,
+    InvalidFlow,
+    InvalidParams,
+    InvalidRequest,
+    ParseError,
+    Path,
+    RemoteError,
+    Violation,
+    render_path,
+)
+from gateway.model import JsonText
+
+MAX_BATCH = 1_000
+"""The most requests in one batch."""
+
+_INTEGER = re.compile(r"-?[0-9]+")
+_JSON_NAMES = {
+    "flow_id": "flowId",
+    "max_concurrency": "maxConcurrency",
+    "timeout": "timeoutSecs",
+    "idempotency_key": "subflowKey",
+    "flow_label": "flowLabel",
+    "run_id": "runId",
+    "include_results": "includeResults",
+    "result_order": "resultOrder",
+    "blob_id": "blobId",
+    "blob_type": "blobType",
+}
+"""The parameters that JSON-RPC spells otherwise than the model."""
+
+_MODEL_NAMES = {json_name: name for name, json_name in _JSON_NAMES.items()}
+
+
+class Request(NamedTuple):
+    """A request, or a notification if it has no id. `id` is JSON: `null` is an id."""
+
+    id: JsonText | None
+    method: str
+    params: JsonText | None
+
+
+class Refused(NamedTuple):
+    """What stands where a request should, and the error that answers it."""
+
+    id: JsonText
+    error: GatewayError
+
+
+Call: TypeAlias = Request | Refused
+
+
+class Batch(NamedTuple):
+    """Several calls in one body; at least one."""
+
+    calls: list[Call]
+
+
+def parse_body(body: str | bytes) -> Call | Batch:
+    """Read the body of a POST.
+
+    ParseError if it is not JSON, InvalidRequest for an empty batch and one of more than MAX_BATCH calls, TooLarge. What
+    is wrong with a single call is told by a `Refused` in its place.
+    """
+    try:
+        text = json_text(body)
+        batch = elements(text) if text.startswith("[") else None
+    except InvalidParams as error:
+        raise ParseError(error.message) from None
+    if batch is None:
+        return _call(text)
+    if not batch:
+        raise InvalidRequest("a batch holds at least one request")
+    if len(batch) > MAX_BATCH:
+        raise InvalidRequest(f"a batch holds at most {MAX_BATCH:,} requests")
+    return Batch([_call(member) for member in batch])
+
+
+def request(request_id: JsonText, method: str, params: JsonText) -> str:
+    """Write a request."""
+    return f'{{"jsonrpc":"2.0","id":{request_id},"method":{quote(method)},"params":{params}}}'
+
+
+def response(request_id: JsonText, result: JsonText) -> str:
+    """Write the answer to a request."""
+    return f'{{"jsonrpc":"2.0","id":{request_id},"result":{result}}}'
+
+
+def error_response(request_id: JsonText | None, error: GatewayError) -> str:
+    """Write the answer to a request that failed; None for one whose id is not known."""
+    return f'{{"jsonrpc":"2.0","id":{request_id or "null"},"error":{error_object(error)}}}'
+
+
+def error_object(error: GatewayError) -> JsonText:
+    """Write the error itself: `{code, message, data}`."""
+    data = error_data(error)
+    end = "" if data is None else f',"data":{data}'
+    return f'{{"code":{error.jsonrpc_code},"message":{quote(error_message(error))}{end}}}'
+
+
+def error_message(error: GatewayError) -> str:
+    """The message of an error, with fields spelled as JSON-RPC spells them."""
+    if error.data is not None or not isinstance(error, InvalidParams):
+        return error.message
+    return "; ".join(str(violation) for violation in _json_violations(error))
+
+
+def error_data(error: GatewayError) -> JsonText | None:
+    """The `data` of an error; None for one of another server that had none."""
+    if error.data is not None:
+        return error.data
+    if isinstance(error, RemoteError):
+        return None
+    parts = [f'"reason":{quote(error.reason)}']
+    if isinstance(error, InvalidParams):
+        parts.append(f'"violations":[{",".join(map(_violation_text, _json_violations(error)))}]')
+    if error.retry_after is not None:
+        parts.append(f'"retryAfterSecs":{error.retry_after!r}')
+    return f"{{{','.join(parts)}}}"
+
+
+def parse_response(body: str | bytes) -> JsonText:
+    """The result in the answer of another server; raises the error that it is, if it is one.
+
+    RemoteError also for what is no answer.
+    """
+    try:
+        given = members(json_text(body))
+        if "result" in given and given.get("error", "null") == "null":
+            return given["result"]
+        error = _read_error(given.get("error", "null"))
+    except InvalidParams as broken:
+        raise RemoteError(RemoteError.code, f"the answer is no JSON-RPC response: {broken.message}") from None
+    raise error
+
+
+def _call(text: JsonText) -> Call:
+    request_id = "null"
+    try:
+        given = members(text)
+        if not _is_id(given.get("id", "null")):
+            raise InvalidParams.field("id", description="expected a string or an integer")
+        request_id = given.get("id", "null")
+        if string(given.get("jsonrpc", "null"), "jsonrpc") != "2.0":
+            raise InvalidParams.field("jsonrpc", description="expected '2.0'")
+        method = string(given.get("method", "null"), "method")
+    except InvalidParams as error:
+        return Refused(request_id, InvalidRequest(f"not a request: {error.message}"))
+    params = given.get("params")
+    return Request(given.get("id"), method, None if params == "null" else params)
+
+
+def _is_id(text: JsonText) -> bool:
+    return text.startswith('"') or text == "null" or _INTEGER.fullmatch(text) is not None
+
+
+def _json_violations(error: InvalidParams) -> Iterable[Violation]:
+    """The violations with paths as JSON-RPC spells them. Those inside a flow are spelled by the flow."""
+    if isinstance(error, InvalidFlow):
+        return error.violations
+    return [Violation(_renamed(path, _JSON_NAMES), description) for path, description in error.violations]
+
+
+def _violation_text(violation: Violation) -> JsonText:
+    return f'{{"field":{quote(render_path(violation.path))},"description":{quote(violation.description)}}}'
+
+
+def _renamed(path: Path, names: dict[str, str]) -> Path:
+    first = path[0] if path else None
+    return (names.get(first, first), *path[1:]) if isinstance(first, str) else path
+
+
+def _read_error(text: JsonText) -> GatewayError:
+    given = members(text, "error")
+    data = given.get("data")
+    reason, violations, retry_after = _read_data(data)
+    return foreign_error(
+        integer(given.get("code", "null"), "error", "code"),
+        string(given.get("message", "null"), "error", "message"),
+        data=data,
+        reason=reason,
+        violations=violations,
+        retry_after=retry_after,
+    )
+
+
+def _read_data(data: JsonText | None) -> tuple[str | None, list[Violation], float | None]:
+    """Reason, violations and time to wait, if the data is that of a server like this one."""
+    try:
+        given = members(data or "null")
+        reason = string(given.get("reason", "null"))
+        violations = [_read_violation(text, reason) for text in elements(given.get("violations", "[]"))]
+        retry_after = number(given["retryAfterSecs"]) if "retryAfterSecs" in given else None
+    except InvalidParams:
+        return None, [], None
+    return reason, violations, retry_after
+
+
+def _read_violation(text: JsonText, reason: str) -> Violation:
+    given = members(text)
+    path = parse_path(string(given.get("field", "null")))
+    if reason != InvalidFlow.reason:
+        path = _renamed(path, _MODEL_NAMES)
+    return Violation(path, string(given.get("description", "null")))

@@ -1,0 +1,24 @@
+"""Building canonical messages: the one place where pydantic's errors become ours."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from gateway.errors import InvalidParams, Violation
+from gateway.model import Message
+
+M = TypeVar("M", bound=Message)
+
+
+def validated(model: type[M], fields: Mapping[str, Any], *path: str | int) -> M:
+    """Build a message that sits at `path`. InvalidParams naming each field that breaks its rule."""
+    try:
+        return model(**fields)
+    except ValidationError as error:
+        raise InvalidParams(
+            [
+                Violation((*path, *details["loc"]), details["msg"])
+                for details in error.errors(include_url=False, include_context=False, include_input=False)
+            ]
+        ) from None
