@@ -10,10 +10,11 @@ from typing import NamedTuple
 from gateway.defects import defect
 from gateway.errors import Unavailable
 from gateway.model import ItemError, ItemResult, JsonText, RunState
-from gateway.runtimes.embedded.execution import Host, ItemFailure, Task, execute_flow
+from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.journal import Completion, Journal
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.task import Host, ItemFailure, Task
 
 _log = logging.getLogger(__name__)
 
@@ -21,8 +22,8 @@ DEFAULT_CONCURRENCY = 64
 """How many items of a run execute at the same time unless the submit says otherwise. Nothing bounds items across runs:
 an item may wait for a nested run, and a common bound could make both wait for ever."""
 
-JOURNAL_RETRY_SECONDS = 1.0
-"""How long a finished item waits before its result is offered again to a journal that could not be written."""
+RETRY_SECONDS = 1.0
+"""How long an item waits before it tries again what a journal that could not be written has refused."""
 
 
 class Job(NamedTuple):
@@ -101,10 +102,8 @@ class Executor:
         job.run.publish(completion)
 
     async def _result(self, job: Job, index: int, text: JsonText) -> ItemResult:
-        record = job.run.record
-        task = Task(run_id=record.run_id, flow_id=record.flow_id, item_index=index)
         try:
-            value = await execute_flow(job.flow, text, job.variables, job.host, task)
+            value = await self._output(job, index, text)
         except ItemFailure as failure:
             return _failed(index, failure.error)
         except Exception as error:
@@ -112,13 +111,23 @@ class Executor:
             return _failed(index, ItemError(code=internal.code, message=internal.message))
         return ItemResult(item_index=index, status=RunState.SUCCESS, value=value, completed_at=time.time_ns())
 
+    async def _output(self, job: Job, index: int, text: JsonText) -> JsonText:
+        record = job.run.record
+        task = Task(run_id=record.run_id, flow_id=record.flow_id, item_index=index)
+        while True:
+            try:
+                return await execute_flow(job.flow, text, job.variables, job.host, task)
+            except Unavailable:
+                # The journal is, not the item's doing: an item has not failed because the disk is full.
+                await asyncio.sleep(RETRY_SECONDS)
+
     async def _keep(self, completion: Completion) -> None:
         """Journal a completion, however long it takes: a result that exists is not given up."""
         while True:
             try:
                 return await self._journal.complete(completion)
             except Unavailable:
-                await asyncio.sleep(JOURNAL_RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
 
 def _failed(index: int, error: ItemError) -> ItemResult:

@@ -2,10 +2,9 @@
 
 import uuid
 
-from gateway.components.registry import Components
-from gateway.components.server import ComponentError
+from gateway.components import ComponentError, Components
 from gateway.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
-from gateway.runtimes.embedded.execution import ItemFailure, Task
+from gateway.runtimes.embedded.task import ItemFailure, Task
 from gateway.service import RunsService
 
 

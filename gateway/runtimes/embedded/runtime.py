@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.adapter.json_text import members, quote
 from gateway.adapter.runs_json import observability_from_json, observability_to_json
-from gateway.components.registry import Components
+from gateway.components import Components
 from gateway.errors import (
     BlobNotFound,
     FlowNotFound,
@@ -121,7 +121,7 @@ class EmbeddedRuntime(Runtime):
         if len(params.inputs) > MAX_ITEMS:
             raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
         flow = await self._overridden_flow(params.flow_id, params.overrides)
-        self._refuse_unknown_components(flow)
+        await self._refuse_unknown_components(flow)
         record = _record(params, scope, flow.name)
         outcome = None if params.inputs else Outcome(RunState.SUCCESS, 0, 0, record.created_at)
         # A task of its own: a client that leaves now must not leave behind a run that is durable and never executes.
@@ -237,11 +237,11 @@ class EmbeddedRuntime(Runtime):
         if len(self._flows) > CACHED_FLOWS:
             self._flows.popitem(last=False)
 
-    def _refuse_unknown_components(self, flow: Flow) -> None:
+    async def _refuse_unknown_components(self, flow: Flow) -> None:
         unknown = [
             Violation(("flow_id",), f"{render_path(path)}: no component '{component}'")
             for path, component in flow.components()
-            if component not in BUILTINS and not self._components.resolve(component)
+            if component not in BUILTINS and not await self._components.resolve(component)
         ]
         if unknown:
             raise InvalidFlow(unknown)

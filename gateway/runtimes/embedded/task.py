@@ -6,9 +6,6 @@ from urllib.parse import quote
 from gateway.errors import GatewayError
 from gateway.model import Blob, ItemError, JsonText, RunStatus
 
-COMPONENT_NOT_FOUND = -32001
-"""No component has this name."""
-
 COMPONENT_FAILED = -32100
 """A component ran and failed."""
 
@@ -43,8 +40,8 @@ class ItemFailure(Exception):
 class Task(NamedTuple):
     """What executes: an item, or one of its steps.
 
-    `path` is empty for the item itself and `(step,)` for a step. A flow that a step runs in place adds the number of the
-    iteration, counted from 0, and then its own steps: `(step, 0, inner step)`.
+    `path` is empty for the item itself and `(step,)` for a step. A flow that a step runs in place adds the number of
+    the iteration, counted from 0, and then its own steps: `(step, 0, inner step)`.
     """
 
     run_id: str
@@ -75,8 +72,11 @@ class Host(Protocol):
     message. Unavailable alone passes through: what goes down with the gateway has not failed.
     """
 
-    async def execute(self, component: str, input: JsonText, attempt: int, task: Task) -> JsonText:
-        """Execute a component that is no built-in. `attempt` counts from 1; waiting before a later one is the host's."""
+    async def execute(self, component: str, text: JsonText, attempt: int, task: Task, /) -> JsonText:
+        """Execute a component that is no built-in on the input `text`.
+
+        `attempt` counts from 1; whether to wait before a later one is up to the host.
+        """
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob and return its id."""

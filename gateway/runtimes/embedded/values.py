@@ -1,95 +1,66 @@
-"""JSON values as text, sliced one level at a time.
+"""JSON values as text, sliced only where an expression looks into them.
 
-Nothing here turns a payload into Python numbers or strings unless it is asked for exactly that, so that integers of any
-size, decimals, the order of keys and the spelling of everything pass through unchanged.
+Nothing turns a payload into Python numbers or strings, so that integers of any size, decimals, the order of keys and
+the spelling of everything pass through unchanged.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
 
+from gateway.adapter.json_text import quote
 from gateway.model import JsonText
+from gateway.runtimes.embedded.task import UNUSABLE_VALUE, ItemFailure
 
 NULL: JsonText = "null"
 
 Key: TypeAlias = str | int
 """Where a value is in the one around it: the name of a member, or an index."""
 
-_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_STRING = msgspec.json.Decoder(str)
-_INTEGER = re.compile(r"(-?\d{1,20})(?:\.0{1,20})?")
-
-
-class NotSliceable(Exception):
-    """A text is no JSON, or nested too deeply to be read."""
+_OBJECT: msgspec.json.Decoder[dict[str, "msgspec.Raw | Value"]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY: msgspec.json.Decoder[list["msgspec.Raw | Value"]] = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Value:
     """A JSON value: its text, and what has been sliced out of it so far."""
 
-    __slots__ = ("_parts", "text")
+    __slots__ = ("_elements", "_members", "text")
 
     def __init__(self, text: JsonText) -> None:
         self.text = text
-        self._parts: dict[str, msgspec.Raw | Value] | list[msgspec.Raw | Value] | None = None
+        self._members: dict[str, msgspec.Raw | Value] | None = None
+        self._elements: list[msgspec.Raw | Value] | None = None
 
     def get(self, key: Key) -> "Value | None":
-        """The member with this name, or the element with this index; None if there is none. May raise NotSliceable."""
-        parts = self._parts
-        if parts is None:
-            parts = self._parts = self._slice()
-        if isinstance(parts, dict):
-            if not isinstance(key, str) or (part := parts.get(key)) is None:
-                return None
-            if not isinstance(part, Value):
-                part = parts[key] = Value(str(part, "utf-8"))
-            return part
-        if isinstance(key, str) or key >= len(parts):
+        """The member with this name, or the element with this index; None if there is none.
+
+        ItemFailure if the value nests too deeply to be looked into.
+        """
+        try:
+            return self._member(key) if isinstance(key, str) else self._element(key)
+        except RecursionError:
+            raise ItemFailure.of(UNUSABLE_VALUE, "a value is nested too deeply to be looked into") from None
+
+    def _member(self, name: str) -> "Value | None":
+        members = self._members
+        if members is None:
+            members = self._members = _OBJECT.decode(self.text) if self.text.startswith("{") else {}
+        member = members.get(name)
+        if isinstance(member, msgspec.Raw):
+            member = members[name] = Value(str(member, "utf-8"))
+        return member
+
+    def _element(self, index: int) -> "Value | None":
+        elements = self._elements
+        if elements is None:
+            elements = self._elements = _ARRAY.decode(self.text) if self.text.startswith("[") else []
+        if index >= len(elements):
             return None
-        part = parts[key]
-        if not isinstance(part, Value):
-            part = parts[key] = Value(str(part, "utf-8"))
-        return part
-
-    def _slice(self) -> "dict[str, msgspec.Raw | Value] | list[msgspec.Raw | Value]":
-        if self.text[0] == "{":
-            return {**_slice_object(self.text)}
-        if self.text[0] == "[":
-            return [*_slice_array(self.text)]
-        return []
-
-
-def object_members(text: JsonText) -> dict[str, JsonText] | None:
-    """The members of an object; None if the value is none. May raise NotSliceable."""
-    if not text.startswith("{"):
-        return None
-    return {name: str(raw, "utf-8") for name, raw in _slice_object(text).items()}
-
-
-def array_elements(text: JsonText) -> list[JsonText] | None:
-    """The elements of an array; None if the value is none. May raise NotSliceable."""
-    if not text.startswith("["):
-        return None
-    return [str(raw, "utf-8") for raw in _slice_array(text)]
-
-
-def string(text: JsonText) -> str | None:
-    """The characters of a string; None if the value is none."""
-    return _STRING.decode(text) if text.startswith('"') else None
-
-
-def integer(text: JsonText) -> int | None:
-    """A whole number; None if the value is none. `3.0` is one: some clients only know floating point numbers."""
-    match = _INTEGER.fullmatch(text)
-    return int(match[1]) if match else None
-
-
-def quote(characters: str) -> JsonText:
-    """The text of a string."""
-    return msgspec.json.encode(characters).decode()
+        element = elements[index]
+        if isinstance(element, msgspec.Raw):
+            element = elements[index] = Value(str(element, "utf-8"))
+        return element
 
 
 def write_object(members: Mapping[str, JsonText]) -> JsonText:
@@ -100,21 +71,3 @@ def write_object(members: Mapping[str, JsonText]) -> JsonText:
 def write_array(elements: Iterable[JsonText]) -> JsonText:
     """The text of an array."""
     return "[" + ",".join(elements) + "]"
-
-
-def _slice_object(text: JsonText) -> dict[str, msgspec.Raw]:
-    try:
-        return _OBJECT.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _not_sliceable(error) from error
-
-
-def _slice_array(text: JsonText) -> list[msgspec.Raw]:
-    try:
-        return _ARRAY.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _not_sliceable(error) from error
-
-
-def _not_sliceable(error: Exception) -> NotSliceable:
-    return NotSliceable("nested too deeply" if isinstance(error, RecursionError) else "not JSON")

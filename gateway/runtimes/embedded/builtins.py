@@ -1,0 +1,196 @@
+"""The built-in components.
+
+    /builtin/create_messages  {user_prompt, system_instructions?}            -> {messages: [{role, content}]}
+    /builtin/map              {workflow, items, max_concurrency?}            -> {results: [result], successful, failed}
+    /builtin/iterate          {flow, initial_input, max_iterations? = 1000}  -> {result, iterations, terminated}
+    /builtin/eval             {flow_id, input}                               -> {result: result, run_id}
+    /builtin/put_blob         {data, blob_type? = "data"}                    -> {blob_id}
+    /builtin/get_blob         {blob_id}                                      -> {data}
+
+A `result` is {"outcome": "success", "result": value} or {"outcome": "failed", "error": {code, message, data?}}.
+Optional members may be null, and others than these are ignored.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from gateway.adapter.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
+from gateway.errors import InvalidFlow, InvalidParams
+from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, RunState, blob_digest, blob_id_of
+from gateway.runtimes.embedded.flow import Flow, compile_flow
+from gateway.runtimes.embedded.pace import Pace
+from gateway.runtimes.embedded.task import BAD_INPUT, COMPONENT_FAILED, UNUSABLE_VALUE, Host, ItemFailure, Task
+from gateway.runtimes.embedded.values import NULL, Value, write_array, write_object
+
+DEFAULT_ITERATIONS = 1000
+"""How often iterate runs its flow at most unless its input says otherwise."""
+
+MAX_COUNT = 2**32 - 1
+"""The largest number that an input may give."""
+
+MAX_NESTING = 32
+"""How many iterates may run inside one another: a flow could hand itself on without end."""
+
+Execute: TypeAlias = Callable[[Flow, JsonText, Mapping[str, JsonText], Host, Task], Awaitable[JsonText]]
+"""`gateway.runtimes.embedded.execution.execute_flow`."""
+
+
+class Call(NamedTuple):
+    """One call of a built-in. `execute` runs a flow in place."""
+
+    input: JsonText
+    host: Host
+    task: Task
+    execute: Execute
+
+
+async def call_builtin(component: str, call: Call) -> JsonText:
+    """Execute a built-in. ItemFailure, or an error of the host."""
+    try:
+        output = await BUILTINS[component](_Input(members(call.input)), call)
+    except InvalidParams as error:
+        raise ItemFailure.of(BAD_INPUT, f"bad input of {component}: {error}") from error
+    if len(output) > MAX_JSON_BYTES:
+        raise ItemFailure.of(UNUSABLE_VALUE, f"the output of {component} exceeds {MAX_JSON_BYTES} characters")
+    return output
+
+
+class _Input:
+    """The members of an input; reading one that breaks its rule raises InvalidParams."""
+
+    def __init__(self, values: Mapping[str, JsonText]) -> None:
+        self._values = values
+
+    def value(self, name: str) -> JsonText:
+        """A member of any kind, which may be null but not absent."""
+        if name not in self._values:
+            raise InvalidParams.field(name, description="is required")
+        return self._values[name]
+
+    def has(self, name: str) -> bool:
+        """Whether a member is there and not null."""
+        return self._values.get(name, NULL) != NULL
+
+    def string(self, name: str) -> JsonText:
+        """A member that is a string, as it is spelled."""
+        string(self.value(name), name)
+        return self.value(name)
+
+    def count(self, name: str, least: int) -> int | None:
+        """An optional member that is an integer, `least` or more."""
+        if not self.has(name):
+            return None
+        number = integer(self.value(name), name)
+        if not least <= number <= MAX_COUNT:
+            raise InvalidParams.field(name, description=f"expected an integer from {least} to {MAX_COUNT}")
+        return number
+
+    def blob_id(self, name: str) -> str:
+        """A member that is a blob id, in canonical spelling."""
+        digest = blob_digest(string(self.value(name), name))
+        if digest is None:
+            raise InvalidParams.field(name, description="expected 64 hex digits, or 'sha256:' and 64 hex digits")
+        return blob_id_of(digest)
+
+    def flow(self, name: str) -> Flow:
+        """A member that is a flow."""
+        try:
+            return compile_flow(self.value(name))
+        except InvalidFlow as error:
+            raise error.under(name) from None
+
+
+async def _create_messages(given: _Input, call: Call) -> JsonText:
+    messages = []
+    for role, name in (("system", "system_instructions"), ("user", "user_prompt")):
+        if role == "user" or given.has(name):
+            messages.append(write_object({"role": quote(role), "content": given.string(name)}))
+    return write_object({"messages": write_array(messages)})
+
+
+async def _map(given: _Input, call: Call) -> JsonText:
+    items = elements(given.value("items"), "items")
+    max_concurrency = given.count("max_concurrency", 1)
+    flow_id = await _put(Blob(given.value("workflow"), BlobType.FLOW), "workflow", call)
+    run = await call.host.run_flow(flow_id, items, max_concurrency, call.task, "map")
+    results = [_result(result) for result in run.results or ()]
+    failed = len(results) - run.items.success
+    return write_object({"results": write_array(results), "successful": str(run.items.success), "failed": str(failed)})
+
+
+async def _iterate(given: _Input, call: Call) -> JsonText:
+    flow = given.flow("flow")
+    value = given.value("initial_input")
+    limit = given.count("max_iterations", 0)
+    limit = DEFAULT_ITERATIONS if limit is None else limit
+    if len(call.task.path) > 2 * MAX_NESTING:
+        raise ItemFailure.of(COMPONENT_FAILED, f"more than {MAX_NESTING} iterates run inside one another")
+    pace = Pace()
+    for iteration in range(limit):
+        output = Value(await call.execute(flow, value, {}, call.host, call.task.within(iteration)))
+        if (result := output.get("result")) is not None:
+            return _iterated(result.text, iteration + 1, terminated=False)
+        if (following := output.get("next")) is None:
+            raise ItemFailure.of(COMPONENT_FAILED, "an iterated flow must return an object with 'result' or 'next'")
+        value = following.text
+        await pace.keep()
+    return _iterated(value, limit, terminated=True)
+
+
+def _iterated(result: JsonText, iterations: int, *, terminated: bool) -> JsonText:
+    """`terminated` tells that the limit, and not the flow, ended it."""
+    return write_object(
+        {"result": result, "iterations": str(iterations), "terminated": "true" if terminated else "false"}
+    )
+
+
+async def _eval(given: _Input, call: Call) -> JsonText:
+    flow_id = given.blob_id("flow_id")
+    run = await call.host.run_flow(flow_id, [given.value("input")], None, call.task, "eval")
+    results = [_result(result) for result in run.results or ()]
+    return write_object({"result": results[0], "run_id": quote(run.run_id)})
+
+
+async def _put_blob(given: _Input, call: Call) -> JsonText:
+    kind = string(given.value("blob_type"), "blob_type") if given.has("blob_type") else BlobType.DATA
+    if kind not in {*BlobType}:
+        raise InvalidParams.field("blob_type", description="expected 'flow' or 'data'")
+    blob_id = await _put(Blob(given.value("data"), BlobType(kind)), "data", call)
+    # Flows and components know blob ids by their bare digits.
+    return write_object({"blob_id": quote(blob_digest(blob_id) or blob_id)})
+
+
+async def _put(blob: Blob, name: str, call: Call) -> str:
+    """Store a member of the input."""
+    try:
+        return await call.host.put_blob(blob)
+    except InvalidFlow as error:
+        raise error.under(name) from None
+
+
+async def _get_blob(given: _Input, call: Call) -> JsonText:
+    blob = await call.host.get_blob(given.blob_id("blob_id"))
+    if isinstance(blob.content, bytes):
+        raise ItemFailure.of(COMPONENT_FAILED, "the blob holds binary data, which is no JSON value")
+    return write_object({"data": blob.content})
+
+
+def _result(result: ItemResult) -> JsonText:
+    if result.status is RunState.SUCCESS:
+        return write_object({"outcome": '"success"', "result": NULL if result.value is None else result.value})
+    error = result.error or ItemError(code=COMPONENT_FAILED, message="the item was cancelled")
+    described = {"code": str(error.code), "message": quote(error.message)}
+    if error.data is not None:
+        described["data"] = error.data
+    return write_object({"outcome": '"failed"', "error": write_object(described)})
+
+
+BUILTINS: Mapping[str, Callable[[_Input, Call], Awaitable[JsonText]]] = {
+    "/builtin/create_messages": _create_messages,
+    "/builtin/map": _map,
+    "/builtin/iterate": _iterate,
+    "/builtin/eval": _eval,
+    "/builtin/put_blob": _put_blob,
+    "/builtin/get_blob": _get_blob,
+}
+"""The built-in components, by name."""

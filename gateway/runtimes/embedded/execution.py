@@ -1,0 +1,178 @@
+"""Executes a flow for one item: the steps that its output needs, each once, as soon as what they need is there."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+
+from gateway.errors import GatewayError, Unavailable
+from gateway.model import ItemError, JsonText
+from gateway.runtimes.embedded.builtins import BUILTINS, Call, call_builtin
+from gateway.runtimes.embedded.expressions import Expression, Scope
+from gateway.runtimes.embedded.flow import Flow, Step
+from gateway.runtimes.embedded.pace import Pace
+from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
+from gateway.runtimes.embedded.values import Value
+
+__all__ = ["Host", "ItemFailure", "Task", "execute_flow"]
+
+
+async def execute_flow(
+    flow: Flow, text: JsonText, variables: Mapping[str, JsonText], host: Host, task: Task
+) -> JsonText:
+    """Return the output of a flow for the input `text`. ItemFailure if it has none; Unavailable if the host goes down.
+
+    Steps that the output does not need do not run, except those that must: they run to their end in any case, and fail
+    the item only if its output needs them. Steps that are needed at the same time run concurrently; those that are of
+    no use any more, after a failure or at the end, are cancelled. Cancelling the call cancels everything.
+
+    `onError` is about components: where an input has no value, the step fails without an attempt.
+    """
+    scope = Scope(text, variables, flow.defaults)
+    if not flow.forced:
+        output = flow.output.evaluate(scope)
+        if output is not None:
+            return output
+    return await _Execution(flow, scope, host, task).run()
+
+
+_CANCELLED = ItemError(code=COMPONENT_FAILED, message="the step was cancelled")
+
+
+class _Goal:
+    """An expression that is to be evaluated: the input of a step, or the output of the flow, which has no step.
+
+    `needs` holds the steps it waits for; the value tells whether their failure is certain to fail it.
+    """
+
+    __slots__ = ("expression", "needs", "step")
+
+    def __init__(self, expression: Expression, step: Step | None = None) -> None:
+        self.expression = expression
+        self.step = step
+        self.needs: dict[str, bool] = {}
+
+
+class _Execution:
+    """The execution of one item.
+
+    Demand goes from the output backwards without recursion, so that chains of steps may have any length: a goal whose
+    evaluation misses steps makes goals of these and waits; a step that finishes wakes the goals that wait for it.
+    """
+
+    def __init__(self, flow: Flow, scope: Scope, host: Host, task: Task) -> None:
+        self._flow = flow
+        self._scope = scope
+        self._host = host
+        self._task = task
+        self._output: JsonText | ItemError | None = None
+        self._forced = set(flow.forced)
+        self._demanded: set[str] = set()
+        self._ready: deque[_Goal] = deque()
+        self._waiting: dict[str, list[_Goal]] = {}
+        self._running: dict[str, asyncio.Task[Value | ItemError]] = {}
+        self._finished: asyncio.Queue[str] = asyncio.Queue()
+
+    async def run(self) -> JsonText:
+        self._ready.append(_Goal(self._flow.output))
+        for step_id in self._flow.forced:
+            self._demand(step_id)
+        try:
+            output = await self._outcome()
+        finally:
+            await self._stop()
+        if isinstance(output, ItemError):
+            raise ItemFailure(output)
+        return output
+
+    async def _outcome(self) -> JsonText | ItemError:
+        pace = Pace()
+        while True:
+            while self._ready:
+                self._pursue(self._ready.popleft())
+                await pace.keep()
+            if self._output is not None and not self._forced:
+                return self._output
+            await pace.keep()
+            step_id = await self._finished.get()
+            step = self._running.pop(step_id)
+            self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())
+
+    async def _stop(self) -> None:
+        for step in self._running.values():
+            step.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    def _demand(self, step_id: str) -> None:
+        if step_id not in self._demanded:
+            self._demanded.add(step_id)
+            step = self._flow.steps[step_id]
+            self._ready.append(_Goal(step.input, step))
+
+    def _pursue(self, goal: _Goal) -> None:
+        """Evaluate a goal and do what follows: run its step, or wait for the steps that it misses."""
+        if self._output is not None and (goal.step is None or goal.step.id not in self._flow.reach):
+            return
+        self._scope.missing = {}
+        try:
+            value: JsonText | ItemError | None = goal.expression.evaluate(self._scope)
+        except ItemFailure as failure:
+            value = failure.error
+        if value is None:
+            goal.needs = self._scope.missing
+            for step_id in goal.needs:
+                self._waiting.setdefault(step_id, []).append(goal)
+                self._demand(step_id)
+        elif goal.step is None:
+            self._settle(value)
+        elif isinstance(value, ItemError):
+            self._conclude(goal.step.id, value)
+        else:
+            self._start(goal.step, value)
+
+    def _settle(self, output: JsonText | ItemError) -> None:
+        """The output is known: leave nothing but the steps that must run, and what these might need."""
+        self._output = output
+        for step_id, step in self._running.items():
+            if step_id not in self._flow.reach:
+                step.cancel()
+
+    def _conclude(self, step_id: str, outcome: Value | ItemError) -> None:
+        """A step has its outcome: wake the goals that need nothing else, or that it makes fail."""
+        self._scope.steps[step_id] = outcome
+        self._forced.discard(step_id)
+        for goal in self._waiting.pop(step_id, ()):
+            certain = goal.needs.pop(step_id, False)
+            if certain and isinstance(outcome, ItemError):
+                goal.needs.clear()
+                self._ready.append(goal)
+            elif not goal.needs:
+                self._ready.append(goal)
+
+    def _start(self, step: Step, text: JsonText) -> None:
+        running = asyncio.create_task(self._execute(step, text))
+        running.add_done_callback(lambda _: self._finished.put_nowait(step.id))
+        self._running[step.id] = running
+
+    async def _execute(self, step: Step, text: JsonText) -> Value | ItemError:
+        task = self._task.within(step.id)
+        attempt = 1
+        while True:
+            try:
+                return Value(await self._call(step.component, text, attempt, task))
+            except ItemFailure as failure:
+                error = failure.error
+            if attempt > step.on_error.retries:
+                return error if step.on_error.default is None else Value(step.on_error.default)
+            attempt += 1
+            # Attempts may fail without ever suspending, and there may be billions of them.
+            await asyncio.sleep(0)
+
+    async def _call(self, component: str, text: JsonText, attempt: int, task: Task) -> JsonText:
+        try:
+            if component in BUILTINS:
+                return await call_builtin(component, Call(text, self._host, task, execute_flow))
+            return await self._host.execute(component, text, attempt, task)
+        except Unavailable:
+            raise
+        except GatewayError as error:
+            raise ItemFailure.caused_by(error) from error
