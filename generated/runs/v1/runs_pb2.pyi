@@ -101,7 +101,7 @@ class _ResultEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Result
     RESULT_ENCODING_JSON: _ResultEncoding.ValueType  # 1
     """`JsonValue.json`: lossless."""
     RESULT_ENCODING_VALUE: _ResultEncoding.ValueType  # 2
-    """`JsonValue.value`: convenient. A result that a `Value` cannot hold at all (nested more than 40 levels deep, or with a
+    """`JsonValue.value`: convenient. A result that a `Value` cannot hold at all (nested more than 32 levels deep, or with a
     number beyond the range of a double) comes as `JsonValue.json` all the same.
     """
 
@@ -113,7 +113,7 @@ RESULT_ENCODING_UNSPECIFIED: ResultEncoding.ValueType  # 0
 RESULT_ENCODING_JSON: ResultEncoding.ValueType  # 1
 """`JsonValue.json`: lossless."""
 RESULT_ENCODING_VALUE: ResultEncoding.ValueType  # 2
-"""`JsonValue.value`: convenient. A result that a `Value` cannot hold at all (nested more than 40 levels deep, or with a
+"""`JsonValue.value`: convenient. A result that a `Value` cannot hold at all (nested more than 32 levels deep, or with a
 number beyond the range of a double) comes as `JsonValue.json` all the same.
 """
 Global___ResultEncoding: _TypeAlias = ResultEncoding  # noqa: Y015
@@ -138,7 +138,7 @@ class JsonValue(_message.Message):
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value in protobuf's own form. Convenient, not lossless: numbers are doubles, and the order of keys is lost. MUST
-        hold no NaN and no infinity, nest at most 40 levels deep, and set `kind` at every level.
+        hold no NaN and no infinity, nest at most 32 levels deep, and set `kind` at every level.
         """
 
     def __init__(
