@@ -20,14 +20,14 @@ from gateway.model import (
 from gateway.runtime import Page, Runtime, Snapshot
 
 DEADLINE_MARGIN = 0.1
-"""Seconds before the deadline of a call at which a waiting call answers with the current status: time to send the answer."""
+"""Seconds before its deadline at which a waiting call answers with the current status: time to send the answer."""
 
 
 class RunsService:
     """Answers the runs methods over one runtime.
 
-    `deadline` is a value of `time.monotonic()` by which the caller must have its answer; a waiting call answers with the
-    current status shortly before. Cancelling a call stops the waiting, never the run.
+    `deadline` is a value of `time.monotonic()` by which the caller must have its answer: a waiting call answers shortly
+    before with the current status. Cancelling a call stops the waiting, never the run.
     """
 
     def __init__(self, runtime: Runtime) -> None:
@@ -72,24 +72,34 @@ class RunsService:
         """
         run_id = _run_id(params.run_id)
         until = _until(params.timeout, deadline)
-        sent = _Sent(params.result_order) if params.include_results else None
-        if not params.wait:
-            snapshot = await self._runtime.get(run_id)
-            async for update in self._updates(snapshot, sent, last=True):
-                yield update
+        sent = _Sent(params.result_order)
+        async with aclosing(self._states(run_id, wait=params.wait, until=until)) as states:
+            async for snapshot, last in states:
+                if not params.include_results:
+                    yield snapshot.status
+                    continue
+                results = await self._unsent(snapshot, sent, last=last)
+                yield snapshot.status.model_copy(update={"results": results})
+                while results and (results := await self._unsent(snapshot, sent, last=last)):
+                    yield snapshot.status.model_copy(update={"results": results})
+
+    async def _states(
+        self, run_id: str, *, wait: bool, until: float | None
+    ) -> AsyncGenerator[tuple[Snapshot, bool], None]:
+        """The states to report, each with whether it is the last one."""
+        if not wait:
+            yield await self._runtime.get(run_id), True
             return
         async with aclosing(self._runtime.watch(run_id)) as changes:
             snapshot = await anext(changes)
             while not snapshot.status.status.terminal:
-                async for update in self._updates(snapshot, sent, last=False):
-                    yield update
+                yield snapshot, False
                 following = await _next(changes, until)
                 if following is None:
                     snapshot = await self._runtime.get(run_id)
                     break
                 snapshot = following
-        async for update in self._updates(snapshot, sent, last=True):
-            yield update
+        yield snapshot, True
 
     async def _wait(self, snapshot: Snapshot, until: float | None) -> Snapshot:
         """The terminal snapshot, or the current one at `until`."""
@@ -105,30 +115,20 @@ class RunsService:
         return snapshot
 
     async def _with_results(self, snapshot: Snapshot, order: ResultOrder) -> RunStatus:
+        sent = _Sent(order)
         results: list[ItemResult] = []
-        async for page in self._pages(snapshot, _Sent(order), last=True):
+        while page := await self._unsent(snapshot, sent, last=True):
             results += page
         return snapshot.status.model_copy(update={"results": results})
 
-    async def _updates(self, snapshot: Snapshot, sent: "_Sent | None", *, last: bool) -> AsyncGenerator[RunStatus, None]:
-        """One update, or as many as the new results need."""
-        if sent is None:
-            yield snapshot.status
-            return
-        empty = True
-        async for page in self._pages(snapshot, sent, last=last):
-            empty = False
-            yield snapshot.status.model_copy(update={"results": page})
-        if empty:
-            yield snapshot.status.model_copy(update={"results": []})
-
-    async def _pages(self, snapshot: Snapshot, sent: "_Sent", *, last: bool) -> AsyncGenerator[list[ItemResult], None]:
-        while (page := sent.missing(snapshot, last=last)) is not None:
-            results = await self._runtime.results(snapshot.status.run_id, page)
-            if not results:
-                return
-            sent.add(results)
-            yield results
+    async def _unsent(self, snapshot: Snapshot, sent: "_Sent", *, last: bool) -> list[ItemResult]:
+        """The next page of results that the snapshot has and that were not sent; empty when there are none."""
+        page = sent.missing(snapshot, last=last)
+        if page is None:
+            return []
+        results = await self._runtime.results(snapshot.status.run_id, page)
+        sent.add(results)
+        return results
 
 
 class _Sent:
@@ -137,6 +137,7 @@ class _Sent:
     def __init__(self, order: ResultOrder) -> None:
         self._order = order
         self._next = 0
+        self._count = 0
 
     def missing(self, snapshot: Snapshot, *, last: bool) -> Page | None:
         """What the snapshot has and was not sent; None if nothing.
@@ -148,13 +149,16 @@ class _Sent:
             stop = snapshot.completions
         else:
             stop = snapshot.status.items.total if last else snapshot.prefix
-        return Page(self._order, self._next, stop, snapshot.completions) if self._next < stop else None
+        if self._next >= stop or self._count >= snapshot.completions:
+            return None
+        return Page(self._order, self._next, stop, snapshot.completions)
 
     def add(self, results: list[ItemResult]) -> None:
         """Note that these, the next ones in order, have been sent."""
+        self._count += len(results)
         if self._order is ResultOrder.BY_COMPLETION:
-            self._next += len(results)
-        else:
+            self._next = self._count
+        elif results:
             self._next = results[-1].item_index + 1
 
 
@@ -163,9 +167,11 @@ async def _next(changes: AsyncGenerator[Snapshot, None], until: float | None) ->
     if until is None:
         return await anext(changes)
     try:
-        async with asyncio.timeout(max(0.0, until - time.monotonic())):
+        async with asyncio.timeout(max(0.0, until - time.monotonic())) as limit:
             return await anext(changes)
     except TimeoutError:
+        if not limit.expired():
+            raise
         return None
 
 

@@ -1,1 +1,1 @@
-""""""
+"""Fronts: the transports by which clients reach the runs service."""

@@ -1,0 +1,15 @@
+"""What becomes of exceptions that nobody expected: the log gets all of it, the client an id."""
+
+import logging
+import uuid
+
+from gateway.errors import Internal
+
+_logger = logging.getLogger(__name__)
+
+
+def defect(error: BaseException) -> Internal:
+    """Log an unexpected exception with its traceback, and return the error that a client is told instead."""
+    identity = uuid.uuid4().hex
+    _logger.error("internal error, id %s", identity, exc_info=error)
+    return Internal(f"internal error, id {identity}")

@@ -1,0 +1,114 @@
+"""The JSON-RPC methods, whoever calls them: clients over HTTP, and components while they execute."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.adapter import blobs_json, jsonrpc, runs_json
+from gateway.defects import defect
+from gateway.errors import GatewayError, MethodNotFound
+from gateway.model import Blob, JsonText, ObservabilityContext, RunStatus
+from gateway.service import RunsService
+from gateway.turnstile import Turnstile
+
+BATCH_CONCURRENCY = 16
+"""How many calls of one batch are executed at the same time."""
+
+
+class _Method(NamedTuple):
+    execute: Callable[[JsonText | None, str], Awaitable[Any]]
+    write: Callable[[Any], JsonText]
+
+
+class JsonRpcMethods:
+    """Answers JSON-RPC 2.0 requests, batches and notifications with a runs service.
+
+    Every request gets an answer, whatever is wrong with it. Work passes `turnstile`: a caller before it calls, and a
+    call before each member of a batch and before it writes an answer.
+    """
+
+    def __init__(self, service: RunsService) -> None:
+        self.turnstile = Turnstile()
+        self._service = service
+        self._methods = {
+            "runs/submit": _Method(self._submit, runs_json.run_status_to_json),
+            "runs/get": _Method(self._get, runs_json.run_status_to_json),
+            "blobs/put": _Method(self._put_blob, blobs_json.blob_id_to_json),
+            "blobs/get": _Method(self._get_blob, lambda found: blobs_json.blob_to_json(*found)),
+        }
+
+    async def call(self, body: bytes, scope: str = "") -> bytes | None:
+        """Execute what a body asks for and return the body of the answer; None if it holds notifications only.
+
+        `scope` is that of idempotency keys: the task that calls. Without one, a caller whose `observability` holds a
+        run id and a span id has the scope of the task that these and the step id name: the key that components send,
+        `subflowKey`, is unique within one task only. Anybody else shares one scope.
+        """
+        try:
+            parsed = jsonrpc.parse_body(body)
+        except GatewayError as error:
+            return jsonrpc.error_response(None, error).encode()
+        except Exception as error:
+            return jsonrpc.error_response(None, defect(error)).encode()
+        del body  # A call may wait for long, and needs only what was read from it.
+        if not isinstance(parsed, jsonrpc.Batch):
+            answer = await self._answer(parsed, scope)
+            return None if answer is None else answer.encode()
+        answers = await self._answer_batch(parsed.calls, scope)
+        return f"[{','.join(answers)}]".encode() if answers else None
+
+    async def _answer_batch(self, calls: list[jsonrpc.Call], scope: str) -> list[str]:
+        """The answers in the order of the calls; none for notifications."""
+        answers: list[str | None] = [None] * len(calls)
+        rest = iter(enumerate(calls))
+
+        async def work() -> None:
+            for index, call in rest:
+                await self.turnstile.resume()
+                answers[index] = await self._answer(call, scope)
+
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(min(BATCH_CONCURRENCY, len(calls))):
+                workers.create_task(work())
+        return [answer for answer in answers if answer is not None]
+
+    async def _answer(self, call: jsonrpc.Call, scope: str) -> str | None:
+        if isinstance(call, jsonrpc.Refused):
+            return jsonrpc.error_response(call.id, call.error)
+        try:
+            method = self._methods.get(call.method)
+            if method is None:
+                raise MethodNotFound(f"no method {call.method!r}; there are {', '.join(self._methods)}")
+            result = await method.execute(call.params, scope)
+            if call.id is None:
+                return None
+            await self.turnstile.resume()
+            return jsonrpc.response(call.id, method.write(result))
+        except GatewayError as error:
+            answer = error
+        except Exception as error:
+            answer = defect(error)
+        return None if call.id is None else jsonrpc.error_response(call.id, answer)
+
+    async def _submit(self, params: JsonText | None, scope: str) -> RunStatus:
+        submit = runs_json.submit_params_from_json(params)
+        return await self._service.submit(submit, scope=scope or _scope(submit.observability))
+
+    async def _get(self, params: JsonText | None, scope: str) -> RunStatus:
+        return await self._service.get(runs_json.get_params_from_json(params))
+
+    async def _put_blob(self, params: JsonText | None, scope: str) -> str:
+        return await self._service.put_blob(blobs_json.blob_from_json(params))
+
+    async def _get_blob(self, params: JsonText | None, scope: str) -> tuple[Blob, str]:
+        blob_id = blobs_json.blob_id_from_json(params)
+        return await self._service.get_blob(blob_id), blob_id
+
+
+def _scope(context: ObservabilityContext | None) -> str:
+    """The scope of the task that a trace tells of; "" if it tells of none."""
+    if context is None or not context.run_id or not context.span_id:
+        return ""
+    return msgspec.json.encode([context.run_id, context.step_id, context.span_id]).decode()

@@ -1,0 +1,283 @@
+"""The HTTP front: JSON-RPC 2.0 by POST at `/`, the blob API, and health.
+
+What JSON-RPC answers has the HTTP status 200, errors included, as its clients expect; notifications alone get 202 and
+no body. Another status means that the front refused a request before JSON-RPC read it.
+
+Bodies must be declared as JSON, or as `application/octet-stream` for binary blobs: a page of another site can send
+those from a browser only where it is allowed to, and nothing here allows it.
+
+The front shares its event loop with others. A request passes a turnstile before it is worked on, so that a flood of
+them takes one slice of work in each iteration of the loop; while a call waits for a run it holds no place there. A
+slice is short for ordinary bodies. A body of many megabytes holds the loop for some milliseconds per megabyte: its
+parser keeps the interpreter lock, so a thread would not help.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from gateway.adapter import blobs_json, jsonrpc
+from gateway.adapter.json_text import json_text
+from gateway.defects import defect
+from gateway.dispatch import JsonRpcMethods
+from gateway.errors import GatewayError, InvalidRequest, MethodNotFound, Overloaded, ParseError, TooLarge
+from gateway.model import Blob, BlobType
+from gateway.service import RunsService
+
+RPC_PATH = "/"
+BLOBS_PATH = "/api/v1/blobs"
+HEALTH_PATH = "/health"
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+_SERVER = "runs-gateway"
+_BACKLOG = 1_024
+
+
+class HttpLimits(NamedTuple):
+    """How much the front holds at most.
+
+    `body` bounds one body, and `bodies` those of all requests that have not been answered, in bytes. `requests` bounds
+    the requests that have not been answered, those included that wait for a run.
+    """
+
+    body: int = 64 << 20
+    bodies: int = 256 << 20
+    requests: int = 10_000
+
+
+class PathNotFound(MethodNotFound):
+    """Nothing is served at this path."""
+
+    reason = "PATH_NOT_FOUND"
+
+
+class MethodNotAllowed(MethodNotFound):
+    """The path is served, but not by this HTTP method."""
+
+    http_status, reason = 405, "METHOD_NOT_ALLOWED"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"this path serves {allowed}")
+        self.allowed = allowed
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is declared as something that is not taken here."""
+
+    http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
+
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+
+
+class HttpFront:
+    """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`."""
+
+    def __init__(
+        self, methods: JsonRpcMethods, service: RunsService, address: str, *, limits: HttpLimits | None = None
+    ) -> None:
+        self._methods = methods
+        self._service = service
+        self._address = address
+        self._limits = limits or HttpLimits()
+        self._turnstile = methods.turnstile
+        self._routes: dict[str, dict[str, _Handler]] = {
+            RPC_PATH: {"POST": self._call},
+            BLOBS_PATH: {"POST": self._put_blob},
+        }
+        self._blob_routes: dict[str, _Handler] = {"GET": self._get_blob}
+        self._server = _Server(self._answer, handler_cancellation=True, access_log=None, auto_decompress=False)
+        self._listener: asyncio.Server | None = None
+        self._open: dict[asyncio.Task[Any], int] = {}
+        """The requests that have not been answered, by their tasks, and how many bytes of their bodies are held."""
+        self._held = 0
+        self._draining = False
+
+    @property
+    def address(self) -> str:
+        """Where the front listens; once it has started, with the port that it took."""
+        return self._address
+
+    async def start(self) -> None:
+        """Listen. ValueError for a malformed address, OSError if it cannot be taken."""
+        loop = asyncio.get_running_loop()
+        if self._address.startswith("unix:"):
+            path = self._address.removeprefix("unix:")
+            self._listener = await loop.create_unix_server(self._server, path, backlog=_BACKLOG)
+            return
+        host, _, port = self._address.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"expected HOST:PORT or unix:PATH, not {self._address!r}")
+        self._listener = await loop.create_server(self._server, host.strip("[]"), int(port), backlog=_BACKLOG)
+        self._address = f"{host}:{self._listener.sockets[0].getsockname()[1]}"
+
+    async def drain(self) -> None:
+        """Report at `/health` that the server is about to stop; everything else goes on."""
+        self._draining = True
+
+    async def stop(self, grace: float) -> None:
+        """Take no more connections, give open requests `grace` seconds to be answered, then close."""
+        await self.drain()
+        if self._listener is None:
+            return
+        self._listener.close()
+        self._server.pre_shutdown()
+        if self._open:
+            _, late = await asyncio.wait(self._open, timeout=grace)
+            for task in late:
+                task.cancel()
+        await self._server.shutdown(1.0)
+        await self._listener.wait_closed()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
+            return self._health()
+        if len(self._open) >= self._limits.requests:
+            return _refusal(request, Overloaded("too many open requests", retry_after=1.0))
+        task = _current_task()
+        self._open[task] = 0
+        try:
+            return await self._route(request)(request)
+        except GatewayError as error:
+            return _refusal(request, error)
+        except Exception as error:
+            return _refusal(request, defect(error))
+        finally:
+            self._held -= self._open.pop(task)
+
+    def _route(self, request: web.BaseRequest) -> _Handler:
+        path = request.path
+        methods = self._blob_routes if path.startswith(f"{BLOBS_PATH}/") else self._routes.get(path)
+        if methods is None:
+            raise PathNotFound(f"nothing is served at this path; JSON-RPC is at {RPC_PATH}")
+        if request.method not in methods:
+            raise MethodNotAllowed(", ".join(methods))
+        return methods[request.method]
+
+    async def _call(self, request: web.BaseRequest) -> web.Response:
+        if not _declares_json(request):
+            raise UnsupportedMediaType(f"expected content-type: {JSON}")
+        answer = await self._methods.call(await self._body(request))
+        return web.Response(status=202, headers={"Server": _SERVER}) if answer is None else _json(answer)
+
+    async def _put_blob(self, request: web.BaseRequest) -> web.Response:
+        binary = _media_type(request) == BINARY
+        if not binary and not _declares_json(request):
+            raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
+        body = await self._body(request)
+        blob = Blob(body, BlobType.DATA) if binary else blobs_json.blob_from_json(json_text(body))
+        return _json(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
+
+    async def _get_blob(self, request: web.BaseRequest) -> web.Response:
+        await self._turnstile.enter()
+        blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
+        blob = await self._service.get_blob(blob_id)
+        await self._turnstile.resume()
+        if BINARY not in request.headers.get("Accept", ""):
+            return _json(blobs_json.blob_to_json(blob, blob_id))
+        content = blob.content.encode() if isinstance(blob.content, str) else blob.content
+        headers = {"Content-Type": BINARY, "X-Content-Type-Options": "nosniff", "Server": _SERVER}
+        return web.Response(body=content, headers=headers)
+
+    def _health(self) -> web.Response:
+        if self._draining:
+            return _json('{"status":"draining"}', status=503)
+        return _json('{"status":"healthy"}')
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        """The body of a request, when its turn to be worked on has come. It counts as held until the answer."""
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise UnsupportedMediaType("bodies are taken without content-encoding only")
+        if (request.content_length or 0) > self._limits.body:
+            raise self._too_large()
+        task = _current_task()
+        chunks: list[bytes] = []
+        try:
+            while chunk := await request.content.readany():
+                self._open[task] += len(chunk)
+                self._held += len(chunk)
+                if self._open[task] > self._limits.body:
+                    raise self._too_large()
+                if self._held > self._limits.bodies:
+                    raise Overloaded("too many large requests at once", retry_after=1.0)
+                chunks.append(chunk)
+        except (web.RequestPayloadError, ConnectionError):
+            raise ParseError("the body ends too early or is encoded wrongly") from None
+        await self._turnstile.enter()
+        return b"".join(chunks)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is larger than {self._limits.body} bytes")
+
+
+class _Connection(web.RequestHandler):
+    """A connection that answers what is no HTTP like everything else: as JSON, without a traceback in the log."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500 and exc is not None:
+            error: GatewayError = defect(exc)
+        else:
+            error = InvalidRequest("the request is no HTTP/1.1 request that this server takes")
+        response = _refusal(request, error, status=status)
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+def _refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None = None) -> web.Response:
+    """An error answer in the form of the path: that of JSON-RPC, or that of the blob API."""
+    status = status or error.http_status
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    if request.path == RPC_PATH:
+        return _json(jsonrpc.error_response(None, error), status, headers)
+    body = {
+        "code": status,
+        "message": jsonrpc.error_message(error),
+        "status": error.grpc_status,
+        "data": msgspec.Raw((jsonrpc.error_data(error) or "null").encode()),
+    }
+    return _json(msgspec.json.encode({"error": body}), status, headers)
+
+
+def _json(body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    content = body.encode() if isinstance(body, str) else body
+    headers = {"Content-Type": JSON, "Server": _SERVER, **(headers or {})}
+    return web.Response(body=content, status=status, headers=headers)
+
+
+def _current_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+def _declares_json(request: web.BaseRequest) -> bool:
+    kind = _media_type(request)
+    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def _media_type(request: web.BaseRequest) -> str:
+    """What the body is declared as, or "": aiohttp would take no declaration for a binary one."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()

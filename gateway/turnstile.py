@@ -1,0 +1,48 @@
+"""A turnstile: how work that comes in floods shares an event loop with everything else."""
+
+import asyncio
+from collections import deque
+
+from gateway.errors import Overloaded
+
+MAX_QUEUE = 1_024
+"""How many newcomers a turnstile lets queue, unless told otherwise."""
+
+
+class Turnstile:
+    """Lets one task pass in each iteration of the event loop, in order of arrival.
+
+    However many tasks pass before each slice of their work, they hold the loop for one slice in each iteration. A task
+    that only waits for something holds no place in the queue.
+    """
+
+    def __init__(self, max_queue: int = MAX_QUEUE) -> None:
+        self._max_queue = max_queue
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._turning = False
+
+    async def enter(self) -> None:
+        """Pass with new work; Overloaded if too many are queueing."""
+        if len(self._queue) >= self._max_queue:
+            raise Overloaded("too many requests at once", retry_after=1.0)
+        await self.resume()
+
+    async def resume(self) -> None:
+        """Pass with work that has been let in before."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._queue.append(turn)
+        if not self._turning:
+            self._turning = True
+            loop.call_soon(self._turn)
+        await turn
+
+    def _turn(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                break
+        self._turning = bool(self._queue)
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn)
