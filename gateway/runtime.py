@@ -9,6 +9,9 @@ from gateway.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
 RESULT_PAGE_BYTES = 1 << 20
 """About how much result text a page holds at most; a single larger result makes a page of its own."""
 
+RESULT_PAGE_LENGTH = 1024
+"""How many results a page holds at most: bounds the work that one page is."""
+
 
 class Snapshot(NamedTuple):
     """A run at one moment.
@@ -72,7 +75,7 @@ class Runtime(ABC):
 
     @abstractmethod
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        """Return results of a run from the start of `page` on: all of them, or as many as fit RESULT_PAGE_BYTES.
+        """Return results of a run from the start of `page` on: all of them, or as many as a page may hold.
 
         At least one, unless there is none in the range.
         """

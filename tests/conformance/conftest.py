@@ -1,5 +1,5 @@
-"""Conformance runs over the same whole gateway as the integration tests."""
+"""Conformance is tested over the same whole gateway as integration."""
 
-from tests.integration.conftest import start
+from tests.integration.conftest import client, gateway, start, state
 
-__all__ = ["start"]
+__all__ = ["client", "gateway", "start", "state"]

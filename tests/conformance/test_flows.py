@@ -22,10 +22,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.errors import InvalidFlow
-from gateway.model import ItemResult, RunState
-from gateway.runtimes.embedded.execution import Task
-from gateway.runtimes.embedded.flow import compile_flow
-from tests.support.flow_host import FlowHost
+from gateway.model import Blob, BlobType, ItemResult, RunState, SubmitParams
+from tests.support.clients import Client
 
 FILES = sorted((Path(__file__).parents[1] / "data" / "flows").glob("*.json"))
 
@@ -97,15 +95,20 @@ def load(file: Path) -> dict[str, Any]:
     return document
 
 
-async def results(document: dict[str, Any]) -> list[ItemResult]:
+async def results(client: Client, document: dict[str, Any]) -> list[ItemResult]:
     """Run a recorded flow for its inputs."""
-    flow = compile_flow(json.dumps(document["flow"], separators=(",", ":")))
-    if "overrides" in document:
-        flow = flow.with_overrides(json.dumps(document["overrides"]))
-    variables = {name: json.dumps(value) for name, value in document.get("variables", {}).items()}
-    host = FlowHost()
-    tasks = [Task("run", "flow", index) for index in range(len(document["inputs"]))]
-    return [await host.item(flow, json.dumps(document["inputs"][task.item_index]), task, variables) for task in tasks]
+    flow_id = await client.put_blob(Blob(json.dumps(document["flow"], separators=(",", ":")), BlobType.FLOW))
+    status = await client.submit(
+        SubmitParams(
+            flow_id=flow_id,
+            inputs=[json.dumps(value) for value in document["inputs"]],
+            wait=True,
+            overrides=json.dumps(document["overrides"]) if "overrides" in document else None,
+            variables={name: json.dumps(value) for name, value in document.get("variables", {}).items()},
+        )
+    )
+    assert status.results is not None
+    return status.results
 
 
 def files(*without: str) -> list[Any]:
@@ -117,21 +120,21 @@ def test_all_flows_are_here() -> None:
 
 
 @pytest.mark.parametrize("file", files())
-async def test_results_of_0_11_1(file: Path) -> None:
+async def test_results_of_0_11_1(file: Path, client: Client) -> None:
     document = load(file)
-    assert Expectation.of(await results(document)) == expectation(document)
+    assert Expectation.of(await results(client, document)) == expectation(document)
 
 
 @pytest.mark.parametrize("file", files(*INEXACT))
-async def test_results_of_0_13(file: Path) -> None:
+async def test_results_of_0_13(file: Path, client: Client) -> None:
     document = load(file)
-    given, recorded = numerically(await results(document)), recorded_numerically(document)
+    given, recorded = numerically(await results(client, document)), recorded_numerically(document)
     assert without_artefacts(given) == without_artefacts(recorded)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_flows(name: str) -> None:
+async def test_refused_flows(name: str, client: Client) -> None:
     (file,) = (file for file in FILES if file.stem == name)
     with pytest.raises(InvalidFlow) as caught:
-        compile_flow(json.dumps(load(file)["flow"]))
+        await client.put_blob(Blob(json.dumps(load(file)["flow"]), BlobType.FLOW))
     assert [violation.path for violation in caught.value.violations] == [REFUSED[name]]

@@ -19,8 +19,9 @@ from gateway.model import (
     RunStatus,
     blob_id_of,
 )
-from gateway.runtimes.embedded.execution import ItemFailure, Task, execute_flow
+from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.flow import compile_flow
+from gateway.runtimes.embedded.task import ItemFailure, Task
 
 Component = Callable[[JsonText, int, Task], Awaitable[JsonText]]
 

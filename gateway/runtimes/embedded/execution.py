@@ -13,8 +13,6 @@ from gateway.runtimes.embedded.pace import Pace
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import Value
 
-__all__ = ["Host", "ItemFailure", "Task", "execute_flow"]
-
 
 async def execute_flow(
     flow: Flow, text: JsonText, variables: Mapping[str, JsonText], host: Host, task: Task

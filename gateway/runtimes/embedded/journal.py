@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, RunState
-from gateway.runtime import RESULT_PAGE_BYTES, Page
+from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page
 
 _T = TypeVar("_T")
 
@@ -102,13 +102,13 @@ class Journal(ABC):
 
 
 def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
-    """The first entries, up to about RESULT_PAGE_BYTES; at least one if there is one."""
+    """The first entries, as many as a page may hold; at least one if there is one."""
     page: list[_T] = []
     total = 0
     for entry in entries:
         page.append(entry)
         total += size(entry)
-        if total >= RESULT_PAGE_BYTES:
+        if total >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
             break
     return page
 

@@ -5,11 +5,11 @@ import time
 from collections.abc import Sequence
 
 from gateway.model import ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
-from gateway.runtime import Page, Snapshot
+from gateway.runtime import RESULT_PAGE_LENGTH, Page, Snapshot
 from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord, payload_size
 
 RECENT_BYTES = 1 << 16
-"""How much result text a run keeps in memory, so that reading a small run needs no journal."""
+"""How much result text a run keeps in memory, so that reading a small run, one of a page, needs no journal."""
 
 
 class Run:
@@ -151,7 +151,7 @@ class Run:
         if self._recent is None:
             return
         self._recent_size += payload_size(result)
-        if self._recent_size > RECENT_BYTES:
+        if self._recent_size > RECENT_BYTES or len(self._recent) == RESULT_PAGE_LENGTH:
             self._recent = None
         else:
             self._recent.append(result)

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def execute(component, value):
+    if component == "/echo":
+        return value
     if component == "/environment":
         return dict(os.environ)
     if component == "/pid":

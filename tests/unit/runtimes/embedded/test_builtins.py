@@ -5,7 +5,7 @@ import pytest
 
 from gateway.model import Blob, BlobType, ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
 from gateway.runtimes.embedded.builtins import BUILTINS, MAX_NESTING
-from gateway.runtimes.embedded.execution import ItemFailure, Task
+from gateway.runtimes.embedded.task import ItemFailure, Task
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run
 
 IDENTITY = {"steps": [], "output": {"$input": "$"}}
@@ -215,7 +215,7 @@ async def test_the_flow_of_iterate_has_variables_of_its_own() -> None:
 
 async def test_a_flow_that_hands_itself_on_comes_to_an_end() -> None:
     again = {"flow": {"$input": "flow"}, "initial_input": {"$input": "$"}}
-    endless = {
+    endless: dict[str, Any] = {
         "steps": [{"id": "s", "component": "/builtin/iterate", "input": again}],
         "output": {"next": {"$step": "s"}},
     }

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.errors import NotFound, Overloaded, Unavailable
 from gateway.model import ItemError
-from gateway.runtimes.embedded.execution import ItemFailure, Task, execute_flow
+from gateway.runtimes.embedded.execution import execute_flow
+from gateway.runtimes.embedded.task import ItemFailure, Task
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run
 
 MISSING = {"$input": "nowhere"}

@@ -1,0 +1,70 @@
+"""A whole gateway on real sockets, in this process, and a client for each of its fronts."""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.app import Addresses, running
+from gateway.config import ServeConfig
+from tests.support.clients import Client, GrpcClient, JsonRpcClient
+
+DATA = Path(__file__).parent.parent / "data"
+STATES = {"memory": ":memory:", "sqlite": "{tmp}/state.db"}
+FRONTS = {"grpc": GrpcClient, "jsonrpc": JsonRpcClient}
+
+
+class Gateway:
+    """A running gateway and its clients."""
+
+    def __init__(self, addresses: Addresses, grpc: GrpcClient, jsonrpc: JsonRpcClient) -> None:
+        self.addresses = addresses
+        self.grpc = grpc
+        self.jsonrpc = jsonrpc
+
+    def client(self, front: str) -> Client:
+        return {"grpc": self.grpc, "jsonrpc": self.jsonrpc}[front]
+
+
+Start = Callable[..., Awaitable[Gateway]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts gateways, with settings of `ServeConfig`; they stop with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings: object) -> Gateway:
+            defaults = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "state": ":memory:"}
+            addresses = await stack.enter_async_context(running(ServeConfig(**{**defaults, **settings})))
+            grpc, jsonrpc = GrpcClient(addresses.grpc), JsonRpcClient(addresses.http)
+            stack.push_async_callback(grpc.close)
+            stack.push_async_callback(jsonrpc.close)
+            return Gateway(addresses, grpc, jsonrpc)
+
+        yield start
+
+
+@pytest.fixture(params=STATES)
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The state of the embedded runtime: in memory, and in a file."""
+    return STATES[request.param].format(tmp=tmp_path)
+
+
+@pytest.fixture
+async def gateway(start: Start, state: str) -> Gateway:
+    """A gateway over each state."""
+    return await start(state=state)
+
+
+@pytest.fixture(params=FRONTS)
+def client(request: pytest.FixtureRequest, gateway: Gateway) -> Client:
+    """A client of each front of that gateway."""
+    return gateway.client(request.param)
+
+
+def command(script: Path, *arguments: str, python: str | Path = sys.executable) -> str:
+    """A component route that starts a script."""
+    return " ".join([str(python), str(script), *arguments])

@@ -1,0 +1,223 @@
+"""Runs through the whole gateway: one body for each front and each state."""
+
+import asyncio
+import uuid
+from contextlib import aclosing
+from itertools import product
+
+import pytest
+
+from gateway.errors import (
+    BlobNotFound,
+    FlowNotFound,
+    IdempotencyConflict,
+    InvalidBlobId,
+    InvalidFlow,
+    InvalidParams,
+    InvalidRunId,
+    RunNotFound,
+)
+from gateway.model import Blob, BlobType, GetParams, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
+from tests.integration.conftest import Gateway
+from tests.support.clients import Client, fold
+
+ECHO = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
+PICKY = '{"name":"picky","steps":[],"output":{"$input":"m"}}'
+HARD_PAYLOADS = [
+    str(2**60 + 1),
+    "1e400",
+    "0.1234567890123456789",
+    "-0.0",
+    "null",
+    '{"z":1,"a":null,"m":{}}',
+    '"\\u0000\\ud83d\\ude00 ü"',
+    "[]",
+    '""',
+]
+
+
+async def put_flow(client: Client, text: str) -> str:
+    return await client.put_blob(Blob(text, BlobType.FLOW))
+
+
+async def submit(client: Client, flow: str, inputs: list[str], **params: object) -> RunStatus:
+    flow_id = await put_flow(client, flow)
+    return await client.submit(SubmitParams(flow_id=flow_id, inputs=inputs, **params))
+
+
+def values(results: list[ItemResult] | None) -> list[str | None]:
+    assert results is not None
+    return [result.value for result in results]
+
+
+async def test_submit_and_wait_returns_the_results_by_index(client: Client) -> None:
+    status = await submit(client, ECHO, ["1", "2", "3"], wait=True, flow_label="nightly")
+    assert status.status is RunState.SUCCESS
+    assert (status.flow_name, status.flow_label) == ("echo", "nightly")
+    assert (status.items.total, status.items.success) == (3, 3)
+    assert values(status.results) == ["1", "2", "3"]
+    assert status.completed_at is not None
+    assert status.created_at <= status.completed_at
+    assert [result.item_index for result in status.results or []] == [0, 1, 2]
+
+
+async def test_submit_without_wait_returns_a_run_to_get(client: Client) -> None:
+    accepted = await submit(client, ECHO, ["1"])
+    assert accepted.results is None
+    final = await client.get(GetParams(run_id=accepted.run_id, wait=True, include_results=True))
+    assert (final.run_id, final.status, values(final.results)) == (accepted.run_id, RunState.SUCCESS, ["1"])
+    assert (await client.get(GetParams(run_id=accepted.run_id.upper()))).run_id == accepted.run_id
+
+
+async def test_no_inputs_make_a_run_that_succeeds_at_once(client: Client) -> None:
+    status = await submit(client, ECHO, [])
+    assert (status.status, status.items.total) == (RunState.SUCCESS, 0)
+    assert status.completed_at is not None
+    got = await client.get(GetParams(run_id=status.run_id, wait=True, include_results=True))
+    assert got.results == []
+
+
+async def test_one_failed_item_fails_the_run_and_leaves_the_others(client: Client) -> None:
+    status = await submit(client, PICKY, ['{"m":1}', "{}", '{"m":null}'], wait=True)
+    assert status.status is RunState.FAILED
+    assert (status.items.success, status.items.failed) == (2, 1)
+    assert values(status.results) == ["1", None, "null"]
+    failed = (status.results or [])[1]
+    assert failed.error is not None
+    assert (failed.status, failed.error.code, failed.error.message) == (
+        RunState.FAILED,
+        -32200,
+        "Input path $.m not found",
+    )
+
+
+@pytest.mark.parametrize("payload", HARD_PAYLOADS)
+async def test_payloads_pass_unchanged_between_the_fronts(gateway: Gateway, payload: str) -> None:
+    for there, back in ((gateway.grpc, gateway.jsonrpc), (gateway.jsonrpc, gateway.grpc)):
+        accepted = await submit(there, ECHO, [payload, f'{{"k":{payload}}}'], wait=True)
+        assert values(accepted.results) == [payload, f'{{"k":{payload}}}']
+        got = await back.get(GetParams(run_id=accepted.run_id, include_results=True))
+        assert got == accepted
+
+
+async def test_blobs_come_back_as_they_were(gateway: Gateway) -> None:
+    text = '{"b":  1e400, "a":[null, 0.10]}'
+    blob_id = await gateway.grpc.put_blob(Blob(text, BlobType.DATA))
+    assert blob_id.startswith("sha256:")
+    bare = await gateway.jsonrpc.put_blob(Blob(text, BlobType.DATA))
+    assert blob_id == f"sha256:{bare}"
+    for client, name in product((gateway.grpc, gateway.jsonrpc), (blob_id, bare, bare.upper())):
+        assert await client.get_blob(name) == Blob(text, BlobType.DATA)
+    binary = await gateway.grpc.put_blob(Blob(b"\x00\xff", BlobType.DATA))
+    assert await gateway.grpc.get_blob(binary) == Blob(b"\x00\xff", BlobType.DATA)
+
+
+async def test_a_flow_stored_as_data_runs(client: Client) -> None:
+    flow_id = await client.put_blob(Blob(ECHO, BlobType.DATA))
+    status = await client.submit(SubmitParams(flow_id=flow_id.removeprefix("sha256:"), inputs=["7"], wait=True))
+    assert values(status.results) == ["7"]
+    assert status.flow_id == "sha256:" + flow_id.removeprefix("sha256:")
+
+
+async def test_the_same_key_returns_the_same_run_and_refuses_other_parameters(client: Client) -> None:
+    first = await submit(client, ECHO, ["1"], idempotency_key="k", variables={"a": "1", "b": "2"})
+    again = await submit(client, ECHO, ["1"], idempotency_key="k", variables={"b": "2", "a": "1"}, wait=True)
+    assert again.run_id == first.run_id
+    assert values(again.results) == ["1"]
+    for other in ({"inputs": ["2"]}, {"inputs": ["1"], "flow_label": "x"}, {"inputs": ["1"], "max_concurrency": 2}):
+        with pytest.raises(IdempotencyConflict):
+            await submit(client, ECHO, idempotency_key="k", variables={"a": "1", "b": "2"}, **other)
+
+
+async def test_the_same_key_at_the_same_time_makes_one_run(client: Client) -> None:
+    flow_id = await put_flow(client, ECHO)
+    params = SubmitParams(flow_id=flow_id, inputs=["1"], idempotency_key="at once", wait=True)
+    runs = await asyncio.gather(*(client.submit(params) for _ in range(20)))
+    assert len({run.run_id for run in runs}) == 1
+
+
+async def test_what_does_not_exist_is_not_found(client: Client) -> None:
+    with pytest.raises(FlowNotFound):
+        await client.submit(SubmitParams(flow_id="sha256:" + "0" * 64, inputs=[]))
+    with pytest.raises(RunNotFound):
+        await client.get(GetParams(run_id=str(uuid.UUID(int=0))))
+    with pytest.raises(BlobNotFound):
+        await client.get_blob("0" * 64)
+
+
+async def test_malformed_ids_are_refused_by_their_fields(client: Client) -> None:
+    for attempt, error, field in (
+        (client.submit(SubmitParams(flow_id="sha256:abc123...", inputs=[])), InvalidBlobId, "flow_id"),
+        (client.get(GetParams(run_id="no-uuid")), InvalidRunId, "run_id"),
+        (client.get_blob("sha256:"), InvalidParams, "blob_id"),
+    ):
+        with pytest.raises(error) as raised:
+            await attempt
+        assert [violation.path[0] for violation in raised.value.violations] == [field]
+
+
+@pytest.mark.parametrize(
+    ("flow", "place"),
+    [
+        ("[]", ()),
+        (
+            '{"steps":[{"id":"a","component":"/builtin/eval","input":{"$step":"b"}},{"id":"b","component":"/x"}]}',
+            "steps",
+        ),
+        ('{"steps":[{"id":"a","component":"/builtin/eval"},{"id":"a","component":"/builtin/eval"}]}', "steps"),
+        ('{"steps":[],"output":{"$what":1}}', "output"),
+        ('{"steps":[],"output":{"$step":"nowhere"}}', "output"),
+    ],
+)
+async def test_invalid_flows_are_refused_when_stored_and_when_run(client: Client, flow: str, place: str) -> None:
+    with pytest.raises(InvalidFlow) as raised:
+        await put_flow(client, flow)
+    assert any(place in (violation.path or ((),)) for violation in raised.value.violations) or place == ()
+    stored = await client.put_blob(Blob(flow, BlobType.DATA))
+    with pytest.raises(InvalidFlow) as refused:
+        await client.submit(SubmitParams(flow_id=stored, inputs=["1"]))
+    assert refused.value.violations[0].path[0] == "flow_id"
+
+
+async def test_unknown_components_are_refused_when_submitted(client: Client) -> None:
+    for component in ("/nowhere/x", "/builtin/nothing"):
+        flow_id = await put_flow(
+            client, f'{{"steps":[{{"id":"s","component":"{component}"}}],"output":{{"$step":"s"}}}}'
+        )
+        with pytest.raises(InvalidFlow, match=component):
+            await client.submit(SubmitParams(flow_id=flow_id, inputs=["1"]))
+
+
+@pytest.mark.parametrize(("wait", "include", "order"), list(product((False, True), (False, True), ResultOrder)))
+async def test_a_stream_folds_to_the_answer_of_runs_get(
+    gateway: Gateway, wait: bool, include: bool, order: ResultOrder
+) -> None:
+    accepted = await submit(gateway.grpc, PICKY, ['{"m":1}', "{}"] * 20, max_concurrency=3)
+    params = GetParams(run_id=accepted.run_id, wait=wait, include_results=include, result_order=order)
+    async with aclosing(gateway.grpc.follow(params)) as stream:
+        live = [status async for status in stream]
+    if wait:
+        assert fold(live) == await gateway.jsonrpc.get(params)
+        assert live[-1].status is RunState.FAILED
+    else:
+        assert len({status.status for status in live}) == 1
+    await gateway.jsonrpc.get(GetParams(run_id=accepted.run_id, wait=True))
+    async with aclosing(gateway.grpc.follow(params)) as stream:
+        finished = fold([status async for status in stream])
+    assert finished == await gateway.jsonrpc.get(params)
+    assert (finished.results is not None) == include
+    if include:
+        indexes = [result.item_index for result in finished.results or []]
+        assert sorted(indexes) == list(range(40))
+        assert order is ResultOrder.BY_COMPLETION or indexes == sorted(indexes)
+
+
+async def test_results_larger_than_a_message_arrive_in_several(gateway: Gateway) -> None:
+    large = '"' + "x" * 300_000 + '"'
+    accepted = await submit(gateway.grpc, ECHO, [large] * 8)
+    params = GetParams(run_id=accepted.run_id, wait=True, include_results=True)
+    async with aclosing(gateway.grpc.follow(params)) as stream:
+        updates = [status async for status in stream]
+    assert values(fold(updates).results) == [large] * 8
+    assert max(sum(len(r.value or "") for r in update.results or []) for update in updates) < 2 << 20
+    assert fold(updates) == await gateway.jsonrpc.get(params)

@@ -1,0 +1,133 @@
+"""One client interface over each front, so that a test has one body for all. Errors are those of the gateway."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import grpc
+
+from gateway.adapter import jsonrpc
+from gateway.adapter.json_text import members, quote, string
+from gateway.adapter.proto import (
+    blob_from_get_response,
+    blob_to_put_request,
+    get_params_to_proto,
+    run_status_from_proto,
+    submit_params_to_proto,
+)
+from gateway.adapter.runs_json import get_params_to_json, run_status_from_json, submit_params_to_json
+from gateway.adapter.status import from_status
+from gateway.errors import GatewayError
+from gateway.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
+from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2_grpc
+
+T = TypeVar("T")
+
+
+class Client(Protocol):
+    """What every front offers."""
+
+    async def put_blob(self, blob: Blob) -> str: ...
+
+    async def get_blob(self, blob_id: str) -> Blob: ...
+
+    async def submit(self, params: SubmitParams) -> RunStatus: ...
+
+    async def get(self, params: GetParams) -> RunStatus: ...
+
+    async def close(self) -> None: ...
+
+
+class GrpcClient:
+    """Over gRPC; `get` folds the stream."""
+
+    def __init__(self, address: str) -> None:
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
+        self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
+
+    async def put_blob(self, blob: Blob) -> str:
+        return (await _call(self.blobs.PutBlob, blob_to_put_request(blob))).blob_id
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        return blob_from_get_response(await _call(self.blobs.GetBlob, blobs_pb2.GetBlobRequest(blob_id=blob_id)))
+
+    async def submit(self, params: SubmitParams) -> RunStatus:
+        response = await _call(self.runs.SubmitRun, submit_params_to_proto(params))
+        return run_status_from_proto(response.run, with_results=params.wait)
+
+    async def get(self, params: GetParams) -> RunStatus:
+        return fold([status async for status in self.follow(params)])
+
+    async def follow(self, params: GetParams) -> AsyncIterator[RunStatus]:
+        """The statuses of a GetRun stream, as they came."""
+        call = self.runs.GetRun(get_params_to_proto(params))
+        try:
+            async for response in call:
+                yield run_status_from_proto(response.run, with_results=params.include_results)
+        except grpc.aio.AioRpcError as error:
+            raise gateway_error(error) from None
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+
+class JsonRpcClient:
+    """Over JSON-RPC by POST."""
+
+    def __init__(self, address: str) -> None:
+        self._url = f"http://{address}/"
+        self._http = aiohttp.ClientSession()
+
+    async def put_blob(self, blob: Blob) -> str:
+        assert isinstance(blob.content, str)
+        params = f'{{"data":{blob.content},"blobType":{quote(blob.type.value)}}}'
+        return string(members(await self.call("blobs/put", params))["blobId"])
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        answer = members(await self.call("blobs/get", f'{{"blobId":{quote(blob_id)}}}'))
+        return Blob(answer["data"], BlobType(string(answer["blobType"])))
+
+    async def submit(self, params: SubmitParams) -> RunStatus:
+        return run_status_from_json(await self.call("runs/submit", submit_params_to_json(params)))
+
+    async def get(self, params: GetParams) -> RunStatus:
+        return run_status_from_json(await self.call("runs/get", get_params_to_json(params)))
+
+    async def call(self, method: str, params: str) -> str:
+        """The text of the result; the error that was answered is raised."""
+        return jsonrpc.parse_response(await self.post(jsonrpc.request('"1"', method, params)))
+
+    async def post(self, body: str | bytes) -> bytes:
+        """The body of the answer to any body."""
+        data = body.encode() if isinstance(body, str) else body
+        async with self._http.post(self._url, data=data, headers={"content-type": "application/json"}) as response:
+            return await response.read()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+
+def fold(statuses: list[RunStatus]) -> RunStatus:
+    """The last status with the results of all, as GetRun defines it."""
+    last = statuses[-1]
+    if last.results is None:
+        return last
+    return last.model_copy(update={"results": [result for status in statuses for result in status.results or []]})
+
+
+async def _call(method: Callable[[Any], Awaitable[T]], request: object) -> T:
+    try:
+        return await method(request)
+    except grpc.aio.AioRpcError as error:
+        raise gateway_error(error) from None
+
+
+def gateway_error(error: grpc.aio.AioRpcError) -> GatewayError:
+    """The error that the server meant."""
+    details = dict(error.trailing_metadata()).get("grpc-status-details-bin")
+    assert details is None or isinstance(details, bytes)
+    return from_status(error.code(), error.details(), details)

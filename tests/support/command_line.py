@@ -1,0 +1,81 @@
+"""Runs `runs-gateway` as a user does: as a process, with nothing in its environment that was not put there."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+PIPE = asyncio.subprocess.PIPE
+PROGRAM = str(Path(sys.executable).with_name("runs-gateway"))
+
+
+class Finished(NamedTuple):
+    """How a command ended and what it printed."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+class CommandLine:
+    """Commands with one environment; `address` is where they find the gateway."""
+
+    def __init__(self, home: Path) -> None:
+        self._environment = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "PATH": os.defpath}
+
+    async def start(
+        self, *arguments: str, env: Mapping[str, str] | None = None, stdin: int | None = None, stdout: int = PIPE
+    ) -> asyncio.subprocess.Process:
+        """Start a command."""
+        environment = {**self._environment, **(env or {})}
+        stdin = asyncio.subprocess.DEVNULL if stdin is None else stdin
+        return await asyncio.create_subprocess_exec(
+            PROGRAM, *arguments, env=environment, stdin=stdin, stdout=stdout, stderr=PIPE
+        )
+
+    async def run(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Finished:
+        """Run a command to its end."""
+        process = await self.start(*arguments, env=env, stdin=PIPE)
+        return await finish(process, stdin)
+
+    async def output(self, *arguments: str, stdin: str = "") -> str:
+        """Run a command that succeeds, and return what it prints."""
+        finished = await self.run(*arguments, stdin=stdin)
+        assert (finished.code, finished.err) == (0, ""), finished
+        return finished.out.strip()
+
+    @asynccontextmanager
+    async def serving(self, *arguments: str, env: Mapping[str, str] | None = None) -> AsyncIterator["Serving"]:
+        """Serve on free ports until the block is left; commands find this gateway meanwhile."""
+        ports = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+        process = await self.start("serve", *ports, *arguments, "--json", env=env)
+        try:
+            assert process.stdout is not None
+            line = await process.stdout.readline()
+            assert line, await finish(process)
+            addresses = json.loads(line)
+            self._environment["RUNS_GATEWAY_ADDRESS"] = addresses["grpc"]
+            yield Serving(process, **addresses)
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.communicate()
+
+
+class Serving(NamedTuple):
+    """A gateway that takes calls."""
+
+    process: asyncio.subprocess.Process
+    grpc: str
+    http: str
+    state: str
+
+
+async def finish(process: asyncio.subprocess.Process, stdin: str = "") -> Finished:
+    """Wait until a command has ended."""
+    out, err = await process.communicate(stdin.encode() if process.stdin else None)
+    return Finished(process.returncode, (out or b"").decode(), err.decode())

@@ -1,0 +1,155 @@
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.adapter import json_text, proto
+from gateway.errors import InvalidParams, TooLarge
+from gateway.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
+from runs.v1 import blobs_pb2, runs_pb2
+
+JSON_ONE = runs_pb2.JsonValue(json="1")
+UNKNOWN_BLOB_TYPE = cast("blobs_pb2.BlobType.ValueType", 7)
+
+
+def submit(**fields: Any) -> runs_pb2.SubmitRunRequest:
+    return runs_pb2.SubmitRunRequest(**({"flow_id": "f"} | fields))
+
+
+def get(**fields: Any) -> runs_pb2.GetRunRequest:
+    return runs_pb2.GetRunRequest(**({"run_id": "r"} | fields))
+
+
+def status(**fields: Any) -> runs_pb2.RunStatus:
+    return runs_pb2.RunStatus(**({"status": runs_pb2.RUN_STATE_RUNNING} | fields))
+
+
+def test_unset_fields_are_absent() -> None:
+    assert proto.submit_params_from_proto(submit()) == SubmitParams(flow_id="f", inputs=[])
+    assert proto.get_params_from_proto(get()) == GetParams(run_id="r")
+
+
+def test_both_encodings_of_inputs() -> None:
+    inputs = [runs_pb2.JsonValue(json=' {"a": 1} '), runs_pb2.JsonValue(value=Value(number_value=2))]
+    assert proto.submit_params_from_proto(submit(inputs=inputs)).inputs == ['{"a": 1}', "2"]
+
+
+def test_result_order() -> None:
+    orders = [proto.get_params_from_proto(get(result_order=number)).result_order for number in (0, 1, 2)]
+    assert orders == [ResultOrder.BY_INDEX, ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 315_576_000_000), st.integers(0, 999_999_999))
+def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
+    params = proto.get_params_from_proto(get(timeout=Duration(seconds=seconds * (nanos == 0), nanos=nanos)))
+    assert params.timeout == (seconds if nanos == 0 else nanos / 10**9)
+    assert proto.get_params_to_proto(params).timeout == Duration(seconds=seconds * (nanos == 0), nanos=nanos)
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        (submit(flow_id=""), "flow_id"),
+        (submit(inputs=[JSON_ONE, runs_pb2.JsonValue()]), "inputs[1]"),
+        (submit(inputs=[JSON_ONE, runs_pb2.JsonValue(json="NaN")]), "inputs[1].json"),
+        (submit(inputs=[runs_pb2.JsonValue(value=Value())]), "inputs[0].value"),
+        (submit(max_concurrency=0), "max_concurrency"),
+        (submit(overrides=runs_pb2.JsonValue()), "overrides"),
+        (submit(overrides=JSON_ONE), "overrides"),
+        (submit(overrides=runs_pb2.JsonValue(json="null")), "overrides"),
+        (submit(timeout=Duration(seconds=-1)), "timeout"),
+        (submit(timeout=Duration(nanos=-1)), "timeout"),
+        (submit(timeout=Duration(seconds=1, nanos=-1)), "timeout"),
+        (submit(timeout=Duration(nanos=10**9)), "timeout"),
+        (submit(timeout=Duration(seconds=315_576_000_001)), "timeout"),
+        (submit(timeout=Duration(seconds=315_576_000_000, nanos=999_999_999)), "timeout"),
+        (submit(idempotency_key="k" * 256), "idempotency_key"),
+        (submit(flow_label="l" * 256), "flow_label"),
+        (submit(variables={"v": runs_pb2.JsonValue(json="{")}), "variables.v.json"),
+        (submit(result_encoding=7), "result_encoding"),
+        (submit(extensions={"flowId": JSON_ONE}), "extensions.flowId"),
+        (submit(extensions={"x": runs_pb2.JsonValue()}), "extensions.x"),
+        (
+            submit(observability=runs_pb2.ObservabilityContext(extensions={"traceId": JSON_ONE})),
+            "observability.extensions.traceId",
+        ),
+        (get(run_id=""), "run_id"),
+        (get(result_order=7), "result_order"),
+        (get(result_encoding=7), "result_encoding"),
+        (get(resume_token=b"x"), "resume_token"),
+        (get(heartbeat_interval=Duration()), "heartbeat_interval"),
+        (get(extensions={"runId": JSON_ONE}), "extensions.runId"),
+        (status(status=0), "status"),
+        (status(status=9), "status"),
+        (status(created_at=Timestamp(seconds=10**15)), "created_at"),
+        (status(completed_at=Timestamp(nanos=-1)), "completed_at"),
+        (status(results=[runs_pb2.ItemResult()]), "results[0].status"),
+        (
+            status(results=[runs_pb2.ItemResult(status=runs_pb2.RUN_STATE_SUCCESS, value=runs_pb2.JsonValue())]),
+            "results[0].value",
+        ),
+        (
+            status(
+                results=[
+                    runs_pb2.ItemResult(
+                        status=runs_pb2.RUN_STATE_FAILED, error=runs_pb2.ItemError(data=runs_pb2.JsonValue())
+                    )
+                ]
+            ),
+            "results[0].error.data",
+        ),
+        (blobs_pb2.PutBlobRequest(), "content"),
+        (blobs_pb2.PutBlobRequest(json="nope"), "json"),
+        (blobs_pb2.PutBlobRequest(json="1", type=UNKNOWN_BLOB_TYPE), "type"),
+        (blobs_pb2.PutBlobRequest(binary=b"1", type=blobs_pb2.BLOB_TYPE_FLOW), "binary"),
+        (blobs_pb2.GetBlobResponse(), "content"),
+        (blobs_pb2.GetBlobResponse(json="1", type=UNKNOWN_BLOB_TYPE), "type"),
+    ],
+)
+def test_refuses_and_names_the_field(message: Any, path: str) -> None:
+    readers: dict[type, Callable[[Any], object]] = {
+        runs_pb2.SubmitRunRequest: proto.submit_params_from_proto,
+        runs_pb2.GetRunRequest: proto.get_params_from_proto,
+        runs_pb2.RunStatus: lambda message: proto.run_status_from_proto(message, with_results=True),
+        blobs_pb2.PutBlobRequest: proto.blob_from_put_request,
+        blobs_pb2.GetBlobResponse: proto.blob_from_get_response,
+    }
+    with pytest.raises(InvalidParams) as caught:
+        readers[type(message)](message)
+    assert [str(violation).split(":")[0] for violation in caught.value.violations] == [path]
+
+
+def test_no_results_are_not_results_not_asked_for() -> None:
+    assert proto.run_status_from_proto(status(), with_results=True).results == []
+    assert proto.run_status_from_proto(status(), with_results=False).results is None
+
+
+@pytest.mark.parametrize(
+    "blob", [Blob('{"b":1,"a":1e400}', BlobType.FLOW), Blob("null", BlobType.DATA), Blob(b"\xff\x00", BlobType.DATA)]
+)
+def test_blobs_there_and_back(blob: Blob) -> None:
+    assert proto.blob_from_put_request(proto.blob_to_put_request(blob)) == blob
+    assert proto.blob_from_get_response(proto.blob_to_get_response(blob)) == blob
+
+
+def test_a_blob_without_type_is_data() -> None:
+    assert proto.blob_from_put_request(blobs_pb2.PutBlobRequest(json=" 1 ")) == Blob("1", BlobType.DATA)
+
+
+def test_binary_blobs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proto, "MAX_JSON_BYTES", 10)
+    assert proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 10)).content == b"x" * 10
+    with pytest.raises(TooLarge, match=r"^binary: "):
+        proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 11))
+
+
+def test_a_payload_that_is_too_large_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "MAX_JSON_BYTES", 10)
+    with pytest.raises(TooLarge, match=r"^inputs\[1\]\.json: "):
+        proto.submit_params_from_proto(submit(inputs=[JSON_ONE, runs_pb2.JsonValue(json='"' + "x" * 10 + '"')]))

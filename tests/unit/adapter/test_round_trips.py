@@ -1,0 +1,130 @@
+"""Whatever goes from one transport to the other and back is the same."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from gateway.adapter import proto, runs_json
+from gateway.adapter.json_text import json_text
+from gateway.model import GetParams, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
+from runs.v1 import runs_pb2
+from tests.support import messages
+
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def through_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType = proto.JSON) -> RunStatus:
+    sent = proto.run_status_to_proto(status, encoding).SerializeToString()
+    return proto.run_status_from_proto(runs_pb2.RunStatus.FromString(sent), with_results=status.results is not None)
+
+
+def as_components_see(status: RunStatus) -> RunStatus:
+    """The same status in the words of the SDKs, which all know no other item states than these."""
+    if status.results is None:
+        return status
+    return status.model_copy(update={"results": [as_component_sees(result) for result in status.results]})
+
+
+def as_component_sees(result: ItemResult) -> ItemResult:
+    state = RunState.RUNNING if result.status is RunState.PENDING else result.status
+    kept = {name: text for name, text in result.extensions.items() if name != "status" or text == '"paused"'}
+    return result.model_copy(update={"status": state, "extensions": kept})
+
+
+@relaxed
+@given(messages.submit_params)
+def test_submit_proto_to_json_to_proto(params: SubmitParams) -> None:
+    sent = proto.submit_params_to_proto(params).SerializeToString()
+    received = proto.submit_params_from_proto(runs_pb2.SubmitRunRequest.FromString(sent))
+    assert received == params
+    again = runs_json.submit_params_from_json(json_text(runs_json.submit_params_to_json(received)))
+    assert again == params
+    assert proto.submit_params_to_proto(again) == proto.submit_params_to_proto(params)
+
+
+@relaxed
+@given(messages.get_params)
+def test_get_proto_to_json_to_proto(params: GetParams) -> None:
+    sent = proto.get_params_to_proto(params).SerializeToString()
+    received = proto.get_params_from_proto(runs_pb2.GetRunRequest.FromString(sent))
+    assert received == params
+    again = runs_json.get_params_from_json(json_text(runs_json.get_params_to_json(received)))
+    assert again == params
+    assert proto.get_params_to_proto(again) == proto.get_params_to_proto(params)
+
+
+@relaxed
+@given(messages.run_statuses())
+def test_status_proto_to_json_to_proto(status: RunStatus) -> None:
+    received = through_proto(status)
+    assert received == status
+    again = runs_json.run_status_from_json(json_text(runs_json.run_status_to_canonical_json(received)))
+    assert again == status
+    assert through_proto(again) == status
+
+
+@relaxed
+@given(messages.run_statuses())
+def test_status_json_to_proto_to_json(status: RunStatus) -> None:
+    seen = as_components_see(status)
+    text = runs_json.run_status_to_json(seen)
+    received = runs_json.run_status_from_json(json_text(text))
+    assert received == seen
+    again = through_proto(received)
+    assert runs_json.run_status_from_json(runs_json.run_status_to_json(again)) == seen
+    assert runs_json.run_status_from_json(runs_json.run_status_to_json(status)) == seen
+
+
+@relaxed
+@given(messages.run_statuses())
+def test_status_in_value_encoding_keeps_everything_but_payloads(status: RunStatus) -> None:
+    received = through_proto(status, runs_pb2.RESULT_ENCODING_VALUE)
+
+    def without_payloads(whole: RunStatus) -> RunStatus:
+        results = whole.results and [
+            result.model_copy(
+                update={
+                    "value": result.value and "",
+                    "error": result.error and result.error.model_copy(update={"data": result.error.data and ""}),
+                }
+            )
+            for result in whole.results
+        ]
+        return whole.model_copy(update={"results": results})
+
+    assert without_payloads(received) == without_payloads(status)
+
+
+@pytest.mark.parametrize("text", [*messages.EXACT_TEXTS, '{"a":1,"a":2}', '{"z" : [ 1 ],"a":null}'])
+def test_payloads_are_never_rewritten(text: str) -> None:
+    params = SubmitParams(flow_id="f", inputs=[text], variables={"v": text}, extensions={"x": text})
+    received = proto.submit_params_from_proto(proto.submit_params_to_proto(params))
+    received = runs_json.submit_params_from_json(json_text(runs_json.submit_params_to_json(received)))
+    assert (received.inputs, received.variables, received.extensions) == ([text], {"v": text}, {"x": text})
+
+    status = RunStatus(
+        run_id="r",
+        flow_id="f",
+        status=RunState.SUCCESS,
+        items=ItemStatistics(total=1, success=1),
+        created_at=0,
+        results=[ItemResult(item_index=0, status=RunState.SUCCESS, value=text)],
+    )
+    answered = runs_json.run_status_from_json(json_text(runs_json.run_status_to_json(through_proto(status))))
+    assert answered.results is not None
+    assert answered.results[0].value == text
+
+
+def test_absent_is_not_null() -> None:
+    status = RunStatus(
+        run_id="r",
+        flow_id="f",
+        status=RunState.SUCCESS,
+        items=ItemStatistics(total=2, success=1, cancelled=1),
+        created_at=0,
+        results=[
+            ItemResult(item_index=0, status=RunState.SUCCESS, value="null"),
+            ItemResult(item_index=1, status=RunState.CANCELLED),
+        ],
+    )
+    assert through_proto(status) == status
+    assert runs_json.run_status_from_json(runs_json.run_status_to_json(status)) == status

@@ -1,0 +1,183 @@
+import base64
+import json
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import errors
+from gateway.adapter.jsonrpc import error_response, parse_response
+from gateway.adapter.status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, from_status, to_status
+from gateway.errors import GatewayError, InvalidParams, RemoteError, Violation
+from tests.support import messages
+
+short_texts = st.text(max_size=40)
+violations = st.builds(
+    Violation,
+    st.sampled_from([("flow_id",), ("inputs", 3, "json"), ("timeout",), ("variables", "flow_id"), ()]),
+    short_texts,
+)
+plain_kinds = st.sampled_from(
+    [
+        errors.ParseError,
+        errors.InvalidRequest,
+        errors.MethodNotFound,
+        errors.NotFound,
+        errors.FlowNotFound,
+        errors.BlobNotFound,
+        errors.RunNotFound,
+        errors.IdempotencyConflict,
+        errors.TooLarge,
+        errors.Overloaded,
+        errors.Unavailable,
+        errors.Internal,
+    ]
+)
+parameter_kinds = st.sampled_from([errors.InvalidParams, errors.InvalidFlow, errors.InvalidRunId, errors.InvalidBlobId])
+
+
+@st.composite
+def any_error(draw: st.DrawFn) -> GatewayError:
+    data = draw(st.none() | messages.json_texts.filter(lambda text: len(text.encode()) < 1_000))
+    error: GatewayError
+    match draw(st.sampled_from(["plain", "parameters", "remote"])):
+        case "plain":
+            error = draw(plain_kinds)(draw(st.text(min_size=1, max_size=100)), data=data)
+        case "parameters":
+            error = draw(parameter_kinds)(draw(st.lists(violations, min_size=1, max_size=3)), data=data)
+        case _:
+            error = RemoteError(
+                draw(st.integers(-(2**63), 2**63 - 1)), draw(st.text(min_size=1, max_size=100)), data=data
+            )
+    error.retry_after = draw(st.none() | st.integers(0, 10**6).map(lambda millis: millis / 1_000))
+    return error
+
+
+def json_of(error: GatewayError) -> object:
+    return json.loads(error_response("1", error))
+
+
+@settings(deadline=None, max_examples=300)
+@given(any_error())
+def test_grpc_to_json_rpc_loses_nothing(error: GatewayError) -> None:
+    received = from_status(*to_status(error))
+    assert type(received) is type(error)
+    assert (received.jsonrpc_code, received.data, received.retry_after) == (
+        error.jsonrpc_code,
+        error.data,
+        error.retry_after,
+    )
+    if isinstance(error, InvalidParams):
+        assert isinstance(received, InvalidParams)
+        assert received.violations == error.violations
+    assert error_response("1", received) == error_response("1", error)
+    assert to_status(received) == to_status(error)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-32700, -32602, -32603, -32004, -32005, -32000, -32015]),
+    st.text(min_size=1, max_size=100),
+    st.none() | messages.json_texts.filter(lambda text: len(text.encode()) < 1_000),
+)
+def test_json_rpc_to_grpc_to_json_rpc_loses_nothing(code: int, message: str, data: str | None) -> None:
+    end = "" if data is None else f',"data":{data}'
+    body = f'{{"jsonrpc":"2.0","id":1,"error":{{"code":{code},"message":{json.dumps(message)}{end}}}}}'
+    with pytest.raises(GatewayError) as caught:
+        parse_response(body)
+    answered = json.loads(error_response("1", from_status(*to_status(caught.value))))["error"]
+    assert (answered["code"], answered["message"]) == (code, message)
+    if data is not None:
+        assert error_response("1", from_status(*to_status(caught.value))).endswith(f'"data":{data}}}}}')
+
+
+def test_details() -> None:
+    error = InvalidParams([Violation(("inputs", 3, "json"), "odd"), Violation(("max_concurrency",), "too low")])
+    error.retry_after = 1.5
+    code, message, details = to_status(error)
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert message == "inputs[3].json: odd; max_concurrency: too low"
+    status = Status.FromString(details)
+    assert (status.code, status.message) == (3, message)
+    found = {}
+    for detail in status.details:
+        for known in (BadRequest(), RetryInfo(), ErrorInfo()):
+            if detail.Unpack(known):
+                found[type(known)] = known
+    assert [(field.field, field.description) for field in found[BadRequest].field_violations] == [
+        ("inputs[3].json", "odd"),
+        ("max_concurrency", "too low"),
+    ]
+    assert found[RetryInfo].retry_delay.ToMilliseconds() == 1_500
+    assert (found[ErrorInfo].reason, found[ErrorInfo].domain) == ("INVALID_PARAMS", "runs-gateway")
+    assert dict(found[ErrorInfo].metadata) == {
+        "jsonrpc.code": "-32602",
+        "jsonrpc.message": "inputs[3].json: odd; maxConcurrency: too low",
+    }
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RemoteError(-1, "é%\n" * 10_000, data='"' + "x" * 100_000 + '"'),
+        RemoteError(-1, "x" * 10_000, data='"' + "é" * 2_400 + '"'),
+        InvalidParams([Violation(("variables", "é" * 100_000), "x" * 100_000)] * 100, data='"' + "x" * 4_000 + '"'),
+    ],
+)
+def test_everything_fits_into_headers(error: GatewayError) -> None:
+    code, message, details = to_status(error)
+    assert code.name == error.grpc_status
+    encoded = sum(1 if 0x20 <= byte < 0x7F and byte != ord("%") else 3 for byte in message.encode())
+    assert encoded <= MAX_MESSAGE_BYTES
+    assert message.endswith("...")
+    assert len(details) <= MAX_DETAILS_BYTES
+    assert encoded + len(base64.b64encode(details)) < 7_800
+    received = from_status(code, message, details)
+    assert type(received) is type(error)
+    assert received.data is None
+    assert b"jsonrpc.data_truncated" in details
+
+
+def test_data_of_four_kilobytes_fits() -> None:
+    error = RemoteError(-32100, "failed", data='"' + "x" * 4_096 + '"')
+    assert from_status(*to_status(error)).data == error.data
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, errors.Unavailable),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.Overloaded),
+        (grpc.StatusCode.INVALID_ARGUMENT, errors.InvalidParams),
+        (grpc.StatusCode.NOT_FOUND, errors.NotFound),
+        (grpc.StatusCode.UNIMPLEMENTED, errors.MethodNotFound),
+        (grpc.StatusCode.INTERNAL, errors.Internal),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, errors.RemoteError),
+    ],
+)
+@pytest.mark.parametrize("details", [None, b"", b"\xff\xff", Status(code=3, message="x").SerializeToString()])
+def test_a_status_of_another_server(code: grpc.StatusCode, kind: type[GatewayError], details: bytes | None) -> None:
+    error = from_status(code, "connection lost", details)
+    assert (type(error), error.message) == (kind, "connection lost")
+    assert from_status(code, None, details).message == code.name
+
+
+@settings(deadline=None)
+@given(st.sampled_from(grpc.StatusCode), st.none() | st.text(), st.binary())
+def test_any_details_make_an_error(code: grpc.StatusCode, message: str | None, details: bytes) -> None:
+    assert isinstance(from_status(code, message, details), GatewayError)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [{}, {"jsonrpc.code": "x"}, {"jsonrpc.code": "9" * 5_000}, {"jsonrpc.code": "-32100", "jsonrpc.data": "nope"}],
+)
+@pytest.mark.parametrize("domain", ["runs-gateway", "elsewhere"])
+def test_details_that_lie(metadata: dict[str, str], domain: str) -> None:
+    status = Status()
+    status.details.add().Pack(ErrorInfo(reason="NOT_FOUND", domain=domain, metadata=metadata))
+    error = from_status(grpc.StatusCode.UNKNOWN, "m", status.SerializeToString())
+    assert (type(error), error.message, error.data) == (RemoteError, "m", None)

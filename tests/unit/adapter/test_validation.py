@@ -1,0 +1,27 @@
+import pytest
+
+from gateway.adapter.validation import validated
+from gateway.errors import InvalidParams
+from gateway.model import ItemStatistics, SubmitParams
+
+
+def test_every_violation_has_its_path() -> None:
+    with pytest.raises(InvalidParams) as caught:
+        validated(SubmitParams, {"inputs": ["1", 2], "max_concurrency": 0, "wait": "yes", "timeout": -1.0, "other": 1})
+    assert {violation.path for violation in caught.value.violations} == {
+        ("flow_id",),
+        ("inputs", 1),
+        ("max_concurrency",),
+        ("wait",),
+        ("timeout",),
+        ("other",),
+    }
+
+
+def test_paths_start_where_the_message_is() -> None:
+    with pytest.raises(InvalidParams, match=r"^results\[2\]\.items\.total: Field required$"):
+        validated(ItemStatistics, {}, "results", 2, "items")
+
+
+def test_a_valid_message() -> None:
+    assert validated(ItemStatistics, {"total": 1}) == ItemStatistics(total=1)

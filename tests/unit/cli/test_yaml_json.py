@@ -1,0 +1,102 @@
+"""YAML to JSON: what it translates exactly, and what it refuses."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.cli.yaml_json import yaml_to_json
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs", "Cc"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs", "Cc"])), inner),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1152921504606846977", "1152921504606846977"),
+        ("0.1234567890123456789", "0.1234567890123456789"),
+        ("1e400", "1e400"),
+        ("-0.0", "-0.0"),
+        ("+12", "12"),
+        ("007", "7"),
+        (".5", "0.5"),
+        ("5.", "5"),
+        ("-.5e3", "-0.5e3"),
+        ("0x1F", "31"),
+        ("0o17", "15"),
+        ("~", "null"),
+        ("Null", "null"),
+        ("TRUE", "true"),
+        ("yes", '"yes"'),
+        ("on", '"on"'),
+        ("2024-01-01", '"2024-01-01"'),
+        ("12:30:45", '"12:30:45"'),
+        ("1_000", '"1_000"'),
+        ("1.2.3", '"1.2.3"'),
+        ('"12"', '"12"'),
+        ("!!str 12", '"12"'),
+        ('!!int "12"', "12"),
+        ("'☃ \U0001f600'", '"☃ \U0001f600"'),
+        (r'"\ud83d\ude00"', '"\U0001f600"'),
+        (r'"a\u2028\t"', '"a\u2028\\t"'),
+        ("{b: 1, a: [x, {}, []], 3: ~, true: 0}", '{"b":1,"a":["x",{},[]],"3":null,"true":0}'),
+        ("- &a {k: 1}\n- *a", '[{"k":1},{"k":1}]'),
+        ("a:\n  - b\n  -\n", '{"a":["b",null]}'),
+        ("a: |\n  x\n  y\n", '{"a":"x\\ny\\n"}'),
+        ("<<: {a: 1}", '{"<<":{"a":1}}'),
+    ],
+)
+def test_values_keep_what_they_say(text: str, expected: str) -> None:
+    assert yaml_to_json(text) == expected
+
+
+@given(JSON_VALUES)
+def test_any_json_is_yaml_that_means_the_same(value: Any) -> None:
+    assert json.loads(yaml_to_json(json.dumps(value))) == value
+
+
+@given(JSON_VALUES)
+def test_what_a_yaml_writer_writes_means_the_same(value: Any) -> None:
+    assert json.loads(yaml_to_json(yaml.safe_dump(value, allow_unicode=True))) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the document is empty"),
+        ("# only a comment", "the document is empty"),
+        ("a: b: c", "line 1: mapping values are not allowed here"),
+        ("a: [1,\nb", "line 2: "),
+        ("a: 1\n--- \nb: 2", "line 2: but found another document"),
+        ("a: 1\nb: 2\na: 3", "line 3: the key 'a' is given twice"),
+        ("? [a]\n: 1", "line 1: a key must be a string"),
+        ("a: .inf", r"line 1: JSON has no \.inf"),
+        ("a:\n- .nan", r"line 2: JSON has no \.nan"),
+        ("!custom x", "line 1: JSON has no !custom"),
+        ("!!set {a}", "line 1: JSON has no tag:yaml.org,2002:set"),
+        ("!!binary aGk=", "line 1: JSON has no tag:yaml.org,2002:binary"),
+        ("!!int x", "line 1: 'x' is no int"),
+        (r'"\ud800"', "line 1: a string holds a lone surrogate"),
+        ("a: &x [*x]", "line 1: a value contains itself"),
+        ("*x", "line 1: found undefined alias"),
+        ("\0", "."),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_what_json_cannot_say_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        yaml_to_json(text)
+
+
+def test_aliases_do_not_make_it_endless() -> None:
+    lines = ["- &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"- &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 12)]
+    with pytest.raises(ValueError, match="the document is more than"):
+        yaml_to_json("\n".join(lines))

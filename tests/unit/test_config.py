@@ -1,0 +1,124 @@
+"""Settings: precedence, merging, and errors that name the setting and its source."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import ConfigError, ServeConfig, load
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_defaults_listen_on_loopback_and_keep_state_in_the_users_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    settings = load({}, {})
+    assert settings.grpc_address == "127.0.0.1:50051"
+    assert settings.http_address == "127.0.0.1:8080"
+    assert settings.state == "/somewhere/runs-gateway/runs.db"
+    assert settings.components == {}
+
+
+def test_state_defaults_to_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert load({}, {}).state == "/home/somebody/.local/state/runs-gateway/runs.db"
+
+
+def test_flags_count_more_than_the_environment_and_that_more_than_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "c.toml", 'state = "file"\ngrpc_address = "127.0.0.1:1"\nhttp_address = "127.0.0.1:1"\n')
+    environ = {"RUNS_GATEWAY_GRPC_ADDRESS": "127.0.0.1:2", "RUNS_GATEWAY_HTTP_ADDRESS": "127.0.0.1:2"}
+    settings = load({"http_address": "127.0.0.1:3"}, environ, file)
+    assert (settings.state, settings.grpc_address, settings.http_address) == ("file", "127.0.0.1:2", "127.0.0.1:3")
+
+
+def test_components_of_all_sources_are_merged_by_prefix(tmp_path: Path) -> None:
+    file = write(tmp_path, "c.yaml", "components:\n  /a: http://file\n  /b: http://file\n  /c: http://file\n")
+    environ = {"RUNS_GATEWAY_COMPONENTS": '{"/b": "http://env", "/c": "http://env"}'}
+    settings = load({"components": {"/c": "serve --port 0"}}, environ, file)
+    assert settings.components == {"/a": "http://file", "/b": "http://env", "/c": "serve --port 0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.toml", 'max_calls = 7\n[components]\n"/sdk" = "http://127.0.0.1:9"\n[component_env]\nKEY = "value"\n'),
+        ("c.yaml", "max_calls: 7\ncomponents: {/sdk: 'http://127.0.0.1:9'}\ncomponent_env: {KEY: value}\n"),
+    ],
+)
+def test_toml_and_yaml_say_the_same(tmp_path: Path, name: str, text: str) -> None:
+    settings = load({}, {}, write(tmp_path, name, text))
+    assert settings.max_calls == 7
+    assert settings.components == {"/sdk": "http://127.0.0.1:9"}
+    assert settings.component_env == {"KEY": "value"}
+
+
+def test_every_setting_can_come_from_the_environment() -> None:
+    values = {
+        "grpc_address": "unix:/run/runs-gateway.sock",
+        "http_address": "[::1]:80",
+        "state": ":memory:",
+        "components": {"/a": "http://127.0.0.1:9"},
+        "component_env": {"A": "b"},
+        "max_message_bytes": 1 << 20,
+        "max_calls": 3,
+        "max_waiting_calls": 4,
+    }
+    assert values.keys() == ServeConfig.model_fields.keys()
+    environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
+    assert load({}, environ).model_dump() == values
+
+
+def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settings() -> None:
+    assert load({}, {"RUNS_GATEWAY_PORT": "tcp://10.0.0.1:50051", "RUNS_GATEWAY_SERVICE_HOST": "10.0.0.1"})
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:50051", "0.0.0.0:65535", "[::1]:1", "unix:/run/a.sock"])
+def test_addresses_that_are_accepted(address: str) -> None:
+    assert load({"grpc_address": address}, {}).grpc_address == address
+
+
+@pytest.mark.parametrize(
+    "address", ["", "50051", ":50051", "localhost", "localhost:", "::1:80", "a:65536", "a:-1", "a:٣"]
+)
+def test_addresses_that_are_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"^grpc_address \(from --grpc-address\): expected HOST:PORT or unix:/PATH"):
+        load({"grpc_address": address}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("c.toml", "stat = 1", r"stat \(from .*c\.toml\): unknown setting"),
+        ("c.toml", "max_calls = 0", r"max_calls \(from .*c\.toml\): Input should be greater than or equal to 1"),
+        ("c.toml", "components = 3", r"components \(from .*c\.toml\): Input should be a valid dictionary"),
+        ("c.toml", "[components]\n'/a' = 3", r"components\./a \(from .*c\.toml\): Input should be a valid string"),
+        ("c.toml", "state =", r"c\.toml: Invalid value"),
+        ("c.yaml", "a: b: c", r"c\.yaml: mapping values are not allowed here"),
+        ("c.yaml", "- a", r"c\.yaml: expected settings by name"),
+        ("c.yaml", "[" * 100_000, r"c\.yaml: "),
+    ],
+)
+def test_a_file_that_cannot_be_used(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        load({}, {}, write(tmp_path, name, text))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
+    assert load({}, {}, write(tmp_path, "c.yaml", "# nothing\n")) == load({}, {})
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml: No such file or directory"):
+        load({}, {}, tmp_path / "missing.toml")
+
+
+def test_an_environment_variable_that_is_not_valid_is_named() -> None:
+    with pytest.raises(ConfigError, match="RUNS_GATEWAY_COMPONENTS: expected a JSON object"):
+        load({}, {"RUNS_GATEWAY_COMPONENTS": "/a=http://b"})
+    with pytest.raises(ConfigError, match=r"max_calls \(from RUNS_GATEWAY_MAX_CALLS\)"):
+        load({}, {"RUNS_GATEWAY_MAX_CALLS": "many"})
