@@ -1,7 +1,7 @@
 """One error tree for every transport.
 
-Each class carries its JSON-RPC code, the name of its gRPC status, its HTTP status and its reason; fronts and runtimes only
-look these columns up. Codes below -32000 that JSON-RPC leaves to the server follow the component protocol of Stepflow 0.11
+Each class carries its JSON-RPC code, the name of its gRPC status, its HTTP status and its reason; fronts and runtimes
+only look these columns up. Codes that JSON-RPC leaves to the server follow the component protocol of Stepflow 0.11
 where it has one for the case, and use free numbers where it has none.
 """
 
@@ -39,8 +39,8 @@ def render_path(path: Path) -> str:
 class GatewayError(Exception):
     """Something that a client is told about: `message` is meant for it and holds no internals.
 
-    `data` is the text of the JSON value that goes into the JSON-RPC error as `data`. `retry_after` is how many seconds a
-    client should wait before it tries again, for errors that pass by themselves.
+    `data` is the text of the JSON value that goes into the JSON-RPC error as `data`. `retry_after` is how many seconds
+    a client should wait before it tries again, for errors that pass by themselves.
     """
 
     code: ClassVar[int]

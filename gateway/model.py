@@ -1,7 +1,7 @@
 """The canonical messages of the runs methods, as every part of the gateway passes them on.
 
-A payload (an input, a value, overrides, a blob) is the text of one JSON value: checked to be well formed at the edge, never
-rewritten, parsed only by who needs the value. Times are nanoseconds since the epoch, so that nothing is rounded.
+A payload (an input, a value, overrides, a blob) is the text of one JSON value: checked to be well formed at the edge,
+never rewritten, parsed only by who needs the value. Times are nanoseconds since the epoch, so that nothing is rounded.
 
 Field names are the snake_case form of the names in the specification; `extensions` holds members that the specification
 does not name, as they came.

@@ -29,8 +29,8 @@ class Page(NamedTuple):
     """A range of results to read.
 
     BY_INDEX: finished items with `start <= item_index < stop`, by index. BY_COMPLETION: completions
-    `start <= place < stop`, by place. Only results whose place in the order of completion is below `completions` count, so
-    that a page agrees with the snapshot that it is read for.
+    `start <= place < stop`, by place. Only results whose place in the order of completion is below `completions` count,
+    so that a page agrees with the snapshot that it is read for.
     """
 
     order: ResultOrder
@@ -42,8 +42,8 @@ class Page(NamedTuple):
 class Runtime(ABC):
     """Executes runs and keeps blobs.
 
-    Ids are canonical (`gateway.model.blob_id_of`, `canonical_run_id`); parameters have been validated. Every method may raise
-    the errors of `gateway.errors`.
+    Ids are canonical (`gateway.model.blob_id_of`, `canonical_run_id`); parameters have been validated. Every method may
+    raise the errors of `gateway.errors`.
     """
 
     @abstractmethod

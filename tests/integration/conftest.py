@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,8 @@ class Gateway:
         self.jsonrpc = jsonrpc
 
     def client(self, front: str) -> Client:
-        return {"grpc": self.grpc, "jsonrpc": self.jsonrpc}[front]
+        clients: dict[str, Client] = {"grpc": self.grpc, "jsonrpc": self.jsonrpc}
+        return clients[front]
 
 
 Start = Callable[..., Awaitable[Gateway]]
@@ -36,9 +38,9 @@ async def start() -> AsyncIterator[Start]:
     """Starts gateways, with settings of `ServeConfig`; they stop with the test."""
     async with AsyncExitStack() as stack:
 
-        async def start(**settings: object) -> Gateway:
+        async def start(**settings: Any) -> Gateway:
             defaults = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "state": ":memory:"}
-            addresses = await stack.enter_async_context(running(ServeConfig(**{**defaults, **settings})))
+            addresses = await stack.enter_async_context(running(ServeConfig.model_validate({**defaults, **settings})))
             grpc, jsonrpc = GrpcClient(addresses.grpc), JsonRpcClient(addresses.http)
             stack.push_async_callback(grpc.close)
             stack.push_async_callback(jsonrpc.close)

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from contextlib import aclosing
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ async def put_flow(client: Client, text: str) -> str:
     return await client.put_blob(Blob(text, BlobType.FLOW))
 
 
-async def submit(client: Client, flow: str, inputs: list[str], **params: object) -> RunStatus:
+async def submit(client: Client, flow: str, inputs: list[str], **params: Any) -> RunStatus:
     flow_id = await put_flow(client, flow)
     return await client.submit(SubmitParams(flow_id=flow_id, inputs=inputs, **params))
 
@@ -106,8 +107,9 @@ async def test_blobs_come_back_as_they_were(gateway: Gateway) -> None:
     assert blob_id.startswith("sha256:")
     bare = await gateway.jsonrpc.put_blob(Blob(text, BlobType.DATA))
     assert blob_id == f"sha256:{bare}"
-    for client, name in product((gateway.grpc, gateway.jsonrpc), (blob_id, bare, bare.upper())):
-        assert await client.get_blob(name) == Blob(text, BlobType.DATA)
+    for name in (blob_id, bare, bare.upper()):
+        assert await gateway.grpc.get_blob(name) == Blob(text, BlobType.DATA)
+        assert await gateway.jsonrpc.get_blob(name) == Blob(text, BlobType.DATA)
     binary = await gateway.grpc.put_blob(Blob(b"\x00\xff", BlobType.DATA))
     assert await gateway.grpc.get_blob(binary) == Blob(b"\x00\xff", BlobType.DATA)
 
@@ -159,7 +161,7 @@ async def test_malformed_ids_are_refused_by_their_fields(client: Client) -> None
 @pytest.mark.parametrize(
     ("flow", "place"),
     [
-        ("[]", ()),
+        ("[]", None),
         (
             '{"steps":[{"id":"a","component":"/builtin/eval","input":{"$step":"b"}},{"id":"b","component":"/x"}]}',
             "steps",
@@ -169,10 +171,11 @@ async def test_malformed_ids_are_refused_by_their_fields(client: Client) -> None
         ('{"steps":[],"output":{"$step":"nowhere"}}', "output"),
     ],
 )
-async def test_invalid_flows_are_refused_when_stored_and_when_run(client: Client, flow: str, place: str) -> None:
+async def test_invalid_flows_are_refused_when_stored_and_when_run(client: Client, flow: str, place: str | None) -> None:
     with pytest.raises(InvalidFlow) as raised:
         await put_flow(client, flow)
-    assert any(place in (violation.path or ((),)) for violation in raised.value.violations) or place == ()
+    places = {violation.path[0] if violation.path else None for violation in raised.value.violations}
+    assert place in places
     stored = await client.put_blob(Blob(flow, BlobType.DATA))
     with pytest.raises(InvalidFlow) as refused:
         await client.submit(SubmitParams(flow_id=stored, inputs=["1"]))

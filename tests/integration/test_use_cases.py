@@ -12,7 +12,7 @@ from gateway.model import Blob, BlobType, GetParams, RunState, SubmitParams
 from tests.integration.conftest import Gateway, Start, command
 from tests.support import sdk
 
-DOUBLE = {"name": "sub", "steps": [{"id": "d", "component": "/sdk/double", "input": {"$input": "$"}}]}
+DOUBLE: dict[str, Any] = {"name": "sub", "steps": [{"id": "d", "component": "/sdk/double", "input": {"$input": "$"}}]}
 DOUBLE["output"] = {"$step": "d"}
 
 pytestmark = pytest.mark.parametrize("version", sdk.VERSIONS)

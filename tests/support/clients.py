@@ -1,6 +1,7 @@
 """One client interface over each front, so that a test has one body for all. Errors are those of the gateway."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import io
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 import aiohttp
@@ -60,7 +61,7 @@ class GrpcClient:
     async def get(self, params: GetParams) -> RunStatus:
         return fold([status async for status in self.follow(params)])
 
-    async def follow(self, params: GetParams) -> AsyncIterator[RunStatus]:
+    async def follow(self, params: GetParams) -> AsyncGenerator[RunStatus, None]:
         """The statuses of a GetRun stream, as they came."""
         call = self.runs.GetRun(get_params_to_proto(params))
         try:
@@ -103,7 +104,7 @@ class JsonRpcClient:
 
     async def post(self, body: str | bytes) -> bytes:
         """The body of the answer to any body."""
-        data = body.encode() if isinstance(body, str) else body
+        data = io.BytesIO(body.encode() if isinstance(body, str) else body)
         async with self._http.post(self._url, data=data, headers={"content-type": "application/json"}) as response:
             return await response.read()
 

@@ -73,7 +73,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settings() -> None:
-    assert load({}, {"RUNS_GATEWAY_PORT": "tcp://10.0.0.1:50051", "RUNS_GATEWAY_SERVICE_HOST": "10.0.0.1"})
+    environ = {"RUNS_GATEWAY_PORT": "tcp://10.0.0.1:50051", "RUNS_GATEWAY_SERVICE_HOST": "10.0.0.1"}
+    assert load({}, environ) == load({}, {})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:50051", "0.0.0.0:65535", "[::1]:1", "unix:/run/a.sock"])

@@ -27,7 +27,7 @@ RETRY_SECONDS = 1.0
 
 
 class Job(NamedTuple):
-    """A run to execute. `inputs` is None when they are in the journal only; `ended` is called when the run has ended."""
+    """A run to execute. `inputs` is None when only the journal has them; `ended` is called when the run has ended."""
 
     run: Run
     flow: Flow

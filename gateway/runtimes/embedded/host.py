@@ -16,11 +16,11 @@ class RunHost:
         self._service = service
         self._trace_id = trace.trace_id if trace and trace.trace_id else uuid.uuid4().hex
 
-    async def execute(self, component: str, input: JsonText, attempt: int, task: Task) -> JsonText:
+    async def execute(self, component: str, payload: JsonText, attempt: int, task: Task) -> JsonText:
         """Execute a step on its component server."""
         try:
             return await self._components.execute(
-                component, input, attempt=attempt, observability=self._observability(task), scope=task.scope
+                component, payload, attempt=attempt, observability=self._observability(task), scope=task.scope
             )
         except ComponentError as error:
             raise ItemFailure(ItemError(code=error.code, message=error.message, data=error.data)) from error

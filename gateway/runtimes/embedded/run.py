@@ -15,8 +15,8 @@ RECENT_BYTES = 1 << 16
 class Run:
     """Counts the items of a run. All methods are called on the event loop.
 
-    An item goes through `start`, `complete` (it gets its place in the order of completion, which the journal then keeps)
-    and `publish` (it is durable, and watchers may see it).
+    An item goes through `start`, `complete` (it gets its place in the order of completion, which the journal then
+    keeps) and `publish` (it is durable, and watchers may see it).
     """
 
     def __init__(self, record: RunRecord, outcome: Outcome | None = None) -> None:

@@ -56,7 +56,7 @@ CACHED_FLOWS = 256
 
 
 class EmbeddedRuntime(Runtime):
-    """One process, zero set-up. With a state file it loses nothing that it has accepted; with `:memory:` nothing survives.
+    """One process, zero set-up. With a state file it loses nothing that it has accepted; `:memory:` keeps nothing.
 
     Items execute at least once: one that was executing when the process ended executes again. Each result is journalled
     exactly once, and seen by nobody before it is.
