@@ -1,0 +1,116 @@
+# All commands for working on the project. A machine needs Python 3.11 or newer and make; with npm it can also run the
+# checks of the contract (buf) and of the Node client, which CI demands.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+# The first Python that is new enough.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# The tools that make generated/: pinned, and in an environment of their own, since what they make must not depend on
+# what else is installed. Their version is the oldest grpcio and protobuf that the generated code runs on.
+CODEGEN := .cache/codegen
+CODEGEN_TOOLS := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 setuptools==80.9.0
+
+NODE := tests/integration/node
+BUF := $(NODE)/node_modules/.bin/buf
+NPM := $(shell command -v npm 2>/dev/null)
+
+.PHONY: help
+help: ## Show this list.
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+		awk -F '|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: $(VENV)/.ready ## Show the gateway at work: start it, run a flow over gRPC and JSON-RPC, stop.
+	@$(BIN)/python examples/demo.py
+
+.PHONY: serve
+serve: $(VENV)/.ready ## Start the gateway on its default addresses; Ctrl-C stops it.
+	@$(BIN)/runs-gateway serve
+
+.PHONY: test
+test: lint types check-generated contract unit ## Check everything: format, lint, types, generated code, contract, tests.
+
+.PHONY: unit
+unit: $(VENV)/.ready
+	$(BIN)/python -m pytest -q
+
+.PHONY: lint
+lint: $(VENV)/.ready ## Check format and lint rules.
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+
+.PHONY: format
+format: $(VENV)/.ready ## Format the code and mend what the linter can.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: types
+types: $(VENV)/.ready ## Check types, strictly.
+	$(BIN)/mypy
+
+.PHONY: generate
+generate: $(CODEGEN)/.ready ## Make generated/ from protos/.
+	rm -rf generated
+	$(call generate_into,generated)
+
+.PHONY: check-generated
+check-generated: $(CODEGEN)/.ready ## Check that generated/ is what `make generate` makes.
+	@rm -rf .cache/generated
+	@$(call generate_into,.cache/generated)
+	diff -r -x __pycache__ generated .cache/generated
+
+.PHONY: contract
+contract: ## Check the contract: its style, and that it breaks no released client. Needs npm.
+ifneq ($(NPM),)
+	@$(MAKE) --silent $(BUF)
+	$(BUF) lint
+	$(BUF) breaking --against protos/released.binpb
+else ifeq ($(CI),)
+	@echo "npm was not found: the contract is not checked with buf here (CI does it)"
+else
+	$(error npm was not found, and CI needs it to check the contract)
+endif
+
+.PHONY: release-contract
+release-contract: $(BUF) ## Make the present contract the one that later ones must not break.
+	$(BUF) build --exclude-source-info --output protos/released.binpb
+
+.PHONY: clean
+clean: ## Remove everything that make has set up or made.
+	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist $(NODE)/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready: pyproject.toml | python
+	@echo "setting up $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(CODEGEN)/.ready: Makefile | python
+	@echo "setting up $(CODEGEN) ..."
+	@$(PYTHON) -m venv --clear $(CODEGEN)
+	@$(CODEGEN)/bin/python $(PIP_INSTALL) $(CODEGEN_TOOLS)
+	@touch $@
+
+$(BUF): $(NODE)/package.json
+	@echo "setting up $(NODE)/node_modules ..."
+	@npm install --prefix $(NODE) --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: python
+python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; set PYTHON to it: make PYTHON=/path/to/python3" >&2; exit 1; }
+
+define generate_into
+mkdir -p $(1) && PATH="$(CODEGEN)/bin:$$PATH" $(CODEGEN)/bin/python -m grpc_tools.protoc -I protos \
+	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/runs/v1/*.proto && \
+	touch $(1)/runs/py.typed
+endef

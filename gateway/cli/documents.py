@@ -1,0 +1,77 @@
+"""Reads what a user keeps in files: flows in JSON or YAML, inputs in JSON or JSON Lines. Values stay text."""
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from gateway.cli.errors import CommandError, ExitCode
+from gateway.cli.yaml_json import yaml_to_json
+from gateway.model import JsonText
+
+_LINES_SUFFIXES = {".jsonl", ".ndjson"}
+
+
+class DocumentError(CommandError):
+    """A file that cannot be used; the message names the place in it."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__(f"{file}: {problem}", ExitCode.USAGE)
+
+
+def read_flow(file: Path) -> JsonText:
+    """Return the text of a flow: JSON as it stands, YAML translated. `-` is standard input, JSON or YAML."""
+    text = _read(file)
+    # JSON is nearly a subset of YAML: what is no JSON is YAML, unless its name says that it was to be JSON.
+    if file.suffix == ".json" or _json_problem(text) is None:
+        return text
+    try:
+        return yaml_to_json(text)
+    except ValueError as error:
+        raise DocumentError(file, str(error)) from None
+
+
+def read_inputs(file: Path) -> list[JsonText]:
+    """Return the texts of inputs: the elements of one array, or one value a line. `-` is standard input.
+
+    A file whose first line is a whole value has one a line, but a single line with an array is that array; a file named
+    `.jsonl` or `.ndjson` always has one a line.
+    """
+    text = _read(file)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    in_lines = len(lines) != 1 and (not lines or _json_problem(lines[0][1]) is None)
+    if not in_lines and file.suffix not in _LINES_SUFFIXES:
+        return _read_array(file, text)
+    for number, line in lines:
+        if problem := _json_problem(line):
+            raise DocumentError(file, f"line {number}: {problem}")
+    return [line for _, line in lines]
+
+
+def _read_array(file: Path, text: str) -> list[JsonText]:
+    if problem := _json_problem(text):
+        raise DocumentError(file, problem)
+    if not text.lstrip().startswith("["):
+        return [text]
+    return [bytes(raw).decode() for raw in msgspec.json.decode(text, type=list[msgspec.Raw])]
+
+
+def _read(file: Path) -> str:
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise DocumentError(file, str(error.strerror)) from None
+    except UnicodeDecodeError as error:
+        raise DocumentError(file, f"not UTF-8 at byte {error.start}") from None
+
+
+def _json_problem(text: str) -> str | None:
+    """Why `text` is not one JSON value; None if it is one."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return str(error)
+    except RecursionError:
+        return "nested too deeply"
+    return None

@@ -1,0 +1,130 @@
+"""Translates YAML to JSON text by the core schema of YAML 1.2: numbers keep their digits, dates are strings."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+
+import yaml
+
+MAX_JSON_CHARS = 64 << 20
+"""How much JSON a document may become: with aliases a small one can say an enormous value."""
+
+_TAG = "tag:yaml.org,2002:"
+_NULL, _BOOL, _INT, _FLOAT, _STR = f"{_TAG}null", f"{_TAG}bool", f"{_TAG}int", f"{_TAG}float", f"{_TAG}str"
+_SEQ, _MAP = f"{_TAG}seq", f"{_TAG}map"
+
+_SCALARS = {
+    _NULL: re.compile(r"~|null|Null|NULL|", re.ASCII),
+    _BOOL: re.compile(r"true|True|TRUE|false|False|FALSE"),
+    _INT: re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"),
+    _FLOAT: re.compile(
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+    ),
+}
+_DECIMAL = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*))?(?:([eE][-+]?[0-9]+))?")
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes whose tags are those of the core schema, in place of YAML 1.1."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012
+
+
+for _tag, _pattern in _SCALARS.items():
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern.pattern})\Z"), None)
+
+
+def yaml_to_json(text: str) -> str:
+    """Translate the one document in `text`.
+
+    Raises ValueError, with the line, for what is no YAML and for what JSON cannot say.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            raise ValueError("the document is empty")
+        return _render(node, {})
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ValueError(f"line {line}: {error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _render(node: yaml.Node, rendered: dict[yaml.Node, str | None]) -> str:
+    """The JSON of a node. `rendered` holds that of earlier ones, which aliases repeat, and None for those around it."""
+    if node in rendered:
+        known = rendered[node]
+        if known is None:
+            raise _refusal(node, "a value contains itself")
+        return known
+    rendered[node] = None
+    match node:
+        case yaml.ScalarNode():
+            text = _scalar(node)
+        case yaml.SequenceNode(tag=tag) if tag == _SEQ:
+            text = f"[{','.join(_bounded(_render(item, rendered) for item in node.value))}]"
+        case yaml.MappingNode(tag=tag) if tag == _MAP:
+            members = (f"{_string(key)}:{_render(value, rendered)}" for key, value in _members(node))
+            text = f"{{{','.join(_bounded(members))}}}"
+        case _:
+            raise _refusal(node, f"JSON has no {node.tag}")
+    rendered[node] = text
+    return text
+
+
+def _bounded(parts: Iterable[str]) -> Iterator[str]:
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > MAX_JSON_CHARS:
+            raise ValueError(f"the document is more than {MAX_JSON_CHARS} characters of JSON")
+        yield part
+
+
+def _members(node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
+    seen = set()
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise _refusal(key, "a key must be a string")
+        if key.value in seen:
+            raise _refusal(key, f"the key {key.value!r} is given twice")
+        seen.add(key.value)
+        yield key, value
+
+
+def _scalar(node: yaml.ScalarNode) -> str:
+    tag, text = node.tag, node.value
+    if tag == _STR:
+        return _string(node)
+    if tag not in _SCALARS:
+        raise _refusal(node, f"JSON has no {tag}")
+    if not _SCALARS[tag].fullmatch(text):
+        raise _refusal(node, f"{text!r} is no {tag.removeprefix(_TAG)}")
+    if tag == _NULL:
+        return "null"
+    if tag == _BOOL:
+        return str(text.lower())
+    if text[:2] in {"0x", "0o"}:
+        return str(int(text, 0))
+    number = _DECIMAL.fullmatch(text)
+    if number is None:
+        raise _refusal(node, f"JSON has no {text}")
+    sign, whole, fraction, exponent = number.groups(default="")
+    # What JSON spells differently: a plus sign, leading zeros, and a point without digits on both sides.
+    return f"{sign.replace('+', '')}{whole or '0'}{'.' + fraction if fraction else ''}{exponent}"
+
+
+def _string(node: yaml.ScalarNode) -> str:
+    try:
+        # A pair of escaped surrogates is one character; a lone one is none.
+        text = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise _refusal(node, "a string holds a lone surrogate") from None
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _refusal(node: yaml.Node, reason: str) -> ValueError:
+    return ValueError(f"line {node.start_mark.line + 1}: {reason}")

@@ -1,0 +1,137 @@
+"""The configuration of `runs-gateway serve`: from flags, the environment and a file, in this order of precedence."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+ENV_PREFIX = "RUNS_GATEWAY_"
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the message is one line that names the setting and where it came from."""
+
+
+def _check_address(address: str) -> str:
+    if address.startswith("unix:/"):
+        return address
+    host, _, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+"""Where to listen: HOST:PORT, where port 0 takes a free one, or unix:/PATH."""
+
+
+def default_state() -> str:
+    """Where state is kept unless something else is said: a file in the user's state directory."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return str(Path(home) / "runs-gateway" / "runs.db")
+
+
+class ServeConfig(BaseModel):
+    """Everything that `serve` can be told. Field names are the settings' names in a file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    grpc_address: Address = "127.0.0.1:50051"
+    """Where to serve gRPC."""
+    http_address: Address = "127.0.0.1:8080"
+    """Where to serve JSON-RPC and the blob API over HTTP."""
+    state: Annotated[str, Field(min_length=1)] = Field(default_factory=default_state)
+    """The file that keeps flows, runs and results, or `:memory:` to keep nothing."""
+    components: dict[str, str] = {}
+    """Component servers: path prefixes, each with a URL or with the command line that starts the server."""
+    component_env: dict[str, str] = {}
+    """The environment of component servers that are started by command; they inherit nothing."""
+    max_message_bytes: Annotated[int, Field(ge=1 << 16, lt=1 << 31)] = 64 << 20
+    """The largest message, in bytes; a single JSON value may have 64 MiB at most in any case."""
+    max_calls: Annotated[int, Field(ge=1)] = 4_096
+    """How many gRPC calls that do not wait for a run may be open at the same time; more are refused."""
+    max_waiting_calls: Annotated[int, Field(ge=1)] = 10_000
+    """How many gRPC calls that wait for a run, and how many HTTP requests, may be open at the same time."""
+
+
+_MAPS = frozenset({"components", "component_env"})
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeConfig:
+    """Merge the sources, maps by key. `flags` holds only what was given. ConfigError for what is not valid."""
+    settings: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for source in (_read_file(file) if file else {}, _read_environment(environ), _read_flags(flags)):
+        for name, (value, origin) in source.items():
+            merge = name in _MAPS and isinstance(value, dict) and isinstance(settings.get(name), dict)
+            settings[name] = {**settings[name], **value} if merge else value
+            origins[name] = origin
+    try:
+        return ServeConfig.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_describe(item, origins) for item in error.errors())) from None
+
+
+_Source = dict[str, tuple[Any, str]]
+"""Settings by name, each with the words that tell where it came from."""
+
+
+def _read_flags(flags: Mapping[str, Any]) -> _Source:
+    return {name: (value, f"--{_flag(name)}") for name, value in flags.items()}
+
+
+def _flag(name: str) -> str:
+    return {"components": "component"}.get(name, name).replace("_", "-")
+
+
+def _read_environment(environ: Mapping[str, str]) -> _Source:
+    # Other variables with the prefix are not ours to judge: Kubernetes sets RUNS_GATEWAY_PORT and more of the kind in
+    # every container that runs next to a service with this name.
+    source: _Source = {}
+    for name in ServeConfig.model_fields:
+        variable = ENV_PREFIX + name.upper()
+        if (text := environ.get(variable)) is None:
+            continue
+        source[name] = (_parse_map(text, variable) if name in _MAPS else text, variable)
+    return source
+
+
+def _parse_map(text: str, variable: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{variable}: expected a JSON object: {error}") from None
+
+
+def _read_file(file: Path) -> _Source:
+    """Read a file of settings: TOML, or YAML if its name says so."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        is_yaml = file.suffix in {".yaml", ".yml"}
+        settings = yaml.safe_load(text) if is_yaml else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{file}: {_one_line(error)}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{file}: expected settings by name")
+    return {str(name): (value, str(file)) for name, value in settings.items()}
+
+
+def _describe(error: Any, origins: Mapping[str, str]) -> str:
+    name, *path = error["loc"]
+    where = ".".join([name, *map(str, path)])
+    what = "unknown setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    return f"{where} (from {origins[name]}): {_one_line(what)}"
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
