@@ -9,7 +9,7 @@ does not name, as they came.
 
 import re
 from enum import StrEnum
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,9 @@ MAX_KEY_LENGTH = 255
 
 MAX_TIMEOUT = 315_576_000_000.0
 """Longest timeout, in seconds: 10,000 years, the range of google.protobuf.Duration."""
+
+MIN_HEARTBEAT = 0.1
+"""Shortest heartbeat interval, in seconds."""
 
 
 class RunState(StrEnum):
@@ -65,6 +68,15 @@ class Message(BaseModel):
 
     extensions: dict[str, JsonText] = Field(default_factory=dict)
 
+    def __copy__(self) -> Self:
+        # As pydantic's own, but for what these messages do not have; `model_copy` is called several times in a submit.
+        copied = type(self).__new__(type(self))
+        object.__setattr__(copied, "__dict__", dict(self.__dict__))
+        object.__setattr__(copied, "__pydantic_extra__", None)
+        object.__setattr__(copied, "__pydantic_fields_set__", set(self.__pydantic_fields_set__))
+        object.__setattr__(copied, "__pydantic_private__", None)
+        return copied
+
 
 class ObservabilityContext(Message):
     """The trace that a call belongs to."""
@@ -92,7 +104,11 @@ class SubmitParams(Message):
 
 
 class GetParams(Message):
-    """Parameters of runs/get. `timeout` is in seconds."""
+    """Parameters of runs/get. `timeout` and `heartbeat_interval` are in seconds.
+
+    `resume_token` and `heartbeat_interval` count for streams only: the token of the last message that was received, and
+    how often at least to send one.
+    """
 
     run_id: Annotated[str, Field(min_length=1)]
     wait: bool = False
@@ -100,6 +116,8 @@ class GetParams(Message):
     result_order: ResultOrder = ResultOrder.BY_INDEX
     observability: ObservabilityContext | None = None
     timeout: Annotated[float, Field(ge=0, le=MAX_TIMEOUT, allow_inf_nan=False)] | None = None
+    resume_token: bytes = b""
+    heartbeat_interval: Annotated[float, Field(ge=MIN_HEARTBEAT, le=MAX_TIMEOUT, allow_inf_nan=False)] | None = None
 
 
 class ItemStatistics(Message):

@@ -16,27 +16,35 @@ RESULT_PAGE_LENGTH = 1024
 class Snapshot(NamedTuple):
     """A run at one moment.
 
-    `status` comes without results. `completions` counts the results that exist; each result has a place in the order of
-    completion below it. `prefix` counts the leading items that have all finished: items `0 .. prefix - 1` have results.
+    `status` comes without results. `revision` grows with each change of the run, over restarts, too. `completions`
+    counts the results that exist; each result has a place in the order of completion below it. `prefix` counts the
+    leading items that have all finished: items `0 .. prefix - 1` have results.
     """
 
     status: RunStatus
+    revision: int
     completions: int
     prefix: int
 
 
 class Page(NamedTuple):
-    """A range of results to read.
+    """Results to read: those of finished items with `start <= item_index < stop` whose place in the order of completion
+    is at least `first` and below `completions`, so that a page agrees with the snapshot that it is read for.
 
-    BY_INDEX: finished items with `start <= item_index < stop`, by index. BY_COMPLETION: completions
-    `start <= place < stop`, by place. Only results whose place in the order of completion is below `completions` count,
-    so that a page agrees with the snapshot that it is read for.
+    They come by index or by place, as `order` says.
     """
 
     order: ResultOrder
     start: int
     stop: int
+    first: int
     completions: int
+
+
+def text_size(result: ItemResult) -> int:
+    """How much text a result holds, in characters: what fills a page."""
+    error = result.error
+    return len(result.value or "") + (len(error.message) + len(error.data or "") if error else 0)
 
 
 class Runtime(ABC):

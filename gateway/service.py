@@ -1,9 +1,9 @@
-"""The runs service: waiting, ordering and time-outs over any runtime. Knows no transport."""
+"""The runs service: waiting, ordering, resuming and time-outs over any runtime. Knows no transport."""
 
-import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from typing import Self
 
 from gateway.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.model import (
@@ -17,7 +17,9 @@ from gateway.model import (
     blob_id_of,
     canonical_run_id,
 )
-from gateway.runtime import Page, Runtime, Snapshot
+from gateway.position import Position
+from gateway.runtime import Runtime, Snapshot, text_size
+from gateway.watch import GRACE_SECONDS, Hub, Update, Watch, plain_update
 
 DEADLINE_MARGIN = 0.1
 """Seconds before its deadline at which a waiting call answers with the current status: time to send the answer."""
@@ -27,10 +29,12 @@ class RunsService:
     """Answers the runs methods over one runtime.
 
     `deadline` is a value of `time.monotonic()` by which the caller must have its answer: a waiting call answers shortly
-    before with the current status. Cancelling a call stops the waiting, never the run.
+    before with the current status. Cancelling a call stops the waiting, never the run. All who wait for a run share one
+    watch of it, which is kept for `grace` seconds when the last one has left.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS) -> None:
+        self.hub = Hub(runtime, grace=grace)
         self._runtime = runtime
 
     async def put_blob(self, blob: Blob) -> str:
@@ -41,18 +45,28 @@ class RunsService:
         """Return a blob."""
         return await self._runtime.get_blob(_blob_id(blob_id, "blob_id"))
 
-    async def submit(self, params: SubmitParams, *, scope: str = "", deadline: float | None = None) -> RunStatus:
+    async def submit(
+        self,
+        params: SubmitParams,
+        *,
+        scope: str = "",
+        deadline: float | None = None,
+        max_results_text: int | None = None,
+    ) -> RunStatus:
         """Submit a run; with `wait`, return its final status and results, or the current ones when time is up.
 
-        An idempotency key counts within `scope`: the task that submits, or "" for callers outside of any task.
+        An idempotency key counts within `scope`: the task that submits, or "" for callers outside of any task. Results
+        with more than `max_results_text` characters of text are left out: they are None.
         """
-        params = params.model_copy(update={"flow_id": _blob_id(params.flow_id, "flow_id")})
+        flow_id = _blob_id(params.flow_id, "flow_id")
+        if flow_id != params.flow_id:
+            params = params.model_copy(update={"flow_id": flow_id})
         until = _until(params.timeout, deadline)
         snapshot = await self._runtime.submit(params, scope)
         if not params.wait:
             return snapshot.status
         snapshot = await self._wait(snapshot, until)
-        return await self._with_results(snapshot, ResultOrder.BY_INDEX)
+        return await self._with_results(snapshot, ResultOrder.BY_INDEX, max_results_text)
 
     async def get(self, params: GetParams, *, deadline: float | None = None) -> RunStatus:
         """Return the status of a run; with `wait`, when it has finished or time is up."""
@@ -65,114 +79,194 @@ class RunsService:
             return snapshot.status
         return await self._with_results(snapshot, params.result_order)
 
-    async def follow(self, params: GetParams, *, deadline: float | None = None) -> AsyncGenerator[RunStatus, None]:
-        """Yield the current state, then each change; `results` are those not yielded before. Close it explicitly.
+    async def follow(self, params: GetParams, *, deadline: float | None = None) -> AsyncGenerator[Update, None]:
+        """Yield the current state, then each change; results are those that were not sent. Close it explicitly.
 
-        Folds to the answer of `get`: the last status, with all results in the order in which they came.
+        Folds to the answer of `get`: the last status, with all results in the order in which they came. It goes on
+        after the position that the resume token names; a token that cannot be understood starts anew, and the first
+        update says so. When nothing has happened for the heartbeat interval, an update says so, too.
         """
-        run_id = _run_id(params.run_id)
-        until = _until(params.timeout, deadline)
-        sent = _Sent(params.result_order)
-        async with aclosing(self._states(run_id, wait=params.wait, until=until)) as states:
-            async for snapshot, last in states:
-                if not params.include_results:
-                    yield snapshot.status
-                    continue
-                results = await self._unsent(snapshot, sent, last=last)
-                yield snapshot.status.model_copy(update={"results": results})
-                while results and (results := await self._unsent(snapshot, sent, last=last)):
-                    yield snapshot.status.model_copy(update={"results": results})
+        with self.follower(params, deadline=deadline) as follower:
+            while (update := await follower.next()) is not None:
+                yield update
+                del update  # It may hold a mebibyte of results, and the next one may be hours away.
 
-    async def _states(
-        self, run_id: str, *, wait: bool, until: float | None
-    ) -> AsyncGenerator[tuple[Snapshot, bool], None]:
-        """The states to report, each with whether it is the last one."""
-        if not wait:
-            yield await self._runtime.get(run_id), True
-            return
-        async with aclosing(self._runtime.watch(run_id)) as changes:
-            snapshot = await anext(changes)
-            while not snapshot.status.status.terminal:
-                yield snapshot, False
-                following = await _next(changes, until)
-                if following is None:
-                    snapshot = await self._runtime.get(run_id)
-                    break
-                snapshot = following
-        yield snapshot, True
+    def follower(
+        self, params: GetParams, *, deadline: float | None = None, on_change: Callable[[], None] | None = None
+    ) -> "Follower":
+        """Follow a run as `follow` does, for callers that follow many runs in one task: see `Follower.poll`."""
+        return Follower(self.hub, self._runtime, params, _until(params.timeout, deadline), on_change)
+
+    async def close(self) -> None:
+        """End everything that follows runs: it gets Unavailable."""
+        await self.hub.close()
 
     async def _wait(self, snapshot: Snapshot, until: float | None) -> Snapshot:
         """The terminal snapshot, or the current one at `until`."""
-        if snapshot.status.status.terminal:
+        if _terminal(snapshot):
             return snapshot
-        run_id = snapshot.status.run_id
-        async with aclosing(self._runtime.watch(run_id)) as changes:
-            while not snapshot.status.status.terminal:
-                following = await _next(changes, until)
-                if following is None:
-                    return await self._runtime.get(run_id)
-                snapshot = following
+        with self.hub.watch(snapshot.status.run_id) as watch:
+            while not _terminal(snapshot) and (until is None or time.monotonic() < until):
+                following = await watch.changed(until)
+                if following is not None and following.revision > snapshot.revision:
+                    snapshot = following
         return snapshot
 
-    async def _with_results(self, snapshot: Snapshot, order: ResultOrder) -> RunStatus:
-        sent = _Sent(order)
+    async def _with_results(self, snapshot: Snapshot, order: ResultOrder, max_text: int | None = None) -> RunStatus:
+        """The status with all results that there are; without any if they exceed `max_text` characters."""
         results: list[ItemResult] = []
-        while page := await self._unsent(snapshot, sent, last=True):
-            results += page
+        position = Position(order)
+        size = 0
+        while (page := position.missing(snapshot, last=True)) is not None:
+            part = await self._runtime.results(snapshot.status.run_id, page)
+            results += part
+            size += sum(map(text_size, part))
+            if max_text is not None and size > max_text:
+                return snapshot.status
+            position = position.after(page, part, snapshot)
         return snapshot.status.model_copy(update={"results": results})
 
-    async def _unsent(self, snapshot: Snapshot, sent: "_Sent", *, last: bool) -> list[ItemResult]:
-        """The next page of results that the snapshot has and that were not sent; empty when there are none."""
-        page = sent.missing(snapshot, last=last)
-        if page is None:
-            return []
-        results = await self._runtime.results(snapshot.status.run_id, page)
-        sent.add(results)
-        return results
 
+class Follower:
+    """Follows one run; it closes itself as a context. `ended` says that no update can come any more."""
 
-class _Sent:
-    """How far the results of a run have been sent in one order."""
+    __slots__ = (
+        "_heartbeat",
+        "_hub",
+        "_last",
+        "_more",
+        "_params",
+        "_position",
+        "_run_id",
+        "_runtime",
+        "_snapshot",
+        "_until",
+        "_watch",
+        "ended",
+    )
 
-    def __init__(self, order: ResultOrder) -> None:
-        self._order = order
-        self._next = 0
-        self._count = 0
+    def __init__(
+        self,
+        hub: Hub,
+        runtime: Runtime,
+        params: GetParams,
+        until: float | None,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        self.ended = False
+        self._run_id = _run_id(params.run_id)
+        self._hub = hub
+        self._runtime = runtime
+        self._params = params
+        self._until = until
+        self._position = Position(params.result_order)
+        self._snapshot: Snapshot | None = None
+        self._heartbeat = 0.0
+        self._last = not params.wait
+        self._more = False
+        self._watch = hub.watch(self._run_id, on_change) if params.wait else None
 
-    def missing(self, snapshot: Snapshot, *, last: bool) -> Page | None:
-        """What the snapshot has and was not sent; None if nothing.
+    def __enter__(self) -> Self:
+        return self
 
-        By index a result waits for all before it; in the last update it does not, since nothing follows that could fill
-        the gap.
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Follow no more."""
+        self.ended = True
+        if self._watch is not None:
+            self._watch.close()
+
+    async def next(self) -> Update | None:
+        """Wait for the next update; None at the end."""
+        while (update := await self.poll()) is None and not self.ended:
+            assert self._watch is not None
+            await self._watch.woken()
+        return update
+
+    async def poll(self) -> Update | None:
+        """The next update, if there is one now.
+
+        After None, poll again when `on_change` has been called, unless `ended`. It is also called when a time has come.
         """
-        if self._order is ResultOrder.BY_COMPLETION:
-            stop = snapshot.completions
-        else:
-            stop = snapshot.status.items.total if last else snapshot.prefix
-        if self._next >= stop or self._count >= snapshot.completions:
+        if self.ended:
             return None
-        return Page(self._order, self._next, stop, snapshot.completions)
+        if self._snapshot is None:
+            return await self._begin()
+        if self._more:
+            update = await self._update(self._snapshot)
+            # The end of a sweep shows only when nothing is left to send.
+            if update.status.results:
+                return update
+        if self._last or self._watch is None:
+            self.ended = True
+            return None
+        now = 0.0 if self._until is None and self._params.heartbeat_interval is None else time.monotonic()
+        following = self._watch.latest()
+        time_is_up = self._until is not None and now >= self._until
+        if following is not None and following.revision > self._snapshot.revision:
+            self._snapshot = following
+        elif not time_is_up:
+            return self._idle(self._watch, self._snapshot, now)
+        # When time is up, the state that was sent last may be sent again: now with all results that there are.
+        self._last = time_is_up or _terminal(self._snapshot)
+        return await self._update(self._snapshot)
 
-    def add(self, results: list[ItemResult]) -> None:
-        """Note that these, the next ones in order, have been sent."""
-        self._count += len(results)
-        if self._order is ResultOrder.BY_COMPLETION:
-            self._next = self._count
-        elif results:
-            self._next = results[-1].item_index + 1
+    async def _begin(self) -> Update | None:
+        snapshot = await self._runtime.get(self._run_id) if self._watch is None else self._watch.latest()
+        if snapshot is None:
+            return None
+        restarted = False
+        if token := self._params.resume_token:
+            position = Position.from_token(token, self._run_id, self._params.result_order)
+            if position is not None and self._watch is not None and not position.fits(snapshot):
+                # It was given by another server perhaps, which had heard of a later state.
+                current = await self._runtime.get(self._run_id)
+                snapshot = current if current.revision > snapshot.revision else snapshot
+            if position is not None and position.fits(snapshot):
+                self._position = position
+            else:
+                restarted = True
+        self._snapshot = snapshot
+        self._last = self._last or _terminal(snapshot)
+        update = await self._update(snapshot)
+        return replace(update, restarted=True, built={}) if restarted else update
 
+    async def _update(self, snapshot: Snapshot) -> Update:
+        if self._params.include_results:
+            update = await self._hub.results_after(snapshot, self._position, last=self._last)
+            self._position = update.position
+            self._more = update.more
+        else:
+            update = self._plain(snapshot)
+        if self._params.heartbeat_interval is not None:
+            self._heartbeat = time.monotonic() + self._params.heartbeat_interval
+        return update
 
-async def _next(changes: AsyncGenerator[Snapshot, None], until: float | None) -> Snapshot | None:
-    """The next snapshot; None when time is up."""
-    if until is None:
-        return await anext(changes)
-    try:
-        async with asyncio.timeout(max(0.0, until - time.monotonic())) as limit:
-            return await anext(changes)
-    except TimeoutError:
-        if not limit.expired():
-            raise
+    def _plain(self, snapshot: Snapshot, *, heartbeat: bool = False) -> Update:
+        """An update without results."""
+        position = self._position
+        if self._watch is None or position.started:
+            return plain_update(snapshot, position, heartbeat=heartbeat)
+        return self._watch.plain(snapshot, position.order, heartbeat=heartbeat)
+
+    def _idle(self, watch: Watch, snapshot: Snapshot, now: float) -> Update | None:
+        """A heartbeat if it is due. Else None: to be woken when one is, or when time is up."""
+        wake_at = self._until
+        interval = self._params.heartbeat_interval
+        if interval is not None:
+            if now >= self._heartbeat:
+                self._heartbeat = now + interval
+                return self._plain(snapshot, heartbeat=True)
+            wake_at = self._heartbeat if wake_at is None else min(wake_at, self._heartbeat)
+        if wake_at is not None:
+            watch.wake_at(wake_at)
         return None
+
+
+def _terminal(snapshot: Snapshot) -> bool:
+    return snapshot.status.status.terminal
 
 
 def _until(timeout: float | None, deadline: float | None) -> float | None:

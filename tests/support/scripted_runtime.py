@@ -22,7 +22,7 @@ from gateway.model import (
     SubmitParams,
     blob_id_of,
 )
-from gateway.runtime import RESULT_PAGE_BYTES, Page, Runtime, Snapshot
+from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 
 FLOW = Blob('{"name":"scripted","steps":[],"output":null}', BlobType.FLOW)
 START = 1_736_937_000_000_000_000
@@ -47,6 +47,7 @@ class _Run:
     states: list[RunState]
     completed: list[ItemResult] = field(default_factory=list)
     completed_at: Nanoseconds | None = None
+    revision: int = 1
 
     def snapshot(self) -> Snapshot:
         total = len(self.states)
@@ -68,7 +69,7 @@ class _Run:
             created_at=START,
             completed_at=self.completed_at,
         )
-        return Snapshot(status, completions=len(self.completed), prefix=prefix)
+        return Snapshot(status, self.revision, completions=len(self.completed), prefix=prefix)
 
     def _state(self) -> RunState:
         if not all(state.terminal for state in self.states):
@@ -81,6 +82,7 @@ class _Run:
     def finish(self, index: int, result: ItemResult) -> None:
         assert not self.states[index].terminal
         self.states[index] = result.status
+        self.revision += 1
         self.completed.append(result)
         if self._state().terminal:
             self.completed_at = result.completed_at
@@ -89,11 +91,19 @@ class _Run:
 class ScriptedRuntime(Runtime):
     """Keeps runs in memory. `start`, `succeed`, `fail` and `cancel` change an item of the latest run, or of `run_id`.
 
-    `watching` counts the watches that are open. An exception in `defect` is raised by every method.
+    `watching` counts the watches that are open, `opened` those that ever were. `pages` are those that were asked for,
+    and `asked` is set by the first; results are held back while `reading` is cleared, and come `page_length` at a time.
+    An exception in `defect` is raised by every method.
     """
 
     def __init__(self) -> None:
         self.watching = 0
+        self.opened = 0
+        self.pages: list[Page] = []
+        self.asked = asyncio.Event()
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.page_length = RESULT_PAGE_LENGTH
         self.defect: Exception | None = None
         self.closed = False
         self.scopes: list[str] = []
@@ -147,6 +157,7 @@ class ScriptedRuntime(Runtime):
         self._fail_or_go_on()
         run = self._run(run_id)
         self._count_watches(1)
+        self.opened += 1
         try:
             latest = run.snapshot()
             yield latest
@@ -163,18 +174,17 @@ class ScriptedRuntime(Runtime):
             self._count_watches(-1)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        self.pages.append(page)
+        self.asked.set()
+        await self.reading.wait()
         self._fail_or_go_on()
-        results = self._run(run_id).completed[: page.completions]
-        if page.order is ResultOrder.BY_COMPLETION:
-            results = results[page.start : page.stop]
-        else:
-            results = sorted(
-                (result for result in results if page.start <= result.item_index < page.stop),
-                key=lambda result: result.item_index,
-            )
-        sizes = itertools.accumulate(len(result.value or "") for result in results)
+        results = self._run(run_id).completed[page.first : page.completions]
+        results = [result for result in results if page.start <= result.item_index < page.stop]
+        if page.order is ResultOrder.BY_INDEX:
+            results.sort(key=lambda result: result.item_index)
+        sizes = itertools.accumulate(text_size(result) for result in results)
         fitting = sum(size <= RESULT_PAGE_BYTES for size in sizes)
-        return results[: max(1, fitting)]
+        return results[: max(1, min(fitting, self.page_length))]
 
     async def drain(self) -> None:
         self._draining = True
@@ -188,8 +198,13 @@ class ScriptedRuntime(Runtime):
         """The runs that were accepted, oldest first."""
         return list(self._runs)
 
+    def params(self, run_id: str) -> SubmitParams:
+        """What a run was accepted with."""
+        return self._run(run_id).params
+
     async def start(self, index: int, *, run_id: str | None = None) -> None:
         self._run(run_id).states[index] = RunState.RUNNING
+        self._run(run_id).revision += 1
         await self._announce()
 
     async def succeed(self, index: int, value: JsonText = "null", *, run_id: str | None = None) -> None:

@@ -26,11 +26,18 @@ async def execute_flow(
     `onError` is about components: where an input has no value, the step fails without an attempt.
     """
     scope = Scope(text, variables, flow.defaults)
-    if not flow.forced:
-        output = flow.output.evaluate(scope)
-        if output is not None:
-            return output
+    if (output := _without_steps(flow, scope)) is not None:
+        return output
     return await _Execution(flow, scope, host, task).run()
+
+
+def output_at_once(flow: Flow, text: JsonText, variables: Mapping[str, JsonText]) -> JsonText | None:
+    """The output of a flow for an input, if it takes no step; None if it takes one. ItemFailure if it has none."""
+    return _without_steps(flow, Scope(text, variables, flow.defaults))
+
+
+def _without_steps(flow: Flow, scope: Scope) -> JsonText | None:
+    return None if flow.forced else flow.output.evaluate(scope)
 
 
 _CANCELLED = ItemError(code=COMPONENT_FAILED, message="the step was cancelled")

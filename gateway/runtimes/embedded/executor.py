@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gateway.defects import defect
 from gateway.errors import Unavailable
 from gateway.model import ItemError, ItemResult, JsonText, RunState
-from gateway.runtimes.embedded.execution import execute_flow
+from gateway.runtimes.embedded.execution import execute_flow, output_at_once
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.journal import Completion, Journal
 from gateway.runtimes.embedded.run import Run
@@ -21,6 +21,11 @@ _log = logging.getLogger(__name__)
 DEFAULT_CONCURRENCY = 64
 """How many items of a run execute at the same time unless the submit says otherwise. Nothing bounds items across runs:
 an item may wait for a nested run, and a common bound could make both wait for ever."""
+
+AT_ONCE_ITEMS = 16
+AT_ONCE_BYTES = 1 << 16
+"""Up to how many items, and how much input, a run that takes no steps is executed while it is accepted: it then costs
+one write and no task, and takes no longer than accepting it."""
 
 RETRY_SECONDS = 1.0
 """How long an item waits before it tries again what a journal that could not be written has refused."""
@@ -35,6 +40,30 @@ class Job(NamedTuple):
     inputs: Sequence[JsonText] | None
     host: Host
     ended: Callable[[Run], None]
+
+
+def finish_at_once(
+    run: Run, flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText]
+) -> list[Completion]:
+    """Execute the items of a small run that takes no steps, and end the run; empty if it is another one."""
+    if len(inputs) > AT_ONCE_ITEMS or sum(map(len, inputs)) > AT_ONCE_BYTES:
+        return []
+    results = []
+    for index, text in enumerate(inputs):
+        try:
+            value = output_at_once(flow, text, variables)
+        except ItemFailure as failure:
+            results.append(_failed(index, failure.error))
+            continue
+        if value is None:
+            return []
+        results.append(_succeeded(index, value))
+    completions = []
+    for result in results:
+        run.start()
+        completions.append(run.complete(result))
+        run.publish(completions[-1])
+    return completions
 
 
 class Executor:
@@ -109,7 +138,7 @@ class Executor:
         except Exception as error:
             internal = defect(error)
             return _failed(index, ItemError(code=internal.code, message=internal.message))
-        return ItemResult(item_index=index, status=RunState.SUCCESS, value=value, completed_at=time.time_ns())
+        return _succeeded(index, value)
 
     async def _output(self, job: Job, index: int, text: JsonText) -> JsonText:
         record = job.run.record
@@ -128,6 +157,10 @@ class Executor:
                 return await self._journal.complete(completion)
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+def _succeeded(index: int, value: JsonText) -> ItemResult:
+    return ItemResult(item_index=index, status=RunState.SUCCESS, value=value, completed_at=time.time_ns())
 
 
 def _failed(index: int, error: ItemError) -> ItemResult:

@@ -60,8 +60,10 @@ class Journal(ABC):
     """Keeps blobs, accepted runs and their results.
 
     What a method has returned from is durable, as far as the place can be. Calls take effect in the order in which they
-    are made. Unavailable is raised when the place cannot be written or read.
+    are made. Unavailable is raised when the place cannot be written or read. `epoch` counts how often it was opened.
     """
+
+    epoch: int = 0
 
     @abstractmethod
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
@@ -71,8 +73,13 @@ class Journal(ABC):
     async def get_blob(self, blob_id: str) -> Blob | None: ...
 
     @abstractmethod
-    async def create(self, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None) -> RunRecord | None:
-        """Accept a run. If its key is taken within its scope, change nothing and return the run that took it."""
+    async def create(
+        self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
+    ) -> RunRecord | None:
+        """Accept a run, with the items that have finished already: all of them, or none.
+
+        If its key is taken within its scope, change nothing and return the run that took it.
+        """
 
     @abstractmethod
     async def complete(self, completion: Completion) -> None:
@@ -101,6 +108,11 @@ class Journal(ABC):
     async def close(self) -> None: ...
 
 
+def empty_outcome(record: RunRecord) -> Outcome | None:
+    """How a run without items ends, which is at once; None for every other run."""
+    return None if record.total else Outcome(RunState.SUCCESS, 0, 0, record.created_at)
+
+
 def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
     """The first entries, as many as a page may hold; at least one if there is one."""
     page: list[_T] = []
@@ -111,10 +123,3 @@ def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
         if total >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
             break
     return page
-
-
-def payload_size(result: ItemResult) -> int:
-    """How much text a result holds, for paging and for bounding memory."""
-    if result.error is None:
-        return len(result.value or "")
-    return len(result.error.message) + len(result.error.data or "")

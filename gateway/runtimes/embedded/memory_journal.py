@@ -1,20 +1,20 @@
 """The journal of `:memory:`: dictionaries, bounded in size."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import Overloaded, RunNotFound
 from gateway.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
-from gateway.runtime import Page
+from gateway.runtime import Page, text_size
 from gateway.runtimes.embedded.journal import (
     Completion,
     Finished,
     Journal,
     Outcome,
     RunRecord,
+    empty_outcome,
     fill_page,
-    payload_size,
 )
 
 MAX_BYTES = 1 << 30
@@ -30,7 +30,7 @@ class _Kept:
     inputs: Sequence[JsonText]
     outcome: Outcome | None
     results: list[ItemResult] = field(default_factory=list)
-    by_index: dict[int, ItemResult] = field(default_factory=dict)
+    places: dict[int, int] = field(default_factory=dict)
     size: int = RUN_BYTES
 
 
@@ -56,27 +56,31 @@ class MemoryJournal(Journal):
     async def get_blob(self, blob_id: str) -> Blob | None:
         return self._blobs.get(blob_id)
 
-    async def create(self, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None) -> RunRecord | None:
+    async def create(
+        self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
+    ) -> RunRecord | None:
         if record.key is not None and (taken := self._keys.get((record.scope, record.key))) is not None:
             return self._runs[taken].record
-        kept = _Kept(record, inputs, outcome)
+        kept = _Kept(record, inputs, empty_outcome(record))
         kept.size += sum(map(len, inputs))
         self._reserve(kept.size)
         self._runs[record.run_id] = kept
         if record.key is not None:
             self._keys[record.scope, record.key] = record.run_id
-        if outcome is not None:
+        if kept.outcome is not None:
             self._ended.append(record.run_id)
+        for completion in finished:
+            await self.complete(completion)
         return None
 
     async def complete(self, completion: Completion) -> None:
         kept = self._runs[completion.run_id]
-        size = payload_size(completion.result)
+        size = text_size(completion.result)
         self._forget(size)
         self._size += size
         kept.size += size
         kept.results.append(completion.result)
-        kept.by_index[completion.result.item_index] = completion.result
+        kept.places[completion.result.item_index] = completion.place
         if completion.outcome is not None:
             kept.outcome = completion.outcome
             self._release_inputs(kept)
@@ -101,15 +105,12 @@ class MemoryJournal(Journal):
         if kept is None:
             raise RunNotFound(f"the run '{run_id}' has been forgotten to make room")
         # A place equals the position in `results`: completions arrive in the order of their places.
-        if page.order is ResultOrder.BY_COMPLETION:
-            candidates = (kept.results[place] for place in range(page.start, min(page.stop, page.completions)))
-        elif page.completions == len(kept.results):
-            found = (kept.by_index.get(index) for index in range(page.start, page.stop))
-            candidates = (result for result in found if result is not None)
-        else:
-            earlier = {result.item_index for result in kept.results[: page.completions]}
-            candidates = (kept.by_index[i] for i in sorted(earlier) if page.start <= i < page.stop)
-        return fill_page(candidates, payload_size)
+        places: Iterable[int] = range(page.first, page.completions)
+        if page.order is ResultOrder.BY_INDEX:
+            found = (kept.places.get(index) for index in range(page.start, page.stop))
+            places = (place for place in found if place is not None and page.first <= place < page.completions)
+        chosen = (kept.results[place] for place in places)
+        return fill_page((r for r in chosen if page.start <= r.item_index < page.stop), text_size)
 
     async def close(self) -> None:
         return None

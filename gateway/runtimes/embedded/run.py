@@ -5,11 +5,14 @@ import time
 from collections.abc import Sequence
 
 from gateway.model import ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
-from gateway.runtime import RESULT_PAGE_LENGTH, Page, Snapshot
-from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord, payload_size
+from gateway.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
+from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord
 
 RECENT_BYTES = 1 << 16
 """How much result text a run keeps in memory, so that reading a small run, one of a page, needs no journal."""
+
+EPOCH_BITS = 40
+"""Revisions count changes in their lower bits and, above them, openings of the state: they grow over restarts."""
 
 
 class Run:
@@ -19,8 +22,10 @@ class Run:
     keeps) and `publish` (it is durable, and watchers may see it).
     """
 
-    def __init__(self, record: RunRecord, outcome: Outcome | None = None) -> None:
+    def __init__(self, record: RunRecord, outcome: Outcome | None = None, *, epoch: int = 0) -> None:
         self.record = record
+        # A run that is loaded after its end has the last revision of this epoch: whichever it had before is smaller.
+        self._revision = ((epoch + 1) << EPOCH_BITS) - 1 if outcome else epoch << EPOCH_BITS
         self._outcome = outcome
         self._done = bytearray(0 if outcome else record.total)
         self._prefix = record.total if outcome else 0
@@ -33,7 +38,7 @@ class Run:
         self._recent: list[ItemResult] | None = None if record.total and outcome else []
         self._recent_size = 0
         self._snapshot: Snapshot | None = None
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None
 
     def restore(self, finished: Sequence[Finished]) -> None:
         """Take over the items that had finished before a restart."""
@@ -92,28 +97,32 @@ class Run:
     def snapshot(self) -> Snapshot:
         """The current state; the same object until it changes."""
         if self._snapshot is None:
-            self._snapshot = Snapshot(self._status(), self._completions, self._prefix)
+            self._snapshot = Snapshot(self._status(), self._revision, self._completions, self._prefix)
         return self._snapshot
 
     def recent(self, page: Page) -> list[ItemResult] | None:
         """The results of a page, if this run has kept all its results in memory."""
         if self._recent is None:
             return None
-        if page.order is ResultOrder.BY_COMPLETION:
-            return self._recent[page.start : min(page.stop, page.completions)]
-        wanted = (r for r in self._recent[: page.completions] if page.start <= r.item_index < page.stop)
-        return sorted(wanted, key=lambda result: result.item_index)
+        wanted = [r for r in self._recent[page.first : page.completions] if page.start <= r.item_index < page.stop]
+        if page.order is ResultOrder.BY_INDEX:
+            wanted.sort(key=lambda result: result.item_index)
+        return wanted
 
     async def changed(self, since: Snapshot) -> None:
         """Return when the state is no longer `since`, or on the next `touch`."""
         if self._snapshot is since:
+            if self._changed is None:
+                self._changed = asyncio.Event()
             await self._changed.wait()
 
     def touch(self) -> None:
         """Wake everybody who waits for a change."""
         self._snapshot = None
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._revision += 1
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _status(self) -> RunStatus:
         record, total = self.record, self.record.total
@@ -150,7 +159,7 @@ class Run:
     def _remember(self, result: ItemResult) -> None:
         if self._recent is None:
             return
-        self._recent_size += payload_size(result)
+        self._recent_size += text_size(result)
         if self._recent_size > RECENT_BYTES or len(self._recent) == RESULT_PAGE_LENGTH:
             self._recent = None
         else:

@@ -28,16 +28,15 @@ from gateway.model import (
     BlobType,
     ItemResult,
     JsonText,
-    RunState,
     SubmitParams,
     blob_id_of,
 )
 from gateway.runtime import Page, Runtime, Snapshot
 from gateway.runtimes.embedded.builtins import BUILTINS
-from gateway.runtimes.embedded.executor import Executor, Job
+from gateway.runtimes.embedded.executor import Executor, Job, finish_at_once
 from gateway.runtimes.embedded.flow import Flow, compile_flow
 from gateway.runtimes.embedded.host import RunHost
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Journal, RunRecord, empty_outcome
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
@@ -72,8 +71,9 @@ class EmbeddedRuntime(Runtime):
         runtime = cls(journal, components)
         try:
             for record in await journal.unfinished():
-                run = runtime._active[record.run_id] = Run(record)
+                run = runtime._active[record.run_id] = Run(record, epoch=journal.epoch)
                 run.restore(await journal.finished_items(record.run_id))
+                runtime._unfinished.append(run)
         except BaseException:
             await journal.close()
             raise
@@ -84,6 +84,7 @@ class EmbeddedRuntime(Runtime):
         self._components = components
         self._executor = Executor(journal)
         self._service = RunsService(self)
+        self._unfinished: list[Run] = []
         self._active: dict[str, Run] = {}
         self._recent: OrderedDict[str, Run] = OrderedDict()
         self._flows: OrderedDict[str, Flow] = OrderedDict()
@@ -92,7 +93,9 @@ class EmbeddedRuntime(Runtime):
 
     async def start(self) -> None:
         """Go on with the runs that had not finished when the state was last closed."""
-        for run in list(self._active.values()):
+        # Not with those that are active by now: what was submitted meanwhile executes already.
+        unfinished, self._unfinished = self._unfinished, []
+        for run in unfinished:
             try:
                 flow = await self._overridden_flow(run.record.flow_id, run.record.overrides)
             except InvalidParams as error:
@@ -123,9 +126,12 @@ class EmbeddedRuntime(Runtime):
         flow = await self._overridden_flow(params.flow_id, params.overrides)
         await self._refuse_unknown_components(flow)
         record = _record(params, scope, flow.name)
-        outcome = None if params.inputs else Outcome(RunState.SUCCESS, 0, 0, record.created_at)
+        run = Run(record, empty_outcome(record), epoch=self._journal.epoch)
+        finished = finish_at_once(run, flow, params.variables, params.inputs)
+        if run.finished:
+            return await self._accept(run, flow, params.inputs, finished)
         # A task of its own: a client that leaves now must not leave behind a run that is durable and never executes.
-        accepting = asyncio.create_task(self._accept(Run(record, outcome), flow, params.inputs))
+        accepting = asyncio.create_task(self._accept(run, flow, params.inputs))
         self._accepting.add(accepting)
         accepting.add_done_callback(self._accepted)
         return await asyncio.shield(accepting)
@@ -158,13 +164,16 @@ class EmbeddedRuntime(Runtime):
 
     async def close(self) -> None:
         await self.drain()
+        await self._service.close()
         await self._journal.close()
 
-    async def _accept(self, run: Run, flow: Flow, inputs: list[JsonText]) -> Snapshot:
+    async def _accept(
+        self, run: Run, flow: Flow, inputs: list[JsonText], finished: Sequence[Completion] = ()
+    ) -> Snapshot:
         # Known before it is durable: a second submit with the same key may be answered from the same commit.
         self._keep(run)
         try:
-            earlier = await self._journal.create(run.record, inputs, run.outcome)
+            earlier = await self._journal.create(run.record, inputs, finished)
         except BaseException:
             self._drop(run)
             raise
@@ -210,7 +219,7 @@ class EmbeddedRuntime(Runtime):
         if kept is None:
             raise RunNotFound(f"no run has the id '{run_id}'")
         # It may have become known while the journal was read.
-        run = self._active.get(run_id) or self._recent.get(run_id) or Run(*kept)
+        run = self._active.get(run_id) or self._recent.get(run_id) or Run(*kept, epoch=self._journal.epoch)
         self._keep(run)
         return run
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gateway.errors import Unavailable
 from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, ResultOrder, RunState
-from gateway.runtime import Page
+from gateway.runtime import Page, text_size
 from gateway.runtimes.embedded.journal import (
     MAX_ITEMS,
     Completion,
@@ -26,8 +26,8 @@ from gateway.runtimes.embedded.journal import (
     Journal,
     Outcome,
     RunRecord,
+    empty_outcome,
     fill_page,
-    payload_size,
 )
 
 _T = TypeVar("_T")
@@ -51,6 +51,7 @@ CREATE TABLE runs (
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
+CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL);
 CREATE TABLE results (
     place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
@@ -61,6 +62,7 @@ PRAGMA user_version = {SCHEMA_VERSION};
 
 _RECORD = ", ".join(RunRecord._fields)
 _OUTCOME = ", ".join(Outcome._fields)
+_INSERT_RESULT = "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RESULT = "item, status, value, error_code, error_message, error_data, completed_at"
 
 
@@ -82,11 +84,13 @@ class SqliteJournal(Journal):
         loop = asyncio.get_running_loop()
         reader = ThreadPoolExecutor(1, "journal-reader")
         try:
-            lock, writing, reading = await loop.run_in_executor(reader, _connect, path)
+            lock, writing, reading, epoch = await loop.run_in_executor(reader, _connect, path)
         except BaseException:
             reader.shutdown(wait=False)
             raise
-        return cls(loop, lock, writing, reading, reader)
+        journal = cls(loop, lock, writing, reading, reader)
+        journal.epoch = epoch
+        return journal
 
     def __init__(
         self,
@@ -111,8 +115,10 @@ class SqliteJournal(Journal):
     async def get_blob(self, blob_id: str) -> Blob | None:
         return await self._read(lambda db: _get_blob(db, blob_id))
 
-    async def create(self, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None) -> RunRecord | None:
-        return await self._write(lambda db: _create(db, record, inputs, outcome))
+    async def create(
+        self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
+    ) -> RunRecord | None:
+        return await self._write(lambda db: _create(db, record, inputs, finished))
 
     async def complete(self, completion: Completion) -> None:
         await self._write(lambda db: _complete(db, completion))
@@ -211,8 +217,8 @@ def _fail(batch: list[_Write], error: Exception) -> None:
             write.done.set_exception(error)
 
 
-def _connect(path: Path) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
-    """Lock the state, bring its schema up and return the lock and the two connections."""
+def _connect(path: Path) -> tuple[int, sqlite3.Connection, sqlite3.Connection, int]:
+    """Lock the state, bring its schema up and return the lock, the two connections and the epoch."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -227,7 +233,8 @@ def _connect(path: Path) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
         writing.execute("PRAGMA journal_mode = WAL")
         if version == 0:
             writing.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        return lock, writing, _connection(path)
+        epoch = writing.execute("INSERT INTO epochs DEFAULT VALUES").lastrowid or 0
+        return lock, writing, _connection(path), epoch
     except BlockingIOError as error:
         os.close(lock)
         raise StateError(f"the state {path} is in use by another process") from error
@@ -258,7 +265,7 @@ def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
 
 
 def _create(
-    db: sqlite3.Connection, record: RunRecord, inputs: Sequence[JsonText], outcome: Outcome | None
+    db: sqlite3.Connection, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion]
 ) -> RunRecord | None:
     if record.key is not None:
         taken = db.execute(
@@ -266,27 +273,34 @@ def _create(
         ).fetchone()
         if taken is not None:
             return RunRecord(*taken)
+    outcome = finished[-1].outcome if finished else empty_outcome(record)
     ended = (None,) * len(Outcome._fields) if outcome is None else outcome
     marks = ", ".join("?" * (len(record) + len(ended)))
     run = db.execute(f"INSERT INTO runs ({_RECORD}, {_OUTCOME}) VALUES ({marks})", (*record, *ended)).lastrowid
     assert run is not None
     first = run * MAX_ITEMS
-    db.executemany("INSERT INTO inputs VALUES (?, ?)", enumerate(inputs, first))
+    if finished:
+        db.executemany(_INSERT_RESULT, (_row(completion, first) for completion in finished))
+    else:
+        db.executemany("INSERT INTO inputs VALUES (?, ?)", enumerate(inputs, first))
     return None
 
 
 def _complete(db: sqlite3.Connection, completion: Completion) -> None:
-    first = _first_key(db, completion.run_id)
-    result = completion.result
-    error = result.error
-    failure = (None, None, None) if error is None else (error.code, error.message, error.data)
-    row = (first + completion.place, first + result.item_index, result.status.value, result.value, *failure)
-    db.execute("INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, result.completed_at))
+    db.execute(_INSERT_RESULT, _row(completion, _first_key(db, completion.run_id)))
     if completion.outcome is not None:
         db.execute(
             "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
             (*completion.outcome, completion.run_id),
         )
+
+
+def _row(completion: Completion, first: int) -> tuple[Any, ...]:
+    """A row of `results`; `first` is the key of the run's first item."""
+    result, error = completion.result, completion.result.error
+    failure = (None, None, None) if error is None else (error.code, error.message, error.data)
+    keys = (first + completion.place, first + result.item_index)
+    return (*keys, result.status.value, result.value, *failure, result.completed_at)
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:
@@ -326,15 +340,13 @@ def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
 
 def _results(db: sqlite3.Connection, run_id: str, page: Page) -> list[ItemResult]:
     first = _first_key(db, run_id)
-    bounds: tuple[int, ...]
-    if page.order is ResultOrder.BY_COMPLETION:
-        stop = min(page.stop, page.completions)
-        where, order, bounds = "place >= ? AND place < ?", "place", (first + page.start, first + stop)
-    else:
-        where, order = "item >= ? AND item < ? AND place < ?", "item"
-        bounds = (first + page.start, first + page.stop, first + page.completions)
-    rows = db.execute(f"SELECT {_RESULT} FROM results WHERE {where} ORDER BY {order}", bounds)
-    return fill_page((_result(row, first) for row in rows), payload_size)
+    order = "place" if page.order is ResultOrder.BY_COMPLETION else "item"
+    bounds = (first + bound for bound in (page.start, page.stop, page.first, page.completions))
+    rows = db.execute(
+        f"SELECT {_RESULT} FROM results WHERE item >= ? AND item < ? AND place >= ? AND place < ? ORDER BY {order}",
+        tuple(bounds),
+    )
+    return fill_page((_result(row, first) for row in rows), text_size)
 
 
 def _result(row: tuple[Any, ...], first: int) -> ItemResult:

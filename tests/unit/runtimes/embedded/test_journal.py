@@ -63,7 +63,7 @@ async def test_blobs_keep_their_bytes_and_become_flows_but_never_data_again(jour
 
 async def test_a_run_is_kept_as_it_was_accepted(journal: Journal) -> None:
     accepted = record(total=2)._replace(flow_label="label", overrides="{}", variables='{"v":1}', max_concurrency=4)
-    assert await journal.create(accepted, ['"x"', "1e400"], None) is None
+    assert await journal.create(accepted, ['"x"', "1e400"]) is None
     assert await journal.load("run-1") == (accepted, None)
     assert await journal.inputs("run-1", 0) == ['"x"', "1e400"]
     assert await journal.inputs("run-1", 1) == ["1e400"]
@@ -73,32 +73,34 @@ async def test_a_run_is_kept_as_it_was_accepted(journal: Journal) -> None:
 
 async def test_a_taken_key_returns_the_run_that_took_it_and_changes_nothing(journal: Journal) -> None:
     first = record("run-1", key="k", scope="task")
-    assert await journal.create(first, ["1", "2", "3"], None) is None
-    assert await journal.create(record("run-2", key="k", scope="task"), ["4", "5", "6"], None) == first
+    assert await journal.create(first, ["1", "2", "3"]) is None
+    assert await journal.create(record("run-2", key="k", scope="task"), ["4", "5", "6"]) == first
     assert await journal.load("run-2") is None
-    assert await journal.create(record("run-3", key="k", scope="other"), ["4", "5", "6"], None) is None
-    assert await journal.create(record("run-4"), ["4", "5", "6"], None) is None
+    assert await journal.create(record("run-3", key="k", scope="other"), ["4", "5", "6"]) is None
+    assert await journal.create(record("run-4"), ["4", "5", "6"]) is None
 
 
 async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_completions(journal: Journal) -> None:
-    await journal.create(record(), ["0", "1", "2"], None)
+    await journal.create(record(), ["0", "1", "2"])
     results = [success(2), failure(0), success(1)]
     outcome = Outcome(RunState.FAILED, 2, 1, 999)
     for place, result in enumerate(results):
         last = place == len(results) - 1
         await journal.complete(Completion("run-1", place, result, outcome if last else None))
 
-    async def read(order: ResultOrder, start: int, stop: int, completions: int) -> list[int]:
-        page = await journal.results("run-1", Page(order, start, stop, completions))
+    async def read(order: ResultOrder, start: int, stop: int, first: int, completions: int) -> list[int]:
+        page = await journal.results("run-1", Page(order, start, stop, first, completions))
         assert all(result in results for result in page)
         return [result.item_index for result in page]
 
-    assert await read(ResultOrder.BY_COMPLETION, 0, 3, 3) == [2, 0, 1]
-    assert await read(ResultOrder.BY_COMPLETION, 1, 3, 2) == [0]
-    assert await read(ResultOrder.BY_INDEX, 0, 3, 3) == [0, 1, 2]
-    assert await read(ResultOrder.BY_INDEX, 0, 3, 2) == [0, 2]
-    assert await read(ResultOrder.BY_INDEX, 1, 3, 2) == [2]
-    assert await read(ResultOrder.BY_INDEX, 1, 2, 3) == [1]
+    assert await read(ResultOrder.BY_COMPLETION, 0, 3, 0, 3) == [2, 0, 1]
+    assert await read(ResultOrder.BY_COMPLETION, 0, 3, 1, 2) == [0]
+    assert await read(ResultOrder.BY_COMPLETION, 1, 3, 0, 3) == [2, 1]
+    assert await read(ResultOrder.BY_INDEX, 0, 3, 0, 3) == [0, 1, 2]
+    assert await read(ResultOrder.BY_INDEX, 0, 3, 0, 2) == [0, 2]
+    assert await read(ResultOrder.BY_INDEX, 0, 3, 1, 3) == [0, 1]
+    assert await read(ResultOrder.BY_INDEX, 1, 3, 0, 2) == [2]
+    assert await read(ResultOrder.BY_INDEX, 1, 2, 0, 3) == [1]
     assert await journal.load("run-1") == (record(), outcome)
     assert await journal.unfinished() == []
     assert await journal.finished_items("run-1") == [
@@ -110,10 +112,10 @@ async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_comp
 
 async def test_a_page_holds_about_a_mebibyte_and_at_least_one_result(journal: Journal) -> None:
     large = '"' + "x" * (RESULT_PAGE_BYTES // 2) + '"'
-    await journal.create(record(), ["0", "1", "2"], None)
+    await journal.create(record(), ["0", "1", "2"])
     for place in range(3):
         await journal.complete(Completion("run-1", place, success(place, large), None))
-    page = Page(ResultOrder.BY_INDEX, 0, 3, 3)
+    page = Page(ResultOrder.BY_INDEX, 0, 3, 0, 3)
     assert [r.item_index for r in await journal.results("run-1", page)] == [0, 1]
     assert [r.item_index for r in await journal.results("run-1", page._replace(start=2))] == [2]
 
@@ -122,7 +124,7 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "state.db"
     first = await SqliteJournal.open(path)
     await first.put_blob("b", Blob("1", BlobType.DATA))
-    await first.create(record(), ["0", "1", "2"], None)
+    await first.create(record(), ["0", "1", "2"])
     await first.complete(Completion("run-1", 0, success(1), None))
     await first.close()
     second = await SqliteJournal.open(path)
@@ -134,7 +136,7 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
 
 async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(tmp_path / "state.db")
-    await journal.create(record(total=500), ["0"] * 500, None)
+    await journal.create(record(total=500), ["0"] * 500)
     done: list[int] = []
 
     async def complete(place: int) -> None:
@@ -149,7 +151,7 @@ async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: 
 
 async def test_an_item_cannot_finish_twice(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(tmp_path / "state.db")
-    await journal.create(record(), ["0", "1", "2"], None)
+    await journal.create(record(), ["0", "1", "2"])
     await journal.complete(Completion("run-1", 0, success(1), None))
     with pytest.raises(Unavailable):
         await journal.complete(Completion("run-1", 1, success(1), None))
@@ -160,7 +162,7 @@ async def test_an_item_cannot_finish_twice(tmp_path: Path) -> None:
 
 async def test_a_write_that_nobody_waits_for_happens_all_the_same(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(tmp_path / "state.db")
-    writing = asyncio.create_task(journal.create(record(), ["0", "1", "2"], None))
+    writing = asyncio.create_task(journal.create(record(), ["0", "1", "2"]))
     await asyncio.sleep(0)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -215,12 +217,37 @@ async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not
     outcome = Outcome(RunState.SUCCESS, 1, 0, 9)
     for number in range(10):
         run_id = f"run-{number}"
-        await journal.create(record(run_id, total=1, key=run_id), ['"' + "x" * 1_000 + '"'], None)
+        await journal.create(record(run_id, total=1, key=run_id), ['"' + "x" * 1_000 + '"'])
         await journal.complete(Completion(run_id, 0, success(0, '"' + "y" * 1_000 + '"'), outcome))
     assert await journal.load("run-0") is None
     assert await journal.load("run-9") is not None
     with pytest.raises(RunNotFound):
-        await journal.results("run-0", Page(ResultOrder.BY_INDEX, 0, 1, 1))
-    assert await journal.create(record("again", total=1, key="run-0"), ["1"], outcome) is None
+        await journal.results("run-0", Page(ResultOrder.BY_INDEX, 0, 1, 0, 1))
+    assert await journal.create(record("again", total=1, key="run-0"), ["1"]) is None
     with pytest.raises(Overloaded):
         await journal.put_blob("large", Blob("x" * 11_000, BlobType.DATA))
+
+
+async def test_a_run_that_finished_while_it_was_accepted_is_kept_whole(journal: Journal) -> None:
+    outcome = Outcome(RunState.FAILED, 1, 1, 999)
+    finished = [Completion("run-1", 0, success(0), None), Completion("run-1", 1, failure(1), outcome)]
+    assert await journal.create(record(total=2), ["0", "1"], finished) is None
+    assert await journal.load("run-1") == (record(total=2), outcome)
+    assert await journal.unfinished() == []
+    page = Page(ResultOrder.BY_INDEX, 0, 2, 0, 2)
+    assert await journal.results("run-1", page) == [completion.result for completion in finished]
+
+
+async def test_a_run_without_items_has_ended(journal: Journal) -> None:
+    await journal.create(record(total=0), [])
+    assert await journal.load("run-1") == (record(total=0), Outcome(RunState.SUCCESS, 0, 0, 7))
+    assert await journal.unfinished() == []
+
+
+async def test_every_opening_of_a_state_is_an_epoch_of_its_own(tmp_path: Path) -> None:
+    epochs = []
+    for _ in range(3):
+        journal = await SqliteJournal.open(tmp_path / "state.db")
+        epochs.append(journal.epoch)
+        await journal.close()
+    assert epochs == sorted(set(epochs))

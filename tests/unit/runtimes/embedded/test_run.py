@@ -84,7 +84,7 @@ def test_a_restored_run_goes_on_where_it_was() -> None:
     assert snapshot.status.status is RunState.RUNNING
     assert (snapshot.completions, snapshot.prefix) == (1, 0)
     assert [run.is_done(index) for index in range(3)] == [False, False, True]
-    assert run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 1)) is None
+    assert run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 0, 1)) is None
     run.start()
     assert run.complete(success(0)).place == 1
     run.start()
@@ -101,14 +101,14 @@ def test_recent_results_answer_both_orders_until_they_are_too_large() -> None:
     run = Run(record(3))
     finish(run, success(2))
     finish(run, success(0))
-    by_completion = run.recent(Page(ResultOrder.BY_COMPLETION, 0, 2, 2))
-    by_index = run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 2))
+    by_completion = run.recent(Page(ResultOrder.BY_COMPLETION, 0, 3, 0, 2))
+    by_index = run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 0, 2))
     assert by_completion is not None
     assert by_index is not None
     assert [r.item_index for r in by_completion] == [2, 0]
     assert [r.item_index for r in by_index] == [0, 2]
     finish(run, success(1, '"' + "x" * RECENT_BYTES + '"'))
-    assert run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 3)) is None
+    assert run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 0, 3)) is None
 
 
 async def test_waiting_ends_with_the_next_change_even_if_others_have_looked_already() -> None:

@@ -1,0 +1,92 @@
+"""Where a follower is in the results of a run, and the resume token that says so.
+
+A position names results that have been sent, in terms that hold for ever: the index of an item, and its place in the
+order of completion. So it is valid after a restart, and in every process that serves the same run.
+"""
+
+import hashlib
+import struct
+from typing import Final, NamedTuple
+
+from gateway.model import ItemResult, ResultOrder
+from gateway.runtime import Page, Snapshot
+
+_VERSION: Final = 1
+_ORDERS: Final = (ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION)
+_TOKEN: Final = struct.Struct(">BBQQQ")
+_CHECK_LENGTH: Final = 8
+_PERSON: Final = b"runs-gw token"
+
+
+class Position(NamedTuple):
+    """What has been sent: every result whose place is below `places`, and those of the items below `indexes`.
+
+    BY_INDEX sends a result when all items before it have finished. When a stream ends before that, it sweeps up what
+    has finished: `sweep` is the number of completions of the unfinished sweep that is under way, in which `indexes`
+    counts only results whose place is below it; 0 otherwise.
+    """
+
+    order: ResultOrder
+    places: int = 0
+    indexes: int = 0
+    sweep: int = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether any result has been sent."""
+        return self.places > 0 or self.indexes > 0 or self.sweep > 0
+
+    def missing(self, snapshot: Snapshot, *, last: bool) -> Page | None:
+        """What to send next of the results that the snapshot has; None if nothing.
+
+        `last`: nothing follows this state that could fill the gaps between finished items.
+        """
+        total = snapshot.status.items.total
+        if self.order is ResultOrder.BY_COMPLETION:
+            page = Page(self.order, 0, total, self.places, snapshot.completions)
+        elif self.sweep:
+            page = Page(self.order, self.indexes, total, self.places, self.sweep)
+        else:
+            stop = total if last else snapshot.prefix
+            page = Page(self.order, self.indexes, stop, self.places, snapshot.completions)
+        return page if page.start < page.stop and page.first < page.completions else None
+
+    def after(self, page: Page, results: list[ItemResult], snapshot: Snapshot) -> "Position":
+        """The position when these results of a page have been sent; with none, the page is exhausted."""
+        if self.order is ResultOrder.BY_COMPLETION:
+            return self._replace(places=self.places + len(results) if results else page.completions)
+        reached = results[-1].item_index + 1 if results else page.stop
+        if not self.sweep and page.stop <= snapshot.prefix:
+            return self._replace(indexes=reached)
+        if reached < page.stop:
+            return self._replace(indexes=reached, sweep=page.completions)
+        return Position(self.order, places=page.completions)
+
+    def token(self, run_id: str) -> bytes:
+        """The opaque form for clients."""
+        body = _TOKEN.pack(_VERSION, _ORDERS.index(self.order), self.places, self.indexes, self.sweep)
+        return body + _check(body, run_id)
+
+    @classmethod
+    def from_token(cls, token: bytes, run_id: str, order: ResultOrder) -> "Position | None":
+        """The position of a token; None if the token is none of this version, for this run and in this order."""
+        body, check = token[: _TOKEN.size], token[_TOKEN.size :]
+        if len(token) != _TOKEN.size + _CHECK_LENGTH or check != _check(body, run_id):
+            return None
+        version, order_number, places, indexes, sweep = _TOKEN.unpack(body)
+        if version != _VERSION or _ORDERS[order_number : order_number + 1] != (order,):
+            return None
+        return cls(order, places, indexes, sweep)
+
+    def fits(self, snapshot: Snapshot) -> bool:
+        """Whether a run in this state can have been followed to this position."""
+        if self.order is ResultOrder.BY_COMPLETION:
+            return self.places <= snapshot.completions and not self.indexes and not self.sweep
+        if self.sweep:
+            return self.places < self.sweep <= snapshot.completions and self.indexes < snapshot.status.items.total
+        return self.places <= snapshot.completions and self.indexes <= snapshot.prefix
+
+
+def _check(body: bytes, run_id: str) -> bytes:
+    """Tells tokens from anything else. It guards against mix-ups, not forgers, who harm themselves only."""
+    return hashlib.blake2b(body + run_id.encode(), digest_size=_CHECK_LENGTH, person=_PERSON).digest()
