@@ -19,24 +19,24 @@ BATCH_CONCURRENCY = 16
 
 class _Method(NamedTuple):
     execute: Callable[[JsonText | None, str], Awaitable[Any]]
-    write: Callable[[Any], JsonText]
+    write: Callable[[Any], Awaitable[JsonText]]
 
 
 class JsonRpcMethods:
     """Answers JSON-RPC 2.0 requests, batches and notifications with a runs service.
 
     Every request gets an answer, whatever is wrong with it. Work passes `turnstile`: a caller before it calls, and a
-    call before each member of a batch and before it writes an answer.
+    call before each member of a batch and before it writes an answer, or a slice of a long one.
     """
 
     def __init__(self, service: RunsService) -> None:
         self.turnstile = Turnstile()
         self._service = service
         self._methods = {
-            "runs/submit": _Method(self._submit, runs_json.run_status_to_json),
-            "runs/get": _Method(self._get, runs_json.run_status_to_json),
-            "blobs/put": _Method(self._put_blob, blobs_json.blob_id_to_json),
-            "blobs/get": _Method(self._get_blob, lambda found: blobs_json.blob_to_json(*found)),
+            "runs/submit": _Method(self._submit, self._write_status),
+            "runs/get": _Method(self._get, self._write_status),
+            "blobs/put": _Method(self._put_blob, self._write_blob_id),
+            "blobs/get": _Method(self._get_blob, self._write_blob),
         }
 
     async def call(self, body: bytes, scope: str = "") -> bytes | None:
@@ -84,8 +84,7 @@ class JsonRpcMethods:
             result = await method.execute(call.params, scope)
             if call.id is None:
                 return None
-            await self.turnstile.resume()
-            return jsonrpc.response(call.id, method.write(result))
+            return jsonrpc.response(call.id, await method.write(result))
         except GatewayError as error:
             answer = error
         except Exception as error:
@@ -105,6 +104,23 @@ class JsonRpcMethods:
     async def _get_blob(self, params: JsonText | None, scope: str) -> tuple[Blob, str]:
         blob_id = blobs_json.blob_id_from_json(params)
         return await self._service.get_blob(blob_id), blob_id
+
+    async def _write_status(self, status: RunStatus) -> JsonText:
+        results = status.results or []
+        texts: list[JsonText] = []
+        for part in runs_json.result_slices(results):
+            await self.turnstile.resume()
+            texts.append(runs_json.results_to_json(results[part]))
+        opening, closing = runs_json.around_results(status)
+        return f"{opening}{','.join(texts)}{closing}"
+
+    async def _write_blob_id(self, blob_id: str) -> JsonText:
+        await self.turnstile.resume()
+        return blobs_json.blob_id_to_json(blob_id)
+
+    async def _write_blob(self, found: tuple[Blob, str]) -> JsonText:
+        await self.turnstile.resume()
+        return blobs_json.blob_to_json(*found)
 
 
 def _scope(context: ObservabilityContext | None) -> str:

@@ -39,6 +39,8 @@ _JSON_NAMES = {
     "run_id": "runId",
     "include_results": "includeResults",
     "result_order": "resultOrder",
+    "resume_token": "resumeToken",
+    "heartbeat_interval": "heartbeatSecs",
     "blob_id": "blobId",
     "blob_type": "blobType",
 }
@@ -98,7 +100,18 @@ def request(request_id: JsonText, method: str, params: JsonText) -> str:
 
 def response(request_id: JsonText, result: JsonText) -> str:
     """Write the answer to a request."""
-    return f'{{"jsonrpc":"2.0","id":{request_id},"result":{result}}}'
+    opening, closing = around_result(request_id)
+    return f"{opening}{result}{closing}"
+
+
+def around_result(request_id: JsonText) -> tuple[str, str]:
+    """What stands before and after the result in the answer to a request."""
+    return f'{{"jsonrpc":"2.0","id":{request_id},"result":', "}"
+
+
+def around_params(method: str) -> tuple[str, str]:
+    """What stands before and after the parameters in a notification."""
+    return f'{{"jsonrpc":"2.0","method":{quote(method)},"params":', "}"
 
 
 def error_response(request_id: JsonText | None, error: GatewayError) -> str:

@@ -68,10 +68,22 @@ _ENCODINGS = frozenset(runs_pb2.ResultEncoding.values())
 
 def submit_params_from_proto(message: runs_pb2.SubmitRunRequest) -> SubmitParams:
     """Read the parameters of a submit."""
+    params = submit_params_without_inputs(message)
+    inputs = [input_from_proto(value, index) for index, value in enumerate(message.inputs)]
+    return params.model_copy(update={"inputs": inputs})
+
+
+def input_from_proto(value: runs_pb2.JsonValue, index: int) -> JsonText:
+    """Read an input of a submit, by its place among all of them."""
+    return json_value_to_text(value, "inputs", index)
+
+
+def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest) -> SubmitParams:
+    """Read the parameters of a submit but for its inputs, which may be many."""
     _check_encoding(message.result_encoding)
     fields: dict[str, object] = {
         "flow_id": message.flow_id,
-        "inputs": [json_value_to_text(value, "inputs", index) for index, value in enumerate(message.inputs)],
+        "inputs": [],
         "wait": message.wait,
     }
     if message.HasField("max_concurrency"):
@@ -120,12 +132,8 @@ def submit_params_to_proto(
 
 
 def get_params_from_proto(message: runs_pb2.GetRunRequest) -> GetParams:
-    """Read the parameters of a get. Fields that are not served yet are refused, so that nobody relies on them."""
+    """Read the parameters of a get."""
     _check_encoding(message.result_encoding)
-    if message.resume_token:
-        raise InvalidParams.field("resume_token", description="not served yet: it must be empty")
-    if message.HasField("heartbeat_interval"):
-        raise InvalidParams.field("heartbeat_interval", description="not served yet: it must be unset")
     order = _ORDERS.get(message.result_order)
     if order is None:
         raise _unknown_number("result_order")
@@ -134,11 +142,14 @@ def get_params_from_proto(message: runs_pb2.GetRunRequest) -> GetParams:
         "wait": message.wait,
         "include_results": message.include_results,
         "result_order": order,
+        "resume_token": message.resume_token,
     }
     if message.HasField("observability"):
         fields["observability"] = observability_from_proto(message.observability)
     if message.HasField("timeout"):
         fields["timeout"] = _seconds(message.timeout, "timeout")
+    if message.HasField("heartbeat_interval"):
+        fields["heartbeat_interval"] = _seconds(message.heartbeat_interval, "heartbeat_interval")
     if message.extensions:
         fields["extensions"] = _extensions(message.extensions, GET_MEMBERS)
     return validated(GetParams, fields)
@@ -154,6 +165,8 @@ def get_params_to_proto(
         include_results=params.include_results,
         result_order=_ORDER_NUMBERS[params.result_order],
         timeout=None if params.timeout is None else _duration(params.timeout),
+        resume_token=params.resume_token,
+        heartbeat_interval=None if params.heartbeat_interval is None else _duration(params.heartbeat_interval),
         result_encoding=encoding,
     )
     if params.observability is not None:
@@ -189,13 +202,20 @@ def observability_to_proto(context: ObservabilityContext) -> runs_pb2.Observabil
 
 def run_status_to_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType = JSON) -> runs_pb2.RunStatus:
     """Write a status, its results in the encoding asked for."""
-    message = runs_pb2.RunStatus(
-        run_id=status.run_id,
-        flow_id=status.flow_id,
-        flow_name=status.flow_name,
-        flow_label=status.flow_label,
-        status=_STATE_NUMBERS[status.status],
-    )
+    message = runs_pb2.RunStatus()
+    set_run_status(message, status, encoding)
+    return message
+
+
+def set_run_status(message: runs_pb2.RunStatus, status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+    """Like `run_status_to_proto`, in place: a message that is a part of another is not copied into it."""
+    message.run_id = status.run_id
+    message.flow_id = status.flow_id
+    if status.flow_name is not None:
+        message.flow_name = status.flow_name
+    if status.flow_label is not None:
+        message.flow_label = status.flow_label
+    message.status = _STATE_NUMBERS[status.status]
     _set_statistics(message.items, status.items)
     _set_time(message.created_at, status.created_at)
     if status.completed_at is not None:
@@ -204,7 +224,6 @@ def run_status_to_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.Val
         _set_result(message.results.add(), result, encoding)
     for name, text in status.extensions.items():
         message.extensions[name].json = text
-    return message
 
 
 def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) -> RunStatus:

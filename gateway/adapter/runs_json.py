@@ -11,11 +11,14 @@ and the *superset* of all dialects, which the document's readers and all real co
   and writers use it again. `completed` is success.
 - The superset spells the states of items as all SDKs know them: a pending item is written as running, one whose
   recovery failed as failed.
+- A resume token is written in the URL-safe base64 alphabet without padding. Text that is none is a token all the same,
+  one that nobody understands.
 
 Paths of errors use the names of `gateway.model`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from gateway.adapter.json_text import boolean, elements, integer, members, number, object_text, quote, string
@@ -54,6 +57,8 @@ _FOREIGN_STATES = {
 _STATES = {**{state.value: state for state in RunState}, "completed": RunState.SUCCESS, **_FOREIGN_STATES}
 _SDK_ITEM_STATES = {RunState.SUCCESS: "completed", RunState.PENDING: "running"}
 _PAUSED = '"paused"'
+_SLICE_LENGTH = 64
+_SLICE_TEXT = 64 << 10
 _OUTCOME_MEMBERS = frozenset({"outcome", "value", "result", "error"})
 
 
@@ -72,7 +77,7 @@ def submit_params_to_json(params: SubmitParams) -> JsonText:
     if params.overrides is not None:
         parts.append(f'"overrides":{params.overrides}')
     _add_observability(parts, params.observability)
-    _add_timeout(parts, params.timeout)
+    _add_seconds(parts, "timeoutSecs", params.timeout)
     if params.idempotency_key is not None:
         parts.append(f'"subflowKey":{quote(params.idempotency_key)}')
     if params.variables:
@@ -97,8 +102,25 @@ def get_params_to_json(params: GetParams) -> JsonText:
     if params.result_order is not ResultOrder.BY_INDEX:
         parts.append(f'"resultOrder":"{params.result_order.value}"')
     _add_observability(parts, params.observability)
-    _add_timeout(parts, params.timeout)
+    _add_seconds(parts, "timeoutSecs", params.timeout)
+    if params.resume_token:
+        parts.append(f'"resumeToken":"{resume_token_to_text(params.resume_token)}"')
+    _add_seconds(parts, "heartbeatSecs", params.heartbeat_interval)
     return _close(parts, params.extensions, GET_MEMBERS)
+
+
+def resume_token_from_text(text: str) -> bytes:
+    """Read a resume token; padding is taken, too."""
+    try:
+        return b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+    except ValueError:
+        # A header holds what is not UTF-8 as lone surrogates.
+        return text.encode(errors="surrogateescape")
+
+
+def resume_token_to_text(token: bytes) -> str:
+    """Write a resume token."""
+    return urlsafe_b64encode(token).rstrip(b"=").decode()
 
 
 def observability_from_json(text: JsonText, *path: str | int) -> ObservabilityContext:
@@ -121,12 +143,41 @@ def observability_to_json(context: ObservabilityContext) -> JsonText:
 
 def run_status_to_json(status: RunStatus) -> JsonText:
     """Write a status as the superset of all dialects: what components are answered."""
-    return _run_status(status, _superset_statistics(status.items), _superset_result)
+    opening, closing = around_results(status)
+    return f"{opening}{results_to_json(status.results or [])}{closing}"
+
+
+def around_results(status: RunStatus, more: Mapping[str, JsonText] | None = None) -> tuple[JsonText, JsonText]:
+    """What stands in the superset before and after the entries of `results`, if the status has results.
+
+    `more` are members to add at the end; they stand in for extensions of the same names.
+    """
+    opening = ",".join(_run_status_parts(status, _superset_statistics(status.items)))
+    return _around_results(status, opening, {**status.extensions, **(more or {})})
+
+
+def results_to_json(results: Sequence[ItemResult]) -> JsonText:
+    """Write entries of `results` as the superset, with commas between them."""
+    return ",".join(map(_superset_result, results))
+
+
+def result_slices(results: Sequence[ItemResult] | None) -> Iterator[slice]:
+    """Divide results into slices that take little time to write; at least one, which is empty if there are none."""
+    start = size = 0
+    for index, result in enumerate(results or ()):
+        added = len(result.value or "") + len(result.error.data or "" if result.error else "")
+        if index > start and (size + added > _SLICE_TEXT or index - start == _SLICE_LENGTH):
+            yield slice(start, index)
+            start, size = index, 0
+        size += added
+    yield slice(start, len(results or ()))
 
 
 def run_status_to_canonical_json(status: RunStatus) -> JsonText:
     """Write a status in the document's style."""
-    return _run_status(status, _close(_statistics_parts(status.items), status.items.extensions, _STATISTICS), _result)
+    statistics = _close(_statistics_parts(status.items), status.items.extensions, _STATISTICS)
+    opening, closing = _around_results(status, ",".join(_run_status_parts(status, statistics)), status.extensions)
+    return f"{opening}{','.join(map(_result, status.results or []))}{closing}"
 
 
 def run_status_from_json(text: JsonText) -> RunStatus:
@@ -166,9 +217,13 @@ def _result_order(text: JsonText, *path: str | int) -> ResultOrder:
     return order
 
 
-def _timeout(text: JsonText, *path: str | int) -> float:
-    """To the nanosecond, the resolution of the timeout in a gRPC message."""
+def _seconds(text: JsonText, *path: str | int) -> float:
+    """To the nanosecond, the resolution of durations in a gRPC message."""
     return round(number(text, *path), 9)
+
+
+def _resume_token(text: JsonText, *path: str | int) -> bytes:
+    return resume_token_from_text(string(text, *path))
 
 
 def _label(text: JsonText, *path: str | int) -> str | None:
@@ -256,7 +311,7 @@ def _item_error(text: JsonText, *path: str | int) -> ItemError:
     return validated(ItemError, _read(text, _ITEM_ERROR, *path), *path)
 
 
-def _run_status(status: RunStatus, items: JsonText, result: Callable[[ItemResult], JsonText]) -> JsonText:
+def _run_status_parts(status: RunStatus, items: JsonText) -> list[str]:
     parts = [f'"runId":{quote(status.run_id)}', f'"flowId":{quote(status.flow_id)}']
     if status.flow_name is not None:
         parts.append(f'"flowName":{quote(status.flow_name)}')
@@ -266,9 +321,15 @@ def _run_status(status: RunStatus, items: JsonText, result: Callable[[ItemResult
     parts += [f'"status":{spelling}', f'"items":{items}', f'"createdAt":"{rfc3339(status.created_at)}"']
     if status.completed_at is not None:
         parts.append(f'"completedAt":"{rfc3339(status.completed_at)}"')
-    if status.results is not None:
-        parts.append(f'"results":[{",".join(map(result, status.results))}]')
-    return _close(parts, status.extensions, _RUN_STATUS)
+    return parts
+
+
+def _around_results(status: RunStatus, opening: str, extensions: Mapping[str, JsonText]) -> tuple[JsonText, JsonText]:
+    closing = _close([], extensions, _RUN_STATUS).removeprefix("{")
+    comma = "" if closing == "}" else ","
+    if status.results is None:
+        return f"{{{opening}", f"{comma}{closing}"
+    return f'{{{opening},"results":[', f"]{comma}{closing}"
 
 
 def _statistics_parts(items: ItemStatistics) -> list[str]:
@@ -346,10 +407,10 @@ def _add_observability(parts: list[str], context: ObservabilityContext | None) -
         parts.append(f'"observability":{observability_to_json(context)}')
 
 
-def _add_timeout(parts: list[str], timeout: float | None) -> None:
-    if timeout is not None:
+def _add_seconds(parts: list[str], name: str, seconds: float | None) -> None:
+    if seconds is not None:
         # Whole seconds as an integer: the real runtimes know no other.
-        parts.append(f'"timeoutSecs":{int(timeout) if timeout.is_integer() else repr(timeout)}')
+        parts.append(f'"{name}":{int(seconds) if seconds.is_integer() else repr(seconds)}')
 
 
 def _close(
@@ -385,7 +446,7 @@ _SUBMIT: _Members = {
     "maxConcurrency": ("max_concurrency", integer),
     "overrides": ("overrides", object_text),
     "observability": ("observability", observability_from_json),
-    "timeoutSecs": ("timeout", _timeout),
+    "timeoutSecs": ("timeout", _seconds),
     "subflowKey": ("idempotency_key", string),
     "variables": ("variables", members),
     "flowLabel": ("flow_label", _label),
@@ -396,7 +457,9 @@ _GET: _Members = {
     "includeResults": ("include_results", boolean),
     "resultOrder": ("result_order", _result_order),
     "observability": ("observability", observability_from_json),
-    "timeoutSecs": ("timeout", _timeout),
+    "timeoutSecs": ("timeout", _seconds),
+    "resumeToken": ("resume_token", _resume_token),
+    "heartbeatSecs": ("heartbeat_interval", _seconds),
 }
 _RUN_STATUS: _Members = {
     "runId": ("run_id", string),

@@ -1,4 +1,4 @@
-"""The HTTP front: JSON-RPC 2.0 by POST at `/`, the blob API, and health.
+"""The HTTP front: JSON-RPC 2.0 by POST at `/`, event streams of runs there, the blob API, and health.
 
 What JSON-RPC answers has the HTTP status 200, errors included, as its clients expect; notifications alone get 202 and
 no body. Another status means that the front refused a request before JSON-RPC read it.
@@ -15,18 +15,21 @@ parser keeps the interpreter lock, so a thread would not help.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.adapter import blobs_json, jsonrpc
 from gateway.adapter.json_text import json_text
 from gateway.defects import defect
 from gateway.dispatch import JsonRpcMethods
 from gateway.errors import GatewayError, InvalidRequest, MethodNotFound, Overloaded, ParseError, TooLarge
+from gateway.fronts import event_stream
 from gateway.model import Blob, BlobType
 from gateway.service import RunsService
+from gateway.turnstile import Turnstile
 
 RPC_PATH = "/"
 BLOBS_PATH = "/api/v1/blobs"
@@ -43,7 +46,7 @@ class HttpLimits(NamedTuple):
     """How much the front holds at most.
 
     `body` bounds one body, and `bodies` those of all requests that have not been answered, in bytes. `requests` bounds
-    the requests that have not been answered, those included that wait for a run.
+    the requests that have not been answered, those included that wait for a run, and event streams.
     """
 
     body: int = 64 << 20
@@ -73,20 +76,32 @@ class UnsupportedMediaType(InvalidRequest):
     http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
 
 
-_Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpFront:
-    """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`."""
+    """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
+
+    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out.
+    """
 
     def __init__(
-        self, methods: JsonRpcMethods, service: RunsService, address: str, *, limits: HttpLimits | None = None
+        self,
+        methods: JsonRpcMethods,
+        service: RunsService,
+        address: str,
+        *,
+        limits: HttpLimits | None = None,
+        reuse_port: bool = False,
     ) -> None:
         self._methods = methods
         self._service = service
         self._address = address
         self._limits = limits or HttpLimits()
+        self._reuse_port = reuse_port
         self._turnstile = methods.turnstile
+        # Of their own: thousands of streams with an update to send are not to make new requests queue behind them.
+        self._streams_turnstile = Turnstile()
         self._routes: dict[str, dict[str, _Handler]] = {
             RPC_PATH: {"POST": self._call},
             BLOBS_PATH: {"POST": self._put_blob},
@@ -114,7 +129,9 @@ class HttpFront:
         host, _, port = self._address.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"expected HOST:PORT or unix:PATH, not {self._address!r}")
-        self._listener = await loop.create_server(self._server, host.strip("[]"), int(port), backlog=_BACKLOG)
+        self._listener = await loop.create_server(
+            self._server, host.strip("[]"), int(port), backlog=_BACKLOG, reuse_port=self._reuse_port
+        )
         self._address = f"{host}:{self._listener.sockets[0].getsockname()[1]}"
 
     async def drain(self) -> None:
@@ -135,7 +152,7 @@ class HttpFront:
         await self._server.shutdown(1.0)
         await self._listener.wait_closed()
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
             return self._health()
         if len(self._open) >= self._limits.requests:
@@ -160,11 +177,41 @@ class HttpFront:
             raise MethodNotAllowed(", ".join(methods))
         return methods[request.method]
 
-    async def _call(self, request: web.BaseRequest) -> web.Response:
+    async def _call(self, request: web.BaseRequest) -> web.StreamResponse:
         if not _declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
-        answer = await self._methods.call(await self._body(request))
+        body = await self._body(request)
+        if event_stream.is_preferred(",".join(request.headers.getall("Accept", ()))):
+            follow = event_stream.follow_request(body, request.headers.get("Last-Event-ID", ""))
+            if follow is not None:
+                del body  # A stream may last for long.
+                return await self._stream(request, follow)
+        answer = await self._methods.call(body)
         return web.Response(status=202, headers={"Server": _SERVER}) if answer is None else _json(answer)
+
+    async def _stream(self, request: web.BaseRequest, follow: event_stream.Follow) -> web.StreamResponse:
+        async with aclosing(event_stream.events(self._service, self._streams_turnstile, follow)) as events:
+            try:
+                event = await anext(events)
+            except Exception as error:
+                told = error if isinstance(error, GatewayError) else defect(error)
+                return _json(jsonrpc.error_response(follow.id, told))
+            response = web.StreamResponse(headers={**event_stream.HEADERS, "Server": _SERVER})
+            if request.version < HttpVersion11:
+                response.force_close()  # Nothing else tells where the stream ends.
+            try:
+                await response.prepare(request)
+                await response.write(event)
+                del event  # It may be large, and the next one hours away.
+                async for event in events:
+                    await response.write(event)
+                    del event
+            except ConnectionError:
+                pass  # The client has left.
+            except event_stream.Broken:
+                if request.transport is not None:
+                    request.transport.close()
+            return response
 
     async def _put_blob(self, request: web.BaseRequest) -> web.Response:
         binary = _media_type(request) == BINARY

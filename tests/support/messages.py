@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.adapter.times import MAX_SECONDS, MIN_SECONDS
 from gateway.model import (
+    MIN_HEARTBEAT,
     GetParams,
     ItemError,
     ItemResult,
@@ -113,7 +114,20 @@ get_params = st.builds(
     result_order=st.sampled_from(ResultOrder),
     observability=st.none() | observability_contexts,
     timeout=st.none() | timeouts,
-    extensions=extensions({"runId", "wait", "includeResults", "resultOrder", "observability", "timeoutSecs"}),
+    resume_token=st.binary(max_size=64),
+    heartbeat_interval=st.none() | timeouts.filter(lambda seconds: seconds >= MIN_HEARTBEAT),
+    extensions=extensions(
+        {
+            "runId",
+            "wait",
+            "includeResults",
+            "resultOrder",
+            "observability",
+            "timeoutSecs",
+            "resumeToken",
+            "heartbeatSecs",
+        }
+    ),
 )
 _STATISTICS = {"total", "pending", "running", "success", "completed", "failed", "cancelled"}
 statistics = st.builds(

@@ -1,15 +1,18 @@
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from gateway.dispatch import BATCH_CONCURRENCY, JsonRpcMethods
-from gateway.model import JsonText
+from gateway.model import ItemError, JsonText
 from gateway.service import RunsService
+from tests.support.followers import followed
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
+from tests.support.tasks import all_ended
 
 
 @pytest.fixture
@@ -18,8 +21,15 @@ def runtime() -> ScriptedRuntime:
 
 
 @pytest.fixture
-def methods(runtime: ScriptedRuntime) -> JsonRpcMethods:
-    return JsonRpcMethods(RunsService(runtime))
+async def service(runtime: ScriptedRuntime) -> AsyncIterator[RunsService]:
+    service = RunsService(runtime, grace=0)
+    yield service
+    await service.close()
+
+
+@pytest.fixture
+def methods(service: RunsService) -> JsonRpcMethods:
+    return JsonRpcMethods(service)
 
 
 def request(method: str, params: object = None, **members: object) -> dict[str, object]:
@@ -68,11 +78,11 @@ async def test_submit_then_get(methods: JsonRpcMethods, runtime: ScriptedRuntime
     assert [(entry["itemIndex"], entry["result"]["value"]) for entry in got["results"]] == [(1, 12345678901234567890)]
 
 
-async def test_submit_and_get_wait(methods: JsonRpcMethods, runtime: ScriptedRuntime) -> None:
+async def test_submit_and_get_wait(methods: JsonRpcMethods, service: RunsService, runtime: ScriptedRuntime) -> None:
     submitting = asyncio.create_task(submit(methods, wait=True))
     await runtime.submitted(1)
     getting = asyncio.create_task(result(methods, "runs/get", {"runId": runtime.run_ids[0], "wait": True}))
-    await runtime.watched(2)
+    await followed(service, 2)
     await runtime.succeed(1)
     await runtime.succeed(0)
     assert [entry["itemIndex"] for entry in (await submitting)["results"]] == [0, 1]
@@ -194,14 +204,14 @@ async def test_a_batch_of_notifications_has_no_answer(methods: JsonRpcMethods, r
 
 
 async def test_a_batch_executes_a_bounded_number_of_calls_at_a_time(
-    methods: JsonRpcMethods, runtime: ScriptedRuntime
+    methods: JsonRpcMethods, service: RunsService, runtime: ScriptedRuntime
 ) -> None:
     run = await submit(methods)
     waiting = request("runs/get", {"runId": run["runId"], "wait": True})
     answering = asyncio.create_task(call(methods, [waiting] * (BATCH_CONCURRENCY + 5)))
-    await runtime.watched(BATCH_CONCURRENCY)
+    await followed(service, BATCH_CONCURRENCY)
     assert (await submit(methods))["status"] == "pending"
-    assert runtime.watching == BATCH_CONCURRENCY
+    await followed(service, BATCH_CONCURRENCY)
     await runtime.succeed(0, run_id=run["runId"])
     await runtime.succeed(1, run_id=run["runId"])
     assert len(await answering) == BATCH_CONCURRENCY + 5
@@ -209,17 +219,18 @@ async def test_a_batch_executes_a_bounded_number_of_calls_at_a_time(
 
 @pytest.mark.parametrize("batch", [False, True])
 async def test_cancelling_a_call_ends_its_waiting(
-    methods: JsonRpcMethods, runtime: ScriptedRuntime, *, batch: bool
+    methods: JsonRpcMethods, service: RunsService, runtime: ScriptedRuntime, *, batch: bool
 ) -> None:
     run = await submit(methods)
     waiting = request("runs/get", {"runId": run["runId"], "wait": True})
     answering = asyncio.create_task(call(methods, [waiting, waiting] if batch else waiting))
-    await runtime.watched(2 if batch else 1)
+    await followed(service, 2 if batch else 1)
     answering.cancel()
     with pytest.raises(asyncio.CancelledError):
         await answering
+    assert len(service.hub) == 0
+    await all_ended()
     assert runtime.watching == 0
-    assert len(asyncio.all_tasks()) == 1
 
 
 async def test_defects_are_told_as_an_id_alone(
@@ -290,7 +301,9 @@ async def test_parts_of_a_scope_do_not_run_into_each_other(methods: JsonRpcMetho
 # Sharing the loop
 
 
-async def test_a_flood_of_calls_leaves_the_loop_to_others(methods: JsonRpcMethods, runtime: ScriptedRuntime) -> None:
+async def test_a_flood_of_calls_leaves_the_loop_to_others(
+    methods: JsonRpcMethods, service: RunsService, runtime: ScriptedRuntime
+) -> None:
     """However many calls become answerable at once, no iteration of the loop writes more than one answer."""
     run = await submit(methods)
     answered: list[Any] = []
@@ -299,7 +312,7 @@ async def test_a_flood_of_calls_leaves_the_loop_to_others(methods: JsonRpcMethod
         answered.append(await result(methods, "runs/get", {"runId": run["runId"], "wait": True}))
 
     tasks = [asyncio.create_task(wait()) for _ in range(100)]
-    await runtime.watched(100)
+    await followed(service, 100)
     await runtime.succeed(0)
     await runtime.succeed(1)
     counts = [0]
@@ -308,3 +321,90 @@ async def test_a_flood_of_calls_leaves_the_loop_to_others(methods: JsonRpcMethod
         counts.append(len(answered))
     assert max(after - before for before, after in pairwise(counts)) == 1
     await asyncio.gather(*tasks)
+
+
+async def test_a_long_answer_is_written_in_slices(methods: JsonRpcMethods, runtime: ScriptedRuntime) -> None:
+    """While one is written, the loop turns, and short calls are answered."""
+    flow_id = await put_flow(methods)
+    run = await result(methods, "runs/submit", {"flowId": flow_id, "inputs": [0] * 1_000})
+    for index in range(1_000):
+        await runtime.succeed(index, run_id=run["runId"])
+    long = asyncio.create_task(result(methods, "runs/get", {"runId": run["runId"], "includeResults": True}))
+    short = 0
+    while not long.done():
+        await result(methods, "blobs/put", {"data": 1})
+        short += 1
+    assert short >= 4
+    assert [entry["itemIndex"] for entry in (await long)["results"]] == list(range(1_000))
+
+
+# What answers look like, to the byte
+
+
+async def test_answers_are_what_they_always_were(methods: JsonRpcMethods, runtime: ScriptedRuntime) -> None:
+    flow_id = await put_flow(methods)
+
+    async def answer(body: str) -> str:
+        text = await methods.call(body.encode())
+        assert text is not None
+        return text.decode().replace(runtime.run_ids[0], "RUN").replace(flow_id, "FLOW")
+
+    async def get(**params: object) -> str:
+        return await answer(json.dumps(request("runs/get", {"runId": runtime.run_ids[0], **params}, id="g")))
+
+    submitting = {"flowId": flow_id, "inputs": [1, 2, 3], "flowLabel": "l"}
+    head = '"runId":"RUN","flowId":"sha256:FLOW","flowName":"scripted","flowLabel":"l",'
+    created = '"createdAt":"2025-01-15T10:30:00Z"'
+    assert await answer(json.dumps(request("runs/submit", submitting))) == (
+        f'{{"jsonrpc":"2.0","id":1,"result":{{{head}"status":"pending","items":{{"total":3,"pending":3,"running":0,'
+        f'"success":0,"failed":0,"cancelled":0,"completed":0}},{created}}}}}'
+    )
+    assert (await get(includeResults=True)).endswith(f'"completed":0}},{created},"results":[]}}}}')
+    await runtime.succeed(1, '{"b": 1e400,\r\n"a":[]}')
+    await runtime.fail(0, ItemError(code=-32100, message="no", data="[1]"))
+    await runtime.cancel(2)
+    final = (
+        f'{{"jsonrpc":"2.0","id":"g","result":{{{head}"status":"failed","items":{{"total":3,"pending":0,"running":0,'
+        f'"success":1,"failed":1,"cancelled":1,"completed":1}},{created},"completedAt":"2025-01-15T10:30:03Z"'
+    )
+    failed = (
+        '{"itemIndex":0,"status":"failed","result":{"outcome":"failed",'
+        '"error":{"code":-32100,"message":"no","data":[1]}},"completedAt":"2025-01-15T10:30:02Z"}'
+    )
+    succeeded = (
+        '{"itemIndex":1,"status":"completed","result":{"outcome":"success","value":{"b": 1e400,\r\n"a":[]},'
+        '"result":{"b": 1e400,\r\n"a":[]}},"completedAt":"2025-01-15T10:30:01Z"}'
+    )
+    cancelled = '{"itemIndex":2,"status":"cancelled","completedAt":"2025-01-15T10:30:03Z"}'
+    assert await get(wait=True) == f"{final}}}}}"
+    assert await get(includeResults=True) == f'{final},"results":[{failed},{succeeded},{cancelled}]}}}}'
+    by_completion = await get(wait=True, includeResults=True, resultOrder="by_completion")
+    assert by_completion == f'{final},"results":[{succeeded},{failed},{cancelled}]}}}}'
+    assert await answer(json.dumps(request("runs/get", {"runId": "x"}))) == (
+        '{"jsonrpc":"2.0","id":1,"error":{"code":-32004,"message":"runId: expected a UUID","data":'
+        '{"reason":"INVALID_RUN_ID","violations":[{"field":"runId","description":"expected a UUID"}]}}}'
+    )
+
+
+async def test_parameters_of_streams_change_no_single_answer(methods: JsonRpcMethods) -> None:
+    run = await submit(methods)
+    params = {"runId": run["runId"], "wait": True, "timeoutSecs": 0, "includeResults": True}
+    assert await result(methods, "runs/get", {**params, "resumeToken": "x", "heartbeatSecs": 0.1}) == await result(
+        methods, "runs/get", params
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("resumeToken", 5),
+        ("resumeToken", ["x"]),
+        ("heartbeatSecs", "1"),
+        ("heartbeatSecs", 0.09),
+        ("heartbeatSecs", True),
+    ],
+)
+async def test_malformed_parameters_of_streams_are_named(methods: JsonRpcMethods, name: str, value: object) -> None:
+    answer = await call(methods, request("runs/get", {"runId": MISSING_RUN, name: value}))
+    assert answer["error"]["code"] == -32602
+    assert [violation["field"] for violation in answer["error"]["data"]["violations"]] == [name]

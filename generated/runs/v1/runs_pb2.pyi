@@ -102,7 +102,7 @@ class _ResultEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Result
     """`JsonValue.json`: lossless."""
     RESULT_ENCODING_VALUE: _ResultEncoding.ValueType  # 2
     """`JsonValue.value`: convenient. A result that a `Value` cannot hold at all (nested more than 32 levels deep, or with a
-    number beyond the range of a double) comes as `JsonValue.json` all the same.
+    number beyond the range of a double), or not within the limit of a message, comes as `JsonValue.json` all the same.
     """
 
 class ResultEncoding(_ResultEncoding, metaclass=_ResultEncodingEnumTypeWrapper):
@@ -114,7 +114,7 @@ RESULT_ENCODING_JSON: ResultEncoding.ValueType  # 1
 """`JsonValue.json`: lossless."""
 RESULT_ENCODING_VALUE: ResultEncoding.ValueType  # 2
 """`JsonValue.value`: convenient. A result that a `Value` cannot hold at all (nested more than 32 levels deep, or with a
-number beyond the range of a double) comes as `JsonValue.json` all the same.
+number beyond the range of a double), or not within the limit of a message, comes as `JsonValue.json` all the same.
 """
 Global___ResultEncoding: _TypeAlias = ResultEncoding  # noqa: Y015
 
@@ -377,6 +377,9 @@ class SubmitRunResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
+    RESULTS_OMITTED_FIELD_NUMBER: _builtins.int
+    results_omitted: _builtins.bool
+    """The results do not fit one message and are left out: fetch them with GetRun."""
     @_builtins.property
     def run(self) -> Global___RunStatus:
         """The run; with its results, ordered by index, if the request said `wait`."""
@@ -385,10 +388,11 @@ class SubmitRunResponse(_message.Message):
         self,
         *,
         run: Global___RunStatus | None = ...,
+        results_omitted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results_omitted", b"results_omitted", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -440,7 +444,10 @@ class GetRunRequest(_message.Message):
     result_order: Global___ResultOrder.ValueType
     """`resultOrder`: the order of the results."""
     resume_token: _builtins.bytes
-    """The token of the last message received: go on after it. Not served yet: it MUST be empty."""
+    """The token of the last message that was received: go on after it, without repeating or losing a result. Tokens are
+    valid for the same run and `result_order`, on every server of the same state, and after restarts. One that is not
+    understood starts anew, and the first message says so by `restarted`. Empty: from the beginning.
+    """
     result_encoding: Global___ResultEncoding.ValueType
     """How results are encoded."""
     @_builtins.property
@@ -455,7 +462,7 @@ class GetRunRequest(_message.Message):
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
-        """Send a message at least this often. Not served yet: it MUST be unset."""
+        """Send a message at least this often while `wait` lasts; MUST be at least 100 ms. Unset: only when something changes."""
 
     @_builtins.property
     def extensions(self) -> _containers.MessageMap[_builtins.str, Global___JsonValue]:
@@ -494,14 +501,17 @@ class GetRunResponse(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
+    FINISHED_PREFIX_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Grows with each change of the run. Not served yet: 0."""
+    """Grows with each change of the run, over restarts of the server, too. Messages that share a state share it."""
     resume_token: _builtins.bytes
-    """Names this point of the stream. Not served yet: empty."""
+    """Names the point after this message: a GetRun with this token goes on here. Opaque, less than 64 bytes."""
     heartbeat: _builtins.bool
-    """Nothing has changed; the message only shows that the stream lives. Not served yet: false."""
+    """Nothing has changed; the message only shows that the stream lives. It holds no results."""
     restarted: _builtins.bool
-    """The resume token was not understood: the results start from the beginning. Not served yet: false."""
+    """The resume token was not understood: results start from the beginning. Only in the first message of a stream."""
+    finished_prefix: _builtins.int
+    """How many leading items have finished: items `0 .. finished_prefix - 1` all have results."""
     @_builtins.property
     def run(self) -> Global___RunStatus:
         """The whole state of the run; `results` are those that this stream has not sent before."""
@@ -514,14 +524,168 @@ class GetRunResponse(_message.Message):
         resume_token: _builtins.bytes = ...,
         heartbeat: _builtins.bool = ...,
         restarted: _builtins.bool = ...,
+        finished_prefix: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "restarted", b"restarted", "resume_token", b"resume_token", "revision", b"revision", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_prefix", b"finished_prefix", "heartbeat", b"heartbeat", "restarted", b"restarted", "resume_token", b"resume_token", "revision", b"revision", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetRunResponse: _TypeAlias = GetRunResponse  # noqa: Y015
+
+@_typing.final
+class WatchRunsRequest(_message.Message):
+    """A change to what a WatchRuns stream follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADD_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    remove: _builtins.str
+    """Follow the run with this id no more. Nothing is sent for it after the answer, an `ended`; no error if it is not
+    followed.
+    """
+    @_builtins.property
+    def add(self) -> Global___GetRunRequest:
+        """Follow this run. A run that is followed already is followed anew, as this request says; updates that are on their
+        way may still come first, so whoever has to tell them apart removes the run before.
+        """
+
+    def __init__(
+        self,
+        *,
+        add: Global___GetRunRequest | None = ...,
+        remove: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "add", b"add", "remove", b"remove"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "add", b"add", "remove", b"remove"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["add", "remove"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+Global___WatchRunsRequest: _TypeAlias = WatchRunsRequest  # noqa: Y015
+
+@_typing.final
+class WatchRunsResponse(_message.Message):
+    """Something about one of the runs that a WatchRuns stream follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run, as its id was given in `add`; of an id that is none, the first 255 characters."""
+    @_builtins.property
+    def update(self) -> Global___GetRunResponse:
+        """An update, as GetRun sends it."""
+
+    @_builtins.property
+    def ended(self) -> Global___WatchEnded:
+        """The run is followed no more: GetRun would have ended with OK, or the client has removed the run."""
+
+    @_builtins.property
+    def error(self) -> Global___WatchError:
+        """The run is followed no more: GetRun would have ended with this error."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        update: Global___GetRunResponse | None = ...,
+        ended: Global___WatchEnded | None = ...,
+        error: Global___WatchError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "event", b"event", "update", b"update"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "event", b"event", "run_id", b"run_id", "update", b"update"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["update", "ended", "error"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___WatchRunsResponse: _TypeAlias = WatchRunsResponse  # noqa: Y015
+
+@_typing.final
+class WatchEnded(_message.Message):
+    """The end of following one run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEnded: _TypeAlias = WatchEnded  # noqa: Y015
+
+@_typing.final
+class WatchError(_message.Message):
+    """Why a run cannot be followed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    STATUS_DETAILS_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The number of the gRPC status code, for example 5 for NOT_FOUND."""
+    message: _builtins.str
+    """What went wrong, for people."""
+    status_details: _builtins.bytes
+    """The details that GetRun would have sent: a serialized `google.rpc.Status`."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        message: _builtins.str = ...,
+        status_details: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "message", b"message", "status_details", b"status_details"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchError: _TypeAlias = WatchError  # noqa: Y015
+
+@_typing.final
+class SubmitRunStreamRequest(_message.Message):
+    """One message of a submit in parts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parameters(self) -> Global___SubmitRunRequest:
+        """The parameters: set in the first message, and in no other."""
+
+    @_builtins.property
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JsonValue]:
+        """More inputs, after those of earlier messages."""
+
+    def __init__(
+        self,
+        *,
+        parameters: Global___SubmitRunRequest | None = ...,
+        inputs: _abc.Iterable[Global___JsonValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitRunStreamRequest: _TypeAlias = SubmitRunStreamRequest  # noqa: Y015
 
 @_typing.final
 class RunStatus(_message.Message):
@@ -690,7 +854,11 @@ Global___ItemStatistics: _TypeAlias = ItemStatistics  # noqa: Y015
 
 @_typing.final
 class ItemResult(_message.Message):
-    """The result of one item."""
+    """The result of one item.
+
+    In streams, a result that exceeds the server's limit of a message is replaced by an error with the code -32013 that says
+    where to fetch it; `status` stays what it is, so that SUCCESS with an error tells that there is a value.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -50,6 +50,16 @@ class RunsServiceStub(object):
                 request_serializer=runs_dot_v1_dot_runs__pb2.GetRunRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.GetRunResponse.FromString,
                 _registered_method=True)
+        self.WatchRuns = channel.stream_stream(
+                '/runs.v1.RunsService/WatchRuns',
+                request_serializer=runs_dot_v1_dot_runs__pb2.WatchRunsRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.WatchRunsResponse.FromString,
+                _registered_method=True)
+        self.SubmitRunStream = channel.stream_unary(
+                '/runs.v1.RunsService/SubmitRunStream',
+                request_serializer=runs_dot_v1_dot_runs__pb2.SubmitRunStreamRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.SubmitRunResponse.FromString,
+                _registered_method=True)
 
 
 class RunsServiceServicer(object):
@@ -75,6 +85,8 @@ class RunsServiceServicer(object):
         - RESOURCE_EXHAUSTED: a message or a payload is too large, or the server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,8 +101,10 @@ class RunsServiceServicer(object):
         - The first message comes at once and holds the current state. Without `wait` the stream ends with the current state.
         - With `wait` each change of the state follows, then the terminal state, then OK. A client that reads slowly skips
         states in between, never a result and never the terminal state.
+        - Every message carries a token by which another call goes on after it.
         - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
-        results come in many messages.
+        results come in many messages. A result with which even a message of its own would exceed the server's limit is
+        replaced: see `ItemResult`.
         - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
         call. Anything else is an error, after which the client SHOULD call again.
 
@@ -100,6 +114,44 @@ class RunsServiceServicer(object):
         - RESOURCE_EXHAUSTED: the server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchRuns(self, request_iterator, context):
+        """Follows many runs on one stream. The client adds and removes runs at any time; each is followed as GetRun follows it,
+        and its updates name it. The end or the error of one run is a message and leaves the others alone.
+
+        The stream ends with OK when the client has closed its side and no run is left. A client that is slow skips states in
+        between, as with GetRun; one that does not read at all is not read from either. Past the server's limit of runs on a
+        stream, the run that is added gets the error RESOURCE_EXHAUSTED.
+
+        UNAVAILABLE concerns all runs and ends the stream; the client SHOULD then call again and add each run with the token
+        of its last update.
+
+        Errors:
+        - INVALID_ARGUMENT: a request holds no action.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+        - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubmitRunStream(self, request_iterator, context):
+        """Submits a run whose inputs do not fit one message. The first message holds the parameters, and MAY hold inputs; each
+        further one holds more inputs. The run is accepted when the client has closed its side: before, nothing is executed,
+        and a call that is aborted leaves nothing behind.
+
+        Answers and fails as SubmitRun, at once when a message breaks a rule; paths of inputs count all inputs of the run.
+        INVALID_ARGUMENT also when the first message holds no parameters, or a later one does. RESOURCE_EXHAUSTED also when
+        the inputs exceed what one upload may take, or what is left for it now.
+
+        It has the response of SubmitRun since it has the same answer.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -117,6 +169,16 @@ def add_RunsServiceServicer_to_server(servicer, server):
                     servicer.GetRun,
                     request_deserializer=runs_dot_v1_dot_runs__pb2.GetRunRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.GetRunResponse.SerializeToString,
+            ),
+            'WatchRuns': grpc.stream_stream_rpc_method_handler(
+                    servicer.WatchRuns,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.WatchRunsRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.WatchRunsResponse.SerializeToString,
+            ),
+            'SubmitRunStream': grpc.stream_unary_rpc_method_handler(
+                    servicer.SubmitRunStream,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.SubmitRunStreamRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.SubmitRunResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +241,60 @@ class RunsService(object):
             '/runs.v1.RunsService/GetRun',
             runs_dot_v1_dot_runs__pb2.GetRunRequest.SerializeToString,
             runs_dot_v1_dot_runs__pb2.GetRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRuns(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/runs.v1.RunsService/WatchRuns',
+            runs_dot_v1_dot_runs__pb2.WatchRunsRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.WatchRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitRunStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/runs.v1.RunsService/SubmitRunStream',
+            runs_dot_v1_dot_runs__pb2.SubmitRunStreamRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.SubmitRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

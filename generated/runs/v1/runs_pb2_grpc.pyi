@@ -57,6 +57,8 @@ class RunsServiceStub:
     - RESOURCE_EXHAUSTED: a message or a payload is too large, or the server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     GetRun: _grpc.UnaryStreamMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.GetRunResponse]
     """Follows a run: `runs/get`, as a stream.
@@ -67,8 +69,10 @@ class RunsServiceStub:
     - The first message comes at once and holds the current state. Without `wait` the stream ends with the current state.
     - With `wait` each change of the state follows, then the terminal state, then OK. A client that reads slowly skips
       states in between, never a result and never the terminal state.
+    - Every message carries a token by which another call goes on after it.
     - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
-      results come in many messages.
+      results come in many messages. A result with which even a message of its own would exceed the server's limit is
+      replaced: see `ItemResult`.
     - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
       call. Anything else is an error, after which the client SHOULD call again.
 
@@ -78,6 +82,36 @@ class RunsServiceStub:
     - RESOURCE_EXHAUSTED: the server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+    """
+    WatchRuns: _grpc.StreamStreamMultiCallable[_runs_pb2.WatchRunsRequest, _runs_pb2.WatchRunsResponse]
+    """Follows many runs on one stream. The client adds and removes runs at any time; each is followed as GetRun follows it,
+    and its updates name it. The end or the error of one run is a message and leaves the others alone.
+
+    The stream ends with OK when the client has closed its side and no run is left. A client that is slow skips states in
+    between, as with GetRun; one that does not read at all is not read from either. Past the server's limit of runs on a
+    stream, the run that is added gets the error RESOURCE_EXHAUSTED.
+
+    UNAVAILABLE concerns all runs and ends the stream; the client SHOULD then call again and add each run with the token
+    of its last update.
+
+    Errors:
+    - INVALID_ARGUMENT: a request holds no action.
+    - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+    - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+    """
+    SubmitRunStream: _grpc.StreamUnaryMultiCallable[_runs_pb2.SubmitRunStreamRequest, _runs_pb2.SubmitRunResponse]
+    """Submits a run whose inputs do not fit one message. The first message holds the parameters, and MAY hold inputs; each
+    further one holds more inputs. The run is accepted when the client has closed its side: before, nothing is executed,
+    and a call that is aborted leaves nothing behind.
+
+    Answers and fails as SubmitRun, at once when a message breaks a rule; paths of inputs count all inputs of the run.
+    INVALID_ARGUMENT also when the first message holds no parameters, or a later one does. RESOURCE_EXHAUSTED also when
+    the inputs exceed what one upload may take, or what is left for it now.
+
+    It has the response of SubmitRun since it has the same answer.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 @_typing.type_check_only
@@ -105,6 +139,8 @@ class RunsServiceAsyncStub(RunsServiceStub):
     - RESOURCE_EXHAUSTED: a message or a payload is too large, or the server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     GetRun: _aio.UnaryStreamMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.GetRunResponse]  # type: ignore[assignment]
     """Follows a run: `runs/get`, as a stream.
@@ -115,8 +151,10 @@ class RunsServiceAsyncStub(RunsServiceStub):
     - The first message comes at once and holds the current state. Without `wait` the stream ends with the current state.
     - With `wait` each change of the state follows, then the terminal state, then OK. A client that reads slowly skips
       states in between, never a result and never the terminal state.
+    - Every message carries a token by which another call goes on after it.
     - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
-      results come in many messages.
+      results come in many messages. A result with which even a message of its own would exceed the server's limit is
+      replaced: see `ItemResult`.
     - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
       call. Anything else is an error, after which the client SHOULD call again.
 
@@ -126,6 +164,36 @@ class RunsServiceAsyncStub(RunsServiceStub):
     - RESOURCE_EXHAUSTED: the server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+    """
+    WatchRuns: _aio.StreamStreamMultiCallable[_runs_pb2.WatchRunsRequest, _runs_pb2.WatchRunsResponse]  # type: ignore[assignment]
+    """Follows many runs on one stream. The client adds and removes runs at any time; each is followed as GetRun follows it,
+    and its updates name it. The end or the error of one run is a message and leaves the others alone.
+
+    The stream ends with OK when the client has closed its side and no run is left. A client that is slow skips states in
+    between, as with GetRun; one that does not read at all is not read from either. Past the server's limit of runs on a
+    stream, the run that is added gets the error RESOURCE_EXHAUSTED.
+
+    UNAVAILABLE concerns all runs and ends the stream; the client SHOULD then call again and add each run with the token
+    of its last update.
+
+    Errors:
+    - INVALID_ARGUMENT: a request holds no action.
+    - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+    - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+    """
+    SubmitRunStream: _aio.StreamUnaryMultiCallable[_runs_pb2.SubmitRunStreamRequest, _runs_pb2.SubmitRunResponse]  # type: ignore[assignment]
+    """Submits a run whose inputs do not fit one message. The first message holds the parameters, and MAY hold inputs; each
+    further one holds more inputs. The run is accepted when the client has closed its side: before, nothing is executed,
+    and a call that is aborted leaves nothing behind.
+
+    Answers and fails as SubmitRun, at once when a message breaks a rule; paths of inputs count all inputs of the run.
+    INVALID_ARGUMENT also when the first message holds no parameters, or a later one does. RESOURCE_EXHAUSTED also when
+    the inputs exceed what one upload may take, or what is left for it now.
+
+    It has the response of SubmitRun since it has the same answer.
+    buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -156,6 +224,8 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         - RESOURCE_EXHAUSTED: a message or a payload is too large, or the server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
 
     @_abc_1.abstractmethod
@@ -172,8 +242,10 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         - The first message comes at once and holds the current state. Without `wait` the stream ends with the current state.
         - With `wait` each change of the state follows, then the terminal state, then OK. A client that reads slowly skips
           states in between, never a result and never the terminal state.
+        - Every message carries a token by which another call goes on after it.
         - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
-          results come in many messages.
+          results come in many messages. A result with which even a message of its own would exceed the server's limit is
+          replaced: see `ItemResult`.
         - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
           call. Anything else is an error, after which the client SHOULD call again.
 
@@ -183,6 +255,48 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         - RESOURCE_EXHAUSTED: the server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchRuns(
+        self,
+        request_iterator: _MaybeAsyncIterator[_runs_pb2.WatchRunsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_runs_pb2.WatchRunsResponse], _abc.AsyncIterator[_runs_pb2.WatchRunsResponse]]:
+        """Follows many runs on one stream. The client adds and removes runs at any time; each is followed as GetRun follows it,
+        and its updates name it. The end or the error of one run is a message and leaves the others alone.
+
+        The stream ends with OK when the client has closed its side and no run is left. A client that is slow skips states in
+        between, as with GetRun; one that does not read at all is not read from either. Past the server's limit of runs on a
+        stream, the run that is added gets the error RESOURCE_EXHAUSTED.
+
+        UNAVAILABLE concerns all runs and ends the stream; the client SHOULD then call again and add each run with the token
+        of its last update.
+
+        Errors:
+        - INVALID_ARGUMENT: a request holds no action.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+        - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitRunStream(
+        self,
+        request_iterator: _MaybeAsyncIterator[_runs_pb2.SubmitRunStreamRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.SubmitRunResponse, _abc.Awaitable[_runs_pb2.SubmitRunResponse]]:
+        """Submits a run whose inputs do not fit one message. The first message holds the parameters, and MAY hold inputs; each
+        further one holds more inputs. The run is accepted when the client has closed its side: before, nothing is executed,
+        and a call that is aborted leaves nothing behind.
+
+        Answers and fails as SubmitRun, at once when a message breaks a rule; paths of inputs count all inputs of the run.
+        INVALID_ARGUMENT also when the first message holds no parameters, or a later one does. RESOURCE_EXHAUSTED also when
+        the inputs exceed what one upload may take, or what is left for it now.
+
+        It has the response of SubmitRun since it has the same answer.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
 def add_RunsServiceServicer_to_server(servicer: RunsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -44,6 +44,14 @@ def test_result_order() -> None:
     assert orders == [ResultOrder.BY_INDEX, ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION]
 
 
+def test_where_and_how_to_follow_go_both_ways() -> None:
+    message = get(resume_token=b"\0token", heartbeat_interval=Duration(nanos=100_000_000))
+    params = proto.get_params_from_proto(message)
+    assert (params.resume_token, params.heartbeat_interval) == (b"\0token", 0.1)
+    written = proto.get_params_to_proto(params)
+    assert (written.resume_token, written.heartbeat_interval) == (message.resume_token, message.heartbeat_interval)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 315_576_000_000), st.integers(0, 999_999_999))
 def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
@@ -82,8 +90,10 @@ def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
         (get(run_id=""), "run_id"),
         (get(result_order=7), "result_order"),
         (get(result_encoding=7), "result_encoding"),
-        (get(resume_token=b"x"), "resume_token"),
         (get(heartbeat_interval=Duration()), "heartbeat_interval"),
+        (get(heartbeat_interval=Duration(nanos=99_999_999)), "heartbeat_interval"),
+        (get(heartbeat_interval=Duration(seconds=1, nanos=-1)), "heartbeat_interval"),
+        (get(heartbeat_interval=Duration(seconds=315_576_000_001)), "heartbeat_interval"),
         (get(extensions={"runId": JSON_ONE}), "extensions.runId"),
         (status(status=0), "status"),
         (status(status=9), "status"),

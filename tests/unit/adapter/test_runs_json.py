@@ -4,13 +4,19 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.adapter.json_text import json_text
 from gateway.adapter.runs_json import (
+    around_results,
     get_params_from_json,
     get_params_to_json,
     observability_from_json,
     observability_to_json,
+    result_slices,
+    results_to_json,
+    resume_token_from_text,
+    resume_token_to_text,
     run_status_from_json,
     run_status_to_canonical_json,
     run_status_to_json,
@@ -325,3 +331,59 @@ def test_refuses_and_names_the_field(read: Callable[[str | None], object], text:
         read(text)
     named = {str(violation).split(":")[0] if violation.path else "" for violation in caught.value.violations}
     assert named == set(path.split(", "))
+
+
+def test_the_parameters_of_streams() -> None:
+    text = f'{{"runId":"{RUN_ID}","wait":true,"resumeToken":"AP_-","heartbeatSecs":15}}'
+    params = get_params_from_json(text)
+    assert params == GetParams(run_id=RUN_ID, wait=True, resume_token=b"\x00\xff\xfe", heartbeat_interval=15)
+    assert get_params_to_json(params) == text
+    absent = get_params_from_json('{"runId":"r","resumeToken":null,"heartbeatSecs":null}')
+    assert absent == GetParams(run_id="r") == get_params_from_json('{"runId":"r","resumeToken":""}')
+
+
+@given(st.binary())
+def test_resume_tokens_come_back(token: bytes) -> None:
+    text = resume_token_to_text(token)
+    assert "=" not in text
+    assert resume_token_from_text(text) == resume_token_from_text(text + "=" * (-len(text) % 4)) == token
+
+
+@pytest.mark.parametrize(
+    "text", ["=", "====", "A", "AAAAA", "AA=A", "AAA==", "###", "A A=", "AAAA\n", "ü", "\udcff", "\0"]
+)
+def test_what_is_no_base64_is_some_token(text: str) -> None:
+    token = resume_token_from_text(text)
+    assert token == text.encode(errors="surrogateescape")
+    assert resume_token_from_text(resume_token_to_text(token)) == token
+
+
+@settings(deadline=None)
+@given(messages.run_statuses())
+def test_a_status_is_put_together_from_its_slices(status: RunStatus) -> None:
+    opening, closing = around_results(status)
+    results = status.results or []
+    texts = [results_to_json(results[part]) for part in result_slices(status.results)]
+    assert opening + ",".join(texts) + closing == run_status_to_json(status)
+
+
+def test_members_can_be_added_to_a_status() -> None:
+    status = status_from(extra=1, revision=1)
+    opening, closing = around_results(status, {"revision": "7"})
+    added = json.loads(opening + results_to_json(status.results or []) + closing)
+    assert added == {**json.loads(run_status_to_json(status)), "extra": 1, "revision": 7}
+    opening, closing = around_results(status.model_copy(update={"results": None, "extensions": {}}), {"revision": "7"})
+    assert "results" not in json.loads(opening + closing)
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [10**6], [0] * 1_000, [10_000] * 50, [0, 10**6, 0, 10**6, 10**6, 5]])
+def test_slices_are_small_and_leave_nothing_out(sizes: list[int]) -> None:
+    results = [
+        ItemResult(item_index=index, status=RunState.SUCCESS, value="1" * size) for index, size in enumerate(sizes)
+    ]
+    slices = [results[part] for part in result_slices(results)]
+    assert [result for part in slices for result in part] == results
+    assert all(slices) or slices == [[]]
+    for part in slices:
+        assert len(part) <= 64
+        assert len(part) <= 1 or sum(len(result.value or "") for result in part) <= 64 << 10

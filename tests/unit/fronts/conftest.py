@@ -1,6 +1,12 @@
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
+from gateway.fronts.grpc_front import GrpcFront, GrpcLimits
+from gateway.fronts.grpc_transport import Transport
 from gateway.service import RunsService
+from tests.support.grpc_calls import Client, Serve
 from tests.support.scripted_runtime import ScriptedRuntime
 
 
@@ -10,5 +16,38 @@ def runtime() -> ScriptedRuntime:
 
 
 @pytest.fixture
-def service(runtime: ScriptedRuntime) -> RunsService:
-    return RunsService(runtime)
+async def service(runtime: ScriptedRuntime) -> AsyncIterator[RunsService]:
+    service = RunsService(runtime, grace=0)
+    yield service
+    await service.close()
+
+
+@pytest.fixture(params=["grpcio", "native"])
+def transport(request: Any) -> Transport:
+    """What the gRPC front is served on."""
+    transport: Transport = request.param
+    return transport
+
+
+@pytest.fixture
+async def serve(service: RunsService, transport: Transport) -> AsyncIterator[Serve]:
+    """Start a gRPC front with the limits given, and a client of it."""
+    closing: list[tuple[GrpcFront, Client]] = []
+
+    async def start(limits: GrpcLimits | None = None, address: str = "127.0.0.1:0") -> tuple[GrpcFront, Client]:
+        front = GrpcFront(service, address, limits=limits, transport=transport)
+        await front.start()
+        client = Client(front.address)
+        closing.append((front, client))
+        return front, client
+
+    yield start
+    for front, client in closing:
+        await client.close()
+        await front.stop(0)
+
+
+@pytest.fixture
+async def client(serve: Serve) -> Client:
+    _, client = await serve()
+    return client

@@ -1,7 +1,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,7 @@ import grpc
 import pytest
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gateway.adapter import proto
@@ -18,8 +17,9 @@ from gateway.errors import RemoteError
 from gateway.fronts.grpc_front import SERVICES, GrpcFront, GrpcLimits
 from gateway.model import ItemError
 from gateway.service import RunsService
-from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
-from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime, fold
+from runs.v1 import blobs_pb2, runs_pb2
+from tests.support.grpc_calls import Client, Serve, failure, read_all, violated
+from tests.support.scripted_runtime import MISSING_BLOB, MISSING_RUN, ScriptedRuntime, fold
 from tests.support.tasks import all_ended
 
 GRACE = 5.0
@@ -27,85 +27,6 @@ BY_INDEX = runs_pb2.RESULT_ORDER_BY_INDEX
 BY_COMPLETION = runs_pb2.RESULT_ORDER_BY_COMPLETION
 UNKNOWN: Any = 77
 CLIENT_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-
-
-Serve = Callable[..., Awaitable[tuple[GrpcFront, "Client"]]]
-
-
-class Client:
-    """Stubs of all services over one channel, and shorter forms of the calls that most tests make."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
-        self.runs = runs_pb2_grpc.RunsServiceStub(channel)
-        self.blobs = blobs_pb2_grpc.BlobsServiceStub(channel)
-        self.health: Any = health_pb2_grpc.HealthStub(channel)
-
-    async def put_flow(self) -> str:
-        request = blobs_pb2.PutBlobRequest(json=str(FLOW.content), type=blobs_pb2.BLOB_TYPE_FLOW)
-        return (await self.blobs.PutBlob(request)).blob_id
-
-    async def submit(self, inputs: int = 4, **fields: Any) -> runs_pb2.RunStatus:
-        flow_id = await self.put_flow()
-        values = [runs_pb2.JsonValue(json=str(index)) for index in range(inputs)]
-        request = runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=values, **fields)
-        return (await self.runs.SubmitRun(request)).run
-
-    def get(self, run_id: str, *, call_timeout: float | None = None, **fields: Any) -> Any:
-        return self.runs.GetRun(runs_pb2.GetRunRequest(run_id=run_id, **fields), timeout=call_timeout)
-
-
-@pytest.fixture
-async def serve(service: RunsService) -> AsyncIterator[Serve]:
-    """Start a front with the limits given, and a client of it."""
-    closing: list[tuple[GrpcFront, grpc.aio.Channel]] = []
-
-    async def start(limits: GrpcLimits | None = None, address: str = "127.0.0.1:0") -> tuple[GrpcFront, Client]:
-        front = GrpcFront(service, address, limits=limits)
-        await front.start()
-        channel = grpc.aio.insecure_channel(front.address, options=CLIENT_OPTIONS)
-        closing.append((front, channel))
-        return front, Client(channel)
-
-    yield start
-    for front, channel in closing:
-        await channel.close()
-        await front.stop(0)
-
-
-@pytest.fixture
-async def client(serve: Serve) -> Client:
-    _, client = await serve()
-    return client
-
-
-async def read_all(stream: Any) -> list[Any]:
-    """The messages of a stream that have not been read yet; raises the error that ends it."""
-    messages = []
-    while (message := await stream.read()) is not grpc.aio.EOF:
-        messages.append(message)
-    return messages
-
-
-async def failure(call: Any) -> tuple[grpc.StatusCode, str, dict[str, Any]]:
-    """The status of a call that fails: code, message, and details by type."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await (read_all(call) if hasattr(call, "read") else call)
-    error = caught.value
-    details: dict[str, Any] = {}
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin":
-            status = status_pb2.Status.FromString(value)
-            assert (status.code, status.message) == (error.code().value[0], error.details())
-            for packed in status.details:
-                for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
-                    if packed.Is(kind.DESCRIPTOR):
-                        details[kind.__name__] = kind.FromString(packed.value)
-    return error.code(), error.details() or "", details
-
-
-def violated(details: dict[str, Any]) -> list[str]:
-    return [violation.field for violation in details["BadRequest"].field_violations]
 
 
 # Runs
@@ -205,7 +126,7 @@ async def test_a_call_that_exceeds_its_deadline_leaves_nothing_behind(
     code, _, _ = await failure(client.get(run.run_id, wait=True, call_timeout=0.2))
     assert code is grpc.StatusCode.DEADLINE_EXCEEDED
     await runtime.watched(0)
-    await client.channel.close()
+    await client.close()
     await front.stop(GRACE)
     await all_ended()
 
@@ -249,29 +170,52 @@ async def test_values_come_as_values_when_asked_for(client: Client, runtime: Scr
     ]
 
 
-async def test_results_too_large_for_one_answer_are_pointed_to_the_stream(
-    serve: Serve, runtime: ScriptedRuntime
+async def test_results_too_large_for_one_answer_are_left_out(serve: Serve, runtime: ScriptedRuntime) -> None:
+    _, client = await serve(GrpcLimits(send=10_000))
+    flow_id = await client.put_flow()
+    inputs = [runs_pb2.JsonValue(json="1")] * 2
+    request = runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=inputs, wait=True)
+    for lengths, omitted in (((6_000, 6_000), True), ((4_000, 5_950), True), ((4_000, 4_000), False)):
+        submitting = asyncio.ensure_future(client.runs.SubmitRun(request))
+        await runtime.watched(1)
+        for index, length in enumerate(lengths):
+            await runtime.succeed(index, '"' + "x" * length + '"')
+        response = await submitting
+        assert response.results_omitted is omitted
+        assert (response.run.status, response.run.items.success) == (runs_pb2.RUN_STATE_SUCCESS, 2)
+        assert len(response.run.results) == (0 if omitted else 2)
+        messages = await read_all(client.get(response.run.run_id, include_results=True))
+        assert [len(result.value.json) - 2 for message in messages for result in message.run.results] == list(lengths)
+
+
+@pytest.mark.parametrize("encoding", [runs_pb2.RESULT_ENCODING_JSON, runs_pb2.RESULT_ENCODING_VALUE])
+async def test_a_single_result_too_large_for_a_message_is_an_error_of_its_item(
+    serve: Serve, runtime: ScriptedRuntime, encoding: runs_pb2.ResultEncoding.ValueType
 ) -> None:
     _, client = await serve(GrpcLimits(send=10_000))
-    submitting = asyncio.create_task(client.submit(inputs=2, wait=True))
-    await runtime.submitted(1)
-    for index in range(2):
-        await runtime.succeed(index, '"' + "x" * 6_000 + '"')
-    code, message, details = await failure(submitting)
-    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert details["ErrorInfo"].reason == "PAYLOAD_TOO_LARGE"
-    assert runtime.run_ids[0] in message
-    assert "GetRun" in message
-
-
-async def test_a_single_result_too_large_for_a_message_is_named(serve: Serve, runtime: ScriptedRuntime) -> None:
-    _, client = await serve(GrpcLimits(send=10_000))
-    run = await client.submit(inputs=2)
+    run = await client.submit(inputs=4)
     await runtime.succeed(0)
     await runtime.succeed(1, '"' + "x" * 2**20 + '"')
-    code, message, _ = await failure(client.get(run.run_id, include_results=True))
-    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "result 1" in message
+    await runtime.fail(2, ItemError(code=-32100, message="y" * 20_000))
+    await runtime.succeed(3, "3")
+    messages = await read_all(client.get(run.run_id, include_results=True, result_encoding=encoding))
+    first, second, third, fourth = (result for message in messages for result in message.run.results)
+    assert (first.HasField("value"), fourth.HasField("value")) == (True, True)
+    for result, status in ((second, runs_pb2.RUN_STATE_SUCCESS), (third, runs_pb2.RUN_STATE_FAILED)):
+        assert (result.status, result.error.code) == (status, -32013)
+        assert "10000 bytes" in result.error.message
+        assert "runs/get" in result.error.message
+    assert max(message.ByteSize() for message in messages) <= 10_000
+
+
+async def test_a_result_too_large_as_a_value_comes_as_json(serve: Serve, runtime: ScriptedRuntime) -> None:
+    _, client = await serve(GrpcLimits(send=10_000))
+    run = await client.submit(inputs=1)
+    value = "[" + ",".join(["1"] * 1_000) + "]"
+    await runtime.succeed(0, value)
+    request = {"include_results": True, "result_encoding": runs_pb2.RESULT_ENCODING_VALUE}
+    (message,) = await read_all(client.get(run.run_id, **request))
+    assert message.run.results[0].value.json == value
 
 
 # Leaving
@@ -289,7 +233,7 @@ async def test_a_client_that_leaves_a_stream_leaves_nothing_behind(
     await runtime.watched(1)
     stream.cancel()
     await runtime.watched(0)
-    await client.channel.close()
+    await client.close()
     await front.stop(GRACE)
     await all_ended()
 
@@ -303,7 +247,7 @@ async def test_a_client_that_does_not_read_is_left_behind_and_let_go(serve: Serv
         await runtime.succeed(index, '"' + "x" * 100_000 + '"')
     stream.cancel()
     await runtime.watched(0)
-    await client.channel.close()
+    await client.close()
     await front.stop(GRACE)
     await all_ended()
 
@@ -377,7 +321,10 @@ async def test_invalid_submits_name_the_field(
         (runs_pb2.GetRunRequest(run_id="run", wait=True), ["run_id"]),
         (runs_pb2.GetRunRequest(run_id=MISSING_RUN, result_order=UNKNOWN), ["result_order"]),
         (runs_pb2.GetRunRequest(run_id=MISSING_RUN, timeout=Duration(seconds=-1)), ["timeout"]),
-        (runs_pb2.GetRunRequest(run_id=MISSING_RUN, resume_token=b"token"), ["resume_token"]),
+        (
+            runs_pb2.GetRunRequest(run_id=MISSING_RUN, heartbeat_interval=Duration(nanos=99_999_999)),
+            ["heartbeat_interval"],
+        ),
     ],
 )
 async def test_invalid_gets_name_the_field(client: Client, request_: runs_pb2.GetRunRequest, fields: list[str]) -> None:
@@ -487,8 +434,9 @@ async def test_waiting_calls_are_bounded_and_keep_no_other_call_out(serve: Serve
         assert details["ErrorInfo"].reason == "OVERLOADED"
         assert details["RetryInfo"].retry_delay.seconds == 1
     assert len(await read_all(client.get(run.run_id))) == 1
-    streams[0].cancel()
-    await runtime.watched(1)
+    for stream in streams:
+        stream.cancel()
+    await runtime.watched(0)
     again = client.get(run.run_id, wait=True)
     assert (await again.read()).run.run_id == run.run_id
 

@@ -13,6 +13,7 @@ import pytest
 from gateway.dispatch import JsonRpcMethods
 from gateway.fronts.http_front import HttpFront, HttpLimits
 from gateway.service import RunsService
+from tests.support.followers import followed
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.tasks import all_ended
 
@@ -184,12 +185,12 @@ async def test_the_bodies_of_open_requests_are_bounded_together(serve: Serve, ru
     assert (status, answer["error"]["code"]) == (200, -32700)
 
 
-async def test_open_requests_are_bounded(serve: Serve, runtime: ScriptedRuntime) -> None:
+async def test_open_requests_are_bounded(serve: Serve, service: RunsService, runtime: ScriptedRuntime) -> None:
     server = await serve(HttpLimits(requests=2))
     run = await server.submit()
     params = {"runId": run["runId"], "wait": True}
     waiting = [asyncio.create_task(server.call("runs/get", params)) for _ in range(2)]
-    await runtime.watched(2)
+    await followed(service, 2)
     status, headers, answer = await server.post({})
     assert (status, headers["Retry-After"], answer["error"]["code"]) == (429, "1", -32014)
     status, _, answer = await server.request("GET", f"/api/v1/blobs/{MISSING_BLOB}")
@@ -201,11 +202,13 @@ async def test_open_requests_are_bounded(serve: Serve, runtime: ScriptedRuntime)
     assert (await server.post({}))[0] == 200
 
 
-async def test_waiting_calls_keep_no_other_call_out(server: Server, runtime: ScriptedRuntime) -> None:
+async def test_waiting_calls_keep_no_other_call_out(
+    server: Server, service: RunsService, runtime: ScriptedRuntime
+) -> None:
     run = await server.submit()
     params = {"runId": run["runId"], "wait": True}
     waiting = [asyncio.create_task(server.call("runs/get", params)) for _ in range(300)]
-    await runtime.watched(300)
+    await followed(service, 300)
     assert (await server.submit())["status"] == "pending"
     await runtime.succeed(0, run_id=run["runId"])
     await runtime.succeed(1, run_id=run["runId"])
@@ -459,7 +462,7 @@ async def test_a_stop_cancels_calls_that_do_not_finish(server: Server, runtime: 
     waiting = asyncio.create_task(server.call("runs/get", {"runId": run["runId"], "wait": True}))
     await runtime.watched(1)
     await server.front.stop(0)
-    assert runtime.watching == 0
+    await runtime.watched(0)
     with pytest.raises(aiohttp.ClientError):
         await waiting
 

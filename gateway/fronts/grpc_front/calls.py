@@ -1,0 +1,78 @@
+"""What all calls have in common: how their errors become statuses, their deadlines, and how many there may be."""
+
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Never, TypeAlias, TypeVar, cast
+
+from google.protobuf.message import Message
+from grpc import aio
+
+from gateway.adapter.status import to_status
+from gateway.defects import defect
+from gateway.errors import GatewayError, Overloaded, TooLarge
+
+Context: TypeAlias = aio.ServicerContext[Any, Any]
+
+_DETAILS = "grpc-status-details-bin"
+_S = TypeVar("_S")
+_Q = TypeVar("_Q")
+_A = TypeVar("_A")
+_M = TypeVar("_M", bound=Message)
+
+
+class Slots:
+    """A limited number of places. `with` takes one, or raises Overloaded."""
+
+    def __init__(self, number: int, name: str) -> None:
+        self._free = number
+        self._name = name
+
+    def __enter__(self) -> None:
+        self.take()
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+    def take(self, number: int = 1) -> None:
+        """Take places; Overloaded if there are not enough."""
+        if number > self._free:
+            raise Overloaded(f"too many {self._name} at once", retry_after=1.0)
+        self._free -= number
+
+    def give_back(self, number: int = 1) -> None:
+        """Give back places that were taken."""
+        self._free += number
+
+
+def handler(method: Callable[[_S, _Q, Context], Awaitable[_A]]) -> Callable[[_S, _Q, Context], Awaitable[_A]]:
+    """Let a method raise any exception: the client gets its status and details."""
+
+    @functools.wraps(method)
+    async def handle(servicer: _S, request: _Q, context: Context) -> _A:
+        try:
+            return await method(servicer, request, context)
+        except GatewayError as error:
+            await _abort(context, error)
+        except Exception as error:
+            await _abort(context, defect(error))
+
+    return handle
+
+
+async def _abort(context: Context, error: GatewayError) -> Never:
+    code, message, details = to_status(error)
+    await context.abort(code, message, ((_DETAILS, details),))
+
+
+def deadline(context: Context) -> float | None:
+    """The deadline of a call as a value of `time.monotonic()`; None if it has none, which grpc's types leave out."""
+    remaining = cast("float | None", context.time_remaining())
+    return None if remaining is None else time.monotonic() + remaining
+
+
+def fitting(message: _M, limit: int, otherwise: str) -> _M:
+    """The message, if it can be sent. grpc would end the call without saying what to do."""
+    if message.ByteSize() > limit:
+        raise TooLarge(otherwise)
+    return message

@@ -1,0 +1,120 @@
+"""The messages that an update of a run is sent as: built and serialized once for all who follow it."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from gateway.adapter import proto
+from gateway.errors import TooLarge
+from gateway.model import ItemError, ItemResult, RunStatus
+from gateway.runtime import text_size
+from gateway.watch import Update
+from runs.v1 import runs_pb2
+
+Encoding: TypeAlias = runs_pb2.ResultEncoding.ValueType
+
+_JSON = runs_pb2.RESULT_ENCODING_JSON
+_VALUE = runs_pb2.RESULT_ENCODING_VALUE
+_PART_TEXT = 1 << 20
+_PART_RESULTS = 256
+# A VALUE takes far longer to build than a JSON text, and up to six times its space.
+_PART_VALUES_TEXT = 32 << 10
+_PART_VALUES = 128
+
+
+def messages(update: Update, encoding: Encoding, limit: int) -> Iterator[bytes]:
+    """The serialized GetRunResponses of an update, in order: each with about 1 MiB of results at most.
+
+    Each is a short piece of work when it is asked for first, and shared from then on. A result with which a message
+    would exceed `limit` bytes is replaced by an error that says so.
+    """
+    key = ("GetRunResponse", encoding == _VALUE)
+    built: _Built | None = update.built.get(key)
+    if built is None:
+        built = update.built[key] = _Built()
+    index = 0
+    while True:
+        if index == len(built.messages):
+            built.add(update, encoding, limit)
+        yield built.messages[index]
+        index += 1
+        if index == len(built.messages) and built.results == len(update.status.results or ()):
+            return
+
+
+def parts(status: RunStatus, encoding: Encoding) -> Iterator[RunStatus]:
+    """The same status in parts that hold the results in turn, each a short piece of work to translate."""
+    results = status.results or []
+    start = _part_end(results, 0, encoding)
+    if start == len(results):
+        yield status
+        return
+    yield _part(status, 0, start)
+    while start < len(results):
+        end = _part_end(results, start, encoding)
+        yield _part(status, start, end)
+        start = end
+
+
+class _Built:
+    """The messages that have been built of an update, and how many of its results they hold."""
+
+    __slots__ = ("messages", "results")
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.results = 0
+
+    def add(self, update: Update, encoding: Encoding, limit: int) -> None:
+        """Build the next one."""
+        results = update.status.results or []
+        end = _part_end(results, self.results, encoding)
+        message = _message(update, self.results, end, encoding)
+        while len(message) > limit and end - self.results > 1:
+            end = (self.results + end) // 2
+            message = _message(update, self.results, end, encoding)
+        if len(message) > limit and encoding == _VALUE:
+            message = _message(update, self.results, end, _JSON)
+        if len(message) > limit:
+            message = _message(update, self.results, end, encoding, replaced=_too_large(limit))
+        self.messages.append(message)
+        self.results = end
+
+
+def _message(update: Update, start: int, end: int, encoding: Encoding, *, replaced: ItemError | None = None) -> bytes:
+    status = _part(update.status, start, end)
+    if replaced is not None:
+        results = [result.model_copy(update={"value": None, "error": replaced}) for result in status.results or ()]
+        status = status.model_copy(update={"results": results})
+    message = runs_pb2.GetRunResponse(
+        revision=update.revision,
+        resume_token=update.position_after(end).token(status.run_id),
+        heartbeat=update.heartbeat,
+        restarted=update.restarted and start == 0,
+        finished_prefix=update.prefix,
+    )
+    proto.set_run_status(message.run, status, encoding)
+    return message.SerializeToString()
+
+
+def _part(status: RunStatus, start: int, end: int) -> RunStatus:
+    results = status.results
+    if not results or end - start == len(results):
+        return status
+    return status.model_copy(update={"results": results[start:end]})
+
+
+def _part_end(results: list[ItemResult], start: int, encoding: Encoding) -> int:
+    """Where the part ends that begins with this result: at least one result on, unless there is none."""
+    text, number = (_PART_VALUES_TEXT, _PART_VALUES) if encoding == _VALUE else (_PART_TEXT, _PART_RESULTS)
+    end = min(start + number, len(results))
+    size = 0
+    for index in range(start, end):
+        size += text_size(results[index])
+        if size > text and index > start:
+            return index
+    return end
+
+
+def _too_large(limit: int) -> ItemError:
+    text = f"the result does not fit into a message of {limit} bytes: fetch it by JSON-RPC (runs/get)"
+    return ItemError(code=TooLarge.code, message=text)

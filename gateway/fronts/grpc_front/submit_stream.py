@@ -1,0 +1,71 @@
+"""A submit in parts: the inputs of one run, collected until the client has finished."""
+
+from collections.abc import AsyncIterator
+from typing import Self
+
+from gateway.adapter import proto
+from gateway.errors import InvalidParams, TooLarge
+from gateway.fronts.grpc_front.calls import Slots
+from gateway.fronts.grpc_front.inputs import read_inputs
+from gateway.fronts.grpc_front.messages import Encoding
+from gateway.fronts.grpc_transport import GrpcLimits
+from gateway.model import JsonText, SubmitParams
+from gateway.turnstile import Turnstile
+from runs.v1 import runs_pb2
+
+INPUT_BYTES = 64
+"""What an input takes beyond the bytes of its text; counted, so that many tiny ones do not pass for nothing."""
+
+
+class Upload:
+    """The messages of one SubmitRunStream call, read and checked as they come.
+
+    `room` counts the bytes that all uploads hold together. An upload is a context at whose end it holds none.
+    """
+
+    def __init__(self, limits: GrpcLimits, room: Slots, turnstile: Turnstile) -> None:
+        self._limits = limits
+        self._room = room
+        self._turnstile = turnstile
+        self._size = 0
+        self._inputs: list[JsonText] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._room.give_back(self._size)
+        self._inputs = []
+
+    async def receive(self, requests: AsyncIterator[runs_pb2.SubmitRunStreamRequest]) -> tuple[SubmitParams, Encoding]:
+        """The parameters, with all inputs, and how results shall be encoded, when the client has closed its side.
+
+        InvalidParams at once for what breaks a rule, TooLarge for more than an upload may be, Overloaded if there is no
+        room now.
+        """
+        params: SubmitParams | None = None
+        encoding = runs_pb2.RESULT_ENCODING_UNSPECIFIED
+        async for request in requests:
+            self._make_room(request)
+            if params is None:
+                if not request.HasField("parameters"):
+                    raise InvalidParams.field("parameters", description="the first message must set it")
+                params = proto.submit_params_without_inputs(request.parameters)
+                encoding = request.parameters.result_encoding
+                await read_inputs(request.parameters.inputs, self._inputs, self._turnstile)
+            elif request.HasField("parameters"):
+                raise InvalidParams.field("parameters", description="only the first message may set it")
+            await read_inputs(request.inputs, self._inputs, self._turnstile)
+        if params is None:
+            raise InvalidParams.field("parameters", description="the first message must set it")
+        return params.model_copy(update={"inputs": self._inputs}), encoding
+
+    def _make_room(self, request: runs_pb2.SubmitRunStreamRequest) -> None:
+        number = len(request.inputs) + len(request.parameters.inputs)
+        if len(self._inputs) + number > self._limits.inputs:
+            raise InvalidParams.field("inputs", description=f"more than {self._limits.inputs:,}")
+        size = request.ByteSize() + INPUT_BYTES * number
+        if self._size + size > self._limits.upload:
+            raise TooLarge(f"inputs: more than {self._limits.upload:,} bytes in all")
+        self._room.take(size)
+        self._size += size

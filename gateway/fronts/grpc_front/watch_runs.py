@@ -1,0 +1,235 @@
+"""WatchRuns: many runs on one stream, written by one task.
+
+A run that may have something to send stands in a queue, once. Whoever reads slowly makes the queue move slowly, and
+gets the latest state of each run when its turn comes.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from functools import partial
+from itertools import islice
+
+from gateway.adapter import proto
+from gateway.adapter.status import to_status
+from gateway.defects import defect
+from gateway.errors import GatewayError, InvalidParams, Overloaded, Unavailable
+from gateway.fronts.grpc_front.calls import Context, Slots, deadline
+from gateway.fronts.grpc_front.messages import Encoding, messages
+from gateway.model import canonical_run_id
+from gateway.service import Follower, RunsService
+from gateway.wakeup import Wakeup
+from runs.v1 import runs_pb2
+
+MAX_ANSWERS = 1_024
+"""How many ends and errors may wait to be sent before no further request is read."""
+
+MAX_ID_LENGTH = 255
+"""How much of a run id that cannot be one is sent back."""
+
+ENVELOPE_BYTES = 64
+"""At most what a WatchRunsResponse adds to the update of a run."""
+
+_CLOSE_BATCH = 64
+_UPDATE_TAG = bytes([runs_pb2.WatchRunsResponse.UPDATE_FIELD_NUMBER << 3 | 2])
+
+
+class WatchStream:
+    """One WatchRuns call. `runs` bounds the runs that it follows; `followed` counts those of all calls together.
+
+    `limit` bounds a message, in bytes.
+    """
+
+    def __init__(self, service: RunsService, context: Context, *, runs: int, followed: Slots, limit: int) -> None:
+        self._service = service
+        self._context = context
+        self._deadline = deadline(context)
+        self._max_runs = runs
+        self._followed = followed
+        self._update_limit = limit - ENVELOPE_BYTES
+        self._runs: dict[str, _Run] = {}
+        self._queue: deque[_Run | bytes] = deque()
+        self._answers = 0
+        self._answered = Wakeup()
+        self._woken = Wakeup()
+        self._stopped = False
+
+    async def serve(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> None:
+        """Follow runs until the client has closed its side and none is left. Unavailable when the server stops."""
+        reading = asyncio.create_task(self._read(requests))
+        reading.add_done_callback(lambda _: self._woken.set())
+        try:
+            while self._queue or self._runs or not reading.done():
+                if reading.done():
+                    reading.result()
+                if self._stopped:
+                    raise Unavailable("the server is shutting down", retry_after=1.0)
+                if self._queue:
+                    await self._send(self._queue.popleft())
+                else:
+                    await self._woken.wait()
+            reading.result()
+        finally:
+            reading.cancel()
+            try:
+                await asyncio.gather(reading, return_exceptions=True)
+            finally:
+                await self._close()
+
+    def stop(self) -> None:
+        """End the stream with Unavailable."""
+        self._stopped = True
+        self._woken.set()
+
+    async def _read(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> None:
+        async for request in requests:
+            action = request.WhichOneof("action")
+            if action == "add":
+                self._add(request.add)
+            elif action == "remove":
+                self._remove(request.remove)
+            else:
+                raise InvalidParams.field("action", description="set add or remove")
+            while self._answers >= MAX_ANSWERS:
+                await self._answered.wait()
+
+    def _add(self, request: runs_pb2.GetRunRequest) -> None:
+        run = _Run(request.run_id, request.result_encoding)
+        earlier = self._runs.get(run.key)
+        if earlier is not None:
+            self._drop(earlier)
+        try:
+            run.follower = self._follower(run, request)
+        except Unavailable:
+            raise
+        except GatewayError as error:
+            self._answer(_failed(run.run_id, error))
+        else:
+            self._runs[run.key] = run
+            self._enqueue(run)
+
+    def _follower(self, run: "_Run", request: runs_pb2.GetRunRequest) -> Follower:
+        params = proto.get_params_from_proto(request)
+        if len(self._runs) >= self._max_runs:
+            raise Overloaded(f"more than {self._max_runs:,} runs on one stream")
+        self._followed.take()
+        try:
+            return self._service.follower(params, deadline=self._deadline, on_change=partial(self._enqueue, run))
+        except GatewayError:
+            self._followed.give_back()
+            raise
+
+    def _remove(self, run_id: str) -> None:
+        run = self._runs.get(_key(run_id))
+        if run is not None:
+            self._drop(run)
+        self._answer(_ended(run_id if run is None else run.run_id))
+
+    def _drop(self, run: "_Run") -> None:
+        """Follow it no more; it may still stand in the queue."""
+        assert run.follower is not None
+        run.follower.close()
+        run.follower = None
+        del self._runs[run.key]
+        self._followed.give_back()
+
+    def _enqueue(self, run: "_Run") -> None:
+        if not run.is_queued:
+            run.is_queued = True
+            self._queue.append(run)
+            self._woken.set()
+
+    def _answer(self, message: bytes) -> None:
+        self._answers += 1
+        self._queue.append(message)
+        self._woken.set()
+
+    async def _send(self, entry: "_Run | bytes") -> None:
+        if isinstance(entry, _Run):
+            entry.is_queued = False
+            await self._send_update(entry)
+        else:
+            self._answers -= 1
+            self._answered.set()
+            await self._context.write(entry)
+
+    async def _send_update(self, run: "_Run") -> None:
+        """Send the next update of a run if there is one; no more of it as soon as the run has been dropped."""
+        follower = run.follower
+        if follower is None:
+            return
+        try:
+            update = await follower.poll()
+        except Unavailable:
+            # It is not about this run: the server shuts down, or reaches no runtime.
+            raise
+        except Exception as failure:
+            error = failure if isinstance(failure, GatewayError) else defect(failure)
+            await self._end(run, _failed(run.run_id, error))
+            return
+        if update is not None:
+            for message in messages(update, run.encoding, self._update_limit):
+                if run.follower is None:
+                    return
+                await self._context.write(_update(run.run_id, message))
+            self._enqueue(run)
+        elif follower.ended:
+            await self._end(run, _ended(run.run_id))
+
+    async def _end(self, run: "_Run", message: bytes) -> None:
+        if run.follower is not None:
+            self._drop(run)
+            await self._context.write(message)
+
+    async def _close(self) -> None:
+        """Drop all runs, a few at a time; at once if there is no time for that."""
+        try:
+            while len(self._runs) > _CLOSE_BATCH:
+                for run in list(islice(self._runs.values(), _CLOSE_BATCH)):
+                    self._drop(run)
+                await asyncio.sleep(0)
+        finally:
+            for run in list(self._runs.values()):
+                self._drop(run)
+
+
+class _Run:
+    """A run that a stream follows; `follower` is None when it does so no more."""
+
+    __slots__ = ("encoding", "follower", "is_queued", "key", "run_id")
+
+    def __init__(self, run_id: str, encoding: Encoding) -> None:
+        self.key = _key(run_id)
+        self.run_id = run_id
+        self.encoding = encoding
+        self.follower: Follower | None = None
+        self.is_queued = False
+
+
+def _key(run_id: str) -> str:
+    return canonical_run_id(run_id) or run_id
+
+
+def _update(run_id: str, update: bytes) -> bytes:
+    """The WatchRunsResponse around a serialized update, which is not parsed and copied for it."""
+    head = runs_pb2.WatchRunsResponse(run_id=run_id).SerializeToString()
+    return b"".join((head, _UPDATE_TAG, _varint(len(update)), update))
+
+
+def _varint(number: int) -> bytes:
+    data = bytearray()
+    while number > 0x7F:
+        data.append(number & 0x7F | 0x80)
+        number >>= 7
+    data.append(number)
+    return bytes(data)
+
+
+def _ended(run_id: str) -> bytes:
+    return runs_pb2.WatchRunsResponse(run_id=run_id[:MAX_ID_LENGTH], ended=runs_pb2.WatchEnded()).SerializeToString()
+
+
+def _failed(run_id: str, error: GatewayError) -> bytes:
+    code, message, details = to_status(error)
+    failure = runs_pb2.WatchError(code=code.value[0], message=message, status_details=details)
+    return runs_pb2.WatchRunsResponse(run_id=run_id[:MAX_ID_LENGTH], error=failure).SerializeToString()

@@ -1,0 +1,61 @@
+"""The gRPC server: the one place where it is made, before any service is added to it."""
+
+from typing import Literal, NamedTuple, TypeAlias, cast
+
+from grpc import aio
+
+
+class GrpcLimits(NamedTuple):
+    """How much the front takes at once.
+
+    `receive` and `send` bound one message, in bytes. `waits` bounds the calls that may wait, for a run or for the rest
+    of an upload, `calls` all others, so that waiting ones keep nobody else out. `runs` bounds the runs that one
+    WatchRuns stream follows, `followed` those of all such streams together. `inputs` bounds the inputs of one uploaded
+    run, and `upload` the bytes that they take, of one run and of all that are being uploaded. What exceeds a limit of
+    all together is refused as Overloaded.
+    """
+
+    receive: int = 64 << 20
+    send: int = 64 << 20
+    calls: int = 4_096
+    waits: int = 50_000
+    runs: int = 100_000
+    followed: int = 500_000
+    inputs: int = 1 << 24
+    upload: int = 1 << 30
+
+
+Transport: TypeAlias = Literal["grpcio", "native"]
+"""What speaks HTTP/2: grpcio, or the package `pygrpc-native`, which is faster and which the extra `native` installs."""
+
+
+def create_server(limits: GrpcLimits, transport: Transport = "grpcio", *, reuse_port: bool = False) -> aio.Server:
+    """A server without services and ports.
+
+    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out.
+    """
+    pending = limits.calls + limits.waits
+    options = [
+        # Requests carry whole batches of inputs, and blobs; grpc's own limit is 4 MB.
+        ("grpc.max_receive_message_length", limits.receive),
+        ("grpc.max_send_message_length", limits.send),
+        # Many calls that arrive at once wait for their handlers; by default those above some hundreds may be reset.
+        ("grpc.server.max_pending_requests", pending),
+        ("grpc.server.max_pending_requests_hard_limit", pending),
+        # A client may ask every second whether the connection lives, with or without calls. By default it may every
+        # five minutes, and is disconnected when it asks more often.
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
+        ("grpc.http2.max_ping_strikes", 2),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # A client that vanished without closing its connection is noticed, and its calls end, within 80 seconds.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        # Otherwise a second server on the same port fails to start rather than sharing the connections.
+        ("grpc.so_reuseport", int(reuse_port)),
+    ]
+    if transport == "native":
+        from gateway.fronts.native_transport import NativeServer
+
+        return cast("aio.Server", NativeServer(options))
+    return aio.server(options=options)
