@@ -1,27 +1,32 @@
 """The gateway as one process: its parts built, started in order, and stopped in an order that loses nothing."""
 
 import asyncio
-import signal
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from gateway.components import Components
-from gateway.config import ConfigError, ServeConfig
+from gateway.config import ConfigError, ServeConfig, StartError
 from gateway.dispatch import JsonRpcMethods
 from gateway.fronts.grpc_front import GrpcFront, GrpcLimits
 from gateway.fronts.http_front import BLOBS_PATH, HttpFront, HttpLimits
+from gateway.runtime import Runtime
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.embedded.sqlite_journal import StateError
+from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.service import RunsService
+from gateway.workers import Workers
 
 STOP_GRACE = 5.0
 """Seconds that open calls get to end when the gateway stops."""
 
+CONNECT_SECONDS = 2.0
+"""How long a relay that starts waits for its upstream, before it serves without."""
 
-class StartError(Exception):
-    """The gateway cannot start; the message is one line that names the flag to change."""
+MAX_INTERNAL = (1 << 31) - 1
+"""The largest message between the processes of one gateway: what clients may send is bounded where they are."""
 
 
 class Addresses(NamedTuple):
@@ -31,68 +36,122 @@ class Addresses(NamedTuple):
     http: str
 
 
-async def serve(config: ServeConfig, on_ready: Callable[[Addresses], None]) -> None:
-    """Run the gateway until SIGTERM or SIGINT; a second signal ends the process at once.
+@asynccontextmanager
+async def running(config: ServeConfig, *, reuse_port: bool = False) -> AsyncIterator[Addresses]:
+    """Keep a gateway running: it takes calls when the block is entered, and has stopped when it has been left.
 
-    ConfigError or StartError if it cannot start.
+    ConfigError or StartError if it cannot start. With `reuse_port`, other processes may listen on the same ports.
     """
-    loop = asyncio.get_running_loop()
-    serving = asyncio.current_task()
-    assert serving is not None
-    signals = (signal.SIGTERM, signal.SIGINT)
-
-    def stop() -> None:
-        for number in signals:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-        serving.cancel(stop)
-
-    for number in signals:
-        loop.add_signal_handler(number, stop)
-    try:
-        async with running(config) as addresses:
-            on_ready(addresses)
-            await asyncio.Event().wait()
-    except asyncio.CancelledError as cancelled:
-        if cancelled.args != (stop,):
-            raise
-        serving.uncancel()
+    async with AsyncExitStack() as stack:
+        core = await _core(config, stack, lambda: http.address)
+        grpc = GrpcFront(
+            core.service,
+            config.grpc_address,
+            limits=_grpc_limits(config),
+            transport=config.transport,
+            reuse_port=reuse_port,
+        )
+        http = HttpFront(
+            core.methods, core.service, config.http_address, limits=_http_limits(config), reuse_port=reuse_port
+        )
+        stack.push_async_callback(_stop, core, (grpc, http))
+        # Component servers are told where blobs are when they start, so HTTP comes first.
+        await _listen(http, "--http-address")
+        await core.start()
+        await _listen(grpc, "--grpc-address")
+        yield Addresses(grpc.address, http.address)
 
 
 @asynccontextmanager
-async def running(config: ServeConfig) -> AsyncIterator[Addresses]:
-    """Keep a gateway running: it takes calls when the block is entered, and has stopped when it has been left."""
+async def running_with(workers: Workers, config: ServeConfig) -> AsyncIterator[Addresses]:
+    """Keep a gateway running whose fronts are `workers`, and whose runtime, for all of them, is in this process."""
     async with AsyncExitStack() as stack:
+        core = await _core(config, stack, lambda: workers.http_address)
+        upstream = GrpcFront(core.service, workers.upstream, limits=_upstream_limits(config))
+        stack.push_async_callback(_stop, core, (upstream,))
+        stack.push_async_callback(workers.stop)
+        await _listen(upstream, "TMPDIR")
+        # Runs that go on may need the blob API at once, so workers come first.
+        await workers.start()
+        await core.start()
+        yield Addresses(workers.grpc_address, workers.http_address)
 
-        async def callback(body: bytes, scope: str) -> bytes | None:
-            await methods.turnstile.resume()
-            return await methods.call(body, scope)
 
-        components = _components(config, callback, lambda: _blob_api_url(http.address))
-        stack.push_async_callback(components.close)
-        try:
-            runtime = await EmbeddedRuntime.open(config.state, components)
-        except StateError as error:
-            raise StartError(f"{error} (--state)") from None
-        stack.push_async_callback(runtime.close)
-        service = RunsService(runtime)
-        methods = JsonRpcMethods(service)
-        grpc = GrpcFront(service, config.grpc_address, limits=_grpc_limits(config))
-        http = HttpFront(methods, service, config.http_address, limits=_http_limits(config))
+def tune_garbage_collection() -> None:
+    """Make collections rare, for a process that has started and now serves.
 
-        async def stop() -> None:
-            # First whoever balances load is told, then waiting calls are sent away, then no call is left.
-            await asyncio.gather(grpc.drain(), http.drain())
-            await runtime.drain()
-            await asyncio.gather(grpc.stop(STOP_GRACE), http.stop(STOP_GRACE))
+    Tens of thousands of open streams are millions of objects that live for long, and each full collection looks at all
+    of them: by default they take half of the processor. What a call leaves behind is freed without the collector.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)
 
-        stack.push_async_callback(stop)
-        # Component servers are told where blobs are when they start, so HTTP comes first.
-        await _listen(http, "--http-address")
+
+class _Core(NamedTuple):
+    """What the fronts of a gateway serve. `start` lets component servers and the runs that had not finished go on."""
+
+    runtime: Runtime
+    service: RunsService
+    methods: JsonRpcMethods
+    start: Callable[[], Awaitable[None]]
+
+
+async def _core(config: ServeConfig, stack: AsyncExitStack, http_address: Callable[[], str]) -> _Core:
+    """Build everything behind the fronts; the stack closes it. `http_address` is asked when components start."""
+
+    async def callback(body: bytes, scope: str) -> bytes | None:
+        await methods.turnstile.resume()
+        return await methods.call(body, scope)
+
+    if config.is_relay:
+        runtime, start = await _relay(config, stack)
+    else:
+        runtime, start = await _embedded(config, stack, callback, lambda: _blob_api_url(http_address()))
+    service = RunsService(runtime)
+    stack.push_async_callback(service.close)
+    methods = JsonRpcMethods(service)
+    return _Core(runtime, service, methods, start)
+
+
+async def _relay(config: ServeConfig, stack: AsyncExitStack) -> tuple[Runtime, Callable[[], Awaitable[None]]]:
+    runtime = RelayRuntime(config.runtime)
+    stack.push_async_callback(runtime.close)
+    # It starts without its upstream as well: the two can then be started, and restarted, in any order.
+    await runtime.connect(CONNECT_SECONDS)
+
+    async def start() -> None:
+        return None
+
+    return runtime, start
+
+
+async def _embedded(
+    config: ServeConfig,
+    stack: AsyncExitStack,
+    callback: Callable[[bytes, str], Awaitable[bytes | None]],
+    blob_api_url: Callable[[], str | None],
+) -> tuple[Runtime, Callable[[], Awaitable[None]]]:
+    components = _components(config, callback, blob_api_url)
+    stack.push_async_callback(components.close)
+    try:
+        runtime = await EmbeddedRuntime.open(config.state, components)
+    except StateError as error:
+        raise StartError(f"{error} (--state)") from None
+    stack.push_async_callback(runtime.close)
+
+    async def start() -> None:
         await components.start()
         await runtime.start()
-        await _listen(grpc, "--grpc-address")
-        yield Addresses(grpc.address, http.address)
+
+    return runtime, start
+
+
+async def _stop(core: _Core, fronts: tuple[GrpcFront | HttpFront, ...]) -> None:
+    # First whoever balances load is told, then waiting calls are sent away, then no call is left.
+    await asyncio.gather(*(front.drain() for front in fronts))
+    await core.runtime.drain()
+    await asyncio.gather(*(front.stop(STOP_GRACE) for front in fronts))
 
 
 def _components(
@@ -142,6 +201,17 @@ def _blob_api_url(http_address: str) -> str | None:
 def _grpc_limits(config: ServeConfig) -> GrpcLimits:
     size = config.max_message_bytes
     return GrpcLimits(receive=size, send=size, calls=config.max_calls, waits=config.max_waiting_calls)
+
+
+def _upstream_limits(config: ServeConfig) -> GrpcLimits:
+    """What workers may ask for together."""
+    number = config.workers
+    return GrpcLimits(
+        receive=MAX_INTERNAL,
+        send=MAX_INTERNAL,
+        calls=config.max_calls * number,
+        waits=config.max_waiting_calls * number,
+    )
 
 
 def _http_limits(config: ServeConfig) -> HttpLimits:

@@ -4,8 +4,9 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,10 @@ ENV_PREFIX = "RUNS_GATEWAY_"
 
 class ConfigError(Exception):
     """A setting that cannot be used; the message is one line that names the setting and where it came from."""
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message is one line that names the flag to change."""
 
 
 def _check_address(address: str) -> str:
@@ -29,6 +34,33 @@ def _check_address(address: str) -> str:
 
 Address = Annotated[str, AfterValidator(_check_address)]
 """Where to listen: HOST:PORT, where port 0 takes a free one, or unix:/PATH."""
+
+MAX_WORKERS = 64
+"""How many processes one gateway may consist of."""
+
+MAX_OPEN_CALLS = 10_000_000
+"""The highest limit of open calls: all of all workers together are a number that grpc takes."""
+
+EMBEDDED = "embedded"
+"""The runtime that is part of the gateway."""
+
+
+def _check_runtime(runtime: str) -> str:
+    if runtime == EMBEDDED or runtime.startswith("unix:/"):
+        return runtime
+    scheme, _, address = runtime.partition("://")
+    try:
+        if scheme != "grpc" or address.startswith("unix:") or _check_address(address).endswith(":0"):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"expected {EMBEDDED}, grpc://HOST:PORT or unix:/PATH, got {runtime!r}") from None
+    return runtime
+
+
+def _check_transport(transport: str) -> str:
+    if transport == "native" and find_spec("pygrpc_native") is None:
+        raise ValueError("native is not installed: pip install 'runs-gateway[native]'")
+    return transport
 
 
 def default_state() -> str:
@@ -54,13 +86,26 @@ class ServeConfig(BaseModel):
     """The environment of component servers that are started by command; they inherit nothing."""
     max_message_bytes: Annotated[int, Field(ge=1 << 16, lt=1 << 31)] = 64 << 20
     """The largest message, in bytes; a single JSON value may have 64 MiB at most in any case."""
-    max_calls: Annotated[int, Field(ge=1)] = 4_096
+    max_calls: Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)] = 4_096
     """How many gRPC calls that do not wait for a run may be open at the same time; more are refused."""
-    max_waiting_calls: Annotated[int, Field(ge=1)] = 10_000
+    max_waiting_calls: Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)] = 50_000
     """How many gRPC calls that wait for a run, and how many HTTP requests, may be open at the same time."""
+    runtime: Annotated[str, AfterValidator(_check_runtime)] = EMBEDDED
+    """What executes runs: this gateway (`embedded`), or another one, at `grpc://HOST:PORT` or `unix:/PATH`."""
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = 1
+    """How many processes serve: 1 is this one; more are processes of their own that share the ports."""
+    transport: Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)] = "grpcio"
+    """What speaks HTTP/2 for gRPC: grpcio, or the package that the extra `native` installs, which is faster."""
+
+    @property
+    def is_relay(self) -> bool:
+        """Whether runs are executed by another gateway."""
+        return self.runtime != EMBEDDED
 
 
 _MAPS = frozenset({"components", "component_env"})
+_EMBEDDED_ONLY = ("state", "components", "component_env")
+"""Settings of the embedded runtime."""
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeConfig:
@@ -73,9 +118,27 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
             settings[name] = {**settings[name], **value} if merge else value
             origins[name] = origin
     try:
-        return ServeConfig.model_validate(settings)
+        config = ServeConfig.model_validate(settings)
     except ValidationError as error:
         raise ConfigError("; ".join(_describe(item, origins) for item in error.errors())) from None
+    _check_combination(config, origins)
+    return config
+
+
+def _check_combination(config: ServeConfig, origins: Mapping[str, str]) -> None:
+    """Refuse settings that the others leave without a meaning."""
+    for name in _EMBEDDED_ONLY:
+        if config.is_relay and name in origins:
+            raise ConfigError(
+                f"{name} (from {origins[name]}): only the embedded runtime has it, "
+                f"and runtime is {config.runtime!r} (from {origins['runtime']})"
+            )
+    for name in ("grpc_address", "http_address"):
+        if config.workers > 1 and getattr(config, name).startswith("unix:"):
+            raise ConfigError(
+                f"{name} (from {origins[name]}): workers share a port, and a unix socket has none "
+                f"(workers from {origins['workers']})"
+            )
 
 
 _Source = dict[str, tuple[Any, str]]

@@ -49,16 +49,13 @@ async def start() -> AsyncIterator[Start]:
         yield start
 
 
-@pytest.fixture(params=STATES)
-def state(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The state of the embedded runtime: in memory, and in a file."""
-    return STATES[request.param].format(tmp=tmp_path)
-
-
-@pytest.fixture
-async def gateway(start: Start, state: str) -> Gateway:
-    """A gateway over each state."""
-    return await start(state=state)
+@pytest.fixture(params=[*STATES, "relay"])
+async def gateway(request: pytest.FixtureRequest, start: Start, tmp_path: Path) -> Gateway:
+    """A gateway over each state of the embedded runtime, and one that relays to another gateway."""
+    if request.param == "relay":
+        upstream = await start()
+        return await start(runtime=f"grpc://{upstream.addresses.grpc}")
+    return await start(state=STATES[request.param].format(tmp=tmp_path))
 
 
 @pytest.fixture(params=FRONTS)

@@ -49,9 +49,11 @@ class CommandLine:
         return finished.out.strip()
 
     @asynccontextmanager
-    async def serving(self, *arguments: str, env: Mapping[str, str] | None = None) -> AsyncIterator["Serving"]:
-        """Serve on free ports until the block is left; commands find this gateway meanwhile."""
-        ports = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    async def serving(
+        self, *arguments: str, grpc: str = "127.0.0.1:0", env: Mapping[str, str] | None = None
+    ) -> AsyncIterator["Serving"]:
+        """Serve until the block is left, on free ports unless told otherwise; commands find this gateway meanwhile."""
+        ports = ("--grpc-address", grpc, "--http-address", "127.0.0.1:0")
         process = await self.start("serve", *ports, *arguments, "--json", env=env)
         try:
             assert process.stdout is not None
@@ -72,7 +74,8 @@ class Serving(NamedTuple):
     process: asyncio.subprocess.Process
     grpc: str
     http: str
-    state: str
+    state: str = ""
+    runtime: str = ""
 
 
 async def finish(process: asyncio.subprocess.Process, stdin: str = "") -> Finished:

@@ -66,6 +66,9 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_message_bytes": 1 << 20,
         "max_calls": 3,
         "max_waiting_calls": 4,
+        "runtime": "embedded",
+        "workers": 1,
+        "transport": "native",
     }
     assert values.keys() == ServeConfig.model_fields.keys()
     environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
@@ -123,3 +126,55 @@ def test_an_environment_variable_that_is_not_valid_is_named() -> None:
         load({}, {"RUNS_GATEWAY_COMPONENTS": "/a=http://b"})
     with pytest.raises(ConfigError, match=r"max_calls \(from RUNS_GATEWAY_MAX_CALLS\)"):
         load({}, {"RUNS_GATEWAY_MAX_CALLS": "many"})
+
+
+def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load({"transport": "native"}, {}).transport == "native"
+    monkeypatch.setattr("gateway.config.find_spec", lambda _: None)
+    with pytest.raises(ConfigError) as caught:
+        load({}, {"RUNS_GATEWAY_TRANSPORT": "native"})
+    assert str(caught.value) == (
+        "transport (from RUNS_GATEWAY_TRANSPORT): native is not installed: pip install 'runs-gateway[native]'"
+    )
+    assert load({}, {}).transport == "grpcio"
+
+
+@pytest.mark.parametrize("runtime", ["embedded", "grpc://gateway:50051", "grpc://[::1]:1", "unix:/run/gateway.sock"])
+def test_runtimes_that_are_accepted(runtime: str) -> None:
+    settings = load({"runtime": runtime}, {})
+    assert (settings.runtime, settings.is_relay) == (runtime, runtime != "embedded")
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    ["", "relay", "gateway:50051", "grpc://", "grpc://gateway", "grpc://a:0", "grpc://unix:/a", "unix:a", "http://a:1"],
+)
+def test_runtimes_that_are_refused(runtime: str) -> None:
+    with pytest.raises(ConfigError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT or unix:"):
+        load({"runtime": runtime}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("state", ":memory:"), ("components", {"/a": "http://b"}), ("component_env", {"A": "b"})]
+)
+def test_settings_of_the_embedded_runtime_are_refused_for_a_relay(name: str, value: object) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load({name: value}, {"RUNS_GATEWAY_RUNTIME": "grpc://a:1"})
+    flag = {"components": "component"}.get(name, name).replace("_", "-")
+    assert str(raised.value) == (
+        f"{name} (from --{flag}): only the embedded runtime has it, "
+        "and runtime is 'grpc://a:1' (from RUNS_GATEWAY_RUNTIME)"
+    )
+
+
+@pytest.mark.parametrize("name", ["grpc_address", "http_address"])
+def test_workers_cannot_share_a_unix_socket(name: str) -> None:
+    assert load({name: "unix:/a"}, {}).workers == 1
+    with pytest.raises(ConfigError, match=rf"^{name} \(from --.*\): workers share a port, .*from RUNS_GATEWAY_WORKERS"):
+        load({name: "unix:/a"}, {"RUNS_GATEWAY_WORKERS": "2"})
+
+
+@pytest.mark.parametrize("workers", [0, 65, "many"])
+def test_numbers_of_workers_that_are_refused(workers: object) -> None:
+    with pytest.raises(ConfigError, match=r"^workers \(from --workers\): Input should be"):
+        load({"workers": workers}, {})

@@ -1,0 +1,1 @@
+"""The relay: a runtime that is another gateway, reached over gRPC."""

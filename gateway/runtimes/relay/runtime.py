@@ -1,0 +1,257 @@
+"""The relay runtime: passes everything on to another gateway, and follows each run there once.
+
+Positions mean the same in every gateway over the same state. So results are read by asking the upstream for a stream
+that starts where the page does, and a client's resume token is good at the upstream and at every relay of it.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import Final, TypeVar
+
+from grpc import aio
+
+from gateway.adapter import proto
+from gateway.errors import InvalidParams, RemoteError, Unavailable
+from gateway.model import Blob, GetParams, ItemResult, JsonText, ResultOrder, SubmitParams
+from gateway.position import Position
+from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.runtimes.relay.upstream import Outage, Upstream
+from runs.v1 import blobs_pb2, runs_pb2
+
+PATIENCE: Final = 10.0
+"""Seconds that the upstream may be away: a restart. Watches go on after it, and calls wait for it."""
+
+READ_SECONDS: Final = 30.0
+"""How long the upstream may take for a status or a page of results."""
+
+WRITE_SECONDS: Final = 300.0
+"""How long it may take for a submit or a blob: either may be large, and waits for a disk."""
+
+PART_LENGTH: Final = 4_096
+PART_BYTES: Final = 1 << 20
+"""How many inputs, and how much of them, one message of a submit holds: larger ones are sent as a stream."""
+
+T = TypeVar("T")
+
+
+class RelayRuntime(Runtime):
+    """Another gateway, its upstream, as a runtime."""
+
+    def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
+        self._upstream = Upstream(address, patience)
+        self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
+        self._draining = False
+
+    async def connect(self, seconds: float) -> bool:
+        """Wait for the upstream for so long. False, and a line in the log, if it is away; it may come later."""
+        connected = await self._upstream.connected(seconds)
+        if not connected:
+            self._upstream.missed()
+        return connected
+
+    async def put_blob(self, blob: Blob) -> str:
+        self._refuse_if_draining()
+        request = proto.blob_to_put_request(blob)
+        method = self._upstream.blobs.PutBlob
+        return (await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))).blob_id
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        request = blobs_pb2.GetBlobRequest(blob_id=blob_id)
+        method = self._upstream.blobs.GetBlob
+        response = await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))
+        try:
+            return proto.blob_from_get_response(response)
+        except InvalidParams as error:
+            raise _unreadable(error) from error
+
+    async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        """A submit without an idempotency key is not repeated if the connection breaks: it may have been accepted."""
+        self._refuse_if_draining()
+        key = _upstream_key(params.idempotency_key, scope)
+        params = params.model_copy(update={"wait": False, "timeout": None, "idempotency_key": key})
+        response = await self._upstream.call(lambda: self._submit(params), repeatable=key is not None)
+        # The answer names no revision: the lowest, so that whatever is read of the run is newer.
+        return _snapshot(runs_pb2.GetRunResponse(run=response.run))
+
+    async def get(self, run_id: str) -> Snapshot:
+        request = proto.get_params_to_proto(GetParams(run_id=run_id))
+        return _snapshot(await self._upstream.call(lambda: self._state(request)))
+
+    async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        """Goes on when the upstream comes back in time. Unavailable if it does not."""
+        request = proto.get_params_to_proto(GetParams(run_id=run_id, wait=True))
+        outage = Outage(self._upstream)
+        revision = None
+        while True:
+            self._refuse_if_draining()
+            await outage.connected()
+            call = self._upstream.runs.GetRun(request)
+            self._watches.add(call)
+            try:
+                while (response := await self._next(call)) is not None:
+                    outage.over()
+                    if response.revision == revision:
+                        continue
+                    revision = response.revision
+                    snapshot = _snapshot(response)
+                    yield snapshot
+                    if snapshot.status.status.terminal:
+                        return
+                await outage.pause()
+            except aio.AioRpcError as error:
+                await outage.pause(error)
+            finally:
+                self._watches.discard(call)
+                call.cancel()
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        if page.start >= page.stop or page.first >= page.completions:
+            return []
+        position = Position(page.order, places=page.first)
+        if page.order is ResultOrder.BY_INDEX:
+            # A sweep: by index, whatever has finished of it.
+            position = position._replace(indexes=page.start, sweep=page.completions)
+        params = GetParams(
+            run_id=run_id, include_results=True, result_order=page.order, resume_token=position.token(run_id)
+        )
+        request = proto.get_params_to_proto(params)
+        return await self._upstream.call(lambda: self._page(request, page))
+
+    async def drain(self) -> None:
+        self._draining = True
+        self._upstream.lose_patience()
+        for call in self._watches:
+            call.cancel()
+
+    async def close(self) -> None:
+        await self.drain()
+        await self._upstream.close()
+
+    async def _submit(self, params: SubmitParams) -> runs_pb2.SubmitRunResponse:
+        inputs = params.inputs
+        if len(inputs) <= PART_LENGTH and sum(map(len, inputs)) <= PART_BYTES:
+            request = proto.submit_params_to_proto(params)
+            return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS)
+        call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS)
+        try:
+            head = proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
+            await call.write(runs_pb2.SubmitRunStreamRequest(parameters=head))
+            for part in _parts(inputs):
+                await call.write(part)
+            await call.done_writing()
+        except asyncio.InvalidStateError:
+            pass  # The call has ended before: it tells how.
+        except BaseException:
+            call.cancel()
+            raise
+        return await call
+
+    async def _state(self, request: runs_pb2.GetRunRequest) -> runs_pb2.GetRunResponse:
+        call = self._upstream.runs.GetRun(request, timeout=READ_SECONDS)
+        try:
+            response = await call.read()
+            if not isinstance(response, runs_pb2.GetRunResponse):
+                raise RemoteError(RemoteError.code, "the upstream gateway has sent no state")
+            return response
+        finally:
+            call.cancel()
+
+    async def _page(self, request: runs_pb2.GetRunRequest, page: Page) -> list[ItemResult]:
+        results: list[ItemResult] = []
+        received = size = 0
+        call = self._upstream.runs.GetRun(request, timeout=READ_SECONDS)
+        try:
+            more = True
+            while more and size < RESULT_PAGE_BYTES and len(results) < RESULT_PAGE_LENGTH:
+                response = await call.read()
+                if not isinstance(response, runs_pb2.GetRunResponse):
+                    break
+                found, more = _of_page(response, page, received)
+                received += len(response.run.results)
+                results += found
+                size += sum(map(text_size, found))
+        except aio.AioRpcError:
+            # What has come is good. The next page begins where this one breaks off, and fails if it must.
+            if not results:
+                raise
+        finally:
+            call.cancel()
+        return results[:RESULT_PAGE_LENGTH]
+
+    async def _next(
+        self, call: "aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]"
+    ) -> runs_pb2.GetRunResponse | None:
+        """The next message of a watch; None at its end."""
+        try:
+            response = await call.read()
+        except asyncio.CancelledError:
+            # Either the task is cancelled, or `drain` has cancelled the call.
+            task = asyncio.current_task()
+            if self._draining and not (task and task.cancelling()):
+                self._refuse_if_draining()
+            raise
+        return response if isinstance(response, runs_pb2.GetRunResponse) else None
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining:
+            raise Unavailable("the server is shutting down", retry_after=1.0)
+
+
+def _of_page(response: runs_pb2.GetRunResponse, page: Page, received: int) -> tuple[list[ItemResult], bool]:
+    """The results of a message that belong to the page; and whether more can follow. So many came in earlier ones."""
+    status = response.run
+    if response.restarted:
+        raise RemoteError(RemoteError.code, "the upstream gateway does not understand the position of this one")
+    try:
+        results = proto.run_status_from_proto(status, with_results=True).results or []
+    except InvalidParams as error:
+        raise _unreadable(error) from error
+    if page.order is ResultOrder.BY_COMPLETION:
+        left = page.completions - page.first - received
+        return [result for result in results[:left] if page.start <= result.item_index < page.stop], len(results) < left
+    after = Position.from_token(response.resume_token, status.run_id, page.order)
+    if results and (after is None or not (after.sweep == page.completions or after == _swept(page))):
+        # The sweep is over; these results finished later.
+        return [], False
+    wanted = [result for result in results if result.item_index < page.stop]
+    return wanted, len(wanted) == len(results) and after != _swept(page)
+
+
+def _swept(page: Page) -> Position:
+    """The position of a follower that has got every result of the sweep that the page is part of."""
+    return Position(page.order, places=page.completions)
+
+
+def _parts(inputs: Iterable[JsonText]) -> Iterator[runs_pb2.SubmitRunStreamRequest]:
+    part, size = runs_pb2.SubmitRunStreamRequest(), 0
+    for text in inputs:
+        if part.inputs and (size + len(text) > PART_BYTES or len(part.inputs) == PART_LENGTH):
+            yield part
+            part, size = runs_pb2.SubmitRunStreamRequest(), 0
+        part.inputs.add().json = text
+        size += len(text)
+    yield part
+
+
+def _upstream_key(key: str | None, scope: str) -> str | None:
+    """The idempotency key for the upstream. Calls of it have no scope, so a key that counts in one is made unique."""
+    if key is None or not scope:
+        return key
+    return "sub:" + hashlib.sha256(f"{len(scope)}:{scope}{key}".encode()).hexdigest()
+
+
+def _snapshot(response: runs_pb2.GetRunResponse) -> Snapshot:
+    try:
+        status = proto.run_status_from_proto(response.run, with_results=False)
+    except InvalidParams as error:
+        raise _unreadable(error) from error
+    items = status.items
+    completions = items.success + items.failed + items.cancelled
+    prefix = items.total if completions == items.total else response.finished_prefix
+    return Snapshot(status, response.revision, completions, prefix)
+
+
+def _unreadable(error: InvalidParams) -> RemoteError:
+    """The error for a message that is not the client's fault."""
+    return RemoteError(RemoteError.code, f"the upstream gateway has sent what cannot be read: {error.message}")

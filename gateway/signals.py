@@ -1,0 +1,34 @@
+"""Ending in order when a signal says so."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+@contextmanager
+def ended_by_signals(*, insist: bool = True) -> Iterator[None]:
+    """A block that SIGTERM or SIGINT ends, by cancelling the task that executes it.
+
+    A second signal ends the process at once if one may `insist`, else it changes nothing.
+    """
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def end() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL if insist else signal.SIG_IGN)
+        task.cancel(end)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    except asyncio.CancelledError as cancelled:
+        if cancelled.args != (end,):
+            raise
+        task.uncancel()

@@ -1,0 +1,52 @@
+"""One worker process of `serve --workers`; `gateway.workers` starts it and explains it."""
+
+import asyncio
+import logging
+import os
+import sys
+
+import uvloop
+
+from gateway import app
+from gateway.config import ConfigError, ServeConfig, StartError
+from gateway.signals import ended_by_signals
+from gateway.workers import READY
+
+
+def main() -> None:
+    """Serve as standard input says, until it ends or a signal comes."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
+    settings = sys.stdin.readline()
+    if not settings:
+        return
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(ServeConfig.model_validate_json(settings)))
+    except (ConfigError, StartError) as error:
+        _say(str(error))
+        sys.exit(1)
+
+
+async def _serve(config: ServeConfig) -> None:
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
+    # A service manager may tell every process to end, and the parent then tells this one again.
+    with ended_by_signals(insist=False):
+        async with app.running(config, reuse_port=True):
+            app.tune_garbage_collection()
+            _say(READY)
+            await asyncio.Event().wait()
+
+
+def _abandoned() -> None:
+    """The parent has gone, and the runtime with it: nothing is left to end in order."""
+    os._exit(1)
+
+
+def _say(line: str) -> None:
+    """Tell the parent."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,255 @@
+"""`serve --workers` as a user runs it: processes that share ports and runs, and that end together."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.client import AsyncRunsClient
+from gateway.model import Blob, BlobType, GetParams, RunState, SubmitParams
+from tests.support.clients import GrpcClient, JsonRpcClient
+from tests.support.command_line import CommandLine, Serving, finish
+from tests.support.component_server import Call, ComponentServer
+
+CONNECTIONS = 32
+FLOW = {
+    "steps": [{"id": "s", "component": "/test/echo", "input": {"$input": "$"}}],
+    "output": {"$step": "s"},
+}
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """For sockets: the paths of the test run's own are too long."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+class Held:
+    """A component server whose component answers when `released` is set."""
+
+    def __init__(self) -> None:
+        self.released = asyncio.Event()
+        self.server = ComponentServer(self._answer)
+
+    async def _answer(self, call: Call) -> None:
+        await self.released.wait()
+        await call.result({"output": call.message["params"]["input"]})
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[Held]:
+    held = Held()
+    async with held.server.running():
+        yield held
+
+
+@pytest.fixture
+async def serving(commands: CommandLine, held: Held, directory: Path) -> AsyncIterator[Serving]:
+    """A gateway of two workers with that component server."""
+    arguments = ("--workers", "2", "--state", ":memory:", "--component", f"/test={held.server.url}")
+    async with commands.serving(*arguments, env={"TMPDIR": str(directory)}) as serving:
+        yield serving
+
+
+def workers_of(serving: Serving) -> list[int]:
+    """The ids of the worker processes."""
+    pid = serving.process.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def exists(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+class Ending:
+    """The end of a process that may not be a child of this one."""
+
+    def __init__(self, pid: int) -> None:
+        self._descriptor = os.pidfd_open(pid)
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._descriptor, self._end)
+
+    def _end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self._ended.set()
+
+    async def wait(self) -> None:
+        await self._ended.wait()
+
+
+def sockets_of(pid: int) -> set[str]:
+    """The inodes of the sockets that a process has."""
+    names = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+    return {name[len("socket:[") : -1] for name in names if name.startswith("socket:")}
+
+
+def accepted_at(address: str) -> set[str]:
+    """The inodes of the server's ends of connections to an address."""
+    port = int(address.rpartition(":")[2])
+    found = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, *rest = line.split()
+        # What listens has no remote port.
+        if int(local.rpartition(":")[2], 16) == port and int(remote.rpartition(":")[2], 16):
+            found.add(rest[6])
+    return found
+
+
+async def submit(client: GrpcClient, items: int = 1) -> str:
+    flow_id = await client.put_blob(Blob(json.dumps(FLOW), BlobType.FLOW))
+    inputs = [str(index) for index in range(items)]
+    return (await client.submit(SubmitParams(flow_id=flow_id, inputs=inputs))).run_id
+
+
+async def line_with(serving: Serving, text: str) -> str:
+    """The next line of the log that holds this text."""
+    assert serving.process.stderr is not None
+    while line := (await serving.process.stderr.readline()).decode():
+        if text in line:
+            return line
+    raise AssertionError(f"the log ends without {text!r}")
+
+
+async def test_all_workers_serve_the_same_runs(serving: Serving, held: Held) -> None:
+    workers = workers_of(serving)
+    assert len(workers) == 2
+    client = GrpcClient(serving.grpc)
+    run_id = await submit(client, 3)
+    async with AsyncExitStack() as stack:
+        clients = [JsonRpcClient(serving.http.removeprefix("http://")) for _ in range(CONNECTIONS)]
+        for jsonrpc in clients:
+            stack.push_async_callback(jsonrpc.close)
+        params = GetParams(run_id=run_id, wait=True, include_results=True)
+        assert {(await jsonrpc.get(GetParams(run_id=run_id))).items.total for jsonrpc in clients} == {3}
+        inodes = accepted_at(serving.http)
+        assert all(inodes & sockets_of(worker) for worker in workers)
+        waiting = [asyncio.create_task(jsonrpc.get(params)) for jsonrpc in clients]
+        held.released.set()
+        for final in await asyncio.gather(*waiting):
+            assert (final.status, [result.value for result in final.results or []]) == (
+                RunState.SUCCESS,
+                ["0", "1", "2"],
+            )
+    await client.close()
+
+
+async def test_component_servers_find_the_blob_api_at_the_shared_address(serving: Serving, held: Held) -> None:
+    introduction = next(call.message for call in held.server.calls if call.message["method"] == "initialize")
+    url = f"{serving.http}/api/v1/blobs"
+    assert url in json.dumps(introduction)
+    async with aiohttp.ClientSession() as http, http.post(url, json={"data": 1, "blobType": "data"}) as response:
+        assert response.status == 200
+
+
+async def test_a_dead_worker_is_replaced_and_clients_go_on(serving: Serving, held: Held) -> None:
+    workers = workers_of(serving)
+    client = GrpcClient(serving.grpc)
+    run_id = await submit(client, 2)
+    await client.close()
+
+    async def follow() -> list[RunState]:
+        async with AsyncRunsClient(serving.grpc) as following, aclosing(following.watch(run_id)) as updates:
+            return [update.run.status async for update in updates]
+
+    following = [asyncio.create_task(follow()) for _ in range(4)]
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+        assert f"worker {worker} has ended with -9" in await line_with(serving, "has ended")
+        await line_with(serving, "has taken a dead one's place")
+    assert len(workers_of(serving)) == 2
+    assert not set(workers) & set(workers_of(serving))
+    held.released.set()
+    for states in await asyncio.gather(*following):
+        assert states[-1] is RunState.SUCCESS
+
+
+async def test_sigterm_ends_every_process(commands: CommandLine, directory: Path) -> None:
+    async with commands.serving("--workers", "2", "--state", ":memory:", env={"TMPDIR": str(directory)}) as serving:
+        workers = workers_of(serving)
+        assert [stat.S_IMODE(os.stat(directory / name).st_mode) for name in os.listdir(directory)] == [0o700]
+        serving.process.send_signal(signal.SIGTERM)
+        assert await finish(serving.process) == (0, "", "")
+    assert not any(map(exists, workers))
+    assert os.listdir(directory) == []
+
+
+async def test_a_service_manager_may_tell_every_process_to_end(commands: CommandLine) -> None:
+    async with commands.serving("--workers", "2", "--state", ":memory:") as serving:
+        workers = workers_of(serving)
+        for pid in (serving.process.pid, *workers):
+            os.kill(pid, signal.SIGTERM)
+        assert (await finish(serving.process)).code == 0
+    assert not any(map(exists, workers))
+
+
+async def test_a_second_signal_ends_every_process_at_once(serving: Serving) -> None:
+    stuck, other = workers_of(serving)
+    gateway_ends, stuck_ends, other_ends = map(Ending, (serving.process.pid, stuck, other))
+    os.kill(stuck, signal.SIGSTOP)
+    try:
+        serving.process.send_signal(signal.SIGTERM)
+        await other_ends.wait()
+        serving.process.send_signal(signal.SIGTERM)
+        await gateway_ends.wait()
+    finally:
+        os.kill(stuck, signal.SIGCONT)
+    await stuck_ends.wait()
+    assert await serving.process.wait() == -signal.SIGTERM
+
+
+async def test_workers_end_with_a_parent_that_is_killed(serving: Serving) -> None:
+    endings = [Ending(worker) for worker in workers_of(serving)]
+    serving.process.kill()
+    for ending in endings:
+        await ending.wait()
+
+
+async def test_a_port_that_another_server_has_is_refused(commands: CommandLine, serving: Serving) -> None:
+    arguments = ("serve", "--workers", "2", "--state", ":memory:", "--http-address", "127.0.0.1:0")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        for address in (f"127.0.0.1:{other.getsockname()[1]}", serving.grpc):
+            refused = await commands.run(*arguments, "--grpc-address", address)
+            assert refused.code == 1
+            assert refused.err == f"error: cannot listen on {address}: Address already in use (--grpc-address)\n"
+
+
+async def test_a_port_of_workers_is_refused_to_others(commands: CommandLine, serving: Serving) -> None:
+    addresses = ("--grpc-address", serving.grpc, "--http-address", "127.0.0.1:0")
+    refused = await commands.run("serve", "--state", ":memory:", *addresses)
+    assert refused.err == f"error: cannot listen on {serving.grpc}: Address already in use (--grpc-address)\n"
+
+
+async def test_what_keeps_the_runtime_from_starting_is_told(commands: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database", encoding="utf-8")
+    addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    refused = await commands.run("serve", "--workers", "2", "--state", str(tmp_path / "text"), *addresses)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "(--state)" in refused.err
+
+
+async def test_workers_over_a_relay(commands: CommandLine, serving: Serving, held: Held, directory: Path) -> None:
+    held.released.set()
+    arguments = ("--workers", "2", "--runtime", f"grpc://{serving.grpc}")
+    async with commands.serving(*arguments, env={"TMPDIR": str(directory)}) as relay:
+        assert (relay.runtime, relay.state) == (f"grpc://{serving.grpc}", "")
+        client = GrpcClient(relay.grpc)
+        run_id = await submit(client, 5)
+        final = await client.get(GetParams(run_id=run_id, wait=True, include_results=True))
+        assert [result.value for result in final.results or []] == ["0", "1", "2", "3", "4"]
+        await client.close()
