@@ -2,25 +2,26 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from gateway import config
-from gateway.adapter.validation import validated
 from gateway.cli import output
-from gateway.cli.calls import Client, connect
 from gateway.cli.documents import read_flow, read_inputs
 from gateway.cli.errors import CommandError, ExitCode
 from gateway.config import ServeConfig
-from gateway.errors import InvalidParams
-from gateway.model import GetParams, Message, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.errors import GatewayError
+from gateway.model import ResultOrder, RunState
 
-M = TypeVar("M", bound=Message)
+if TYPE_CHECKING:
+    # Imported where it is needed: it brings grpc along, which takes longer than all the rest.
+    from gateway.client import RunsClient, RunStatus
 
 app = App(
     name="runs-gateway",
@@ -40,6 +41,14 @@ Address = Annotated[
 ]
 Timeout = Annotated[float | None, Parameter(validator=Number(gte=0), help="Wait for so many seconds at most.")]
 Concurrency = Annotated[int | None, Parameter(validator=Number(gte=1, lt=2**32))]
+PATIENCE = 60.0
+"""For how many seconds a command that waits for a run looks for a gateway that has gone."""
+_EXIT_CODES = {
+    "INVALID_ARGUMENT": ExitCode.USAGE,
+    "ALREADY_EXISTS": ExitCode.USAGE,
+    "NOT_FOUND": ExitCode.NOT_FOUND,
+    "UNAVAILABLE": ExitCode.UNAVAILABLE,
+}
 DEFAULT_ADDRESS = str(ServeConfig.model_fields["grpc_address"].default)
 
 
@@ -86,6 +95,9 @@ def serve(
     max_message_bytes: Annotated[int | None, _setting("max_message_bytes")] = None,
     max_calls: Annotated[int | None, _setting("max_calls")] = None,
     max_waiting_calls: Annotated[int | None, _setting("max_waiting_calls")] = None,
+    runtime: Annotated[str | None, _setting("runtime")] = None,
+    workers: Annotated[int | None, _setting("workers")] = None,
+    transport: Annotated[Literal["grpcio", "native"] | None, _setting("transport")] = None,
     config_file: Annotated[Path | None, Parameter(name="--config", env_var="RUNS_GATEWAY_CONFIG")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -112,6 +124,12 @@ def serve(
         How many gRPC calls that do not wait for a run may be open at the same time.
     max_waiting_calls
         How many gRPC calls that wait for a run, and how many HTTP requests, may be open at the same time.
+    runtime
+        What executes runs: 'embedded', this gateway, or another one, at grpc://HOST:PORT or unix:/PATH.
+    workers
+        How many processes serve, on ports that they share; limits of calls are those of each.
+    transport
+        What speaks HTTP/2 for gRPC: 'grpcio', or 'native', which is faster (pip install 'runs-gateway[native]').
     config_file
         A file of settings, TOML or YAML.
     """
@@ -124,6 +142,9 @@ def serve(
         "max_message_bytes": max_message_bytes,
         "max_calls": max_calls,
         "max_waiting_calls": max_waiting_calls,
+        "runtime": runtime,
+        "workers": workers,
+        "transport": transport,
     }
     try:
         given = {name: value for name, value in flags.items() if value is not None}
@@ -202,20 +223,24 @@ def submit(
     """
     if (input_ is None) == (inputs is None):
         raise CommandError("give either --input or --inputs (see runs-gateway submit --help)", ExitCode.USAGE)
-    params = {
-        "flow_id": flow_id,
-        "inputs": input_ if inputs is None else read_inputs(inputs),
-        "max_concurrency": max_concurrency,
-        "overrides": overrides,
-        "variables": _assignments("--variable", variable) or {},
-        "flow_label": label,
-        "idempotency_key": idempotency_key,
-    }
+    from gateway.client import Json
+
+    texts = (input_ or []) if inputs is None else read_inputs(inputs)
+    variables = _assignments("--variable", variable) or {}
     with connect(address) as client:
-        status = client.submit(_checked(SubmitParams, params))
-        if wait:
-            waiting = {"run_id": status.run_id, "wait": True, "include_results": True, "timeout": timeout}
-            return _print_run(client, _checked(GetParams, waiting), as_json)
+        status = client.submit(
+            flow_id,
+            [Json(text) for text in texts],
+            max_concurrency=max_concurrency,
+            overrides=None if overrides is None else Json(overrides),
+            variables={name: Json(text) for name, text in variables.items()},
+            flow_label=label,
+            idempotency_key=idempotency_key,
+        )
+    if wait:
+        with connect(address, patience=PATIENCE) as client:
+            status = client.wait(status.run_id, include_results=True, timeout=timeout)
+        return _print_run(status, as_json, waited=True)
     if as_json:
         output.print_status_json(status)
     else:
@@ -248,14 +273,19 @@ def get(
     order
         The order of the results.
     """
-    params = {"run_id": run_id, "wait": wait, "timeout": timeout, "include_results": results, "result_order": order}
     with connect(address) as client:
-        return _print_run(client, _checked(GetParams, params), as_json)
+        if wait:
+            status = client.wait(run_id, include_results=results, order=order, timeout=timeout)
+        else:
+            status = client.get(run_id, include_results=results, order=order)
+    return _print_run(status, as_json, waited=wait)
 
 
 @app.command
 def watch(run_id: str, /, *, address: Address = DEFAULT_ADDRESS, as_json: AsJson = False) -> int:
     """Follow a run until it has finished: a progress bar on a terminal, otherwise a line of JSON for each update.
+
+    A connection that is lost is made again, for a minute at most.
 
     Parameters
     ----------
@@ -263,37 +293,38 @@ def watch(run_id: str, /, *, address: Address = DEFAULT_ADDRESS, as_json: AsJson
         The run: the id that 'submit' printed.
     """
     with connect(address) as client:
-        updates = client.follow(_checked(GetParams, {"run_id": run_id, "wait": True}))
-        if sys.stdout.isatty() and not as_json:
-            last = output.show_progress(updates)
-        else:
-            last = None
-            for last in updates:
-                output.print_status_json(last)
-    return _awaited(last)
+        # A gateway that is not there, or has no such run, is told at once.
+        client.get(run_id)
+    with connect(address, patience=PATIENCE) as client, closing(client.watch(run_id)) as updates:
+        show = output.show_progress if sys.stdout.isatty() and not as_json else output.show_lines
+        return _awaited(show(updates))
 
 
-def _print_run(client: Client, params: GetParams, as_json: bool) -> int:
-    status = client.get(params)
+@contextmanager
+def connect(address: str, *, patience: float = 0.0) -> "Iterator[RunsClient]":
+    """Keep a connection to the gateway, made again for `patience` seconds; what fails in it is a CommandError."""
+    from gateway.client import RunsClient
+
+    with RunsClient(address, timeout=None, retry_for=patience) as client:
+        try:
+            yield client
+        except GatewayError as error:
+            raise CommandError(error.message, _EXIT_CODES.get(error.grpc_status, ExitCode.ERROR)) from None
+
+
+def _print_run(status: "RunStatus", as_json: bool, *, waited: bool) -> int:
     if as_json:
         output.print_status_json(status)
     else:
         output.print_status(status)
-    return _awaited(status) if params.wait else ExitCode.OK
+    return _awaited(status) if waited else ExitCode.OK
 
 
-def _awaited(status: RunStatus | None) -> ExitCode:
+def _awaited(status: "RunStatus") -> ExitCode:
     """What a command ends with that waited for a run."""
-    if status is None or not status.status.terminal:
+    if not status.finished:
         return ExitCode.RUN_UNFINISHED
     return ExitCode.OK if status.status is RunState.SUCCESS else ExitCode.RUN_FAILED
-
-
-def _checked(model: type[M], fields: Mapping[str, object]) -> M:
-    try:
-        return validated(model, fields)
-    except InvalidParams as error:
-        raise CommandError(error.message, ExitCode.USAGE) from None
 
 
 def _assignments(flag: str, texts: Iterable[str] | None) -> dict[str, str] | None:

@@ -2,15 +2,18 @@
 
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from gateway.adapter.json_text import quote
-from gateway.adapter.runs_json import run_status_to_canonical_json
 from gateway.adapter.times import rfc3339
-from gateway.model import ItemResult, ItemStatistics, JsonText, RunState, RunStatus
+from gateway.model import ItemStatistics, JsonText, RunState
+
+if TYPE_CHECKING:
+    from gateway.client import ItemResult, RunStatus, RunUpdate
 
 STYLES = {
     RunState.PENDING: "dim",
@@ -40,9 +43,18 @@ def object_json(**members: str) -> JsonText:
     return f"{{{','.join(f'{quote(name)}:{quote(value)}' for name, value in members.items())}}}"
 
 
-def print_status_json(status: RunStatus) -> None:
+def print_status_json(status: "RunStatus") -> None:
     """Print the state of a run as one line."""
-    print_json(run_status_to_canonical_json(status))
+    print_json(status.to_json())
+
+
+def show_lines(updates: Iterable["RunUpdate"]) -> "RunStatus":
+    """Print each update as a line of JSON, and to standard error when the connection was lost; return the last one."""
+    for update in updates:
+        if notice := _notice(update):
+            sys.stderr.write(f"{notice}\n")
+        print_status_json(update.run)
+    return update.run
 
 
 def print_error(message: str) -> None:
@@ -55,7 +67,7 @@ def printable(text: str) -> str:
     return " ".join(text.split()).translate(_CONTROL_CHARACTERS)
 
 
-def print_status(status: RunStatus) -> None:
+def print_status(status: "RunStatus") -> None:
     """Print the state of a run for people."""
     console = Console(highlight=False)
     lines = {
@@ -65,8 +77,8 @@ def print_status(status: RunStatus) -> None:
         "label": status.flow_label,
         "state": status.status,
         "items": _statistics(status.items),
-        "created": rfc3339(status.created_at),
-        "completed": None if status.completed_at is None else rfc3339(status.completed_at),
+        "created": rfc3339(status.created_at_ns),
+        "completed": None if status.completed_at_ns is None else rfc3339(status.completed_at_ns),
     }
     for name, text in lines.items():
         if text:
@@ -77,9 +89,8 @@ def print_status(status: RunStatus) -> None:
         _print(console, index, (state, STYLES[result.status]), printable(_outcome(result)))
 
 
-def show_progress(updates: Iterable[RunStatus]) -> RunStatus | None:
+def show_progress(updates: Iterable["RunUpdate"]) -> "RunStatus":
     """Draw a bar on the terminal that follows the updates; return the last one."""
-    last = None
     columns = (
         TextColumn("[{task.fields[style]}]{task.fields[state]:<9}"),
         BarColumn(),
@@ -89,8 +100,10 @@ def show_progress(updates: Iterable[RunStatus]) -> RunStatus | None:
     )
     with Progress(*columns) as progress:
         bar = progress.add_task("", total=None, style="dim", state="", counts="")
-        for last in updates:
-            items = last.items
+        for update in updates:
+            last, items = update.run, update.run.items
+            if notice := _notice(update):
+                progress.console.print(notice)
             progress.update(
                 bar,
                 completed=items.success + items.failed + items.cancelled,
@@ -100,6 +113,13 @@ def show_progress(updates: Iterable[RunStatus]) -> RunStatus | None:
                 counts=_counts(items),
             )
     return last
+
+
+def _notice(update: "RunUpdate") -> str | None:
+    """What a user should know of how an update came."""
+    if update.restarted:
+        return "started anew: the gateway did not know where this watch had stopped"
+    return "reconnected" if update.reconnected else None
 
 
 def _print(console: Console, *parts: str | tuple[str, str]) -> None:
@@ -123,8 +143,8 @@ def _counts(items: ItemStatistics) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _outcome(result: ItemResult) -> str:
+def _outcome(result: "ItemResult") -> str:
     if result.error is not None:
-        data = "" if result.error.data is None else f" {result.error.data}"
+        data = "" if result.error.data_json is None else f" {result.error.data_json}"
         return f"{result.error.message} ({result.error.code}){data}"
-    return result.value or ""
+    return result.value_json or ""

@@ -2,33 +2,50 @@
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 
 import uvloop
 
-from gateway import app
 from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.config import ConfigError, ServeConfig
+from gateway.config import ConfigError, ServeConfig, StartError
+from gateway.signals import ended_by_signals
+from gateway.workers import Workers
 
 
 def serve(config: ServeConfig, *, as_json: bool) -> None:
     """Serve until a signal comes, and print where once the gateway is ready. CommandError if it cannot start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-    def ready(addresses: app.Addresses) -> None:
-        http = addresses.http if addresses.http.startswith("unix:") else f"http://{addresses.http}"
-        if as_json:
-            output.print_json(output.object_json(grpc=addresses.grpc, http=http, state=config.state))
-            return
-        output.print_line(f"gRPC   {addresses.grpc}")
-        output.print_line(f"HTTP   {http}")
-        output.print_line(f"state  {config.state}")
-        output.print_line("ready")
-
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(app.serve(config, ready))
+            runner.run(_serve(config, as_json))
     except ConfigError as error:
         raise CommandError(str(error), ExitCode.USAGE) from None
-    except app.StartError as error:
+    except StartError as error:
         raise CommandError(str(error)) from None
+
+
+async def _serve(config: ServeConfig, as_json: bool) -> None:
+    with ended_by_signals():
+        async with AsyncExitStack() as stack:
+            workers = await stack.enter_async_context(Workers(config)) if config.workers > 1 else None
+            # Workers are spawned before grpc is imported, and import it at the same time.
+            from gateway import app
+
+            gateway = app.running(config) if workers is None else app.running_with(workers, config)
+            addresses = await stack.enter_async_context(gateway)
+            app.tune_garbage_collection()
+            _print_ready(config, addresses.grpc, addresses.http, as_json)
+            await asyncio.Event().wait()
+
+
+def _print_ready(config: ServeConfig, grpc: str, http: str, as_json: bool) -> None:
+    http = http if http.startswith("unix:") else f"http://{http}"
+    name, value = ("runtime", config.runtime) if config.is_relay else ("state", config.state)
+    if as_json:
+        output.print_json(output.object_json(grpc=grpc, http=http, **{name: value}))
+        return
+    output.print_line(f"gRPC   {grpc}")
+    output.print_line(f"HTTP   {http}")
+    output.print_line(f"{name:<6} {value}")
+    output.print_line("ready")

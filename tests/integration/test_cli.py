@@ -7,12 +7,16 @@ import pty
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from gateway.errors import Unavailable
+from gateway.model import GetParams
+from tests.support.clients import GrpcClient
 from tests.support.command_line import CommandLine, Serving, finish
 from tests.support.component_server import Call, ComponentServer
 
@@ -334,17 +338,34 @@ async def test_sigterm_sends_waiting_clients_away_and_loses_no_run(
     async with cli.serving(*settings) as serving:
         run_id = await cli.output("submit", await put_gated(cli, tmp_path), "--input", "1")
         await gate.entered.wait()
-        watch = await cli.start("watch", run_id)
-        assert watch.stdout is not None
-        await watch.stdout.readline()
-        serving.process.terminate()
-        watched, served = await asyncio.gather(finish(watch), finish(serving.process))
-    assert watched.code == 4
-    assert watched.err.startswith("error: ")
+        client = GrpcClient(serving.grpc)
+        async with aclosing(client.follow(GetParams(run_id=run_id, wait=True))) as updates:
+            await anext(updates)
+            serving.process.terminate()
+            with pytest.raises(Unavailable):
+                [update async for update in updates]
+        await client.close()
+        served = await finish(serving.process)
     assert (served.code, served.err) == (0, "")
     gate.open.set()
     async with cli.serving(*settings):
         assert json.loads(await cli.output("get", run_id, "--wait", "--json"))["status"] == "success"
+
+
+async def test_watching_goes_on_when_the_gateway_starts_again(cli: CommandLine, gate: Gate, tmp_path: Path) -> None:
+    settings = ("--state", str(tmp_path / "runs.db"), "--component", f"/gate={gate.server.url}")
+    async with cli.serving(*settings) as serving:
+        run_id = await cli.output("submit", await put_gated(cli, tmp_path), "--input", "1")
+        await gate.entered.wait()
+        watch = await cli.start("watch", run_id)
+        assert watch.stdout is not None
+        await watch.stdout.readline()
+    async with cli.serving(*settings, grpc=serving.grpc):
+        await watch.stdout.readline()
+        gate.open.set()
+        watched = await finish(watch)
+    assert (watched.code, watched.err) == (0, "reconnected\n")
+    assert json.loads(watched.out.splitlines()[-1])["status"] == "success"
 
 
 async def test_a_second_signal_ends_it_at_once(cli: CommandLine, tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Python clients of the gateway: `RunsClient`, which blocks, and `AsyncRunsClient` for asyncio.
+
+    with RunsClient("127.0.0.1:50051") as client:
+        flow_id = client.put_flow({"steps": [], "output": {"$input": "$"}})
+        run = client.submit_and_wait(flow_id, [1, 2, 3])
+        print([result.value for result in run.results])
+
+Everything that is public is named here.
+"""
+
+from gateway.client.asynchronous import AsyncRunsClient
+from gateway.client.blocking import RunsClient
+from gateway.client.channels import CHANNEL_OPTIONS
+from gateway.client.following import RunEvent
+from gateway.client.payload import Json
+from gateway.client.requests import RunWatch, SubmitOptions
+from gateway.client.status import ItemError, ItemResult, RunEnded, RunStatus, RunUpdate
+from gateway.errors import (
+    FlowNotFound,
+    GatewayError,
+    IdempotencyConflict,
+    Internal,
+    InvalidBlobId,
+    InvalidFlow,
+    InvalidParams,
+    InvalidRunId,
+    MethodNotFound,
+    NotFound,
+    Overloaded,
+    RemoteError,
+    RunNotFound,
+    TooLarge,
+    Unavailable,
+    Violation,
+)
+from gateway.model import ItemStatistics, ObservabilityContext, ResultOrder, RunState
+
+__all__ = [
+    "CHANNEL_OPTIONS",
+    "AsyncRunsClient",
+    "FlowNotFound",
+    "GatewayError",
+    "IdempotencyConflict",
+    "Internal",
+    "InvalidBlobId",
+    "InvalidFlow",
+    "InvalidParams",
+    "InvalidRunId",
+    "ItemError",
+    "ItemResult",
+    "ItemStatistics",
+    "Json",
+    "MethodNotFound",
+    "NotFound",
+    "ObservabilityContext",
+    "Overloaded",
+    "RemoteError",
+    "ResultOrder",
+    "RunEnded",
+    "RunEvent",
+    "RunNotFound",
+    "RunState",
+    "RunStatus",
+    "RunUpdate",
+    "RunWatch",
+    "RunsClient",
+    "SubmitOptions",
+    "TooLarge",
+    "Unavailable",
+    "Violation",
+]

@@ -1,0 +1,62 @@
+"""Ends a call whose next message is overdue: gRPC's blocking streams cannot be read with a timeout."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Watchdog:
+    """Calls `cancel`, once, when a message that is expected has not come in time. One thread while the block lasts."""
+
+    def __init__(self, cancel: Callable[[], object]) -> None:
+        self.expired = False
+        self._cancel = cancel
+        self._due: float | None = None
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Watchdog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    @contextmanager
+    def expecting(self, seconds: float | None) -> Iterator[None]:
+        """Expect something in the block within so many seconds; None: whenever it comes."""
+        if seconds is None:
+            yield
+            return
+        self._expect(time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._due = None
+
+    def _expect(self, due: float) -> None:
+        with self._changed:
+            self._due = due
+            # The thread wakes by itself at the time that it knew of; only a thread that knows of none has to be woken.
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="runs-client-watchdog", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._ended and not self.expired:
+                if self._due is None:
+                    self._changed.wait()
+                elif (remaining := self._due - time.monotonic()) > 0:
+                    self._changed.wait(remaining)
+                else:
+                    self.expired = True
+        if self.expired:
+            self._cancel()

@@ -1,0 +1,102 @@
+"""A TCP proxy before a gRPC server that counts the messages it brings to a client, and fails after so many of them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+DATA = 0
+HEADER = 9
+PREFIX = 5
+
+
+class StreamProxy:
+    """Each connection in turn takes from `limits` how many messages it may bring; when there is none left, any number.
+
+    Then it is cut, or, if the proxy is `silent`, brings nothing more and stays open. `cuts` counts these.
+    """
+
+    def __init__(self, target: str, limits: list[int], *, silent: bool = False) -> None:
+        self.address = ""
+        self.messages = 0
+        self.cuts = 0
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
+        self._limits = limits
+        self._silent = silent
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["StreamProxy"]:
+        """Listen on a free port."""
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield self
+        finally:
+            server.close()
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+        limit = self._limits.pop(0) if self._limits else None
+        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        requests = asyncio.create_task(_copy(reader, server_writer))
+        try:
+            await self._answers(server_reader, writer, limit)
+            if limit is not None and self._silent:
+                await asyncio.Event().wait()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            requests.cancel()
+            server_writer.transport.abort()
+            # Not aborted: what has been brought is to arrive.
+            writer.close()
+
+    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limit: int | None) -> None:
+        """Bring frames of HTTP/2 to the client, until the limit is reached."""
+        counters: dict[int, _Counter] = defaultdict(_Counter)
+        brought = 0
+        while limit is None or brought < limit:
+            head = await reader.readexactly(HEADER)
+            body = await reader.readexactly(int.from_bytes(head[:3]))
+            if head[3] == DATA:
+                ended = counters[int.from_bytes(head[5:9])].feed(body)
+                brought += ended
+                self.messages += ended
+            writer.write(head + body)
+            await writer.drain()
+        self.cuts += 1
+
+
+class _Counter:
+    """Counts the messages that end in the bytes of a stream."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def feed(self, data: bytes) -> int:
+        self._data += data
+        ended = 0
+        while len(self._data) >= PREFIX:
+            end = PREFIX + int.from_bytes(self._data[1:PREFIX])
+            if len(self._data) < end:
+                break
+            self._data = self._data[end:]
+            ended += 1
+        return ended
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass

@@ -1,0 +1,50 @@
+"""How calls fail, as gRPC tells it, becomes the errors of the gateway."""
+
+import grpc
+import pytest
+
+from gateway.adapter.status import to_status
+from gateway.client.failure import failure
+from gateway.errors import (
+    GatewayError,
+    Internal,
+    MethodNotFound,
+    Overloaded,
+    RemoteError,
+    RunNotFound,
+    TooLarge,
+    Unavailable,
+)
+
+
+@pytest.mark.parametrize("error", [RunNotFound("none"), Internal("id 7"), Unavailable("soon", retry_after=1.0)])
+def test_what_the_gateway_sent_arrives(error: GatewayError) -> None:
+    received = failure("host:1", *to_status(error))
+    assert isinstance(received, GatewayError)
+    assert (type(received), received.message, received.retry_after) == (type(error), error.message, error.retry_after)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "Socket closed", Unavailable),
+        (grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2", Unavailable),
+        (grpc.StatusCode.UNKNOWN, "Stream removed", Unavailable),
+        (grpc.StatusCode.CANCELLED, "Received RST_STREAM with error code 8", Unavailable),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", TimeoutError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (2 vs. 1)", TooLarge),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Bandwidth exhausted", Overloaded),
+        (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", MethodNotFound),
+        (grpc.StatusCode.PERMISSION_DENIED, "RBAC: access denied", RemoteError),
+    ],
+)
+def test_what_grpc_or_a_proxy_says_becomes_the_nearest_error(
+    code: grpc.StatusCode, message: str, kind: type[Exception]
+) -> None:
+    assert type(failure("host:1", code, message, None)) is kind
+
+
+def test_an_unreachable_gateway_is_named() -> None:
+    assert str(failure("host:1", grpc.StatusCode.UNAVAILABLE, None, None)) == (
+        "cannot reach the gateway at host:1: UNAVAILABLE"
+    )

@@ -1,0 +1,307 @@
+"""Streams that are cut, silent, repeated or ended: what is asked for next, and what comes of it all."""
+
+from collections.abc import Iterable
+
+import pytest
+
+from gateway.adapter.proto import run_status_to_proto
+from gateway.adapter.status import to_status
+from gateway.client.following import ANSWER_SECONDS, LEAST_PATIENCE, Fold, Following, FollowingMany, Unseen
+from gateway.client.outage import Outage
+from gateway.client.requests import wait_params
+from gateway.client.status import RunEnded, RunUpdate
+from gateway.errors import Internal, InvalidRunId, RunNotFound, Unavailable
+from gateway.model import GetParams, ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
+from runs.v1 import runs_pb2
+
+
+class Clock:
+    """A time that stands still unless it is set."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def message(
+    sent: int, results: Iterable[int] = (), *, total: int = 3, run_id: str = "r", heartbeat: bool = False
+) -> runs_pb2.GetRunResponse:
+    """What a gateway says when so many results have been sent after this message; the token is their number."""
+    state = RunState.SUCCESS if sent == total else RunState.RUNNING
+    items = ItemStatistics(total=total, running=total - sent, success=sent)
+    found = [ItemResult(item_index=index, status=RunState.SUCCESS, value=str(index)) for index in results]
+    status = RunStatus(run_id=run_id, flow_id="f", status=state, items=items, created_at=0, results=found)
+    run = run_status_to_proto(status)
+    return runs_pb2.GetRunResponse(run=run, revision=sent + 1, resume_token=b"%d" % sent, heartbeat=heartbeat)
+
+
+def following(
+    *, include_results: bool = True, timeout: float | None = None, retry_for: float | None = None, wait: bool = True
+) -> tuple[Following, Clock]:
+    clock = Clock()
+    params = wait_params("r", include_results=include_results, order=ResultOrder.BY_INDEX, timeout=timeout)
+    if not wait:
+        params = GetParams(run_id="r", include_results=include_results)
+    return Following(params, outage(clock, retry_for), clock=clock), clock
+
+
+def outage(clock: Clock, retry_for: float | None = None) -> Outage:
+    return Outage(retry_for, clock=clock, chance=lambda: 1.0)
+
+
+def received(follower: Following, response: runs_pb2.GetRunResponse) -> RunUpdate:
+    update = follower.received(response)
+    assert update is not None
+    return update
+
+
+CUT = Unavailable("cut")
+
+
+@pytest.mark.parametrize("cut_after", range(4))
+def test_wherever_a_stream_is_cut_the_next_one_goes_on(cut_after: int) -> None:
+    follower, _ = following()
+    fold = Fold()
+    stream = [message(0), message(1, [0]), message(2, [1]), message(3, [2])]
+    assert follower.request().resume_token == b""
+    for response in stream[:cut_after]:
+        fold.add(received(follower, response))
+    assert follower.ended(CUT) is not None
+    asked = follower.request().resume_token
+    assert asked == (b"%d" % (cut_after - 1) if cut_after else b"")
+    updates = [received(follower, response) for response in stream[cut_after:]]
+    for update in updates:
+        fold.add(update)
+    assert [update.reconnected for update in updates] == [True] + [False] * (len(updates) - 1)
+    assert follower.ended(None) is None
+    assert [result.value for result in fold.status().results or []] == [0, 1, 2]
+
+
+def test_a_fold_begins_anew_with_a_stream_that_does() -> None:
+    follower, _ = following()
+    fold = Fold()
+    fold.add(received(follower, message(2, [0, 1])))
+    follower.ended(CUT)
+    again = message(3, [0, 1, 2])
+    again.restarted = True
+    update = received(follower, again)
+    fold.add(update)
+    assert update.restarted
+    assert [result.item_index for result in fold.status().results or []] == [0, 1, 2]
+
+
+def test_results_that_come_twice_are_given_once() -> None:
+    follower, _ = following()
+    unseen = Unseen()
+    batches = [unseen.of(received(follower, message(sent, results))) for sent, results in ((2, [0, 1]), (3, [0, 1, 2]))]
+    assert [[result.item_index for result in batch] for batch in batches] == [[0, 1], [2]]
+
+
+def test_a_fold_without_results_has_none() -> None:
+    follower, _ = following(include_results=False)
+    fold = Fold()
+    fold.add(received(follower, message(3)))
+    assert fold.status().results is None
+
+
+def test_a_heartbeat_says_nothing_and_its_token_counts() -> None:
+    follower, _ = following()
+    assert follower.received(message(1, heartbeat=True)) is None
+    follower.ended(CUT)
+    assert follower.request().resume_token == b"1"
+
+
+def test_a_finished_run_need_not_be_asked_for_once_more() -> None:
+    follower, _ = following(include_results=False)
+    follower.received(message(3))
+    assert follower.ended(CUT) is None
+
+
+def test_results_of_a_finished_run_may_be_missing_still() -> None:
+    follower, _ = following()
+    follower.received(message(3, [0, 1]))
+    assert follower.ended(CUT) is not None
+
+
+@pytest.mark.parametrize("error", [RunNotFound("none"), InvalidRunId([]), Internal("id 7"), TimeoutError()])
+def test_what_does_not_pass_ends_it(error: Exception) -> None:
+    follower, _ = following()
+    follower.received(message(1))
+    with pytest.raises(type(error)):
+        follower.ended(error)
+
+
+def test_an_end_that_comes_too_early_is_a_cut() -> None:
+    follower, _ = following()
+    follower.received(message(1))
+    assert follower.ended(None) is not None
+    empty, _ = following(wait=False)
+    assert empty.ended(None) is not None
+
+
+def test_a_look_at_the_current_state_ends_with_it() -> None:
+    follower, _ = following(wait=False)
+    follower.received(message(1))
+    assert follower.ended(None) is None
+
+
+def test_pauses_grow_while_streams_show_nothing_but_the_known_state() -> None:
+    follower, _ = following()
+    pauses = []
+    for _ in range(4):
+        follower.request()
+        follower.received(message(1))
+        pauses.append(follower.ended(CUT))
+    assert pauses == [0.1, 0.2, 0.4, 0.8]
+    follower.request()
+    follower.received(message(2, [1]))
+    assert follower.ended(CUT) == 0.1
+
+
+def test_patience_ends_when_nothing_is_heard() -> None:
+    follower, clock = following(retry_for=10.0)
+    follower.received(message(1))
+    follower.ended(CUT)
+    clock.now += 10
+    with pytest.raises(Unavailable):
+        follower.ended(CUT)
+
+
+def test_each_request_asks_for_the_time_that_is_left() -> None:
+    follower, clock = following(timeout=30.0)
+    assert follower.request().timeout.seconds == 30
+    clock.now += 10
+    assert follower.request().timeout.seconds == 20
+    clock.now += 100
+    assert follower.request().timeout.ToNanoseconds() == 0
+
+
+def test_the_timeout_is_an_end() -> None:
+    follower, clock = following(timeout=30.0)
+    follower.received(message(1))
+    assert follower.ended(None) is None, "the gateway says that time is up"
+    clock.now += 29.95
+    pause = follower.ended(CUT)
+    assert pause is not None
+    assert pause == pytest.approx(0.05)
+    clock.now += pause
+    assert follower.ended(CUT) is None
+
+
+def test_the_timeout_without_any_answer_is_the_error() -> None:
+    follower, clock = following(timeout=30.0)
+    clock.now += 30
+    with pytest.raises(Unavailable):
+        follower.ended(CUT)
+
+
+def test_a_message_may_take_as_long_as_three_heartbeats() -> None:
+    assert following()[0].patience() == 30.0
+    follower, clock = following(timeout=3.0)
+    assert follower.patience() == 3.0 + ANSWER_SECONDS
+    clock.now += 60
+    assert follower.patience() == ANSWER_SECONDS
+    assert following(wait=False)[0].patience() is None
+    short = wait_params("r", include_results=False, order=ResultOrder.BY_INDEX, heartbeat_interval=0.1)
+    assert Following(short, outage(clock)).patience() == LEAST_PATIENCE
+
+
+def many(*run_ids: str, timeout: float | None = None, retry_for: float | None = None) -> tuple[FollowingMany, Clock]:
+    clock = Clock()
+    params = [
+        wait_params(run_id, include_results=True, order=ResultOrder.BY_INDEX, timeout=timeout) for run_id in run_ids
+    ]
+    return FollowingMany(params, lambda: outage(clock, retry_for), clock=clock), clock
+
+
+def update(run_id: str, sent: int, results: Iterable[int] = ()) -> runs_pb2.WatchRunsResponse:
+    return runs_pb2.WatchRunsResponse(run_id=run_id, update=message(sent, results, run_id=run_id))
+
+
+def ended(run_id: str) -> runs_pb2.WatchRunsResponse:
+    return runs_pb2.WatchRunsResponse(run_id=run_id, ended=runs_pb2.WatchEnded())
+
+
+def failed(run_id: str, error: RunNotFound | Unavailable) -> runs_pb2.WatchRunsResponse:
+    code, text, details = to_status(error)
+    event = runs_pb2.WatchError(code=code.value[0], message=text, status_details=details)
+    return runs_pb2.WatchRunsResponse(run_id=run_id, error=event)
+
+
+def tokens(follower: FollowingMany) -> dict[str, bytes]:
+    return {request.add.run_id: request.add.resume_token for request in follower.requests()}
+
+
+def test_many_runs_go_on_each_where_it_stopped_and_those_that_ended_do_not() -> None:
+    follower, _ = many("a", "b", "c")
+    assert tokens(follower) == {"a": b"", "b": b"", "c": b""}
+    follower.received(update("a", 1, [0]))
+    follower.received(update("b", 3, [0, 1, 2]))
+    assert follower.received(ended("b")) == ("b", RunEnded())
+    assert follower.ended(CUT) is not None
+    assert tokens(follower) == {"a": b"1", "c": b""}
+    said = follower.received(update("a", 2, [1]))
+    assert said is not None
+    assert isinstance(said[1], RunUpdate)
+    assert said[1].reconnected
+
+
+def test_the_error_of_one_run_leaves_the_others_alone() -> None:
+    follower, _ = many("a", "b")
+    said = follower.received(failed("a", RunNotFound("none")))
+    assert said is not None
+    assert (said[0], type(said[1])) == ("a", RunNotFound)
+    assert tokens(follower) == {"b": b""}
+
+
+def test_a_run_that_cannot_be_followed_for_a_while_is_asked_for_again() -> None:
+    follower, clock = many("a", "b", retry_for=10.0)
+    follower.received(update("b", 1))
+    with pytest.raises(Unavailable) as cut:
+        follower.received(failed("a", CUT))
+    assert follower.ended(cut.value) is not None
+    assert tokens(follower) == {"a": b"", "b": b"1"}
+    clock.now += 11
+    follower.received(update("b", 1))
+    said = follower.received(failed("a", CUT))
+    assert said is not None
+    assert (said[0], type(said[1])) == ("a", Unavailable), "others live, so it is told of this run alone"
+
+
+def test_a_run_that_ends_too_early_is_asked_for_again() -> None:
+    follower, _ = many("a")
+    follower.received(update("a", 1))
+    with pytest.raises(Unavailable):
+        follower.received(ended("a"))
+    assert tokens(follower) == {"a": b"1"}
+
+
+def test_what_is_said_of_other_runs_is_not_heard() -> None:
+    assert many("a")[0].received(ended("z")) is None
+
+
+def test_when_no_run_is_left_it_has_ended_however_the_stream_does() -> None:
+    follower, _ = many("a")
+    follower.received(update("a", 3, [0, 1, 2]))
+    follower.received(ended("a"))
+    assert follower.ended(CUT) is None
+    assert many()[0].ended(None) is None
+
+
+def test_many_end_with_the_timeout() -> None:
+    follower, clock = many("a", timeout=5.0)
+    clock.now += 5
+    with pytest.raises(Unavailable):
+        follower.ended(CUT)
+    follower.received(update("a", 1))
+    assert follower.ended(CUT) is None
+
+
+def test_an_error_of_a_code_that_nobody_knows_is_an_error_all_the_same() -> None:
+    follower, _ = many("a")
+    event = runs_pb2.WatchError(code=999, message="strange")
+    said = follower.received(runs_pb2.WatchRunsResponse(run_id="a", error=event))
+    assert said is not None
+    assert str(said[1]) == "strange"

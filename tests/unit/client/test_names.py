@@ -1,0 +1,54 @@
+"""The public names of the client: what is added or removed here is a change of the package's interface."""
+
+import gateway.client
+from gateway.errors import GatewayError
+
+CLIENTS = {"RunsClient", "AsyncRunsClient", "CHANNEL_OPTIONS"}
+VALUES = {"Json", "ObservabilityContext", "ResultOrder", "RunWatch", "SubmitOptions"}
+ANSWERS = {
+    "ItemError",
+    "ItemResult",
+    "ItemStatistics",
+    "RunEnded",
+    "RunEvent",
+    "RunState",
+    "RunStatus",
+    "RunUpdate",
+    "Violation",
+}
+ERRORS = {
+    "FlowNotFound",
+    "GatewayError",
+    "IdempotencyConflict",
+    "Internal",
+    "InvalidBlobId",
+    "InvalidFlow",
+    "InvalidParams",
+    "InvalidRunId",
+    "MethodNotFound",
+    "NotFound",
+    "Overloaded",
+    "RemoteError",
+    "RunNotFound",
+    "TooLarge",
+    "Unavailable",
+}
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(gateway.client.__all__) == CLIENTS | VALUES | ANSWERS | ERRORS
+
+
+def test_each_public_name_is_there() -> None:
+    assert all(hasattr(gateway.client, name) for name in gateway.client.__all__)
+
+
+def test_both_clients_have_the_same_methods() -> None:
+    def methods(client: type) -> set[str]:
+        return {name for name in vars(client) if not name.startswith("_")}
+
+    assert methods(gateway.client.RunsClient) == methods(gateway.client.AsyncRunsClient)
+
+
+def test_every_error_is_of_one_tree() -> None:
+    assert all(issubclass(getattr(gateway.client, name), GatewayError) for name in ERRORS)

@@ -1,0 +1,87 @@
+"""Parameters are checked before anything is sent, and large batches fit into messages."""
+
+from itertools import chain
+
+import pytest
+
+from gateway.client import requests
+from gateway.client.payload import Json
+from gateway.client.requests import MESSAGE_BYTES, PART_LENGTH, RunWatch, fits, in_parts, many_params, submit_params
+from gateway.errors import InvalidParams
+from gateway.model import ObservabilityContext, ResultOrder
+
+
+def test_all_options_of_a_submit_reach_the_parameters() -> None:
+    context = ObservabilityContext(trace_id="t")
+    params = submit_params(
+        "flow",
+        iter([1, Json("2.50")]),
+        max_concurrency=3,
+        overrides={"steps": {}},
+        variables={"a": None, "b": Json("1e400")},
+        flow_label="nightly",
+        observability=context,
+        idempotency_key="k",
+    )
+    assert params.model_dump(exclude={"extensions", "observability"}) == {
+        "flow_id": "flow",
+        "inputs": ["1", "2.50"],
+        "wait": False,
+        "max_concurrency": 3,
+        "overrides": '{"steps":{}}',
+        "timeout": None,
+        "idempotency_key": "k",
+        "variables": {"a": "null", "b": "1e400"},
+        "flow_label": "nightly",
+    }
+    assert params.observability is context
+
+
+def test_each_submit_without_a_key_gets_one_of_its_own() -> None:
+    keys = {submit_params("flow", []).idempotency_key for _ in range(100)}
+    assert len(keys) == 100
+    assert None not in keys
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"max_concurrency": 0}, "max_concurrency"),
+        ({"flow_label": "x" * 256}, "flow_label"),
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"variables": {"v": {1}}}, "variables.v"),
+        ({"overrides": Json("{")}, "overrides"),
+    ],
+)
+def test_what_is_wrong_is_named(options: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidParams, match=f"^{field}: "):
+        submit_params("flow", [], **options)  # type: ignore[arg-type]
+
+
+def test_inputs_fit_a_message_up_to_its_bytes() -> None:
+    half = "x" * (MESSAGE_BYTES // 2 - 2)
+    assert fits(submit_params("flow", [half, half]))
+    assert not fits(submit_params("flow", [half, half, 1]))
+    assert not fits(submit_params("flow", ["ü" * (MESSAGE_BYTES // 2)])), "bytes count, not characters"
+
+
+@pytest.mark.parametrize("texts", [[], ["1"], ["1"] * (PART_LENGTH + 1), ['"' + "x" * 700_000 + '"'] * 5])
+def test_parts_hold_all_inputs_in_order_and_the_parameters_once(texts: list[str]) -> None:
+    parts = list(in_parts(submit_params("flow", []), texts))
+    assert [part.HasField("parameters") for part in parts] == [True] + [False] * (len(parts) - 1)
+    assert [value.json for value in chain.from_iterable(part.inputs for part in parts)] == texts
+    assert all(part.ByteSize() < 2 * requests.PART_BYTES for part in parts)
+    assert len(parts) == {0: 1, 1: 1, 5: 5}.get(len(texts), 2)
+
+
+def test_runs_among_many_keep_their_own_options() -> None:
+    own = RunWatch("b", include_results=True, order=ResultOrder.BY_COMPLETION, resume_token=b"t")
+    first, second = many_params(["a", "b", own], False, ResultOrder.BY_INDEX, 5.0, 60.0)
+    assert (first.run_id, first.include_results, first.resume_token) == ("a", False, b"")
+    assert (second.run_id, second.include_results, second.resume_token) == ("b", True, b"t")
+    assert (second.result_order, second.wait, second.timeout) == (ResultOrder.BY_COMPLETION, True, 60.0)
+
+
+def test_the_more_runs_the_rarer_their_heartbeats() -> None:
+    params = many_params([str(number) for number in range(1_000)], False, ResultOrder.BY_INDEX, 5.0, None)
+    assert {param.heartbeat_interval for param in params} == {100.0}
