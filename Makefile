@@ -83,6 +83,24 @@ endif
 release-contract: $(BUF) ## Make the present contract the one that later ones must not break.
 	$(BUF) build --exclude-source-info --output protos/released.binpb
 
+# The load clients are native: a client in Python would be the bottleneck. Two idle cores, about 20 minutes.
+BENCHMARKS := .cache/benchmarks
+BENCH_TOOLS := gcc pkg-config h2load
+
+.PHONY: bench
+bench: $(VENV)/.ready bench-tools $(BENCHMARKS)/follow $(BENCHMARKS)/poll ## Measure, and write docs/benchmarks.md. BENCH="--quick" for options.
+	@PYTHONPATH=.:generated $(BIN)/python -m benchmarks.run $(BENCH)
+
+.PHONY: bench-tools
+bench-tools:
+	@for tool in $(BENCH_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+		pkg-config --exists libnghttp2 2>/dev/null || missing="$$missing libnghttp2"; \
+		test -z "$$missing" || { echo "not found:$$missing. On Debian: apt install gcc pkg-config libnghttp2-dev nghttp2-client" >&2; exit 1; }
+
+$(BENCHMARKS)/%: benchmarks/load/%.c benchmarks/load/measure.h
+	@mkdir -p $(BENCHMARKS)
+	$(CC) -O2 -Wall -Wextra -Werror -D_GNU_SOURCE $$(pkg-config --cflags libnghttp2) -o $@ $< $$(pkg-config --libs libnghttp2)
+
 .PHONY: clean
 clean: ## Remove everything that make has set up or made.
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist $(NODE)/node_modules

@@ -1,0 +1,132 @@
+"""The gateway's service and fronts over runs that change at a pace: what following runs costs, and nothing else.
+
+`createdAt` of a run is the time of its last change, so that whoever reads a status knows how old it is.
+"""
+
+import argparse
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncGenerator
+from typing import get_args
+
+import uvloop
+
+from benchmarks.control import Pace, obey, tell
+from benchmarks.sample import FLOW_ID, ITEMS, run_id
+from gateway.app import tune_garbage_collection
+from gateway.dispatch import JsonRpcMethods
+from gateway.errors import BlobNotFound, FlowNotFound, RunNotFound
+from gateway.fronts.grpc_front import GrpcFront
+from gateway.fronts.grpc_transport import Transport
+from gateway.fronts.http_front import HttpFront
+from gateway.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
+from gateway.runtime import Page, Runtime, Snapshot
+from gateway.service import RunsService
+
+
+class PacedRuntime(Runtime):
+    """Runs that are always running, and change one after the other."""
+
+    def __init__(self, runs: int) -> None:
+        self.watches = 0
+        self._runs = {run_id(number): _Run(run_id(number)) for number in range(runs)}
+        self._turn = itertools.cycle(self._runs.values())
+
+    def change(self) -> None:
+        """Change the run whose turn it is."""
+        next(self._turn).change()
+
+    async def get(self, run_id: str) -> Snapshot:
+        return self._find(run_id).snapshot
+
+    async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        run = self._find(run_id)
+        self.watches += 1
+        try:
+            while True:
+                snapshot = run.snapshot
+                yield snapshot
+                if run.snapshot is snapshot:
+                    await run.changed.wait()
+        finally:
+            self.watches -= 1
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        return []
+
+    async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        raise FlowNotFound("nothing is executed here")
+
+    async def put_blob(self, blob: Blob) -> str:
+        return FLOW_ID
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        raise BlobNotFound("nothing is kept here")
+
+    async def drain(self) -> None:
+        return None
+
+    async def close(self) -> None:
+        return None
+
+    def _find(self, run_id: str) -> "_Run":
+        run = self._runs.get(run_id)
+        if run is None:
+            raise RunNotFound(f"no run has the id '{run_id}'")
+        return run
+
+
+class _Run:
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.revision = 0
+        self.changed = asyncio.Event()
+        self.change()
+
+    def change(self) -> None:
+        self.revision += 1
+        done = self.revision % ITEMS
+        status = RunStatus(
+            run_id=self.run_id,
+            flow_id=FLOW_ID,
+            flow_name="benchmark",
+            status=RunState.RUNNING,
+            items=ItemStatistics(total=ITEMS, pending=ITEMS - done, success=done),
+            created_at=time.time_ns(),
+        )
+        self.snapshot = Snapshot(status, self.revision, completions=done, prefix=done)
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
+
+
+async def serve(runs: int, transport: Transport) -> None:
+    """Serve until standard input ends."""
+    runtime = PacedRuntime(runs)
+    service = RunsService(runtime)
+    grpc = GrpcFront(service, "127.0.0.1:0", transport=transport)
+    http = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0")
+    await grpc.start()
+    await http.start()
+    tune_garbage_collection()
+    tell(grpc=grpc.address, http=http.address)
+    try:
+        await obey(Pace(runtime.change), lambda: {"watches": runtime.watches})
+    finally:
+        await grpc.stop(0)
+        await http.stop(0)
+        await service.close()
+
+
+def main() -> None:
+    """The program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--transport", choices=get_args(Transport), default="grpcio")
+    arguments = parser.parse_args()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(arguments.runs, arguments.transport))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The suite: each scenario has variants, which are measured in turn, round after round."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from benchmarks.scenarios import (
+    BARE,
+    DEMAND,
+    GATEWAY,
+    JOURNAL,
+    MAX_CHANGES,
+    MEMORY,
+    NATIVE,
+    NATIVE_OFFERED,
+    OVERLOAD,
+    QUEUES,
+    Measure,
+    Metrics,
+    fan_out,
+    idle_memory,
+    items,
+    json_rpc_submits,
+    overload,
+    polling,
+    results,
+    slow_reader,
+    storm,
+    streaming,
+    submits,
+    translation,
+    watch_runs,
+)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`columns` are the metrics that its table shows, by their headings."""
+
+    name: str
+    title: str
+    text: str
+    columns: Mapping[str, str]
+    variants: Mapping[str, Measure]
+
+
+_UNARY = {"calls_per_s": "calls/s", "cpu_us_per_call": "CPU us/call", "mean_ms": "mean ms"}
+_STREAMS = {
+    "messages_per_s": "updates/s",
+    "cpu_us_per_message": "CPU us/update",
+    "age_p50_ms": "age p50 ms",
+    "age_p99_ms": "age p99 ms",
+}
+_SUBSCRIBERS = (100, 1_000, 10_000)
+_STREAMED = (BARE, GATEWAY, *([NATIVE] if NATIVE_OFFERED else []))
+
+
+def _each(measure: Callable[..., Metrics], *arguments: object, **options: object) -> dict[str, Measure]:
+    """A variant for each server that streams."""
+    return {variant: partial(measure, variant, *arguments, **options) for variant in _STREAMED}
+
+
+def _suite() -> Iterator[Scenario]:
+    native = (
+        {"gateway, native, :memory:": partial(submits, MEMORY, ("--transport", "native"))} if NATIVE_OFFERED else {}
+    )
+    yield Scenario(
+        "submit",
+        "Unary calls: SubmitRun with wait",
+        "A flow without steps, one input of 200 B as JSON text, 64 calls in flight over 8 connections; the run is "
+        "executed and its result returned. The reference answers with its input.",
+        _UNARY,
+        {
+            BARE: partial(submits, None, ()),
+            "gateway, :memory:": partial(submits, MEMORY, ()),
+            "gateway, journalled": partial(submits, JOURNAL, ()),
+            **native,
+            "gateway, JSON-RPC over HTTP, :memory:": json_rpc_submits,
+        },
+    )
+    for number in _SUBSCRIBERS:
+        yield Scenario(
+            f"fan-out-{number}",
+            f"Fan-out to {number:,} subscribers of one run",
+            f"The run changes more often than all can be told ({DEMAND:,} updates/s are asked for): what counts is how "
+            "many updates arrive.",
+            {**_STREAMS, "upstream_watches": "upstream watches"},
+            _each(fan_out, number),
+        )
+    yield Scenario(
+        "idle-memory",
+        "Memory per idle subscriber",
+        "10,000 subscribers of one run that does not change, 100 to a connection.",
+        {"kib_per_subscriber": "KiB per subscriber"},
+        _each(idle_memory, 10_000),
+    )
+    yield Scenario(
+        "storm",
+        "Reconnect storm",
+        "10,000 streams are opened at once; they are cut, and 10,000 others opened at once.",
+        {"served": "served", "reset": "reset", "first_seconds": "all served in s", "again_seconds": "the second time"},
+        _each(storm, 10_000),
+    )
+    yield Scenario(
+        "overload",
+        "Overload",
+        f"1,000 subscribers of a run that changes {OVERLOAD // 1000} times a second: {OVERLOAD:,} updates/s, more than "
+        "can be sent. A queue per subscriber loses nothing but time; the gateway sends the latest state.",
+        {**_STREAMS, "memory_growth_mib": "memory growth MiB"},
+        {QUEUES: partial(overload, QUEUES, 1_000), **_each(overload, 1_000)},
+    )
+    yield Scenario(
+        "slow-reader",
+        "A reader that does not read",
+        "1,000 subscribers of one run under full load, without and with one more on a connection of its own that never "
+        "reads.",
+        {**_STREAMS, "memory_growth_mib": "memory growth MiB"},
+        {"without": partial(slow_reader, 0, 1_000), "with": partial(slow_reader, 1, 1_000)},
+    )
+    yield Scenario(
+        "polling",
+        "Following a run: streams against polling",
+        "1,000 clients learn of the changes of one run: by `runs/get` over HTTP every 100 ms, which is 10,000 polls a "
+        "second, or by GetRun. The age is that of a change when a client first sees it.",
+        {
+            "cpu_share": "server CPU",
+            "messages_per_s": "answers/s",
+            "age_p50_ms": "age p50 ms",
+            "age_p99_ms": "age p99 ms",
+        },
+        {
+            f"{name}, {rate} change{'s' * (rate > 1)}/s": partial(way, 1_000, rate)
+            for rate in (1, 10)
+            for name, way in (("polling", polling), ("streams", streaming))
+        },
+    )
+    yield Scenario(
+        "translation",
+        "Translation of a submit's input to the body of a JSON-RPC request",
+        "The text lane and the value lane of the gateway, and the value lane by `google.protobuf.json_format`.",
+        {
+            "text_us": "text lane us",
+            "value_us": "value lane us",
+            "json_format_us": "json_format us",
+            "ratio": "text lane is faster by",
+        },
+        {size: partial(translation, size) for size in ("200 B", "20 KB", "1 MB")},
+    )
+    yield Scenario(
+        "many-runs",
+        "1,000 runs with 10 subscribers each",
+        f"The runs change in turn, {MAX_CHANGES:,} times a second: {DEMAND:,} updates/s are asked for.",
+        {**_STREAMS, "upstream_watches": "upstream watches"},
+        _each(fan_out, 10_000, runs=1_000),
+    )
+    yield Scenario(
+        "watch-runs",
+        "WatchRuns: 10,000 runs on one stream",
+        f"The runs change in turn, {MAX_CHANGES:,} times a second: so many updates/s are asked for.",
+        _STREAMS,
+        _each(watch_runs, 10_000),
+    )
+    yield Scenario(
+        "results",
+        "100,000 results",
+        "The results of a finished run of 100,000 items, 200 B each, streamed to one client by GetRun. The reference "
+        "has its messages ready.",
+        {
+            "items_per_s": "items/s",
+            "mib_per_s": "MiB/s",
+            "cpu_us_per_item": "CPU us/item",
+            "messages": "messages",
+            "peak_growth_mib": "memory growth MiB",
+        },
+        {name: partial(results, name, 100_000) for name in (BARE, "gateway, :memory:", "gateway, journalled")},
+    )
+    for number in (10, 300, 3_000):
+        yield Scenario(
+            f"growth-subscribers-{number}",
+            f"{number:,} subscribers of one run",
+            "",
+            _STREAMS,
+            {name: _shorter(partial(fan_out, name, number)) for name in (BARE, GATEWAY)},
+        )
+    for number in (10, 100, 1_000):
+        yield Scenario(
+            f"growth-runs-{number}",
+            f"{number:,} runs with 1,000 subscribers together",
+            "",
+            _STREAMS,
+            {name: _shorter(partial(fan_out, name, 1_000, runs=number)) for name in (BARE, GATEWAY)},
+        )
+    for number in (1, 10, 100, 1_000, 10_000, 100_000):
+        yield Scenario(
+            f"growth-items-{number}",
+            f"Runs of {number:,} item{'s' * (number > 1)}",
+            "",
+            {"items_per_s": "items/s", "cpu_us_per_item": "CPU us/item"},
+            {f"gateway, {title}": _shorter(partial(items, state, number)) for title, state in _STATES.items()},
+        )
+
+
+def _shorter(measure: Measure) -> Measure:
+    """A point of a curve is measured for half the time."""
+    return lambda seconds: measure(seconds / 2)
+
+
+_STATES = {":memory:": MEMORY, "journalled": JOURNAL}
+
+SCENARIOS: Final = {scenario.name: scenario for scenario in _suite()}
+"""The suite, in order."""
