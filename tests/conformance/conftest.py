@@ -1,5 +1,5 @@
 """Conformance is tested over the same whole gateway as integration."""
 
-from tests.integration.conftest import client, gateway, start, state
+from tests.integration.conftest import client, gateway, start
 
-__all__ = ["client", "gateway", "start", "state"]
+__all__ = ["client", "gateway", "start"]

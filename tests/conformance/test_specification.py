@@ -86,8 +86,8 @@ GET_RESPONSE = SUBMIT_RESPONSE.replace("submit-run-001", "get-run-001")
 
 FLOW = {
     "name": "Data Processing Workflow",
-    "steps": [{"id": "work", "component": "/work/act", "input": {"$input": "action"}}],
-    "output": {"$step": "work"},
+    "steps": [{"id": "act", "component": "/jobs/act", "input": {"$input": "action"}}],
+    "output": {"$step": "act"},
 }
 
 
@@ -104,7 +104,7 @@ async def gateway(start: Start) -> AsyncIterator[Gateway]:
         "components/list": {"components": [{"component": "/act"}]},
     }
     async with ComponentServer(act, handshake).running() as url:
-        yield await start(components={"/work": url})
+        yield await start(components={"/jobs": url})
 
 
 @pytest.fixture

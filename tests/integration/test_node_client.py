@@ -33,7 +33,6 @@ async def node() -> str:
     return "node"
 
 
-@pytest.mark.parametrize("state", ["memory"], indirect=True)
 async def test_node_submits_and_follows_a_run(node: str, gateway: Gateway) -> None:
     inputs = ["1152921504606846977", "1e400", '{"b":1,"a":null}']
     printed = await output(
