@@ -46,6 +46,7 @@ async def test_what_was_accepted_finishes_exactly_once(tmp_path: Path, random_nu
         client = GrpcClient(serving.grpc)
         for key, run_id in accepted.items():
             final = await client.get(GetParams(run_id=run_id, wait=True, include_results=True))
+            assert [result.error for result in final.results or [] if result.error] == []
             assert (final.status, final.items.success) == (RunState.SUCCESS, pending[key])
             values = [json.loads(result.value or "null") for result in final.results or []]
             assert values == [{"run": key, "item": item} for item in range(pending[key])]

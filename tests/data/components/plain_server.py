@@ -76,7 +76,13 @@ def terminate(number, frame):
 held: list[socket.socket] = []
 stubborn = threading.Event()
 signal.signal(signal.SIGTERM, terminate)
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024  # connections that come at once; those beyond it may be reset
+
+
+server = Server(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
 sys.stdout.write(json.dumps({"port": server.server_port}) + "\n")
 sys.stdout.flush()
