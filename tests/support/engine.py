@@ -1,0 +1,96 @@
+"""The released Stepflow engines, run unmodified: each an orchestrator process on a port of loopback.
+
+An engine listens on every interface and asks nobody who he is, so it lives no longer than its test.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.environments import environment
+
+RELEASES = ("0.13.0", "0.12.0", "0.11.1", "0.10.0")
+"""The last release of each series that the gateway supports, newest first."""
+
+_START_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 10.0
+
+
+def binary(release: str) -> Path:
+    """The server program of a release."""
+    packages = environment(f"engine/{release}", f"stepflow-orchestrator=={release}") / "lib"
+    return next(packages.glob("python3*/site-packages/stepflow_orchestrator/bin/stepflow-server"))
+
+
+class Engine:
+    """One orchestrator. Stopped or killed, it can be started again, on the port that it had and with its state.
+
+    `config` is the engine's own configuration: its `plugins`, `routes` and `storageConfig`. Without one it has the
+    built-in components, and its state in memory.
+    """
+
+    def __init__(self, release: str, folder: Path, config: Mapping[str, Any] | None = None) -> None:
+        self.release = release
+        self.port = 0
+        self.log = folder / f"engine-{release}.log"
+        self._config = folder / f"engine-{release}-{id(self):x}.yml"
+        self._config.write_text(json.dumps(config or BUILTIN))
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it serves REST, and gRPC if it has it."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def runtime(self) -> str:
+        """What `--runtime` calls it."""
+        return f"stepflow+{self.url}"
+
+    async def start(self, *arguments: str) -> None:
+        """Start it and wait until it serves."""
+        self._process = await asyncio.create_subprocess_exec(
+            binary(self.release),
+            "--port",
+            str(self.port),
+            "--config",
+            str(self._config),
+            "--log-destination",
+            "file",
+            "--log-file",
+            str(self.log),
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            env={},
+        )
+        assert self._process.stdout is not None
+        async with asyncio.timeout(_START_SECONDS):
+            line = await self._process.stdout.readline()
+        assert line, f"the engine has ended: see {self.log}"
+        self.port = json.loads(line)["port"]
+
+    async def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """End it in an orderly way, or at once if it does not listen."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.terminate()
+        try:
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
+
+
+BUILTIN: Final[dict[str, Any]] = {
+    "plugins": {"builtin": {"type": "builtin"}},
+    "routes": {"/builtin": [{"plugin": "builtin"}]},
+}
+"""The configuration of an engine that has the built-in components only."""
