@@ -34,7 +34,7 @@ class Engine:
     def __init__(self, release: str, folder: Path, config: Mapping[str, Any] | None = None) -> None:
         self.release = release
         self.port = 0
-        self.log = folder / f"engine-{release}.log"
+        self.logs = folder / f"engine-{release}-{id(self):x}.logs"
         self._config = folder / f"engine-{release}-{id(self):x}.yml"
         self._config.write_text(json.dumps(config or BUILTIN))
         self._process: asyncio.subprocess.Process | None = None
@@ -60,7 +60,7 @@ class Engine:
             "--log-destination",
             "file",
             "--log-file",
-            str(self.log),
+            str(self.logs),
             *arguments,
             stdout=asyncio.subprocess.PIPE,
             env={},
@@ -68,7 +68,7 @@ class Engine:
         assert self._process.stdout is not None
         async with asyncio.timeout(_START_SECONDS):
             line = await self._process.stdout.readline()
-        assert line, f"the engine has ended: see {self.log}"
+        assert line, f"the engine has ended: see {self.logs}"
         self.port = json.loads(line)["port"]
 
     async def kill(self) -> None:
