@@ -8,14 +8,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from gateway.components import Components
-from gateway.config import ConfigError, ServeConfig, StartError
+from gateway.config import ConfigError, RuntimeKind, ServeConfig, StartError
 from gateway.dispatch import JsonRpcMethods
 from gateway.fronts.grpc_front import GrpcFront, GrpcLimits
 from gateway.fronts.http_front import BLOBS_PATH, HttpFront, HttpLimits
+from gateway.idempotency import Keys
 from gateway.runtime import Runtime
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.embedded.sqlite_journal import StateError
+from gateway.runtimes.jsonrpc.dialect import Dialect
+from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
+from gateway.runtimes.stepflow.release import EngineError
+from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.service import RunsService
 from gateway.workers import Workers
 
@@ -104,26 +109,63 @@ async def _core(config: ServeConfig, stack: AsyncExitStack, http_address: Callab
         await methods.turnstile.resume()
         return await methods.call(body, scope)
 
-    if config.is_relay:
-        runtime, start = await _relay(config, stack)
-    else:
-        runtime, start = await _embedded(config, stack, callback, lambda: _blob_api_url(http_address()))
+    match config.runtime_kind:
+        case RuntimeKind.EMBEDDED:
+            runtime, start = await _embedded(config, stack, callback, lambda: _blob_api_url(http_address()))
+        case RuntimeKind.RELAY:
+            runtime, start = await _relay(config, stack), _nothing
+        case RuntimeKind.JSONRPC:
+            runtime, start = await _jsonrpc(config, stack), _nothing
+        case RuntimeKind.STEPFLOW:
+            runtime, start = await _stepflow(config, stack), _nothing
     service = RunsService(runtime)
     stack.push_async_callback(service.close)
     methods = JsonRpcMethods(service)
     return _Core(runtime, service, methods, start)
 
 
-async def _relay(config: ServeConfig, stack: AsyncExitStack) -> tuple[Runtime, Callable[[], Awaitable[None]]]:
+async def _nothing() -> None:
+    """What there is to start for a runtime elsewhere."""
+
+
+async def _relay(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
     runtime = RelayRuntime(config.runtime)
     stack.push_async_callback(runtime.close)
     # It starts without its upstream as well: the two can then be started, and restarted, in any order.
     await runtime.connect(CONNECT_SECONDS)
+    return runtime
 
-    async def start() -> None:
-        return None
 
-    return runtime, start
+async def _jsonrpc(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
+    dialect = None if config.dialect is None else Dialect(config.dialect)
+    runtime = JsonRpcRuntime(_http_url(config), await _keys(config, stack), dialect=dialect)
+    stack.push_async_callback(runtime.close)
+    await runtime.connect(CONNECT_SECONDS)
+    return runtime
+
+
+async def _stepflow(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
+    keys = await _keys(config, stack)
+    try:
+        runtime = await StepflowRuntime.open(_http_url(config), keys, lossy_numbers=config.lossy_numbers)
+    except EngineError as error:
+        raise StartError(f"{error} (--runtime)") from None
+    stack.push_async_callback(runtime.close)
+    return runtime
+
+
+async def _keys(config: ServeConfig, stack: AsyncExitStack) -> Keys:
+    try:
+        keys = await Keys.open(config.state)
+    except StateError as error:
+        raise StartError(f"{error} (--state)") from None
+    stack.push_async_callback(keys.close)
+    return keys
+
+
+def _http_url(config: ServeConfig) -> str:
+    """Where a runtime elsewhere is reached over HTTP."""
+    return config.runtime.removeprefix(f"{config.runtime_kind}+")
 
 
 async def _embedded(

@@ -4,6 +4,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,19 +42,44 @@ MAX_WORKERS = 64
 MAX_OPEN_CALLS = 10_000_000
 """The highest limit of open calls: all of all workers together are a number that grpc takes."""
 
-EMBEDDED = "embedded"
-"""The runtime that is part of the gateway."""
+
+class RuntimeKind(StrEnum):
+    """What executes the runs. The value is how an address of one begins."""
+
+    EMBEDDED = "embedded"
+    """This gateway."""
+    RELAY = "grpc"
+    """Another gateway."""
+    JSONRPC = "jsonrpc"
+    """A server of the canonical methods."""
+    STEPFLOW = "stepflow"
+    """A Stepflow engine."""
+
+
+def _kind_of(runtime: str) -> RuntimeKind:
+    """The kind of a runtime; ValueError if it is no address of one."""
+    if runtime == RuntimeKind.EMBEDDED:
+        return RuntimeKind.EMBEDDED
+    if runtime.startswith("unix:/"):
+        return RuntimeKind.RELAY
+    scheme, _, address = runtime.partition("://")
+    kind, _, transport = scheme.partition("+")
+    host, slash, path = address.partition("/")
+    over_http = transport in {"http", "https"} and (kind == RuntimeKind.JSONRPC or not path)
+    over_grpc = scheme == RuntimeKind.RELAY and not slash
+    if not (over_grpc or over_http) or "@" in host or _check_address(host).endswith(":0"):
+        raise ValueError
+    return RuntimeKind(kind)
 
 
 def _check_runtime(runtime: str) -> str:
-    if runtime == EMBEDDED or runtime.startswith("unix:/"):
-        return runtime
-    scheme, _, address = runtime.partition("://")
     try:
-        if scheme != "grpc" or address.startswith("unix:") or _check_address(address).endswith(":0"):
-            raise ValueError
+        _kind_of(runtime)
     except ValueError:
-        raise ValueError(f"expected {EMBEDDED}, grpc://HOST:PORT or unix:/PATH, got {runtime!r}") from None
+        raise ValueError(
+            "expected embedded, grpc://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH or "
+            f"stepflow+http://HOST:PORT, got {runtime!r}"
+        ) from None
     return runtime
 
 
@@ -63,10 +89,12 @@ def _check_transport(transport: str) -> str:
     return transport
 
 
-def default_state() -> str:
+def default_state(settings: Mapping[str, Any]) -> str:
     """Where state is kept unless something else is said: a file in the user's state directory."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return str(Path(home) / "runs-gateway" / "runs.db")
+    # Without a runtime: it was not valid, which is what the user will be told.
+    name = "runs.db" if settings.get("runtime", RuntimeKind.EMBEDDED) == RuntimeKind.EMBEDDED else "keys.db"
+    return str(Path(home) / "runs-gateway" / name)
 
 
 class ServeConfig(BaseModel):
@@ -78,8 +106,16 @@ class ServeConfig(BaseModel):
     """Where to serve gRPC."""
     http_address: Address = "127.0.0.1:8080"
     """Where to serve JSON-RPC and the blob API over HTTP."""
+    runtime: Annotated[str, AfterValidator(_check_runtime)] = RuntimeKind.EMBEDDED.value
+    """What executes runs: this gateway (`embedded`), another one (`grpc://HOST:PORT` or `unix:/PATH`), a server of the
+    canonical methods (`jsonrpc+http://HOST:PORT/PATH`), or a Stepflow engine (`stepflow+http://HOST:PORT`)."""
     state: Annotated[str, Field(min_length=1)] = Field(default_factory=default_state)
-    """The file that keeps flows, runs and results, or `:memory:` to keep nothing."""
+    """The file that keeps flows, runs and results, or, for a runtime elsewhere, the idempotency keys that it does not
+    keep itself. `:memory:` keeps nothing."""
+    dialect: Literal["document", "superset", "0.9", "0.10"] | None = None
+    """The spelling that a server of the canonical methods understands; unset, it is found out."""
+    lossy_numbers: bool = False
+    """Whether numbers that an engine cannot hold exactly are rounded as it does, rather than refused."""
     components: dict[str, str] = {}
     """Component servers: path prefixes, each with a URL or with the command line that starts the server."""
     component_env: dict[str, str] = {}
@@ -90,22 +126,26 @@ class ServeConfig(BaseModel):
     """How many gRPC calls that do not wait for a run may be open at the same time; more are refused."""
     max_waiting_calls: Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)] = 50_000
     """How many gRPC calls that wait for a run, and how many HTTP requests, may be open at the same time."""
-    runtime: Annotated[str, AfterValidator(_check_runtime)] = EMBEDDED
-    """What executes runs: this gateway (`embedded`), or another one, at `grpc://HOST:PORT` or `unix:/PATH`."""
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = 1
     """How many processes serve: 1 is this one; more are processes of their own that share the ports."""
     transport: Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)] = "grpcio"
     """What speaks HTTP/2 for gRPC: grpcio, or the package that the extra `native` installs, which is faster."""
 
     @property
-    def is_relay(self) -> bool:
-        """Whether runs are executed by another gateway."""
-        return self.runtime != EMBEDDED
+    def runtime_kind(self) -> RuntimeKind:
+        """What `runtime` names."""
+        return _kind_of(self.runtime)
 
 
 _MAPS = frozenset({"components", "component_env"})
-_EMBEDDED_ONLY = ("state", "components", "component_env")
-"""Settings of the embedded runtime."""
+_KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
+    "state": frozenset(RuntimeKind) - {RuntimeKind.RELAY},
+    "components": frozenset({RuntimeKind.EMBEDDED}),
+    "component_env": frozenset({RuntimeKind.EMBEDDED}),
+    "dialect": frozenset({RuntimeKind.JSONRPC}),
+    "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
+}
+"""Settings that only some runtimes have."""
 
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeConfig:
@@ -127,11 +167,11 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
 
 def _check_combination(config: ServeConfig, origins: Mapping[str, str]) -> None:
     """Refuse settings that the others leave without a meaning."""
-    for name in _EMBEDDED_ONLY:
-        if config.is_relay and name in origins:
+    for name, kinds in _KINDS_WITH.items():
+        if name in origins and config.runtime_kind not in kinds:
+            origin = f" (from {origins['runtime']})" if "runtime" in origins else ""
             raise ConfigError(
-                f"{name} (from {origins[name]}): only the embedded runtime has it, "
-                f"and runtime is {config.runtime!r} (from {origins['runtime']})"
+                f"{name} (from {origins[name]}): a runtime of this kind does not have it: {config.runtime!r}{origin}"
             )
     for name in ("grpc_address", "http_address"):
         if config.workers > 1 and getattr(config, name).startswith("unix:"):

@@ -131,7 +131,7 @@ class Workers:
             }
         )
         # The environment of component servers may hold secrets, and is not the workers' business.
-        settings = config.model_dump_json(exclude={"state", "components", "component_env"})
+        settings = config.model_dump_json(exclude={"state", "dialect", "lossy_numbers", "components", "component_env"})
         with suppress(ConnectionError):  # It has died, which its output tells as well.
             process.stdin.write(f"{settings}\n".encode())
             await process.stdin.drain()

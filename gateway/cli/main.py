@@ -96,6 +96,8 @@ def serve(
     max_calls: Annotated[int | None, _setting("max_calls")] = None,
     max_waiting_calls: Annotated[int | None, _setting("max_waiting_calls")] = None,
     runtime: Annotated[str | None, _setting("runtime")] = None,
+    dialect: Annotated[Literal["document", "superset", "0.9", "0.10"] | None, _setting("dialect")] = None,
+    lossy_numbers: bool | None = None,
     workers: Annotated[int | None, _setting("workers")] = None,
     transport: Annotated[Literal["grpcio", "native"] | None, _setting("transport")] = None,
     config_file: Annotated[Path | None, Parameter(name="--config", env_var="RUNS_GATEWAY_CONFIG")] = None,
@@ -113,7 +115,8 @@ def serve(
     http_address
         Where to serve JSON-RPC and the blob API, likewise.
     state
-        The file that keeps flows, runs and results; ':memory:' keeps nothing.
+        The file that keeps flows, runs and results, or just the idempotency keys if the runtime is elsewhere;
+        ':memory:' keeps nothing.
     component
         PREFIX=URL or PREFIX='COMMAND ...': where components under a path prefix are found. May be repeated.
     component_env
@@ -125,7 +128,12 @@ def serve(
     max_waiting_calls
         How many gRPC calls that wait for a run, and how many HTTP requests, may be open at the same time.
     runtime
-        What executes runs: 'embedded', this gateway, or another one, at grpc://HOST:PORT or unix:/PATH.
+        What executes runs: 'embedded', this gateway; another one, at grpc://HOST:PORT or unix:/PATH; a server of the
+        canonical methods, at jsonrpc+http://HOST:PORT/PATH; or a Stepflow engine, at stepflow+http://HOST:PORT.
+    dialect
+        What a server of the canonical methods speaks; unset, it is found out.
+    lossy_numbers
+        Round numbers that a Stepflow engine cannot hold exactly, as it does itself, rather than refuse them.
     workers
         How many processes serve, on ports that they share; limits of calls are those of each.
     transport
@@ -143,6 +151,8 @@ def serve(
         "max_calls": max_calls,
         "max_waiting_calls": max_waiting_calls,
         "runtime": runtime,
+        "dialect": dialect,
+        "lossy_numbers": lossy_numbers,
         "workers": workers,
         "transport": transport,
     }

@@ -8,7 +8,7 @@ import uvloop
 
 from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.config import ConfigError, ServeConfig, StartError
+from gateway.config import ConfigError, RuntimeKind, ServeConfig, StartError
 from gateway.signals import ended_by_signals
 from gateway.workers import Workers
 
@@ -41,7 +41,8 @@ async def _serve(config: ServeConfig, as_json: bool) -> None:
 
 def _print_ready(config: ServeConfig, grpc: str, http: str, as_json: bool) -> None:
     http = http if http.startswith("unix:") else f"http://{http}"
-    name, value = ("runtime", config.runtime) if config.is_relay else ("state", config.state)
+    embedded = config.runtime_kind is RuntimeKind.EMBEDDED
+    name, value = ("state", config.state) if embedded else ("runtime", config.runtime)
     if as_json:
         output.print_json(output.object_json(grpc=grpc, http=http, **{name: value}))
         return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError, ServeConfig, load
+from gateway.config import ConfigError, RuntimeKind, ServeConfig, load
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -60,13 +60,15 @@ def test_every_setting_can_come_from_the_environment() -> None:
     values = {
         "grpc_address": "unix:/run/runs-gateway.sock",
         "http_address": "[::1]:80",
+        "runtime": "embedded",
         "state": ":memory:",
+        "dialect": None,
+        "lossy_numbers": False,
         "components": {"/a": "http://127.0.0.1:9"},
         "component_env": {"A": "b"},
         "max_message_bytes": 1 << 20,
         "max_calls": 3,
         "max_waiting_calls": 4,
-        "runtime": "embedded",
         "workers": 1,
         "transport": "native",
     }
@@ -139,32 +141,74 @@ def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: p
     assert load({}, {}).transport == "grpcio"
 
 
-@pytest.mark.parametrize("runtime", ["embedded", "grpc://gateway:50051", "grpc://[::1]:1", "unix:/run/gateway.sock"])
-def test_runtimes_that_are_accepted(runtime: str) -> None:
+@pytest.mark.parametrize(
+    ("runtime", "kind"),
+    [
+        ("embedded", RuntimeKind.EMBEDDED),
+        ("grpc://gateway:50051", RuntimeKind.RELAY),
+        ("grpc://[::1]:1", RuntimeKind.RELAY),
+        ("unix:/run/gateway.sock", RuntimeKind.RELAY),
+        ("jsonrpc+http://runtime:8080", RuntimeKind.JSONRPC),
+        ("jsonrpc+https://runtime:443/rpc/v1", RuntimeKind.JSONRPC),
+        ("stepflow+http://[::1]:7840", RuntimeKind.STEPFLOW),
+        ("stepflow+https://engine:443/", RuntimeKind.STEPFLOW),
+    ],
+)
+def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
     settings = load({"runtime": runtime}, {})
-    assert (settings.runtime, settings.is_relay) == (runtime, runtime != "embedded")
+    assert (settings.runtime, settings.runtime_kind) == (runtime, kind)
 
 
 @pytest.mark.parametrize(
     "runtime",
-    ["", "relay", "gateway:50051", "grpc://", "grpc://gateway", "grpc://a:0", "grpc://unix:/a", "unix:a", "http://a:1"],
+    [
+        "",
+        "relay",
+        "gateway:50051",
+        "grpc",
+        "grpc://",
+        "grpc://gateway",
+        "grpc://a:0",
+        "grpc://a:1/b",
+        "grpc://unix:/a",
+        "unix:a",
+        "http://a:1",
+        "grpc+http://a:1",
+        "embedded+http://a:1",
+        "jsonrpc://a:1",
+        "jsonrpc+http://a",
+        "jsonrpc+http://user:secret@a:1",
+        "stepflow+grpc://a:1",
+        "stepflow+http://a:1/api",
+    ],
 )
 def test_runtimes_that_are_refused(runtime: str) -> None:
-    with pytest.raises(ConfigError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT or unix:"):
+    with pytest.raises(ConfigError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT, unix:"):
         load({"runtime": runtime}, {})
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("state", ":memory:"), ("components", {"/a": "http://b"}), ("component_env", {"A": "b"})]
+    ("name", "value", "runtime"),
+    [
+        ("state", ":memory:", "grpc://a:1"),
+        ("components", {"/a": "http://b"}, "jsonrpc+http://a:1"),
+        ("component_env", {"A": "b"}, "grpc://a:1"),
+        ("dialect", "0.9", "embedded"),
+        ("lossy_numbers", True, "jsonrpc+http://a:1"),
+    ],
 )
-def test_settings_of_the_embedded_runtime_are_refused_for_a_relay(name: str, value: object) -> None:
+def test_settings_that_a_runtime_does_not_have_are_refused(name: str, value: object, runtime: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        load({name: value}, {"RUNS_GATEWAY_RUNTIME": "grpc://a:1"})
+        load({name: value}, {"RUNS_GATEWAY_RUNTIME": runtime})
     flag = {"components": "component"}.get(name, name).replace("_", "-")
     assert str(raised.value) == (
-        f"{name} (from --{flag}): only the embedded runtime has it, "
-        "and runtime is 'grpc://a:1' (from RUNS_GATEWAY_RUNTIME)"
+        f"{name} (from --{flag}): a runtime of this kind does not have it: {runtime!r} (from RUNS_GATEWAY_RUNTIME)"
     )
+
+
+def test_the_keys_for_a_runtime_elsewhere_have_a_file_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    assert load({"runtime": "stepflow+http://a:1"}, {}).state == "/somewhere/runs-gateway/keys.db"
 
 
 @pytest.mark.parametrize("name", ["grpc_address", "http_address"])
