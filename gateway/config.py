@@ -65,7 +65,8 @@ def _kind_of(runtime: str) -> RuntimeKind:
     scheme, _, address = runtime.partition("://")
     kind, _, transport = scheme.partition("+")
     host, slash, path = address.partition("/")
-    over_http = transport in {"http", "https"} and (kind == RuntimeKind.JSONRPC or not path)
+    elsewhere = kind == RuntimeKind.JSONRPC or (kind == RuntimeKind.STEPFLOW and not path)
+    over_http = elsewhere and transport in {"http", "https"}
     over_grpc = scheme == RuntimeKind.RELAY and not slash
     if not (over_grpc or over_http) or "@" in host or _check_address(host).endswith(":0"):
         raise ValueError
@@ -92,8 +93,7 @@ def _check_transport(transport: str) -> str:
 def default_state(settings: Mapping[str, Any]) -> str:
     """Where state is kept unless something else is said: a file in the user's state directory."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    # Without a runtime: it was not valid, which is what the user will be told.
-    name = "runs.db" if settings.get("runtime", RuntimeKind.EMBEDDED) == RuntimeKind.EMBEDDED else "keys.db"
+    name = "runs.db" if settings["runtime"] == RuntimeKind.EMBEDDED else "keys.db"
     return str(Path(home) / "runs-gateway" / name)
 
 
@@ -160,7 +160,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
     try:
         config = ServeConfig.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError("; ".join(_describe(item, origins) for item in error.errors())) from None
+        faults = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
+        raise ConfigError("; ".join(_describe(item, origins) for item in faults)) from None
     _check_combination(config, origins)
     return config
 
