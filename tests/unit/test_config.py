@@ -62,8 +62,6 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "http_address": "[::1]:80",
         "runtime": "embedded",
         "state": ":memory:",
-        "dialect": None,
-        "lossy_numbers": False,
         "components": {"/a": "http://127.0.0.1:9"},
         "component_env": {"A": "b"},
         "max_message_bytes": 1 << 20,
@@ -72,9 +70,13 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "workers": 1,
         "transport": "native",
     }
-    assert values.keys() == ServeConfig.model_fields.keys()
+    assert values.keys() == ServeConfig.model_fields.keys() - {"dialect", "lossy_numbers"}
     environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
-    assert load({}, environ).model_dump() == values
+    assert values.items() <= load({}, environ).model_dump().items()
+    jsonrpc = {"RUNS_GATEWAY_RUNTIME": "jsonrpc+http://a:1", "RUNS_GATEWAY_DIALECT": "0.9"}
+    assert load({}, jsonrpc).dialect == "0.9"
+    stepflow = {"RUNS_GATEWAY_RUNTIME": "stepflow+http://a:1", "RUNS_GATEWAY_LOSSY_NUMBERS": "true"}
+    assert load({}, stepflow).lossy_numbers
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settings() -> None:
