@@ -7,21 +7,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
+from gateway.bridge import Bridge
 from gateway.components import Components
-from gateway.config import ConfigError, RuntimeKind, ServeConfig, StartError
+from gateway.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
 from gateway.dispatch import JsonRpcMethods
 from gateway.fronts.grpc_front import GrpcFront, GrpcLimits
 from gateway.fronts.http_front import BLOBS_PATH, HttpFront, HttpLimits
 from gateway.idempotency import Keys
 from gateway.runtime import Runtime
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
-from gateway.runtimes.embedded.sqlite_journal import StateError
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.service import RunsService
+from gateway.state_file import StateError
 from gateway.workers import Workers
 
 STOP_GRACE = 5.0
@@ -75,11 +76,25 @@ async def running_with(workers: Workers, config: ServeConfig) -> AsyncIterator[A
         upstream = GrpcFront(core.service, workers.upstream, limits=_upstream_limits(config))
         stack.push_async_callback(_stop, core, (upstream,))
         stack.push_async_callback(workers.stop)
+        stack.push_async_callback(core.finish)
         await _listen(upstream, "TMPDIR")
         # Runs that go on may need the blob API at once, so workers come first.
         await workers.start()
         await core.start()
         yield Addresses(workers.grpc_address, workers.http_address)
+
+
+@asynccontextmanager
+async def bridging(config: BridgeConfig) -> AsyncIterator[str]:
+    """Keep a bridge running. It gives the address at which component servers find blobs."""
+    settings = config.as_serve()
+    async with AsyncExitStack() as stack:
+        core = await _core(settings, stack, lambda: http.address, "--engine")
+        http = HttpFront(core.methods, core.service, settings.http_address, limits=_http_limits(settings))
+        stack.push_async_callback(_stop, core, (http,))
+        await _listen(http, "--http-address")
+        await core.start()
+        yield http.address
 
 
 def tune_garbage_collection() -> None:
@@ -94,15 +109,21 @@ def tune_garbage_collection() -> None:
 
 
 class _Core(NamedTuple):
-    """What the fronts of a gateway serve. `start` lets component servers and the runs that had not finished go on."""
+    """What the fronts of a gateway serve.
+
+    `start` lets component servers and the runs that had not finished go on; `finish` ends what has begun.
+    """
 
     runtime: Runtime
     service: RunsService
     methods: JsonRpcMethods
     start: Callable[[], Awaitable[None]]
+    finish: Callable[[], Awaitable[None]]
 
 
-async def _core(config: ServeConfig, stack: AsyncExitStack, http_address: Callable[[], str]) -> _Core:
+async def _core(
+    config: ServeConfig, stack: AsyncExitStack, http_address: Callable[[], str], runtime_flag: str = "--runtime"
+) -> _Core:
     """Build everything behind the fronts; the stack closes it. `http_address` is asked when components start."""
 
     async def callback(body: bytes, scope: str) -> bytes | None:
@@ -117,15 +138,20 @@ async def _core(config: ServeConfig, stack: AsyncExitStack, http_address: Callab
         case RuntimeKind.JSONRPC:
             runtime, start = await _jsonrpc(config, stack), _nothing
         case RuntimeKind.STEPFLOW:
-            runtime, start = await _stepflow(config, stack), _nothing
+            runtime, start = await _stepflow(config, stack, runtime_flag), _nothing
     service = RunsService(runtime)
     stack.push_async_callback(service.close)
     methods = JsonRpcMethods(service)
-    return _Core(runtime, service, methods, start)
+    finish = _nothing
+    if config.queue is not None:
+        bridge = _bridge(config, callback, lambda: _blob_api_url(http_address()))
+        stack.push_async_callback(bridge.close)
+        start, finish = bridge.start, bridge.drain
+    return _Core(runtime, service, methods, start, finish)
 
 
 async def _nothing() -> None:
-    """What there is to start for a runtime elsewhere."""
+    """What there is to start and to finish for a runtime elsewhere."""
 
 
 async def _relay(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
@@ -144,14 +170,41 @@ async def _jsonrpc(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
     return runtime
 
 
-async def _stepflow(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
+async def _stepflow(config: ServeConfig, stack: AsyncExitStack, flag: str) -> Runtime:
     keys = await _keys(config, stack)
     try:
         runtime = await StepflowRuntime.open(_http_url(config), keys, lossy_numbers=config.lossy_numbers)
     except EngineError as error:
-        raise StartError(f"{error} (--runtime)") from None
+        raise StartError(f"{error} ({flag})") from None
     stack.push_async_callback(runtime.close)
+    # Queues came with the release that brought event streams.
+    if config.queue is not None and not runtime.release.has_events:
+        raise StartError(
+            f"the engine is of release {runtime.release.name}, which has no queues: it calls JSON-RPC component servers"
+            f" itself; a bridge is for 0.12 and later ({flag})"
+        )
     return runtime
+
+
+def _bridge(
+    config: ServeConfig,
+    callback: Callable[[bytes, str], Awaitable[bytes | None]],
+    blob_api_url: Callable[[], str | None],
+) -> Bridge:
+    assert config.queue is not None
+    try:
+        return Bridge(
+            _http_url(config),
+            config.queue,
+            config.components,
+            callback=callback,
+            blob_api_url=blob_api_url,
+            environment=config.component_env,
+            max_tasks=config.max_tasks,
+            lossy_numbers=config.lossy_numbers,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{error} (--component)") from None
 
 
 async def _keys(config: ServeConfig, stack: AsyncExitStack) -> Keys:
@@ -192,6 +245,7 @@ async def _embedded(
 async def _stop(core: _Core, fronts: tuple[GrpcFront | HttpFront, ...]) -> None:
     # First whoever balances load is told, then waiting calls are sent away, then no call is left.
     await asyncio.gather(*(front.drain() for front in fronts))
+    await core.finish()
     await core.runtime.drain()
     await asyncio.gather(*(front.stop(STOP_GRACE) for front in fronts))
 

@@ -78,6 +78,16 @@ class Position(NamedTuple):
             return None
         return cls(order, places, indexes, sweep)
 
+    @classmethod
+    def before(cls, page: Page) -> "Position":
+        """The position of a follower who is sent this page next; the page must not be empty.
+
+        By index that is a sweep: whatever has finished of the page.
+        """
+        if page.order is ResultOrder.BY_COMPLETION:
+            return cls(page.order, places=page.first)
+        return cls(page.order, places=page.first, indexes=page.start, sweep=page.completions)
+
     def fits(self, snapshot: Snapshot) -> bool:
         """Whether a run in this state can have been followed to this position."""
         if self.order is ResultOrder.BY_COMPLETION:
@@ -85,6 +95,24 @@ class Position(NamedTuple):
         if self.sweep:
             return self.places < self.sweep <= snapshot.completions and self.indexes < snapshot.status.items.total
         return self.places <= snapshot.completions and self.indexes <= snapshot.prefix
+
+
+def of_page(
+    page: Page, results: list[ItemResult], after: "Position | None", received: int
+) -> tuple[list[ItemResult], bool]:
+    """Those of the results that belong to a page, and whether more of it can follow.
+
+    The results were sent to a follower who began at `Position.before(page)`, had `received` others, and is at `after`.
+    """
+    if page.order is ResultOrder.BY_COMPLETION:
+        left = page.completions - page.first - received
+        return [result for result in results[:left] if page.start <= result.item_index < page.stop], len(results) < left
+    swept = Position(page.order, places=page.completions)
+    if results and (after is None or not (after.sweep == page.completions or after == swept)):
+        # The sweep is over; these results finished later.
+        return [], False
+    wanted = [result for result in results if result.item_index < page.stop]
+    return wanted, len(wanted) == len(results) and after != swept
 
 
 def _check(body: bytes, run_id: str) -> bytes:

@@ -1,8 +1,8 @@
 """What a runtime offers: the one interface between the runs service and everything that executes runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import NamedTuple, TypeVar
 
 from gateway.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
 
@@ -11,6 +11,9 @@ RESULT_PAGE_BYTES = 1 << 20
 
 RESULT_PAGE_LENGTH = 1024
 """How many results a page holds at most: bounds the work that one page is."""
+
+
+_T = TypeVar("_T")
 
 
 class Snapshot(NamedTuple):
@@ -45,6 +48,18 @@ def text_size(result: ItemResult) -> int:
     """How much text a result holds, in characters: what fills a page."""
     error = result.error
     return len(result.value or "") + (len(error.message) + len(error.data or "") if error else 0)
+
+
+def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
+    """The first entries, as many as a page may hold; at least one if there is one."""
+    page: list[_T] = []
+    total = 0
+    for entry in entries:
+        page.append(entry)
+        total += size(entry)
+        if total >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
+            break
+    return page
 
 
 class Runtime(ABC):

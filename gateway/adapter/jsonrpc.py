@@ -147,19 +147,32 @@ def error_data(error: GatewayError) -> JsonText | None:
     return f"{{{','.join(parts)}}}"
 
 
-def parse_response(body: str | bytes) -> JsonText:
+def parse_response(body: str | bytes, request_id: JsonText | None = None) -> JsonText:
     """The result in the answer of another server; raises the error that it is, if it is one.
 
-    RemoteError also for what is no answer.
+    RemoteError also for what is no answer, or not that to the request with `request_id`. An error may have no id: that
+    of a request which could not be read.
     """
     try:
         given = members(json_text(body))
+        answered = given.get("id", "null")
+        if request_id is not None and answered != request_id and (answered != "null" or "error" not in given):
+            raise InvalidParams.field("id", description="not that of the request")
         if "result" in given and given.get("error", "null") == "null":
             return given["result"]
         error = _read_error(given.get("error", "null"))
     except InvalidParams as broken:
         raise RemoteError(RemoteError.code, f"the answer is no JSON-RPC response: {broken.message}") from None
     raise error
+
+
+def parse_error(body: str | bytes) -> GatewayError | None:
+    """The error in the answer of another server; None if it is anything else, such as an error that is no JSON-RPC."""
+    try:
+        given = members(json_text(body))
+        return _read_error(given["error"]) if "jsonrpc" in given and "error" in given else None
+    except GatewayError:
+        return None
 
 
 def _call(text: JsonText) -> Call:

@@ -185,6 +185,18 @@ def run_status_from_json(text: JsonText) -> RunStatus:
     return validated(RunStatus, _with_foreign_state(_read(text, _RUN_STATUS)))
 
 
+def run_status_and_entries_from_json(text: JsonText) -> tuple[RunStatus, list[JsonText]]:
+    """Read a status in any dialect without its results, whose entries come as they are: there may be many."""
+    fields = _read(text, _UNREAD_RUN_STATUS)
+    entries = fields.pop("results", [])
+    return validated(RunStatus, _with_foreign_state(fields)), entries
+
+
+def item_result_from_json(text: JsonText, index: int) -> ItemResult:
+    """Read an entry of `results` in any dialect; `index` is its place there."""
+    return _item_result(text, "results", index)
+
+
 def _read(text: JsonText, known: _Members, *path: str | int) -> dict[str, Any]:
     """The fields of a message: its known members, and `extensions` if there are others."""
     fields: dict[str, Any] = {}
@@ -472,6 +484,7 @@ _RUN_STATUS: _Members = {
     "completedAt": ("completed_at", _time),
     "results": ("results", _results),
 }
+_UNREAD_RUN_STATUS: _Members = {**_RUN_STATUS, "results": ("results", elements)}
 _STATISTICS: _Members = {
     "total": ("total", integer),
     "pending": ("pending", integer),

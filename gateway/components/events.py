@@ -1,4 +1,4 @@
-"""Reads server-sent events, as far as the component protocol uses them: the data of each event, nothing else."""
+"""Reads server-sent events, as far as the protocols here use them: the data of each event, and the last id."""
 
 import re
 from collections.abc import Iterator
@@ -14,11 +14,13 @@ class EventTooLarge(Exception):
 class EventReader:
     """Turns the chunks of an event stream into the data of its events, in memory bounded by `limit` and a chunk.
 
-    Lines may end in LF, CR or CRLF, and chunks may be cut anywhere. Comments and other fields than `data` are skipped,
-    but count towards the limit, so that a stream without events ends too.
+    Lines may end in LF, CR or CRLF, and chunks may be cut anywhere. Comments and other fields than `data` and `id` are
+    skipped, but count towards the limit, so that a stream without events ends too. `last_id` is the id that came last,
+    with the event or before it.
     """
 
     def __init__(self, limit: int) -> None:
+        self.last_id = ""
         self._limit = limit
         self._partial = bytearray()
         self._data: bytearray | None = None
@@ -65,6 +67,8 @@ class EventReader:
                 self._data = bytearray(value)
             else:
                 self._data += b"\n" + value
+        elif name == b"id":
+            self.last_id = value.removeprefix(b" ").decode(errors="replace")
         return None
 
     def _event(self) -> bytes | None:

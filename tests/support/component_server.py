@@ -39,6 +39,11 @@ class Call:
         """Send a JSON-RPC result."""
         await self.respond(json.dumps({"jsonrpc": "2.0", "id": self.message["id"], "result": result}).encode())
 
+    async def error(self, code: int, message: str) -> None:
+        """Send a JSON-RPC error."""
+        error = {"code": code, "message": message}
+        await self.respond(json.dumps({"jsonrpc": "2.0", "id": self.message["id"], "error": error}).encode())
+
     async def accept(self) -> None:
         """Answer as SDKs do to notifications and to the answers to their own requests."""
         await self.respond(b'""', status="202 Accepted")

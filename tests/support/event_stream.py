@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+MARKS = ("revision", "finishedPrefix", "restarted")
+"""Members of a notification that are none of a status."""
+
 HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}
 
 
@@ -62,7 +65,7 @@ async def following(
 def folded(events: Iterable[Event]) -> Any:
     """The answer of runs/get that notifications stand for."""
     notifications = [event.params for event in events]
-    status = {name: member for name, member in notifications[-1].items() if name not in ("revision", "restarted")}
+    status = {name: member for name, member in notifications[-1].items() if name not in MARKS}
     if "results" in status:
         status["results"] = [result for params in notifications for result in params["results"]]
     return status

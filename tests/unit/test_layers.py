@@ -18,13 +18,22 @@ LAYERS: list[set[str]] = [
         "gateway.fronts.http_front",
         "gateway.runtimes.embedded",
         "gateway.runtimes.relay",
+        "gateway.runtimes.jsonrpc",
         "gateway.client",
+        "gateway.bridge",
     },
     {"gateway.dispatch", "gateway.fronts.event_stream", "gateway.fronts.grpc_transport"},
     {"gateway.service", "gateway.components"},
     {"gateway.adapter", "gateway.watch", "gateway.fronts.native_transport"},
-    {"gateway.position"},
-    {"gateway.runtime", "gateway.defects", "gateway.turnstile", "gateway.wakeup", "gateway.signals"},
+    {"gateway.position", "gateway.idempotency"},
+    {
+        "gateway.runtime",
+        "gateway.defects",
+        "gateway.turnstile",
+        "gateway.wakeup",
+        "gateway.signals",
+        "gateway.state_file",
+    },
     {"gateway.model", "gateway.errors"},
 ]
 """From the top down. Members of one layer do not know each other."""
@@ -36,10 +45,11 @@ GRPC_ROOMS = (
     "gateway.fronts.native_transport",
     "gateway.runtimes.relay",
     "gateway.client",
+    "gateway.bridge",
 )
 """Where protobuf and grpc may be imported."""
 
-GRPC_PACKAGES = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "pygrpc_native", "google", "runs"}
+GRPC_PACKAGES = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "pygrpc_native", "google", "runs", "stepflow"}
 
 PACKAGES = {"gateway", "gateway.fronts", "gateway.runtimes"}
 """Packages that only hold others; they import nothing."""

@@ -1,13 +1,11 @@
 """The journal: what the embedded runtime must not lose, and the interface of the two places that keep it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, RunState
-from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page
-
-_T = TypeVar("_T")
+from gateway.runtime import Page
 
 MAX_ITEMS = 1 << 24
 """Most items of a run: a place among them fits the lower 24 bits of a row's key."""
@@ -111,15 +109,3 @@ class Journal(ABC):
 def empty_outcome(record: RunRecord) -> Outcome | None:
     """How a run without items ends, which is at once; None for every other run."""
     return None if record.total else Outcome(RunState.SUCCESS, 0, 0, record.created_at)
-
-
-def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
-    """The first entries, as many as a page may hold; at least one if there is one."""
-    page: list[_T] = []
-    total = 0
-    for entry in entries:
-        page.append(entry)
-        total += size(entry)
-        if total >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
-            break
-    return page

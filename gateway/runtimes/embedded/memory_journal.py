@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.errors import Overloaded, RunNotFound
 from gateway.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
-from gateway.runtime import Page, text_size
+from gateway.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     Completion,
     Finished,
@@ -14,7 +14,6 @@ from gateway.runtimes.embedded.journal import (
     Outcome,
     RunRecord,
     empty_outcome,
-    fill_page,
 )
 
 MAX_BYTES = 1 << 30

@@ -23,6 +23,7 @@ from gateway.errors import (
     Violation,
     render_path,
 )
+from gateway.idempotency import fingerprint
 from gateway.model import (
     Blob,
     BlobType,
@@ -291,18 +292,6 @@ def _record(params: SubmitParams, scope: str, flow_name: str | None) -> RunRecor
         observability=None if observability is None else observability_to_json(observability),
         scope=scope,
         key=params.idempotency_key,
-        fingerprint="" if params.idempotency_key is None else _fingerprint(params),
+        fingerprint="" if params.idempotency_key is None else fingerprint(params),
         created_at=time.time_ns(),
     )
-
-
-def _fingerprint(params: SubmitParams) -> str:
-    """A digest of everything that makes a run what it is."""
-    digest = hashlib.sha256()
-    fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
-    variables = (part for name in sorted(params.variables) for part in (name, params.variables[name]))
-    for part in (*fixed, str(len(params.inputs)), *params.inputs, *variables):
-        content = part.encode()
-        digest.update(b"%d:" % len(content))
-        digest.update(content)
-    return digest.hexdigest()

@@ -1,24 +1,12 @@
-"""The journal in a SQLite file: one writer thread with group commit, one reader thread.
+"""The journal in a SQLite file."""
 
-Writes wait in a queue; the writer takes all that are there, commits them in one transaction, and only then tells their
-callers. So a commit, which waits for the disk, is shared by everything that arrived while the last one ran.
-"""
-
-import asyncio
-import fcntl
-import logging
-import os
-import queue
 import sqlite3
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-from gateway.errors import Unavailable
 from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, ResultOrder, RunState
-from gateway.runtime import Page, text_size
+from gateway.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     MAX_ITEMS,
     Completion,
@@ -27,21 +15,13 @@ from gateway.runtimes.embedded.journal import (
     Outcome,
     RunRecord,
     empty_outcome,
-    fill_page,
 )
-
-_T = TypeVar("_T")
-_log = logging.getLogger(__name__)
-
-MAX_BATCH = 1024
-"""Most writes that share a commit: bounds how long the first of them waits."""
-
-SCHEMA_VERSION = 1
+from gateway.state_file import Schema, StateFile
 
 # `runs.run` numbers the runs; the key of an input is (run << 24) + item_index, and a result has two: one with its place
 # in the order of completion, one with its item_index. Both orders are range scans, and a second result of an item or a
 # place violates a key: an item can finish only once.
-SCHEMA = f"""
+_TABLES = """
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (
     run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, flow_id TEXT NOT NULL, flow_name TEXT, flow_label TEXT,
@@ -57,8 +37,8 @@ CREATE TABLE results (
     place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
     error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
 );
-PRAGMA user_version = {SCHEMA_VERSION};
 """
+SCHEMA = Schema(1, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES")
 
 _RECORD = ", ".join(RunRecord._fields)
 _OUTCOME = ", ".join(Outcome._fields)
@@ -66,191 +46,51 @@ _INSERT_RESULT = "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RESULT = "item, status, value, error_code, error_message, error_data, completed_at"
 
 
-class StateError(Exception):
-    """The state file cannot be used; the message says why."""
-
-
-class _Write(NamedTuple):
-    operation: Callable[[sqlite3.Connection], Any]
-    done: "asyncio.Future[Any]"
-
-
 class SqliteJournal(Journal):
-    """Survives the end of the process at any moment: WAL, synchronous commits."""
+    """Survives the end of the process at any moment."""
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteJournal":
         """Open or create the state at `path`. StateError if it is in use or cannot be read."""
-        loop = asyncio.get_running_loop()
-        reader = ThreadPoolExecutor(1, "journal-reader")
-        try:
-            lock, writing, reading, epoch = await loop.run_in_executor(reader, _connect, path)
-        except BaseException:
-            reader.shutdown(wait=False)
-            raise
-        journal = cls(loop, lock, writing, reading, reader)
-        journal.epoch = epoch
+        file = await StateFile.open(path, SCHEMA)
+        journal = cls(file)
+        journal.epoch = await file.read(lambda db: int(db.execute("SELECT max(epoch) FROM epochs").fetchone()[0]))
         return journal
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        lock: int,
-        writing: sqlite3.Connection,
-        reading: sqlite3.Connection,
-        reader: ThreadPoolExecutor,
-    ) -> None:
-        self._loop = loop
-        self._lock = lock
-        self._writing = writing
-        self._reading = reading
-        self._reader = reader
-        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write_batches, name="journal-writer", daemon=True)
-        self._writer.start()
+    def __init__(self, file: StateFile) -> None:
+        self._file = file
 
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
-        await self._write(lambda db: _put_blob(db, blob_id, blob))
+        await self._file.write(lambda db: _put_blob(db, blob_id, blob))
 
     async def get_blob(self, blob_id: str) -> Blob | None:
-        return await self._read(lambda db: _get_blob(db, blob_id))
+        return await self._file.read(lambda db: _get_blob(db, blob_id))
 
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
     ) -> RunRecord | None:
-        return await self._write(lambda db: _create(db, record, inputs, finished))
+        return await self._file.write(lambda db: _create(db, record, inputs, finished))
 
     async def complete(self, completion: Completion) -> None:
-        await self._write(lambda db: _complete(db, completion))
+        await self._file.write(lambda db: _complete(db, completion))
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
-        return await self._read(lambda db: _load(db, run_id))
+        return await self._file.read(lambda db: _load(db, run_id))
 
     async def unfinished(self) -> list[RunRecord]:
-        return await self._read(_unfinished)
+        return await self._file.read(_unfinished)
 
     async def finished_items(self, run_id: str) -> list[Finished]:
-        return await self._read(lambda db: _finished_items(db, run_id))
+        return await self._file.read(lambda db: _finished_items(db, run_id))
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
-        return await self._read(lambda db: _inputs(db, run_id, start))
+        return await self._file.read(lambda db: _inputs(db, run_id, start))
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        return await self._read(lambda db: _results(db, run_id, page))
+        return await self._file.read(lambda db: _results(db, run_id, page))
 
     async def close(self) -> None:
-        """Commit what is queued, then release the file."""
-        self._writes.put(None)
-        await self._loop.run_in_executor(self._reader, self._writer.join)
-        self._reader.shutdown()
-        self._reading.close()
-        self._writing.close()
-        os.close(self._lock)
-
-    async def _read(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
-        try:
-            return await self._loop.run_in_executor(self._reader, operation, self._reading)
-        except sqlite3.Error as error:
-            _log.error("the state cannot be read: %s", error)
-            raise Unavailable("the state cannot be read", retry_after=1.0) from error
-
-    async def _write(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
-        done: asyncio.Future[_T] = self._loop.create_future()
-        self._writes.put(_Write(operation, done))
-        return await done
-
-    def _write_batches(self) -> None:
-        """The writer thread."""
-        while (batch := self._next_batch()) is not None:
-            try:
-                answers = self._commit(batch)
-            except sqlite3.Error as error:
-                _log.error("the state cannot be written: %s", error)
-                failure = Unavailable("the state cannot be written", retry_after=1.0)
-                self._loop.call_soon_threadsafe(_fail, batch, failure)
-            except Exception as error:
-                _log.exception("a write failed")
-                self._loop.call_soon_threadsafe(_fail, batch, error)
-            else:
-                self._loop.call_soon_threadsafe(_resolve, batch, answers)
-
-    def _commit(self, batch: list[_Write]) -> list[Any]:
-        """Execute a batch in one transaction: all of it, or nothing."""
-        db = self._writing
-        db.execute("BEGIN IMMEDIATE")
-        try:
-            answers = [write.operation(db) for write in batch]
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        return answers
-
-    def _next_batch(self) -> list[_Write] | None:
-        """Wait for writes and take all that are there; None when the journal closes."""
-        batch: list[_Write] = []
-        write = self._writes.get()
-        while write is not None:
-            batch.append(write)
-            if len(batch) == MAX_BATCH:
-                return batch
-            try:
-                write = self._writes.get_nowait()
-            except queue.Empty:
-                return batch
-        if batch:
-            self._writes.put(None)
-            return batch
-        return None
-
-
-def _resolve(batch: list[_Write], answers: list[Any]) -> None:
-    for write, answer in zip(batch, answers, strict=True):
-        if not write.done.done():
-            write.done.set_result(answer)
-
-
-def _fail(batch: list[_Write], error: Exception) -> None:
-    for write in batch:
-        if not write.done.done():
-            write.done.set_exception(error)
-
-
-def _connect(path: Path) -> tuple[int, sqlite3.Connection, sqlite3.Connection, int]:
-    """Lock the state, bring its schema up and return the lock, the two connections and the epoch."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StateError(f"cannot open the state {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        writing = _connection(path)
-        version = writing.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, SCHEMA_VERSION):
-            raise StateError(f"the state {path} was written by another version of runs-gateway (schema {version})")
-        writing.execute("PRAGMA journal_mode = WAL")
-        if version == 0:
-            writing.executescript(f"BEGIN; {SCHEMA} COMMIT;")
-        epoch = writing.execute("INSERT INTO epochs DEFAULT VALUES").lastrowid or 0
-        return lock, writing, _connection(path), epoch
-    except BlockingIOError as error:
-        os.close(lock)
-        raise StateError(f"the state {path} is in use by another process") from error
-    except sqlite3.Error as error:
-        os.close(lock)
-        raise StateError(f"cannot use the state {path}: {error}") from error
-    except StateError:
-        os.close(lock)
-        raise
-
-
-def _connection(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA cache_size = -65536")
-    return db
+        await self._file.close()
 
 
 def _put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:

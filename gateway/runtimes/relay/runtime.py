@@ -5,7 +5,6 @@ that starts where the page does, and a client's resume token is good at the upst
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from typing import Final, TypeVar
 
@@ -13,8 +12,9 @@ from grpc import aio
 
 from gateway.adapter import proto
 from gateway.errors import InvalidParams, RemoteError, Unavailable
-from gateway.model import Blob, GetParams, ItemResult, JsonText, ResultOrder, SubmitParams
-from gateway.position import Position
+from gateway.idempotency import global_key
+from gateway.model import Blob, GetParams, ItemResult, JsonText, SubmitParams
+from gateway.position import Position, of_page
 from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 from gateway.runtimes.relay.upstream import Outage, Upstream
 from runs.v1 import blobs_pb2, runs_pb2
@@ -68,7 +68,7 @@ class RelayRuntime(Runtime):
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """A submit without an idempotency key is not repeated if the connection breaks: it may have been accepted."""
         self._refuse_if_draining()
-        key = _upstream_key(params.idempotency_key, scope)
+        key = global_key(scope, params.idempotency_key)
         params = params.model_copy(update={"wait": False, "timeout": None, "idempotency_key": key})
         response = await self._upstream.call(lambda: self._submit(params), repeatable=key is not None)
         # The answer names no revision: the lowest, so that whatever is read of the run is newer.
@@ -108,13 +108,8 @@ class RelayRuntime(Runtime):
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         if page.start >= page.stop or page.first >= page.completions:
             return []
-        position = Position(page.order, places=page.first)
-        if page.order is ResultOrder.BY_INDEX:
-            # A sweep: by index, whatever has finished of it.
-            position = position._replace(indexes=page.start, sweep=page.completions)
-        params = GetParams(
-            run_id=run_id, include_results=True, result_order=page.order, resume_token=position.token(run_id)
-        )
+        token = Position.before(page).token(run_id)
+        params = GetParams(run_id=run_id, include_results=True, result_order=page.order, resume_token=token)
         request = proto.get_params_to_proto(params)
         return await self._upstream.call(lambda: self._page(request, page))
 
@@ -207,20 +202,7 @@ def _of_page(response: runs_pb2.GetRunResponse, page: Page, received: int) -> tu
         results = proto.run_status_from_proto(status, with_results=True).results or []
     except InvalidParams as error:
         raise _unreadable(error) from error
-    if page.order is ResultOrder.BY_COMPLETION:
-        left = page.completions - page.first - received
-        return [result for result in results[:left] if page.start <= result.item_index < page.stop], len(results) < left
-    after = Position.from_token(response.resume_token, status.run_id, page.order)
-    if results and (after is None or not (after.sweep == page.completions or after == _swept(page))):
-        # The sweep is over; these results finished later.
-        return [], False
-    wanted = [result for result in results if result.item_index < page.stop]
-    return wanted, len(wanted) == len(results) and after != _swept(page)
-
-
-def _swept(page: Page) -> Position:
-    """The position of a follower that has got every result of the sweep that the page is part of."""
-    return Position(page.order, places=page.completions)
+    return of_page(page, results, Position.from_token(response.resume_token, status.run_id, page.order), received)
 
 
 def _parts(inputs: Iterable[JsonText]) -> Iterator[runs_pb2.SubmitRunStreamRequest]:
@@ -232,13 +214,6 @@ def _parts(inputs: Iterable[JsonText]) -> Iterator[runs_pb2.SubmitRunStreamReque
         part.inputs.add().json = text
         size += len(text)
     yield part
-
-
-def _upstream_key(key: str | None, scope: str) -> str | None:
-    """The idempotency key for the upstream. Calls of it have no scope, so a key that counts in one is made unique."""
-    if key is None or not scope:
-        return key
-    return "sub:" + hashlib.sha256(f"{len(scope)}:{scope}{key}".encode()).hexdigest()
 
 
 def _snapshot(response: runs_pb2.GetRunResponse) -> Snapshot:

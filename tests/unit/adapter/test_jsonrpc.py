@@ -14,6 +14,7 @@ from gateway.adapter.jsonrpc import (
     error_message,
     error_response,
     parse_body,
+    parse_error,
     parse_response,
     request,
     response,
@@ -260,3 +261,18 @@ def test_data_of_other_servers_is_kept_as_it_is(data: str) -> None:
     with pytest.raises(InvalidParams) as caught:
         parse_response(body)
     assert error_response("1", caught.value) == body
+
+
+def test_an_answer_must_be_that_to_the_request() -> None:
+    assert parse_response(response("7", "1"), "7") == "1"
+    for wrong in ('"7"', "8", "null"):
+        with pytest.raises(RemoteError, match="id: not that of the request"):
+            parse_response(response(wrong, "1"), "7")
+    with pytest.raises(ParseError):
+        parse_response(error_response(None, ParseError("not JSON")), "7")
+
+
+def test_an_error_is_told_from_other_answers() -> None:
+    assert isinstance(parse_error(error_response("1", ParseError("not JSON"))), ParseError)
+    for other in (response("1", "1"), "<html>", "{}", '{"error":{"code":404,"message":"m"}}'):
+        assert parse_error(other) is None

@@ -11,12 +11,14 @@ from gateway.adapter.runs_json import (
     around_results,
     get_params_from_json,
     get_params_to_json,
+    item_result_from_json,
     observability_from_json,
     observability_to_json,
     result_slices,
     results_to_json,
     resume_token_from_text,
     resume_token_to_text,
+    run_status_and_entries_from_json,
     run_status_from_json,
     run_status_to_canonical_json,
     run_status_to_json,
@@ -387,3 +389,11 @@ def test_slices_are_small_and_leave_nothing_out(sizes: list[int]) -> None:
     for part in slices:
         assert len(part) <= 64
         assert len(part) <= 1 or sum(len(result.value or "") for result in part) <= 64 << 10
+
+
+@given(messages.run_statuses())
+def test_results_can_be_read_one_by_one(status: RunStatus) -> None:
+    unread, entries = run_status_and_entries_from_json(run_status_to_json(status))
+    whole = run_status_from_json(run_status_to_json(status))
+    assert unread == whole.model_copy(update={"results": None})
+    assert [item_result_from_json(entry, index) for index, entry in enumerate(entries)] == (whole.results or [])

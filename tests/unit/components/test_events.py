@@ -62,3 +62,13 @@ def test_the_limit_holds_over_chunks() -> None:
 
 def test_events_below_the_limit_go_on_for_ever() -> None:
     assert len(read(*[b"data: 1\n\n"] * 1000, limit=100)) == 1000
+
+
+def test_the_last_id_is_known() -> None:
+    reader = EventReader(1_000)
+    chunks = [b"id: a\ndata: 1\n\nda", b"ta: 2\n\nid:b\ndata: 3\n\n"]
+    assert [(event, reader.last_id) for chunk in chunks for event in reader.feed(chunk)] == [
+        (b"1", "a"),
+        (b"2", "a"),
+        (b"3", "b"),
+    ]

@@ -12,7 +12,8 @@ from gateway.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, Ru
 from gateway.runtime import RESULT_PAGE_BYTES, Page
 from gateway.runtimes.embedded.journal import Completion, Finished, Journal, Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
-from gateway.runtimes.embedded.sqlite_journal import SqliteJournal, StateError
+from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+from gateway.state_file import StateError
 
 FLOW_ID = "sha256:" + "ab" * 32
 
@@ -201,12 +202,12 @@ async def test_a_state_that_is_none_is_refused_with_its_path(spoil: Callable[[Pa
 async def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(tmp_path / "state.db")
     await journal.put_blob("a", Blob("1", BlobType.DATA))
-    limit = journal._writing.execute("PRAGMA page_count").fetchone()[0]
-    journal._writing.execute(f"PRAGMA max_page_count = {limit}")
+    limit = journal._file._writing.execute("PRAGMA page_count").fetchone()[0]
+    journal._file._writing.execute(f"PRAGMA max_page_count = {limit}")
     big = Blob('"' + "x" * 1_000_000 + '"', BlobType.DATA)
     with pytest.raises(Unavailable):
         await journal.put_blob("b", big)
-    journal._writing.execute("PRAGMA max_page_count = 1000000")
+    journal._file._writing.execute("PRAGMA max_page_count = 1000000")
     await journal.put_blob("b", big)
     assert await journal.get_blob("b") == big
     await journal.close()

@@ -1,0 +1,172 @@
+"""Idempotency keys for runtimes whose engine ignores them: which run was submitted with which key.
+
+A key becomes durable when the engine has accepted the run, so one gap remains: if the gateway is killed after the
+engine has accepted a run and before its key is on disk, a retry submits another run.
+"""
+
+import asyncio
+import hashlib
+import sqlite3
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from gateway.errors import IdempotencyConflict
+from gateway.model import SubmitParams
+from gateway.state_file import Schema, StateFile
+
+IN_MEMORY: Final = ":memory:"
+"""The state that is kept in memory only."""
+
+MEMORY_KEYS: Final = 100_000
+"""How many keys are kept in memory; beyond it, those that were used first are forgotten. A file keeps all, for ever."""
+
+# The version begins where that of other state files will not get, so that neither takes the other for its own.
+_SCHEMA: Final = Schema(
+    1001,
+    """
+CREATE TABLE keys (
+    scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+""",
+)
+
+Submit = Callable[[], Awaitable[str]]
+"""Submits a run and returns its id."""
+
+
+class _Name(NamedTuple):
+    scope: str
+    key: str
+
+
+class _Use(NamedTuple):
+    """What a key was used for."""
+
+    fingerprint: str
+    run_id: str
+
+
+class Keys:
+    """Remembers the run of each key. A key counts within its scope."""
+
+    @classmethod
+    async def open(cls, path: str) -> "Keys":
+        """Open or create the file at `path`; `:memory:` keeps the latest MEMORY_KEYS, and nothing after the end.
+
+        StateError, one line, if the file is in use by another process, holds something else, or cannot be read.
+        """
+        return cls(_MemoryStore() if path == IN_MEMORY else _FileStore(await StateFile.open(Path(path), _SCHEMA)))
+
+    def __init__(self, store: "_Store") -> None:
+        self._store = store
+        self._pending: dict[_Name, tuple[str, asyncio.Task[tuple[str, bool]]]] = {}
+
+    async def once(self, scope: str, key: str, fingerprint: str, submit: Submit) -> tuple[str, bool]:
+        """Return the id of the run with this key, and whether this call has submitted it.
+
+        `submit` is called if there is none; the key is durable before this returns, and free again if `submit` fails.
+        Concurrent calls wait for the first one, and share what becomes of it. IdempotencyConflict if the key stands for
+        other parameters. A submit that has begun goes on when its caller leaves: the run may have been accepted.
+        """
+        name = _Name(scope, key)
+        while (pending := self._pending.get(name)) is not None and pending[0] != fingerprint:
+            # Whether the key is taken depends on what becomes of the first.
+            await asyncio.wait({pending[1]})
+        if pending is not None:
+            run_id, _ = await asyncio.shield(pending[1])
+            return run_id, False
+        task = asyncio.create_task(self._once(name, fingerprint, submit))
+        self._pending[name] = fingerprint, task
+        task.add_done_callback(lambda done: self._settled(name, done))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Cancel what is being submitted, and release the file."""
+        tasks = [task for _, task in self._pending.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._store.close()
+
+    async def _once(self, name: _Name, fingerprint: str, submit: Submit) -> tuple[str, bool]:
+        use = await self._store.get(name)
+        if use is not None:
+            if use.fingerprint != fingerprint:
+                raise IdempotencyConflict("the idempotency key was used before with other parameters")
+            return use.run_id, False
+        run_id = await submit()
+        await self._store.put(name, _Use(fingerprint, run_id))
+        return run_id, True
+
+    def _settled(self, name: _Name, task: asyncio.Task[tuple[str, bool]]) -> None:
+        del self._pending[name]
+        if not task.cancelled():
+            task.exception()  # Told to the callers; if they have left, to nobody.
+
+
+def fingerprint(params: SubmitParams) -> str:
+    """A digest of everything that makes a run what it is."""
+    digest = hashlib.sha256()
+    fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
+    variables = (part for name in sorted(params.variables) for part in (name, params.variables[name]))
+    for part in (*fixed, str(len(params.inputs)), *params.inputs, *variables):
+        content = part.encode()
+        digest.update(b"%d:" % len(content))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def global_key(scope: str, key: str | None) -> str | None:
+    """A key for an upstream that knows no scopes: one that counts in a scope is made unique."""
+    if key is None or not scope:
+        return key
+    return "sub:" + hashlib.sha256(f"{len(scope)}:{scope}{key}".encode()).hexdigest()
+
+
+class _Store(ABC):
+    @abstractmethod
+    async def get(self, name: _Name) -> _Use | None: ...
+
+    @abstractmethod
+    async def put(self, name: _Name, use: _Use) -> None: ...
+
+    @abstractmethod
+    async def close(self) -> None: ...
+
+
+class _MemoryStore(_Store):
+    def __init__(self) -> None:
+        self._uses: OrderedDict[_Name, _Use] = OrderedDict()
+
+    async def get(self, name: _Name) -> _Use | None:
+        return self._uses.get(name)
+
+    async def put(self, name: _Name, use: _Use) -> None:
+        self._uses[name] = use
+        if len(self._uses) > MEMORY_KEYS:
+            self._uses.popitem(last=False)
+
+    async def close(self) -> None:
+        self._uses.clear()
+
+
+class _FileStore(_Store):
+    def __init__(self, file: StateFile) -> None:
+        self._file = file
+
+    async def get(self, name: _Name) -> _Use | None:
+        def select(db: sqlite3.Connection) -> _Use | None:
+            query = "SELECT fingerprint, run_id FROM keys WHERE scope = ? AND key = ?"
+            row = db.execute(query, name).fetchone()
+            return None if row is None else _Use(*row)
+
+        return await self._file.read(select)
+
+    async def put(self, name: _Name, use: _Use) -> None:
+        await self._file.write(lambda db: db.execute("INSERT INTO keys VALUES (?, ?, ?, ?)", (*name, *use)))
+
+    async def close(self) -> None:
+        await self._file.close()

@@ -1,0 +1,1 @@
+"""The JSON-RPC runtime: any server of the canonical methods, reached over HTTP."""

@@ -1,0 +1,327 @@
+"""The JSON-RPC runtime: passes everything on to a server of the runs methods, in the dialect that it speaks.
+
+Another gateway streams its states, and gives results from any position on: revisions, positions and resume tokens are
+then those of the upstream. Any other server is polled: fast while a run changes, slower and slower while it does not,
+and at once when a `runs/get` that waits for the end of the run is answered.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from gateway.adapter import blobs_json
+from gateway.adapter.runs_json import get_params_to_json
+from gateway.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable
+from gateway.idempotency import Keys, fingerprint, global_key
+from gateway.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
+from gateway.position import Position, of_page
+from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
+from gateway.runtimes.jsonrpc.following import Following
+from gateway.runtimes.jsonrpc.readings import Prefixes, Readings
+from gateway.runtimes.jsonrpc.snapshots import read_status, read_update, snapshot_of, snapshot_of_update, successor
+from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, Event, Lost, NoStream, Persistence, Upstream, unreadable
+
+PATIENCE: Final = 10.0
+"""Seconds that the upstream may be away: a restart. Watches go on after it, and calls wait for it."""
+
+WRITE_SECONDS: Final = 300.0
+"""How long the upstream may take for a submit or a blob: either may be large, and waits for a disk."""
+
+WAIT_SECONDS: Final = 300
+"""How long one `runs/get` waits for the end of a run, before another one does."""
+
+FIRST_POLL: Final = 0.05
+LAST_POLL: Final = 2.0
+"""Seconds between two polls of a run: after it has changed, and after it has not for long. Each poll that tells nothing
+new doubles them."""
+
+RESTED_RESULTS: Final = 64
+RESTED_TEXT: Final = 64 << 10
+"""Up to how many results, and so many characters of them, a stream is read to its end when the page is full: its end
+repeats them, but the connection can be used again."""
+
+HEARTBEAT_SECONDS: Final = 20.0
+"""How often a stream shows that it lives; one that is quiet for three times as long is given up."""
+
+
+class JsonRpcRuntime(Runtime):
+    """A server of the runs methods at an `http` or `https` URL, its upstream, as a runtime.
+
+    `keys` holds the idempotency keys of clients, whatever the upstream makes of them; the caller closes it, after the
+    runtime. Without a `dialect` it is found out, again after each outage.
+    """
+
+    def __init__(self, url: str, keys: Keys, *, dialect: Dialect | None = None, patience: float = PATIENCE) -> None:
+        self._upstream = Upstream(url.removeprefix("jsonrpc+"), patience, dialect)
+        self._keys = keys
+        self._readings = Readings(self._fetch)
+        self._followings: set[Following] = set()
+        self._draining = False
+
+    async def connect(self, seconds: float) -> bool:
+        """Wait for the upstream for so long. False, and a line in the log, if it is away; it may come later."""
+        return await self._upstream.connected(seconds)
+
+    async def put_blob(self, blob: Blob) -> str:
+        self._refuse_if_draining()
+        text = blobs_json.blob_to_json(blob)
+        dialect = await self._upstream.ready()
+        if self._upstream.has_blob_methods and not dialect.blobs_by_rest:
+            try:
+                return _blob_id(await self._upstream.call(PUT_BLOB, text, seconds=WRITE_SECONDS))
+            except MethodNotFound:
+                self._upstream.has_blob_methods = False
+        return _blob_id(await self._upstream.put_blob(text, WRITE_SECONDS))
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        dialect = await self._upstream.ready()
+        if self._upstream.has_blob_methods and not dialect.blobs_by_rest:
+            try:
+                params = blobs_json.blob_id_to_json(blob_id)
+                return _blob(await self._upstream.call(GET_BLOB, params, seconds=WRITE_SECONDS))
+            except MethodNotFound:
+                self._upstream.has_blob_methods = False
+        return _blob(await self._upstream.get_blob(blob_digest(blob_id) or blob_id, WRITE_SECONDS))
+
+    async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        """A submit that was cut off is repeated only if it has a key, and the upstream honours keys."""
+        self._refuse_if_draining()
+        if params.idempotency_key is None:
+            return await self._submit(params, None)
+        key = global_key(scope, params.idempotency_key)
+        accepted: Snapshot | None = None
+
+        async def submit() -> str:
+            nonlocal accepted
+            accepted = await self._submit(params, key)
+            return accepted.status.run_id
+
+        run_id, _ = await self._keys.once(scope, params.idempotency_key, fingerprint(params), submit)
+        return await self.get(run_id) if accepted is None else accepted
+
+    async def get(self, run_id: str) -> Snapshot:
+        if self._are_streams(await self._upstream.ready()):
+            try:
+                return await self._streamed_state(run_id)
+            except NoStream:
+                self._upstream.streams = False
+        return await self._polled_state(run_id)
+
+    async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        """Goes on when the upstream comes back in time. Unavailable if it does not."""
+        self._refuse_if_draining()
+        following = Following()
+        task = asyncio.create_task(self._follow(run_id, following))
+        self._followings.add(following)
+        try:
+            terminal = False
+            while not terminal:
+                snapshot = await following.next()
+                terminal = snapshot.status.status.terminal
+                yield snapshot
+        finally:
+            self._followings.discard(following)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        if page.start >= page.stop or page.first >= page.completions:
+            return []
+        if self._are_streams(await self._upstream.ready()):
+            try:
+                return await self._streamed_page(run_id, page)
+            except NoStream:
+                self._upstream.streams = False
+        return (await self._readings.covering(run_id, page.completions)).page(page)
+
+    async def drain(self) -> None:
+        self._draining = True
+        self._upstream.lose_patience()
+        for following in self._followings:
+            following.fail(_shutting_down())
+
+    async def close(self) -> None:
+        await self.drain()
+        await self._readings.close()
+        await self._upstream.close()
+
+    def _are_streams(self, dialect: Dialect) -> bool:
+        """Whether states are streamed, and results given from any position on."""
+        return dialect is Dialect.SUPERSET and self._upstream.streams
+
+    async def _submit(self, params: SubmitParams, key: str | None) -> Snapshot:
+        dialect = await self._upstream.ready()
+        repeatable = key is not None and dialect.honours_keys
+        text = dialect.submit_params(params, key)
+        status = read_status(await self._upstream.call(SUBMIT, text, repeatable=repeatable, seconds=WRITE_SECONDS))
+        snapshot = snapshot_of(status, 0)
+        # The answer of another gateway names no revision: the lowest, so that whatever is read of the run is newer.
+        return snapshot._replace(revision=0) if self._are_streams(dialect) else snapshot
+
+    async def _follow(self, run_id: str, following: Following) -> None:
+        """Show the states of a run until it has finished."""
+        try:
+            streams = self._are_streams(await self._upstream.ready())
+            # Beyond the bound of streams, runs are polled.
+            if streams and self._upstream.has_room:
+                try:
+                    return await self._stream(run_id, following)
+                except NoStream:
+                    self._upstream.streams = False
+            await self._poll(run_id, following)
+        except Exception as failure:
+            following.fail(failure)
+
+    async def _stream(self, run_id: str, following: Following) -> None:
+        params = get_params_to_json(GetParams(run_id=run_id, wait=True, heartbeat_interval=HEARTBEAT_SECONDS))
+        persistence = Persistence(self._upstream)
+        while True:
+            await self._upstream.ready()
+            try:
+                async with aclosing(self._upstream.events(params, quiet=3 * HEARTBEAT_SECONDS)) as events:
+                    async for event in events:
+                        snapshot = snapshot_of_update(read_update(event, run_id))
+                        following.show(snapshot)
+                        if snapshot.status.status.terminal:
+                            return
+                failure: Unavailable = Lost("has ended a stream before the run")
+            except Unavailable as unavailable:
+                failure = unavailable
+            self._upstream.lost()
+            await persistence.pause(failure)
+
+    async def _poll(self, run_id: str, following: Following) -> None:
+        ended = asyncio.Event()
+        waiting = asyncio.create_task(self._await_end(run_id, ended))
+        prefixes = Prefixes(self._readings)
+        pause = FIRST_POLL
+        try:
+            while True:
+                ended.clear()
+                snapshot = await self.get(run_id)
+                if not self._are_streams(await self._upstream.ready()):
+                    snapshot = await prefixes.completed(snapshot)
+                changed = following.show(successor(following.latest, snapshot))
+                if snapshot.status.status.terminal:
+                    return
+                pause = FIRST_POLL if changed else min(pause * 2, LAST_POLL)
+                await _within(pause, ended)
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    async def _await_end(self, run_id: str, ended: asyncio.Event) -> None:
+        """Have the run polled when it may have ended. A server that does not wait is not asked more often than that."""
+        while True:
+            try:
+                params = (await self._upstream.ready()).wait_params(run_id, WAIT_SECONDS)
+            except GatewayError:
+                return  # Who polls gets the same.
+            await self._upstream.wait(GET, params, WAIT_SECONDS + READ_SECONDS)
+            ended.set()
+            await asyncio.sleep(LAST_POLL)
+
+    async def _polled_state(self, run_id: str) -> Snapshot:
+        dialect = await self._upstream.ready()
+        status = read_status(await self._upstream.call(GET, dialect.get_params(run_id)), run_id)
+        reading = self._readings.kept(run_id)
+        return snapshot_of(status, 0 if reading is None else reading.prefix)
+
+    async def _streamed_state(self, run_id: str) -> Snapshot:
+        """The state as a stream that ends at once tells it: with its revision, which runs/get alone does not give."""
+        params = get_params_to_json(GetParams(run_id=run_id, wait=True, timeout=0.0))
+
+        async def attempt() -> Snapshot:
+            snapshot = None
+            async with aclosing(self._short_stream(params)) as events:
+                async for event in events:  # To the end, which is near: the connection is used again.
+                    snapshot = snapshot_of_update(read_update(event, run_id))
+            if snapshot is None:
+                raise RemoteError(RemoteError.code, "the upstream has sent no state")
+            return snapshot
+
+        return await self._upstream.persistently(attempt)
+
+    async def _streamed_page(self, run_id: str, page: Page) -> list[ItemResult]:
+        params = get_params_to_json(
+            GetParams(
+                run_id=run_id,
+                wait=True,
+                timeout=0.0,
+                include_results=True,
+                result_order=page.order,
+                resume_token=Position.before(page).token(run_id),
+            )
+        )
+
+        async def attempt() -> list[ItemResult]:
+            async with aclosing(self._short_stream(params)) as events:
+                return await _collected(events, run_id, page)
+
+        return await self._upstream.persistently(attempt)
+
+    def _short_stream(self, params: JsonText) -> AsyncGenerator[Event, None]:
+        return self._upstream.events(params, quiet=READ_SECONDS, seconds=READ_SECONDS)
+
+    async def _fetch(self, run_id: str) -> JsonText:
+        dialect = await self._upstream.ready()
+        return await self._upstream.call(GET, dialect.results_params(run_id), seconds=WRITE_SECONDS)
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining:
+            raise _shutting_down()
+
+
+def _shutting_down() -> Unavailable:
+    return Unavailable("the server is shutting down", retry_after=1.0)
+
+
+async def _collected(events: AsyncGenerator[Event, None], run_id: str, page: Page) -> list[ItemResult]:
+    """The results of a page from a stream that begins before it."""
+    results: list[ItemResult] = []
+    received = size = 0
+    full = False
+    async for event in events:
+        if full:
+            continue
+        update = read_update(event, run_id)
+        if update.restarted:
+            raise RemoteError(RemoteError.code, "the upstream does not understand the position of this gateway")
+        sent = update.status.results or []
+        found, more = of_page(page, sent, Position.from_token(update.token, run_id, page.order), received)
+        received += len(sent)
+        results += found
+        size += sum(map(text_size, found))
+        full = not more or size >= RESULT_PAGE_BYTES or len(results) >= RESULT_PAGE_LENGTH
+        if full and (received < page.completions or received > RESTED_RESULTS or size > RESTED_TEXT):
+            break
+    return results[:RESULT_PAGE_LENGTH]
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait for an event, at most so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+def _blob_id(answer: JsonText) -> str:
+    """The id in an answer to who stores a blob."""
+    try:
+        digest = blob_digest(blobs_json.blob_id_from_json(answer))
+        if digest is None:
+            raise InvalidParams.field("blob_id", description="is no blob id")
+    except InvalidParams as error:
+        raise unreadable(error) from None
+    return blob_id_of(digest)
+
+
+def _blob(answer: JsonText) -> Blob:
+    try:
+        return blobs_json.blob_from_json(answer)
+    except InvalidParams as error:
+        raise unreadable(error) from None

@@ -1,0 +1,100 @@
+"""Snapshots of runs from what an upstream tells: a status, or an event of a gateway's stream.
+
+A status has no revision, so one is derived from how far the run has got: first how many items have finished, then how
+many execute; the terminal state is above all. So every gateway over the same upstream gives about the same revisions,
+before and after a restart. Where a state follows another without having got further (an item that executes again, a
+paused run), `successor` counts up from the one before; the next item that finishes is above that again.
+"""
+
+from typing import NamedTuple
+
+from gateway.adapter.json_text import boolean, integer
+from gateway.adapter.runs_json import resume_token_from_text, run_status_from_json
+from gateway.errors import InvalidParams, RemoteError
+from gateway.model import JsonText, RunState, RunStatus, blob_digest, blob_id_of, canonical_run_id
+from gateway.runtime import Snapshot
+from gateway.runtimes.jsonrpc.upstream import Event, unreadable
+
+
+class Update(NamedTuple):
+    """An event of a stream: the state, with the results that are new in it, and the resume token after it."""
+
+    status: RunStatus
+    revision: int
+    prefix: int
+    restarted: bool
+    token: bytes
+
+
+def canonical(status: RunStatus, run_id: str | None = None) -> RunStatus:
+    """A status with canonical ids. RemoteError if it is that of another run than the one that was asked for."""
+    given = canonical_run_id(status.run_id)
+    if given is None:
+        raise RemoteError(RemoteError.code, "the upstream has sent a run id that is no UUID")
+    if run_id is not None and given != run_id:
+        raise RemoteError(RemoteError.code, "the upstream has sent the status of another run")
+    digest = blob_digest(status.flow_id)
+    flow_id = status.flow_id if digest is None else blob_id_of(digest)
+    if (given, flow_id) == (status.run_id, status.flow_id):
+        return status
+    return status.model_copy(update={"run_id": given, "flow_id": flow_id})
+
+
+def snapshot_of(status: RunStatus, prefix: int) -> Snapshot:
+    """The snapshot of a status without results. At least `prefix` leading items have finished."""
+    items = status.items
+    completions = items.success + items.failed + items.cancelled
+    if status.status.terminal or completions >= items.total:
+        prefix = items.total
+    status = status if status.results is None else status.model_copy(update={"results": None})
+    return Snapshot(status, _revision(status, completions), completions, prefix)
+
+
+def successor(latest: Snapshot | None, snapshot: Snapshot) -> Snapshot | None:
+    """The snapshot, with a revision above that of the one before; None if it tells nothing new.
+
+    A state with fewer finished items is an old one, of a replica of the upstream perhaps.
+    """
+    if latest is None or snapshot.revision > latest.revision:
+        return snapshot
+    old = snapshot.completions < latest.completions and not snapshot.status.status.terminal
+    if old or snapshot._replace(revision=latest.revision) == latest:
+        return None
+    return snapshot._replace(revision=latest.revision + 1)
+
+
+def read_update(event: Event, run_id: str) -> Update:
+    """Read an event."""
+    try:
+        status = canonical(run_status_from_json(event.params), run_id)
+        extensions = dict(status.extensions)
+        revision = integer(extensions.pop("revision", "null"), "revision")
+        prefix = integer(extensions.pop("finishedPrefix", "0"), "finishedPrefix")
+        restarted = boolean(extensions.pop("restarted", "false"), "restarted")
+        extensions.pop("heartbeat", None)
+    except InvalidParams as error:
+        raise unreadable(error) from None
+    status = status.model_copy(update={"extensions": extensions})
+    return Update(status, revision, prefix, restarted, resume_token_from_text(event.id))
+
+
+def snapshot_of_update(update: Update) -> Snapshot:
+    """The snapshot of an event, with the revision that the upstream gives."""
+    return snapshot_of(update.status, update.prefix)._replace(revision=update.revision)
+
+
+def read_status(text: JsonText, run_id: str | None = None) -> RunStatus:
+    """Read an answer of runs/submit or runs/get, without its results."""
+    try:
+        return canonical(run_status_from_json(text), run_id).model_copy(update={"results": None})
+    except InvalidParams as error:
+        raise unreadable(error) from None
+
+
+def _revision(status: RunStatus, completions: int) -> int:
+    total = status.items.total
+    # As many states again as there are items fit between two levels, and the revision into 53 bits up to 2^25 items.
+    level = 2 * (total + 2)
+    if status.status.terminal:
+        return (total + 1) * level
+    return min(completions, total) * level + min(status.items.running, total) + (status.status is not RunState.PENDING)

@@ -1,0 +1,200 @@
+"""A SQLite file that one process owns: one writer thread with group commit, one reader thread.
+
+Writes wait in a queue; the writer takes all that are there, commits them in one transaction, and only then tells their
+callers. So a commit, which waits for the disk, is shared by everything that arrived while the last one ran.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from gateway.errors import Unavailable
+
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
+
+MAX_BATCH = 1024
+"""Most writes that share a commit: bounds how long the first of them waits."""
+
+
+class StateError(Exception):
+    """The state file cannot be used; the message says why, in one line."""
+
+
+class Schema(NamedTuple):
+    """What a file holds: the tables, made once, and a statement that each opening executes.
+
+    `version` is kept in the file as its `user_version`; files of another version, or for another purpose, are refused.
+    """
+
+    version: int
+    tables: str
+    opening: str = ""
+
+
+class _Write(NamedTuple):
+    operation: Callable[[sqlite3.Connection], Any]
+    done: "asyncio.Future[Any]"
+
+
+class StateFile:
+    """Survives the end of the process at any moment: WAL, synchronous commits."""
+
+    @classmethod
+    async def open(cls, path: Path, schema: Schema) -> "StateFile":
+        """Open or create the file. StateError if it is in use, cannot be read or holds something else."""
+        loop = asyncio.get_running_loop()
+        reader = ThreadPoolExecutor(1, "state-reader")
+        try:
+            lock, writing, reading = await loop.run_in_executor(reader, _connect, path, schema)
+        except BaseException:
+            reader.shutdown(wait=False)
+            raise
+        return cls(loop, lock, writing, reading, reader)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        lock: int,
+        writing: sqlite3.Connection,
+        reading: sqlite3.Connection,
+        reader: ThreadPoolExecutor,
+    ) -> None:
+        self._loop = loop
+        self._lock = lock
+        self._writing = writing
+        self._reading = reading
+        self._reader = reader
+        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_batches, name="state-writer", daemon=True)
+        self._writer.start()
+
+    async def read(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `operation` returns, called in the reader's thread. Unavailable if the file cannot be read."""
+        try:
+            return await self._loop.run_in_executor(self._reader, operation, self._reading)
+        except sqlite3.Error as error:
+            _log.error("the state cannot be read: %s", error)
+            raise Unavailable("the state cannot be read", retry_after=1.0) from error
+
+    async def write(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What `operation` returns, called in the writer's thread, once its changes are durable.
+
+        Operations take effect in the order of the calls. Unavailable if the file cannot be written.
+        """
+        done: asyncio.Future[_T] = self._loop.create_future()
+        self._writes.put(_Write(operation, done))
+        return await done
+
+    async def close(self) -> None:
+        """Commit what is queued, then release the file."""
+        self._writes.put(None)
+        await self._loop.run_in_executor(self._reader, self._writer.join)
+        self._reader.shutdown()
+        self._reading.close()
+        self._writing.close()
+        os.close(self._lock)
+
+    def _write_batches(self) -> None:
+        """The writer thread."""
+        while (batch := self._next_batch()) is not None:
+            try:
+                answers = self._commit(batch)
+            except sqlite3.Error as error:
+                _log.error("the state cannot be written: %s", error)
+                failure = Unavailable("the state cannot be written", retry_after=1.0)
+                self._loop.call_soon_threadsafe(_fail, batch, failure)
+            except Exception as error:
+                _log.exception("a write failed")
+                self._loop.call_soon_threadsafe(_fail, batch, error)
+            else:
+                self._loop.call_soon_threadsafe(_resolve, batch, answers)
+
+    def _commit(self, batch: list[_Write]) -> list[Any]:
+        """Execute a batch in one transaction: all of it, or nothing."""
+        db = self._writing
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            answers = [write.operation(db) for write in batch]
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return answers
+
+    def _next_batch(self) -> list[_Write] | None:
+        """Wait for writes and take all that are there; None when the file is closed."""
+        batch: list[_Write] = []
+        write = self._writes.get()
+        while write is not None:
+            batch.append(write)
+            if len(batch) == MAX_BATCH:
+                return batch
+            try:
+                write = self._writes.get_nowait()
+            except queue.Empty:
+                return batch
+        if batch:
+            self._writes.put(None)
+            return batch
+        return None
+
+
+def _resolve(batch: list[_Write], answers: list[Any]) -> None:
+    for write, answer in zip(batch, answers, strict=True):
+        if not write.done.done():
+            write.done.set_result(answer)
+
+
+def _fail(batch: list[_Write], error: Exception) -> None:
+    for write in batch:
+        if not write.done.done():
+            write.done.set_exception(error)
+
+
+def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
+    """Lock the file, bring its schema up and return the lock and the two connections."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StateError(f"cannot open the state {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        writing = _connection(path)
+        version = writing.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, schema.version):
+            raise StateError(
+                f"the state {path} was written for another runtime or by another version of runs-gateway "
+                f"(schema {version})"
+            )
+        writing.execute("PRAGMA journal_mode = WAL")
+        if version == 0:
+            writing.executescript(f"BEGIN; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;")
+        writing.execute(schema.opening)
+        return lock, writing, _connection(path)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StateError(f"the state {path} is in use by another process") from error
+    except sqlite3.Error as error:
+        os.close(lock)
+        raise StateError(f"cannot use the state {path}: {error}") from error
+    except StateError:
+        os.close(lock)
+        raise
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA cache_size = -65536")
+    return db

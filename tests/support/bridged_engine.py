@@ -1,0 +1,38 @@
+"""Engines whose tasks go to a queue, for a bridge to execute."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.engine import Engine
+
+QUEUE: Final = "components"
+
+
+def config(release: str, folder: Path, *, queue_seconds: int = 30) -> dict[str, Any]:
+    """Components under /sdk are the queue's; state survives the engine. `queue_seconds`: how long a task may lie there."""
+    pattern = "" if release == "0.13.0" else "/{*component}"
+    return {
+        "plugins": {
+            "builtin": {"type": "builtin"},
+            "bridge": {"type": "grpc", "queueName": QUEUE, "queueTimeoutSecs": queue_seconds},
+        },
+        "routes": {f"/builtin{pattern}": [{"plugin": "builtin"}], f"/sdk{pattern}": [{"plugin": "bridge"}]},
+        "storageConfig": {
+            "type": "sqlite",
+            "databaseUrl": f"sqlite:{folder}/engine.db?mode=rwc",
+            "autoMigrate": True,
+        },
+    }
+
+
+@asynccontextmanager
+async def bridged_engine(release: str, folder: Path, *, queue_seconds: int = 30) -> AsyncIterator[Engine]:
+    """A running engine."""
+    engine = Engine(release, folder, config(release, folder, queue_seconds=queue_seconds))
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()

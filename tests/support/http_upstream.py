@@ -1,0 +1,35 @@
+"""A gateway's HTTP front over a runtime that a test controls, which can be stopped and started again."""
+
+from gateway.dispatch import JsonRpcMethods
+from gateway.fronts.http_front import HttpFront
+from gateway.runtime import Runtime
+from gateway.service import RunsService
+
+
+class HttpUpstream:
+    """Serves JSON-RPC, event streams and blobs; started again, on the port that it had."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._address = "127.0.0.1:0"
+        self._front: HttpFront | None = None
+        self.service = RunsService(runtime, grace=0)
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return f"http://{self._address}/"
+
+    async def start(self) -> None:
+        """Listen."""
+        self.service = RunsService(self._runtime, grace=0)
+        self._front = HttpFront(JsonRpcMethods(self.service), self.service, self._address)
+        await self._front.start()
+        self._address = self._front.address
+
+    async def stop(self) -> None:
+        """Stop as abruptly as a process that is killed: calls are cut off."""
+        if self._front is not None:
+            await self._front.stop(0)
+            await self.service.close()
+        self._front = None

@@ -1,0 +1,62 @@
+"""Every runtime there is, each behind a gateway of its own: what the conformance suite runs on."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.app import Addresses, running
+from gateway.config import ServeConfig
+from tests.support.document_server import document_server
+from tests.support.engine import RELEASES, Engine
+
+EMBEDDED: Final = "embedded"
+"""The runtime that is part of the gateway."""
+
+RELAY: Final = "relay"
+"""A gateway that relays to another over gRPC."""
+
+SUPERSET: Final = "jsonrpc-gateway"
+"""A gateway over another's JSON-RPC, which answers in all dialects at once and streams."""
+
+DOCUMENT: Final = "jsonrpc-document"
+"""A gateway over a server that knows what the specification says and nothing else."""
+
+STEPFLOW: Final = {f"stepflow-{release}": release for release in RELEASES}
+"""Gateways over each supported release of the engine."""
+
+RUNTIMES: Final = (EMBEDDED, RELAY, SUPERSET, DOCUMENT, *STEPFLOW)
+
+
+@asynccontextmanager
+async def gateway_over(runtime: str, folder: Path) -> AsyncIterator[Addresses]:
+    """A gateway over one of `RUNTIMES`, with everything that it needs, all state in `folder`."""
+    async with AsyncExitStack() as stack:
+        address = await _started(runtime, folder, stack)
+        yield await stack.enter_async_context(_gateway(address, folder / "gateway.db"))
+
+
+async def _started(runtime: str, folder: Path, stack: AsyncExitStack) -> str:
+    """Start what a runtime runs on, and return what `--runtime` calls it."""
+    if runtime in (RELAY, SUPERSET):
+        upstream = await stack.enter_async_context(_gateway(EMBEDDED, folder / "upstream.db"))
+        return f"grpc://{upstream.grpc}" if runtime == RELAY else f"jsonrpc+http://{upstream.http}/"
+    if runtime == DOCUMENT:
+        return f"jsonrpc+{(await stack.enter_async_context(document_server())).url}"
+    if runtime in STEPFLOW:
+        engine = Engine(STEPFLOW[runtime], folder, _builtin_components(STEPFLOW[runtime]))
+        stack.push_async_callback(engine.stop)
+        await engine.start()
+        return engine.runtime
+    return runtime
+
+
+def _gateway(runtime: str, state: Path) -> Any:
+    config = ServeConfig(runtime=runtime, state=str(state), grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
+    return running(config)
+
+
+def _builtin_components(release: str) -> dict[str, Any]:
+    """The configuration of an engine with the built-in components only. 0.13 writes routes in another way."""
+    route = "/builtin" if release == "0.13.0" else "/builtin/{*component}"
+    return {"plugins": {"builtin": {"type": "builtin"}}, "routes": {route: [{"plugin": "builtin"}]}}

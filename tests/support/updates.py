@@ -1,0 +1,79 @@
+"""Following a run over each front: what a stream tells, update by update, whichever transport brings it."""
+
+from collections.abc import AsyncGenerator
+from typing import NamedTuple, Protocol
+
+import grpc
+
+from gateway.adapter import jsonrpc
+from gateway.adapter.json_text import members
+from gateway.adapter.proto import get_params_to_proto, run_status_from_proto
+from gateway.adapter.runs_json import get_params_to_json, resume_token_from_text, run_status_from_json
+from gateway.model import GetParams, RunStatus
+from tests.support.clients import Client, GrpcClient, JsonRpcClient, fold, gateway_error
+from tests.support.event_stream import HEADERS, MARKS, read_events
+
+_LONGEST_LINE = 16 << 20
+"""The response that ends a stream is one line, with all results."""
+
+
+class Update(NamedTuple):
+    """A status with the results that no earlier update held; `token` is the resume token of the point after it."""
+
+    status: RunStatus
+    revision: int
+    restarted: bool
+    token: bytes
+
+
+class Follower(Client, Protocol):
+    """A client that can follow runs."""
+
+    def updates(self, params: GetParams) -> AsyncGenerator[Update, None]:
+        """The updates of a run until it has finished. Close it explicitly."""
+        ...
+
+
+class GrpcFollower(GrpcClient):
+    """Follows by GetRun."""
+
+    async def updates(self, params: GetParams) -> AsyncGenerator[Update, None]:
+        call = self.runs.GetRun(get_params_to_proto(params.model_copy(update={"wait": True})))
+        try:
+            async for response in call:
+                status = run_status_from_proto(response.run, with_results=params.include_results)
+                yield Update(status, response.revision, response.restarted, response.resume_token)
+        except grpc.aio.AioRpcError as error:
+            raise gateway_error(error) from None
+        finally:
+            call.cancel()
+
+
+class JsonRpcFollower(JsonRpcClient):
+    """Follows by the event stream of runs/get."""
+
+    async def updates(self, params: GetParams) -> AsyncGenerator[Update, None]:
+        text = get_params_to_json(params.model_copy(update={"wait": True}))
+        body = jsonrpc.request('"1"', "runs/get", text).encode()
+        async with self._http.post(self._url, data=body, headers=HEADERS, read_bufsize=_LONGEST_LINE) as response:
+            if response.content_type != "text/event-stream":
+                jsonrpc.parse_response(await response.read())  # raises the error that it is
+            async for event in read_events(response.content):
+                if event.id is None:
+                    jsonrpc.parse_response(event.data.encode())
+                    return
+                yield _update(members(event.data)["params"], resume_token_from_text(event.id))
+        raise AssertionError("the stream was cut")
+
+
+def folded(updates: list[Update]) -> RunStatus:
+    """The answer of runs/get that these updates stand for."""
+    return fold([update.status for update in updates])
+
+
+def _update(text: str, token: bytes) -> Update:
+    status = run_status_from_json(text)
+    marks = {name: status.extensions[name] for name in MARKS if name in status.extensions}
+    extensions = {name: member for name, member in status.extensions.items() if name not in MARKS}
+    plain = status.model_copy(update={"extensions": extensions})
+    return Update(plain, int(marks["revision"]), marks.get("restarted") == "true", token)

@@ -1,0 +1,157 @@
+"""Results that an upstream gives all at once: their places never change, and no more is kept or read than need be."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.errors import RemoteError, Unavailable
+from gateway.model import ResultOrder
+from gateway.runtime import Page
+from gateway.runtimes.jsonrpc import readings as readings_module
+from gateway.runtimes.jsonrpc.readings import Prefixes, Reading, Readings
+from gateway.runtimes.jsonrpc.snapshots import snapshot_of
+
+RUN = "11111111-2222-4333-8444-aaaaaaaaaaaa"
+
+
+def entry(index: int, second: int | None = 0, value: object = None) -> dict[str, Any]:
+    result: dict[str, Any] = {"itemIndex": index, "result": {"outcome": "success", "value": value}}
+    return result if second is None else {**result, "completedAt": f"2025-01-15T10:30:{second:02}Z"}
+
+
+class Server:
+    """Answers with the entries that it is given, for a run of `total` items."""
+
+    def __init__(self, total: int = 4) -> None:
+        self.total = total
+        self.entries: list[dict[str, Any]] = []
+        self.reads = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def fetch(self, run_id: str) -> str:
+        self.reads += 1
+        await self.gate.wait()
+        finished = len([entry for entry in self.entries if "result" in entry])
+        return json.dumps(
+            {
+                "runId": run_id,
+                "flowId": "ab" * 32,
+                "status": "success" if finished == self.total else "running",
+                "items": {"total": self.total, "success": finished},
+                "createdAt": "2025-01-15T10:30:00Z",
+                "results": self.entries,
+            }
+        )
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def readings(server: Server) -> Readings:
+    return Readings(server.fetch)
+
+
+def order(reading: Reading) -> list[int]:
+    return [result.item_index for result in reading.results]
+
+
+async def test_the_order_is_that_of_the_upstream(server: Server, readings: Readings) -> None:
+    server.entries = [entry(2), entry(0), {"itemIndex": 1, "status": "running"}, entry(3, None)]
+    reading = await readings.fresh(RUN)
+    assert (order(reading), reading.prefix, reading.complete) == ([2, 0, 3], 1, False)
+
+
+async def test_an_upstream_that_orders_by_index_is_corrected_by_its_times(server: Server, readings: Readings) -> None:
+    server.entries = [entry(0, 7), entry(1, 5), entry(2, None), entry(3, 5)]
+    reading = await readings.fresh(RUN)
+    assert (order(reading), reading.prefix, reading.complete) == ([1, 3, 0, 2], 4, True)
+
+
+async def test_a_place_is_kept_whatever_comes_later(server: Server, readings: Readings) -> None:
+    server.entries = [entry(2), entry(1), entry(2)]
+    assert order(await readings.fresh(RUN)) == [2, 1]
+    server.entries = [entry(0), entry(1), entry(2), entry(3)]
+    assert order(await readings.fresh(RUN)) == [2, 1, 0, 3]
+
+
+async def test_who_reads_at_once_shares_a_request(server: Server, readings: Readings) -> None:
+    server.gate.clear()
+    server.entries = [entry(0)]
+    reading = [asyncio.create_task(readings.covering(RUN, 1)) for _ in range(5)]
+    await asyncio.sleep(0)
+    reading[0].cancel()
+    await asyncio.sleep(0)
+    server.gate.set()
+    assert {id(found) for found in await asyncio.gather(*reading[1:])} == {id(readings.kept(RUN))}
+    assert server.reads == 1
+
+
+async def test_results_that_are_counted_but_not_shown_are_waited_for(
+    server: Server, readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings_module, "PAUSES", (0.0, 0.0, 0.0))
+    with pytest.raises(Unavailable, match="counts"):
+        await readings.covering(RUN, 1)
+    assert server.reads == 3
+    server.entries = [entry(0)]
+    assert order(await readings.covering(RUN, 1)) == [0]
+    server.total = 1
+    await readings.fresh(RUN)
+    # It has finished: nothing more is to come.
+    assert order(await readings.covering(RUN, 4)) == [0]
+
+
+async def test_little_is_kept(server: Server, readings: Readings, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [f"{number:08}{RUN[8:]}" for number in range(4)]
+    monkeypatch.setattr(readings_module, "KEPT_READINGS", 3)
+    server.entries = [entry(0, value="x" * 100)]
+    for run_id in (*runs, runs[1], runs[0]):
+        await readings.covering(run_id, 1)
+    assert [run_id for run_id in runs if readings.kept(run_id)] == [runs[0], runs[1], runs[3]]
+    monkeypatch.setattr(readings_module, "KEPT_TEXT", 150)
+    await readings.fresh(runs[2])
+    assert [run_id for run_id in runs if readings.kept(run_id)] == [runs[2]]
+
+
+async def test_rubbish_among_the_results_is_told(server: Server, readings: Readings) -> None:
+    server.entries = [{"itemIndex": "0"}]
+    with pytest.raises(RemoteError, match=r"results\[0\]\.item_index"):
+        await readings.fresh(RUN)
+
+
+async def test_pages_hold_what_belongs_to_them(server: Server, readings: Readings) -> None:
+    server.entries = [entry(2), entry(0), entry(3), entry(1)]
+    reading = await readings.fresh(RUN)
+
+    def page(order: ResultOrder, *bounds: int) -> list[int]:
+        return [result.item_index for result in reading.page(Page(order, *bounds))]
+
+    assert page(ResultOrder.BY_COMPLETION, 0, 3, 1, 4) == [0, 1]
+    assert page(ResultOrder.BY_INDEX, 1, 4, 0, 3) == [2, 3]
+    assert page(ResultOrder.BY_INDEX, 0, 4, 1, 2) == [0]
+
+
+async def test_the_prefix_is_read_when_it_is_unknown_and_not_too_often(
+    server: Server, readings: Readings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefixes = Prefixes(readings)
+    server.entries = [entry(0), entry(2)]
+    given = snapshot_of((await Readings(server.fetch).fresh(RUN)).status, 0)
+    server.reads = 0
+    assert (await prefixes.completed(given)).prefix == 1
+    assert (await prefixes.completed(given)).prefix == 0
+    assert server.reads == 1
+    monkeypatch.setattr(readings_module, "READ_RATE", 1e-9)
+    server.entries = [entry(0), entry(2), entry(1)]
+    more = given._replace(completions=3)
+    assert (await prefixes.completed(more)).prefix == 3
+    server.total = 9
+    assert (await prefixes.completed(more._replace(completions=4))).completions == 4
+    assert server.reads == 2
+    await readings.close()

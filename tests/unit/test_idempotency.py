@@ -1,0 +1,171 @@
+"""Idempotency keys: in memory and in a file they keep the same promises; those in a file hold over a restart."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway import idempotency
+from gateway.errors import IdempotencyConflict, Unavailable
+from gateway.idempotency import Keys, fingerprint
+from gateway.model import SubmitParams
+from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+from gateway.state_file import StateError
+
+FLOW = "sha256:" + "ab" * 32
+
+
+class Engine:
+    """Accepts runs when `accepting` is set; fails if told to."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.arrived = asyncio.Event()
+        self.accepting = asyncio.Event()
+        self.accepting.set()
+        self.failure: Exception | None = None
+
+    async def submit(self) -> str:
+        self.arrived.set()
+        await self.accepting.wait()
+        if self.failure is not None:
+            raise self.failure
+        self.runs += 1
+        return f"run-{self.runs}"
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture(params=["memory", "file"])
+async def keys(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Keys]:
+    keys = await Keys.open(":memory:" if request.param == "memory" else str(tmp_path / "keys.db"))
+    yield keys
+    await keys.close()
+
+
+async def test_a_key_stands_for_one_run_within_its_scope(keys: Keys, engine: Engine) -> None:
+    calls = [("", "k"), ("", "k"), ("a", "k"), ("a", "k"), ("", "ak")]
+    answers = [await keys.once(scope, key, "print", engine.submit) for scope, key in calls]
+    assert answers == [("run-1", True), ("run-1", False), ("run-2", True), ("run-2", False), ("run-3", True)]
+
+
+async def test_a_key_cannot_be_used_with_other_parameters(keys: Keys, engine: Engine) -> None:
+    await keys.once("", "k", "print", engine.submit)
+    with pytest.raises(IdempotencyConflict):
+        await keys.once("", "k", "other", engine.submit)
+    assert engine.runs == 1
+
+
+async def test_a_submit_that_failed_leaves_the_key_free(keys: Keys, engine: Engine) -> None:
+    engine.failure = Unavailable("away", retry_after=1.0)
+    with pytest.raises(Unavailable, match="away"):
+        await keys.once("", "k", "print", engine.submit)
+    engine.failure = None
+    assert await keys.once("", "k", "other", engine.submit) == ("run-1", True)
+
+
+async def test_concurrent_calls_wait_for_the_first(keys: Keys, engine: Engine) -> None:
+    engine.accepting.clear()
+    calls = [asyncio.create_task(keys.once("", "k", name, engine.submit)) for name in ("print", "print", "other")]
+    await engine.arrived.wait()
+    engine.accepting.set()
+    first, second, third = await asyncio.gather(*calls, return_exceptions=True)
+    assert (first, second) == (("run-1", True), ("run-1", False))
+    assert isinstance(third, IdempotencyConflict)
+
+
+async def test_who_waits_with_other_parameters_has_the_key_when_the_first_failed(keys: Keys, engine: Engine) -> None:
+    engine.accepting.clear()
+    engine.failure = Unavailable("away", retry_after=1.0)
+    first = asyncio.create_task(keys.once("", "k", "print", engine.submit))
+    await engine.arrived.wait()
+    other = Engine()
+    second = asyncio.create_task(keys.once("", "k", "other", other.submit))
+    await asyncio.sleep(0)
+    engine.accepting.set()
+    with pytest.raises(Unavailable):
+        await first
+    assert await second == ("run-1", True)
+
+
+async def test_a_submit_goes_on_when_its_caller_leaves(keys: Keys, engine: Engine) -> None:
+    engine.accepting.clear()
+    leaving = asyncio.create_task(keys.once("", "k", "print", engine.submit))
+    await engine.arrived.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    engine.accepting.set()
+    assert (await keys.once("", "k", "print", engine.submit))[0] == "run-1"
+    assert engine.runs == 1
+
+
+async def test_keys_in_a_file_hold_over_a_restart(tmp_path: Path, engine: Engine) -> None:
+    path = str(tmp_path / "new" / "keys.db")
+    for made in (True, False):
+        keys = await Keys.open(path)
+        assert await keys.once("scope", "kéy\0", "print", engine.submit) == ("run-1", made)
+        await keys.close()
+
+
+async def test_memory_forgets_the_keys_that_were_used_first(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idempotency, "MEMORY_KEYS", 2)
+    keys = await Keys.open(":memory:")
+    for key in "abc":
+        await keys.once("", key, "print", engine.submit)
+    assert await keys.once("", "c", "print", engine.submit) == ("run-3", False)
+    assert await keys.once("", "a", "print", engine.submit) == ("run-4", True)
+    await keys.close()
+
+
+async def test_a_file_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    keys = await Keys.open(str(path))
+    with pytest.raises(StateError, match="in use by another process") as refused:
+        await Keys.open(str(path))
+    assert "\n" not in str(refused.value)
+    await keys.close()
+    with pytest.raises(StateError, match="for another runtime"):
+        await SqliteJournal.open(path)
+    runs = tmp_path / "runs.db"
+    await (await SqliteJournal.open(runs)).close()
+    with pytest.raises(StateError, match="for another runtime"):
+        await Keys.open(str(runs))
+    garbage = tmp_path / "garbage.db"
+    garbage.write_bytes(b"no database" * 100)
+    with pytest.raises(StateError, match="cannot use the state"):
+        await Keys.open(str(garbage))
+    with pytest.raises(StateError, match="cannot open the state"):
+        await Keys.open(str(garbage / "keys.db"))
+
+
+async def test_a_key_that_cannot_be_written_is_told(tmp_path: Path, engine: Engine) -> None:
+    path = tmp_path / "keys.db"
+    keys = await Keys.open(str(path))
+    other = sqlite3.connect(path)
+    other.execute("DROP TABLE keys")
+    other.close()
+    with pytest.raises(Unavailable, match="state cannot be"):
+        await keys.once("", "k", "print", engine.submit)
+    await keys.close()
+
+
+def test_a_fingerprint_tells_everything_apart_that_makes_a_run() -> None:
+    same = SubmitParams(flow_id=FLOW, inputs=["1", "2"], variables={"a": "1", "b": "2"})
+    reordered = SubmitParams(flow_id=FLOW, inputs=["1", "2"], variables={"b": "2", "a": "1"}, wait=True, timeout=1.0)
+    assert fingerprint(same) == fingerprint(reordered)
+    changes: list[dict[str, object]] = [
+        {"flow_id": "sha256:" + "cd" * 32},
+        {"inputs": ["12"]},
+        {"inputs": ["2", "1"]},
+        {"max_concurrency": 1},
+        {"overrides": "{}"},
+        {"variables": {"a": "1"}},
+        {"flow_label": "x"},
+    ]
+    assert len({fingerprint(same.model_copy(update=change)) for change in changes} | {fingerprint(same)}) == 8
