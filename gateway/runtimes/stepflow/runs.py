@@ -1,0 +1,136 @@
+"""Runs of an engine: submitting them, their states and their results.
+
+An engine shows no result before all items have ended, and then all of them at once, in one answer. Those of the runs
+that were read last are kept, so that a page of results does not cost as much as all of them.
+"""
+
+from collections import OrderedDict
+from typing import Final
+
+from gateway.adapter.stepflow_json import (
+    EngineRun,
+    Results,
+    StoredRun,
+    failure,
+    results_from_json,
+    run_from_json,
+    run_request,
+    runs_from_json,
+    submit_failure,
+)
+from gateway.errors import RunNotFound
+from gateway.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, text_size
+from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.release import Release
+
+READ_SECONDS: Final = 30.0
+"""How long the engine may take for a state, or for results."""
+
+SUBMIT_SECONDS: Final = 60.0
+"""How long it may take to accept a run."""
+
+RECENT_RUNS: Final = 256
+RECENT_BYTES: Final = 64 << 20
+"""How many runs' results are kept, and how large they may be together; the latest are kept whatever their size."""
+
+
+class Runs:
+    """The runs of an engine of this release."""
+
+    def __init__(self, engine: Engine, release: Release) -> None:
+        self._engine = engine
+        self._form = release.form
+        self._recent: OrderedDict[str, Results] = OrderedDict()
+        self._recent_bytes = 0
+
+    async def submit(self, params: SubmitParams) -> RunStatus:
+        """Submit a run. It may be over, if the parameters say that the caller waits for it.
+
+        It is not sent twice: AnswerLost if it is not known whether the engine has accepted it.
+        """
+        # To wait no time at all costs nothing, and finds what needs no component ended, with its results.
+        body = run_request(params, peek=params.wait)
+        answer = await self._engine.request("POST", "/runs", body, seconds=SUBMIT_SECONDS, repeatable=False)
+        if answer.status not in (200, 202):
+            raise submit_failure(answer.status, answer.body, params.flow_id)
+        return self._learn(run_from_json(answer.body, self._form))
+
+    async def read(self, run_id: str, seconds: int = 0) -> RunStatus:
+        """The state of a run. The engine holds it back for so many seconds, or until the run is over. RunNotFound."""
+        path = f"/runs/{run_id}"
+        if seconds:
+            path += f"?wait=true&timeoutSecs={seconds}"
+        answer = await self._engine.request(
+            "GET", path, seconds=READ_SECONDS + seconds, repeatable=True, waits=seconds > 0
+        )
+        if answer.status == 404:
+            raise RunNotFound(f"no run has the id '{run_id}'")
+        if answer.status != 200:
+            raise failure(answer.status, answer.body)
+        return self._learn(run_from_json(answer.body, self._form))
+
+    async def latest(self, count: int) -> list[StoredRun]:
+        """The runs that were submitted last, whoever has done so."""
+        path = f"/runs?limit={count}"
+        answer = await self._engine.request("GET", path, seconds=READ_SECONDS, repeatable=True)
+        if answer.status != 200:
+            raise failure(answer.status, answer.body)
+        return runs_from_json(answer.body)
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        """Results of a run: as `Runtime.results`. A run that is not over has none."""
+        results = self._recent.get(run_id)
+        if results is None:
+            results = await self._read_results(run_id)
+        else:
+            self._recent.move_to_end(run_id)
+        return [] if results is None else _of_page(results, page)
+
+    async def _read_results(self, run_id: str) -> Results | None:
+        run = await self.read(run_id)
+        if not run.status.terminal:
+            return None
+        answer = await self._engine.request("GET", f"/runs/{run_id}/items", seconds=READ_SECONDS, repeatable=True)
+        if answer.status != 200:
+            raise failure(answer.status, answer.body)
+        results = results_from_json(answer.body, run, self._form)
+        self._remember(run, results)
+        return results
+
+    def _learn(self, run: EngineRun) -> RunStatus:
+        if run.results is not None:
+            self._remember(run.status, run.results)
+        return run.status
+
+    def _remember(self, run: RunStatus, results: Results) -> None:
+        """Keep the results of a run, unless it was cancelled: its items may go on, and change them."""
+        if run.status is RunState.CANCELLED:
+            return
+        earlier = self._recent.pop(run.run_id, None)
+        self._recent_bytes += results.size - (earlier.size if earlier else 0)
+        self._recent[run.run_id] = results
+        while len(self._recent) > RECENT_RUNS or (self._recent_bytes > RECENT_BYTES and len(self._recent) > 1):
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= oldest.size
+
+
+def _of_page(results: Results, page: Page) -> list[ItemResult]:
+    if page.order is ResultOrder.BY_COMPLETION:
+        places = results.order[page.first : page.completions]
+        indexes = (index for index in places if page.start <= index < page.stop)
+    else:
+        stop = min(page.stop, len(results))
+        indexes = (
+            index
+            for index in range(page.start, stop)
+            if not page.first or page.first <= results.places[index] < page.completions
+        )
+    found: list[ItemResult] = []
+    size = 0
+    for index in indexes:
+        found.append(results[index])
+        size += text_size(found[-1])
+        if size >= RESULT_PAGE_BYTES or len(found) == RESULT_PAGE_LENGTH:
+            break
+    return found
