@@ -50,13 +50,14 @@ class Reading(NamedTuple):
 class Update:
     """What a follower is sent: a state, and the results that follow its position. Shared; never changed.
 
-    `prefix` counts the leading items that have all finished. `position` is the follower's after it. `more` says that
+    `completions` and `prefix` are those of the snapshot. `position` is the follower's after it. `more` says that
     the same state may have more results. `built` is for whoever sends it: what was made of it once serves all.
     """
 
     status: RunStatus
     revision: int
     position: Position
+    completions: int = 0
     prefix: int = 0
     more: bool = False
     heartbeat: bool = False
@@ -155,7 +156,9 @@ class Hub:
             del self._readings[point]
         status = snapshot.status.model_copy(update={"results": results})
         more = position.missing(snapshot, last=last) is not None
-        update = Update(status, snapshot.revision, position, snapshot.prefix, more=more, reading=reading)
+        update = Update(
+            status, snapshot.revision, position, snapshot.completions, snapshot.prefix, more=more, reading=reading
+        )
         self._share(point, update)
         return update
 
@@ -377,7 +380,9 @@ class Watch:
 
 def plain_update(snapshot: Snapshot, position: Position, *, heartbeat: bool = False) -> Update:
     """The update without results for a state."""
-    return Update(snapshot.status, snapshot.revision, position, snapshot.prefix, heartbeat=heartbeat)
+    return Update(
+        snapshot.status, snapshot.revision, position, snapshot.completions, snapshot.prefix, heartbeat=heartbeat
+    )
 
 
 def _wake_in_turn(wakes: Iterator[Callable[[], None]], then: Callable[[], None] | None = None) -> None:

@@ -4,7 +4,7 @@ Every event but the last is a notification, `runs/status`: its `params` are the 
 those results that no earlier event of the stream held, and besides
 
 - `revision`, which grows with each change of the run;
-- `finishedPrefix`, how many leading items have all finished;
+- `finishedPrefix`, how many leading items have all finished, and `resultCount`, how many results exist;
 - `heartbeat`, true if nothing has changed and the event only shows that the stream lives;
 - `restarted`, true in the first event if the resume token was not understood.
 
@@ -151,7 +151,11 @@ def _part(update: Update, part: slice) -> _Part:
 
 def _written(update: Update, part: slice) -> _Part:
     token = update.position_after(part.stop).token(update.status.run_id)
-    more = {"revision": str(update.revision), "finishedPrefix": str(update.prefix)}
+    more = {
+        "revision": str(update.revision),
+        "finishedPrefix": str(update.prefix),
+        "resultCount": str(update.completions),
+    }
     if update.heartbeat:
         more["heartbeat"] = "true"
     if update.restarted and part.start == 0:

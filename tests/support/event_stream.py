@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-MARKS = ("revision", "finishedPrefix", "restarted")
+MARKS = ("revision", "finishedPrefix", "resultCount", "restarted")
 """Members of a notification that are none of a status."""
 
 HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream"}

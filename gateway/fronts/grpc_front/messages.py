@@ -91,6 +91,7 @@ def _message(update: Update, start: int, end: int, encoding: Encoding, *, replac
         heartbeat=update.heartbeat,
         restarted=update.restarted and start == 0,
         finished_prefix=update.prefix,
+        result_count=update.completions,
     )
     proto.set_run_status(message.run, status, encoding)
     return message.SerializeToString()

@@ -21,6 +21,7 @@ class Update(NamedTuple):
 
     status: RunStatus
     revision: int
+    completions: int
     prefix: int
     restarted: bool
     token: bytes
@@ -70,17 +71,19 @@ def read_update(event: Event, run_id: str) -> Update:
         extensions = dict(status.extensions)
         revision = integer(extensions.pop("revision", "null"), "revision")
         prefix = integer(extensions.pop("finishedPrefix", "0"), "finishedPrefix")
+        completions = integer(extensions.pop("resultCount", "0"), "resultCount")
         restarted = boolean(extensions.pop("restarted", "false"), "restarted")
         extensions.pop("heartbeat", None)
     except InvalidParams as error:
         raise unreadable(error) from None
     status = status.model_copy(update={"extensions": extensions})
-    return Update(status, revision, prefix, restarted, resume_token_from_text(event.id))
+    return Update(status, revision, completions, prefix, restarted, resume_token_from_text(event.id))
 
 
 def snapshot_of_update(update: Update) -> Snapshot:
     """The snapshot of an event, with the revision that the upstream gives."""
-    return snapshot_of(update.status, update.prefix)._replace(revision=update.revision)
+    status = update.status.model_copy(update={"results": None})
+    return Snapshot(status, update.revision, update.completions, update.prefix)
 
 
 def read_status(text: JsonText, run_id: str | None = None) -> RunStatus:

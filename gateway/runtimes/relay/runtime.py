@@ -71,8 +71,12 @@ class RelayRuntime(Runtime):
         key = global_key(scope, params.idempotency_key)
         params = params.model_copy(update={"wait": False, "timeout": None, "idempotency_key": key})
         response = await self._upstream.call(lambda: self._submit(params), repeatable=key is not None)
-        # The answer names no revision: the lowest, so that whatever is read of the run is newer.
-        return _snapshot(runs_pb2.GetRunResponse(run=response.run))
+        # The answer names no revision: the lowest, so that whatever is read of the run is newer. A run that has ended
+        # by now has a result for each item.
+        items = response.run.items
+        ended = items.success + items.failed == items.total
+        count = items.total if ended else 0
+        return _snapshot(runs_pb2.GetRunResponse(run=response.run, result_count=count, finished_prefix=count))
 
     async def get(self, run_id: str) -> Snapshot:
         request = proto.get_params_to_proto(GetParams(run_id=run_id))
@@ -221,10 +225,7 @@ def _snapshot(response: runs_pb2.GetRunResponse) -> Snapshot:
         status = proto.run_status_from_proto(response.run, with_results=False)
     except InvalidParams as error:
         raise _unreadable(error) from error
-    items = status.items
-    completions = items.success + items.failed + items.cancelled
-    prefix = items.total if completions == items.total else response.finished_prefix
-    return Snapshot(status, response.revision, completions, prefix)
+    return Snapshot(status, response.revision, response.result_count, response.finished_prefix)
 
 
 def _unreadable(error: InvalidParams) -> RemoteError:

@@ -502,6 +502,7 @@ class GetRunResponse(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
     FINISHED_PREFIX_FIELD_NUMBER: _builtins.int
+    RESULT_COUNT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """Grows with each change of the run, over restarts of the server, too. Messages that share a state share it."""
     resume_token: _builtins.bytes
@@ -512,6 +513,8 @@ class GetRunResponse(_message.Message):
     """The resume token was not understood: results start from the beginning. Only in the first message of a stream."""
     finished_prefix: _builtins.int
     """How many leading items have finished: items `0 .. finished_prefix - 1` all have results."""
+    result_count: _builtins.int
+    """How many results exist by now, sent or not. Some engines count an item as finished before they show its result."""
     @_builtins.property
     def run(self) -> Global___RunStatus:
         """The whole state of the run; `results` are those that this stream has not sent before."""
@@ -525,10 +528,11 @@ class GetRunResponse(_message.Message):
         heartbeat: _builtins.bool = ...,
         restarted: _builtins.bool = ...,
         finished_prefix: _builtins.int = ...,
+        result_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_prefix", b"finished_prefix", "heartbeat", b"heartbeat", "restarted", b"restarted", "resume_token", b"resume_token", "revision", b"revision", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished_prefix", b"finished_prefix", "heartbeat", b"heartbeat", "restarted", b"restarted", "result_count", b"result_count", "resume_token", b"resume_token", "revision", b"revision", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

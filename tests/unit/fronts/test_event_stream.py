@@ -192,7 +192,7 @@ async def test_a_stream_says_what_it_is_and_is_kept_by_nobody(server: Server, ru
     first, second, rest = text.split("\n\n")
     assert first.startswith("id: ")
     assert '\ndata: {"jsonrpc":"2.0","method":"runs/status","params":{"runId":' in first
-    assert first.endswith(',"revision":1,"finishedPrefix":0}}')
+    assert first.endswith(',"revision":1,"finishedPrefix":0,"resultCount":0}}')
     assert second.startswith('data: {"jsonrpc":"2.0","id":"x","result":{"runId":')
     assert rest == ""
 

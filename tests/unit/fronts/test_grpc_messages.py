@@ -133,6 +133,7 @@ async def test_heartbeats_come_while_nothing_happens(client: Client, runtime: Sc
     assert (len(first.run.results), len(second.run.results), second.run.items.success) == (1, 0, 1)
     assert (second.revision, second.resume_token) == (first.revision, first.resume_token)
     assert (first.finished_prefix, second.finished_prefix) == (1, 1)
+    assert (first.result_count, second.result_count) == (1, 1)
     await runtime.succeed(1)
     rest = await read_all(stream)
     assert (rest[-1].heartbeat, indexes(rest)) == (False, [1])

@@ -94,7 +94,8 @@ def test_an_event_needs_its_revision() -> None:
     )
     with pytest.raises(RemoteError, match="revision"):
         read_update(Event("", text + "}"), RUN)
-    update = read_update(Event("AQ", text + ',"revision":7,"finishedPrefix":2,"restarted":true}'), RUN)
-    assert (update.revision, update.prefix, update.restarted, update.token) == (7, 2, True, b"\x01")
+    update = read_update(Event("AQ", text + ',"revision":7,"finishedPrefix":2,"resultCount":3,"restarted":true}'), RUN)
+    assert (update.revision, update.completions, update.prefix) == (7, 3, 2)
+    assert (update.restarted, update.token) == (True, b"\x01")
     assert update.status.extensions == {"more": "1"}
     assert isinstance(snapshot_of(update.status, 0), Snapshot)

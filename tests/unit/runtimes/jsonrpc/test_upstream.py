@@ -420,7 +420,7 @@ async def test_a_stream_that_breaks_goes_on(server: Faulty, keys: Keys) -> None:
         async def stream(call: Call) -> None:
             await call.stream(None)
             for revision, status in enumerate(statuses, 1):
-                params = {**status, "revision": revision, "finishedPrefix": 0}
+                params = {**status, "revision": revision, "finishedPrefix": 0, "resultCount": 0}
                 await call.event({"jsonrpc": "2.0", "method": "runs/status", "params": params})
             if not broken:
                 await call.event({"jsonrpc": "2.0", "id": call.message["id"], "result": statuses[-1]})
