@@ -1,5 +1,6 @@
 """The runs service: waiting, ordering, resuming and time-outs over any runtime. Knows no transport."""
 
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -9,7 +10,6 @@ from gateway.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.model import (
     Blob,
     GetParams,
-    ItemResult,
     ResultOrder,
     RunStatus,
     SubmitParams,
@@ -114,17 +114,19 @@ class RunsService:
 
     async def _with_results(self, snapshot: Snapshot, order: ResultOrder, max_text: int | None = None) -> RunStatus:
         """The status with all results that there are; without any if they exceed `max_text` characters."""
-        results: list[ItemResult] = []
+        limit = math.inf if max_text is None else max_text
+        results = list(snapshot.results or ()) if order is ResultOrder.BY_INDEX else []
+        size = sum(map(text_size, results))
         position = Position(order)
-        size = 0
-        while (page := position.missing(snapshot, last=True)) is not None:
+        while size <= limit and len(results) < snapshot.completions:
+            page = position.missing(snapshot, last=True)
+            if page is None:
+                break
             part = await self._runtime.results(snapshot.status.run_id, page)
             results += part
             size += sum(map(text_size, part))
-            if max_text is not None and size > max_text:
-                return snapshot.status
             position = position.after(page, part, snapshot)
-        return snapshot.status.model_copy(update={"results": results})
+        return snapshot.status.model_copy(update={"results": results}) if size <= limit else snapshot.status
 
 
 class Follower:

@@ -2,12 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
-from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, RunState
+from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
 from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page
 
 _T = TypeVar("_T")
+
+_item_index = attrgetter("item_index")
 
 MAX_ITEMS = 1 << 24
 """Most items of a run: a place among them fits the lower 24 bits of a row's key."""
@@ -49,6 +52,13 @@ class Completion(NamedTuple):
     outcome: Outcome | None
 
 
+class Ended(NamedTuple):
+    """A run that had ended when it was accepted: all its results, by index and in this order of completion."""
+
+    outcome: Outcome
+    results: Sequence[ItemResult]
+
+
 class Finished(NamedTuple):
     """An item that had finished before a restart."""
 
@@ -74,9 +84,9 @@ class Journal(ABC):
 
     @abstractmethod
     async def create(
-        self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
+        self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
-        """Accept a run, with the items that have finished already: all of them, or none.
+        """Accept a run; of one that has ended already, the inputs are not kept.
 
         If its key is taken within its scope, change nothing and return the run that took it.
         """
@@ -108,11 +118,6 @@ class Journal(ABC):
     async def close(self) -> None: ...
 
 
-def empty_outcome(record: RunRecord) -> Outcome | None:
-    """How a run without items ends, which is at once; None for every other run."""
-    return None if record.total else Outcome(RunState.SUCCESS, 0, 0, record.created_at)
-
-
 def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
     """The first entries, as many as a page may hold; at least one if there is one."""
     page: list[_T] = []
@@ -123,3 +128,12 @@ def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
         if total >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
             break
     return page
+
+
+def of_page(results: Sequence[ItemResult], page: Page) -> list[ItemResult]:
+    """The results of a page, given the first results of a run in the order of completion."""
+    start, stop = page.start, page.stop
+    wanted = [result for result in results[page.first : page.completions] if start <= result.item_index < stop]
+    if page.order is ResultOrder.BY_INDEX and len(wanted) > 1:
+        wanted.sort(key=_item_index)
+    return wanted
