@@ -1,7 +1,7 @@
 """What a runtime offers: the one interface between the runs service and everything that executes runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from gateway.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
@@ -21,13 +21,15 @@ class Snapshot(NamedTuple):
 
     `status` comes without results. `revision` grows with each change of the run, over restarts, too. `completions`
     counts the results that exist; each result has a place in the order of completion below it. `prefix` counts the
-    leading items that have all finished: items `0 .. prefix - 1` have results.
+    leading items that have all finished: items `0 .. prefix - 1` have results. `results` are those of all items, by
+    index, if the run has finished and they are at hand: then nobody needs to read them.
     """
 
     status: RunStatus
     revision: int
     completions: int
     prefix: int
+    results: Sequence[ItemResult] | None = None
 
 
 class Page(NamedTuple):

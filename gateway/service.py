@@ -1,5 +1,6 @@
 """The runs service: waiting, ordering, resuming and time-outs over any runtime. Knows no transport."""
 
+import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
@@ -9,7 +10,6 @@ from gateway.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.model import (
     Blob,
     GetParams,
-    ItemResult,
     ResultOrder,
     RunStatus,
     SubmitParams,
@@ -19,7 +19,7 @@ from gateway.model import (
 )
 from gateway.position import Position
 from gateway.runtime import Runtime, Snapshot, text_size
-from gateway.watch import GRACE_SECONDS, Hub, Update, Watch, plain_update
+from gateway.watch import GRACE_SECONDS, Hub, Update, plain_update
 
 DEADLINE_MARGIN = 0.1
 """Seconds before its deadline at which a waiting call answers with the current status: time to send the answer."""
@@ -114,17 +114,19 @@ class RunsService:
 
     async def _with_results(self, snapshot: Snapshot, order: ResultOrder, max_text: int | None = None) -> RunStatus:
         """The status with all results that there are; without any if they exceed `max_text` characters."""
-        results: list[ItemResult] = []
+        limit = math.inf if max_text is None else max_text
+        results = list(snapshot.results or ()) if order is ResultOrder.BY_INDEX else []
+        size = sum(map(text_size, results))
         position = Position(order)
-        size = 0
-        while (page := position.missing(snapshot, last=True)) is not None:
+        while size <= limit and len(results) < snapshot.completions:
+            page = position.missing(snapshot, last=True)
+            if page is None:
+                break
             part = await self._runtime.results(snapshot.status.run_id, page)
             results += part
             size += sum(map(text_size, part))
-            if max_text is not None and size > max_text:
-                return snapshot.status
             position = position.after(page, part, snapshot)
-        return snapshot.status.model_copy(update={"results": results})
+        return snapshot.status.model_copy(update={"results": results}) if size <= limit else snapshot.status
 
 
 class Follower:
@@ -180,10 +182,13 @@ class Follower:
 
     async def next(self) -> Update | None:
         """Wait for the next update; None at the end."""
-        while (update := await self.poll()) is None and not self.ended:
-            assert self._watch is not None
+        while True:
+            # Without results nothing has to be awaited for an update, and this is done for each of thousands of them.
+            at_hand = self._snapshot is not None and not self._params.include_results
+            update = self._latest() if at_hand else await self.poll()
+            if update is not None or self.ended or self._watch is None:
+                return update
             await self._watch.woken()
-        return update
 
     async def poll(self) -> Update | None:
         """The next update, if there is one now.
@@ -199,19 +204,34 @@ class Follower:
             # The end of a sweep shows only when nothing is left to send.
             if update.status.results:
                 return update
+        if not self._params.include_results:
+            return self._latest()
+        if not self._advance():
+            return self._idle()
+        return await self._update(self._snapshot)
+
+    def _latest(self) -> Update | None:
+        """The next update, of a run that is followed without results."""
+        if not self._advance():
+            return self._idle()
+        assert self._snapshot is not None
+        return self._plain(self._snapshot)
+
+    def _advance(self) -> bool:
+        """Go on to the next state to send; False if there is none now."""
         if self._last or self._watch is None:
             self.ended = True
-            return None
-        now = 0.0 if self._until is None and self._params.heartbeat_interval is None else time.monotonic()
+            return False
+        assert self._snapshot is not None
         following = self._watch.latest()
-        time_is_up = self._until is not None and now >= self._until
+        time_is_up = self._until is not None and time.monotonic() >= self._until
         if following is not None and following.revision > self._snapshot.revision:
             self._snapshot = following
         elif not time_is_up:
-            return self._idle(self._watch, self._snapshot, now)
+            return False
         # When time is up, the state that was sent last may be sent again: now with all results that there are.
         self._last = time_is_up or _terminal(self._snapshot)
-        return await self._update(self._snapshot)
+        return True
 
     async def _begin(self) -> Update | None:
         snapshot = await self._runtime.get(self._run_id) if self._watch is None else self._watch.latest()
@@ -238,30 +258,34 @@ class Follower:
             update = await self._hub.results_after(snapshot, self._position, last=self._last)
             self._position = update.position
             self._more = update.more
-        else:
-            update = self._plain(snapshot)
-        if self._params.heartbeat_interval is not None:
-            self._heartbeat = time.monotonic() + self._params.heartbeat_interval
-        return update
+            self._set_heartbeat()
+            return update
+        return self._plain(snapshot)
 
     def _plain(self, snapshot: Snapshot, *, heartbeat: bool = False) -> Update:
         """An update without results."""
+        self._set_heartbeat()
         position = self._position
         if self._watch is None or position.started:
             return plain_update(snapshot, position, heartbeat=heartbeat)
         return self._watch.plain(snapshot, position.order, heartbeat=heartbeat)
 
-    def _idle(self, watch: Watch, snapshot: Snapshot, now: float) -> Update | None:
+    def _set_heartbeat(self) -> None:
+        """Something is sent: the next heartbeat is due an interval from now."""
+        if self._params.heartbeat_interval is not None:
+            self._heartbeat = time.monotonic() + self._params.heartbeat_interval
+
+    def _idle(self) -> Update | None:
         """A heartbeat if it is due. Else None: to be woken when one is, or when time is up."""
         wake_at = self._until
-        interval = self._params.heartbeat_interval
-        if interval is not None:
-            if now >= self._heartbeat:
-                self._heartbeat = now + interval
-                return self._plain(snapshot, heartbeat=True)
+        if self._watch is None or self.ended:
+            return None
+        if self._params.heartbeat_interval is not None:
+            if self._snapshot is not None and time.monotonic() >= self._heartbeat:
+                return self._plain(self._snapshot, heartbeat=True)
             wake_at = self._heartbeat if wake_at is None else min(wake_at, self._heartbeat)
         if wake_at is not None:
-            watch.wake_at(wake_at)
+            self._watch.wake_at(wake_at)
         return None
 
 

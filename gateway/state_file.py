@@ -29,6 +29,11 @@ class StateError(Exception):
     """The state file cannot be used; the message says why, in one line."""
 
 
+_ROWS_TOGETHER = (64, 16, 4, 1)
+"""How many rows one statement appends. Each statement gives the interpreter's lock away and has to get it back from a
+busy event loop, which takes longer than to insert a row."""
+
+
 class Schema(NamedTuple):
     """What a file holds: the tables, made once, and a statement that each opening executes.
 
@@ -41,8 +46,12 @@ class Schema(NamedTuple):
 
 
 class _Write(NamedTuple):
-    operation: Callable[[sqlite3.Connection], Any]
+    """What is to be written: what an operation writes, or a row of a table."""
+
     done: "asyncio.Future[Any]"
+    operation: Callable[[sqlite3.Connection], Any] | None = None
+    table: str = ""
+    row: tuple[Any, ...] = ()
 
 
 class StateFile:
@@ -91,8 +100,17 @@ class StateFile:
         Operations take effect in the order of the calls. Unavailable if the file cannot be written.
         """
         done: asyncio.Future[_T] = self._loop.create_future()
-        self._writes.put(_Write(operation, done))
+        self._writes.put(_Write(done, operation))
         return await done
+
+    async def append(self, table: str, row: tuple[Any, ...]) -> None:
+        """Write one more row, which conflicts with no other; durable on return.
+
+        It takes effect after all operations that are committed with it, together with other rows of the table.
+        """
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._writes.put(_Write(done, table=table, row=row))
+        await done
 
     async def close(self) -> None:
         """Commit what is queued, then release the file."""
@@ -123,7 +141,8 @@ class StateFile:
         db = self._writing
         db.execute("BEGIN IMMEDIATE")
         try:
-            answers = [write.operation(db) for write in batch]
+            answers = [write.operation(db) if write.operation else None for write in batch]
+            _append(db, batch)
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -147,6 +166,21 @@ class StateFile:
             self._writes.put(None)
             return batch
         return None
+
+
+def _append(db: sqlite3.Connection, batch: list[_Write]) -> None:
+    rows: dict[str, list[tuple[Any, ...]]] = {}
+    for write in batch:
+        if write.table:
+            rows.setdefault(write.table, []).append(write.row)
+    for table, added in rows.items():
+        marks = f"({', '.join('?' * len(added[0]))})"
+        start = 0
+        for number in _ROWS_TOGETHER:
+            statement = f"INSERT INTO {table} VALUES {', '.join([marks] * number)}"
+            while len(added) - start >= number:
+                db.execute(statement, [value for row in added[start : start + number] for value in row])
+                start += number
 
 
 def _resolve(batch: list[_Write], answers: list[Any]) -> None:

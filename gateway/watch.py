@@ -118,6 +118,8 @@ class Hub:
             raise _closed()
         reading = self._readings.get(point)
         if reading is None:
+            if position.missing(snapshot, last=last) is None:
+                return self._update(point, snapshot, [], position)
             reading = self._readings[point] = _SharedReading(self._read(point, snapshot))
             self._own(reading.task)
         return await reading.update()
@@ -154,8 +156,18 @@ class Hub:
                 position = position.after(page, results, snapshot)
         finally:
             del self._readings[point]
+        return self._update(point, snapshot, results, position, reading)
+
+    def _update(
+        self,
+        point: "_Point",
+        snapshot: Snapshot,
+        results: list[ItemResult],
+        position: Position,
+        reading: Reading | None = None,
+    ) -> Update:
         status = snapshot.status.model_copy(update={"results": results})
-        more = position.missing(snapshot, last=last) is not None
+        more = position.missing(snapshot, last=point.last) is not None
         update = Update(
             status, snapshot.revision, position, snapshot.completions, snapshot.prefix, more=more, reading=reading
         )
@@ -342,13 +354,10 @@ class Watch:
             await self.woken()
         return snapshot
 
-    async def woken(self) -> None:
+    def woken(self) -> "asyncio.Future[None]":
         """Wait for `wake`."""
         self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def plain(self, snapshot: Snapshot, order: ResultOrder, *, heartbeat: bool = False) -> Update:
         """The update without results for a state; shared by all who are at the beginning of the results."""

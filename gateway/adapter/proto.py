@@ -69,8 +69,8 @@ _ENCODINGS = frozenset(runs_pb2.ResultEncoding.values())
 def submit_params_from_proto(message: runs_pb2.SubmitRunRequest) -> SubmitParams:
     """Read the parameters of a submit."""
     params = submit_params_without_inputs(message)
-    inputs = [input_from_proto(value, index) for index, value in enumerate(message.inputs)]
-    return params.model_copy(update={"inputs": inputs})
+    params.inputs.extend(input_from_proto(value, index) for index, value in enumerate(message.inputs))
+    return params
 
 
 def input_from_proto(value: runs_pb2.JsonValue, index: int) -> JsonText:
@@ -79,7 +79,7 @@ def input_from_proto(value: runs_pb2.JsonValue, index: int) -> JsonText:
 
 
 def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest) -> SubmitParams:
-    """Read the parameters of a submit but for its inputs, which may be many."""
+    """Read the parameters of a submit but for its inputs, which may be many: they go into the empty list."""
     _check_encoding(message.result_encoding)
     fields: dict[str, object] = {
         "flow_id": message.flow_id,

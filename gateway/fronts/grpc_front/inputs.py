@@ -11,6 +11,9 @@ from runs.v1 import runs_pb2
 SLICE_SECONDS = 0.0003
 """How long one call reads at a stretch, while no other one does."""
 
+SLICE_BYTES = 1 << 10
+"""How large a request may be whose inputs are read at once: however they are made up, they take less than a slice."""
+
 _CLOCK_STRIDE = 16
 
 

@@ -1,6 +1,6 @@
 """The messages that an update of a run is sent as: built and serialized once for all who follow it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from gateway.adapter import proto
@@ -14,6 +14,7 @@ Encoding: TypeAlias = runs_pb2.ResultEncoding.ValueType
 
 _JSON = runs_pb2.RESULT_ENCODING_JSON
 _VALUE = runs_pb2.RESULT_ENCODING_VALUE
+_JSON_MESSAGES, _VALUE_MESSAGES = "GetRunResponse", "GetRunResponse of values"
 _PART_TEXT = 1 << 20
 _PART_RESULTS = 256
 # A VALUE takes far longer to build than a JSON text, and up to six times its space.
@@ -21,24 +22,27 @@ _PART_VALUES_TEXT = 32 << 10
 _PART_VALUES = 128
 
 
-def messages(update: Update, encoding: Encoding, limit: int) -> Iterator[bytes]:
+def messages(update: Update, encoding: Encoding, limit: int) -> Iterable[bytes]:
     """The serialized GetRunResponses of an update, in order: each with about 1 MiB of results at most.
 
     Each is a short piece of work when it is asked for first, and shared from then on. A result with which a message
     would exceed `limit` bytes is replaced by an error that says so.
     """
-    key = ("GetRunResponse", encoding == _VALUE)
+    key = _VALUE_MESSAGES if encoding == _VALUE else _JSON_MESSAGES
     built: _Built | None = update.built.get(key)
     if built is None:
         built = update.built[key] = _Built()
+    return built.messages if built.complete else _building(built, update, encoding, limit)
+
+
+def _building(built: "_Built", update: Update, encoding: Encoding, limit: int) -> Iterator[bytes]:
+    """The messages, those that are missing built when it is their turn."""
     index = 0
-    while True:
+    while index < len(built.messages) or not built.complete:
         if index == len(built.messages):
             built.add(update, encoding, limit)
         yield built.messages[index]
         index += 1
-        if index == len(built.messages) and built.results == len(update.status.results or ()):
-            return
 
 
 def parts(status: RunStatus, encoding: Encoding) -> Iterator[RunStatus]:
@@ -56,13 +60,14 @@ def parts(status: RunStatus, encoding: Encoding) -> Iterator[RunStatus]:
 
 
 class _Built:
-    """The messages that have been built of an update, and how many of its results they hold."""
+    """The messages that have been built of an update, how many of its results they hold, and whether these are all."""
 
-    __slots__ = ("messages", "results")
+    __slots__ = ("complete", "messages", "results")
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
         self.results = 0
+        self.complete = False
 
     def add(self, update: Update, encoding: Encoding, limit: int) -> None:
         """Build the next one."""
@@ -78,6 +83,7 @@ class _Built:
             message = _message(update, self.results, end, encoding, replaced=_too_large(limit))
         self.messages.append(message)
         self.results = end
+        self.complete = end == len(results)
 
 
 def _message(update: Update, start: int, end: int, encoding: Encoding, *, replaced: ItemError | None = None) -> bytes:

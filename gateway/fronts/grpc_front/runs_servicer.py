@@ -13,12 +13,12 @@ from grpc import aio
 
 from gateway.adapter import proto
 from gateway.fronts.grpc_front.calls import Context, Slots, deadline, handler
-from gateway.fronts.grpc_front.inputs import read_inputs
+from gateway.fronts.grpc_front.inputs import SLICE_BYTES, read_inputs
 from gateway.fronts.grpc_front.messages import Encoding, messages, parts
 from gateway.fronts.grpc_front.submit_stream import Upload
 from gateway.fronts.grpc_front.watch_runs import WatchStream
 from gateway.fronts.grpc_transport import GrpcLimits
-from gateway.model import JsonText, RunStatus, SubmitParams
+from gateway.model import SubmitParams
 from gateway.service import RunsService
 from gateway.turnstile import Turnstile
 from runs.v1 import runs_pb2
@@ -75,10 +75,11 @@ class RunsServicer:
     async def SubmitRun(self, request: runs_pb2.SubmitRunRequest, context: Context) -> runs_pb2.SubmitRunResponse:
         """Submit a run."""
         with self._waits if request.wait else self._calls:
-            params = proto.submit_params_without_inputs(request)
-            inputs: list[JsonText] = []
-            await read_inputs(request.inputs, inputs, self._turnstile)
-            params = params.model_copy(update={"inputs": inputs})
+            if request.ByteSize() <= SLICE_BYTES:
+                params = proto.submit_params_from_proto(request)
+            else:
+                params = proto.submit_params_without_inputs(request)
+                await read_inputs(request.inputs, params.inputs, self._turnstile)
             return await self._submit(params, request.result_encoding, context)
 
     @handler
@@ -119,22 +120,19 @@ class RunsServicer:
     async def _submit(self, params: SubmitParams, encoding: Encoding, context: Context) -> runs_pb2.SubmitRunResponse:
         limit = self._limits.send
         status = await self._service.submit(params, deadline=deadline(context), max_results_text=limit)
-        response = await _submitted(status, encoding, limit)
-        if response is None or (params.wait and status.results is None):
+        response = runs_pb2.SubmitRunResponse()
+        omitted = params.wait and status.results is None
+        for number, part in enumerate(parts(status, encoding)):
+            if number == 0:
+                proto.set_run_status(response.run, part, encoding)
+            else:
+                # In between others.
+                await asyncio.sleep(0)
+                response.run.results.extend(proto.run_status_to_proto(part, encoding).results)
+            if response.ByteSize() > limit:
+                omitted = True
+                break
+        if omitted:
             status = status.model_copy(update={"results": None})
             response = runs_pb2.SubmitRunResponse(run=proto.run_status_to_proto(status), results_omitted=True)
         return response
-
-
-async def _submitted(status: RunStatus, encoding: Encoding, limit: int) -> runs_pb2.SubmitRunResponse | None:
-    """The answer to a submit; None if it is too large. Its results are translated in parts, in between others."""
-    response = runs_pb2.SubmitRunResponse()
-    for number, part in enumerate(parts(status, encoding)):
-        if number == 0:
-            proto.set_run_status(response.run, part, encoding)
-        else:
-            await asyncio.sleep(0)
-            response.run.results.extend(proto.run_status_to_proto(part, encoding).results)
-        if response.ByteSize() > limit:
-            return None
-    return response

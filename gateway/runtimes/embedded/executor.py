@@ -12,7 +12,7 @@ from gateway.errors import Unavailable
 from gateway.model import ItemError, ItemResult, JsonText, RunState
 from gateway.runtimes.embedded.execution import execute_flow, output_at_once
 from gateway.runtimes.embedded.flow import Flow
-from gateway.runtimes.embedded.journal import Completion, Journal
+from gateway.runtimes.embedded.journal import Completion, Ended, Journal, Outcome
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.task import Host, ItemFailure, Task
 
@@ -42,28 +42,24 @@ class Job(NamedTuple):
     ended: Callable[[Run], None]
 
 
-def finish_at_once(
-    run: Run, flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText]
-) -> list[Completion]:
-    """Execute the items of a small run that takes no steps, and end the run; empty if it is another one."""
+def ended_at_once(flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText]) -> Ended | None:
+    """Execute a small run that takes no steps; None if it is another one."""
     if len(inputs) > AT_ONCE_ITEMS or sum(map(len, inputs)) > AT_ONCE_BYTES:
-        return []
+        return None
     results = []
+    failed = 0
     for index, text in enumerate(inputs):
         try:
             value = output_at_once(flow, text, variables)
         except ItemFailure as failure:
             results.append(_failed(index, failure.error))
+            failed += 1
             continue
         if value is None:
-            return []
+            return None
         results.append(_succeeded(index, value))
-    completions = []
-    for result in results:
-        run.start()
-        completions.append(run.complete(result))
-        run.publish(completions[-1])
-    return completions
+    state = RunState.FAILED if failed else RunState.SUCCESS
+    return Ended(Outcome(state, len(results) - failed, failed, time.time_ns()), results)
 
 
 class Executor:

@@ -2,10 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
-from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, RunState
+from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
 from gateway.runtime import Page
+
+_item_index = attrgetter("item_index")
 
 MAX_ITEMS = 1 << 24
 """Most items of a run: a place among them fits the lower 24 bits of a row's key."""
@@ -47,6 +50,13 @@ class Completion(NamedTuple):
     outcome: Outcome | None
 
 
+class Ended(NamedTuple):
+    """A run that had ended when it was accepted: all its results, by index and in this order of completion."""
+
+    outcome: Outcome
+    results: Sequence[ItemResult]
+
+
 class Finished(NamedTuple):
     """An item that had finished before a restart."""
 
@@ -72,9 +82,9 @@ class Journal(ABC):
 
     @abstractmethod
     async def create(
-        self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
+        self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
-        """Accept a run, with the items that have finished already: all of them, or none.
+        """Accept a run; of one that has ended already, the inputs are not kept.
 
         If its key is taken within its scope, change nothing and return the run that took it.
         """
@@ -106,6 +116,10 @@ class Journal(ABC):
     async def close(self) -> None: ...
 
 
-def empty_outcome(record: RunRecord) -> Outcome | None:
-    """How a run without items ends, which is at once; None for every other run."""
-    return None if record.total else Outcome(RunState.SUCCESS, 0, 0, record.created_at)
+def of_page(results: Sequence[ItemResult], page: Page) -> list[ItemResult]:
+    """The results of a page, given the first results of a run in the order of completion."""
+    start, stop = page.start, page.stop
+    wanted = [result for result in results[page.first : page.completions] if start <= result.item_index < stop]
+    if page.order is ResultOrder.BY_INDEX and len(wanted) > 1:
+        wanted.sort(key=_item_index)
+    return wanted

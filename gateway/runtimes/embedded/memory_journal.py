@@ -9,11 +9,12 @@ from gateway.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
 from gateway.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     Completion,
+    Ended,
     Finished,
     Journal,
     Outcome,
     RunRecord,
-    empty_outcome,
+    of_page,
 )
 
 MAX_BYTES = 1 << 30
@@ -25,9 +26,11 @@ RUN_BYTES = 1 << 10
 
 @dataclass(slots=True)
 class _Kept:
+    """A run. `places` are those of the results, by item; a run that was accepted with its results has none."""
+
     record: RunRecord
     inputs: Sequence[JsonText]
-    outcome: Outcome | None
+    outcome: Outcome | None = None
     results: list[ItemResult] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
     size: int = RUN_BYTES
@@ -56,20 +59,22 @@ class MemoryJournal(Journal):
         return self._blobs.get(blob_id)
 
     async def create(
-        self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
+        self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
         if record.key is not None and (taken := self._keys.get((record.scope, record.key))) is not None:
             return self._runs[taken].record
-        kept = _Kept(record, inputs, empty_outcome(record))
-        kept.size += sum(map(len, inputs))
+        if ended is None:
+            kept = _Kept(record, inputs)
+            kept.size += sum(map(len, inputs))
+        else:
+            kept = _Kept(record, (), ended.outcome, list(ended.results))
+            kept.size += sum(map(text_size, ended.results))
         self._reserve(kept.size)
         self._runs[record.run_id] = kept
         if record.key is not None:
             self._keys[record.scope, record.key] = record.run_id
-        if kept.outcome is not None:
+        if ended is not None:
             self._ended.append(record.run_id)
-        for completion in finished:
-            await self.complete(completion)
         return None
 
     async def complete(self, completion: Completion) -> None:
@@ -103,6 +108,8 @@ class MemoryJournal(Journal):
         kept = self._runs.get(run_id)
         if kept is None:
             raise RunNotFound(f"the run '{run_id}' has been forgotten to make room")
+        if not kept.places:
+            return fill_page(of_page(kept.results, page), text_size)
         # A place equals the position in `results`: completions arrive in the order of their places.
         places: Iterable[int] = range(page.first, page.completions)
         if page.order is ResultOrder.BY_INDEX:

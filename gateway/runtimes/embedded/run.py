@@ -4,9 +4,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from gateway.model import ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
+from gateway.model import ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
-from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord, of_page
 
 RECENT_BYTES = 1 << 16
 """How much result text a run keeps in memory, so that reading a small run, one of a page, needs no journal."""
@@ -22,7 +22,10 @@ class Run:
     keeps) and `publish` (it is durable, and watchers may see it).
     """
 
-    def __init__(self, record: RunRecord, outcome: Outcome | None = None, *, epoch: int = 0) -> None:
+    def __init__(
+        self, record: RunRecord, outcome: Outcome | None = None, *, epoch: int = 0, results: Sequence[ItemResult] = ()
+    ) -> None:
+        """A run that has just been accepted, or one that has ended; `results` are all of its results, or none."""
         self.record = record
         # A run that is loaded after its end has the last revision of this epoch: whichever it had before is smaller.
         self._revision = ((epoch + 1) << EPOCH_BITS) - 1 if outcome else epoch << EPOCH_BITS
@@ -35,8 +38,11 @@ class Run:
         self._places = self._completions = record.total if outcome else 0
         self._failures = 0
         self._started = False
-        self._recent: list[ItemResult] | None = None if record.total and outcome else []
-        self._recent_size = 0
+        self._recent: list[ItemResult] | None = list(results)
+        self._recent_size = sum(map(text_size, results))
+        self._in_order = True
+        if self._recent_size > RECENT_BYTES or (outcome and len(results) < record.total):
+            self._recent = None
         self._snapshot: Snapshot | None = None
         self._changed: asyncio.Event | None = None
 
@@ -97,17 +103,13 @@ class Run:
     def snapshot(self) -> Snapshot:
         """The current state; the same object until it changes."""
         if self._snapshot is None:
-            self._snapshot = Snapshot(self._status(), self._revision, self._completions, self._prefix)
+            results = self._recent if self._in_order and self._outcome else None
+            self._snapshot = Snapshot(self._status(), self._revision, self._completions, self._prefix, results)
         return self._snapshot
 
     def recent(self, page: Page) -> list[ItemResult] | None:
         """The results of a page, if this run has kept all its results in memory."""
-        if self._recent is None:
-            return None
-        wanted = [r for r in self._recent[page.first : page.completions] if page.start <= r.item_index < page.stop]
-        if page.order is ResultOrder.BY_INDEX:
-            wanted.sort(key=lambda result: result.item_index)
-        return wanted
+        return None if self._recent is None else of_page(self._recent, page)
 
     async def changed(self, since: Snapshot) -> None:
         """Return when the state is no longer `since`, or on the next `touch`."""
@@ -163,4 +165,5 @@ class Run:
         if self._recent_size > RECENT_BYTES or len(self._recent) == RESULT_PAGE_LENGTH:
             self._recent = None
         else:
+            self._in_order = self._in_order and result.item_index == len(self._recent)
             self._recent.append(result)

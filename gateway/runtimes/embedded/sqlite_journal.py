@@ -3,24 +3,30 @@
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
-from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, ResultOrder, RunState
+import msgspec
+
+from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
 from gateway.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     MAX_ITEMS,
     Completion,
+    Ended,
     Finished,
     Journal,
     Outcome,
     RunRecord,
-    empty_outcome,
+    of_page,
 )
 from gateway.state_file import Schema, StateFile
 
 # `runs.run` numbers the runs; the key of an input is (run << 24) + item_index, and a result has two: one with its place
 # in the order of completion, one with its item_index. Both orders are range scans, and a second result of an item or a
 # place violates a key: an item can finish only once.
+#
+# `ended_runs` holds, in one row each, the runs without a key that had ended when they were accepted: `_EndedRun`.
+# Their ids grow, so that rows are appended.
 _TABLES = """
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (
@@ -37,13 +43,29 @@ CREATE TABLE results (
     place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
     error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
 );
+CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROWID;
 """
-SCHEMA = Schema(1, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES")
+SCHEMA = Schema(2, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES")
 
 _RECORD = ", ".join(RunRecord._fields)
 _OUTCOME = ", ".join(Outcome._fields)
 _INSERT_RESULT = "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _RESULT = "item, status, value, error_code, error_message, error_data, completed_at"
+
+
+class _EndedItem(NamedTuple):
+    """A result: of success the value, of failure the code, the message and perhaps data."""
+
+    completed_at: Nanoseconds
+    value: JsonText | None
+    error: tuple[int, str, JsonText | None] | None
+
+
+_EndedRun: TypeAlias = tuple[RunRecord, Outcome, list[_EndedItem]]
+"""What a row of `ended_runs` holds, as MessagePack."""
+
+_ENDED_RUN = msgspec.msgpack.Decoder(_EndedRun)
+_ENCODER = msgspec.msgpack.Encoder()
 
 
 class SqliteJournal(Journal):
@@ -67,9 +89,12 @@ class SqliteJournal(Journal):
         return await self._file.read(lambda db: _get_blob(db, blob_id))
 
     async def create(
-        self, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion] = ()
+        self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
-        return await self._file.write(lambda db: _create(db, record, inputs, finished))
+        if ended is None or record.key is not None:
+            return await self._file.write(lambda db: _create(db, record, inputs, ended))
+        await self._file.append("ended_runs", (record.run_id, _ended_run(record, ended)))
+        return None
 
     async def complete(self, completion: Completion) -> None:
         await self._file.write(lambda db: _complete(db, completion))
@@ -105,7 +130,7 @@ def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
 
 
 def _create(
-    db: sqlite3.Connection, record: RunRecord, inputs: Sequence[JsonText], finished: Sequence[Completion]
+    db: sqlite3.Connection, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None
 ) -> RunRecord | None:
     if record.key is not None:
         taken = db.execute(
@@ -113,21 +138,45 @@ def _create(
         ).fetchone()
         if taken is not None:
             return RunRecord(*taken)
-    outcome = finished[-1].outcome if finished else empty_outcome(record)
-    ended = (None,) * len(Outcome._fields) if outcome is None else outcome
-    marks = ", ".join("?" * (len(record) + len(ended)))
-    run = db.execute(f"INSERT INTO runs ({_RECORD}, {_OUTCOME}) VALUES ({marks})", (*record, *ended)).lastrowid
+    outcome = ended.outcome if ended else (None,) * len(Outcome._fields)
+    marks = ", ".join("?" * (len(record) + len(outcome)))
+    run = db.execute(f"INSERT INTO runs ({_RECORD}, {_OUTCOME}) VALUES ({marks})", (*record, *outcome)).lastrowid
     assert run is not None
     first = run * MAX_ITEMS
-    if finished:
-        db.executemany(_INSERT_RESULT, (_row(completion, first) for completion in finished))
+    if ended:
+        rows = (_row(result, place, first) for place, result in enumerate(ended.results))
+        db.executemany(_INSERT_RESULT, rows)
     else:
         db.executemany("INSERT INTO inputs VALUES (?, ?)", enumerate(inputs, first))
     return None
 
 
+def _ended_run(record: RunRecord, ended: Ended) -> bytes:
+    items = []
+    for result in ended.results:
+        error = result.error
+        failure = None if error is None else (error.code, error.message, error.data)
+        items.append((result.completed_at, result.value, failure))
+    return _ENCODER.encode((record, ended.outcome, items))
+
+
+def _find_ended(db: sqlite3.Connection, run_id: str) -> _EndedRun | None:
+    row = db.execute("SELECT run FROM ended_runs WHERE run_id = ?", (run_id,)).fetchone()
+    return None if row is None else _ENDED_RUN.decode(row[0])
+
+
+def _ended_result(item_index: int, item: _EndedItem) -> ItemResult:
+    completed_at, value, failure = item
+    error = None
+    if failure is not None:
+        code, message, data = failure
+        error = ItemError(code=code, message=message, data=data)
+    state = RunState.SUCCESS if error is None else RunState.FAILED
+    return ItemResult(item_index=item_index, status=state, value=value, error=error, completed_at=completed_at)
+
+
 def _complete(db: sqlite3.Connection, completion: Completion) -> None:
-    db.execute(_INSERT_RESULT, _row(completion, _first_key(db, completion.run_id)))
+    db.execute(_INSERT_RESULT, _row(completion.result, completion.place, _first_key(db, completion.run_id)))
     if completion.outcome is not None:
         db.execute(
             "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
@@ -135,11 +184,11 @@ def _complete(db: sqlite3.Connection, completion: Completion) -> None:
         )
 
 
-def _row(completion: Completion, first: int) -> tuple[Any, ...]:
+def _row(result: ItemResult, place: int, first: int) -> tuple[Any, ...]:
     """A row of `results`; `first` is the key of the run's first item."""
-    result, error = completion.result, completion.result.error
+    error = result.error
     failure = (None, None, None) if error is None else (error.code, error.message, error.data)
-    keys = (first + completion.place, first + result.item_index)
+    keys = (first + place, first + result.item_index)
     return (*keys, result.status.value, result.value, *failure, result.completed_at)
 
 
@@ -152,7 +201,8 @@ def _first_key(db: sqlite3.Connection, run_id: str) -> int:
 def _load(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
     row = db.execute(f"SELECT {_RECORD}, {_OUTCOME} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        return None
+        ended_run = _find_ended(db, run_id)
+        return None if ended_run is None else ended_run[:2]
     record, ended = RunRecord(*row[: len(RunRecord._fields)]), row[len(RunRecord._fields) :]
     return record, None if ended[0] is None else Outcome(RunState(ended[0]), *ended[1:])
 
@@ -179,6 +229,9 @@ def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
 
 
 def _results(db: sqlite3.Connection, run_id: str, page: Page) -> list[ItemResult]:
+    if (ended_run := _find_ended(db, run_id)) is not None:
+        results = [_ended_result(index, item) for index, item in enumerate(ended_run[2])]
+        return fill_page(of_page(results, page), text_size)
     first = _first_key(db, run_id)
     order = "place" if page.order is ResultOrder.BY_COMPLETION else "item"
     bounds = (first + bound for bound in (page.start, page.stop, page.first, page.completions))

@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import Overloaded, RunNotFound, Unavailable
 from gateway.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.runtime import RESULT_PAGE_BYTES, Page
-from gateway.runtimes.embedded.journal import Completion, Finished, Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Completion, Ended, Finished, Journal, Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.state_file import StateError
@@ -229,20 +229,36 @@ async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not
         await journal.put_blob("large", Blob("x" * 11_000, BlobType.DATA))
 
 
-async def test_a_run_that_finished_while_it_was_accepted_is_kept_whole(journal: Journal) -> None:
-    outcome = Outcome(RunState.FAILED, 1, 1, 999)
-    finished = [Completion("run-1", 0, success(0), None), Completion("run-1", 1, failure(1), outcome)]
-    assert await journal.create(record(total=2), ["0", "1"], finished) is None
-    assert await journal.load("run-1") == (record(total=2), outcome)
+@pytest.mark.parametrize("key", [None, "key"])
+async def test_a_run_that_ended_while_it_was_accepted_is_kept_whole(journal: Journal, key: str | None) -> None:
+    ended = Ended(Outcome(RunState.FAILED, 1, 1, 999), [success(0, "1e400"), failure(1)])
+    accepted = record(total=2, key=key)._replace(flow_label="label", max_concurrency=3, created_at=2**60 + 1)
+    assert await journal.create(accepted, ["0", "1"], ended) is None
+    assert await journal.load("run-1") == (accepted, ended.outcome)
     assert await journal.unfinished() == []
-    page = Page(ResultOrder.BY_INDEX, 0, 2, 0, 2)
-    assert await journal.results("run-1", page) == [completion.result for completion in finished]
+    for order in ResultOrder:
+        page = Page(order, 0, 2, 0, 2)
+        assert await journal.results("run-1", page) == ended.results
+        assert await journal.results("run-1", page._replace(start=1)) == [failure(1)]
+        assert await journal.results("run-1", page._replace(completions=1)) == [success(0, "1e400")]
 
 
-async def test_a_run_without_items_has_ended(journal: Journal) -> None:
-    await journal.create(record(total=0), [])
-    assert await journal.load("run-1") == (record(total=0), Outcome(RunState.SUCCESS, 0, 0, 7))
+async def test_a_run_without_items_ends_while_it_is_accepted(journal: Journal) -> None:
+    ended = Ended(Outcome(RunState.SUCCESS, 0, 0, 7), [])
+    await journal.create(record(total=0), [], ended)
+    assert await journal.load("run-1") == (record(total=0), ended.outcome)
     assert await journal.unfinished() == []
+    assert await journal.results("run-1", Page(ResultOrder.BY_INDEX, 0, 0, 0, 0)) == []
+
+
+async def test_runs_that_ended_at_the_same_time_are_all_kept(journal: Journal) -> None:
+    run_ids = [f"run-{number}" for number in range(150)]
+    ended = [Ended(Outcome(RunState.SUCCESS, 1, 0, number), [success(0, str(number))]) for number in range(150)]
+    creating = (journal.create(record(run_id, total=1), ["0"], end) for run_id, end in zip(run_ids, ended, strict=True))
+    assert await asyncio.gather(*creating) == [None] * 150
+    for run_id, end in zip(run_ids, ended, strict=True):
+        assert await journal.load(run_id) == (record(run_id, total=1), end.outcome)
+        assert await journal.results(run_id, Page(ResultOrder.BY_INDEX, 0, 1, 0, 1)) == end.results
 
 
 async def test_every_opening_of_a_state_is_an_epoch_of_its_own(tmp_path: Path) -> None:
