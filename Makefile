@@ -81,7 +81,11 @@ endif
 
 .PHONY: release-contract
 release-contract: $(BUF) ## Make the present contract the one that later ones must not break.
-	$(BUF) build --exclude-source-info --output protos/released.binpb
+	$(BUF) build --exclude-source-info --path protos/runs --output protos/released.binpb
+
+.PHONY: engines-table
+engines-table: $(VENV)/.ready ## Write the table of differences into docs/engines.md.
+	@$(BIN)/python -m tests.conformance.differences
 
 # The load clients are native: a client in Python would be the bottleneck. Two idle cores, about 20 minutes.
 BENCHMARKS := .cache/benchmarks
@@ -129,6 +133,6 @@ python:
 
 define generate_into
 mkdir -p $(1) && PATH="$(CODEGEN)/bin:$$PATH" $(CODEGEN)/bin/python -m grpc_tools.protoc -I protos \
-	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/runs/v1/*.proto && \
-	touch $(1)/runs/py.typed
+	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) protos/*/v1/*.proto && \
+	touch $(1)/runs/py.typed $(1)/stepflow/py.typed
 endef

@@ -1,4 +1,4 @@
-"""The configuration of `runs-gateway serve`: from flags, the environment and a file, in this order of precedence."""
+"""The configuration of the servers: from flags, the environment and a file, in this order of precedence."""
 
 import json
 import os
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -41,6 +41,10 @@ MAX_WORKERS = 64
 
 MAX_OPEN_CALLS = 10_000_000
 """The highest limit of open calls: all of all workers together are a number that grpc takes."""
+
+
+DEFAULT_MAX_TASKS = 100
+MaxTasks = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class RuntimeKind(StrEnum):
@@ -120,6 +124,10 @@ class ServeConfig(BaseModel):
     """Component servers: path prefixes, each with a URL or with the command line that starts the server."""
     component_env: dict[str, str] = {}
     """The environment of component servers that are started by command; they inherit nothing."""
+    queue: Annotated[str, Field(min_length=1)] | None = None
+    """The queue of a Stepflow engine whose tasks the component servers are to execute: see `runs-gateway bridge`."""
+    max_tasks: MaxTasks = DEFAULT_MAX_TASKS
+    """How many tasks of a queue may execute at the same time, but for those that wait for runs of their own."""
     max_message_bytes: Annotated[int, Field(ge=1 << 16, lt=1 << 31)] = 64 << 20
     """The largest message, in bytes; a single JSON value may have 64 MiB at most in any case."""
     max_calls: Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)] = 4_096
@@ -137,11 +145,53 @@ class ServeConfig(BaseModel):
         return _kind_of(self.runtime)
 
 
+def _check_engine(engine: str) -> str:
+    try:
+        if _kind_of(f"{RuntimeKind.STEPFLOW}+{engine}") is not RuntimeKind.STEPFLOW:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"expected http://HOST:PORT or https://HOST:PORT, got {engine!r}") from None
+    return engine
+
+
+class BridgeConfig(BaseModel):
+    """Everything that `bridge` can be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: Annotated[str, AfterValidator(_check_engine)]
+    """The Stepflow engine: `http://HOST:PORT`."""
+    queue: Annotated[str, Field(min_length=1)]
+    """The queue whose tasks are executed: `queueName` in the configuration of the engine."""
+    components: Annotated[dict[str, str], Field(min_length=1)]
+    """Component servers, as in `ServeConfig`."""
+    component_env: dict[str, str] = {}
+    """The environment of component servers that are started by command; they inherit nothing."""
+    max_tasks: MaxTasks = DEFAULT_MAX_TASKS
+    """How many tasks may execute at the same time, but for those that wait for runs of their own."""
+    state: Annotated[str, Field(min_length=1)] = Field(
+        default_factory=lambda: default_state({"runtime": RuntimeKind.STEPFLOW})
+    )
+    """The file that keeps which run each key of a component stands for. `:memory:` keeps nothing."""
+    lossy_numbers: bool = False
+    """Whether numbers that an engine cannot hold exactly are rounded as it does, rather than refused."""
+    http_address: Address = "127.0.0.1:0"
+    """Where component servers reach the blob API."""
+
+    def as_serve(self) -> ServeConfig:
+        """The settings of a gateway with this bridge in it."""
+        return ServeConfig(runtime=f"{RuntimeKind.STEPFLOW}+{self.engine}", **self.model_dump(exclude={"engine"}))
+
+
+Config = TypeVar("Config", ServeConfig, BridgeConfig)
+
 _MAPS = frozenset({"components", "component_env"})
 _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "state": frozenset(RuntimeKind) - {RuntimeKind.RELAY},
-    "components": frozenset({RuntimeKind.EMBEDDED}),
-    "component_env": frozenset({RuntimeKind.EMBEDDED}),
+    "components": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
+    "component_env": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
+    "queue": frozenset({RuntimeKind.STEPFLOW}),
+    "max_tasks": frozenset({RuntimeKind.STEPFLOW}),
     "dialect": frozenset({RuntimeKind.JSONRPC}),
     "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
 }
@@ -150,20 +200,32 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
 
 def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeConfig:
     """Merge the sources, maps by key. `flags` holds only what was given. ConfigError for what is not valid."""
+    config, origins = _merged(ServeConfig, flags, environ, file)
+    _check_combination(config, origins)
+    return config
+
+
+def load_bridge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> BridgeConfig:
+    """The same for a bridge."""
+    return _merged(BridgeConfig, flags, environ, file)[0]
+
+
+def _merged(
+    model: type[Config], flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
+) -> tuple[Config, dict[str, str]]:
+    """The settings, and where each came from."""
     settings: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for source in (_read_file(file) if file else {}, _read_environment(environ), _read_flags(flags)):
+    for source in (_read_file(file) if file else {}, _read_environment(model, environ), _read_flags(flags)):
         for name, (value, origin) in source.items():
             merge = name in _MAPS and isinstance(value, dict) and isinstance(settings.get(name), dict)
             settings[name] = {**settings[name], **value} if merge else value
             origins[name] = origin
     try:
-        config = ServeConfig.model_validate(settings)
+        return model.model_validate(settings), origins
     except ValidationError as error:
         faults = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
         raise ConfigError("; ".join(_describe(item, origins) for item in faults)) from None
-    _check_combination(config, origins)
-    return config
 
 
 def _check_combination(config: ServeConfig, origins: Mapping[str, str]) -> None:
@@ -174,6 +236,10 @@ def _check_combination(config: ServeConfig, origins: Mapping[str, str]) -> None:
             raise ConfigError(
                 f"{name} (from {origins[name]}): a runtime of this kind does not have it: {config.runtime!r}{origin}"
             )
+    if config.runtime_kind is RuntimeKind.STEPFLOW and (config.queue is None) != (not config.components):
+        raise ConfigError(
+            "components and queue: an engine's tasks come from a queue and go to component servers; give both, or none"
+        )
     for name in ("grpc_address", "http_address"):
         if config.workers > 1 and getattr(config, name).startswith("unix:"):
             raise ConfigError(
@@ -194,11 +260,11 @@ def _flag(name: str) -> str:
     return {"components": "component"}.get(name, name).replace("_", "-")
 
 
-def _read_environment(environ: Mapping[str, str]) -> _Source:
+def _read_environment(model: type[BaseModel], environ: Mapping[str, str]) -> _Source:
     # Other variables with the prefix are not ours to judge: Kubernetes sets RUNS_GATEWAY_PORT and more of the kind in
     # every container that runs next to a service with this name.
     source: _Source = {}
-    for name in ServeConfig.model_fields:
+    for name in model.model_fields:
         variable = ENV_PREFIX + name.upper()
         if (text := environ.get(variable)) is None:
             continue
@@ -232,6 +298,8 @@ def _read_file(file: Path) -> _Source:
 
 def _describe(error: Any, origins: Mapping[str, str]) -> str:
     name, *path = error["loc"]
+    if error["type"] == "missing":
+        return f"{name}: is needed; give --{_flag(name)}, or {ENV_PREFIX}{name.upper()}"
     where = ".".join([name, *map(str, path)])
     what = "unknown setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
     return f"{where} (from {origins[name]}): {_one_line(what)}"

@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -22,6 +22,8 @@ from gateway.model import ResultOrder, RunState
 if TYPE_CHECKING:
     # Imported where it is needed: it brings grpc along, which takes longer than all the rest.
     from gateway.client import RunsClient, RunStatus
+
+C = TypeVar("C")
 
 app = App(
     name="runs-gateway",
@@ -98,6 +100,8 @@ def serve(
     runtime: Annotated[str | None, _setting("runtime")] = None,
     dialect: Annotated[Literal["document", "superset", "0.9", "0.10"] | None, _setting("dialect")] = None,
     lossy_numbers: bool | None = None,
+    queue: str | None = None,
+    max_tasks: Annotated[int | None, _setting("max_tasks")] = None,
     workers: Annotated[int | None, _setting("workers")] = None,
     transport: Annotated[Literal["grpcio", "native"] | None, _setting("transport")] = None,
     config_file: Annotated[Path | None, Parameter(name="--config", env_var="RUNS_GATEWAY_CONFIG")] = None,
@@ -134,6 +138,10 @@ def serve(
         What a server of the canonical methods speaks; unset, it is found out.
     lossy_numbers
         Round numbers that a Stepflow engine cannot hold exactly, as it does itself, rather than refuse them.
+    queue
+        Also be a bridge: the queue of the Stepflow engine whose tasks the component servers execute.
+    max_tasks
+        How many tasks of the queue may execute at the same time, but for those that wait for runs of their own.
     workers
         How many processes serve, on ports that they share; limits of calls are those of each.
     transport
@@ -153,18 +161,73 @@ def serve(
         "runtime": runtime,
         "dialect": dialect,
         "lossy_numbers": lossy_numbers,
+        "queue": queue,
+        "max_tasks": max_tasks,
         "workers": workers,
         "transport": transport,
     }
-    try:
-        given = {name: value for name, value in flags.items() if value is not None}
-        settings = config.load(given, os.environ, config_file)
-    except config.ConfigError as error:
-        raise CommandError(str(error), ExitCode.USAGE) from None
+    settings = _loaded(config.load, flags, config_file)
     # The other commands do not need the server, and would take longer to import it than to do their work.
     from gateway.cli import serving
 
     serving.serve(settings, as_json=as_json)
+
+
+@app.command
+def bridge(
+    *,
+    engine: str | None = None,
+    queue: str | None = None,
+    component: list[str] | None = None,
+    component_env: list[str] | None = None,
+    max_tasks: Annotated[int | None, _setting("max_tasks")] = None,
+    state: str | None = None,
+    lossy_numbers: bool | None = None,
+    http_address: str | None = None,
+    config_file: Annotated[Path | None, Parameter(name="--config", env_var="RUNS_GATEWAY_CONFIG")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Execute the tasks of a Stepflow engine on JSON-RPC component servers, until SIGTERM or Ctrl-C.
+
+    For engines of release 0.12 and later, whose own components pull tasks over gRPC. Settings come from flags, the
+    environment and a file, as for 'serve'. The first signal lets the bridge finish what it has begun, a second one
+    ends it at once.
+
+    Parameters
+    ----------
+    engine
+        The engine: http://HOST:PORT.
+    queue
+        The queue to take tasks from: 'queueName' in the engine's configuration.
+    component
+        PREFIX=URL or PREFIX='COMMAND ...': where components under a path prefix are found. May be repeated.
+    component_env
+        NAME=VALUE: the environment of component servers that are started by command. May be repeated.
+    max_tasks
+        How many tasks may execute at the same time, but for those that wait for runs of their own.
+    state
+        The file that keeps which run each key of a component stands for; ':memory:' keeps nothing.
+    lossy_numbers
+        Round numbers that the engine cannot hold exactly, as it does itself, rather than refuse them.
+    http_address
+        Where component servers reach the blob API: HOST:PORT, by default a free port of this machine.
+    config_file
+        A file of settings, TOML or YAML.
+    """
+    flags: dict[str, Any] = {
+        "engine": engine,
+        "queue": queue,
+        "components": _assignments("--component", component),
+        "component_env": _assignments("--component-env", component_env),
+        "max_tasks": max_tasks,
+        "state": state,
+        "lossy_numbers": lossy_numbers,
+        "http_address": http_address,
+    }
+    settings = _loaded(config.load_bridge, flags, config_file)
+    from gateway.cli import serving
+
+    serving.bridge(settings, as_json=as_json)
 
 
 @app.command
@@ -337,6 +400,16 @@ def _awaited(status: "RunStatus") -> ExitCode:
     return ExitCode.OK if status.status is RunState.SUCCESS else ExitCode.RUN_FAILED
 
 
+def _loaded(
+    load: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], C], flags: Mapping[str, Any], file: Path | None
+) -> C:
+    """The configuration; CommandError if it is not valid."""
+    try:
+        return load({name: value for name, value in flags.items() if value is not None}, os.environ, file)
+    except config.ConfigError as error:
+        raise CommandError(str(error), ExitCode.USAGE) from None
+
+
 def _assignments(flag: str, texts: Iterable[str] | None) -> dict[str, str] | None:
     """The names and values of a flag that is given as NAME=VALUE."""
     if texts is None:
@@ -346,5 +419,7 @@ def _assignments(flag: str, texts: Iterable[str] | None) -> dict[str, str] | Non
         name, equals, value = text.partition("=")
         if not name or not equals:
             raise CommandError(f"{flag}: expected NAME=VALUE, got {text!r}", ExitCode.USAGE)
+        if name in pairs:
+            raise CommandError(f"{flag}: {name!r} is given twice; leave one out", ExitCode.USAGE)
         pairs[name] = value
     return pairs

@@ -1,24 +1,35 @@
-"""Runs the gateway for the command `serve`."""
+"""Runs the servers: the commands `serve` and `bridge`."""
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import uvloop
 
 from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.config import ConfigError, RuntimeKind, ServeConfig, StartError
+from gateway.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
 from gateway.signals import ended_by_signals
 from gateway.workers import Workers
 
 
 def serve(config: ServeConfig, *, as_json: bool) -> None:
     """Serve until a signal comes, and print where once the gateway is ready. CommandError if it cannot start."""
+    _run(_serve(config, as_json))
+
+
+def bridge(config: BridgeConfig, *, as_json: bool) -> None:
+    """Be a bridge until a signal comes. CommandError if it cannot start."""
+    _run(_bridge(config, as_json))
+
+
+def _run(server: Coroutine[Any, Any, None]) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(config, as_json))
+            runner.run(server)
     except ConfigError as error:
         raise CommandError(str(error), ExitCode.USAGE) from None
     except StartError as error:
@@ -36,6 +47,22 @@ async def _serve(config: ServeConfig, as_json: bool) -> None:
             addresses = await stack.enter_async_context(gateway)
             app.tune_garbage_collection()
             _print_ready(config, addresses.grpc, addresses.http, as_json)
+            await asyncio.Event().wait()
+
+
+async def _bridge(config: BridgeConfig, as_json: bool) -> None:
+    from gateway import app
+
+    with ended_by_signals():
+        async with app.bridging(config) as http:
+            app.tune_garbage_collection()
+            lines = {"engine": config.engine, "queue": config.queue, "blobs": f"http://{http}"}
+            if as_json:
+                output.print_json(output.object_json(**lines))
+            else:
+                for name, value in lines.items():
+                    output.print_line(f"{name:<6} {value}")
+                output.print_line("ready")
             await asyncio.Event().wait()
 
 

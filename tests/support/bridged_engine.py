@@ -9,9 +9,12 @@ from tests.support.engine import Engine
 
 QUEUE: Final = "components"
 
+ITSELF: Final = ("--orchestrator-id", "engine")
+"""Arguments for an engine that restarts: it takes its runs up at once, and does not take them for those of another."""
+
 
 def config(release: str, folder: Path, *, queue_seconds: int = 30) -> dict[str, Any]:
-    """Components under /sdk are the queue's; state survives the engine. `queue_seconds`: how long a task may lie there."""
+    """Components under /sdk are the queue's, where tasks may lie for `queue_seconds`. State survives the engine."""
     pattern = "" if release == "0.13.0" else "/{*component}"
     return {
         "plugins": {
@@ -31,7 +34,7 @@ def config(release: str, folder: Path, *, queue_seconds: int = 30) -> dict[str, 
 async def bridged_engine(release: str, folder: Path, *, queue_seconds: int = 30) -> AsyncIterator[Engine]:
     """A running engine."""
     engine = Engine(release, folder, config(release, folder, queue_seconds=queue_seconds))
-    await engine.start()
+    await engine.start(*ITSELF)
     try:
         yield engine
     finally:

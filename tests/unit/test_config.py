@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError, RuntimeKind, ServeConfig, load
+from gateway.config import ConfigError, RuntimeKind, ServeConfig, load, load_bridge
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -70,13 +70,16 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "workers": 1,
         "transport": "native",
     }
-    assert values.keys() == ServeConfig.model_fields.keys() - {"dialect", "lossy_numbers"}
+    assert values.keys() == ServeConfig.model_fields.keys() - {"dialect", "lossy_numbers", "queue", "max_tasks"}
     environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
     assert values.items() <= load({}, environ).model_dump().items()
     jsonrpc = {"RUNS_GATEWAY_RUNTIME": "jsonrpc+http://a:1", "RUNS_GATEWAY_DIALECT": "0.9"}
     assert load({}, jsonrpc).dialect == "0.9"
     stepflow = {"RUNS_GATEWAY_RUNTIME": "stepflow+http://a:1", "RUNS_GATEWAY_LOSSY_NUMBERS": "true"}
     assert load({}, stepflow).lossy_numbers
+    bridge = {"RUNS_GATEWAY_COMPONENTS": '{"/a": "http://b"}', "RUNS_GATEWAY_QUEUE": "q", "RUNS_GATEWAY_MAX_TASKS": "7"}
+    settings = load({}, {**stepflow, **bridge})
+    assert (settings.queue, settings.max_tasks) == ("q", 7)
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settings() -> None:
@@ -224,3 +227,48 @@ def test_workers_cannot_share_a_unix_socket(name: str) -> None:
 def test_numbers_of_workers_that_are_refused(workers: object) -> None:
     with pytest.raises(ConfigError, match=r"^workers \(from --workers\): Input should be"):
         load({"workers": workers}, {})
+
+
+@pytest.mark.parametrize("settings", [{"queue": "q"}, {"components": {"/a": "http://b"}}])
+def test_a_queue_needs_component_servers_and_they_a_queue(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"^components and queue: .* give both, or none$"):
+        load({"runtime": "stepflow+http://a:1", **settings}, {})
+
+
+BRIDGE = {"engine": "http://a:7840", "queue": "q", "components": {"/a": "http://b"}}
+
+
+def test_a_bridge_takes_its_settings_from_all_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
+    file = write(tmp_path, "c.toml", 'queue = "file"\nmax_tasks = 3\n[components]\n"/a" = "http://file"\n')
+    environ = {"RUNS_GATEWAY_ENGINE": "http://a:7840", "RUNS_GATEWAY_COMPONENTS": '{"/b": "http://env"}'}
+    settings = load_bridge({"queue": "flag"}, environ, file)
+    assert (settings.engine, settings.queue, settings.max_tasks) == ("http://a:7840", "flag", 3)
+    assert settings.components == {"/a": "http://file", "/b": "http://env"}
+    assert settings.state == "/somewhere/runs-gateway/keys.db"
+
+
+def test_a_bridge_is_a_gateway_with_that_runtime() -> None:
+    settings = load_bridge(BRIDGE, {}).as_serve()
+    assert (settings.runtime, settings.queue) == ("stepflow+http://a:7840", "q")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"engine": None}, "engine: is needed; give --engine, or RUNS_GATEWAY_ENGINE"),
+        ({"queue": None}, "queue: is needed; give --queue, or RUNS_GATEWAY_QUEUE"),
+        ({"components": None}, "components: is needed; give --component, or RUNS_GATEWAY_COMPONENTS"),
+        ({"engine": "a:7840"}, "engine (from --engine): expected http://HOST:PORT or https://HOST:PORT, got 'a:7840'"),
+        (
+            {"engine": "http://a"},
+            "engine (from --engine): expected http://HOST:PORT or https://HOST:PORT, got 'http://a'",
+        ),
+        ({"max_tasks": 0}, "max_tasks (from --max-tasks): Input should be greater than or equal to 1"),
+    ],
+)
+def test_settings_that_a_bridge_cannot_use_are_refused(change: dict[str, object], message: str) -> None:
+    flags = {name: value for name, value in {**BRIDGE, **change}.items() if value is not None}
+    with pytest.raises(ConfigError) as refused:
+        load_bridge(flags, {})
+    assert str(refused.value) == message

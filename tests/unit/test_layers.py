@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
         "gateway.fronts.http_front",
         "gateway.runtimes.embedded",
         "gateway.runtimes.relay",
+        "gateway.runtimes.stepflow",
         "gateway.runtimes.jsonrpc",
         "gateway.client",
         "gateway.bridge",

@@ -9,6 +9,7 @@ Every component takes and returns one JSON value.
 import argparse
 import asyncio
 import os
+from pathlib import Path
 
 import msgspec
 from stepflow_py.worker import StepflowContext, StepflowServer
@@ -41,6 +42,39 @@ def fail(value: dict) -> dict:
 @server.component
 def crash(value: dict) -> dict:
     os._exit(value.get("status", 1))
+
+
+@server.component
+async def crash_once(value: dict, context: StepflowContext) -> dict:
+    """End the process, unless the file `marker` is there: the second time it is."""
+    marker = Path(value["marker"])
+    if not marker.exists():
+        marker.touch()
+        os._exit(1)
+    return {"attempt": context.attempt}
+
+
+@server.component
+async def process(value: dict) -> dict:
+    """Which process executes."""
+    return {"pid": os.getpid()}
+
+
+@server.component
+async def record(value: dict) -> dict:
+    """Add a line to a file."""
+    with Path(value["file"]).open("a", encoding="utf-8") as file:
+        file.write(value["line"] + "\n")
+    return {"recorded": value["line"]}
+
+
+@server.component
+async def hold(value: dict) -> dict:
+    """Connect to a port, and return when the other side closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", value["port"])
+    await reader.read()
+    writer.close()
+    return {"held": True}
 
 
 @server.component

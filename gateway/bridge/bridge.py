@@ -1,0 +1,207 @@
+"""The worker: pulls the tasks of a queue, and executes them on component servers."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from gateway.bridge.engine import Engine, EngineAway, TaskRefused, TaskUnknown
+from gateway.bridge.failure import refusal, task_error
+from gateway.bridge.payload import input_text, output_value
+from gateway.bridge.places import Places
+from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, Outcome, Task
+from gateway.components import Callback, ComponentError, Components
+from gateway.defects import defect
+from gateway.errors import InvalidParams
+from stepflow.v1 import orchestrator_pb2 as reports
+from stepflow.v1 import tasks_pb2 as tasks
+
+MAX_LINE: Final = 1_024
+"""How many tasks may wait for a place before no more are read: then the engine offers them to other workers in time."""
+
+ANY_COMPONENT: Final = tasks.ComponentInfo(component_id="/{*component}", path="/{*component}")
+"""What the engine is told to offer: component servers need not list what they have, nor be there when it asks."""
+
+DRAIN_GRACE: Final = 10.0
+"""Seconds left, when the bridge drains, to tasks that wait for runs of their own or for an engine that is away:
+perhaps nobody else executes those runs. The engine hands out again what is abandoned, and the runs are found again."""
+
+_RUNS: Final = "runs/"
+
+_log = logging.getLogger(__name__)
+
+
+class Bridge:
+    """A worker of the queue `queue` of the engine at `url`, for component servers as `Components` takes them.
+
+    `routes` maps the prefix of a path, as flows write it, to the server of the components below. An engine whose route
+    removes the prefix says "/double" for "/sdk/double": then the only server has it. At most `max_tasks` execute at the
+    same time, but for those that have asked for runs. `callback` serves what components ask for. ValueError for routes
+    that cannot be.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        queue: str,
+        routes: Mapping[str, str],
+        *,
+        callback: Callback,
+        blob_api_url: Callable[[], str | None],
+        environment: Mapping[str, str] = MappingProxyType({}),
+        max_tasks: int = 100,
+        lossy_numbers: bool = False,
+    ) -> None:
+        self._components = Components(routes, callback=self._serve, blob_api_url=blob_api_url, environment=environment)
+        self._prefixes = tuple("/" + prefix.strip("/") for prefix in routes)
+        self._callback = callback
+        self._lossy = lossy_numbers
+        self._engine = Engine(url, queue, f"runs-gateway-{uuid.uuid4()}")
+        self._places = Places(max_tasks)
+        self._tasks: dict[str, Task] = {}
+        self._busy: set[str] = set()
+        self._moved = asyncio.Event()
+        self._working: set[asyncio.Task[None]] = set()
+        self._puller: asyncio.Task[None] | None = None
+        self._name = f"queue {queue!r} of the engine at {url}"
+
+    async def start(self) -> None:
+        """Start the component servers, then pull tasks. An engine that is away is tried again."""
+        await self._components.start()
+        self._puller = asyncio.create_task(self._pull())
+
+    async def drain(self) -> None:
+        """Pull nothing more, and wait until what was claimed has executed and been completed."""
+        await _cancel(self._puller)
+        while self._busy:
+            self._moved.clear()
+            await self._moved.wait()
+        if self._working:
+            await asyncio.wait(self._working, timeout=DRAIN_GRACE)
+
+    async def close(self) -> None:
+        """Stop. Tasks that still execute are abandoned; the engine hands them out again."""
+        await _cancel(self._puller, *self._working)
+        await self._components.close()
+        await self._engine.close()
+
+    async def _pull(self) -> None:
+        """Take tasks in for as long as the bridge works, from whichever engine listens there."""
+        pause = FIRST_PAUSE
+        away = False
+        while True:
+            try:
+                async with aclosing(self._engine.assignments()) as assignments:
+                    async for assignment in assignments:
+                        if away:
+                            _log.warning("%s: it is back", self._name)
+                        pause, away = FIRST_PAUSE, False
+                        self._take_in(assignment)
+                        while self._places.waiting >= MAX_LINE:
+                            self._moved.clear()
+                            await self._moved.wait()
+            except EngineAway as error:
+                if not away:
+                    _log.warning("%s cannot be reached: %s", self._name, error)
+                away = True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE)
+
+    def _take_in(self, assignment: tasks.TaskAssignment) -> None:
+        if assignment.HasField("list_components"):
+            self._work(asyncio.create_task(self._list_components(assignment)))
+        elif (present := self._tasks.get(assignment.task_id)) is not None:
+            present.handed_out_again(assignment)
+        elif assignment.HasField("execute"):
+            task = self._tasks[assignment.task_id] = Task(self._engine, assignment)
+            self._busy.add(task.id)
+            self._work(asyncio.create_task(self._perform(task)))
+
+    def _work(self, work: asyncio.Task[None]) -> None:
+        self._working.add(work)
+        work.add_done_callback(self._working.discard)
+
+    async def _list_components(self, assignment: tasks.TaskAssignment) -> None:
+        answer = reports.CompleteTaskRequest(task_id=assignment.task_id)
+        answer.list_components.components.append(ANY_COMPONENT)
+        try:
+            await self._engine.complete(assignment.context.orchestrator_service_url, answer)
+        except (EngineAway, TaskUnknown, TaskRefused) as error:
+            # It may have given up waiting before anybody was there to answer, and asks again.
+            _log.debug("%s was not told the components: %s", self._name, error)
+
+    async def _perform(self, task: Task) -> None:
+        try:
+            await task.perform(self._execute)
+        finally:
+            self._rest(task.id)
+            del self._tasks[task.id]
+
+    def _rest(self, task_id: str) -> None:
+        """A task needs no place any more."""
+        self._places.give_back(task_id)
+        self._busy.discard(task_id)
+        self._moved.set()
+
+    async def _execute(self, task: Task) -> Outcome:
+        """Wait for a place and execute the component."""
+        try:
+            await self._places.take(task.id)
+            self._moved.set()
+            return await self._executed(task)
+        except ComponentError as error:
+            return task_error(error)
+        except InvalidParams as error:
+            return refusal(reports.TASK_ERROR_CODE_INVALID_INPUT, str(error))
+        except Exception as error:
+            return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(defect(error)))
+        finally:
+            self._rest(task.id)
+
+    async def _executed(self, task: Task) -> Outcome:
+        text = input_text(task.request.input, lossy=self._lossy)
+        output = await self._components.execute(
+            self._full_path(task.path),
+            text,
+            attempt=task.request.attempt,
+            observability=task.observability,
+            scope=task.id,
+        )
+        try:
+            return tasks.ComponentExecuteResponse(output=output_value(output, lossy=self._lossy))
+        except InvalidParams as error:
+            return refusal(reports.TASK_ERROR_CODE_COMPONENT_FAILED, str(error))
+
+    def _full_path(self, path: str) -> str:
+        """The path with its prefix, which the route of the engine may have removed."""
+        known = any(prefix == "/" or path.startswith(f"{prefix}/") for prefix in self._prefixes)
+        return path if known or len(self._prefixes) != 1 else f"{self._prefixes[0]}{path}"
+
+    async def _serve(self, body: bytes, task_id: str) -> bytes | None:
+        """Serve a request of a component."""
+        if _method(body).startswith(_RUNS):
+            self._rest(task_id)
+        return await self._callback(body, task_id)
+
+
+class _Request(msgspec.Struct):
+    method: str = ""
+
+
+def _method(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Request).method
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+
+
+async def _cancel(*tasks: asyncio.Task[None] | None) -> None:
+    present = [task for task in tasks if task is not None]
+    for task in present:
+        task.cancel()
+    await asyncio.gather(*present, return_exceptions=True)

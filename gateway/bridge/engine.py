@@ -1,0 +1,181 @@
+"""The connection to a Stepflow engine: the tasks that it hands out, and what it is told about them.
+
+A task belongs to the orchestrator that executes its run; it need not be the one that hands out tasks, and may change.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import grpc
+from grpc import aio
+
+from stepflow.v1 import orchestrator_pb2 as reports
+from stepflow.v1 import orchestrator_pb2_grpc, tasks_pb2_grpc
+from stepflow.v1 import tasks_pb2 as tasks
+
+CALL_SECONDS: Final = 10.0
+"""How long a call may take, finding the engine included, before it is made again."""
+
+MAX_ORCHESTRATORS: Final = 64
+"""How many orchestrators are kept connected to."""
+
+_OPTIONS: Final = (
+    # An input may be as large as the engine lets it be.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # The engine is a neighbour: a proxy to the outside world would not find it.
+    ("grpc.enable_http_proxy", 0),
+    # It comes back after a restart within seconds; grpc would soon try every two minutes only.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # One that vanished without closing the connection is noticed within 30 seconds.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"})
+
+_log = logging.getLogger(__name__)
+
+
+class EngineAway(Exception):
+    """The engine, or the orchestrator of a run, cannot be reached now; another attempt may find it again."""
+
+
+class TaskUnknown(Exception):
+    """The orchestrator does not know a task: it has ended, or the orchestrator has forgotten it by a restart."""
+
+
+class TaskRefused(Exception):
+    """The engine does not take what it was told, and would not the next time; the message says why."""
+
+
+class Engine:
+    """The engine at `http://HOST:PORT`, or `https`; `queue` is where its tasks are pulled from, as `worker_id`.
+
+    `outages` counts how often it has ended the stream of tasks: what it has forgotten since, it may remember yet.
+    """
+
+    def __init__(self, url: str, queue: str, worker_id: str) -> None:
+        parts = urlsplit(url)
+        self._address = parts.netloc
+        self._secure = parts.scheme == "https"
+        self.outages = 0
+        self._queue = queue
+        self._worker_id = worker_id
+        self._channels: dict[str, aio.Channel] = {}
+        # A connection of its own: a task is not to wait behind answers that the engine is about to send.
+        self._source = self._connect(self._address)
+        self._tasks: tasks_pb2_grpc.TasksServiceAsyncStub = tasks_pb2_grpc.TasksServiceStub(self._source)
+
+    async def assignments(self) -> AsyncGenerator[tasks.TaskAssignment, None]:
+        """Yield the tasks of the queue as they come. EngineAway when there are no more. Close it explicitly."""
+        stream = self._tasks.PullTasks(tasks.PullTasksRequest(queue_name=self._queue, worker_id=self._worker_id))
+        leaving = asyncio.create_task(self._left())
+        reading: asyncio.Future[Any] | None = None
+        try:
+            while True:
+                reading = asyncio.ensure_future(stream.read())
+                await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if not reading.done():
+                    raise EngineAway("it is shutting down")
+                if (assignment := reading.result()) is aio.EOF:
+                    raise EngineAway("it has ended the stream of tasks")
+                yield assignment
+        except aio.AioRpcError as error:
+            raise EngineAway(_reason(error)) from None
+        finally:
+            self.outages += 1
+            present = [task for task in (leaving, reading) if task is not None]
+            for task in present:
+                task.cancel()
+            await asyncio.gather(*present, return_exceptions=True)
+            stream.cancel()
+
+    async def _left(self) -> None:
+        """Wait until the connection of the stream takes no more calls. An engine that stops waits for open ones."""
+        state = self._source.get_state()
+        while state is not grpc.ChannelConnectivity.READY:
+            await self._source.wait_for_state_change(state)
+            state = self._source.get_state()
+        await self._source.wait_for_state_change(state)
+
+    async def orchestrator_of(self, run_id: str) -> str | None:
+        """Where the orchestrator of a run is now; None if nobody knows."""
+        request = tasks.GetOrchestratorForRunRequest(run_id=run_id)
+        try:
+            found = await self._tasks.GetOrchestratorForRun(request, timeout=CALL_SECONDS)
+        except aio.AioRpcError:
+            return None
+        return found.orchestrator_service_url or None
+
+    async def beat(self, orchestrator: str, task_id: str, run_id: str) -> bool:
+        """Say that this worker has a task; False if another one has it. EngineAway, TaskUnknown."""
+        beat = reports.TaskHeartbeatRequest(task_id=task_id, worker_id=self._worker_id, run_id=run_id or None)
+        try:
+            answer = await self._orchestrator(orchestrator).TaskHeartbeat(
+                beat, timeout=CALL_SECONDS, wait_for_ready=True
+            )
+        except aio.AioRpcError as error:
+            raise _failure(error) from None
+        return not answer.should_abort
+
+    async def complete(self, orchestrator: str, request: reports.CompleteTaskRequest) -> None:
+        """End a task. EngineAway, TaskUnknown, TaskRefused."""
+        try:
+            await self._orchestrator(orchestrator).CompleteTask(request, timeout=CALL_SECONDS, wait_for_ready=True)
+        except aio.AioRpcError as error:
+            raise _failure(error) from None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(self._source.close(), *(channel.close() for channel in self._channels.values()))
+
+    def _orchestrator(self, address: str) -> "orchestrator_pb2_grpc.OrchestratorServiceAsyncStub":
+        address = self._reachable(address)
+        channel = self._channels.get(address)
+        if channel is None:
+            if len(self._channels) >= MAX_ORCHESTRATORS:
+                raise EngineAway("too many orchestrators")
+            channel = self._channels[address] = self._connect(address)
+        return orchestrator_pb2_grpc.OrchestratorServiceStub(channel)
+
+    def _reachable(self, address: str) -> str:
+        """An orchestrator that names itself by a loopback address means its own machine: that of the engine."""
+        host = address.rpartition(":")[0]
+        return self._address if not address or host in _LOOPBACK else address
+
+    def _connect(self, address: str) -> aio.Channel:
+        if self._secure:
+            return aio.secure_channel(address, grpc.ssl_channel_credentials(), options=_OPTIONS)
+        return aio.insecure_channel(address, options=_OPTIONS)
+
+
+_REFUSED: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.UNIMPLEMENTED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+    }
+)
+
+
+def _failure(error: aio.AioRpcError) -> Exception:
+    """What the failure of a call about a task means."""
+    if error.code() is grpc.StatusCode.NOT_FOUND:
+        return TaskUnknown(_reason(error))
+    if error.code() in _REFUSED:
+        return TaskRefused(_reason(error))
+    return EngineAway(_reason(error))
+
+
+def _reason(error: aio.AioRpcError) -> str:
+    return f"{error.code().name}: {error.details()}"
