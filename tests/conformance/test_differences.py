@@ -1,0 +1,21 @@
+"""The table of differences is in the document, and each of its rows is tested."""
+
+from pathlib import Path
+
+from tests.conformance import differences
+from tests.conformance.differences import DIFFERENCES, DOCUMENT_FILE, around_table, table
+
+SUITE = Path(__file__).with_name("test_runtimes.py")
+
+
+def test_the_document_has_the_table() -> None:
+    document = DOCUMENT_FILE.read_text()
+    before, after = around_table(document)
+    assert document == f"{before}{table()}{after}", "`make engines-table` writes it anew"
+
+
+def test_every_row_is_tested() -> None:
+    suite = SUITE.read_text()
+    names = [name for name, value in vars(differences).items() if value in DIFFERENCES]
+    assert len(names) == len(DIFFERENCES)
+    assert [name for name in names if f"differences.{name}" not in suite] == []
