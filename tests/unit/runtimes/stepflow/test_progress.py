@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.model import ItemStatistics, RunState, RunStatus
+from gateway.runtime import Snapshot
 from gateway.runtimes.stepflow import progress as module
 from gateway.runtimes.stepflow.progress import TERMINAL, MalformedEvent, Progress, snapshot
 
@@ -159,21 +160,21 @@ def status(state: RunState, items: ItemStatistics) -> RunStatus:
 
 def test_the_snapshot_of_a_run_that_goes_on() -> None:
     running = status(RunState.RUNNING, ItemStatistics(total=3, running=3))
-    assert snapshot(running) == (running, 0, 0, 0)
-    assert snapshot(running, Progress(RUN, 3)) == (running, 0, 0, 0)
+    assert snapshot(running) == Snapshot(running, 0, 0, 0)
+    assert snapshot(running, Progress(RUN, 3)) == Snapshot(running, 0, 0, 0)
     told = snapshot(running, folded(3, *HISTORY))
     assert told.status.items == ItemStatistics(total=3, running=1, success=1, failed=1)
-    assert told[1:] == (13, 0, 0)
+    assert told[1:4] == (13, 0, 0)
 
 
 def test_the_snapshot_of_a_run_that_is_over_is_the_engines() -> None:
     over = status(RunState.FAILED, ItemStatistics(total=3, success=2, failed=1))
-    assert snapshot(over, folded(3, *HISTORY)) == (over, TERMINAL + 3, 3, 3)
+    assert snapshot(over, folded(3, *HISTORY)) == Snapshot(over, TERMINAL + 3, 3, 3)
     cancelled = status(RunState.CANCELLED, ItemStatistics(total=3, success=1, running=2))
-    assert snapshot(cancelled) == (cancelled, TERMINAL + 1, 1, 0)
+    assert snapshot(cancelled) == Snapshot(cancelled, TERMINAL + 1, 1, 0)
 
 
 def test_the_steps_of_too_many_items_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ITEMS", 2)
     running = status(RunState.RUNNING, ItemStatistics(total=3, running=3))
-    assert snapshot(running, folded(3, *HISTORY)) == (running, 0, 0, 0)
+    assert snapshot(running, folded(3, *HISTORY)) == Snapshot(running, 0, 0, 0)

@@ -75,7 +75,7 @@ async def collect(watches: Watches) -> list[Snapshot]:
 async def test_a_run_that_is_over_is_asked_for_once() -> None:
     states = States(OVER)
     async with watches_of(states) as watches:
-        assert await collect(watches) == [(OVER, TERMINAL + 2, 2, 2)]
+        assert await collect(watches) == [Snapshot(OVER, TERMINAL + 2, 2, 2)]
     assert states.asked == [0]
 
 
