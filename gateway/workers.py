@@ -32,6 +32,20 @@ LAST_DELAY: Final = 5.0
 STABLE_SECONDS: Final = 10.0
 """Seconds before the place of a dead worker is taken: the first time, and after others that did not live for long."""
 
+_SETTINGS: Final = frozenset(
+    {
+        "grpc_address",
+        "http_address",
+        "max_message_bytes",
+        "max_calls",
+        "max_waiting_calls",
+        "runtime",
+        "workers",
+        "transport",
+    }
+)
+"""What a worker is told."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -130,8 +144,8 @@ class Workers:
                 "workers": 1,
             }
         )
-        # The environment of component servers may hold secrets, and is not the workers' business.
-        settings = config.model_dump_json(exclude={"state", "dialect", "lossy_numbers", "components", "component_env"})
+        # Everything else is the runtime's business, and may hold secrets.
+        settings = config.model_dump_json(include=_SETTINGS)
         with suppress(ConnectionError):  # It has died, which its output tells as well.
             process.stdin.write(f"{settings}\n".encode())
             await process.stdin.drain()

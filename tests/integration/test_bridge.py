@@ -188,6 +188,30 @@ async def test_a_server_that_always_dies_fails_its_item_and_nothing_else(
     assert await output(gateway, "double", {"n": 4}) == {"doubled": 8}
 
 
+async def test_several_component_servers_share_a_bridge(
+    start: Start, sdk_python: Callable[[str], Path], tmp_path: Path
+) -> None:
+    components = {
+        "/new": command(sdk.SERVER, python=sdk_python("0.11.2")),
+        "/old": command(sdk.SERVER, python=sdk_python("0.9.2")),
+    }
+    steps = [
+        {"id": "new", "component": "/new/double", "input": {"$input": "$"}},
+        {"id": "old", "component": "/old/double", "input": {"n": {"$step": "new", "path": "$.doubled"}}},
+        {"id": "process", "component": "/new/process", "input": {}},
+        {"id": "other", "component": "/old/process", "input": {}},
+    ]
+    output = {"doubled": {"$step": "old"}, "processes": [{"$step": "process"}, {"$step": "other"}]}
+    async with bridged_engine("0.13.0", tmp_path, route="/") as engine:
+        gateway = await start(runtime=engine.runtime, queue=QUEUE, components=components)
+        flow_id = await put_flow(gateway, {"steps": steps, "output": output})
+        status = await gateway.grpc.submit(SubmitParams(flow_id=flow_id, inputs=['{"n":4}'], wait=True))
+    assert status.results is not None
+    result = json.loads(status.results[0].value or "null")
+    assert result["doubled"] == {"doubled": 16}
+    assert result["processes"][0] != result["processes"][1]
+
+
 async def test_several_bridges_share_a_queue(engine: Engine, start: Start, sdk_python: Callable[[str], Path]) -> None:
     components = {"/sdk": command(sdk.SERVER, python=sdk_python("0.11.2"))}
     gateways = [await start(runtime=engine.runtime, queue=QUEUE, components=components) for _ in range(2)]

@@ -13,15 +13,15 @@ ITSELF: Final = ("--orchestrator-id", "engine")
 """Arguments for an engine that restarts: it takes its runs up at once, and does not take them for those of another."""
 
 
-def config(release: str, folder: Path, *, queue_seconds: int = 30) -> dict[str, Any]:
-    """Components under /sdk are the queue's, where tasks may lie for `queue_seconds`. State survives the engine."""
+def config(release: str, folder: Path, *, queue_seconds: int = 30, route: str = "/sdk") -> dict[str, Any]:
+    """Components under `route` are the queue's, where tasks may lie for `queue_seconds`. State survives the engine."""
     pattern = "" if release == "0.13.0" else "/{*component}"
     return {
         "plugins": {
             "builtin": {"type": "builtin"},
             "bridge": {"type": "grpc", "queueName": QUEUE, "queueTimeoutSecs": queue_seconds},
         },
-        "routes": {f"/builtin{pattern}": [{"plugin": "builtin"}], f"/sdk{pattern}": [{"plugin": "bridge"}]},
+        "routes": {f"/builtin{pattern}": [{"plugin": "builtin"}], f"{route}{pattern}": [{"plugin": "bridge"}]},
         "storageConfig": {
             "type": "sqlite",
             "databaseUrl": f"sqlite:{folder}/engine.db?mode=rwc",
@@ -31,9 +31,11 @@ def config(release: str, folder: Path, *, queue_seconds: int = 30) -> dict[str, 
 
 
 @asynccontextmanager
-async def bridged_engine(release: str, folder: Path, *, queue_seconds: int = 30) -> AsyncIterator[Engine]:
+async def bridged_engine(
+    release: str, folder: Path, *, queue_seconds: int = 30, route: str = "/sdk"
+) -> AsyncIterator[Engine]:
     """A running engine."""
-    engine = Engine(release, folder, config(release, folder, queue_seconds=queue_seconds))
+    engine = Engine(release, folder, config(release, folder, queue_seconds=queue_seconds, route=route))
     await engine.start(*ITSELF)
     try:
         yield engine
