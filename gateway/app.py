@@ -177,8 +177,7 @@ async def _stepflow(config: ServeConfig, stack: AsyncExitStack, flag: str) -> Ru
     except EngineError as error:
         raise StartError(f"{error} ({flag})") from None
     stack.push_async_callback(runtime.close)
-    # Queues came with the release that brought event streams.
-    if config.queue is not None and not runtime.release.has_events:
+    if config.queue is not None and not runtime.release.has_queues:
         raise StartError(
             f"the engine is of release {runtime.release.name}, which has no queues: it calls JSON-RPC component servers"
             f" itself; a bridge is for 0.12 and later ({flag})"

@@ -145,7 +145,7 @@ class Workers:
             }
         )
         # Everything else is the runtime's business, and may hold secrets.
-        settings = config.model_dump_json(include=_SETTINGS)
+        settings = config.model_dump_json(include=set(_SETTINGS))
         with suppress(ConnectionError):  # It has died, which its output tells as well.
             process.stdin.write(f"{settings}\n".encode())
             await process.stdin.drain()

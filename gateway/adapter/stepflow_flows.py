@@ -16,8 +16,8 @@ from gateway.adapter.stepflow_json import MAX_MESSAGE, Form, decoded, engine_blo
 from gateway.errors import InvalidFlow, Violation
 from gateway.model import JsonText
 
-FATAL_LEVELS: Final = frozenset({1, 2, "fatal", "error"})
-"""Levels of diagnostics with which the engine does not run a flow."""
+FATAL_LEVELS: Final = frozenset({1, "fatal"})
+"""The levels of diagnostics with which the engine does not run a flow. With an `error` it does."""
 
 
 class _StoredBlob(msgspec.Struct, rename="camel"):

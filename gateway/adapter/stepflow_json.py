@@ -330,7 +330,9 @@ def release_from_health(status: int, body: bytes) -> str | None:
         return None
     if health.status != "healthy":
         return None
-    return health.version if health.version is not None else "" if health.build is not None else None
+    if health.build is not None and not health.version:
+        return ""
+    return health.version or None
 
 
 def _params_path(text: str) -> Path:

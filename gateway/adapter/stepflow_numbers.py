@@ -2,7 +2,8 @@
 
 No release of the engine keeps every number of a JSON text. `Numbers.INTEGERS` (0.10, 0.11; and what any release stores
 as a blob) keeps integers of 64 bits, and holds all other numbers as doubles. `Numbers.DOUBLES` (0.12, 0.13) holds all
-numbers as doubles and writes them so: 6 comes back as `6.0`.
+numbers as doubles and writes them so: 6 comes back as `6.0`. Who takes rounded numbers, asks for `Numbers.ROUNDED`:
+all that are in the range of a double, which no release can do without.
 """
 
 import json
@@ -24,6 +25,7 @@ EXACT_INTEGER: Final = 2**53
 _SUSPECT: Final = re.compile(r"[0-9][0-9.]{15}|[0-9][eE][-+0-9]")
 """Found in every text with a number that may be lost: a double keeps 15 digits of anything but extremes."""
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+_ROUNDS: Final = " exactly: it rounds {}; send it as a string, or start the gateway with --lossy-numbers"
 
 
 class Numbers(Enum):
@@ -31,9 +33,12 @@ class Numbers(Enum):
 
     INTEGERS = "integers of 64 bits, and doubles"
     DOUBLES = "doubles"
+    ROUNDED = "doubles, and what is near one"
 
     def keeps(self, literal: str) -> bool:
-        """Whether a number comes back with the value that was written."""
+        """Whether a number comes back with the value that was written, or near it."""
+        if self is Numbers.ROUNDED:
+            return isfinite(float(literal))
         if literal.lstrip("-").isdigit():
             if len(literal) > 20:
                 return False
@@ -46,6 +51,13 @@ class Numbers(Enum):
             return False
 
 
+_ADVICE: Final = {
+    Numbers.INTEGERS: _ROUNDS.format("integers of more than 64 bits, and long decimals"),
+    Numbers.DOUBLES: _ROUNDS.format("integers above 2^53, and long decimals"),
+    Numbers.ROUNDED: ": it is beyond the range of a double; send it as a string",
+}
+
+
 def refuse_lost_numbers(text: JsonText, numbers: Numbers, *path: str | int) -> None:
     """InvalidParams, with the place below `path`, if the text has a number that the engine would change."""
     if _SUSPECT.search(text) is None:
@@ -55,22 +67,13 @@ def refuse_lost_numbers(text: JsonText, numbers: Numbers, *path: str | int) -> N
         return
     place, literal = lost
     shown = literal if len(literal) <= 40 else f"{literal[:40]}..."
-    held = "integers above 2^53" if numbers is Numbers.DOUBLES else "integers of more than 64 bits"
-    raise InvalidParams(
-        [
-            Violation(
-                (*path, *place),
-                f"the engine cannot hold {shown} exactly: it rounds {held} and long decimals;"
-                " send it as a string, or start the gateway with --lossy-numbers",
-            )
-        ]
-    )
+    raise InvalidParams([Violation((*path, *place), f"the engine cannot hold {shown}{_ADVICE[numbers]}")])
 
 
 def restored(text: JsonText) -> JsonText:
     """A value that an engine has written with all numbers as doubles: whole ones up to 2^53 become integers again.
 
-    Keys are sorted, as such an engine gives them in another order each time. Text that nests too deeply for that is
+    Keys are sorted, as such an engine gives them in another order each time. Text that cannot be read for that is
     returned as it is.
     """
     if text[0] not in '{["':
@@ -79,7 +82,7 @@ def restored(text: JsonText) -> JsonText:
         return text
     try:
         return _ENCODER.encode(json.loads(text, parse_float=_whole)).decode()
-    except RecursionError:
+    except (RecursionError, ValueError):
         return text
 
 

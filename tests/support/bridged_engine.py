@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.engine import Engine
+from tests.support.engine import Engine, with_plugin
 
 QUEUE: Final = "components"
 
@@ -15,19 +15,8 @@ ITSELF: Final = ("--orchestrator-id", "engine")
 
 def config(release: str, folder: Path, *, queue_seconds: int = 30, route: str = "/sdk") -> dict[str, Any]:
     """Components under `route` are the queue's, where tasks may lie for `queue_seconds`. State survives the engine."""
-    pattern = "" if release == "0.13.0" else "/{*component}"
-    return {
-        "plugins": {
-            "builtin": {"type": "builtin"},
-            "bridge": {"type": "grpc", "queueName": QUEUE, "queueTimeoutSecs": queue_seconds},
-        },
-        "routes": {f"/builtin{pattern}": [{"plugin": "builtin"}], f"{route}{pattern}": [{"plugin": "bridge"}]},
-        "storageConfig": {
-            "type": "sqlite",
-            "databaseUrl": f"sqlite:{folder}/engine.db?mode=rwc",
-            "autoMigrate": True,
-        },
-    }
+    plugin = {"type": "grpc", "queueName": QUEUE, "queueTimeoutSecs": queue_seconds}
+    return with_plugin(release, folder, route, plugin)
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ class Engine:
         self.port = 0
         self.logs = folder / f"engine-{release}-{id(self):x}.logs"
         self._config = folder / f"engine-{release}-{id(self):x}.yml"
-        self._config.write_text(json.dumps(config or BUILTIN))
+        self._config.write_text(json.dumps(config or builtin(release)))
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -89,8 +89,26 @@ class Engine:
             await self.kill()
 
 
-BUILTIN: Final[dict[str, Any]] = {
-    "plugins": {"builtin": {"type": "builtin"}},
-    "routes": {"/builtin": [{"plugin": "builtin"}]},
-}
-"""The configuration of an engine that has the built-in components only."""
+def builtin(release: str) -> dict[str, Any]:
+    """The configuration of an engine that has the built-in components only."""
+    return {
+        "plugins": {"builtin": {"type": "builtin"}},
+        "routes": {_route(release, "/builtin"): [{"plugin": "builtin"}]},
+    }
+
+
+def with_plugin(release: str, folder: Path, prefix: str, plugin: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the components of one more plugin below a prefix, and with state that survives the engine."""
+    config = builtin(release)
+    config["plugins"]["more"] = plugin
+    config["routes"][_route(release, prefix)] = [{"plugin": "more"}]
+    database = f"sqlite:{folder}/engine.db?mode=rwc"
+    return {**config, "storageConfig": {"type": "sqlite", "databaseUrl": database, "autoMigrate": True}}
+
+
+def _route(release: str, prefix: str) -> str:
+    """0.13 writes routes in another way."""
+    return prefix if release == "0.13.0" else f"{prefix}/{{*component}}"
+
+
+BUILTIN: Final = builtin("0.13.0")

@@ -33,10 +33,18 @@ class EngineProxy:
         self.requests: list[str] = []
         self._target = target
         self._only = only
+        self._closing = asyncio.Event()
+        self._came = asyncio.Condition()
+
+    async def waiting(self, count: int) -> None:
+        """Wait until so many requests have come."""
+        async with self._came:
+            await self._came.wait_for(lambda: len(self.requests) >= count)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["EngineProxy"]:
         """Listen; on the port that it had before, if it did."""
+        self._closing.clear()
         application = web.Application(client_max_size=1 << 30)
         application.router.add_route("*", "/{path:.*}", self._handle)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
@@ -47,11 +55,14 @@ class EngineProxy:
         try:
             yield self
         finally:
+            self._closing.set()
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         name = f"{request.method} {request.path.removeprefix('/api/v1')}"
-        self.requests.append(name)
+        async with self._came:
+            self.requests.append(name)
+            self._came.notify_all()
         reply = self.replies.popleft() if self.replies and self._only in ("", name) else None
         if reply is None or reply == LOSE:
             response = await self._passed_on(request)
@@ -60,13 +71,14 @@ class EngineProxy:
         if isinstance(reply, tuple):
             return web.Response(status=reply[0], body=reply[1], content_type="application/json")
         if reply == HOLD:
-            await asyncio.Event().wait()
-        assert request.transport is not None
+            await self._closing.wait()
+        transport = request.transport
+        assert isinstance(transport, asyncio.Transport)
         if isinstance(reply, bytes):
-            request.transport.write(reply)  # type: ignore[attr-defined]
-            request.transport.close()
+            transport.write(reply)
+            transport.close()
         else:
-            request.transport.abort()  # type: ignore[attr-defined]
+            transport.abort()
         return web.Response()
 
     async def _passed_on(self, request: web.Request) -> web.Response:

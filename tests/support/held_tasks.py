@@ -6,7 +6,7 @@ servers.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from grpc import aio
 
 from stepflow.v1 import orchestrator_pb2, orchestrator_pb2_grpc, tasks_pb2, tasks_pb2_grpc
 from tests.support.component_server import Call, ComponentServer
-from tests.support.engine import BUILTIN, Engine
+from tests.support.engine import Engine, with_plugin
 
 PULLING: Final = ("0.13.0", "0.12.0")
 """The releases with workers that pull."""
@@ -80,23 +80,10 @@ async def engine_with_held_tasks(release: str, folder: Path) -> AsyncIterator[tu
         yield engine, tasks
 
 
-def _config(release: str, folder: Path, plugin: Mapping[str, Any]) -> dict[str, Any]:
-    pattern = "" if release == "0.13.0" else "/{*component}"
-    return {
-        "plugins": {**BUILTIN["plugins"], "held": plugin},
-        "routes": {f"/builtin{pattern}": [{"plugin": "builtin"}], f"/held{pattern}": [{"plugin": "held"}]},
-        "storageConfig": {
-            "type": "sqlite",
-            "databaseUrl": f"sqlite:{folder}/engine.db?mode=rwc",
-            "autoMigrate": True,
-        },
-    }
-
-
 @asynccontextmanager
 async def _pulled(release: str, folder: Path, tasks: HeldTasks) -> AsyncIterator[Engine]:
     plugin = {"type": "grpc", "queueName": _QUEUE, "queueTimeoutSecs": 300}
-    engine = Engine(release, folder, _config(release, folder, plugin))
+    engine = Engine(release, folder, with_plugin(release, folder, "/held", plugin))
     await engine.start(*ARGUMENTS)
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     options += [(f"grpc.{name}_reconnect_backoff_ms", 100) for name in ("initial", "min", "max")]
@@ -175,7 +162,7 @@ async def _called(release: str, folder: Path, tasks: HeldTasks) -> AsyncIterator
 
     server = ComponentServer(hold, _HANDSHAKE)
     async with server.running() as url:
-        engine = Engine(release, folder, _config(release, folder, {"type": "stepflow", "url": url}))
+        engine = Engine(release, folder, with_plugin(release, folder, "/held", {"type": "stepflow", "url": url}))
         await engine.start(*ARGUMENTS)
         try:
             yield engine

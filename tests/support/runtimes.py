@@ -44,7 +44,7 @@ async def _started(runtime: str, folder: Path, stack: AsyncExitStack) -> str:
     if runtime == DOCUMENT:
         return f"jsonrpc+{(await stack.enter_async_context(document_server())).url}"
     if runtime in STEPFLOW:
-        engine = Engine(STEPFLOW[runtime], folder, _builtin_components(STEPFLOW[runtime]))
+        engine = Engine(STEPFLOW[runtime], folder)
         stack.push_async_callback(engine.stop)
         await engine.start()
         return engine.runtime
@@ -54,9 +54,3 @@ async def _started(runtime: str, folder: Path, stack: AsyncExitStack) -> str:
 def _gateway(runtime: str, state: Path) -> Any:
     config = ServeConfig(runtime=runtime, state=str(state), grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
     return running(config)
-
-
-def _builtin_components(release: str) -> dict[str, Any]:
-    """The configuration of an engine with the built-in components only. 0.13 writes routes in another way."""
-    route = "/builtin" if release == "0.13.0" else "/builtin/{*component}"
-    return {"plugins": {"builtin": {"type": "builtin"}}, "routes": {route: [{"plugin": "builtin"}]}}

@@ -57,7 +57,8 @@ class StepflowRuntime(Runtime):
         self.release = release
         self._engine = engine
         self._keys = keys
-        self._lossy_numbers = lossy_numbers
+        self._stored_numbers = Numbers.ROUNDED if lossy_numbers else Numbers.INTEGERS
+        self._run_numbers = Numbers.ROUNDED if lossy_numbers else release.form.numbers
         self._runs = Runs(engine, release)
         self._watches = Watches(engine, self._runs.read, streams=release.has_events)
         self._lost = LostSubmits()
@@ -69,8 +70,7 @@ class StepflowRuntime(Runtime):
         if isinstance(blob.content, bytes):
             return blob_id_from_json(await self._stored(blob.content, {"Content-Type": _BYTES}))
         if blob.type is BlobType.DATA:
-            if not self._lossy_numbers:
-                refuse_lost_numbers(blob.content, Numbers.INTEGERS, "data")
+            refuse_lost_numbers(blob.content, self._stored_numbers, "data")
             return blob_id_from_json(await self._stored(blob_to_store(blob.content, "data")))
         await self._check_flow(blob.content)
         blob_id = blob_id_from_json(await self._stored(blob_to_store(blob.content, "flow")))
@@ -126,9 +126,7 @@ class StepflowRuntime(Runtime):
             raise InvalidParams.field(
                 "inputs", description=f"release {self.release.name} of the engine takes no empty runs"
             )
-        if self._lossy_numbers:
-            return
-        numbers = self.release.form.numbers
+        numbers = self._run_numbers
         for index, text in enumerate(params.inputs):
             refuse_lost_numbers(text, numbers, "inputs", index)
         for name, text in params.variables.items():
@@ -178,8 +176,7 @@ class StepflowRuntime(Runtime):
 
     async def _check_flow(self, flow: str) -> None:
         try:
-            if not self._lossy_numbers:
-                refuse_lost_numbers(flow, self.release.form.numbers)
+            refuse_lost_numbers(flow, self._run_numbers)
         except InvalidParams as error:
             raise InvalidFlow(error.violations) from None
         body = flow_to_check(flow, self.release.form)

@@ -1,0 +1,93 @@
+"""Which results of an engine's runs are kept, against a server that answers as told."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.adapter.stepflow_json import Form
+from gateway.errors import RemoteError, RunNotFound
+from gateway.model import ResultOrder
+from gateway.runtime import RESULT_PAGE_BYTES, Page
+from gateway.runtimes.stepflow import runs as module
+from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.release import Release
+from gateway.runtimes.stepflow.runs import Runs
+from tests.support.engine_proxy import EngineProxy
+
+RUN = "01a20377-4792-7b82-a1a4-f86edb2cd473"
+OTHER = "01a20377-4792-7b82-a1a4-f86edb2cd474"
+ALL = Page(ResultOrder.BY_INDEX, 0, 2, 0, 2)
+
+
+def state(run_id: str, number: int, total: int = 2) -> tuple[int, bytes]:
+    summary = {"runId": run_id, "flowId": "a" * 64, "status": number, "createdAt": "2026-11-22T13:34:38Z"}
+    return 200, json.dumps({"summary": {**summary, "items": {"total": total, "completed": total}}}).encode()
+
+
+def items(*outputs: object) -> tuple[int, bytes]:
+    results = [{"itemIndex": index, "status": 2, "output": output} for index, output in enumerate(outputs)]
+    return 200, json.dumps({"results": results}).encode()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[EngineProxy]:
+    async with EngineProxy().running() as server:
+        yield server
+
+
+@pytest.fixture
+async def runs(server: EngineProxy) -> AsyncIterator[Runs]:
+    engine = Engine(server.url)
+    yield Runs(engine, Release("0.12 or 0.13", Form.PROTO))
+    await engine.close()
+
+
+async def test_results_are_read_once_for_all_pages(server: EngineProxy, runs: Runs) -> None:
+    server.replies += [state(RUN, 2), items(1.0, 2.0)]
+    for page in (ALL, ALL._replace(start=1), ALL._replace(order=ResultOrder.BY_COMPLETION, first=1)):
+        assert (await runs.results(RUN, page))[-1].value == "2"
+    assert server.requests == [f"GET /runs/{RUN}", f"GET /runs/{RUN}/items"]
+
+
+async def test_a_run_that_goes_on_has_no_results(server: EngineProxy, runs: Runs) -> None:
+    server.replies.append(state(RUN, 1))
+    assert await runs.results(RUN, ALL) == []
+
+
+async def test_results_of_a_cancelled_run_are_not_kept(server: EngineProxy, runs: Runs) -> None:
+    for output in ("before", "after"):
+        server.replies += [state(RUN, 4), items(output, output)]
+        assert [result.value for result in await runs.results(RUN, ALL)] == [f'"{output}"'] * 2
+
+
+async def test_only_the_latest_results_are_kept(
+    server: EngineProxy, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECENT_BYTES", 1)
+    for run_id, output in ((RUN, 1), (OTHER, 2), (RUN, 3)):
+        server.replies += [state(run_id, 2), items(output, output)]
+        for _ in range(2):
+            assert [result.value for result in await runs.results(run_id, ALL)] == [str(output)] * 2
+
+
+async def test_a_page_is_full_when_it_holds_enough_text(server: EngineProxy, runs: Runs) -> None:
+    large = "x" * RESULT_PAGE_BYTES
+    server.replies += [state(RUN, 2), items(large, large)]
+    for index in range(2):
+        (result,) = await runs.results(RUN, ALL._replace(start=index))
+        assert (result.item_index, result.value) == (index, f'"{large}"')
+
+
+async def test_results_that_are_not_those_of_the_run(server: EngineProxy, runs: Runs) -> None:
+    server.replies += [state(RUN, 2, total=3), items(1)]
+    with pytest.raises(RemoteError, match="cannot be read"):
+        await runs.results(RUN, ALL)
+
+
+async def test_errors(server: EngineProxy, runs: Runs) -> None:
+    server.replies += [(404, b""), (500, b'{"error":{"message":"out of disk"}}')]
+    with pytest.raises(RunNotFound):
+        await runs.read(RUN)
+    with pytest.raises(RemoteError, match="out of disk"):
+        await runs.read(RUN)
