@@ -9,6 +9,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -318,14 +319,15 @@ class AsyncRunsClient:
     ) -> runs_pb2.SubmitRunResponse:
         """Send inputs while they come. _UploadFailed when the call fails; what the inputs raise ends it."""
         call = connection.runs.SubmitRunStream(timeout=seconds)
+        sending = _Sending(call)
         parts = requests.Parts(params)
         try:
             async for text in texts:
-                if (part := parts.add(text)) is not None and not await _written(call, part):
+                if (part := parts.add(text)) is not None and not await sending.done(call.write(part)):
                     break
             else:
-                if await _written(call, parts.rest()):
-                    await call.done_writing()
+                if await sending.done(call.write(parts.rest())):
+                    await sending.done(call.done_writing())
             try:
                 return await self._answer(call)
             except (GatewayError, TimeoutError) as error:
@@ -395,16 +397,36 @@ class _Call(Protocol[M_co]):
     def cancel(self) -> bool: ...
 
 
-async def _written(
-    call: "aio.StreamUnaryCall[runs_pb2.SubmitRunStreamRequest, runs_pb2.SubmitRunResponse]",
-    part: runs_pb2.SubmitRunStreamRequest,
-) -> bool:
-    """Whether the call takes a message; one that has ended does not, and its answer says why."""
-    try:
-        await call.write(part)
-    except (aio.AioRpcError, asyncio.InvalidStateError):
-        return False
-    return True
+class _Sending:
+    """What is being sent in an upload; given up at once when the call has ended.
+
+    When gRPC fails to send after the answer has come, it puts an error of its own in the place of the answer
+    (https://github.com/grpc/grpc/issues/36066), unless the sending is cancelled before it notices.
+    """
+
+    def __init__(
+        self, call: "aio.StreamUnaryCall[runs_pb2.SubmitRunStreamRequest, runs_pb2.SubmitRunResponse]"
+    ) -> None:
+        self._task: asyncio.Task[None] | None = None
+        call.add_done_callback(self._give_up)
+
+    async def done(self, sending: Coroutine[Any, Any, None]) -> bool:
+        """Whether the call takes what is sent; one that has ended does not, and its answer says why."""
+        self._task = asyncio.create_task(sending)
+        try:
+            await self._task
+        except (aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError):
+            return False
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return False
+        return True
+
+    def _give_up(self, _: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
 
 async def _texts(inputs: Iterable[object] | AsyncIterable[object]) -> AsyncGenerator[JsonText, None]:

@@ -3,12 +3,13 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
+from grpc import aio
 
 from gateway.adapter.proto import run_status_to_proto
 from gateway.adapter.status import to_status
@@ -17,6 +18,9 @@ from gateway.errors import GatewayError
 from gateway.model import ItemStatistics, RunState
 from gateway.model import RunStatus as StatusMessage
 from runs.v1 import runs_pb2, runs_pb2_grpc
+
+LONG = 60.0
+"""So many seconds pass only when a test fails."""
 
 STATUS = StatusMessage(
     run_id="r", flow_id="f", status=RunState.PENDING, items=ItemStatistics(total=0), created_at=0, results=None
@@ -29,7 +33,9 @@ class Servicer(runs_pb2_grpc.RunsServiceServicer):
     def __init__(self) -> None:
         self.uploads: list[list[runs_pb2.SubmitRunStreamRequest]] = []
         self.failures: list[tuple[GatewayError, bool]] = []
-        self.aborted = threading.Event()
+        self.answers = True
+        self.reading = threading.Event()
+        self.over = threading.Event()
 
     def SubmitRunStream(
         self, request_iterator: Iterator[runs_pb2.SubmitRunStreamRequest], context: Any
@@ -37,11 +43,14 @@ class Servicer(runs_pb2_grpc.RunsServiceServicer):
         failure, at_once = self.failures.pop(0) if self.failures else (None, False)
         if at_once and failure is not None:
             self._abort(context, failure)
-        try:
-            upload = list(request_iterator)
-        except grpc.RpcError:
-            self.aborted.set()
-            raise
+        context.add_callback(self.over.set)
+        upload = []
+        for part in request_iterator:
+            upload.append(part)
+            self.reading.set()
+        if not self.answers:
+            # gRPC may show a call that was cancelled as one that was sent to its end, at first.
+            self.over.wait(LONG)
         self.uploads.append(upload)
         if failure is not None:
             self._abort(context, failure)
@@ -71,22 +80,32 @@ def address(servicer: Servicer) -> Iterator[str]:
 Submit = Callable[..., RunStatus]
 
 
-async def asynchronously(address: str, method: str, inputs: Iterable[object], **options: Any) -> RunStatus:
+async def asynchronously(
+    address: str, method: str, inputs: Iterable[object], afterwards: Callable[[], object], **options: Any
+) -> RunStatus:
     async with AsyncRunsClient(address) as client:
         submit: Callable[..., Coroutine[Any, Any, RunStatus]] = getattr(client, method)
-        return await submit("f", inputs, **options)
+        try:
+            return await submit("f", inputs, **options)
+        finally:
+            afterwards()
 
 
 @pytest.fixture(params=["blocking", "asyncio"])
 def submit(request: pytest.FixtureRequest, address: str) -> Submit:
-    """Calls a method of a new client that submits."""
+    """Calls a method of a new client that submits, and `afterwards` before the client is closed."""
 
-    def submit(method: str, inputs: Iterable[object], **options: Any) -> RunStatus:
+    def submit(
+        method: str, inputs: Iterable[object], afterwards: Callable[[], object] = lambda: None, **options: Any
+    ) -> RunStatus:
         if request.param == "asyncio":
-            return asyncio.run(asynchronously(address, method, inputs, **options))
+            return asyncio.run(asynchronously(address, method, inputs, afterwards, **options))
         with RunsClient(address) as client:
-            result: RunStatus = getattr(client, method)("f", inputs, **options)
-            return result
+            try:
+                result: RunStatus = getattr(client, method)("f", inputs, **options)
+                return result
+            finally:
+                afterwards()
 
     return submit
 
@@ -136,12 +155,77 @@ def test_inputs_that_fail_abort_the_upload(servicer: Servicer, submit: Submit, m
 
     def inputs() -> Iterator[int]:
         yield from range(3)
+        # A call that is cancelled before the server has taken it up is none to the servicer.
+        assert servicer.reading.wait(LONG)
         raise LookupError("no more")
 
+    def aborted() -> None:
+        assert servicer.over.wait(LONG)
+
+    # Nothing but its cancellation ends a call that is not answered, while the client is open.
+    servicer.answers = False
     with pytest.raises(LookupError):
-        submit("submit_stream", inputs())
-    servicer.aborted.wait()
-    assert servicer.uploads == []
+        submit("submit_stream", inputs(), aborted)
+
+
+class RefusedCall:
+    """How a call of grpc.aio fails to send just when it has been answered: with an error that hides the answer."""
+
+    def __init__(self, answer: aio.AioRpcError) -> None:
+        self._answer = answer
+        self._error: aio.AioRpcError | None = None
+        self._callbacks: list[Callable[[object], object]] = []
+
+    def add_done_callback(self, callback: Callable[[object], object]) -> None:
+        self._callbacks.append(callback)
+
+    async def write(self, _: object) -> None:
+        sent = asyncio.get_running_loop().create_future()
+        # The failure has come, and what waits for it is about to run, when the answer is told.
+        asyncio.get_running_loop().call_soon(sent.set_result, None)
+        asyncio.get_running_loop().call_soon(self._end, self._answer)
+        await sent
+        error = aio.AioRpcError(grpc.StatusCode.INTERNAL, aio.Metadata(), aio.Metadata(), "Internal error from Core")
+        self._end(error)
+        raise error
+
+    async def done_writing(self) -> None:
+        raise AssertionError("the call takes nothing")
+
+    def cancel(self) -> bool:
+        return False
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+        assert self._error is not None
+        raise self._error
+
+    def _end(self, error: aio.AioRpcError) -> None:
+        self._error = error
+        for callback in self._callbacks:
+            callback(self)
+
+
+class RefusingChannel:
+    """A channel whose uploads are refused; no other call can be made."""
+
+    def __init__(self, answer: aio.AioRpcError) -> None:
+        self._answer = answer
+
+    def stream_unary(self, *_: object, **__: object) -> Callable[..., RefusedCall]:
+        return lambda **_: RefusedCall(self._answer)
+
+    def __getattr__(self, _: str) -> Callable[..., None]:
+        return lambda *_, **__: None
+
+
+async def test_a_failure_to_send_does_not_hide_the_answer() -> None:
+    code, message, details = to_status(FlowNotFound("none"))
+    trailers = aio.Metadata(("grpc-status-details-bin", details))
+    channel = RefusingChannel(aio.AioRpcError(code, aio.Metadata(), trailers, message))
+    async with AsyncRunsClient(cast("aio.Channel", channel)) as client:
+        with pytest.raises(FlowNotFound):
+            await client.submit_stream("f", iter([1]))
 
 
 async def test_inputs_may_come_asynchronously(servicer: Servicer, address: str) -> None:
