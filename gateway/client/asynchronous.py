@@ -9,7 +9,6 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Coroutine,
     Iterable,
     Iterator,
     Mapping,
@@ -31,6 +30,7 @@ from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
 from gateway.errors import GatewayError
 from gateway.model import Blob, BlobType, JsonText, ResultOrder, SubmitParams
+from gateway.sending import Sending
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 A = TypeVar("A")
@@ -319,7 +319,7 @@ class AsyncRunsClient:
     ) -> runs_pb2.SubmitRunResponse:
         """Send inputs while they come. _UploadFailed when the call fails; what the inputs raise ends it."""
         call = connection.runs.SubmitRunStream(timeout=seconds)
-        sending = _Sending(call)
+        sending = Sending(call)
         parts = requests.Parts(params)
         try:
             async for text in texts:
@@ -395,38 +395,6 @@ class _Call(Protocol[M_co]):
     def read(self) -> Awaitable[Any]: ...
 
     def cancel(self) -> bool: ...
-
-
-class _Sending:
-    """What is being sent in an upload; given up at once when the call has ended.
-
-    When gRPC fails to send after the answer has come, it puts an error of its own in the place of the answer
-    (https://github.com/grpc/grpc/issues/36066), unless the sending is cancelled before it notices.
-    """
-
-    def __init__(
-        self, call: "aio.StreamUnaryCall[runs_pb2.SubmitRunStreamRequest, runs_pb2.SubmitRunResponse]"
-    ) -> None:
-        self._task: asyncio.Task[None] | None = None
-        call.add_done_callback(self._give_up)
-
-    async def done(self, sending: Coroutine[Any, Any, None]) -> bool:
-        """Whether the call takes what is sent; one that has ended does not, and its answer says why."""
-        self._task = asyncio.create_task(sending)
-        try:
-            await self._task
-        except (aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError):
-            return False
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return False
-        return True
-
-    def _give_up(self, _: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
 
 
 async def _texts(inputs: Iterable[object] | AsyncIterable[object]) -> AsyncGenerator[JsonText, None]:

@@ -34,12 +34,14 @@ LAYERS: list[set[str]] = [
         "gateway.wakeup",
         "gateway.signals",
         "gateway.state_file",
+        "gateway.sending",
     },
     {"gateway.model", "gateway.errors"},
 ]
 """From the top down. Members of one layer do not know each other."""
 
 GRPC_ROOMS = (
+    "gateway.sending",
     "gateway.adapter",
     "gateway.fronts.grpc_front",
     "gateway.fronts.grpc_transport",

@@ -6,6 +6,7 @@ that starts where the page does, and a client's resume token is good at the upst
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
+from itertools import chain
 from typing import Final, TypeVar
 
 from grpc import aio
@@ -17,6 +18,7 @@ from gateway.model import Blob, GetParams, ItemResult, JsonText, SubmitParams
 from gateway.position import Position, of_page
 from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 from gateway.runtimes.relay.upstream import Outage, Upstream
+from gateway.sending import Sending
 from runs.v1 import blobs_pb2, runs_pb2
 
 PATIENCE: Final = 10.0
@@ -133,18 +135,18 @@ class RelayRuntime(Runtime):
             request = proto.submit_params_to_proto(params)
             return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS)
         call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS)
+        sending = Sending(call)
+        head = proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
         try:
-            head = proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
-            await call.write(runs_pb2.SubmitRunStreamRequest(parameters=head))
-            for part in _parts(inputs):
-                await call.write(part)
-            await call.done_writing()
-        except asyncio.InvalidStateError:
-            pass  # The call has ended before: it tells how.
+            for message in chain([runs_pb2.SubmitRunStreamRequest(parameters=head)], _parts(inputs)):
+                if not await sending.done(call.write(message)):
+                    break
+            else:
+                await sending.done(call.done_writing())
+            return await call
         except BaseException:
             call.cancel()
             raise
-        return await call
 
     async def _state(self, request: runs_pb2.GetRunRequest) -> runs_pb2.GetRunResponse:
         call = self._upstream.runs.GetRun(request, timeout=READ_SECONDS)
