@@ -14,8 +14,8 @@ from gateway.adapter.runs_json import item_result_from_json, run_status_and_entr
 from gateway.errors import InvalidParams, Unavailable
 from gateway.model import ItemResult, JsonText, ResultOrder, RunStatus
 from gateway.runtime import Page, Snapshot, fill_page, text_size
+from gateway.runtimes.jsonrpc.answers import unreadable
 from gateway.runtimes.jsonrpc.snapshots import canonical, snapshot_of
-from gateway.runtimes.jsonrpc.upstream import unreadable
 
 KEPT_READINGS: Final = 256
 KEPT_TEXT: Final = 32 << 20

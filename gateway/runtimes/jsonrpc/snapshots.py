@@ -13,7 +13,7 @@ from gateway.adapter.runs_json import resume_token_from_text, run_status_from_js
 from gateway.errors import InvalidParams, RemoteError
 from gateway.model import JsonText, RunState, RunStatus, blob_digest, blob_id_of, canonical_run_id
 from gateway.runtime import Snapshot
-from gateway.runtimes.jsonrpc.upstream import Event, unreadable
+from gateway.runtimes.jsonrpc.answers import Event, unreadable
 
 
 class Update(NamedTuple):

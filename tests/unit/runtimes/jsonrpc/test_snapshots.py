@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from gateway.errors import RemoteError
 from gateway.model import ItemStatistics, RunState, RunStatus
 from gateway.runtime import Snapshot
+from gateway.runtimes.jsonrpc.answers import Event
 from gateway.runtimes.jsonrpc.snapshots import canonical, read_status, read_update, snapshot_of, successor
-from gateway.runtimes.jsonrpc.upstream import Event
 
 RUN = "11111111-2222-4333-8444-aaaaaaaaaaaa"
 DIGEST = "ab" * 32

@@ -21,8 +21,8 @@ from gateway.errors import (
 )
 from gateway.idempotency import Keys
 from gateway.model import Blob, BlobType, RunState, SubmitParams, blob_id_of
+from gateway.runtimes.jsonrpc import answers
 from gateway.runtimes.jsonrpc import runtime as runtime_module
-from gateway.runtimes.jsonrpc import upstream as upstream_module
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from tests.support.component_server import Call, ComponentServer
@@ -338,7 +338,7 @@ async def test_errors_keep_code_message_and_data(server: Faulty, runtime: JsonRp
 
 
 async def test_an_answer_is_bounded(server: Faulty, runtime: JsonRpcRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "MAX_JSON_BYTES", 1_000)
+    monkeypatch.setattr(answers, "MAX_JSON_BYTES", 1_000)
     server.faults = [text(b" " * 1_001)]
     with pytest.raises(TooLarge):
         await runtime.get(RUN)
