@@ -21,7 +21,7 @@ from gateway.errors import (
 )
 from gateway.idempotency import Keys
 from gateway.model import Blob, BlobType, RunState, SubmitParams, blob_id_of
-from gateway.runtimes.jsonrpc import answers
+from gateway.runtimes.jsonrpc import answers, upstream
 from gateway.runtimes.jsonrpc import runtime as runtime_module
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
@@ -392,7 +392,7 @@ async def test_a_server_that_does_not_wait_is_not_flooded(server: Faulty, runtim
 async def test_connections_are_used_again_and_bounded(
     server: Faulty, keys: Keys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upstream_module, "CALLS", 2)
+    monkeypatch.setattr(upstream, "CALLS", 2)
     runtime = JsonRpcRuntime(server.url, keys)
     await asyncio.gather(*(runtime.get(RUN) for _ in range(20)))
     assert len({id(call.writer) for call in server.calls}) <= 2
