@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from benchmarks.chart import short
+from benchmarks.engine import ORCHESTRATOR
 from benchmarks.scenarios import BARE, GATEWAY, NATIVE, QUEUES, Metrics
 
 Medians = Mapping[str, Mapping[str, Metrics]]
@@ -133,5 +134,11 @@ GOALS = (
         "below 1",
         _ratio("polling", _STREAMS, "age_p50_ms", _POLLING),
         at_most(1),
+    ),
+    Goal(
+        "sequential SubmitRun with wait through the gateway: median, to that of the orchestrator's own gRPC",
+        "at most 0.125",
+        _value("engine", ORCHESTRATOR, "ratio"),
+        at_most(1 / 8),
     ),
 )

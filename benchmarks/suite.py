@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from benchmarks.engine import ORCHESTRATOR, sequential_submits
 from benchmarks.scenarios import (
     BARE,
     DEMAND,
@@ -174,6 +175,19 @@ def _suite() -> Iterator[Scenario]:
             "peak_growth_mib": "memory growth MiB",
         },
         {name: partial(results, name, 100_000) for name in (BARE, "gateway, :memory:", "gateway, journalled")},
+    )
+    yield Scenario(
+        "engine",
+        "A Stepflow engine behind the gateway: SubmitRun with wait",
+        "The same flow and input on a released orchestrator, one call after the other: to the orchestrator's own gRPC "
+        "(`CreateRun` with wait, by grpcio), and to the gateway over it, which speaks REST with it. The orchestrator "
+        "sends the end of a gRPC answer only when the client has acknowledged its beginning, 40 ms later.",
+        {
+            "direct_ms": "orchestrator, median ms",
+            "gateway_ms": "gateway, median ms",
+            "ratio": "gateway to orchestrator",
+        },
+        {ORCHESTRATOR: sequential_submits},
     )
     for number in (10, 300, 3_000):
         yield Scenario(

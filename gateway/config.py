@@ -96,8 +96,11 @@ def _check_transport(transport: str) -> str:
 
 def default_state(settings: Mapping[str, Any]) -> str:
     """Where state is kept unless something else is said: a file in the user's state directory."""
+    return _state_file("runs.db" if settings["runtime"] == RuntimeKind.EMBEDDED else "keys.db")
+
+
+def _state_file(name: str) -> str:
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    name = "runs.db" if settings["runtime"] == RuntimeKind.EMBEDDED else "keys.db"
     return str(Path(home) / "runs-gateway" / name)
 
 
@@ -169,9 +172,8 @@ class BridgeConfig(BaseModel):
     """The environment of component servers that are started by command; they inherit nothing."""
     max_tasks: MaxTasks = DEFAULT_MAX_TASKS
     """How many tasks may execute at the same time, but for those that wait for runs of their own."""
-    state: Annotated[str, Field(min_length=1)] = Field(
-        default_factory=lambda: default_state({"runtime": RuntimeKind.STEPFLOW})
-    )
+    # Not the file of a gateway: that may run beside the bridge, and each owns its own.
+    state: Annotated[str, Field(min_length=1)] = Field(default_factory=lambda: _state_file("bridge.db"))
     """The file that keeps which run each key of a component stands for. `:memory:` keeps nothing."""
     lossy_numbers: bool = False
     """Whether numbers that an engine cannot hold exactly are rounded as it does, rather than refused."""

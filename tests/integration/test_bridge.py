@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from tests.support import sdk
 from tests.support.bridged_engine import ITSELF, QUEUE, bridged_engine
 from tests.support.command_line import CommandLine, finish
 from tests.support.engine import Engine
+from tests.support.hold import Held
 
 PAIRS = [("0.13.0", "0.11.2"), ("0.13.0", "0.10.0"), ("0.13.0", "0.9.2"), ("0.12.0", "0.11.2")]
 """Engines, each with a release of the SDK that was made for engines before it."""
@@ -26,33 +27,6 @@ DOUBLE: dict[str, Any] = {
     "steps": [{"id": "d", "component": "/sdk/double", "input": {"$input": "$"}}],
     "output": {"$step": "d"},
 }
-
-
-class Held:
-    """Where the component `hold` connects to; each connection holds one task."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.count = 0
-        self._held: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-
-    async def next(self) -> Callable[[], None]:
-        """Wait for a task; what lets it go on."""
-        return (await self._held.get()).close
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator["Held"]:
-        """Take connections."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.count += 1
-        await self._held.put(writer)
 
 
 class Both(NamedTuple):

@@ -245,7 +245,7 @@ def test_a_bridge_takes_its_settings_from_all_sources(tmp_path: Path, monkeypatc
     settings = load_bridge({"queue": "flag"}, environ, file)
     assert (settings.engine, settings.queue, settings.max_tasks) == ("http://a:7840", "flag", 3)
     assert settings.components == {"/a": "http://file", "/b": "http://env"}
-    assert settings.state == "/somewhere/runs-gateway/keys.db"
+    assert settings.state == "/somewhere/runs-gateway/bridge.db"
 
 
 def test_a_bridge_is_a_gateway_with_that_runtime() -> None:
