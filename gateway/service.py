@@ -135,8 +135,10 @@ class Follower:
     __slots__ = (
         "_heartbeat",
         "_hub",
+        "_interval",
         "_last",
         "_more",
+        "_order",
         "_params",
         "_position",
         "_run_id",
@@ -144,6 +146,7 @@ class Follower:
         "_snapshot",
         "_until",
         "_watch",
+        "_with_results",
         "ended",
     )
 
@@ -160,8 +163,13 @@ class Follower:
         self._hub = hub
         self._runtime = runtime
         self._params = params
+        # What is looked at for each update is kept here: with thousands of followers, each further object that has to
+        # be visited is one that is in no cache.
+        self._with_results = params.include_results
+        self._interval = params.heartbeat_interval
+        self._order = params.result_order
         self._until = until
-        self._position = Position(params.result_order)
+        self._position: Position | None = None
         self._snapshot: Snapshot | None = None
         self._heartbeat = 0.0
         self._last = not params.wait
@@ -184,7 +192,7 @@ class Follower:
         """Wait for the next update; None at the end."""
         while True:
             # Without results nothing has to be awaited for an update, and this is done for each of thousands of them.
-            at_hand = self._snapshot is not None and not self._params.include_results
+            at_hand = self._snapshot is not None and not self._with_results
             update = self._latest() if at_hand else await self.poll()
             if update is not None or self.ended or self._watch is None:
                 return update
@@ -204,7 +212,7 @@ class Follower:
             # The end of a sweep shows only when nothing is left to send.
             if update.status.results:
                 return update
-        if not self._params.include_results:
+        if not self._with_results:
             return self._latest()
         if not self._advance():
             return self._idle()
@@ -245,7 +253,7 @@ class Follower:
                 current = await self._runtime.get(self._run_id)
                 snapshot = current if current.revision > snapshot.revision else snapshot
             if position is not None and position.fits(snapshot):
-                self._position = position
+                self._position = position if position.started else None
             else:
                 restarted = True
         self._snapshot = snapshot
@@ -254,8 +262,9 @@ class Follower:
         return replace(update, restarted=True, built={}) if restarted else update
 
     async def _update(self, snapshot: Snapshot) -> Update:
-        if self._params.include_results:
-            update = await self._hub.results_after(snapshot, self._position, last=self._last)
+        if self._with_results:
+            position = self._position or Position(self._order)
+            update = await self._hub.results_after(snapshot, position, last=self._last)
             self._position = update.position
             self._more = update.more
             self._set_heartbeat()
@@ -265,22 +274,21 @@ class Follower:
     def _plain(self, snapshot: Snapshot, *, heartbeat: bool = False) -> Update:
         """An update without results."""
         self._set_heartbeat()
-        position = self._position
-        if self._watch is None or position.started:
-            return plain_update(snapshot, position, heartbeat=heartbeat)
-        return self._watch.plain(snapshot, position.order, heartbeat=heartbeat)
+        if self._watch is None or self._position is not None:
+            return plain_update(snapshot, self._position or Position(self._order), heartbeat=heartbeat)
+        return self._watch.plain(snapshot, self._order, heartbeat=heartbeat)
 
     def _set_heartbeat(self) -> None:
         """Something is sent: the next heartbeat is due an interval from now."""
-        if self._params.heartbeat_interval is not None:
-            self._heartbeat = time.monotonic() + self._params.heartbeat_interval
+        if self._interval is not None:
+            self._heartbeat = time.monotonic() + self._interval
 
     def _idle(self) -> Update | None:
         """A heartbeat if it is due. Else None: to be woken when one is, or when time is up."""
         wake_at = self._until
         if self._watch is None or self.ended:
             return None
-        if self._params.heartbeat_interval is not None:
+        if self._interval is not None:
             if self._snapshot is not None and time.monotonic() >= self._heartbeat:
                 return self._plain(self._snapshot, heartbeat=True)
             wake_at = self._heartbeat if wake_at is None else min(wake_at, self._heartbeat)

@@ -99,9 +99,10 @@ class RunsServicer:
         """Follow a run."""
         with self._waits if request.wait else self._calls:
             params = proto.get_params_from_proto(request)
+            encoding, limit = request.result_encoding, self._limits.send
             with self._service.follower(params, deadline=deadline(context)) as follower:
                 while (update := await follower.next()) is not None:
-                    for message in messages(update, request.result_encoding, self._limits.send):
+                    for message in messages(update, encoding, limit):
                         await context.write(message)
                     del update, message  # They may hold a mebibyte each, and the next ones may be hours away.
 
