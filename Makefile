@@ -42,6 +42,10 @@ test: lint types check-generated contract unit ## Check everything: format, lint
 unit: $(VENV)/.ready
 	$(BIN)/python -m pytest -q
 
+.PHONY: quick
+quick: $(VENV)/.ready ## Run the tests but for the slow ones, which need engines.
+	$(BIN)/python -m pytest -q -m "not slow"
+
 .PHONY: lint
 lint: $(VENV)/.ready ## Check format and lint rules.
 	$(BIN)/ruff format --check --quiet .

@@ -19,7 +19,7 @@ from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
-from gateway.runtimes.stepflow.release import EngineError
+from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.service import RunsService
 from gateway.state_file import StateError
@@ -89,7 +89,9 @@ async def bridging(config: BridgeConfig) -> AsyncIterator[str]:
     """Keep a bridge running. It gives the address at which component servers find blobs."""
     settings = config.as_serve()
     async with AsyncExitStack() as stack:
-        core = await _core(settings, stack, lambda: http.address, "--engine")
+        if config.gateway is not None:
+            await _refuse_without_queues(config.engine)
+        core = await _core(settings, stack, lambda: http.address, config.engine)
         http = HttpFront(core.methods, core.service, settings.http_address, limits=_http_limits(settings))
         stack.push_async_callback(_stop, core, (http,))
         await _listen(http, "--http-address")
@@ -122,9 +124,12 @@ class _Core(NamedTuple):
 
 
 async def _core(
-    config: ServeConfig, stack: AsyncExitStack, http_address: Callable[[], str], runtime_flag: str = "--runtime"
+    config: ServeConfig, stack: AsyncExitStack, http_address: Callable[[], str], engine: str | None = None
 ) -> _Core:
-    """Build everything behind the fronts; the stack closes it. `http_address` is asked when components start."""
+    """Build everything behind the fronts; the stack closes it. `http_address` is asked when components start.
+
+    `engine` is where a bridge finds its queue, if that is not the runtime.
+    """
 
     async def callback(body: bytes, scope: str) -> bytes | None:
         await methods.turnstile.resume()
@@ -138,13 +143,13 @@ async def _core(
         case RuntimeKind.JSONRPC:
             runtime, start = await _jsonrpc(config, stack), _nothing
         case RuntimeKind.STEPFLOW:
-            runtime, start = await _stepflow(config, stack, runtime_flag), _nothing
+            runtime, start = await _stepflow(config, stack, "--engine" if engine else "--runtime"), _nothing
     service = RunsService(runtime)
     stack.push_async_callback(service.close)
     methods = JsonRpcMethods(service)
     finish = _nothing
     if config.queue is not None:
-        bridge = _bridge(config, callback, lambda: _blob_api_url(http_address()))
+        bridge = _bridge(config, engine or _http_url(config), callback, lambda: _blob_api_url(http_address()))
         stack.push_async_callback(bridge.close)
         start, finish = bridge.start, bridge.drain
     return _Core(runtime, service, methods, start, finish)
@@ -177,23 +182,37 @@ async def _stepflow(config: ServeConfig, stack: AsyncExitStack, flag: str) -> Ru
     except EngineError as error:
         raise StartError(f"{error} ({flag})") from None
     stack.push_async_callback(runtime.close)
-    if config.queue is not None and not runtime.release.has_queues:
+    if config.queue is not None:
+        _check_queues(runtime.release, flag)
+    return runtime
+
+
+async def _refuse_without_queues(engine: str) -> None:
+    try:
+        release = await release_at(engine)
+    except EngineError as error:
+        raise StartError(f"{error} (--engine)") from None
+    _check_queues(release, "--engine")
+
+
+def _check_queues(release: Release, flag: str) -> None:
+    if not release.has_queues:
         raise StartError(
-            f"the engine is of release {runtime.release.name}, which has no queues: it calls JSON-RPC component servers"
+            f"the engine is of release {release.name}, which has no queues: it calls JSON-RPC component servers"
             f" itself; a bridge is for 0.12 and later ({flag})"
         )
-    return runtime
 
 
 def _bridge(
     config: ServeConfig,
+    engine: str,
     callback: Callable[[bytes, str], Awaitable[bytes | None]],
     blob_api_url: Callable[[], str | None],
 ) -> Bridge:
     assert config.queue is not None
     try:
         return Bridge(
-            _http_url(config),
+            engine,
             config.queue,
             config.components,
             callback=callback,

@@ -157,6 +157,15 @@ def _check_engine(engine: str) -> str:
     return engine
 
 
+def _check_gateway(gateway: str) -> str:
+    try:
+        if _kind_of(gateway) is not RuntimeKind.RELAY:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"expected grpc://HOST:PORT or unix:/PATH, got {gateway!r}") from None
+    return gateway
+
+
 class BridgeConfig(BaseModel):
     """Everything that `bridge` can be told."""
 
@@ -166,6 +175,9 @@ class BridgeConfig(BaseModel):
     """The Stepflow engine: `http://HOST:PORT`."""
     queue: Annotated[str, Field(min_length=1)]
     """The queue whose tasks are executed: `queueName` in the configuration of the engine."""
+    gateway: Annotated[str, AfterValidator(_check_gateway)] | None = None
+    """A gateway over this engine that the runs of components go through, `grpc://HOST:PORT` or `unix:/PATH`: bridges
+    that name the same one share its idempotency keys. Unset, they go to the engine, and the keys into `state`."""
     components: Annotated[dict[str, str], Field(min_length=1)]
     """Component servers, as in `ServeConfig`."""
     component_env: dict[str, str] = {}
@@ -182,7 +194,8 @@ class BridgeConfig(BaseModel):
 
     def as_serve(self) -> ServeConfig:
         """The settings of a gateway with this bridge in it."""
-        return ServeConfig(runtime=f"{RuntimeKind.STEPFLOW}+{self.engine}", **self.model_dump(exclude={"engine"}))
+        runtime = self.gateway or f"{RuntimeKind.STEPFLOW}+{self.engine}"
+        return ServeConfig(runtime=runtime, **self.model_dump(exclude={"engine", "gateway"}))
 
 
 Config = TypeVar("Config", ServeConfig, BridgeConfig)
@@ -209,7 +222,11 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
 
 def load_bridge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> BridgeConfig:
     """The same for a bridge."""
-    return _merged(BridgeConfig, flags, environ, file)[0]
+    config, origins = _merged(BridgeConfig, flags, environ, file)
+    if config.gateway is not None and "state" in origins:
+        why = f"the gateway keeps the idempotency keys (gateway from {origins['gateway']})"
+        raise ConfigError(f"state (from {origins['state']}): {why}")
+    return config
 
 
 def _merged(

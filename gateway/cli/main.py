@@ -178,6 +178,7 @@ def bridge(
     *,
     engine: str | None = None,
     queue: str | None = None,
+    gateway: str | None = None,
     component: list[str] | None = None,
     component_env: list[str] | None = None,
     max_tasks: Annotated[int | None, _setting("max_tasks")] = None,
@@ -199,6 +200,10 @@ def bridge(
         The engine: http://HOST:PORT.
     queue
         The queue to take tasks from: 'queueName' in the engine's configuration.
+    gateway
+        A gateway over the same engine that the runs of components go through: grpc://HOST:PORT or unix:/PATH. Bridges
+        that name the same one share its idempotency keys: a task that another bridge executes again submits no run
+        twice.
     component
         PREFIX=URL or PREFIX='COMMAND ...': where components under a path prefix are found. May be repeated.
     component_env
@@ -206,7 +211,8 @@ def bridge(
     max_tasks
         How many tasks may execute at the same time, but for those that wait for runs of their own.
     state
-        The file that keeps which run each key of a component stands for; ':memory:' keeps nothing.
+        The file that keeps which run each key of a component stands for, unless there is a gateway; ':memory:' keeps
+        nothing.
     lossy_numbers
         Round numbers that the engine cannot hold exactly, as it does itself, rather than refuse them.
     http_address
@@ -217,6 +223,7 @@ def bridge(
     flags: dict[str, Any] = {
         "engine": engine,
         "queue": queue,
+        "gateway": gateway,
         "components": _assignments("--component", component),
         "component_env": _assignments("--component-env", component_env),
         "max_tasks": max_tasks,

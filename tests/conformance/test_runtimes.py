@@ -44,7 +44,7 @@ from tests.conformance.differences import Difference
 from tests.support.runtimes import RUNTIMES, gateway_over
 from tests.support.updates import Follower, GrpcFollower, JsonRpcFollower, Update, folded
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 ECHO = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
 PICKY = '{"name":"picky","steps":[],"output":{"$input":"m"}}'

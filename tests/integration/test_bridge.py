@@ -12,12 +12,17 @@ import pytest
 from gateway.app import bridging
 from gateway.config import BridgeConfig
 from gateway.model import Blob, BlobType, GetParams, ItemError, RunState, RunStatus, SubmitParams
+from gateway.runtimes.stepflow.engine import Engine as Connection
+from gateway.runtimes.stepflow.release import release_of
+from gateway.runtimes.stepflow.runs import Runs
 from tests.integration.conftest import Gateway, Start, command
 from tests.support import sdk
 from tests.support.bridged_engine import ITSELF, QUEUE, bridged_engine
 from tests.support.command_line import CommandLine, finish
 from tests.support.engine import Engine
 from tests.support.hold import Held
+
+pytestmark = pytest.mark.slow
 
 PAIRS = [("0.13.0", "0.11.2"), ("0.13.0", "0.10.0"), ("0.13.0", "0.9.2"), ("0.12.0", "0.11.2")]
 """Engines, each with a release of the SDK that was made for engines before it."""
@@ -195,6 +200,34 @@ async def test_several_bridges_share_a_queue(engine: Engine, start: Start, sdk_p
     assert len({result.value for result in status.results or ()}) == 2
 
 
+async def test_bridges_that_share_a_gateway_submit_no_run_twice(
+    engine: Engine, start: Start, sdk_python: Callable[[str], Path], tmp_path: Path, held: Held
+) -> None:
+    gateway = await start(runtime=engine.runtime, state=str(tmp_path / "keys.db"))
+    server = f"/sdk={command(sdk.SERVER, python=sdk_python('0.11.2'))}"
+    bridge = ("bridge", "--engine", engine.url, "--queue", QUEUE, "--gateway", f"grpc://{gateway.addresses.grpc}")
+    flow_id = await put_flow(gateway, {"steps": [], "output": {"$input": "$"}})
+    async with AsyncExitStack() as stack:
+
+        async def started() -> asyncio.subprocess.Process:
+            process = await CommandLine(tmp_path).start(*bridge, "--component", server, "--json")
+            stack.push_async_callback(_killed, process)
+            assert process.stdout is not None
+            assert await process.stdout.readline()
+            return process
+
+        first = await started()
+        payload = {"flow_id": flow_id, "port": held.port}
+        executed = asyncio.create_task(output(gateway, "submit_and_hold", payload))
+        await held.next()
+        await started()
+        await _killed(first)
+        release = await held.next()
+        release()
+        run_id = (await executed)["run_id"]
+    assert await _runs_of(engine, flow_id) == [run_id]
+
+
 async def test_numbers_that_the_engine_may_have_rounded_are_refused_unless_told_otherwise(
     engine: Engine, start: Start, sdk_python: Callable[[str], Path]
 ) -> None:
@@ -296,3 +329,20 @@ async def test_a_prefix_that_is_given_twice_is_refused(engine: Engine, tmp_path:
         assert (finished.code, finished.out) == (2, ""), finished
         [line] = finished.err.splitlines()
         assert "--component" in line
+
+
+async def _killed(process: asyncio.subprocess.Process) -> None:
+    """End a process as a crash would."""
+    if process.returncode is None:
+        process.kill()
+    await process.communicate()
+
+
+async def _runs_of(engine: Engine, flow_id: str) -> list[str]:
+    """The runs of a flow that the engine has."""
+    connection = Connection(engine.url)
+    try:
+        runs = await Runs(connection, await release_of(connection)).latest(100)
+    finally:
+        await connection.close()
+    return [run.run_id for run in runs if run.flow_id == flow_id]

@@ -19,6 +19,8 @@ from tests.support.clients import GrpcClient, fold
 from tests.support.engine import Engine
 from tests.support.hold import Held
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = 50
 SUCCEEDING, FAILING, NESTING = 10, 4, 3
 TASKS = SUCCEEDING + FAILING + 2 * NESTING

@@ -14,6 +14,8 @@ from tests.support.clients import fold
 from tests.support.held_tasks import COMPONENT, engine_with_held_tasks
 from tests.support.updates import GrpcFollower
 
+pytestmark = pytest.mark.slow
+
 FLOW = {"steps": [{"id": "only", "component": COMPONENT, "input": {"$input": "$"}}], "output": {"$step": "only"}}
 UPSTREAMS: dict[str, Callable[..., str]] = {
     "relay": lambda addresses: f"grpc://{addresses.grpc}",

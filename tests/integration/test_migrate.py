@@ -10,7 +10,11 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Final
 
+import pytest
+
 from tests.support.engine import binary
+
+pytestmark = pytest.mark.slow
 
 GUIDE: Final = Path(__file__).parents[2] / "docs/migrate.md"
 

@@ -19,6 +19,8 @@ from tests.support.engine import BUILTIN, Engine
 from tests.support.etcd import etcd
 from tests.support.hold import Held
 
+pytestmark = pytest.mark.slow
+
 RELEASE = "0.13.0"
 COUNT = 20
 ECHO = '{"steps":[],"output":{"$input":"$"}}'

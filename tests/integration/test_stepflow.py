@@ -44,6 +44,8 @@ from tests.support.engine import RELEASES, Engine
 from tests.support.engine_proxy import CUT, LOSE, EngineProxy
 from tests.support.held_tasks import COMPONENT, engine_with_held_tasks
 
+pytestmark = pytest.mark.slow
+
 ECHO = '{"steps":[],"output":{"$input":"$"}}'
 HELD = json.dumps(
     {

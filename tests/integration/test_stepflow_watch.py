@@ -21,6 +21,8 @@ from tests.support.engine import RELEASES
 from tests.support.engine import Engine as EngineProcess
 from tests.support.held_tasks import ARGUMENTS, COMPONENT, PULLING, HeldTasks, engine_with_held_tasks
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 60.0
 """Seconds after which what should come counts as never coming."""
 

@@ -272,3 +272,16 @@ def test_settings_that_a_bridge_cannot_use_are_refused(change: dict[str, object]
     with pytest.raises(ConfigError) as refused:
         load_bridge(flags, {})
     assert str(refused.value) == message
+
+
+def test_a_bridge_may_go_through_a_gateway_which_then_keeps_the_keys() -> None:
+    settings = load_bridge({**BRIDGE, "gateway": "grpc://gateway:50051"}, {})
+    assert settings.as_serve().runtime_kind is RuntimeKind.RELAY
+    assert settings.engine == BRIDGE["engine"]
+    with pytest.raises(ConfigError) as raised:
+        load_bridge({**BRIDGE, "gateway": "grpc://gateway:50051", "state": "keys.db"}, {})
+    assert str(raised.value) == (
+        "state (from --state): the gateway keeps the idempotency keys (gateway from --gateway)"
+    )
+    with pytest.raises(ConfigError, match=r"^gateway \(from --gateway\): expected grpc://HOST:PORT or unix:/PATH, got"):
+        load_bridge({**BRIDGE, "gateway": "stepflow+http://engine:7840"}, {})

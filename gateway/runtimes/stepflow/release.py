@@ -46,6 +46,15 @@ class Release(NamedTuple):
         return not self.name.startswith("0.10.")
 
 
+async def release_at(url: str) -> Release:
+    """The release of the engine at `http://HOST:PORT`. EngineError as `release_of`."""
+    engine = Engine(url)
+    try:
+        return await release_of(engine)
+    finally:
+        await engine.close()
+
+
 async def release_of(engine: Engine) -> Release:
     """The release of the engine. EngineError if it cannot be reached, is not supported, or is no engine."""
     try:

@@ -146,6 +146,14 @@ async def at_once(value: dict, context: StepflowContext) -> dict:
 
 
 @server.component
+async def submit_and_hold(value: dict, context: StepflowContext) -> dict:
+    """Submit a run, then wait as `hold` does; which run that was."""
+    run = await context.submit_run_by_id(value["flow_id"], [{}], wait=True)
+    await hold(value)
+    return {"run_id": run.runId}
+
+
+@server.component
 async def nest(value: dict, context: StepflowContext) -> dict:
     """Run a sub-workflow whose only step is this component again, until `depth` is 0."""
     depth, component = value["depth"], value["component"]
