@@ -1,7 +1,8 @@
 """A SQLite file that one process owns: one writer thread with group commit, one reader thread.
 
 Writes wait in a queue; the writer takes all that are there, commits them in one transaction, and only then tells their
-callers. So a commit, which waits for the disk, is shared by everything that arrived while the last one ran.
+callers. So a commit, which waits for the disk, is shared by everything that arrived while the last one ran. The queue
+gets the writes of a turn of the event loop together, at its end: to wake the writer costs more than a write.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 MAX_BATCH = 1024
-"""Most writes that share a commit: bounds how long the first of them waits."""
+"""How many writes share a commit, and those of one turn more: bounds how long the first of them waits."""
 
 
 class StateError(Exception):
@@ -82,7 +83,8 @@ class StateFile:
         self._writing = writing
         self._reading = reading
         self._reader = reader
-        self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._turn: list[_Write] = []
+        self._writes: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_batches, name="state-writer", daemon=True)
         self._writer.start()
 
@@ -100,7 +102,7 @@ class StateFile:
         Operations take effect in the order of the calls. Unavailable if the file cannot be written.
         """
         done: asyncio.Future[_T] = self._loop.create_future()
-        self._writes.put(_Write(done, operation))
+        self._add(_Write(done, operation))
         return await done
 
     async def append(self, table: str, row: tuple[Any, ...]) -> None:
@@ -109,17 +111,29 @@ class StateFile:
         It takes effect after all operations that are committed with it, together with other rows of the table.
         """
         done: asyncio.Future[None] = self._loop.create_future()
-        self._writes.put(_Write(done, table=table, row=row))
+        self._add(_Write(done, table=table, row=row))
         await done
 
     async def close(self) -> None:
         """Commit what is queued, then release the file."""
+        self._hand_over()
         self._writes.put(None)
         await self._loop.run_in_executor(self._reader, self._writer.join)
         self._reader.shutdown()
         self._reading.close()
         self._writing.close()
         os.close(self._lock)
+
+    def _add(self, write: _Write) -> None:
+        if not self._turn:
+            self._loop.call_soon(self._hand_over)
+        self._turn.append(write)
+
+    def _hand_over(self) -> None:
+        """Let the writer have the writes of this turn."""
+        if self._turn:
+            self._writes.put(self._turn)
+            self._turn = []
 
     def _write_batches(self) -> None:
         """The writer thread."""
@@ -153,13 +167,13 @@ class StateFile:
     def _next_batch(self) -> list[_Write] | None:
         """Wait for writes and take all that are there; None when the file is closed."""
         batch: list[_Write] = []
-        write = self._writes.get()
-        while write is not None:
-            batch.append(write)
-            if len(batch) == MAX_BATCH:
+        writes = self._writes.get()
+        while writes is not None:
+            batch += writes
+            if len(batch) >= MAX_BATCH:
                 return batch
             try:
-                write = self._writes.get_nowait()
+                writes = self._writes.get_nowait()
             except queue.Empty:
                 return batch
         if batch:
