@@ -19,6 +19,7 @@ from benchmarks.control import Pace, obey, tell
 from benchmarks.sample import FLOW_ID, INPUT, ITEMS, RESULTS_RUN_ID, run_id
 from gateway.app import tune_garbage_collection
 from gateway.fronts.grpc_transport import GrpcLimits, create_server
+from gateway.scheduling import let_threads_finish
 from runs.v1 import runs_pb2, runs_pb2_grpc
 
 TOKEN = bytes(34)
@@ -206,7 +207,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--queues", action="store_true")
     parser.add_argument("--results", type=int, default=0, help="how many results the finished run has")
+    parser.add_argument("--default-scheduling", action="store_true")
     arguments = parser.parse_args()
+    if not arguments.default_scheduling:
+        let_threads_finish()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(arguments))
 

@@ -18,6 +18,7 @@ from benchmarks.sample import FLOW, FLOW_ID, INPUT, RESULTS_RUN_ID, run_id
 from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 BARE: Final = "bare grpc.aio"
+UNSCHEDULED: Final = "bare grpc.aio, default scheduling"
 QUEUES: Final = "bare grpc.aio, a queue per subscriber"
 GATEWAY: Final = "gateway"
 NATIVE: Final = "gateway, native transport"
@@ -84,9 +85,9 @@ def submit(target: Server, request: runs_pb2.SubmitRunRequest) -> runs_pb2.Submi
 
 
 def submits(state: str | None, flags: Sequence[str], seconds: float) -> Metrics:
-    """Submits a second: of the gateway with a state, or of the bare reference with None."""
+    """Submits a second: of the gateway with a state, or of the bare reference with None; both with these flags."""
     with tempfile.TemporaryDirectory() as directory:
-        serving = measure.gateway(_state(state, directory), *flags) if state else server("benchmarks.reference")
+        serving = measure.gateway(_state(state, directory), *flags) if state else server("benchmarks.reference", *flags)
         with serving as target:
             request = submit_request(put_flow(target) if state else FLOW_ID)
             response = submit(target, request)

@@ -22,6 +22,7 @@ from gateway.fronts.grpc_transport import Transport
 from gateway.fronts.http_front import HttpFront
 from gateway.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
 from gateway.runtime import Page, Runtime, Snapshot
+from gateway.scheduling import let_threads_finish
 from gateway.service import RunsService
 
 
@@ -124,6 +125,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--transport", choices=get_args(Transport), default="grpcio")
     arguments = parser.parse_args()
+    let_threads_finish()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(arguments.runs, arguments.transport))
 

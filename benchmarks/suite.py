@@ -17,6 +17,7 @@ from benchmarks.scenarios import (
     NATIVE_OFFERED,
     OVERLOAD,
     QUEUES,
+    UNSCHEDULED,
     Measure,
     Metrics,
     fan_out,
@@ -70,9 +71,11 @@ def _suite() -> Iterator[Scenario]:
         "submit",
         "Unary calls: SubmitRun with wait",
         "A flow without steps, one input of 200 B as JSON text, 64 calls in flight over 8 connections; the run is "
-        "executed and its result returned. The reference answers with its input.",
+        "executed and its result returned. The reference answers with its input; once it is scheduled as the kernel "
+        "does by default, which is what it is compared with above, and once as the gateway is.",
         _UNARY,
         {
+            UNSCHEDULED: partial(submits, None, ("--default-scheduling",)),
             BARE: partial(submits, None, ()),
             "gateway, :memory:": partial(submits, MEMORY, ()),
             "gateway, journalled": partial(submits, JOURNAL, ()),

@@ -9,6 +9,7 @@ import uvloop
 
 from gateway import app
 from gateway.config import ConfigError, ServeConfig, StartError
+from gateway.scheduling import let_threads_finish
 from gateway.signals import ended_by_signals
 from gateway.workers import READY
 
@@ -16,6 +17,7 @@ from gateway.workers import READY
 def main() -> None:
     """Serve as standard input says, until it ends or a signal comes."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
+    let_threads_finish()
     settings = sys.stdin.readline()
     if not settings:
         return

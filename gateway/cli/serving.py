@@ -11,6 +11,7 @@ import uvloop
 from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
 from gateway.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
+from gateway.scheduling import let_threads_finish
 from gateway.signals import ended_by_signals
 from gateway.workers import Workers
 
@@ -27,6 +28,7 @@ def bridge(config: BridgeConfig, *, as_json: bool) -> None:
 
 def _run(server: Coroutine[Any, Any, None]) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    let_threads_finish()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server)

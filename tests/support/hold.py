@@ -12,6 +12,7 @@ class Held:
         self.port = 0
         self.count = 0
         self._held: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def next(self) -> Callable[[], None]:
         """Wait for a task; what lets it go on."""
@@ -26,7 +27,10 @@ class Held:
             yield self
         finally:
             server.close()
+            for writer in self._writers:
+                writer.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.count += 1
+        self._writers.append(writer)
         await self._held.put(writer)

@@ -35,6 +35,7 @@ LAYERS: list[set[str]] = [
         "gateway.signals",
         "gateway.state_file",
         "gateway.sending",
+        "gateway.scheduling",
     },
     {"gateway.model", "gateway.errors"},
 ]
