@@ -66,10 +66,14 @@ class Engine:
             env={},
         )
         assert self._process.stdout is not None
-        async with asyncio.timeout(_START_SECONDS):
-            line = await self._process.stdout.readline()
-        assert line, f"the engine has ended: see {self.logs}"
-        self.port = json.loads(line)["port"]
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                line = await self._process.stdout.readline()
+            assert line, f"the engine has ended: see {self.logs}"
+            self.port = json.loads(line)["port"]
+        except BaseException:
+            await self.kill()
+            raise
 
     async def kill(self) -> None:
         """End it at once, as a crash would."""
