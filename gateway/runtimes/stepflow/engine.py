@@ -84,6 +84,7 @@ class Engine:
         self._http = _session(MAX_REQUESTS)
         # Streams are open for as long as their runs; they must not keep requests waiting.
         self._streams = _session(0)
+        self._met = False
         self._away = False
         self._delay = FIRST_DELAY
         self._retry_at = 0.0
@@ -171,12 +172,16 @@ class Engine:
     def _seen(self) -> None:
         if self._away:
             self._away, self._delay = False, FIRST_DELAY
-            _log.warning("the engine at %s is back", self.name)
+            if self._met:
+                _log.warning("the engine at %s is back", self.name)
+        self._met = True
 
     def _missed(self) -> None:
         if not self._away:
             self._away = True
-            _log.warning("the engine at %s cannot be reached", self.name)
+            # Who looks for it the first time tells by himself that it is not there.
+            if self._met:
+                _log.warning("the engine at %s cannot be reached", self.name)
         self._retry_at = time.monotonic() + self._delay * random.uniform(0.5, 1.0)
         self._delay = min(2 * self._delay, LAST_DELAY)
 
