@@ -20,7 +20,7 @@ from gateway.adapter.stepflow_json import (
 )
 from gateway.errors import RunNotFound
 from gateway.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
-from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, text_size
+from gateway.runtime import Page, fill_page, text_size
 from gateway.runtimes.stepflow.engine import Engine
 from gateway.runtimes.stepflow.release import Release
 
@@ -126,11 +126,4 @@ def _of_page(results: Results, page: Page) -> list[ItemResult]:
             for index in range(page.start, stop)
             if not page.first or page.first <= results.places[index] < page.completions
         )
-    found: list[ItemResult] = []
-    size = 0
-    for index in indexes:
-        found.append(results[index])
-        size += text_size(found[-1])
-        if size >= RESULT_PAGE_BYTES or len(found) == RESULT_PAGE_LENGTH:
-            break
-    return found
+    return fill_page((results[index] for index in indexes), text_size)
