@@ -17,9 +17,9 @@ from grpc import aio
 
 from benchmarks.control import Pace, obey, tell
 from benchmarks.sample import FLOW_ID, INPUT, ITEMS, RESULTS_RUN_ID, run_id
-from gateway.app import tune_garbage_collection
-from gateway.fronts.grpc_transport import GrpcLimits, create_server
-from gateway.scheduling import let_threads_finish
+from gateway.fronts.grpc.transport import GrpcLimits, create_server
+from gateway.server.app import tune_garbage_collection
+from gateway.server.scheduling import let_threads_finish
 from runs.v1 import runs_pb2, runs_pb2_grpc
 
 TOKEN = bytes(34)

@@ -14,16 +14,16 @@ import uvloop
 
 from benchmarks.control import Pace, obey, tell
 from benchmarks.sample import FLOW_ID, ITEMS, run_id
-from gateway.app import tune_garbage_collection
-from gateway.dispatch import JsonRpcMethods
-from gateway.errors import BlobNotFound, FlowNotFound, RunNotFound
-from gateway.fronts.grpc_front import GrpcFront
-from gateway.fronts.grpc_transport import Transport
-from gateway.fronts.http_front import HttpFront
-from gateway.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
-from gateway.runtime import Page, Runtime, Snapshot
-from gateway.scheduling import let_threads_finish
-from gateway.service import RunsService
+from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
+from gateway.core.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
+from gateway.core.runtime import Page, Runtime, Snapshot
+from gateway.fronts.grpc import GrpcFront
+from gateway.fronts.grpc.transport import Transport
+from gateway.fronts.http.front import HttpFront
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
+from gateway.server.app import tune_garbage_collection
+from gateway.server.scheduling import let_threads_finish
 
 
 class PacedRuntime(Runtime):

@@ -16,7 +16,7 @@ from benchmarks.sample import FLOW_ID
 from gateway.adapter import jsonrpc
 from gateway.adapter.proto import submit_params_from_proto
 from gateway.adapter.runs_json import submit_params_to_json
-from gateway.app import tune_garbage_collection
+from gateway.server.app import tune_garbage_collection
 from runs.v1 import runs_pb2
 
 SIZES = {"200 B": 1, "20 KB": 100, "1 MB": 5_400}

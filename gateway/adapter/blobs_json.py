@@ -7,9 +7,9 @@ and writers give both. Ids are written as 64 hex digits alone, since the SDKs' r
 import binascii
 from base64 import b64encode
 
-from gateway.adapter.json_text import members, quote, string
-from gateway.errors import InvalidParams
-from gateway.model import Blob, BlobType, JsonText, blob_digest
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import members, quote, string
+from gateway.core.model import Blob, BlobType, JsonText, blob_digest
 
 BINARY = "binary"
 """The blob type that says that `data` is a string of base64: the form of binary content in JSON."""

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from gateway import errors
-from gateway.errors import GatewayError, InvalidParams, Path, RemoteError, Violation, render_path
-from gateway.model import JsonText
+from gateway.core import errors
+from gateway.core.errors import GatewayError, InvalidParams, Path, RemoteError, Violation, render_path
+from gateway.core.model import JsonText
 
 _BY_CODE: dict[int, type[GatewayError]] = {
     kind.code: kind

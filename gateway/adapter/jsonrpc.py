@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from gateway.adapter.foreign_errors import foreign_error, parse_path
-from gateway.adapter.json_text import elements, integer, json_text, members, number, quote, string
-from gateway.errors import (
+from gateway.core.errors import (
     GatewayError,
     InvalidFlow,
     InvalidParams,
@@ -24,7 +23,8 @@ from gateway.errors import (
     Violation,
     render_path,
 )
-from gateway.model import JsonText
+from gateway.core.json_text import elements, integer, json_text, members, number, quote, string
+from gateway.core.model import JsonText
 
 MAX_BATCH = 1_000
 """The most requests in one batch."""

@@ -10,13 +10,11 @@ from typing import Literal
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.adapter.json_text import MAX_JSON_BYTES, json_text, object_text
 from gateway.adapter.runs_json import GET_MEMBERS, OBSERVABILITY_MEMBERS, SUBMIT_MEMBERS
-from gateway.adapter.times import MAX_SECONDS, MIN_SECONDS
-from gateway.adapter.validation import validated
 from gateway.adapter.values import json_value_to_text, set_json_value
-from gateway.errors import InvalidParams, TooLarge
-from gateway.model import (
+from gateway.core.errors import InvalidParams, TooLarge
+from gateway.core.json_text import MAX_JSON_BYTES, json_text, object_text
+from gateway.core.model import (
     MAX_TIMEOUT,
     Blob,
     BlobType,
@@ -32,6 +30,8 @@ from gateway.model import (
     RunStatus,
     SubmitParams,
 )
+from gateway.core.times import MAX_SECONDS, MIN_SECONDS
+from gateway.core.validation import validated
 from runs.v1 import blobs_pb2, runs_pb2
 
 JSON = runs_pb2.RESULT_ENCODING_JSON

@@ -14,18 +14,16 @@ and the *superset* of all dialects, which the document's readers and all real co
 - A resume token is written in the URL-safe base64 alphabet without padding. Text that is none is a token all the same,
   one that nobody understands.
 
-Paths of errors use the names of `gateway.model`.
+Paths of errors use the names of `gateway.core.model`.
 """
 
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from gateway.adapter.json_text import boolean, elements, integer, members, number, object_text, quote, string
-from gateway.adapter.times import nanoseconds, rfc3339
-from gateway.adapter.validation import validated
-from gateway.errors import InvalidParams
-from gateway.model import (
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import boolean, elements, integer, members, number, object_text, quote, string
+from gateway.core.model import (
     GetParams,
     ItemError,
     ItemResult,
@@ -38,6 +36,8 @@ from gateway.model import (
     RunStatus,
     SubmitParams,
 )
+from gateway.core.times import nanoseconds, rfc3339
+from gateway.core.validation import validated
 
 _Reader: TypeAlias = Callable[..., Any]
 _Members: TypeAlias = Mapping[str, tuple[str, _Reader]]

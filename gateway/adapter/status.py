@@ -15,9 +15,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # typ
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from gateway.adapter.foreign_errors import foreign_error, parse_path
-from gateway.adapter.json_text import json_text
 from gateway.adapter.jsonrpc import error_message
-from gateway.errors import (
+from gateway.core.errors import (
     DOMAIN,
     GatewayError,
     Internal,
@@ -30,7 +29,8 @@ from gateway.errors import (
     Violation,
     render_path,
 )
-from gateway.model import JsonText
+from gateway.core.json_text import json_text
+from gateway.core.model import JsonText
 
 MAX_MESSAGE_BYTES = 1_024
 MAX_VIOLATIONS_BYTES = 1_536

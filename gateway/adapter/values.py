@@ -10,9 +10,9 @@ from math import isfinite
 import msgspec
 from google.protobuf.struct_pb2 import NULL_VALUE, ListValue, Struct, Value
 
-from gateway.adapter.json_text import json_text, quote
-from gateway.errors import InvalidParams
-from gateway.model import JsonText
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import json_text, quote
+from gateway.core.model import JsonText
 from runs.v1 import runs_pb2
 
 MAX_VALUE_DEPTH = 32

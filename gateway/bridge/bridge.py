@@ -16,8 +16,8 @@ from gateway.bridge.payload import input_text, output_value
 from gateway.bridge.places import Places
 from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, Outcome, Task
 from gateway.components import Callback, ComponentError, Components
-from gateway.defects import defect
-from gateway.errors import InvalidParams
+from gateway.core.errors import InvalidParams
+from gateway.core.internal_errors import defect
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 

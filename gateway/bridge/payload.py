@@ -10,8 +10,8 @@ from google.protobuf.struct_pb2 import Value
 
 from gateway.adapter.stepflow_numbers import EXACT_INTEGER, Numbers, refuse_lost_numbers
 from gateway.adapter.values import MAX_VALUE_DEPTH, text_to_value, value_to_text
-from gateway.errors import InvalidParams
-from gateway.model import JsonText
+from gateway.core.errors import InvalidParams
+from gateway.core.model import JsonText
 
 _ROUNDED: Final = range(EXACT_INTEGER, 2**64)
 """Whole numbers, either sign, that may have been others: integers of 64 bits that share a double. What is larger was

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.bridge.engine import Engine, EngineAway, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal
-from gateway.model import ObservabilityContext
+from gateway.core.model import ObservabilityContext
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 

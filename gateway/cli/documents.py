@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.cli.errors import CommandError, ExitCode
 from gateway.cli.yaml_json import yaml_to_json
-from gateway.model import JsonText
+from gateway.core.model import JsonText
 
 _LINES_SUFFIXES = {".jsonl", ".ndjson"}
 

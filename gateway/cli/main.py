@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
-from gateway import config
 from gateway.cli import output
 from gateway.cli.documents import read_flow, read_inputs
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.config import ServeConfig
-from gateway.errors import GatewayError
-from gateway.model import ResultOrder, RunState
+from gateway.core.errors import GatewayError
+from gateway.core.model import ResultOrder, RunState
+from gateway.server import config
+from gateway.server.config import ServeConfig
 
 if TYPE_CHECKING:
     # Imported where it is needed: it brings grpc along, which takes longer than all the rest.

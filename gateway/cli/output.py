@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from gateway.adapter.json_text import quote
-from gateway.adapter.times import rfc3339
-from gateway.model import ItemStatistics, JsonText, RunState
+from gateway.core.json_text import quote
+from gateway.core.model import ItemStatistics, JsonText, RunState
+from gateway.core.times import rfc3339
 
 if TYPE_CHECKING:
     from gateway.client import ItemResult, RunStatus, RunUpdate

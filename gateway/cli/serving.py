@@ -10,10 +10,10 @@ import uvloop
 
 from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
-from gateway.scheduling import let_threads_finish
-from gateway.signals import ended_by_signals
-from gateway.workers import Workers
+from gateway.server.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
+from gateway.server.scheduling import let_threads_finish
+from gateway.server.signals import ended_by_signals
+from gateway.server.worker_pool import Workers
 
 
 def serve(config: ServeConfig, *, as_json: bool) -> None:
@@ -43,7 +43,7 @@ async def _serve(config: ServeConfig, as_json: bool) -> None:
         async with AsyncExitStack() as stack:
             workers = await stack.enter_async_context(Workers(config)) if config.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.
-            from gateway import app
+            from gateway.server import app
 
             gateway = app.running(config) if workers is None else app.running_with(workers, config)
             addresses = await stack.enter_async_context(gateway)
@@ -53,7 +53,7 @@ async def _serve(config: ServeConfig, as_json: bool) -> None:
 
 
 async def _bridge(config: BridgeConfig, as_json: bool) -> None:
-    from gateway import app
+    from gateway.server import app
 
     with ended_by_signals():
         async with app.bridging(config) as http:

@@ -15,7 +15,7 @@ from gateway.client.following import RunEvent
 from gateway.client.payload import Json
 from gateway.client.requests import RunWatch, SubmitOptions
 from gateway.client.status import ItemError, ItemResult, RunEnded, RunStatus, RunUpdate
-from gateway.errors import (
+from gateway.core.errors import (
     FlowNotFound,
     GatewayError,
     IdempotencyConflict,
@@ -33,7 +33,7 @@ from gateway.errors import (
     Unavailable,
     Violation,
 )
-from gateway.model import ItemStatistics, ObservabilityContext, ResultOrder, RunState
+from gateway.core.model import ItemStatistics, ObservabilityContext, ResultOrder, RunState
 
 __all__ = [
     "CHANNEL_OPTIONS",

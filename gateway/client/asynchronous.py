@@ -28,9 +28,9 @@ from gateway.client.outage import Outage, until_after
 from gateway.client.payload import Json, flow_text, text_of
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
-from gateway.errors import GatewayError
-from gateway.model import Blob, BlobType, JsonText, ResultOrder, SubmitParams
-from gateway.sending import Sending
+from gateway.core.errors import GatewayError
+from gateway.core.model import Blob, BlobType, JsonText, ResultOrder, SubmitParams
+from gateway.peers.grpc.upload import Sending
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 A = TypeVar("A")

@@ -18,8 +18,8 @@ from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
 from gateway.client.upload import Pipe
 from gateway.client.watchdog import Watchdog
-from gateway.errors import GatewayError
-from gateway.model import Blob, BlobType, ResultOrder, SubmitParams
+from gateway.core.errors import GatewayError
+from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 A = TypeVar("A")

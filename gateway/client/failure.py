@@ -3,7 +3,7 @@
 import grpc
 
 from gateway.adapter.status import from_status
-from gateway.errors import GatewayError, TooLarge, Unavailable
+from gateway.core.errors import GatewayError, TooLarge, Unavailable
 
 DETAILS = "grpc-status-details-bin"
 

@@ -15,8 +15,8 @@ from gateway.adapter import proto
 from gateway.adapter.status import from_status
 from gateway.client.outage import Outage
 from gateway.client.status import ItemResult, RunEnded, RunStatus, RunUpdate, run_status
-from gateway.errors import GatewayError, Unavailable
-from gateway.model import GetParams
+from gateway.core.errors import GatewayError, Unavailable
+from gateway.core.model import GetParams
 from runs.v1 import runs_pb2
 
 RunEvent: TypeAlias = RunUpdate | RunEnded | GatewayError

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
-from gateway.errors import Overloaded, Unavailable
+from gateway.core.errors import Overloaded, Unavailable
 
 FIRST_PAUSE = 0.1
 """About how many seconds pass before the first repetition; twice as many before each further one."""

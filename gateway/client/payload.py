@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.adapter.json_text import json_text
-from gateway.errors import InvalidParams
-from gateway.model import JsonText
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import json_text
+from gateway.core.model import JsonText
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypedDict, Unpack
 
 from gateway.adapter import proto
-from gateway.adapter.validation import validated
 from gateway.client.payload import Json, text_of
-from gateway.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
+from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
+from gateway.core.validation import validated
 from runs.v1 import runs_pb2
 
 MESSAGE_BYTES: Final = 16 << 20

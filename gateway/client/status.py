@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from gateway import model
 from gateway.adapter import proto
 from gateway.adapter.runs_json import run_status_to_canonical_json
 from gateway.client.payload import value_of
-from gateway.model import ItemStatistics, JsonText, Nanoseconds, RunState
+from gateway.core import model
+from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState
 from runs.v1 import runs_pb2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

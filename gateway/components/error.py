@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from gateway.model import JsonText
+from gateway.core.model import JsonText
 
 
 class Code(IntEnum):

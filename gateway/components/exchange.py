@@ -21,7 +21,6 @@ from aiohttp import (
 from msgspec import UNSET, Raw
 
 from gateway.components.error import Code, ComponentError
-from gateway.components.events import EventReader, EventTooLarge
 from gateway.components.limits import Limits
 from gateway.components.message import (
     Message,
@@ -32,6 +31,7 @@ from gateway.components.message import (
     encode_request,
     result_of,
 )
+from gateway.peers.http.sse import EventReader, EventTooLarge
 
 _log = logging.getLogger(__name__)
 

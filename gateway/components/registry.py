@@ -15,7 +15,7 @@ from gateway.components.exchange import Callback
 from gateway.components.limits import DEFAULT_LIMITS, Limits
 from gateway.components.route import CommandRoute, Route, Surroundings, UrlRoute
 from gateway.components.server import Execution
-from gateway.model import JsonText, ObservabilityContext
+from gateway.core.model import JsonText, ObservabilityContext
 
 RESERVED_PREFIX: Final = "/builtin"
 

@@ -14,7 +14,7 @@ from gateway.components.exchange import Address, Callback
 from gateway.components.limits import Limits
 from gateway.components.process import Process
 from gateway.components.server import Execution, Server
-from gateway.model import JsonText
+from gateway.core.model import JsonText
 
 _log = logging.getLogger(__name__)
 

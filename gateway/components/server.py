@@ -12,7 +12,7 @@ from msgspec import Raw
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Address, Callback, Exchange, notify
 from gateway.components.message import broken
-from gateway.model import JsonText, ObservabilityContext
+from gateway.core.model import JsonText, ObservabilityContext
 
 PROTOCOL_VERSION: Final = 1
 _METHOD_NOT_FOUND: Final = -32601

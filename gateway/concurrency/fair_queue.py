@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-from gateway.errors import Overloaded
+from gateway.core.errors import Overloaded
 
 MAX_QUEUE = 1_024
 """How many newcomers a turnstile lets queue, unless told otherwise."""

@@ -12,7 +12,7 @@ DOMAIN = "runs-gateway"
 """The domain of every reason, sent in google.rpc.ErrorInfo."""
 
 Path = tuple[str | int, ...]
-"""Where something is in a message: names of `gateway.model` fields, keys of JSON objects, and indexes."""
+"""Where something is in a message: names of `gateway.core.model` fields, keys of JSON objects, and indexes."""
 
 
 class Violation(NamedTuple):

@@ -3,7 +3,7 @@
 import logging
 import uuid
 
-from gateway.errors import Internal
+from gateway.core.errors import Internal
 
 _logger = logging.getLogger(__name__)
 

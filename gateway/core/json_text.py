@@ -9,8 +9,8 @@ from math import isfinite
 
 import msgspec
 
-from gateway.errors import InvalidParams, TooLarge, render_path
-from gateway.model import JsonText
+from gateway.core.errors import InvalidParams, TooLarge, render_path
+from gateway.core.model import JsonText
 
 MAX_JSON_BYTES = 64 * 2**20
 """The longest payload, and the longest JSON-RPC body, in bytes of UTF-8."""

@@ -8,8 +8,8 @@ import hashlib
 import struct
 from typing import Final, NamedTuple
 
-from gateway.model import ItemResult, ResultOrder
-from gateway.runtime import Page, Snapshot
+from gateway.core.model import ItemResult, ResultOrder
+from gateway.core.runtime import Page, Snapshot
 
 _VERSION: Final = 1
 _ORDERS: Final = (ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from gateway.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
+from gateway.core.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
 
 RESULT_PAGE_BYTES = 1 << 20
 """About how much result text a page holds at most; a single larger result makes a page of its own."""
@@ -67,8 +67,8 @@ def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
 class Runtime(ABC):
     """Executes runs and keeps blobs.
 
-    Ids are canonical (`gateway.model.blob_id_of`, `canonical_run_id`); parameters have been validated. Every method may
-    raise the errors of `gateway.errors`.
+    Ids are canonical (`gateway.core.model.blob_id_of`, `canonical_run_id`); parameters have been validated. Every
+    method may raise the errors of `gateway.core.errors`.
     """
 
     @abstractmethod

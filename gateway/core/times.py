@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from gateway.errors import InvalidParams
-from gateway.model import Nanoseconds
+from gateway.core.errors import InvalidParams
+from gateway.core.model import Nanoseconds
 
 MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, which RFC 3339 and google.protobuf.Timestamp can write, in seconds since the epoch."""

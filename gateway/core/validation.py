@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gateway.errors import InvalidParams, Violation
-from gateway.model import Message
+from gateway.core.errors import InvalidParams, Violation
+from gateway.core.model import Message
 
 M = TypeVar("M", bound=Message)
 

@@ -16,10 +16,10 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from gateway.errors import Unavailable
-from gateway.model import ItemResult, ResultOrder, RunStatus
-from gateway.position import Position
-from gateway.runtime import Page, Runtime, Snapshot, text_size
+from gateway.core.errors import Unavailable
+from gateway.core.model import ItemResult, ResultOrder, RunStatus
+from gateway.core.position import Position
+from gateway.core.runtime import Page, Runtime, Snapshot, text_size
 
 GRACE_SECONDS: Final = 2.0
 """How long a run that nobody follows any more is still watched: a client that comes back finds its state at hand."""

@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Self
 
-from gateway.errors import InvalidBlobId, InvalidRunId, Violation
-from gateway.model import (
+from gateway.core.errors import InvalidBlobId, InvalidRunId, Violation
+from gateway.core.model import (
     Blob,
     GetParams,
     ResultOrder,
@@ -17,9 +17,9 @@ from gateway.model import (
     blob_id_of,
     canonical_run_id,
 )
-from gateway.position import Position
-from gateway.runtime import Runtime, Snapshot, text_size
-from gateway.watch import GRACE_SECONDS, Hub, Update, plain_update
+from gateway.core.position import Position
+from gateway.core.runtime import Runtime, Snapshot, text_size
+from gateway.runs.hub import GRACE_SECONDS, Hub, Update, plain_update
 
 DEADLINE_MARGIN = 0.1
 """Seconds before its deadline at which a waiting call answers with the current status: time to send the answer."""

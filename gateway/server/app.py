@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 from gateway.bridge import Bridge
 from gateway.components import Components
-from gateway.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
-from gateway.dispatch import JsonRpcMethods
-from gateway.fronts.grpc_front import GrpcFront, GrpcLimits
-from gateway.fronts.http_front import BLOBS_PATH, HttpFront, HttpLimits
-from gateway.idempotency import Keys
-from gateway.runtime import Runtime
+from gateway.core.runtime import Runtime
+from gateway.fronts.grpc import GrpcFront, GrpcLimits
+from gateway.fronts.http.front import BLOBS_PATH, HttpFront, HttpLimits
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
-from gateway.service import RunsService
-from gateway.state_file import StateError
-from gateway.workers import Workers
+from gateway.server.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
+from gateway.server.worker_pool import Workers
+from gateway.storage.idempotency import Keys
+from gateway.storage.sqlite_file import StateError
 
 STOP_GRACE = 5.0
 """Seconds that open calls get to end when the gateway stops."""

@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from gateway.config import ServeConfig, StartError
+from gateway.server.config import ServeConfig, StartError
 
 READY: Final = "ready"
 """What a worker prints when it listens; anything else is why it cannot."""
@@ -123,7 +123,7 @@ class Workers:
             # Modules come from where this program has its own, not from the working directory.
             "-P",
             "-m",
-            "gateway.worker",
+            "gateway.server.worker_process",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             # Ctrl-C on a terminal goes to this process, which then stops its workers.

@@ -1,4 +1,4 @@
-"""One worker process of `serve --workers`; `gateway.workers` starts it and explains it."""
+"""One worker process of `serve --workers`; `gateway.server.worker_pool` starts it and explains it."""
 
 import asyncio
 import logging
@@ -7,11 +7,11 @@ import sys
 
 import uvloop
 
-from gateway import app
-from gateway.config import ConfigError, ServeConfig, StartError
-from gateway.scheduling import let_threads_finish
-from gateway.signals import ended_by_signals
-from gateway.workers import READY
+from gateway.server import app
+from gateway.server.config import ConfigError, ServeConfig, StartError
+from gateway.server.scheduling import let_threads_finish
+from gateway.server.signals import ended_by_signals
+from gateway.server.worker_pool import READY
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gateway.errors import IdempotencyConflict
-from gateway.model import SubmitParams
-from gateway.state_file import Schema, StateFile
+from gateway.core.errors import IdempotencyConflict
+from gateway.core.model import SubmitParams
+from gateway.storage.sqlite_file import Schema, StateFile
 
 IN_MEMORY: Final = ":memory:"
 """The state that is kept in memory only."""

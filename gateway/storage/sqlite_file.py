@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from gateway.errors import Unavailable
+from gateway.core.errors import Unavailable
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.errors import InvalidFlow
-from gateway.model import Blob, BlobType, ItemResult, RunState, SubmitParams
+from gateway.core.errors import InvalidFlow
+from gateway.core.model import Blob, BlobType, ItemResult, RunState, SubmitParams
 from tests.support.clients import Client
 
 FILES = sorted((Path(__file__).parents[1] / "data" / "flows").glob("*.json"))

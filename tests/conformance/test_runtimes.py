@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
     IdempotencyConflict,
@@ -28,7 +28,7 @@ from gateway.errors import (
     TooLarge,
     render_path,
 )
-from gateway.model import (
+from gateway.core.model import (
     Blob,
     BlobType,
     GetParams,

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.adapter.json_text import members
 from gateway.adapter.proto import get_params_to_proto, run_status_from_proto, submit_params_to_proto
 from gateway.adapter.runs_json import get_params_from_json, run_status_to_canonical_json, submit_params_from_json
-from gateway.model import Blob, BlobType
+from gateway.core.json_text import members
+from gateway.core.model import Blob, BlobType
 from tests.integration.conftest import Gateway, Start
 from tests.support.component_server import Call, ComponentServer
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.app import Addresses, running
-from gateway.config import ServeConfig
+from gateway.server.app import Addresses, running
+from gateway.server.config import ServeConfig
 from tests.support.clients import Client, GrpcClient, JsonRpcClient
 
 DATA = Path(__file__).parent.parent / "data"

@@ -8,8 +8,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import ListValue, Value
 
-from gateway.errors import GatewayError, InvalidParams
-from gateway.model import Blob, BlobType, GetParams, RunState, SubmitParams
+from gateway.core.errors import GatewayError, InvalidParams
+from gateway.core.model import Blob, BlobType, GetParams, RunState, SubmitParams
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.integration.conftest import Gateway, Start
 from tests.support.clients import gateway_error

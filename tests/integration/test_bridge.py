@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.app import bridging
-from gateway.config import BridgeConfig
-from gateway.model import Blob, BlobType, GetParams, ItemError, RunState, RunStatus, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, ItemError, RunState, RunStatus, SubmitParams
 from gateway.runtimes.stepflow.engine import Engine as Connection
 from gateway.runtimes.stepflow.release import release_of
 from gateway.runtimes.stepflow.runs import Runs
+from gateway.server.app import bridging
+from gateway.server.config import BridgeConfig
 from tests.integration.conftest import Gateway, Start, command
 from tests.support import sdk
 from tests.support.bridged_engine import ITSELF, QUEUE, bridged_engine

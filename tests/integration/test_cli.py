@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.errors import Unavailable
-from gateway.model import GetParams
+from gateway.core.errors import Unavailable
+from gateway.core.model import GetParams
 from tests.support.clients import GrpcClient
 from tests.support.command_line import CommandLine, Serving, finish
 from tests.support.component_server import Call, ComponentServer

@@ -19,7 +19,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from gateway.components import ComponentError, Components, Limits
-from gateway.model import JsonText, ObservabilityContext
+from gateway.core.model import JsonText, ObservabilityContext
 from tests.support import sdk
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import Unavailable
-from gateway.model import Blob, BlobType, GetParams, RunState, SubmitParams
+from gateway.core.errors import Unavailable
+from gateway.core.model import Blob, BlobType, GetParams, RunState, SubmitParams
 from tests.integration.conftest import DATA, command
 from tests.support.clients import GrpcClient
 from tests.support.command_line import CommandLine

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
 from tests.integration.conftest import Gateway, Start, command
 from tests.support import sdk
 from tests.support.bridged_engine import ITSELF, QUEUE, bridged_engine

@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 
 from gateway.adapter.runs_json import resume_token_from_text, resume_token_to_text, run_status_from_json
-from gateway.app import running
-from gateway.config import ServeConfig
-from gateway.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.server.app import running
+from gateway.server.config import ServeConfig
 from tests.integration.conftest import DATA, Gateway, command
 from tests.support.clients import JsonRpcClient
 from tests.support.event_stream import Event, folded, following

@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from gateway.adapter.proto import get_params_to_proto
-from gateway.app import running
-from gateway.config import ServeConfig
-from gateway.errors import BlobNotFound, FlowNotFound, GatewayError, IdempotencyConflict, InvalidParams, RunNotFound
-from gateway.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.errors import (
+    BlobNotFound,
+    FlowNotFound,
+    GatewayError,
+    IdempotencyConflict,
+    InvalidParams,
+    RunNotFound,
+)
+from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.server.app import running
+from gateway.server.config import ServeConfig
 from runs.v1 import runs_pb2
 from tests.integration.conftest import FRONTS, Gateway, Start
 from tests.support.clients import Client, GrpcClient, JsonRpcClient, fold
@@ -210,7 +217,7 @@ async def test_a_token_is_good_at_every_gateway_over_the_same_upstream(
 async def test_a_gateway_starts_before_its_upstream(
     start: Start, scripted: ScriptedRuntime, upstream: HttpUpstream | DocumentServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.app.CONNECT_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.server.app.CONNECT_SECONDS", 0.0)
     await upstream.stop()
     gateway = await start(runtime=f"jsonrpc+{upstream.url}")
     submitting = asyncio.create_task(submit(gateway.jsonrpc, str(FLOW.content), ["0"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.model import Blob, BlobType, GetParams, ResultOrder, RunState, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, SubmitParams
 from tests.integration.conftest import Start
 from tests.support.clients import fold
 from tests.support.held_tasks import COMPONENT, engine_with_held_tasks

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.adapter.proto import get_params_to_proto
-from gateway.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
 from runs.v1 import runs_pb2
 from tests.integration.conftest import Gateway, Start, command
 from tests.support import sdk

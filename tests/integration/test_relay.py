@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from gateway.adapter.proto import get_params_to_proto
-from gateway.app import running
-from gateway.config import ServeConfig
-from gateway.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.server.app import running
+from gateway.server.config import ServeConfig
 from runs.v1 import runs_pb2
 from tests.integration.conftest import Gateway, Start
 from tests.support.clients import GrpcClient, fold
@@ -172,7 +172,7 @@ async def test_a_token_is_good_at_the_upstream_and_at_every_relay(start: Start) 
 async def test_a_gateway_starts_before_its_upstream(
     start: Start, scripted: ScriptedRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.app.CONNECT_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.server.app.CONNECT_SECONDS", 0.0)
     upstream = Upstream(scripted, tmp_path / "later.sock")
     relay = await start(runtime=upstream.address)
     submitting = asyncio.create_task(submit(relay.grpc, str(FLOW.content), 1))

@@ -12,10 +12,10 @@ import grpc
 import pytest
 
 from gateway.adapter.proto import get_params_to_proto, run_status_from_proto
-from gateway.app import running
-from gateway.config import ServeConfig
-from gateway.errors import Unavailable
-from gateway.model import MIN_HEARTBEAT, Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.errors import Unavailable
+from gateway.core.model import MIN_HEARTBEAT, Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.server.app import running
+from gateway.server.config import ServeConfig
 from runs.v1 import runs_pb2
 from tests.integration.conftest import STATES, Gateway, Start
 from tests.support.clients import GrpcClient, fold, gateway_error

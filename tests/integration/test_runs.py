@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
     IdempotencyConflict,
@@ -18,7 +18,7 @@ from gateway.errors import (
     InvalidRunId,
     RunNotFound,
 )
-from gateway.model import Blob, BlobType, GetParams, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from tests.integration.conftest import Gateway
 from tests.support.clients import Client, fold
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapter.json_text import members
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
     IdempotencyConflict,
@@ -23,8 +22,8 @@ from gateway.errors import (
     Unavailable,
     render_path,
 )
-from gateway.idempotency import IN_MEMORY, Keys
-from gateway.model import (
+from gateway.core.json_text import members
+from gateway.core.model import (
     Blob,
     BlobType,
     GetParams,
@@ -35,11 +34,12 @@ from gateway.model import (
     RunState,
     SubmitParams,
 )
-from gateway.runtime import RESULT_PAGE_LENGTH, Page
+from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
+from gateway.runs.service import RunsService
 from gateway.runtimes.stepflow.engine import AnswerLost
 from gateway.runtimes.stepflow.release import EngineError
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
-from gateway.service import RunsService
+from gateway.storage.idempotency import IN_MEMORY, Keys
 from tests.support.engine import RELEASES, Engine
 from tests.support.engine_proxy import CUT, LOSE, EngineProxy
 from tests.support.held_tasks import COMPONENT, engine_with_held_tasks

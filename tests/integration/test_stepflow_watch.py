@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import RunNotFound, Unavailable
-from gateway.model import ItemStatistics, RunState
-from gateway.runtime import Snapshot
+from gateway.core.errors import RunNotFound, Unavailable
+from gateway.core.model import ItemStatistics, RunState
+from gateway.core.runtime import Snapshot
 from gateway.runtimes.stepflow.engine import Engine
 from gateway.runtimes.stepflow.progress import TERMINAL
 from gateway.runtimes.stepflow.release import Release, release_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import Blob, BlobType, GetParams, RunState, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, RunState, SubmitParams
 from tests.integration.conftest import Gateway, Start, command
 from tests.support import sdk
 

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 
 from gateway.client import AsyncRunsClient
-from gateway.model import Blob, BlobType, GetParams, RunState, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, RunState, SubmitParams
 from tests.support.clients import GrpcClient, JsonRpcClient
 from tests.support.command_line import CommandLine, Serving, finish
 from tests.support.component_server import Call, ComponentServer

@@ -8,7 +8,6 @@ import aiohttp
 import grpc
 
 from gateway.adapter import jsonrpc
-from gateway.adapter.json_text import members, quote, string
 from gateway.adapter.proto import (
     blob_from_get_response,
     blob_to_put_request,
@@ -18,8 +17,9 @@ from gateway.adapter.proto import (
 )
 from gateway.adapter.runs_json import get_params_to_json, run_status_from_json, submit_params_to_json
 from gateway.adapter.status import from_status
-from gateway.errors import GatewayError
-from gateway.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
+from gateway.core.errors import GatewayError
+from gateway.core.json_text import members, quote, string
+from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
 from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2_grpc
 
 T = TypeVar("T")

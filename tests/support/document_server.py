@@ -21,11 +21,11 @@ from pjrpc.server.integration.aiohttp import Application
 from pydantic import ValidationError
 
 from gateway.components import Components
-from gateway.errors import GatewayError, InvalidRunId, NotFound, RunNotFound
-from gateway.model import Blob, BlobType, GetParams, ItemResult, Nanoseconds, ResultOrder, RunStatus, SubmitParams
-from gateway.runtime import Runtime
+from gateway.core.errors import GatewayError, InvalidRunId, NotFound, RunNotFound
+from gateway.core.model import Blob, BlobType, GetParams, ItemResult, Nanoseconds, ResultOrder, RunStatus, SubmitParams
+from gateway.core.runtime import Runtime
+from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
-from gateway.service import RunsService
 
 UNKNOWN_RUN = -32000
 NOT_FOUND = -32011

@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from gateway.errors import BlobNotFound, FlowNotFound
-from gateway.model import (
+from gateway.core.errors import BlobNotFound, FlowNotFound
+from gateway.core.model import (
     Blob,
     BlobType,
     ItemError,

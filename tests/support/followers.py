@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from gateway.service import RunsService
+from gateway.runs.service import RunsService
 from tests.support.tasks import LIMIT
 
 

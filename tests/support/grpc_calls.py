@@ -8,7 +8,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2_grpc
 
-from gateway.fronts.grpc_front import GrpcFront
+from gateway.fronts.grpc import GrpcFront
 from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 from tests.support.scripted_runtime import FLOW
 

@@ -1,9 +1,9 @@
 """A gateway's HTTP front over a runtime that a test controls, which can be stopped and started again."""
 
-from gateway.dispatch import JsonRpcMethods
-from gateway.fronts.http_front import HttpFront
-from gateway.runtime import Runtime
-from gateway.service import RunsService
+from gateway.core.runtime import Runtime
+from gateway.fronts.http.front import HttpFront
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
 
 
 class HttpUpstream:

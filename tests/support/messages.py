@@ -6,8 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway.adapter.times import MAX_SECONDS, MIN_SECONDS
-from gateway.model import (
+from gateway.core.model import (
     MIN_HEARTBEAT,
     GetParams,
     ItemError,
@@ -19,6 +18,7 @@ from gateway.model import (
     RunStatus,
     SubmitParams,
 )
+from gateway.core.times import MAX_SECONDS, MIN_SECONDS
 
 EXACT_TEXTS = ("1152921504606846977", "1e400", "0.1234567890123456789", "-0.0", "null", '{"b":1,"a":2}', '"\\u00e9"')
 """Values that any rewriting would change."""

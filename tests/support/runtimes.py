@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.app import Addresses, running
-from gateway.config import ServeConfig
+from gateway.server.app import Addresses, running
+from gateway.server.config import ServeConfig
 from tests.support.document_server import document_server
 from tests.support.engine import RELEASES, Engine
 

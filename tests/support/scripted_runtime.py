@@ -7,8 +7,8 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 
-from gateway.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, Unavailable
-from gateway.model import (
+from gateway.core.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, Unavailable
+from gateway.core.model import (
     Blob,
     BlobType,
     ItemError,
@@ -22,7 +22,7 @@ from gateway.model import (
     SubmitParams,
     blob_id_of,
 )
-from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 
 FLOW = Blob('{"name":"scripted","steps":[],"output":null}', BlobType.FLOW)
 START = 1_736_937_000_000_000_000

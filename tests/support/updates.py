@@ -6,10 +6,10 @@ from typing import NamedTuple, Protocol
 import grpc
 
 from gateway.adapter import jsonrpc
-from gateway.adapter.json_text import members
 from gateway.adapter.proto import get_params_to_proto, run_status_from_proto
 from gateway.adapter.runs_json import get_params_to_json, resume_token_from_text, run_status_from_json
-from gateway.model import GetParams, RunStatus
+from gateway.core.json_text import members
+from gateway.core.model import GetParams, RunStatus
 from tests.support.clients import Client, GrpcClient, JsonRpcClient, fold, gateway_error
 from tests.support.event_stream import HEADERS, MARKS, read_events
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gateway.fronts.grpc_front import GrpcFront, GrpcLimits
-from gateway.runtime import Runtime
-from gateway.service import RunsService
+from gateway.core.runtime import Runtime
+from gateway.fronts.grpc import GrpcFront, GrpcLimits
+from gateway.runs.service import RunsService
 
 
 class Upstream:

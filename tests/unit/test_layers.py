@@ -1,4 +1,4 @@
-"""Imports point downwards: each module of the gateway may know the layers below its own, and its own package."""
+"""Imports point downwards: a folder of the gateway may know the floors below its own, and itself."""
 
 import ast
 from collections.abc import Iterator
@@ -8,54 +8,39 @@ import pytest
 
 GATEWAY = Path(__file__).parents[2] / "gateway"
 
-LAYERS: list[set[str]] = [
-    {"gateway.cli", "gateway.worker"},
-    {"gateway.app"},
-    {"gateway.workers"},
-    {"gateway.config"},
-    {
-        "gateway.fronts.grpc_front",
-        "gateway.fronts.http_front",
-        "gateway.runtimes.embedded",
-        "gateway.runtimes.relay",
-        "gateway.runtimes.stepflow",
-        "gateway.runtimes.jsonrpc",
-        "gateway.client",
-        "gateway.bridge",
-    },
-    {"gateway.dispatch", "gateway.fronts.event_stream", "gateway.fronts.grpc_transport"},
-    {"gateway.service", "gateway.components"},
-    {"gateway.adapter", "gateway.watch", "gateway.fronts.native_transport"},
-    {"gateway.position", "gateway.idempotency"},
-    {
-        "gateway.runtime",
-        "gateway.defects",
-        "gateway.turnstile",
-        "gateway.wakeup",
-        "gateway.signals",
-        "gateway.state_file",
-        "gateway.sending",
-        "gateway.scheduling",
-    },
-    {"gateway.model", "gateway.errors"},
-]
-"""From the top down. Members of one layer do not know each other."""
-
-GRPC_ROOMS = (
-    "gateway.sending",
-    "gateway.adapter",
-    "gateway.fronts.grpc_front",
-    "gateway.fronts.grpc_transport",
-    "gateway.fronts.native_transport",
-    "gateway.runtimes.relay",
-    "gateway.client",
-    "gateway.bridge",
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("cli",),
+    ("server",),
+    (
+        "fronts/grpc",
+        "fronts/http",
+        "runtimes/embedded",
+        "runtimes/jsonrpc",
+        "runtimes/relay",
+        "runtimes/stepflow",
+        "bridge",
+        "client",
+    ),
+    ("components", "runs", "adapter", "storage"),
+    ("concurrency", "peers/grpc", "peers/http"),
+    ("core",),
 )
+"""The folders of `gateway/`, from the top down. A folder imports from the floors below its own, and from itself."""
+
+GRPC_FOLDERS = {
+    "adapter",
+    "peers/grpc",
+    "fronts/grpc",
+    "runtimes/relay",
+    "runtimes/stepflow",
+    "bridge",
+    "client",
+}
 """Where protobuf and grpc may be imported."""
 
 GRPC_PACKAGES = {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "pygrpc_native", "google", "runs", "stepflow"}
 
-PACKAGES = {"gateway", "gateway.fronts", "gateway.runtimes"}
+CONTAINERS = {"gateway", "gateway.fronts", "gateway.runtimes", "gateway.peers"}
 """Packages that only hold others; they import nothing."""
 
 
@@ -80,21 +65,21 @@ def imports_of(file: Path) -> Iterator[str]:
 
 
 def home_of(module: str) -> tuple[int, str] | None:
-    """The layer of a module, and the member of the layer that it belongs to."""
-    for depth, members in enumerate(LAYERS):
-        for member in members:
-            if module == member or module.startswith(f"{member}."):
-                return depth, member
+    """The floor of a module, and the folder on it that the module belongs to."""
+    for floor, folders in enumerate(FLOORS):
+        for folder in folders:
+            package = f"gateway.{folder.replace('/', '.')}"
+            if module == package or module.startswith(f"{package}."):
+                return floor, folder
     return None
 
 
-def test_every_module_has_a_layer() -> None:
-    assert [module for module in MODULES if module not in PACKAGES and home_of(module) is None] == []
+def test_every_module_has_a_floor() -> None:
+    assert [module for module in MODULES if module not in CONTAINERS and home_of(module) is None] == []
 
 
-def test_every_layer_has_its_modules() -> None:
-    members = {member for layer in LAYERS for member in layer}
-    assert {member for member in members if member not in MODULES} == set()
+def test_every_folder_exists() -> None:
+    assert [folder for floor in FLOORS for folder in floor if not (GATEWAY / folder / "__init__.py").exists()] == []
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -104,16 +89,17 @@ def test_imports_point_downwards(module: str) -> None:
     if home is None:
         assert imported == []
         return
-    depth, member = home
+    floor, folder = home
     for name in imported:
         target = home_of(name)
-        assert target is not None, f"{module} imports {name}, which belongs to no layer"
-        assert target[1] == member or target[0] > depth, f"{module} imports {name}, which is not below it"
+        assert target is not None, f"{module} imports {name}, which has no floor"
+        assert target[1] == folder or target[0] > floor, f"{module} imports {name}, which is not below it"
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_few_modules_know_grpc_and_protobuf(module: str) -> None:
-    if module.startswith(GRPC_ROOMS):
+def test_only_few_folders_know_grpc_and_protobuf(module: str) -> None:
+    home = home_of(module)
+    if home is not None and home[1] in GRPC_FOLDERS:
         return
     assert {name for name in imports_of(MODULES[module]) if name.split(".")[0] in GRPC_PACKAGES} == set()
 

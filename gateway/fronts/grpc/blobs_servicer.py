@@ -2,8 +2,8 @@
 """The blobs service."""
 
 from gateway.adapter import proto
-from gateway.fronts.grpc_front.calls import Context, Slots, fitting, handler
-from gateway.service import RunsService
+from gateway.fronts.grpc.calls import Context, Slots, fitting, handler
+from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2, blobs_pb2_grpc
 
 

@@ -9,8 +9,8 @@ from google.protobuf.message import Message
 from grpc import aio
 
 from gateway.adapter.status import to_status
-from gateway.defects import defect
-from gateway.errors import GatewayError, Overloaded, TooLarge
+from gateway.core.errors import GatewayError, Overloaded, TooLarge
+from gateway.core.internal_errors import defect
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 

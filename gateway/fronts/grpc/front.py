@@ -4,12 +4,12 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from gateway.fronts.grpc_front.blobs_servicer import BlobsServicer
-from gateway.fronts.grpc_front.calls import Slots
-from gateway.fronts.grpc_front.health import Health
-from gateway.fronts.grpc_front.runs_servicer import SERVICE, RunsServicer
-from gateway.fronts.grpc_transport import GrpcLimits, Transport, create_server
-from gateway.service import RunsService
+from gateway.fronts.grpc.blobs_servicer import BlobsServicer
+from gateway.fronts.grpc.calls import Slots
+from gateway.fronts.grpc.health import Health
+from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
+from gateway.fronts.grpc.transport import GrpcLimits, Transport, create_server
+from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2, blobs_pb2_grpc
 
 SERVICES = (SERVICE, blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_name)

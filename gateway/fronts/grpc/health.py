@@ -5,7 +5,7 @@ import asyncio
 import grpc
 from grpc_health.v1 import health, health_pb2
 
-from gateway.fronts.grpc_front.calls import Context
+from gateway.fronts.grpc.calls import Context
 
 
 class Health(health.aio.HealthServicer):

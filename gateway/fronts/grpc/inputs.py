@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterable
 
 from gateway.adapter import proto
-from gateway.model import JsonText
-from gateway.turnstile import Turnstile
+from gateway.concurrency.fair_queue import Turnstile
+from gateway.core.model import JsonText
 from runs.v1 import runs_pb2
 
 SLICE_SECONDS = 0.0003

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from gateway.adapter import proto
-from gateway.errors import TooLarge
-from gateway.model import ItemError, ItemResult, RunStatus
-from gateway.runtime import text_size
-from gateway.watch import Update
+from gateway.core.errors import TooLarge
+from gateway.core.model import ItemError, ItemResult, RunStatus
+from gateway.core.runtime import text_size
+from gateway.runs.hub import Update
 from runs.v1 import runs_pb2
 
 Encoding: TypeAlias = runs_pb2.ResultEncoding.ValueType

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 from pygrpc_native import EVENT_CANCEL, STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
-from gateway.defects import defect
+from gateway.core.internal_errors import defect
 
 _BATCH = 64
 """Calls that begin in one step of the event loop, at most."""

@@ -12,15 +12,15 @@ import grpc
 from grpc import aio
 
 from gateway.adapter import proto
-from gateway.fronts.grpc_front.calls import Context, Slots, deadline, handler
-from gateway.fronts.grpc_front.inputs import SLICE_BYTES, read_inputs
-from gateway.fronts.grpc_front.messages import Encoding, messages, parts
-from gateway.fronts.grpc_front.submit_stream import Upload
-from gateway.fronts.grpc_front.watch_runs import WatchStream
-from gateway.fronts.grpc_transport import GrpcLimits
-from gateway.model import SubmitParams
-from gateway.service import RunsService
-from gateway.turnstile import Turnstile
+from gateway.concurrency.fair_queue import Turnstile
+from gateway.core.model import SubmitParams
+from gateway.fronts.grpc.calls import Context, Slots, deadline, handler
+from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
+from gateway.fronts.grpc.messages import Encoding, messages, parts
+from gateway.fronts.grpc.submit_stream import Upload
+from gateway.fronts.grpc.transport import GrpcLimits
+from gateway.fronts.grpc.watch_runs import WatchStream
+from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
 
 SERVICE = runs_pb2.DESCRIPTOR.services_by_name["RunsService"].full_name

@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator
 from typing import Self
 
 from gateway.adapter import proto
-from gateway.errors import InvalidParams, TooLarge
-from gateway.fronts.grpc_front.calls import Slots
-from gateway.fronts.grpc_front.inputs import read_inputs
-from gateway.fronts.grpc_front.messages import Encoding
-from gateway.fronts.grpc_transport import GrpcLimits
-from gateway.model import JsonText, SubmitParams
-from gateway.turnstile import Turnstile
+from gateway.concurrency.fair_queue import Turnstile
+from gateway.core.errors import InvalidParams, TooLarge
+from gateway.core.model import JsonText, SubmitParams
+from gateway.fronts.grpc.calls import Slots
+from gateway.fronts.grpc.inputs import read_inputs
+from gateway.fronts.grpc.messages import Encoding
+from gateway.fronts.grpc.transport import GrpcLimits
 from runs.v1 import runs_pb2
 
 INPUT_BYTES = 64

@@ -55,7 +55,7 @@ def create_server(limits: GrpcLimits, transport: Transport = "grpcio", *, reuse_
         ("grpc.so_reuseport", int(reuse_port)),
     ]
     if transport == "native":
-        from gateway.fronts.native_transport import NativeServer
+        from gateway.fronts.grpc.native_transport import NativeServer
 
         return cast("aio.Server", NativeServer(options))
     return aio.server(options=options)

@@ -12,13 +12,13 @@ from itertools import islice
 
 from gateway.adapter import proto
 from gateway.adapter.status import to_status
-from gateway.defects import defect
-from gateway.errors import GatewayError, InvalidParams, Overloaded, Unavailable
-from gateway.fronts.grpc_front.calls import Context, Slots, deadline
-from gateway.fronts.grpc_front.messages import Encoding, messages
-from gateway.model import canonical_run_id
-from gateway.service import Follower, RunsService
-from gateway.wakeup import Wakeup
+from gateway.concurrency.notify import Wakeup
+from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable
+from gateway.core.internal_errors import defect
+from gateway.core.model import canonical_run_id
+from gateway.fronts.grpc.calls import Context, Slots, deadline
+from gateway.fronts.grpc.messages import Encoding, messages
+from gateway.runs.service import Follower, RunsService
 from runs.v1 import runs_pb2
 
 MAX_ANSWERS = 1_024

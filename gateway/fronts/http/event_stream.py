@@ -18,12 +18,12 @@ from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
 from gateway.adapter import jsonrpc, runs_json
-from gateway.defects import defect
-from gateway.errors import GatewayError
-from gateway.model import GetParams, JsonText
-from gateway.service import RunsService
-from gateway.turnstile import Turnstile
-from gateway.watch import Update
+from gateway.concurrency.fair_queue import Turnstile
+from gateway.core.errors import GatewayError
+from gateway.core.internal_errors import defect
+from gateway.core.model import GetParams, JsonText
+from gateway.runs.hub import Update
+from gateway.runs.service import RunsService
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream",

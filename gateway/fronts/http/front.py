@@ -22,14 +22,14 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from gateway.adapter import blobs_json, jsonrpc
-from gateway.adapter.json_text import json_text
-from gateway.defects import defect
-from gateway.dispatch import JsonRpcMethods
-from gateway.errors import GatewayError, InvalidRequest, MethodNotFound, Overloaded, ParseError, TooLarge
-from gateway.fronts import event_stream
-from gateway.model import Blob, BlobType
-from gateway.service import RunsService
-from gateway.turnstile import Turnstile
+from gateway.concurrency.fair_queue import Turnstile
+from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, Overloaded, ParseError, TooLarge
+from gateway.core.internal_errors import defect
+from gateway.core.json_text import json_text
+from gateway.core.model import Blob, BlobType
+from gateway.fronts.http import event_stream
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
 
 RPC_PATH = "/"
 BLOBS_PATH = "/api/v1/blobs"

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.adapter import blobs_json, jsonrpc, runs_json
-from gateway.defects import defect
-from gateway.errors import GatewayError, MethodNotFound
-from gateway.model import Blob, JsonText, ObservabilityContext, RunStatus
-from gateway.service import RunsService
-from gateway.turnstile import Turnstile
+from gateway.concurrency.fair_queue import Turnstile
+from gateway.core.errors import GatewayError, MethodNotFound
+from gateway.core.internal_errors import defect
+from gateway.core.model import Blob, JsonText, ObservabilityContext, RunStatus
+from gateway.runs.service import RunsService
 
 BATCH_CONCURRENCY = 16
 """How many calls of one batch are executed at the same time."""

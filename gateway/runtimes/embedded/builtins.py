@@ -14,11 +14,11 @@ Optional members may be null, and others than these are ignored.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from gateway.adapter.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
-from gateway.errors import InvalidFlow, InvalidParams
-from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, RunState, blob_digest, blob_id_of
+from gateway.concurrency.time_slice import Pace
+from gateway.core.errors import InvalidFlow, InvalidParams
+from gateway.core.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
+from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, RunState, blob_digest, blob_id_of
 from gateway.runtimes.embedded.flow import Flow, compile_flow
-from gateway.runtimes.embedded.pace import Pace
 from gateway.runtimes.embedded.task import BAD_INPUT, COMPONENT_FAILED, UNUSABLE_VALUE, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import NULL, Value, write_array, write_object
 

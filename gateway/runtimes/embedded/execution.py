@@ -4,12 +4,12 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 
-from gateway.errors import GatewayError, Unavailable
-from gateway.model import ItemError, JsonText
+from gateway.concurrency.time_slice import Pace
+from gateway.core.errors import GatewayError, Unavailable
+from gateway.core.model import ItemError, JsonText
 from gateway.runtimes.embedded.builtins import BUILTINS, Call, call_builtin
 from gateway.runtimes.embedded.expressions import Expression, Scope
 from gateway.runtimes.embedded.flow import Flow, Step
-from gateway.runtimes.embedded.pace import Pace
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import Value
 

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
-from gateway.defects import defect
-from gateway.errors import Unavailable
-from gateway.model import ItemError, ItemResult, JsonText, RunState
+from gateway.core.errors import Unavailable
+from gateway.core.internal_errors import defect
+from gateway.core.model import ItemError, ItemResult, JsonText, RunState
 from gateway.runtimes.embedded.execution import execute_flow, output_at_once
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.journal import Completion, Ended, Journal, Outcome

@@ -21,9 +21,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from gateway.adapter.json_text import MAX_JSON_BYTES, elements, members, quote, string
-from gateway.errors import InvalidFlow, InvalidParams, Path, Violation
-from gateway.model import ItemError, JsonText
+from gateway.core.errors import InvalidFlow, InvalidParams, Path, Violation
+from gateway.core.json_text import MAX_JSON_BYTES, elements, members, quote, string
+from gateway.core.model import ItemError, JsonText
 from gateway.runtimes.embedded.json_path import WHOLE, JsonPath, parse_path, path_of
 from gateway.runtimes.embedded.task import UNDEFINED, UNUSABLE_VALUE, ItemFailure
 from gateway.runtimes.embedded.values import NULL, Value

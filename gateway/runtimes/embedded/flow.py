@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
-from gateway.adapter.json_text import boolean, elements, integer, members, string
-from gateway.errors import InvalidFlow, InvalidParams, Path, Violation
-from gateway.model import JsonText
+from gateway.core.errors import InvalidFlow, InvalidParams, Path, Violation
+from gateway.core.json_text import boolean, elements, integer, members, string
+from gateway.core.model import JsonText
 from gateway.runtimes.embedded.expressions import Constant, Expression, compile_expression
 from gateway.runtimes.embedded.overrides import parse_overrides
 from gateway.runtimes.embedded.values import NULL, write_array
@@ -112,7 +112,7 @@ def compile_flow(text: JsonText) -> Flow:
 
 
 class _Read(Protocol[_T_co]):
-    """A function of `gateway.adapter.json_text`."""
+    """A function of `gateway.core.json_text`."""
 
     def __call__(self, text: JsonText, *path: str | int) -> _T_co: ...
 

@@ -3,9 +3,9 @@
 import uuid
 
 from gateway.components import ComponentError, Components
-from gateway.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
+from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
+from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.task import ItemFailure, Task
-from gateway.service import RunsService
 
 
 class RunHost:

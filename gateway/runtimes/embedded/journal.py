@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from gateway.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
-from gateway.runtime import Page
+from gateway.core.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
+from gateway.core.runtime import Page
 
 _item_index = attrgetter("item_index")
 
@@ -110,7 +110,7 @@ class Journal(ABC):
 
     @abstractmethod
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        """As `gateway.runtime.Runtime.results`."""
+        """As `gateway.core.runtime.Runtime.results`."""
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.errors import Overloaded, RunNotFound
-from gateway.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
-from gateway.runtime import Page, fill_page, text_size
+from gateway.core.errors import Overloaded, RunNotFound
+from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
+from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     Completion,
     Ended,

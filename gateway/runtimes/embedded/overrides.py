@@ -7,9 +7,9 @@ override for a step that the flow does not have is of no effect.
 
 from typing import NamedTuple
 
-from gateway.adapter.json_text import members, object_text, quote
-from gateway.errors import InvalidParams, Path, Violation
-from gateway.model import JsonText
+from gateway.core.errors import InvalidParams, Path, Violation
+from gateway.core.json_text import members, object_text, quote
+from gateway.core.model import JsonText
 from gateway.runtimes.embedded.values import NULL, write_object
 
 MAX_DEPTH = 100

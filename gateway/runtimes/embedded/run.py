@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from gateway.model import ItemResult, ItemStatistics, RunState, RunStatus
-from gateway.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
+from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
+from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
 from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord, of_page
 
 RECENT_BYTES = 1 << 16

@@ -9,10 +9,9 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from gateway.adapter.json_text import members, quote
 from gateway.adapter.runs_json import observability_from_json, observability_to_json
 from gateway.components import Components
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
     IdempotencyConflict,
@@ -23,8 +22,8 @@ from gateway.errors import (
     Violation,
     render_path,
 )
-from gateway.idempotency import fingerprint
-from gateway.model import (
+from gateway.core.json_text import members, quote
+from gateway.core.model import (
     Blob,
     BlobType,
     ItemResult,
@@ -33,7 +32,8 @@ from gateway.model import (
     SubmitParams,
     blob_id_of,
 )
-from gateway.runtime import Page, Runtime, Snapshot
+from gateway.core.runtime import Page, Runtime, Snapshot
+from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.executor import Executor, Job, ended_at_once
 from gateway.runtimes.embedded.flow import Flow, compile_flow
@@ -42,7 +42,7 @@ from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunReco
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.service import RunsService
+from gateway.storage.idempotency import fingerprint
 
 _log = logging.getLogger(__name__)
 

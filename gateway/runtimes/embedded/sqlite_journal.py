@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from gateway.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
-from gateway.runtime import Page, fill_page, text_size
+from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
+from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     MAX_ITEMS,
     Completion,
@@ -19,7 +19,7 @@ from gateway.runtimes.embedded.journal import (
     RunRecord,
     of_page,
 )
-from gateway.state_file import Schema, StateFile
+from gateway.storage.sqlite_file import Schema, StateFile
 
 # `runs.run` numbers the runs; the key of an input is (run << 24) + item_index, and a result has two: one with its place
 # in the order of completion, one with its item_index. Both orders are range scans, and a second result of an item or a

@@ -3,8 +3,8 @@
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
-from gateway.errors import GatewayError
-from gateway.model import Blob, ItemError, JsonText, RunStatus
+from gateway.core.errors import GatewayError
+from gateway.core.model import Blob, ItemError, JsonText, RunStatus
 
 COMPONENT_FAILED = -32100
 """A component ran and failed."""
@@ -68,8 +68,8 @@ class Task(NamedTuple):
 class Host(Protocol):
     """What the steps of a run may ask for while they execute.
 
-    Every method may raise ItemFailure, or an error of `gateway.errors`, which fails the step with the same code and
-    message. Unavailable alone passes through: what goes down with the gateway has not failed.
+    Every method may raise ItemFailure, or an error of `gateway.core.errors`, which fails the step with the same code
+    and message. Unavailable alone passes through: what goes down with the gateway has not failed.
     """
 
     async def execute(self, component: str, text: JsonText, attempt: int, task: Task, /) -> JsonText:

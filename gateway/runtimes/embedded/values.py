@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from gateway.adapter.json_text import quote
-from gateway.model import JsonText
+from gateway.core.json_text import quote
+from gateway.core.model import JsonText
 from gateway.runtimes.embedded.task import UNUSABLE_VALUE, ItemFailure
 
 NULL: JsonText = "null"

@@ -15,9 +15,7 @@ from aiohttp import (
 )
 
 from gateway.adapter import jsonrpc
-from gateway.adapter.json_text import MAX_JSON_BYTES, json_text, members, string
-from gateway.components.events import EventReader, EventTooLarge
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     GatewayError,
     InvalidParams,
@@ -27,7 +25,9 @@ from gateway.errors import (
     Unavailable,
     Violation,
 )
-from gateway.model import JsonText
+from gateway.core.json_text import MAX_JSON_BYTES, json_text, members, string
+from gateway.core.model import JsonText
+from gateway.peers.http.sse import EventReader, EventTooLarge
 
 MAX_RETRY_AFTER: Final = 60.0
 """The longest time, in seconds, for which an upstream can send clients away."""

@@ -10,8 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from gateway.adapter import runs_json
-from gateway.adapter.json_text import members, quote
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
     GatewayError,
@@ -22,7 +21,8 @@ from gateway.errors import (
     RunNotFound,
     Unavailable,
 )
-from gateway.model import JsonText, SubmitParams, blob_digest
+from gateway.core.json_text import members, quote
+from gateway.core.model import JsonText, SubmitParams, blob_digest
 
 Ask = Callable[[str, JsonText], Awaitable[JsonText]]
 """Calls a method with parameters and returns its result, or raises the error that was answered."""

@@ -1,7 +1,7 @@
 """One watched run: the latest state of it, for the one who reads the watch."""
 
-from gateway.runtime import Snapshot
-from gateway.wakeup import Wakeup
+from gateway.concurrency.notify import Wakeup
+from gateway.core.runtime import Snapshot
 
 
 class Following:

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from gateway.adapter.runs_json import item_result_from_json, run_status_and_entries_from_json
-from gateway.errors import InvalidParams, Unavailable
-from gateway.model import ItemResult, JsonText, ResultOrder, RunStatus
-from gateway.runtime import Page, Snapshot, fill_page, text_size
+from gateway.core.errors import InvalidParams, Unavailable
+from gateway.core.model import ItemResult, JsonText, ResultOrder, RunStatus
+from gateway.core.runtime import Page, Snapshot, fill_page, text_size
 from gateway.runtimes.jsonrpc.answers import unreadable
 from gateway.runtimes.jsonrpc.snapshots import canonical, snapshot_of
 
@@ -49,7 +49,7 @@ class Reading:
         self.prefix = next((at for at, index in enumerate(self._indexes) if at != index), len(self._indexes))
 
     def page(self, page: Page) -> list[ItemResult]:
-        """As `gateway.runtime.Runtime.results`."""
+        """As `gateway.core.runtime.Runtime.results`."""
         return fill_page(self._of(page), text_size)
 
     def _of(self, page: Page) -> Iterator[ItemResult]:

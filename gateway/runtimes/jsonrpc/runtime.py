@@ -12,17 +12,17 @@ from typing import Final
 
 from gateway.adapter import blobs_json
 from gateway.adapter.runs_json import get_params_to_json
-from gateway.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable
-from gateway.idempotency import Keys, fingerprint, global_key
-from gateway.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
-from gateway.position import Position, of_page
-from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable
+from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
+from gateway.core.position import Position, of_page
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 from gateway.runtimes.jsonrpc.answers import Event, Lost, NoStream, unreadable
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
 from gateway.runtimes.jsonrpc.following import Following
 from gateway.runtimes.jsonrpc.readings import Prefixes, Readings
 from gateway.runtimes.jsonrpc.snapshots import read_status, read_update, snapshot_of, snapshot_of_update, successor
 from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, Persistence, Upstream
+from gateway.storage.idempotency import Keys, fingerprint, global_key
 
 PATIENCE: Final = 10.0
 """Seconds that the upstream may be away: a restart. Watches go on after it, and calls wait for it."""

@@ -24,13 +24,13 @@ from aiohttp import (
 from yarl import URL
 
 from gateway.adapter import jsonrpc
-from gateway.defects import defect
-from gateway.errors import (
+from gateway.core.errors import (
     GatewayError,
     RemoteError,
     Unavailable,
 )
-from gateway.model import JsonText
+from gateway.core.internal_errors import defect
+from gateway.core.model import JsonText
 from gateway.runtimes.jsonrpc.answers import (
     Event,
     Lost,

@@ -12,13 +12,13 @@ from typing import Final, TypeVar
 from grpc import aio
 
 from gateway.adapter import proto
-from gateway.errors import InvalidParams, RemoteError, Unavailable
-from gateway.idempotency import global_key
-from gateway.model import Blob, GetParams, ItemResult, JsonText, SubmitParams
-from gateway.position import Position, of_page
-from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.core.errors import InvalidParams, RemoteError, Unavailable
+from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams
+from gateway.core.position import Position, of_page
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.peers.grpc.upload import Sending
 from gateway.runtimes.relay.upstream import Outage, Upstream
-from gateway.sending import Sending
+from gateway.storage.idempotency import global_key
 from runs.v1 import blobs_pb2, runs_pb2
 
 PATIENCE: Final = 10.0

@@ -14,7 +14,7 @@ import grpc
 from grpc import aio
 
 from gateway.adapter.status import from_status
-from gateway.errors import GatewayError, TooLarge, Unavailable
+from gateway.core.errors import GatewayError, TooLarge, Unavailable
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
 
 FIRST_DELAY: Final = 0.05

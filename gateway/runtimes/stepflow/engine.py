@@ -28,7 +28,7 @@ from aiohttp import (
 )
 from yarl import URL
 
-from gateway.errors import RemoteError, TooLarge, Unavailable
+from gateway.core.errors import RemoteError, TooLarge, Unavailable
 
 PATH: Final = "/api/v1"
 """Where the engine has its REST API."""

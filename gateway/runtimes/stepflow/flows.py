@@ -12,9 +12,17 @@ from typing import Any, Final
 import msgspec
 
 from gateway.adapter.foreign_errors import parse_path
-from gateway.adapter.stepflow_json import MAX_MESSAGE, Form, decoded, engine_blob_id, failure, message_of, too_large
-from gateway.errors import InvalidFlow, Violation
-from gateway.model import JsonText
+from gateway.core.errors import InvalidFlow, Violation
+from gateway.core.model import JsonText
+from gateway.runtimes.stepflow.stepflow_json import (
+    MAX_MESSAGE,
+    Form,
+    decoded,
+    engine_blob_id,
+    failure,
+    message_of,
+    too_large,
+)
 
 FATAL_LEVELS: Final = frozenset({1, "fatal"})
 """The levels of diagnostics with which the engine does not run a flow. With an `error` it does."""

@@ -9,9 +9,9 @@ it. What is known of lost submits is in memory: it does not survive the gateway.
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
-from gateway.adapter.stepflow_json import StoredRun
-from gateway.errors import RemoteError
-from gateway.model import Nanoseconds
+from gateway.core.errors import RemoteError
+from gateway.core.model import Nanoseconds
+from gateway.runtimes.stepflow.stepflow_json import StoredRun
 
 CLOCK_SKEW: Final = 5 * 10**9
 """By how much the clocks of engine and gateway may differ, in nanoseconds."""

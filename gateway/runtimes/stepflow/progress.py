@@ -17,8 +17,8 @@ from typing import Final
 
 import msgspec
 
-from gateway.model import ItemStatistics, RunStatus
-from gateway.runtime import Snapshot
+from gateway.core.model import ItemStatistics, RunStatus
+from gateway.core.runtime import Snapshot
 
 TERMINAL: Final = 1 << 62
 """Above every revision of a run that goes on."""

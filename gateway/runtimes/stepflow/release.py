@@ -7,9 +7,9 @@ them.
 import re
 from typing import Final, NamedTuple
 
-from gateway.adapter.stepflow_json import Form, release_from_health
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.stepflow_json import Form, release_from_health
 
 HEALTH_SECONDS: Final = 10.0
 """How long the engine may take to say that it is there."""

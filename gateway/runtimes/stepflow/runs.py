@@ -7,7 +7,12 @@ that were read last are kept, so that a page of results does not cost as much as
 from collections import OrderedDict
 from typing import Final
 
-from gateway.adapter.stepflow_json import (
+from gateway.core.errors import RunNotFound
+from gateway.core.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.runtime import Page, fill_page, text_size
+from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.release import Release
+from gateway.runtimes.stepflow.stepflow_json import (
     EngineRun,
     Results,
     StoredRun,
@@ -18,11 +23,6 @@ from gateway.adapter.stepflow_json import (
     runs_from_json,
     submit_failure,
 )
-from gateway.errors import RunNotFound
-from gateway.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
-from gateway.runtime import Page, fill_page, text_size
-from gateway.runtimes.stepflow.engine import Engine
-from gateway.runtimes.stepflow.release import Release
 
 READ_SECONDS: Final = 30.0
 """How long the engine may take for a state, or for results."""

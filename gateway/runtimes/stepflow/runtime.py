@@ -12,20 +12,20 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
-from gateway.adapter.json_text import json_text
-from gateway.adapter.stepflow_flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
-from gateway.adapter.stepflow_json import failure
 from gateway.adapter.stepflow_numbers import Numbers, refuse_lost_numbers
-from gateway.errors import BlobNotFound, InvalidFlow, InvalidParams, RemoteError, Unavailable, Violation
-from gateway.idempotency import Keys, fingerprint
-from gateway.model import Blob, BlobType, ItemResult, RunStatus, SubmitParams, blob_digest
-from gateway.runtime import Page, Runtime, Snapshot
+from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, RemoteError, Unavailable, Violation
+from gateway.core.json_text import json_text
+from gateway.core.model import Blob, BlobType, ItemResult, RunStatus, SubmitParams, blob_digest
+from gateway.core.runtime import Page, Runtime, Snapshot
 from gateway.runtimes.stepflow.engine import Answer, AnswerLost, Engine
+from gateway.runtimes.stepflow.flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
 from gateway.runtimes.stepflow.lost import SEARCHED, LostSubmit, LostSubmits, Name
 from gateway.runtimes.stepflow.progress import snapshot
 from gateway.runtimes.stepflow.release import Release, release_of
 from gateway.runtimes.stepflow.runs import READ_SECONDS, Runs
+from gateway.runtimes.stepflow.stepflow_json import failure
 from gateway.runtimes.stepflow.watch import Watches
+from gateway.storage.idempotency import Keys, fingerprint
 
 BLOB_SECONDS: Final = 60.0
 """How long the engine may take to store a blob, or to give one."""

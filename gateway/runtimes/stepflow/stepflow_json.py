@@ -17,10 +17,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from gateway.adapter.foreign_errors import parse_path
-from gateway.adapter.json_text import members, quote
 from gateway.adapter.stepflow_numbers import Numbers, restored
-from gateway.adapter.times import nanoseconds
-from gateway.errors import (
+from gateway.core.errors import (
     FlowNotFound,
     GatewayError,
     InvalidFlow,
@@ -30,7 +28,8 @@ from gateway.errors import (
     TooLarge,
     Violation,
 )
-from gateway.model import (
+from gateway.core.json_text import members, quote
+from gateway.core.model import (
     ItemError,
     ItemResult,
     ItemStatistics,
@@ -43,6 +42,7 @@ from gateway.model import (
     blob_id_of,
     canonical_run_id,
 )
+from gateway.core.times import nanoseconds
 
 STATES: Final[dict[int | str, RunState]] = {
     1: RunState.RUNNING,

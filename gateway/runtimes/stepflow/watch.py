@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from aiohttp import ClientResponse
 
-from gateway.components.events import EventReader, EventTooLarge
-from gateway.errors import RemoteError, Unavailable
-from gateway.model import RunStatus
-from gateway.runtime import Snapshot
+from gateway.concurrency.notify import Wakeup
+from gateway.core.errors import RemoteError, Unavailable
+from gateway.core.model import RunStatus
+from gateway.core.runtime import Snapshot
+from gateway.peers.http.sse import EventReader, EventTooLarge
 from gateway.runtimes.stepflow.engine import Engine
 from gateway.runtimes.stepflow.progress import MalformedEvent, Progress, snapshot
-from gateway.wakeup import Wakeup
 
 PATIENCE: Final = 30.0
 """Seconds that the engine may be away before watches end with Unavailable."""

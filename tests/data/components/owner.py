@@ -4,7 +4,7 @@ import asyncio
 import sys
 
 from gateway.components import Components
-from gateway.model import ObservabilityContext
+from gateway.core.model import ObservabilityContext
 
 
 async def main() -> None:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from gateway.adapter.blobs_json import blob_from_json, blob_id_from_json, blob_id_to_json, blob_to_json
-from gateway.errors import InvalidParams
-from gateway.model import Blob, BlobType
+from gateway.core.errors import InvalidParams
+from gateway.core.model import Blob, BlobType
 
 DIGEST = "0123456789abcdef" * 4
 

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import errors
 from gateway.adapter.foreign_errors import foreign_error, parse_path
-from gateway.errors import GatewayError, InvalidParams, RemoteError, render_path
+from gateway.core import errors
+from gateway.core.errors import GatewayError, InvalidParams, RemoteError, render_path
 
 KINDS = [
     kind

@@ -4,8 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import errors
-from gateway.adapter.json_text import json_text
 from gateway.adapter.jsonrpc import (
     MAX_BATCH,
     Batch,
@@ -19,7 +17,9 @@ from gateway.adapter.jsonrpc import (
     request,
     response,
 )
-from gateway.errors import GatewayError, InvalidParams, InvalidRequest, ParseError, RemoteError, Violation
+from gateway.core import errors
+from gateway.core.errors import GatewayError, InvalidParams, InvalidRequest, ParseError, RemoteError, Violation
+from gateway.core.json_text import json_text
 from tests.support import messages
 
 CALL = '{"jsonrpc":"2.0","id":1,"method":"m"}'

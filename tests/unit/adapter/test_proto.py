@@ -8,9 +8,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapter import json_text, proto
-from gateway.errors import InvalidParams, TooLarge
-from gateway.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
+from gateway.adapter import proto
+from gateway.core import json_text
+from gateway.core.errors import InvalidParams, TooLarge
+from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
 from runs.v1 import blobs_pb2, runs_pb2
 
 JSON_ONE = runs_pb2.JsonValue(json="1")

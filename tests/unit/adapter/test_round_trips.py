@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from gateway.adapter import proto, runs_json
-from gateway.adapter.json_text import json_text
-from gateway.model import GetParams, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
+from gateway.core.json_text import json_text
+from gateway.core.model import GetParams, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
 from runs.v1 import runs_pb2
 from tests.support import messages
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapter.json_text import json_text
 from gateway.adapter.runs_json import (
     around_results,
     get_params_from_json,
@@ -25,8 +24,9 @@ from gateway.adapter.runs_json import (
     submit_params_from_json,
     submit_params_to_json,
 )
-from gateway.errors import InvalidParams
-from gateway.model import (
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import json_text
+from gateway.core.model import (
     GetParams,
     ItemError,
     ItemResult,

@@ -8,10 +8,10 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import errors
 from gateway.adapter.jsonrpc import error_response, parse_response
 from gateway.adapter.status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, from_status, to_status
-from gateway.errors import GatewayError, InvalidParams, RemoteError, Violation
+from gateway.core import errors
+from gateway.core.errors import GatewayError, InvalidParams, RemoteError, Violation
 from tests.support import messages
 
 short_texts = st.text(max_size=40)

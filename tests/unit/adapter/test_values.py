@@ -13,7 +13,7 @@ from gateway.adapter.values import (
     text_to_value,
     value_to_text,
 )
-from gateway.errors import InvalidParams
+from gateway.core.errors import InvalidParams
 from runs.v1 import runs_pb2
 
 scalars = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from gateway.adapter.blobs_json import blob_from_json, blob_id_from_json, blob_id_to_json, blob_to_json
-from gateway.adapter.json_text import members
 from gateway.adapter.jsonrpc import Refused, Request, error_response, parse_body, parse_response
 from gateway.adapter.proto import run_status_from_proto, run_status_to_proto
 from gateway.adapter.runs_json import (
@@ -20,8 +19,9 @@ from gateway.adapter.runs_json import (
     submit_params_from_json,
     submit_params_to_json,
 )
-from gateway.errors import GatewayError
-from gateway.model import blob_digest
+from gateway.core.errors import GatewayError
+from gateway.core.json_text import members
+from gateway.core.model import blob_digest
 
 RECORDINGS = sorted((Path(__file__).parents[2] / "data" / "wire").glob("*/*.jsonl"))
 PARAMETERS = {

@@ -3,9 +3,9 @@
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from gateway.adapter.stepflow_json import ERROR_CODES
 from gateway.bridge.failure import CODES, task_error
 from gateway.components import ComponentError
+from gateway.runtimes.stepflow.stepflow_json import ERROR_CODES
 from stepflow.v1 import orchestrator_pb2 as wire
 
 

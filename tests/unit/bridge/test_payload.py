@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Value
 
 from gateway.adapter.values import text_to_value
 from gateway.bridge.payload import input_text, output_value
-from gateway.errors import InvalidParams
+from gateway.core.errors import InvalidParams
 
 
 def engine_value(payload: object) -> Value:

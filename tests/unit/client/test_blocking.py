@@ -23,8 +23,8 @@ from gateway.client import (
     RunUpdate,
     Unavailable,
 )
-from gateway.errors import GatewayError
-from gateway.model import ItemResult, RunStatus
+from gateway.core.errors import GatewayError
+from gateway.core.model import ItemResult, RunStatus
 from runs.v1 import blobs_pb2, runs_pb2
 
 RUNS = runs_pb2.DESCRIPTOR.services_by_name["RunsService"]

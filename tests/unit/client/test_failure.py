@@ -5,7 +5,7 @@ import pytest
 
 from gateway.adapter.status import to_status
 from gateway.client.failure import failure
-from gateway.errors import (
+from gateway.core.errors import (
     GatewayError,
     Internal,
     MethodNotFound,

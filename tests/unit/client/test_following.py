@@ -10,8 +10,8 @@ from gateway.client.following import ANSWER_SECONDS, LEAST_PATIENCE, Fold, Follo
 from gateway.client.outage import Outage
 from gateway.client.requests import wait_params
 from gateway.client.status import RunEnded, RunUpdate
-from gateway.errors import Internal, InvalidRunId, RunNotFound, Unavailable
-from gateway.model import GetParams, ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
+from gateway.core.errors import Internal, InvalidRunId, RunNotFound, Unavailable
+from gateway.core.model import GetParams, ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
 from runs.v1 import runs_pb2
 
 

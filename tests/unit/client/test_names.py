@@ -1,7 +1,7 @@
 """The public names of the client: what is added or removed here is a change of the package's interface."""
 
 import gateway.client
-from gateway.errors import GatewayError
+from gateway.core.errors import GatewayError
 
 CLIENTS = {"RunsClient", "AsyncRunsClient", "CHANNEL_OPTIONS"}
 VALUES = {"Json", "ObservabilityContext", "ResultOrder", "RunWatch", "SubmitOptions"}

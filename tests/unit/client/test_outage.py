@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.client.outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
-from gateway.errors import InvalidParams, Overloaded, RunNotFound, TooLarge, Unavailable
+from gateway.core.errors import InvalidParams, Overloaded, RunNotFound, TooLarge, Unavailable
 
 
 class Clock:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.client.payload import Json, flow_text, text_of, value_of
-from gateway.errors import InvalidParams
+from gateway.core.errors import InvalidParams
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from gateway.client import requests
 from gateway.client.payload import Json
 from gateway.client.requests import MESSAGE_BYTES, PART_LENGTH, RunWatch, fits, in_parts, many_params, submit_params
-from gateway.errors import InvalidParams
-from gateway.model import ObservabilityContext, ResultOrder
+from gateway.core.errors import InvalidParams
+from gateway.core.model import ObservabilityContext, ResultOrder
 
 
 def test_all_options_of_a_submit_reach_the_parameters() -> None:

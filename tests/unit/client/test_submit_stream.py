@@ -14,9 +14,9 @@ from grpc import aio
 from gateway.adapter.proto import run_status_to_proto
 from gateway.adapter.status import to_status
 from gateway.client import AsyncRunsClient, FlowNotFound, RunsClient, RunStatus, Unavailable, requests
-from gateway.errors import GatewayError
-from gateway.model import ItemStatistics, RunState
-from gateway.model import RunStatus as StatusMessage
+from gateway.core.errors import GatewayError
+from gateway.core.model import ItemStatistics, RunState
+from gateway.core.model import RunStatus as StatusMessage
 from runs.v1 import runs_pb2, runs_pb2_grpc
 
 LONG = 60.0

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.components import ComponentError, Components, Limits
 from gateway.components.error import Code
-from gateway.model import JsonText, ObservabilityContext
+from gateway.core.model import JsonText, ObservabilityContext
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests/data/components"

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.components import Callback, ComponentError, Components, Limits
 from gateway.components.error import Code
-from gateway.model import JsonText, ObservabilityContext
+from gateway.core.model import JsonText, ObservabilityContext
 from tests.support.component_server import Call, ComponentServer, Script
 
 CONTEXT = ObservabilityContext(run_id="r", step_id="s")

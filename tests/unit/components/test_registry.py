@@ -5,7 +5,7 @@ import pytest
 
 from gateway.components import ComponentError, Components
 from gateway.components.error import Code
-from gateway.model import ObservabilityContext
+from gateway.core.model import ObservabilityContext
 from tests.support.component_server import HANDSHAKE, Call, ComponentServer
 
 CONTEXT = ObservabilityContext()

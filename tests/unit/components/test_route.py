@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gateway.components import ComponentError, Components
-from gateway.model import ObservabilityContext
+from gateway.core.model import ObservabilityContext
 from tests.support.component_server import Call, ComponentServer
 
 CONTEXT = ObservabilityContext()

@@ -3,8 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.errors import Overloaded
-from gateway.turnstile import Turnstile
+from gateway.concurrency.fair_queue import Turnstile
+from gateway.core.errors import Overloaded
 
 
 async def test_one_task_passes_in_each_iteration_in_order_of_arrival() -> None:

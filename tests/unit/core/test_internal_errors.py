@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from gateway.defects import defect
+from gateway.core.internal_errors import defect
 
 
 def test_the_client_gets_an_id_and_the_log_the_rest(caplog: pytest.LogCaptureFixture) -> None:

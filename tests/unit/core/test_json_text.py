@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.adapter import json_text as module
-from gateway.adapter.json_text import boolean, elements, integer, json_text, members, number, object_text, quote, string
-from gateway.errors import InvalidParams, TooLarge
+from gateway.core import json_text as module
+from gateway.core.errors import InvalidParams, TooLarge
+from gateway.core.json_text import boolean, elements, integer, json_text, members, number, object_text, quote, string
 from tests.support import messages
 
 LONE_SURROGATES = [

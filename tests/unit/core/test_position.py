@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.model import ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
-from gateway.position import Position
-from gateway.runtime import Page, Snapshot
+from gateway.core.model import ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
+from gateway.core.position import Position
+from gateway.core.runtime import Page, Snapshot
 
 RUN = "00000000-0000-4000-8000-000000000001"
 OTHER_RUN = "00000000-0000-4000-8000-000000000002"

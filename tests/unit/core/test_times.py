@@ -1,8 +1,8 @@
 import pytest
 from hypothesis import given, settings
 
-from gateway.adapter.times import nanoseconds, rfc3339
-from gateway.errors import InvalidParams
+from gateway.core.errors import InvalidParams
+from gateway.core.times import nanoseconds, rfc3339
 from tests.support import messages
 
 SECOND = 10**9

@@ -1,8 +1,8 @@
 import pytest
 
-from gateway.adapter.validation import validated
-from gateway.errors import InvalidParams
-from gateway.model import ItemStatistics, SubmitParams
+from gateway.core.errors import InvalidParams
+from gateway.core.model import ItemStatistics, SubmitParams
+from gateway.core.validation import validated
 
 
 def test_every_violation_has_its_path() -> None:

@@ -8,11 +8,11 @@ from functools import partial
 
 import pytest
 
-from gateway.errors import RunNotFound, Unavailable
-from gateway.model import ResultOrder, RunState, SubmitParams
-from gateway.position import Position
-from gateway.runtime import RESULT_PAGE_BYTES, Snapshot
-from gateway.watch import SHARED_TEXT, SHARED_UPDATES, WAKE_BATCH, Hub, Update, Watch
+from gateway.core.errors import RunNotFound, Unavailable
+from gateway.core.model import ResultOrder, RunState, SubmitParams
+from gateway.core.position import Position
+from gateway.core.runtime import RESULT_PAGE_BYTES, Snapshot
+from gateway.runs.hub import SHARED_TEXT, SHARED_UPDATES, WAKE_BATCH, Hub, Update, Watch
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
 from tests.support.tasks import LIMIT, all_ended
 

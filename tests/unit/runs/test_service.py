@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import GatewayError, InvalidBlobId, InvalidRunId, RunNotFound, Unavailable
-from gateway.model import (
+from gateway.core.errors import GatewayError, InvalidBlobId, InvalidRunId, RunNotFound, Unavailable
+from gateway.core.model import (
     MAX_TIMEOUT,
     MIN_HEARTBEAT,
     GetParams,
@@ -21,10 +21,10 @@ from gateway.model import (
     RunStatus,
     SubmitParams,
 )
-from gateway.position import Position
-from gateway.runtime import RESULT_PAGE_BYTES
-from gateway.service import DEADLINE_MARGIN, RunsService
-from gateway.watch import Update
+from gateway.core.position import Position
+from gateway.core.runtime import RESULT_PAGE_BYTES
+from gateway.runs.hub import Update
+from gateway.runs.service import DEADLINE_MARGIN, RunsService
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime, fold
 from tests.support.tasks import all_ended
 

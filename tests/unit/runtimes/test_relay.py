@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
     GatewayError,
@@ -17,9 +17,9 @@ from gateway.errors import (
     RunNotFound,
     Unavailable,
 )
-from gateway.fronts.grpc_front import GrpcLimits
-from gateway.model import Blob, BlobType, ItemError, ResultOrder, RunState, SubmitParams
-from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot
+from gateway.core.model import Blob, BlobType, ItemError, ResultOrder, RunState, SubmitParams
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot
+from gateway.fronts.grpc import GrpcLimits
 from gateway.runtimes.relay.runtime import PART_LENGTH, RelayRuntime
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.upstream import Upstream

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import ConfigError, RuntimeKind, ServeConfig, load, load_bridge
+from gateway.server.config import ConfigError, RuntimeKind, ServeConfig, load, load_bridge
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -137,7 +137,7 @@ def test_an_environment_variable_that_is_not_valid_is_named() -> None:
 
 def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load({"transport": "native"}, {}).transport == "native"
-    monkeypatch.setattr("gateway.config.find_spec", lambda _: None)
+    monkeypatch.setattr("gateway.server.config.find_spec", lambda _: None)
     with pytest.raises(ConfigError) as caught:
         load({}, {"RUNS_GATEWAY_TRANSPORT": "native"})
     assert str(caught.value) == (

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway import idempotency
-from gateway.errors import IdempotencyConflict, Unavailable
-from gateway.idempotency import Keys, fingerprint
-from gateway.model import SubmitParams
+from gateway.core.errors import IdempotencyConflict, Unavailable
+from gateway.core.model import SubmitParams
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.state_file import StateError
+from gateway.storage import idempotency
+from gateway.storage.idempotency import Keys, fingerprint
+from gateway.storage.sqlite_file import StateError
 
 FLOW = "sha256:" + "ab" * 32
 

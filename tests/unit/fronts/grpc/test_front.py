@@ -13,10 +13,10 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gateway.adapter import proto
-from gateway.errors import RemoteError
-from gateway.fronts.grpc_front import SERVICES, GrpcFront, GrpcLimits
-from gateway.model import ItemError
-from gateway.service import RunsService
+from gateway.core.errors import RemoteError
+from gateway.core.model import ItemError
+from gateway.fronts.grpc import SERVICES, GrpcFront, GrpcLimits
+from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.grpc_calls import Client, Serve, failure, read_all, violated
 from tests.support.scripted_runtime import MISSING_BLOB, MISSING_RUN, ScriptedRuntime, fold
@@ -98,7 +98,7 @@ async def test_submit_answers_with_the_current_status_after_the_timeout(client: 
 async def test_submit_answers_with_the_run_before_the_deadline(
     client: Client, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.service.DEADLINE_MARGIN", 60.0)
+    monkeypatch.setattr("gateway.runs.service.DEADLINE_MARGIN", 60.0)
     flow_id = await client.put_flow()
     request = runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=[runs_pb2.JsonValue(json="1")], wait=True)
     run = (await client.runs.SubmitRun(request, timeout=60)).run
@@ -108,7 +108,7 @@ async def test_submit_answers_with_the_run_before_the_deadline(
 async def test_a_stream_ends_with_the_current_state_before_the_deadline(
     client: Client, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.service.DEADLINE_MARGIN", 60.0)
+    monkeypatch.setattr("gateway.runs.service.DEADLINE_MARGIN", 60.0)
     run = await client.submit()
     await runtime.succeed(2)
     stream = client.get(run.run_id, wait=True, include_results=True, call_timeout=60)
@@ -120,7 +120,7 @@ async def test_a_stream_ends_with_the_current_state_before_the_deadline(
 async def test_a_call_that_exceeds_its_deadline_leaves_nothing_behind(
     serve: Serve, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.service.DEADLINE_MARGIN", -60.0)
+    monkeypatch.setattr("gateway.runs.service.DEADLINE_MARGIN", -60.0)
     front, client = await serve()
     run = await client.submit()
     code, _, _ = await failure(client.get(run.run_id, wait=True, call_timeout=0.2))

@@ -9,8 +9,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from gateway.adapter import proto
-from gateway.model import GetParams, ItemError
-from gateway.service import RunsService
+from gateway.core.model import GetParams, ItemError
+from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
 from tests.support.followers import followed, unwatched
 from tests.support.grpc_calls import Client, Serve, read_all

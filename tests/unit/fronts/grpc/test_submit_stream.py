@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.fronts.grpc_front import GrpcLimits
-from gateway.fronts.grpc_front.submit_stream import INPUT_BYTES
+from gateway.fronts.grpc import GrpcLimits
+from gateway.fronts.grpc.submit_stream import INPUT_BYTES
 from runs.v1 import runs_pb2
 from tests.support.grpc_calls import Client, Serve, failure, read_all, violated
 from tests.support.scripted_runtime import MISSING_BLOB, ScriptedRuntime

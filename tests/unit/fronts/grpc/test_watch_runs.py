@@ -6,10 +6,10 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from gateway.adapter import proto
-from gateway.fronts.grpc_front import GrpcLimits
-from gateway.fronts.grpc_front.watch_runs import MAX_ANSWERS
-from gateway.model import GetParams
-from gateway.service import RunsService
+from gateway.core.model import GetParams
+from gateway.fronts.grpc import GrpcLimits
+from gateway.fronts.grpc.watch_runs import MAX_ANSWERS
+from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
 from tests.support.followers import followed, unwatched
 from tests.support.grpc_calls import Client, Serve, details, failure, read_all, violated
@@ -234,7 +234,7 @@ async def test_a_timeout_ends_one_run(client: Client) -> None:
 
 
 async def test_the_deadline_of_the_call_ends_every_run(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.service.DEADLINE_MARGIN", 60.0)
+    monkeypatch.setattr("gateway.runs.service.DEADLINE_MARGIN", 60.0)
     run = await client.submit()
     stream = client.watch(timeout=60)
     await stream.write(adding(run.run_id))

@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 
 from gateway.adapter import runs_json
-from gateway.dispatch import JsonRpcMethods
-from gateway.fronts.event_stream import is_preferred
-from gateway.fronts.http_front import HttpFront, HttpLimits
-from gateway.model import ItemError, ItemResult, SubmitParams
-from gateway.runtime import Page
-from gateway.service import RunsService
+from gateway.core.model import ItemError, ItemResult, SubmitParams
+from gateway.core.runtime import Page
+from gateway.fronts.http.event_stream import is_preferred
+from gateway.fronts.http.front import HttpFront, HttpLimits
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
 from tests.support.event_stream import HEADERS, Event, folded, following
 from tests.support.followers import followed, unwatched
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime

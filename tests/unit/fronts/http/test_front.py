@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.dispatch import JsonRpcMethods
-from gateway.fronts.http_front import HttpFront, HttpLimits
-from gateway.service import RunsService
+from gateway.fronts.http.front import HttpFront, HttpLimits
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
 from tests.support.followers import followed
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.tasks import all_ended

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.dispatch import BATCH_CONCURRENCY, JsonRpcMethods
-from gateway.model import ItemError, JsonText
-from gateway.service import RunsService
+from gateway.core.model import ItemError, JsonText
+from gateway.fronts.http.methods import BATCH_CONCURRENCY, JsonRpcMethods
+from gateway.runs.service import RunsService
 from tests.support.followers import followed
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.tasks import all_ended

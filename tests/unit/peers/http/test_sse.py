@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.components.events import EventReader, EventTooLarge
+from gateway.peers.http.sse import EventReader, EventTooLarge
 
 
 def read(*chunks: bytes, limit: int = 1000) -> list[bytes]:

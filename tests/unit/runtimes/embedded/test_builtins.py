@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gateway.model import Blob, BlobType, ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
+from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
 from gateway.runtimes.embedded.builtins import BUILTINS, MAX_NESTING
 from gateway.runtimes.embedded.task import ItemFailure, Task
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run

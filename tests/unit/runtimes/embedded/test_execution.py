@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import NotFound, Overloaded, Unavailable
-from gateway.model import ItemError
+from gateway.core.errors import NotFound, Overloaded, Unavailable
+from gateway.core.model import ItemError
 from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.task import ItemFailure, Task
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run

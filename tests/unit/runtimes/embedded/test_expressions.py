@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import InvalidFlow
-from gateway.model import ItemError
+from gateway.core.errors import InvalidFlow
+from gateway.core.model import ItemError
 from gateway.runtimes.embedded.expressions import MAX_DEPTH, Scope, compile_expression
 from gateway.runtimes.embedded.task import ItemFailure
 from gateway.runtimes.embedded.values import Value

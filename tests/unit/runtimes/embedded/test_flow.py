@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import InvalidFlow, InvalidParams
+from gateway.core.errors import InvalidFlow, InvalidParams
 from gateway.runtimes.embedded.flow import OnError, compile_flow
 from tests.support.flow_host import FlowHost, compiled, echo, run
 

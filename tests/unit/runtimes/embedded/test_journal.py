@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import Overloaded, RunNotFound, Unavailable
-from gateway.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
-from gateway.runtime import RESULT_PAGE_BYTES, Page
+from gateway.core.errors import Overloaded, RunNotFound, Unavailable
+from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
+from gateway.core.runtime import RESULT_PAGE_BYTES, Page
 from gateway.runtimes.embedded.journal import Completion, Ended, Finished, Journal, Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.state_file import StateError
+from gateway.storage.sqlite_file import StateError
 
 FLOW_ID = "sha256:" + "ab" * 32
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from gateway.model import ItemError, ItemResult, ResultOrder, RunState
-from gateway.runtime import Page
+from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
+from gateway.core.runtime import Page
 from gateway.runtimes.embedded.journal import Finished, Outcome, RunRecord
 from gateway.runtimes.embedded.run import RECENT_BYTES, Run
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.components import Components
-from gateway.model import Blob, BlobType, RunState, SubmitParams
+from gateway.core.model import Blob, BlobType, RunState, SubmitParams
 from gateway.runtimes.embedded.runtime import IN_MEMORY, EmbeddedRuntime
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
     GatewayError,
@@ -18,11 +18,11 @@ from gateway.errors import (
     RunNotFound,
     Unavailable,
 )
-from gateway.idempotency import Keys
-from gateway.model import Blob, BlobType, JsonText, ResultOrder, RunState, SubmitParams, blob_id_of
-from gateway.runtime import Page
+from gateway.core.model import Blob, BlobType, JsonText, ResultOrder, RunState, SubmitParams, blob_id_of
+from gateway.core.runtime import Page
 from gateway.runtimes.jsonrpc.dialect import Dialect, detect, meaning
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
+from gateway.storage.idempotency import Keys
 from tests.support.component_server import Call, ComponentServer
 
 RUN = "11111111-2222-4333-8444-555555555555"

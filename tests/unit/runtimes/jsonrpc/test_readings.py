@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import RemoteError, Unavailable
-from gateway.model import ResultOrder
-from gateway.runtime import Page
+from gateway.core.errors import RemoteError, Unavailable
+from gateway.core.model import ResultOrder
+from gateway.core.runtime import Page
 from gateway.runtimes.jsonrpc import readings as readings_module
 from gateway.runtimes.jsonrpc.readings import Prefixes, Reading, Readings
 from gateway.runtimes.jsonrpc.snapshots import snapshot_of

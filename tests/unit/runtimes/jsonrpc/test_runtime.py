@@ -8,13 +8,13 @@ from contextlib import aclosing
 
 import pytest
 
-from gateway.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, Unavailable
-from gateway.idempotency import Keys
-from gateway.model import Blob, BlobType, ItemError, ResultOrder, RunState, SubmitParams
-from gateway.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot
+from gateway.core.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, Unavailable
+from gateway.core.model import Blob, BlobType, ItemError, ResultOrder, RunState, SubmitParams
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot
 from gateway.runtimes.jsonrpc import runtime as runtime_module
 from gateway.runtimes.jsonrpc import upstream as upstream_module
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
+from gateway.storage.idempotency import Keys
 from tests.support.document_server import DocumentServer
 from tests.support.http_upstream import HttpUpstream
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime

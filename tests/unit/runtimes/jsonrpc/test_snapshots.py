@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import RemoteError
-from gateway.model import ItemStatistics, RunState, RunStatus
-from gateway.runtime import Snapshot
+from gateway.core.errors import RemoteError
+from gateway.core.model import ItemStatistics, RunState, RunStatus
+from gateway.core.runtime import Snapshot
 from gateway.runtimes.jsonrpc.answers import Event
 from gateway.runtimes.jsonrpc.snapshots import canonical, read_status, read_update, snapshot_of, successor
 

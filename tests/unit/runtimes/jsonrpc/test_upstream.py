@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import pytest
 
-from gateway.errors import (
+from gateway.core.errors import (
     BlobNotFound,
     GatewayError,
     Internal,
@@ -19,12 +19,12 @@ from gateway.errors import (
     TooLarge,
     Unavailable,
 )
-from gateway.idempotency import Keys
-from gateway.model import Blob, BlobType, RunState, SubmitParams, blob_id_of
+from gateway.core.model import Blob, BlobType, RunState, SubmitParams, blob_id_of
 from gateway.runtimes.jsonrpc import answers, upstream
 from gateway.runtimes.jsonrpc import runtime as runtime_module
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
+from gateway.storage.idempotency import Keys
 from tests.support.component_server import Call, ComponentServer
 
 RUN = "11111111-2222-4333-8444-555555555555"

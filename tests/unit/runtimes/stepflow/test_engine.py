@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.errors import RemoteError, TooLarge, Unavailable
+from gateway.core.errors import RemoteError, TooLarge, Unavailable
 from gateway.runtimes.stepflow import engine as module
 from gateway.runtimes.stepflow.engine import Answer, AnswerLost, Engine
 from tests.support.engine_proxy import CUT, HOLD, EngineProxy

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.adapter.stepflow_json import StoredRun
-from gateway.errors import RemoteError
+from gateway.core.errors import RemoteError
 from gateway.runtimes.stepflow import lost as module
 from gateway.runtimes.stepflow.lost import CLOCK_SKEW, LostSubmit, LostSubmits, Name
+from gateway.runtimes.stepflow.stepflow_json import StoredRun
 
 FLOW = f"sha256:{'a' * 64}"
 T = 10**18

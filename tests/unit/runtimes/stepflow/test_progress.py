@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.model import ItemStatistics, RunState, RunStatus
-from gateway.runtime import Snapshot
+from gateway.core.model import ItemStatistics, RunState, RunStatus
+from gateway.core.runtime import Snapshot
 from gateway.runtimes.stepflow import progress as module
 from gateway.runtimes.stepflow.progress import TERMINAL, MalformedEvent, Progress, snapshot
 

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapter.stepflow_json import Form
 from gateway.runtimes.stepflow.engine import Engine
 from gateway.runtimes.stepflow.release import EngineError, release_of
+from gateway.runtimes.stepflow.stepflow_json import Form
 from tests.support.engine_proxy import EngineProxy, Reply
 
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.adapter.stepflow_json import Form
-from gateway.errors import RemoteError, RunNotFound
-from gateway.model import ResultOrder
-from gateway.runtime import RESULT_PAGE_BYTES, Page
+from gateway.core.errors import RemoteError, RunNotFound
+from gateway.core.model import ResultOrder
+from gateway.core.runtime import RESULT_PAGE_BYTES, Page
 from gateway.runtimes.stepflow import runs as module
 from gateway.runtimes.stepflow.engine import Engine
 from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.runs import Runs
+from gateway.runtimes.stepflow.stepflow_json import Form
 from tests.support.engine_proxy import EngineProxy
 
 RUN = "01a20377-4792-7b82-a1a4-f86edb2cd473"

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from gateway.adapter.stepflow_json import (
+from gateway.core.errors import (
+    FlowNotFound,
+    GatewayError,
+    InvalidFlow,
+    InvalidParams,
+    RemoteError,
+    TooLarge,
+    render_path,
+)
+from gateway.core.model import ItemStatistics, RunState, SubmitParams
+from gateway.runtimes.stepflow.stepflow_json import (
     ERROR_CODES,
     FOREIGN_STATES,
     MAX_MESSAGE,
@@ -21,16 +31,6 @@ from gateway.adapter.stepflow_json import (
     runs_from_json,
     submit_failure,
 )
-from gateway.errors import (
-    FlowNotFound,
-    GatewayError,
-    InvalidFlow,
-    InvalidParams,
-    RemoteError,
-    TooLarge,
-    render_path,
-)
-from gateway.model import ItemStatistics, RunState, SubmitParams
 
 RECORDED = json.loads((Path(__file__).parents[2] / "data/stepflow/rest.json").read_text())
 DIGEST = "9b16097c3d8baa5426b1a4f3dbe8e99a25e4b0eae0b606b7013b7171b8bd5b42"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from gateway.errors import RemoteError, RunNotFound, Unavailable
-from gateway.model import ItemStatistics, RunState, RunStatus
-from gateway.runtime import Snapshot
+from gateway.core.errors import RemoteError, RunNotFound, Unavailable
+from gateway.core.model import ItemStatistics, RunState, RunStatus
+from gateway.core.runtime import Snapshot
 from gateway.runtimes.stepflow import watch as module
 from gateway.runtimes.stepflow.engine import Engine
 from gateway.runtimes.stepflow.progress import TERMINAL

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.errors import InvalidParams, Path, Violation
-from gateway.model import JsonText
+from gateway.core.errors import InvalidParams, Path, Violation
+from gateway.core.model import JsonText
 
 EXACT_INTEGER: Final = 2**53
 """Up to here, doubles hold every integer."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapter.stepflow_numbers import EXACT_INTEGER, Numbers, refuse_lost_numbers, restored
-from gateway.errors import InvalidParams, render_path
+from gateway.core.errors import InvalidParams, render_path
 
 KEPT_BY_ALL = (
     "0",

@@ -1,0 +1,1 @@
+"""The HTTP front: JSON-RPC, event streams and the blob API."""

@@ -1,0 +1,1 @@
+"""The runs service: what the fronts serve, over any runtime."""

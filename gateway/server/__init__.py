@@ -1,0 +1,1 @@
+"""The life of a process that serves: settings, parts, worker processes, signals."""

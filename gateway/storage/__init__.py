@@ -1,0 +1,1 @@
+"""What the gateway keeps in a SQLite file, and how it keeps it."""
