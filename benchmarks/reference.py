@@ -19,7 +19,7 @@ from benchmarks.control import Pace, obey, tell
 from benchmarks.sample import FLOW_ID, INPUT, ITEMS, RESULTS_RUN_ID, run_id
 from gateway.fronts.grpc.transport import GrpcLimits, create_server
 from gateway.server.app import tune_garbage_collection
-from gateway.server.scheduling import let_threads_finish
+from gateway.server.scheduling import use_batch_scheduling
 from runs.v1 import runs_pb2, runs_pb2_grpc
 
 TOKEN = bytes(34)
@@ -210,7 +210,7 @@ def main() -> None:
     parser.add_argument("--default-scheduling", action="store_true")
     arguments = parser.parse_args()
     if not arguments.default_scheduling:
-        let_threads_finish()
+        use_batch_scheduling()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(arguments))
 

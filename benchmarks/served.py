@@ -23,7 +23,7 @@ from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.server.app import tune_garbage_collection
-from gateway.server.scheduling import let_threads_finish
+from gateway.server.scheduling import use_batch_scheduling
 
 
 class PacedRuntime(Runtime):
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--transport", choices=get_args(Transport), default="grpcio")
     arguments = parser.parse_args()
-    let_threads_finish()
+    use_batch_scheduling()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(arguments.runs, arguments.transport))
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from gateway.adapter.foreign_errors import foreign_error, parse_path
+from gateway.adapter.remote_errors import foreign_error, parse_path
 from gateway.core.errors import (
     GatewayError,
     InvalidFlow,

@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from gateway.adapter.foreign_errors import foreign_error, parse_path
 from gateway.adapter.jsonrpc import error_message
+from gateway.adapter.remote_errors import foreign_error, parse_path
 from gateway.core.errors import (
     DOMAIN,
     GatewayError,

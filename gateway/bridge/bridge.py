@@ -13,11 +13,11 @@ import msgspec
 from gateway.bridge.engine import Engine, EngineAway, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal, task_error
 from gateway.bridge.payload import input_text, output_value
-from gateway.bridge.places import Places
 from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, Outcome, Task
+from gateway.bridge.task_limiter import TaskLimiter
 from gateway.components import Callback, ComponentError, Components
 from gateway.core.errors import InvalidParams
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 
@@ -62,7 +62,7 @@ class Bridge:
         self._callback = callback
         self._lossy = lossy_numbers
         self._engine = Engine(url, queue, f"runs-gateway-{uuid.uuid4()}")
-        self._places = Places(max_tasks)
+        self._places = TaskLimiter(max_tasks)
         self._tasks: dict[str, Task] = {}
         self._busy: set[str] = set()
         self._moved = asyncio.Event()
@@ -159,7 +159,7 @@ class Bridge:
         except InvalidParams as error:
             return refusal(reports.TASK_ERROR_CODE_INVALID_INPUT, str(error))
         except Exception as error:
-            return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(defect(error)))
+            return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(report_unexpected(error)))
         finally:
             self._rest(task.id)
 

@@ -11,8 +11,8 @@ import uvloop
 from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
 from gateway.server.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
-from gateway.server.scheduling import let_threads_finish
-from gateway.server.signals import ended_by_signals
+from gateway.server.scheduling import use_batch_scheduling
+from gateway.server.signals import cancel_on_signals
 from gateway.server.worker_pool import Workers
 
 
@@ -28,7 +28,7 @@ def bridge(config: BridgeConfig, *, as_json: bool) -> None:
 
 def _run(server: Coroutine[Any, Any, None]) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    let_threads_finish()
+    use_batch_scheduling()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server)
@@ -39,7 +39,7 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(config: ServeConfig, as_json: bool) -> None:
-    with ended_by_signals():
+    with cancel_on_signals():
         async with AsyncExitStack() as stack:
             workers = await stack.enter_async_context(Workers(config)) if config.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.
@@ -55,7 +55,7 @@ async def _serve(config: ServeConfig, as_json: bool) -> None:
 async def _bridge(config: BridgeConfig, as_json: bool) -> None:
     from gateway.server import app
 
-    with ended_by_signals():
+    with cancel_on_signals():
         async with app.bridging(config) as http:
             app.tune_garbage_collection()
             lines = {"engine": config.engine, "queue": config.queue, "blobs": f"http://{http}"}

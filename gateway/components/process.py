@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _output_log = logging.getLogger("gateway.components.output")
 """What component servers print. By itself, since some print a lot."""
 
-_LAUNCHER: Final = Path(__file__).with_name("launch.py")
+_DIE_WITH_PARENT: Final = Path(__file__).with_name("die_with_parent.py")
 _CHUNK: Final = 4096
 _LONGEST_LINE: Final = 16384
 _LAST_WORDS: Final = 1.0
@@ -69,7 +69,7 @@ class Process:
             raise _not_started("the command of the component server was not found")
         arguments = [program, *command[1:]]
         if sys.platform == "linux":
-            arguments = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *arguments]
+            arguments = [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), str(os.getpid()), *arguments]
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.subprocess_exec(

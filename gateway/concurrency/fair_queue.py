@@ -1,4 +1,4 @@
-"""A turnstile: how work that comes in floods shares an event loop with everything else."""
+"""A fair queue: work that comes in floods shares an event loop with everything else."""
 
 import asyncio
 from collections import deque
@@ -6,10 +6,10 @@ from collections import deque
 from gateway.core.errors import Overloaded
 
 MAX_QUEUE = 1_024
-"""How many newcomers a turnstile lets queue, unless told otherwise."""
+"""How many newcomers a fair queue lets wait, unless told otherwise."""
 
 
-class Turnstile:
+class FairQueue:
     """Lets one task pass in each iteration of the event loop, in order of arrival.
 
     However many tasks pass before each slice of their work, they hold the loop for one slice in each iteration. A task
@@ -21,13 +21,13 @@ class Turnstile:
         self._queue: deque[asyncio.Future[None]] = deque()
         self._turning = False
 
-    async def enter(self) -> None:
+    async def admit(self) -> None:
         """Pass with new work; Overloaded if too many are queueing."""
         if len(self._queue) >= self._max_queue:
             raise Overloaded("too many requests at once", retry_after=1.0)
-        await self.resume()
+        await self.yield_turn()
 
-    async def resume(self) -> None:
+    async def yield_turn(self) -> None:
         """Pass with work that has been let in before."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()

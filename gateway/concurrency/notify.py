@@ -3,7 +3,7 @@
 import asyncio
 
 
-class Wakeup:
+class Notify:
     """`set` lets the task that waits go on, or else the next `wait` return at once. One task waits at a time."""
 
     __slots__ = ("_is_set", "_waiter")

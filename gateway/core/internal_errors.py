@@ -8,7 +8,7 @@ from gateway.core.errors import Internal
 _logger = logging.getLogger(__name__)
 
 
-def defect(error: BaseException) -> Internal:
+def report_unexpected(error: BaseException) -> Internal:
     """Log an unexpected exception with its traceback, and return the error that a client is told instead."""
     identity = uuid.uuid4().hex
     _logger.error("internal error, id %s", identity, exc_info=error)

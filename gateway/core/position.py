@@ -19,7 +19,8 @@ _PERSON: Final = b"runs-gw token"
 
 
 class Position(NamedTuple):
-    """What has been sent: every result whose place is below `places`, and those of the items below `indexes`.
+    """What has been sent: the first `completion_offset` results in order of completion, and those of the items below
+    `indexes`.
 
     BY_INDEX sends a result when all items before it have finished. When a stream ends before that, it sweeps up what
     has finished: `sweep` is the number of completions of the unfinished sweep that is under way, in which `indexes`
@@ -27,14 +28,14 @@ class Position(NamedTuple):
     """
 
     order: ResultOrder
-    places: int = 0
+    completion_offset: int = 0
     indexes: int = 0
     sweep: int = 0
 
     @property
     def started(self) -> bool:
         """Whether any result has been sent."""
-        return self.places > 0 or self.indexes > 0 or self.sweep > 0
+        return self.completion_offset > 0 or self.indexes > 0 or self.sweep > 0
 
     def missing(self, snapshot: Snapshot, *, last: bool) -> Page | None:
         """What to send next of the results that the snapshot has; None if nothing.
@@ -43,28 +44,29 @@ class Position(NamedTuple):
         """
         total = snapshot.status.items.total
         if self.order is ResultOrder.BY_COMPLETION:
-            page = Page(self.order, 0, total, self.places, snapshot.completions)
+            page = Page(self.order, 0, total, self.completion_offset, snapshot.completions)
         elif self.sweep:
-            page = Page(self.order, self.indexes, total, self.places, self.sweep)
+            page = Page(self.order, self.indexes, total, self.completion_offset, self.sweep)
         else:
             stop = total if last else snapshot.prefix
-            page = Page(self.order, self.indexes, stop, self.places, snapshot.completions)
+            page = Page(self.order, self.indexes, stop, self.completion_offset, snapshot.completions)
         return page if page.start < page.stop and page.first < page.completions else None
 
     def after(self, page: Page, results: list[ItemResult], snapshot: Snapshot) -> "Position":
         """The position when these results of a page have been sent; with none, the page is exhausted."""
         if self.order is ResultOrder.BY_COMPLETION:
-            return self._replace(places=self.places + len(results) if results else page.completions)
+            sent = self.completion_offset + len(results) if results else page.completions
+            return self._replace(completion_offset=sent)
         reached = results[-1].item_index + 1 if results else page.stop
         if not self.sweep and page.stop <= snapshot.prefix:
             return self._replace(indexes=reached)
         if reached < page.stop:
             return self._replace(indexes=reached, sweep=page.completions)
-        return Position(self.order, places=page.completions)
+        return Position(self.order, completion_offset=page.completions)
 
     def token(self, run_id: str) -> bytes:
         """The opaque form for clients."""
-        body = _TOKEN.pack(_VERSION, _ORDERS.index(self.order), self.places, self.indexes, self.sweep)
+        body = _TOKEN.pack(_VERSION, _ORDERS.index(self.order), self.completion_offset, self.indexes, self.sweep)
         return body + _check(body, run_id)
 
     @classmethod
@@ -73,10 +75,10 @@ class Position(NamedTuple):
         body, check = token[: _TOKEN.size], token[_TOKEN.size :]
         if len(token) != _TOKEN.size + _CHECK_LENGTH or check != _check(body, run_id):
             return None
-        version, order_number, places, indexes, sweep = _TOKEN.unpack(body)
+        version, order_number, completion_offset, indexes, sweep = _TOKEN.unpack(body)
         if version != _VERSION or _ORDERS[order_number : order_number + 1] != (order,):
             return None
-        return cls(order, places, indexes, sweep)
+        return cls(order, completion_offset, indexes, sweep)
 
     @classmethod
     def before(cls, page: Page) -> "Position":
@@ -85,16 +87,17 @@ class Position(NamedTuple):
         By index that is a sweep: whatever has finished of the page.
         """
         if page.order is ResultOrder.BY_COMPLETION:
-            return cls(page.order, places=page.first)
-        return cls(page.order, places=page.first, indexes=page.start, sweep=page.completions)
+            return cls(page.order, completion_offset=page.first)
+        return cls(page.order, completion_offset=page.first, indexes=page.start, sweep=page.completions)
 
     def fits(self, snapshot: Snapshot) -> bool:
         """Whether a run in this state can have been followed to this position."""
         if self.order is ResultOrder.BY_COMPLETION:
-            return self.places <= snapshot.completions and not self.indexes and not self.sweep
+            return self.completion_offset <= snapshot.completions and not self.indexes and not self.sweep
         if self.sweep:
-            return self.places < self.sweep <= snapshot.completions and self.indexes < snapshot.status.items.total
-        return self.places <= snapshot.completions and self.indexes <= snapshot.prefix
+            within = self.completion_offset < self.sweep <= snapshot.completions
+            return within and self.indexes < snapshot.status.items.total
+        return self.completion_offset <= snapshot.completions and self.indexes <= snapshot.prefix
 
 
 def of_page(
@@ -107,7 +110,7 @@ def of_page(
     if page.order is ResultOrder.BY_COMPLETION:
         left = page.completions - page.first - received
         return [result for result in results[:left] if page.start <= result.item_index < page.stop], len(results) < left
-    swept = Position(page.order, places=page.completions)
+    swept = Position(page.order, completion_offset=page.completions)
     if results and (after is None or not (after.sweep == page.completions or after == swept)):
         # The sweep is over; these results finished later.
         return [], False

@@ -132,7 +132,7 @@ async def _core(
     """
 
     async def callback(body: bytes, scope: str) -> bytes | None:
-        await methods.turnstile.resume()
+        await methods.fair_queue.yield_turn()
         return await methods.call(body, scope)
 
     match config.runtime_kind:

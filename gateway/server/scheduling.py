@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 
 
-def let_threads_finish() -> None:
+def use_batch_scheduling() -> None:
     """Let no thread of this process interrupt another one that has the core, now and in future; before any is started.
 
     A gRPC call takes some ten events, each of which a thread of grpc's hands to the event loop. By default each of them

@@ -9,10 +9,10 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def ended_by_signals(*, insist: bool = True) -> Iterator[None]:
+def cancel_on_signals(*, force_on_second: bool = True) -> Iterator[None]:
     """A block that SIGTERM or SIGINT ends, by cancelling the task that executes it.
 
-    A second signal ends the process at once if one may `insist`, else it changes nothing.
+    A second signal ends the process at once with `force_on_second`; otherwise it changes nothing.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -21,7 +21,7 @@ def ended_by_signals(*, insist: bool = True) -> Iterator[None]:
     def end() -> None:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL if insist else signal.SIG_IGN)
+            signal.signal(number, signal.SIG_DFL if force_on_second else signal.SIG_IGN)
         task.cancel(end)
 
     for number in _SIGNALS:

@@ -9,15 +9,15 @@ import uvloop
 
 from gateway.server import app
 from gateway.server.config import ConfigError, ServeConfig, StartError
-from gateway.server.scheduling import let_threads_finish
-from gateway.server.signals import ended_by_signals
+from gateway.server.scheduling import use_batch_scheduling
+from gateway.server.signals import cancel_on_signals
 from gateway.server.worker_pool import READY
 
 
 def main() -> None:
     """Serve as standard input says, until it ends or a signal comes."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
-    let_threads_finish()
+    use_batch_scheduling()
     settings = sys.stdin.readline()
     if not settings:
         return
@@ -32,7 +32,7 @@ def main() -> None:
 async def _serve(config: ServeConfig) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
     # A service manager may tell every process to end, and the parent then tells this one again.
-    with ended_by_signals(insist=False):
+    with cancel_on_signals(force_on_second=False):
         async with app.running(config, reuse_port=True):
             app.tune_garbage_collection()
             _say(READY)

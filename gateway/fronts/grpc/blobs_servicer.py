@@ -2,7 +2,7 @@
 """The blobs service."""
 
 from gateway.adapter import proto
-from gateway.fronts.grpc.calls import Context, Slots, fitting, handler
+from gateway.fronts.grpc.calls import CapacityLimiter, Context, fitting, handler
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2, blobs_pb2_grpc
 
@@ -10,7 +10,7 @@ from runs.v1 import blobs_pb2, blobs_pb2_grpc
 class BlobsServicer(blobs_pb2_grpc.BlobsServiceServicer):
     """Stores blobs and returns them. `send_limit`: the largest message, in bytes."""
 
-    def __init__(self, service: RunsService, calls: Slots, send_limit: int) -> None:
+    def __init__(self, service: RunsService, calls: CapacityLimiter, send_limit: int) -> None:
         self._service = service
         self._calls = calls
         self._send_limit = send_limit

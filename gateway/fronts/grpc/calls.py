@@ -10,7 +10,7 @@ from grpc import aio
 
 from gateway.adapter.status import to_status
 from gateway.core.errors import GatewayError, Overloaded, TooLarge
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
@@ -21,7 +21,7 @@ _A = TypeVar("_A")
 _M = TypeVar("_M", bound=Message)
 
 
-class Slots:
+class CapacityLimiter:
     """A limited number of places. `with` takes one, or raises Overloaded."""
 
     def __init__(self, number: int, name: str) -> None:
@@ -55,7 +55,7 @@ def handler(method: Callable[[_S, _Q, Context], Awaitable[_A]]) -> Callable[[_S,
         except GatewayError as error:
             await _abort(context, error)
         except Exception as error:
-            await _abort(context, defect(error))
+            await _abort(context, report_unexpected(error))
 
     return handle
 

@@ -5,7 +5,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from gateway.fronts.grpc.blobs_servicer import BlobsServicer
-from gateway.fronts.grpc.calls import Slots
+from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.health import Health
 from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
 from gateway.fronts.grpc.transport import GrpcLimits, Transport, create_server
@@ -34,7 +34,7 @@ class GrpcFront:
         self._limits = limits or GrpcLimits()
         self._transport = transport
         self._reuse_port = reuse_port
-        calls = Slots(self._limits.calls, "calls")
+        calls = CapacityLimiter(self._limits.calls, "calls")
         self._runs = RunsServicer(service, calls, self._limits)
         self._blobs = BlobsServicer(service, calls, self._limits.send)
         self._health = Health()

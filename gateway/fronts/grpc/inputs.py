@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 from gateway.adapter import proto
-from gateway.concurrency.fair_queue import Turnstile
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import JsonText
 from runs.v1 import runs_pb2
 
@@ -17,11 +17,11 @@ SLICE_BYTES = 1 << 10
 _CLOCK_STRIDE = 16
 
 
-async def read_inputs(values: Iterable[runs_pb2.JsonValue], inputs: list[JsonText], turnstile: Turnstile) -> None:
+async def read_inputs(values: Iterable[runs_pb2.JsonValue], inputs: list[JsonText], fair_queue: FairQueue) -> None:
     """Append further inputs to those of a run. InvalidParams with the place of one among all that is none."""
     until = time.monotonic() + SLICE_SECONDS
     for value in values:
         if len(inputs) % _CLOCK_STRIDE == 0 and time.monotonic() >= until:
-            await turnstile.resume()
+            await fair_queue.yield_turn()
             until = time.monotonic() + SLICE_SECONDS
         inputs.append(proto.input_from_proto(value, len(inputs)))

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 from pygrpc_native import EVENT_CANCEL, STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 
 _BATCH = 64
 """Calls that begin in one step of the event loop, at most."""
@@ -150,7 +150,7 @@ class NativeServer:
             context.fail(*_STOPPING)
             raise
         except Exception as error:
-            context.fail(grpc.StatusCode.INTERNAL, defect(error).message)
+            context.fail(grpc.StatusCode.INTERNAL, report_unexpected(error).message)
 
     async def _end_calls(self, grace: float) -> None:
         if self.calls:

@@ -12,9 +12,9 @@ import grpc
 from grpc import aio
 
 from gateway.adapter import proto
-from gateway.concurrency.fair_queue import Turnstile
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import SubmitParams
-from gateway.fronts.grpc.calls import Context, Slots, deadline, handler
+from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
 from gateway.fronts.grpc.messages import Encoding, messages, parts
 from gateway.fronts.grpc.submit_stream import Upload
@@ -29,14 +29,14 @@ SERVICE = runs_pb2.DESCRIPTOR.services_by_name["RunsService"].full_name
 class RunsServicer:
     """Submits runs and follows them. `calls` counts the calls that wait for nothing."""
 
-    def __init__(self, service: RunsService, calls: Slots, limits: GrpcLimits) -> None:
+    def __init__(self, service: RunsService, calls: CapacityLimiter, limits: GrpcLimits) -> None:
         self._service = service
         self._calls = calls
         self._limits = limits
-        self._waits = Slots(limits.waits, "waiting calls")
-        self._uploads = Slots(limits.upload, "bytes of uploads")
-        self._followed = Slots(limits.followed, "followed runs")
-        self._turnstile = Turnstile()
+        self._waits = CapacityLimiter(limits.waits, "waiting calls")
+        self._uploads = CapacityLimiter(limits.upload, "bytes of uploads")
+        self._followed = CapacityLimiter(limits.followed, "followed runs")
+        self._fair_queue = FairQueue()
         self._watch_streams: set[WatchStream] = set()
 
     def add_to(self, server: aio.Server) -> None:
@@ -79,7 +79,7 @@ class RunsServicer:
                 params = proto.submit_params_from_proto(request)
             else:
                 params = proto.submit_params_without_inputs(request)
-                await read_inputs(request.inputs, params.inputs, self._turnstile)
+                await read_inputs(request.inputs, params.inputs, self._fair_queue)
             return await self._submit(params, request.result_encoding, context)
 
     @handler
@@ -87,7 +87,7 @@ class RunsServicer:
         self, requests: AsyncIterator[runs_pb2.SubmitRunStreamRequest], context: Context
     ) -> runs_pb2.SubmitRunResponse:
         """Submit a run in parts."""
-        with self._waits, Upload(self._limits, self._uploads, self._turnstile) as upload:
+        with self._waits, Upload(self._limits, self._uploads, self._fair_queue) as upload:
             params, encoding = await upload.receive(requests)
             # To grpc, a call that is aborted looks like one whose client has closed its side, until something is sent:
             # then this call is cancelled.

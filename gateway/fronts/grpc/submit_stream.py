@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from typing import Self
 
 from gateway.adapter import proto
-from gateway.concurrency.fair_queue import Turnstile
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.model import JsonText, SubmitParams
-from gateway.fronts.grpc.calls import Slots
+from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.inputs import read_inputs
 from gateway.fronts.grpc.messages import Encoding
 from gateway.fronts.grpc.transport import GrpcLimits
@@ -23,10 +23,10 @@ class Upload:
     `room` counts the bytes that all uploads hold together. An upload is a context at whose end it holds none.
     """
 
-    def __init__(self, limits: GrpcLimits, room: Slots, turnstile: Turnstile) -> None:
+    def __init__(self, limits: GrpcLimits, room: CapacityLimiter, fair_queue: FairQueue) -> None:
         self._limits = limits
         self._room = room
-        self._turnstile = turnstile
+        self._fair_queue = fair_queue
         self._size = 0
         self._inputs: list[JsonText] = []
 
@@ -52,10 +52,10 @@ class Upload:
                     raise InvalidParams.field("parameters", description="the first message must set it")
                 params = proto.submit_params_without_inputs(request.parameters)
                 encoding = request.parameters.result_encoding
-                await read_inputs(request.parameters.inputs, self._inputs, self._turnstile)
+                await read_inputs(request.parameters.inputs, self._inputs, self._fair_queue)
             elif request.HasField("parameters"):
                 raise InvalidParams.field("parameters", description="only the first message may set it")
-            await read_inputs(request.inputs, self._inputs, self._turnstile)
+            await read_inputs(request.inputs, self._inputs, self._fair_queue)
         if params is None:
             raise InvalidParams.field("parameters", description="the first message must set it")
         return params.model_copy(update={"inputs": self._inputs}), encoding

@@ -12,11 +12,11 @@ from itertools import islice
 
 from gateway.adapter import proto
 from gateway.adapter.status import to_status
-from gateway.concurrency.notify import Wakeup
+from gateway.concurrency.notify import Notify
 from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import canonical_run_id
-from gateway.fronts.grpc.calls import Context, Slots, deadline
+from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
 from gateway.fronts.grpc.messages import Encoding, messages
 from gateway.runs.service import Follower, RunsService
 from runs.v1 import runs_pb2
@@ -40,7 +40,9 @@ class WatchStream:
     `limit` bounds a message, in bytes.
     """
 
-    def __init__(self, service: RunsService, context: Context, *, runs: int, followed: Slots, limit: int) -> None:
+    def __init__(
+        self, service: RunsService, context: Context, *, runs: int, followed: CapacityLimiter, limit: int
+    ) -> None:
         self._service = service
         self._context = context
         self._deadline = deadline(context)
@@ -50,8 +52,8 @@ class WatchStream:
         self._runs: dict[str, _Run] = {}
         self._queue: deque[_Run | bytes] = deque()
         self._answers = 0
-        self._answered = Wakeup()
-        self._woken = Wakeup()
+        self._answered = Notify()
+        self._woken = Notify()
         self._stopped = False
 
     async def serve(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> None:
@@ -164,7 +166,7 @@ class WatchStream:
             # It is not about this run: the server shuts down, or reaches no runtime.
             raise
         except Exception as failure:
-            error = failure if isinstance(failure, GatewayError) else defect(failure)
+            error = failure if isinstance(failure, GatewayError) else report_unexpected(failure)
             await self._end(run, _failed(run.run_id, error))
             return
         if update is not None:

@@ -18,9 +18,9 @@ from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
 from gateway.adapter import jsonrpc, runs_json
-from gateway.concurrency.fair_queue import Turnstile
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import GatewayError
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import GetParams, JsonText
 from gateway.runs.hub import Update
 from gateway.runs.service import RunsService
@@ -75,42 +75,42 @@ def follow_request(body: bytes, last_event_id: str) -> Follow | None:
     return Follow(call.id, params) if params.wait else None
 
 
-async def events(service: RunsService, turnstile: Turnstile, follow: Follow) -> AsyncGenerator[bytes, None]:
+async def events(service: RunsService, fair_queue: FairQueue, follow: Follow) -> AsyncGenerator[bytes, None]:
     """Yield the stream: each notification whole, the response perhaps in several pieces. Close it explicitly.
 
     The errors of the service are raised before the first event; later, one is the response, or raises Broken if the
-    response has begun. The stream passes `turnstile` between slices of work that could follow each other at once.
+    response has begun. The stream passes `fair_queue` between slices of work that could follow each other at once.
     """
     begun = False
     try:
-        async with aclosing(_notifications(service, turnstile, follow.params)) as notifications:
+        async with aclosing(_notifications(service, fair_queue, follow.params)) as notifications:
             async for event in notifications:
                 yield event
                 del event
                 begun = True
-        async with aclosing(_response(service, turnstile, follow)) as pieces:
+        async with aclosing(_response(service, fair_queue, follow)) as pieces:
             async for piece in pieces:
                 yield piece
     except Exception as error:
         if not begun or isinstance(error, Broken):
             raise
-        told = error if isinstance(error, GatewayError) else defect(error)
+        told = error if isinstance(error, GatewayError) else report_unexpected(error)
         yield b"data: %b\n\n" % _lines(jsonrpc.error_response(follow.id, told))
 
 
-async def _notifications(service: RunsService, turnstile: Turnstile, params: GetParams) -> AsyncGenerator[bytes, None]:
+async def _notifications(service: RunsService, fair_queue: FairQueue, params: GetParams) -> AsyncGenerator[bytes, None]:
     more = False
     async with aclosing(service.follow(params)) as updates:
         async for update in updates:
             for part in _slices(update):
                 if more or part.start:
-                    await turnstile.resume()
+                    await fair_queue.yield_turn()
                 yield b"".join(_part(update, part))
             more = update.more
             del update  # It may hold a mebibyte of results, and the next one may be hours away.
 
 
-async def _response(service: RunsService, turnstile: Turnstile, follow: Follow) -> AsyncGenerator[bytes, None]:
+async def _response(service: RunsService, fair_queue: FairQueue, follow: Follow) -> AsyncGenerator[bytes, None]:
     """The response, of which no more is held than a page of results and a piece."""
     params = follow.params.model_copy(update={"wait": False, "resume_token": b"", "heartbeat_interval": None})
     piece = comma = closing = b""
@@ -121,7 +121,7 @@ async def _response(service: RunsService, turnstile: Turnstile, follow: Follow) 
                 if not closing:
                     piece, closing = _around_response(follow.id, update)
                 for part in _slices(update):
-                    await turnstile.resume()
+                    await fair_queue.yield_turn()
                     if results := _part(update, part).results:
                         piece += comma + results
                         comma = b","
@@ -133,7 +133,7 @@ async def _response(service: RunsService, turnstile: Turnstile, follow: Follow) 
         if not begun:
             raise
         if not isinstance(error, GatewayError):
-            defect(error)
+            report_unexpected(error)
         raise Broken from error
 
 

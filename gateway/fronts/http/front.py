@@ -6,7 +6,7 @@ no body. Another status means that the front refused a request before JSON-RPC r
 Bodies must be declared as JSON, or as `application/octet-stream` for binary blobs: a page of another site can send
 those from a browser only where it is allowed to, and nothing here allows it.
 
-The front shares its event loop with others. A request passes a turnstile before it is worked on, so that a flood of
+The front shares its event loop with others. A request passes a fair queue before it is worked on, so that a flood of
 them takes one slice of work in each iteration of the loop; while a call waits for a run it holds no place there. A
 slice is short for ordinary bodies. A body of many megabytes holds the loop for some milliseconds per megabyte: its
 parser keeps the interpreter lock, so a thread would not help.
@@ -22,9 +22,9 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from gateway.adapter import blobs_json, jsonrpc
-from gateway.concurrency.fair_queue import Turnstile
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, Overloaded, ParseError, TooLarge
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
@@ -99,9 +99,9 @@ class HttpFront:
         self._address = address
         self._limits = limits or HttpLimits()
         self._reuse_port = reuse_port
-        self._turnstile = methods.turnstile
+        self._fair_queue = methods.fair_queue
         # Of their own: thousands of streams with an update to send are not to make new requests queue behind them.
-        self._streams_turnstile = Turnstile()
+        self._streams_fair_queue = FairQueue()
         self._routes: dict[str, dict[str, _Handler]] = {
             RPC_PATH: {"POST": self._call},
             BLOBS_PATH: {"POST": self._put_blob},
@@ -164,7 +164,7 @@ class HttpFront:
         except GatewayError as error:
             return _refusal(request, error)
         except Exception as error:
-            return _refusal(request, defect(error))
+            return _refusal(request, report_unexpected(error))
         finally:
             self._held -= self._open.pop(task)
 
@@ -190,11 +190,11 @@ class HttpFront:
         return web.Response(status=202, headers={"Server": _SERVER}) if answer is None else _json(answer)
 
     async def _stream(self, request: web.BaseRequest, follow: event_stream.Follow) -> web.StreamResponse:
-        async with aclosing(event_stream.events(self._service, self._streams_turnstile, follow)) as events:
+        async with aclosing(event_stream.events(self._service, self._streams_fair_queue, follow)) as events:
             try:
                 event = await anext(events)
             except Exception as error:
-                told = error if isinstance(error, GatewayError) else defect(error)
+                told = error if isinstance(error, GatewayError) else report_unexpected(error)
                 return _json(jsonrpc.error_response(follow.id, told))
             response = web.StreamResponse(headers={**event_stream.HEADERS, "Server": _SERVER})
             if request.version < HttpVersion11:
@@ -222,10 +222,10 @@ class HttpFront:
         return _json(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
 
     async def _get_blob(self, request: web.BaseRequest) -> web.Response:
-        await self._turnstile.enter()
+        await self._fair_queue.admit()
         blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
         blob = await self._service.get_blob(blob_id)
-        await self._turnstile.resume()
+        await self._fair_queue.yield_turn()
         if BINARY not in request.headers.get("Accept", ""):
             return _json(blobs_json.blob_to_json(blob, blob_id))
         content = blob.content.encode() if isinstance(blob.content, str) else blob.content
@@ -256,7 +256,7 @@ class HttpFront:
                 chunks.append(chunk)
         except (web.RequestPayloadError, ConnectionError):
             raise ParseError("the body ends too early or is encoded wrongly") from None
-        await self._turnstile.enter()
+        await self._fair_queue.admit()
         return b"".join(chunks)
 
     def _too_large(self) -> TooLarge:
@@ -276,7 +276,7 @@ class _Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if status >= 500 and exc is not None:
-            error: GatewayError = defect(exc)
+            error: GatewayError = report_unexpected(exc)
         else:
             error = InvalidRequest("the request is no HTTP/1.1 request that this server takes")
         response = _refusal(request, error, status=status)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from gateway.adapter import blobs_json, jsonrpc, runs_json
-from gateway.concurrency.fair_queue import Turnstile
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import GatewayError, MethodNotFound
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import Blob, JsonText, ObservabilityContext, RunStatus
 from gateway.runs.service import RunsService
 
@@ -25,12 +25,12 @@ class _Method(NamedTuple):
 class JsonRpcMethods:
     """Answers JSON-RPC 2.0 requests, batches and notifications with a runs service.
 
-    Every request gets an answer, whatever is wrong with it. Work passes `turnstile`: a caller before it calls, and a
+    Every request gets an answer, whatever is wrong with it. Work passes `fair_queue`: a caller before it calls, and a
     call before each member of a batch and before it writes an answer, or a slice of a long one.
     """
 
     def __init__(self, service: RunsService) -> None:
-        self.turnstile = Turnstile()
+        self.fair_queue = FairQueue()
         self._service = service
         self._methods = {
             "runs/submit": _Method(self._submit, self._write_status),
@@ -51,7 +51,7 @@ class JsonRpcMethods:
         except GatewayError as error:
             return jsonrpc.error_response(None, error).encode()
         except Exception as error:
-            return jsonrpc.error_response(None, defect(error)).encode()
+            return jsonrpc.error_response(None, report_unexpected(error)).encode()
         del body  # A call may wait for long, and needs only what was read from it.
         if not isinstance(parsed, jsonrpc.Batch):
             answer = await self._answer(parsed, scope)
@@ -66,7 +66,7 @@ class JsonRpcMethods:
 
         async def work() -> None:
             for index, call in rest:
-                await self.turnstile.resume()
+                await self.fair_queue.yield_turn()
                 answers[index] = await self._answer(call, scope)
 
         async with asyncio.TaskGroup() as workers:
@@ -88,7 +88,7 @@ class JsonRpcMethods:
         except GatewayError as error:
             answer = error
         except Exception as error:
-            answer = defect(error)
+            answer = report_unexpected(error)
         return None if call.id is None else jsonrpc.error_response(call.id, answer)
 
     async def _submit(self, params: JsonText | None, scope: str) -> RunStatus:
@@ -109,17 +109,17 @@ class JsonRpcMethods:
         results = status.results or []
         texts: list[JsonText] = []
         for part in runs_json.result_slices(results):
-            await self.turnstile.resume()
+            await self.fair_queue.yield_turn()
             texts.append(runs_json.results_to_json(results[part]))
         opening, closing = runs_json.around_results(status)
         return f"{opening}{','.join(texts)}{closing}"
 
     async def _write_blob_id(self, blob_id: str) -> JsonText:
-        await self.turnstile.resume()
+        await self.fair_queue.yield_turn()
         return blobs_json.blob_id_to_json(blob_id)
 
     async def _write_blob(self, found: tuple[Blob, str]) -> JsonText:
-        await self.turnstile.resume()
+        await self.fair_queue.yield_turn()
         return blobs_json.blob_to_json(*found)
 
 

@@ -14,7 +14,7 @@ Optional members may be null, and others than these are ignored.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from gateway.concurrency.time_slice import Pace
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import InvalidFlow, InvalidParams
 from gateway.core.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, RunState, blob_digest, blob_id_of
@@ -125,7 +125,7 @@ async def _iterate(given: _Input, call: Call) -> JsonText:
     limit = DEFAULT_ITERATIONS if limit is None else limit
     if len(call.task.path) > 2 * MAX_NESTING:
         raise ItemFailure.of(COMPONENT_FAILED, f"more than {MAX_NESTING} iterates run inside one another")
-    pace = Pace()
+    time_slice = TimeSlice()
     for iteration in range(limit):
         output = Value(await call.execute(flow, value, {}, call.host, call.task.within(iteration)))
         if (result := output.get("result")) is not None:
@@ -133,7 +133,7 @@ async def _iterate(given: _Input, call: Call) -> JsonText:
         if (following := output.get("next")) is None:
             raise ItemFailure.of(COMPONENT_FAILED, "an iterated flow must return an object with 'result' or 'next'")
         value = following.text
-        await pace.keep()
+        await time_slice.checkpoint()
     return _iterated(value, limit, terminated=True)
 
 

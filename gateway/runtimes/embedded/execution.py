@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 
-from gateway.concurrency.time_slice import Pace
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.model import ItemError, JsonText
 from gateway.runtimes.embedded.builtins import BUILTINS, Call, call_builtin
@@ -90,14 +90,14 @@ class _Execution:
         return output
 
     async def _outcome(self) -> JsonText | ItemError:
-        pace = Pace()
+        time_slice = TimeSlice()
         while True:
             while self._ready:
                 self._pursue(self._ready.popleft())
-                await pace.keep()
+                await time_slice.checkpoint()
             if self._output is not None and not self._forced:
                 return self._output
-            await pace.keep()
+            await time_slice.checkpoint()
             step_id = await self._finished.get()
             step = self._running.pop(step_id)
             self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from gateway.core.errors import Unavailable
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import ItemError, ItemResult, JsonText, RunState
 from gateway.runtimes.embedded.execution import execute_flow, output_at_once
 from gateway.runtimes.embedded.flow import Flow
@@ -42,7 +42,7 @@ class Job(NamedTuple):
     ended: Callable[[Run], None]
 
 
-def ended_at_once(flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText]) -> Ended | None:
+def run_inline(flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText]) -> Ended | None:
     """Execute a small run that takes no steps; None if it is another one."""
     if len(inputs) > AT_ONCE_ITEMS or sum(map(len, inputs)) > AT_ONCE_BYTES:
         return None
@@ -132,7 +132,7 @@ class Executor:
         except ItemFailure as failure:
             return _failed(index, failure.error)
         except Exception as error:
-            internal = defect(error)
+            internal = report_unexpected(error)
             return _failed(index, ItemError(code=internal.code, message=internal.message))
         return _succeeded(index, value)
 

@@ -35,7 +35,7 @@ from gateway.core.model import (
 from gateway.core.runtime import Page, Runtime, Snapshot
 from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.builtins import BUILTINS
-from gateway.runtimes.embedded.executor import Executor, Job, ended_at_once
+from gateway.runtimes.embedded.executor import Executor, Job, run_inline
 from gateway.runtimes.embedded.flow import Flow, compile_flow
 from gateway.runtimes.embedded.host import RunHost
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
@@ -129,7 +129,7 @@ class EmbeddedRuntime(Runtime):
         if flow.steps:
             await self._refuse_unknown_components(flow)
         record = _record(params, scope, flow.name)
-        ended = ended_at_once(flow, params.variables, params.inputs)
+        ended = run_inline(flow, params.variables, params.inputs)
         if ended is not None:
             run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
             return await self._accept(run, flow, (), ended)

@@ -1,6 +1,6 @@
 """One watched run: the latest state of it, for the one who reads the watch."""
 
-from gateway.concurrency.notify import Wakeup
+from gateway.concurrency.notify import Notify
 from gateway.core.runtime import Snapshot
 
 
@@ -11,20 +11,20 @@ class Following:
         self.latest: Snapshot | None = None
         self._read: Snapshot | None = None
         self._failure: Exception | None = None
-        self._wakeup = Wakeup()
+        self._notify = Notify()
 
     def show(self, snapshot: Snapshot | None) -> bool:
         """Take the next state, if it is one; tells whether it was newer than the last."""
         if snapshot is None or (self.latest is not None and snapshot.revision <= self.latest.revision):
             return False
         self.latest = snapshot
-        self._wakeup.set()
+        self._notify.set()
         return True
 
     def fail(self, failure: Exception) -> None:
         """End the watch. A terminal state that was not read yet is read before."""
         self._failure = failure
-        self._wakeup.set()
+        self._notify.set()
 
     async def next(self) -> Snapshot:
         """The latest state, when there is one that was not read yet. Raises what has ended the watch."""
@@ -36,4 +36,4 @@ class Following:
                     return latest
             if self._failure is not None:
                 raise self._failure
-            await self._wakeup.wait()
+            await self._notify.wait()

@@ -19,7 +19,7 @@ from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Ru
 from gateway.runtimes.jsonrpc.answers import Event, Lost, NoStream, unreadable
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
 from gateway.runtimes.jsonrpc.following import Following
-from gateway.runtimes.jsonrpc.readings import Prefixes, Readings
+from gateway.runtimes.jsonrpc.results_cache import Prefixes, Readings
 from gateway.runtimes.jsonrpc.snapshots import read_status, read_update, snapshot_of, snapshot_of_update, successor
 from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, Persistence, Upstream
 from gateway.storage.idempotency import Keys, fingerprint, global_key
@@ -139,7 +139,7 @@ class JsonRpcRuntime(Runtime):
 
     async def drain(self) -> None:
         self._draining = True
-        self._upstream.lose_patience()
+        self._upstream.stop_waiting()
         for following in self._followings:
             following.fail(_shutting_down())
 

@@ -29,7 +29,7 @@ from gateway.core.errors import (
     RemoteError,
     Unavailable,
 )
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import JsonText
 from gateway.runtimes.jsonrpc.answers import (
     Event,
@@ -224,7 +224,7 @@ class Upstream:
         """How many seconds the upstream may be away."""
         return 0.0 if self._impatient else self._patience
 
-    def lose_patience(self) -> None:
+    def stop_waiting(self) -> None:
         """Wait no more for an upstream that is away."""
         self._impatient = True
         self._announce()
@@ -233,7 +233,7 @@ class Upstream:
         """Close the connections; every call on them ends."""
         self._closed = True
         self._dialect = None
-        self.lose_patience()
+        self.stop_waiting()
         if self._reaching is not None:
             self._reaching.cancel()
             await asyncio.gather(self._reaching, return_exceptions=True)
@@ -263,7 +263,7 @@ class Upstream:
                 except GatewayError as failure:
                     self._missed(failure)
                 except Exception as failure:
-                    self._missed(defect(failure))
+                    self._missed(report_unexpected(failure))
                 self._announce()
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, LAST_DELAY)

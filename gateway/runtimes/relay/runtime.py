@@ -121,7 +121,7 @@ class RelayRuntime(Runtime):
 
     async def drain(self) -> None:
         self._draining = True
-        self._upstream.lose_patience()
+        self._upstream.stop_waiting()
         for call in self._watches:
             call.cancel()
 

@@ -145,7 +145,7 @@ class Upstream:
         """How many seconds the upstream may be away."""
         return 0.0 if self._impatient else self._patience
 
-    def lose_patience(self) -> None:
+    def stop_waiting(self) -> None:
         """Wait no more for an upstream that is away."""
         self._impatient = True
         now = asyncio.get_running_loop().time()
@@ -154,7 +154,7 @@ class Upstream:
 
     async def close(self) -> None:
         """Close the connection; every call on it ends."""
-        self.lose_patience()
+        self.stop_waiting()
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.adapter.foreign_errors import parse_path
+from gateway.adapter.remote_errors import parse_path
 from gateway.core.errors import InvalidFlow, Violation
 from gateway.core.model import JsonText
 from gateway.runtimes.stepflow.stepflow_json import (

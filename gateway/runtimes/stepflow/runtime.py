@@ -19,7 +19,7 @@ from gateway.core.model import Blob, BlobType, ItemResult, RunStatus, SubmitPara
 from gateway.core.runtime import Page, Runtime, Snapshot
 from gateway.runtimes.stepflow.engine import Answer, AnswerLost, Engine
 from gateway.runtimes.stepflow.flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
-from gateway.runtimes.stepflow.lost import SEARCHED, LostSubmit, LostSubmits, Name
+from gateway.runtimes.stepflow.in_doubt import SEARCHED, LostSubmit, LostSubmits, Name
 from gateway.runtimes.stepflow.progress import snapshot
 from gateway.runtimes.stepflow.release import Release, release_of
 from gateway.runtimes.stepflow.runs import READ_SECONDS, Runs

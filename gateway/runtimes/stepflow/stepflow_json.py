@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from gateway.adapter.foreign_errors import parse_path
+from gateway.adapter.remote_errors import parse_path
 from gateway.adapter.stepflow_numbers import Numbers, restored
 from gateway.core.errors import (
     FlowNotFound,

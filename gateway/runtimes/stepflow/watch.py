@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from aiohttp import ClientResponse
 
-from gateway.concurrency.notify import Wakeup
+from gateway.concurrency.notify import Notify
 from gateway.core.errors import RemoteError, Unavailable
 from gateway.core.model import RunStatus
 from gateway.core.runtime import Snapshot
@@ -129,7 +129,7 @@ class _Watch:
     """One run that is watched: what is known of it, and the tasks that find it out."""
 
     def __init__(self, watches: Watches, run_id: str) -> None:
-        self.changed = Wakeup()
+        self.changed = Notify()
         self._watches = watches
         self._run_id = run_id
         self._status: RunStatus | None = None

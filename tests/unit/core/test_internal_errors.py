@@ -3,14 +3,14 @@ import re
 
 import pytest
 
-from gateway.core.internal_errors import defect
+from gateway.core.internal_errors import report_unexpected
 
 
 def test_the_client_gets_an_id_and_the_log_the_rest(caplog: pytest.LogCaptureFixture) -> None:
     try:
         raise ValueError("the secret")
     except ValueError as error:
-        told = defect(error)
+        told = report_unexpected(error)
     found = re.fullmatch(r"internal error, id ([0-9a-f]{32})", told.message)
     assert found is not None
     assert told.data is None
@@ -22,4 +22,4 @@ def test_the_client_gets_an_id_and_the_log_the_rest(caplog: pytest.LogCaptureFix
 
 
 def test_each_defect_has_an_id_of_its_own() -> None:
-    assert defect(ValueError()).message != defect(ValueError()).message
+    assert report_unexpected(ValueError()).message != report_unexpected(ValueError()).message

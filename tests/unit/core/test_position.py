@@ -179,13 +179,13 @@ def test_positions_that_fit_are_followed_to_an_end(run: Run, position: Position)
 @pytest.mark.parametrize(
     "position",
     [
-        Position(BY_COMPLETION, places=3),
-        Position(BY_COMPLETION, places=1, indexes=1),
-        Position(BY_COMPLETION, places=1, sweep=2),
-        Position(BY_INDEX, places=3),
+        Position(BY_COMPLETION, completion_offset=3),
+        Position(BY_COMPLETION, completion_offset=1, indexes=1),
+        Position(BY_COMPLETION, completion_offset=1, sweep=2),
+        Position(BY_INDEX, completion_offset=3),
         Position(BY_INDEX, indexes=2),
         Position(BY_INDEX, indexes=4, sweep=2),
-        Position(BY_INDEX, places=2, sweep=2),
+        Position(BY_INDEX, completion_offset=2, sweep=2),
         Position(BY_INDEX, sweep=3),
     ],
 )
@@ -196,6 +196,6 @@ def test_positions_that_the_run_has_not_reached_do_not_fit(position: Position) -
 @pytest.mark.parametrize("order", ResultOrder)
 def test_only_the_beginning_has_not_started(order: ResultOrder) -> None:
     assert not Position(order).started
-    assert Position(order, places=1).started
+    assert Position(order, completion_offset=1).started
     assert Position(order, indexes=1).started
     assert Position(order, sweep=1).started

@@ -464,7 +464,7 @@ async def test_a_token_that_is_not_understood_starts_anew(
         b"x",
         b"x" * 10_000,
         Position(ResultOrder.BY_INDEX, indexes=2).token(MISSING_RUN),
-        Position(ResultOrder.BY_COMPLETION, places=2).token(run.run_id),
+        Position(ResultOrder.BY_COMPLETION, completion_offset=2).token(run.run_id),
         Position(ResultOrder.BY_INDEX, indexes=5).token(run.run_id),
     ]
     for token in tokens:

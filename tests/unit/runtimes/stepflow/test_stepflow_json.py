@@ -32,7 +32,7 @@ from gateway.runtimes.stepflow.stepflow_json import (
     submit_failure,
 )
 
-RECORDED = json.loads((Path(__file__).parents[2] / "data/stepflow/rest.json").read_text())
+RECORDED = json.loads((Path(__file__).parents[3] / "data/stepflow/rest.json").read_text())
 DIGEST = "9b16097c3d8baa5426b1a4f3dbe8e99a25e4b0eae0b606b7013b7171b8bd5b42"
 RUN_ID = "01a20377-4792-7b82-a1a4-f86edb2cd473"
 FORMS = {"0.10.0": Form.WORDS, "0.11.1": Form.WORDS, "0.12.0": Form.PROTO, "0.13.0": Form.PROTO}

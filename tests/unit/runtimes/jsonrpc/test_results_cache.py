@@ -9,8 +9,8 @@ import pytest
 from gateway.core.errors import RemoteError, Unavailable
 from gateway.core.model import ResultOrder
 from gateway.core.runtime import Page
-from gateway.runtimes.jsonrpc import readings as readings_module
-from gateway.runtimes.jsonrpc.readings import Prefixes, Reading, Readings
+from gateway.runtimes.jsonrpc import results_cache as readings_module
+from gateway.runtimes.jsonrpc.results_cache import Prefixes, Reading, Readings
 from gateway.runtimes.jsonrpc.snapshots import snapshot_of
 
 RUN = "11111111-2222-4333-8444-aaaaaaaaaaaa"

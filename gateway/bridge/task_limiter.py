@@ -5,7 +5,7 @@ from collections import deque
 from contextlib import suppress
 
 
-class Places:
+class TaskLimiter:
     """`limit` places, taken in the order of arrival.
 
     A task that has asked for a run gives its place back for good: it waits for that run, sooner or later, and the run's

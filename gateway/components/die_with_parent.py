@@ -1,6 +1,6 @@
 """Run as a script: turns its process into a command that dies with the process that started it.
 
-    python launch.py PARENT_PID PROGRAM ARGUMENT...
+    python die_with_parent.py PARENT_PID PROGRAM ARGUMENT...
 
 Otherwise a gateway that is killed would leave its component servers behind. Linux only.
 """

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapter.foreign_errors import foreign_error, parse_path
+from gateway.adapter.remote_errors import foreign_error, parse_path
 from gateway.core import errors
 from gateway.core.errors import GatewayError, InvalidParams, RemoteError, render_path
 

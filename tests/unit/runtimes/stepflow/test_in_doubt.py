@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.core.errors import RemoteError
-from gateway.runtimes.stepflow import lost as module
-from gateway.runtimes.stepflow.lost import CLOCK_SKEW, LostSubmit, LostSubmits, Name
+from gateway.runtimes.stepflow import in_doubt as module
+from gateway.runtimes.stepflow.in_doubt import CLOCK_SKEW, LostSubmit, LostSubmits, Name
 from gateway.runtimes.stepflow.stepflow_json import StoredRun
 
 FLOW = f"sha256:{'a' * 64}"
