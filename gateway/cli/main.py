@@ -16,8 +16,7 @@ from gateway.cli.documents import read_flow, read_inputs
 from gateway.cli.errors import CommandError, ExitCode
 from gateway.core.errors import GatewayError
 from gateway.core.model import ResultOrder, RunState
-from gateway.server import config
-from gateway.server.config import ServeConfig
+from gateway.server.settings import ServeSettings, SettingsError, load, load_bridge
 
 if TYPE_CHECKING:
     # Imported where it is needed: it brings grpc along, which takes longer than all the rest.
@@ -51,12 +50,12 @@ _EXIT_CODES = {
     "NOT_FOUND": ExitCode.NOT_FOUND,
     "UNAVAILABLE": ExitCode.UNAVAILABLE,
 }
-DEFAULT_ADDRESS = str(ServeConfig.model_fields["grpc_address"].default)
+DEFAULT_ADDRESS = str(ServeSettings.model_fields["grpc_address"].default)
 
 
 def _setting(name: str) -> Parameter:
     """A flag that sets a setting: unset, it leaves the setting to the environment and the file."""
-    return Parameter(show_default=lambda _: getattr(ServeConfig(), name))
+    return Parameter(show_default=lambda _: getattr(ServeSettings(), name))
 
 
 def main() -> None:
@@ -166,7 +165,7 @@ def serve(
         "workers": workers,
         "transport": transport,
     }
-    settings = _loaded(config.load, flags, config_file)
+    settings = _loaded(load, flags, config_file)
     # The other commands do not need the server, and would take longer to import it than to do their work.
     from gateway.cli import serving
 
@@ -231,7 +230,7 @@ def bridge(
         "lossy_numbers": lossy_numbers,
         "http_address": http_address,
     }
-    settings = _loaded(config.load_bridge, flags, config_file)
+    settings = _loaded(load_bridge, flags, config_file)
     from gateway.cli import serving
 
     serving.bridge(settings, as_json=as_json)
@@ -413,7 +412,7 @@ def _loaded(
     """The configuration; CommandError if it is not valid."""
     try:
         return load({name: value for name, value in flags.items() if value is not None}, os.environ, file)
-    except config.ConfigError as error:
+    except SettingsError as error:
         raise CommandError(str(error), ExitCode.USAGE) from None
 
 

@@ -10,18 +10,18 @@ import uvloop
 
 from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.server.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
 from gateway.server.scheduling import use_batch_scheduling
+from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
 from gateway.server.signals import cancel_on_signals
 from gateway.server.worker_pool import Workers
 
 
-def serve(config: ServeConfig, *, as_json: bool) -> None:
+def serve(config: ServeSettings, *, as_json: bool) -> None:
     """Serve until a signal comes, and print where once the gateway is ready. CommandError if it cannot start."""
     _run(_serve(config, as_json))
 
 
-def bridge(config: BridgeConfig, *, as_json: bool) -> None:
+def bridge(config: BridgeSettings, *, as_json: bool) -> None:
     """Be a bridge until a signal comes. CommandError if it cannot start."""
     _run(_bridge(config, as_json))
 
@@ -32,13 +32,13 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server)
-    except ConfigError as error:
+    except SettingsError as error:
         raise CommandError(str(error), ExitCode.USAGE) from None
     except StartError as error:
         raise CommandError(str(error)) from None
 
 
-async def _serve(config: ServeConfig, as_json: bool) -> None:
+async def _serve(config: ServeSettings, as_json: bool) -> None:
     with cancel_on_signals():
         async with AsyncExitStack() as stack:
             workers = await stack.enter_async_context(Workers(config)) if config.workers > 1 else None
@@ -52,7 +52,7 @@ async def _serve(config: ServeConfig, as_json: bool) -> None:
             await asyncio.Event().wait()
 
 
-async def _bridge(config: BridgeConfig, as_json: bool) -> None:
+async def _bridge(config: BridgeSettings, as_json: bool) -> None:
     from gateway.server import app
 
     with cancel_on_signals():
@@ -68,7 +68,7 @@ async def _bridge(config: BridgeConfig, as_json: bool) -> None:
             await asyncio.Event().wait()
 
 
-def _print_ready(config: ServeConfig, grpc: str, http: str, as_json: bool) -> None:
+def _print_ready(config: ServeSettings, grpc: str, http: str, as_json: bool) -> None:
     http = http if http.startswith("unix:") else f"http://{http}"
     embedded = config.runtime_kind is RuntimeKind.EMBEDDED
     name, value = ("state", config.state) if embedded else ("runtime", config.runtime)

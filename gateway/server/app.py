@@ -20,7 +20,7 @@ from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
-from gateway.server.config import BridgeConfig, ConfigError, RuntimeKind, ServeConfig, StartError
+from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
 from gateway.server.worker_pool import Workers
 from gateway.storage.idempotency import Keys
 from gateway.storage.sqlite_file import StateError
@@ -43,10 +43,10 @@ class Addresses(NamedTuple):
 
 
 @asynccontextmanager
-async def running(config: ServeConfig, *, reuse_port: bool = False) -> AsyncIterator[Addresses]:
+async def running(config: ServeSettings, *, reuse_port: bool = False) -> AsyncIterator[Addresses]:
     """Keep a gateway running: it takes calls when the block is entered, and has stopped when it has been left.
 
-    ConfigError or StartError if it cannot start. With `reuse_port`, other processes may listen on the same ports.
+    SettingsError or StartError if it cannot start. With `reuse_port`, other processes may listen on the same ports.
     """
     async with AsyncExitStack() as stack:
         core = await _core(config, stack, lambda: http.address)
@@ -69,7 +69,7 @@ async def running(config: ServeConfig, *, reuse_port: bool = False) -> AsyncIter
 
 
 @asynccontextmanager
-async def running_with(workers: Workers, config: ServeConfig) -> AsyncIterator[Addresses]:
+async def running_with(workers: Workers, config: ServeSettings) -> AsyncIterator[Addresses]:
     """Keep a gateway running whose fronts are `workers`, and whose runtime, for all of them, is in this process."""
     async with AsyncExitStack() as stack:
         core = await _core(config, stack, lambda: workers.http_address)
@@ -85,7 +85,7 @@ async def running_with(workers: Workers, config: ServeConfig) -> AsyncIterator[A
 
 
 @asynccontextmanager
-async def bridging(config: BridgeConfig) -> AsyncIterator[str]:
+async def bridging(config: BridgeSettings) -> AsyncIterator[str]:
     """Keep a bridge running. It gives the address at which component servers find blobs."""
     settings = config.as_serve()
     async with AsyncExitStack() as stack:
@@ -124,7 +124,7 @@ class _Core(NamedTuple):
 
 
 async def _core(
-    config: ServeConfig, stack: AsyncExitStack, http_address: Callable[[], str], engine: str | None = None
+    config: ServeSettings, stack: AsyncExitStack, http_address: Callable[[], str], engine: str | None = None
 ) -> _Core:
     """Build everything behind the fronts; the stack closes it. `http_address` is asked when components start.
 
@@ -159,7 +159,7 @@ async def _nothing() -> None:
     """What there is to start and to finish for a runtime elsewhere."""
 
 
-async def _relay(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
+async def _relay(config: ServeSettings, stack: AsyncExitStack) -> Runtime:
     runtime = RelayRuntime(config.runtime)
     stack.push_async_callback(runtime.close)
     # It starts without its upstream as well: the two can then be started, and restarted, in any order.
@@ -167,7 +167,7 @@ async def _relay(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
     return runtime
 
 
-async def _jsonrpc(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
+async def _jsonrpc(config: ServeSettings, stack: AsyncExitStack) -> Runtime:
     dialect = None if config.dialect is None else Dialect(config.dialect)
     runtime = JsonRpcRuntime(_http_url(config), await _keys(config, stack), dialect=dialect)
     stack.push_async_callback(runtime.close)
@@ -175,7 +175,7 @@ async def _jsonrpc(config: ServeConfig, stack: AsyncExitStack) -> Runtime:
     return runtime
 
 
-async def _stepflow(config: ServeConfig, stack: AsyncExitStack, flag: str) -> Runtime:
+async def _stepflow(config: ServeSettings, stack: AsyncExitStack, flag: str) -> Runtime:
     keys = await _keys(config, stack)
     try:
         runtime = await StepflowRuntime.open(_http_url(config), keys, lossy_numbers=config.lossy_numbers)
@@ -204,7 +204,7 @@ def _check_queues(release: Release, flag: str) -> None:
 
 
 def _bridge(
-    config: ServeConfig,
+    config: ServeSettings,
     engine: str,
     callback: Callable[[bytes, str], Awaitable[bytes | None]],
     blob_api_url: Callable[[], str | None],
@@ -222,10 +222,10 @@ def _bridge(
             lossy_numbers=config.lossy_numbers,
         )
     except ValueError as error:
-        raise ConfigError(f"{error} (--component)") from None
+        raise SettingsError(f"{error} (--component)") from None
 
 
-async def _keys(config: ServeConfig, stack: AsyncExitStack) -> Keys:
+async def _keys(config: ServeSettings, stack: AsyncExitStack) -> Keys:
     try:
         keys = await Keys.open(config.state)
     except StateError as error:
@@ -234,13 +234,13 @@ async def _keys(config: ServeConfig, stack: AsyncExitStack) -> Keys:
     return keys
 
 
-def _http_url(config: ServeConfig) -> str:
+def _http_url(config: ServeSettings) -> str:
     """Where a runtime elsewhere is reached over HTTP."""
     return config.runtime.removeprefix(f"{config.runtime_kind}+")
 
 
 async def _embedded(
-    config: ServeConfig,
+    config: ServeSettings,
     stack: AsyncExitStack,
     callback: Callable[[bytes, str], Awaitable[bytes | None]],
     blob_api_url: Callable[[], str | None],
@@ -269,7 +269,7 @@ async def _stop(core: _Core, fronts: tuple[GrpcFront | HttpFront, ...]) -> None:
 
 
 def _components(
-    config: ServeConfig,
+    config: ServeSettings,
     callback: Callable[[bytes, str], Awaitable[bytes | None]],
     blob_api_url: Callable[[], str | None],
 ) -> Components:
@@ -278,7 +278,7 @@ def _components(
             config.components, callback=callback, blob_api_url=blob_api_url, environment=config.component_env
         )
     except ValueError as error:
-        raise ConfigError(f"{error} (--component)") from None
+        raise SettingsError(f"{error} (--component)") from None
 
 
 async def _listen(front: GrpcFront | HttpFront, flag: str) -> None:
@@ -312,12 +312,12 @@ def _blob_api_url(http_address: str) -> str | None:
     return f"http://{reachable}:{port}{BLOBS_PATH}"
 
 
-def _grpc_limits(config: ServeConfig) -> GrpcLimits:
+def _grpc_limits(config: ServeSettings) -> GrpcLimits:
     size = config.max_message_bytes
     return GrpcLimits(receive=size, send=size, calls=config.max_calls, waits=config.max_waiting_calls)
 
 
-def _upstream_limits(config: ServeConfig) -> GrpcLimits:
+def _upstream_limits(config: ServeSettings) -> GrpcLimits:
     """What workers may ask for together."""
     number = config.workers
     return GrpcLimits(
@@ -328,5 +328,5 @@ def _upstream_limits(config: ServeConfig) -> GrpcLimits:
     )
 
 
-def _http_limits(config: ServeConfig) -> HttpLimits:
+def _http_limits(config: ServeSettings) -> HttpLimits:
     return HttpLimits(body=config.max_message_bytes, requests=config.max_waiting_calls)

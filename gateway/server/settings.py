@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 ENV_PREFIX = "RUNS_GATEWAY_"
 
 
-class ConfigError(Exception):
+class SettingsError(Exception):
     """A setting that cannot be used; the message is one line that names the setting and where it came from."""
 
 
@@ -104,7 +104,7 @@ def _state_file(name: str) -> str:
     return str(Path(home) / "runs-gateway" / name)
 
 
-class ServeConfig(BaseModel):
+class ServeSettings(BaseModel):
     """Everything that `serve` can be told. Field names are the settings' names in a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -166,7 +166,7 @@ def _check_gateway(gateway: str) -> str:
     return gateway
 
 
-class BridgeConfig(BaseModel):
+class BridgeSettings(BaseModel):
     """Everything that `bridge` can be told."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -179,7 +179,7 @@ class BridgeConfig(BaseModel):
     """A gateway over this engine that the runs of components go through, `grpc://HOST:PORT` or `unix:/PATH`: bridges
     that name the same one share its idempotency keys. Unset, they go to the engine, and the keys into `state`."""
     components: Annotated[dict[str, str], Field(min_length=1)]
-    """Component servers, as in `ServeConfig`."""
+    """Component servers, as in `ServeSettings`."""
     component_env: dict[str, str] = {}
     """The environment of component servers that are started by command; they inherit nothing."""
     max_tasks: MaxTasks = DEFAULT_MAX_TASKS
@@ -192,13 +192,13 @@ class BridgeConfig(BaseModel):
     http_address: Address = "127.0.0.1:0"
     """Where component servers reach the blob API."""
 
-    def as_serve(self) -> ServeConfig:
+    def as_serve(self) -> ServeSettings:
         """The settings of a gateway with this bridge in it."""
         runtime = self.gateway or f"{RuntimeKind.STEPFLOW}+{self.engine}"
-        return ServeConfig(runtime=runtime, **self.model_dump(exclude={"engine", "gateway"}))
+        return ServeSettings(runtime=runtime, **self.model_dump(exclude={"engine", "gateway"}))
 
 
-Config = TypeVar("Config", ServeConfig, BridgeConfig)
+Config = TypeVar("Config", ServeSettings, BridgeSettings)
 
 _MAPS = frozenset({"components", "component_env"})
 _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
@@ -213,19 +213,19 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
 """Settings that only some runtimes have."""
 
 
-def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeConfig:
-    """Merge the sources, maps by key. `flags` holds only what was given. ConfigError for what is not valid."""
-    config, origins = _merged(ServeConfig, flags, environ, file)
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeSettings:
+    """Merge the sources, maps by key. `flags` holds only what was given. SettingsError for what is not valid."""
+    config, origins = _merged(ServeSettings, flags, environ, file)
     _check_combination(config, origins)
     return config
 
 
-def load_bridge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> BridgeConfig:
+def load_bridge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> BridgeSettings:
     """The same for a bridge."""
-    config, origins = _merged(BridgeConfig, flags, environ, file)
+    config, origins = _merged(BridgeSettings, flags, environ, file)
     if config.gateway is not None and "state" in origins:
         why = f"the gateway keeps the idempotency keys (gateway from {origins['gateway']})"
-        raise ConfigError(f"state (from {origins['state']}): {why}")
+        raise SettingsError(f"state (from {origins['state']}): {why}")
     return config
 
 
@@ -244,24 +244,24 @@ def _merged(
         return model.model_validate(settings), origins
     except ValidationError as error:
         faults = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
-        raise ConfigError("; ".join(_describe(item, origins) for item in faults)) from None
+        raise SettingsError("; ".join(_describe(item, origins) for item in faults)) from None
 
 
-def _check_combination(config: ServeConfig, origins: Mapping[str, str]) -> None:
+def _check_combination(config: ServeSettings, origins: Mapping[str, str]) -> None:
     """Refuse settings that the others leave without a meaning."""
     for name, kinds in _KINDS_WITH.items():
         if name in origins and config.runtime_kind not in kinds:
             origin = f" (from {origins['runtime']})" if "runtime" in origins else ""
-            raise ConfigError(
+            raise SettingsError(
                 f"{name} (from {origins[name]}): a runtime of this kind does not have it: {config.runtime!r}{origin}"
             )
     if config.runtime_kind is RuntimeKind.STEPFLOW and (config.queue is None) != (not config.components):
-        raise ConfigError(
+        raise SettingsError(
             "components and queue: an engine's tasks come from a queue and go to component servers; give both, or none"
         )
     for name in ("grpc_address", "http_address"):
         if config.workers > 1 and getattr(config, name).startswith("unix:"):
-            raise ConfigError(
+            raise SettingsError(
                 f"{name} (from {origins[name]}): workers share a port, and a unix socket has none "
                 f"(workers from {origins['workers']})"
             )
@@ -295,7 +295,7 @@ def _parse_map(text: str, variable: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{variable}: expected a JSON object: {error}") from None
+        raise SettingsError(f"{variable}: expected a JSON object: {error}") from None
 
 
 def _read_file(file: Path) -> _Source:
@@ -305,13 +305,13 @@ def _read_file(file: Path) -> _Source:
         is_yaml = file.suffix in {".yaml", ".yml"}
         settings = yaml.safe_load(text) if is_yaml else tomllib.loads(text)
     except OSError as error:
-        raise ConfigError(f"{file}: {error.strerror}") from None
+        raise SettingsError(f"{file}: {error.strerror}") from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{file}: {_one_line(error)}") from None
+        raise SettingsError(f"{file}: {_one_line(error)}") from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):
-        raise ConfigError(f"{file}: expected settings by name")
+        raise SettingsError(f"{file}: expected settings by name")
     return {str(name): (value, str(file)) for name, value in settings.items()}
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-from gateway.server.config import ServeConfig, StartError
+from gateway.server.settings import ServeSettings, StartError
 
 READY: Final = "ready"
 """What a worker prints when it listens; anything else is why it cannot."""
@@ -56,7 +56,7 @@ class Workers:
     workers serve. StartError if these are taken.
     """
 
-    def __init__(self, config: ServeConfig) -> None:
+    def __init__(self, config: ServeSettings) -> None:
         self._config = config
         self._directory = ""
         self._ports: list[socket.socket] = []

@@ -8,8 +8,8 @@ import sys
 import uvloop
 
 from gateway.server import app
-from gateway.server.config import ConfigError, ServeConfig, StartError
 from gateway.server.scheduling import use_batch_scheduling
+from gateway.server.settings import ServeSettings, SettingsError, StartError
 from gateway.server.signals import cancel_on_signals
 from gateway.server.worker_pool import READY
 
@@ -23,13 +23,13 @@ def main() -> None:
         return
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(ServeConfig.model_validate_json(settings)))
-    except (ConfigError, StartError) as error:
+            runner.run(_serve(ServeSettings.model_validate_json(settings)))
+    except (SettingsError, StartError) as error:
         _say(str(error))
         sys.exit(1)
 
 
-async def _serve(config: ServeConfig) -> None:
+async def _serve(config: ServeSettings) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
     # A service manager may tell every process to end, and the parent then tells this one again.
     with cancel_on_signals(force_on_second=False):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.server.app import Addresses, running
-from gateway.server.config import ServeConfig
+from gateway.server.settings import ServeSettings
 from tests.support.clients import Client, GrpcClient, JsonRpcClient
 
 DATA = Path(__file__).parent.parent / "data"
@@ -35,12 +35,12 @@ Start = Callable[..., Awaitable[Gateway]]
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Starts gateways, with settings of `ServeConfig`; they stop with the test."""
+    """Starts gateways, with settings of `ServeSettings`; they stop with the test."""
     async with AsyncExitStack() as stack:
 
         async def start(**settings: Any) -> Gateway:
             defaults = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "state": ":memory:"}
-            addresses = await stack.enter_async_context(running(ServeConfig.model_validate({**defaults, **settings})))
+            addresses = await stack.enter_async_context(running(ServeSettings.model_validate({**defaults, **settings})))
             grpc, jsonrpc = GrpcClient(addresses.grpc), JsonRpcClient(addresses.http)
             stack.push_async_callback(grpc.close)
             stack.push_async_callback(jsonrpc.close)

@@ -14,7 +14,7 @@ from gateway.runtimes.stepflow.engine import Engine as Connection
 from gateway.runtimes.stepflow.release import release_of
 from gateway.runtimes.stepflow.runs import Runs
 from gateway.server.app import bridging
-from gateway.server.config import BridgeConfig
+from gateway.server.settings import BridgeSettings
 from tests.integration.conftest import Gateway, Start, command
 from tests.support import sdk
 from tests.support.bridged_engine import ITSELF, QUEUE, bridged_engine
@@ -253,7 +253,7 @@ async def test_a_bridge_that_stops_finishes_what_it_has_claimed(
     other = await start(runtime=engine.runtime)
     components = {"/sdk": command(sdk.SERVER, python=sdk_python("0.11.2"))}
     async with AsyncExitStack() as stack:
-        config = BridgeConfig(engine=engine.url, queue=QUEUE, components=components, state=":memory:")
+        config = BridgeSettings(engine=engine.url, queue=QUEUE, components=components, state=":memory:")
         await stack.enter_async_context(bridging(config))
         claimed = asyncio.create_task(output(other, "hold", {"port": held.port}))
         release = await held.next()

@@ -13,7 +13,7 @@ import pytest
 from gateway.adapter.runs_json import resume_token_from_text, resume_token_to_text, run_status_from_json
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.server.app import running
-from gateway.server.config import ServeConfig
+from gateway.server.settings import ServeSettings
 from tests.integration.conftest import DATA, Gateway, command
 from tests.support.clients import JsonRpcClient
 from tests.support.event_stream import Event, folded, following
@@ -68,7 +68,7 @@ async def test_a_token_of_one_front_goes_on_at_the_other(gateway: Gateway, sessi
 
 
 async def test_a_stream_that_a_restart_ends_goes_on_after_it(session: aiohttp.ClientSession, tmp_path: Path) -> None:
-    settings = ServeConfig.model_validate(
+    settings = ServeSettings.model_validate(
         {
             "grpc_address": "127.0.0.1:0",
             "http_address": "127.0.0.1:0",

@@ -19,7 +19,7 @@ from gateway.core.errors import (
 )
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.server.app import running
-from gateway.server.config import ServeConfig
+from gateway.server.settings import ServeSettings
 from runs.v1 import runs_pb2
 from tests.integration.conftest import FRONTS, Gateway, Start
 from tests.support.clients import Client, GrpcClient, JsonRpcClient, fold
@@ -109,7 +109,7 @@ async def test_integers_pass_another_gateway_exactly(start: Start) -> None:
 async def test_a_key_holds_over_fronts_and_a_restart_of_the_gateway(
     scripted: ScriptedRuntime, upstream: HttpUpstream | DocumentServer, tmp_path: Path
 ) -> None:
-    config = ServeConfig(
+    config = ServeSettings(
         runtime=f"jsonrpc+{upstream.url}",
         state=str(tmp_path / "keys.db"),
         grpc_address="127.0.0.1:0",

@@ -11,7 +11,7 @@ import pytest
 from gateway.adapter.proto import get_params_to_proto
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.server.app import running
-from gateway.server.config import ServeConfig
+from gateway.server.settings import ServeSettings
 from runs.v1 import runs_pb2
 from tests.integration.conftest import Gateway, Start
 from tests.support.clients import GrpcClient, fold
@@ -127,7 +127,7 @@ async def test_subscribers_go_on_when_a_gateway_with_a_state_was_restarted(start
     address = f"unix:{tmp_path}/upstream.sock"
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(ComponentServer(answer).running())
-        config = ServeConfig(
+        config = ServeSettings(
             grpc_address=address,
             http_address="127.0.0.1:0",
             state=str(tmp_path / "state.db"),

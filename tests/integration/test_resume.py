@@ -15,7 +15,7 @@ from gateway.adapter.proto import get_params_to_proto, run_status_from_proto
 from gateway.core.errors import Unavailable
 from gateway.core.model import MIN_HEARTBEAT, Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.server.app import running
-from gateway.server.config import ServeConfig
+from gateway.server.settings import ServeSettings
 from runs.v1 import runs_pb2
 from tests.integration.conftest import STATES, Gateway, Start
 from tests.support.clients import GrpcClient, fold, gateway_error
@@ -169,7 +169,7 @@ async def test_streams_that_time_out_add_up(start: Start, gates: tuple[Gates, st
 @pytest.mark.parametrize("order", ResultOrder)
 async def test_a_stream_goes_on_after_a_restart(gates: tuple[Gates, str], tmp_path: Path, order: ResultOrder) -> None:
     component, url = gates
-    config = ServeConfig.model_validate(
+    config = ServeSettings.model_validate(
         {
             "grpc_address": "127.0.0.1:0",
             "http_address": "127.0.0.1:0",

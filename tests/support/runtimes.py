@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.server.app import Addresses, running
-from gateway.server.config import ServeConfig
+from gateway.server.settings import ServeSettings
 from tests.support.document_server import document_server
 from tests.support.engine import RELEASES, Engine
 
@@ -52,5 +52,5 @@ async def _started(runtime: str, folder: Path, stack: AsyncExitStack) -> str:
 
 
 def _gateway(runtime: str, state: Path) -> Any:
-    config = ServeConfig(runtime=runtime, state=str(state), grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
+    config = ServeSettings(runtime=runtime, state=str(state), grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
     return running(config)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server.config import ConfigError, RuntimeKind, ServeConfig, load, load_bridge
+from gateway.server.settings import RuntimeKind, ServeSettings, SettingsError, load, load_bridge
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -70,7 +70,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "workers": 1,
         "transport": "native",
     }
-    assert values.keys() == ServeConfig.model_fields.keys() - {"dialect", "lossy_numbers", "queue", "max_tasks"}
+    assert values.keys() == ServeSettings.model_fields.keys() - {"dialect", "lossy_numbers", "queue", "max_tasks"}
     environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
     assert values.items() <= load({}, environ).model_dump().items()
     jsonrpc = {"RUNS_GATEWAY_RUNTIME": "jsonrpc+http://a:1", "RUNS_GATEWAY_DIALECT": "0.9"}
@@ -96,7 +96,7 @@ def test_addresses_that_are_accepted(address: str) -> None:
     "address", ["", "50051", ":50051", "localhost", "localhost:", "::1:80", "a:65536", "a:-1", "a:٣"]
 )
 def test_addresses_that_are_refused(address: str) -> None:
-    with pytest.raises(ConfigError, match=r"^grpc_address \(from --grpc-address\): expected HOST:PORT or unix:/PATH"):
+    with pytest.raises(SettingsError, match=r"^grpc_address \(from --grpc-address\): expected HOST:PORT or unix:/PATH"):
         load({"grpc_address": address}, {})
 
 
@@ -114,7 +114,7 @@ def test_addresses_that_are_refused(address: str) -> None:
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path: Path, name: str, text: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message) as raised:
+    with pytest.raises(SettingsError, match=message) as raised:
         load({}, {}, write(tmp_path, name, text))
     assert "\n" not in str(raised.value)
 
@@ -124,21 +124,21 @@ def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"missing\.toml: No such file or directory"):
+    with pytest.raises(SettingsError, match=r"missing\.toml: No such file or directory"):
         load({}, {}, tmp_path / "missing.toml")
 
 
 def test_an_environment_variable_that_is_not_valid_is_named() -> None:
-    with pytest.raises(ConfigError, match="RUNS_GATEWAY_COMPONENTS: expected a JSON object"):
+    with pytest.raises(SettingsError, match="RUNS_GATEWAY_COMPONENTS: expected a JSON object"):
         load({}, {"RUNS_GATEWAY_COMPONENTS": "/a=http://b"})
-    with pytest.raises(ConfigError, match=r"max_calls \(from RUNS_GATEWAY_MAX_CALLS\)"):
+    with pytest.raises(SettingsError, match=r"max_calls \(from RUNS_GATEWAY_MAX_CALLS\)"):
         load({}, {"RUNS_GATEWAY_MAX_CALLS": "many"})
 
 
 def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load({"transport": "native"}, {}).transport == "native"
-    monkeypatch.setattr("gateway.server.config.find_spec", lambda _: None)
-    with pytest.raises(ConfigError) as caught:
+    monkeypatch.setattr("gateway.server.settings.find_spec", lambda _: None)
+    with pytest.raises(SettingsError) as caught:
         load({}, {"RUNS_GATEWAY_TRANSPORT": "native"})
     assert str(caught.value) == (
         "transport (from RUNS_GATEWAY_TRANSPORT): native is not installed: pip install 'runs-gateway[native]'"
@@ -188,7 +188,7 @@ def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
     ],
 )
 def test_runtimes_that_are_refused(runtime: str) -> None:
-    with pytest.raises(ConfigError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT, unix:"):
+    with pytest.raises(SettingsError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT, unix:"):
         load({"runtime": runtime}, {})
 
 
@@ -203,7 +203,7 @@ def test_runtimes_that_are_refused(runtime: str) -> None:
     ],
 )
 def test_settings_that_a_runtime_does_not_have_are_refused(name: str, value: object, runtime: str) -> None:
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(SettingsError) as raised:
         load({name: value}, {"RUNS_GATEWAY_RUNTIME": runtime})
     flag = {"components": "component"}.get(name, name).replace("_", "-")
     assert str(raised.value) == (
@@ -219,19 +219,20 @@ def test_the_keys_for_a_runtime_elsewhere_have_a_file_of_their_own(monkeypatch: 
 @pytest.mark.parametrize("name", ["grpc_address", "http_address"])
 def test_workers_cannot_share_a_unix_socket(name: str) -> None:
     assert load({name: "unix:/a"}, {}).workers == 1
-    with pytest.raises(ConfigError, match=rf"^{name} \(from --.*\): workers share a port, .*from RUNS_GATEWAY_WORKERS"):
+    message = rf"^{name} \(from --.*\): workers share a port, .*from RUNS_GATEWAY_WORKERS"
+    with pytest.raises(SettingsError, match=message):
         load({name: "unix:/a"}, {"RUNS_GATEWAY_WORKERS": "2"})
 
 
 @pytest.mark.parametrize("workers", [0, 65, "many"])
 def test_numbers_of_workers_that_are_refused(workers: object) -> None:
-    with pytest.raises(ConfigError, match=r"^workers \(from --workers\): Input should be"):
+    with pytest.raises(SettingsError, match=r"^workers \(from --workers\): Input should be"):
         load({"workers": workers}, {})
 
 
 @pytest.mark.parametrize("settings", [{"queue": "q"}, {"components": {"/a": "http://b"}}])
 def test_a_queue_needs_component_servers_and_they_a_queue(settings: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=r"^components and queue: .* give both, or none$"):
+    with pytest.raises(SettingsError, match=r"^components and queue: .* give both, or none$"):
         load({"runtime": "stepflow+http://a:1", **settings}, {})
 
 
@@ -269,7 +270,7 @@ def test_a_bridge_is_a_gateway_with_that_runtime() -> None:
 )
 def test_settings_that_a_bridge_cannot_use_are_refused(change: dict[str, object], message: str) -> None:
     flags = {name: value for name, value in {**BRIDGE, **change}.items() if value is not None}
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(SettingsError) as refused:
         load_bridge(flags, {})
     assert str(refused.value) == message
 
@@ -278,10 +279,11 @@ def test_a_bridge_may_go_through_a_gateway_which_then_keeps_the_keys() -> None:
     settings = load_bridge({**BRIDGE, "gateway": "grpc://gateway:50051"}, {})
     assert settings.as_serve().runtime_kind is RuntimeKind.RELAY
     assert settings.engine == BRIDGE["engine"]
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(SettingsError) as raised:
         load_bridge({**BRIDGE, "gateway": "grpc://gateway:50051", "state": "keys.db"}, {})
     assert str(raised.value) == (
         "state (from --state): the gateway keeps the idempotency keys (gateway from --gateway)"
     )
-    with pytest.raises(ConfigError, match=r"^gateway \(from --gateway\): expected grpc://HOST:PORT or unix:/PATH, got"):
+    message = r"^gateway \(from --gateway\): expected grpc://HOST:PORT or unix:/PATH, got"
+    with pytest.raises(SettingsError, match=message):
         load_bridge({**BRIDGE, "gateway": "stepflow+http://engine:7840"}, {})
