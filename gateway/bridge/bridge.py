@@ -10,10 +10,10 @@ from typing import Final
 
 import msgspec
 
-from gateway.bridge.engine import Engine, EngineAway, TaskRefused, TaskUnknown
+from gateway.bridge.engine import EngineAway, EngineTaskClient, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal, task_error
 from gateway.bridge.payload import input_text, output_value
-from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, Outcome, Task
+from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, Outcome
 from gateway.bridge.task_limiter import TaskLimiter
 from gateway.components import Callback, ComponentError, Components
 from gateway.core.errors import InvalidParams
@@ -61,9 +61,9 @@ class Bridge:
         self._prefixes = tuple("/" + prefix.strip("/") for prefix in routes)
         self._callback = callback
         self._lossy = lossy_numbers
-        self._engine = Engine(url, queue, f"runs-gateway-{uuid.uuid4()}")
+        self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}")
         self._places = TaskLimiter(max_tasks)
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, BridgeTask] = {}
         self._busy: set[str] = set()
         self._moved = asyncio.Event()
         self._working: set[asyncio.Task[None]] = set()
@@ -118,7 +118,7 @@ class Bridge:
         elif (present := self._tasks.get(assignment.task_id)) is not None:
             present.handed_out_again(assignment)
         elif assignment.HasField("execute"):
-            task = self._tasks[assignment.task_id] = Task(self._engine, assignment)
+            task = self._tasks[assignment.task_id] = BridgeTask(self._engine, assignment)
             self._busy.add(task.id)
             self._work(asyncio.create_task(self._perform(task)))
 
@@ -135,7 +135,7 @@ class Bridge:
             # It may have given up waiting before anybody was there to answer, and asks again.
             _log.debug("%s was not told the components: %s", self._name, error)
 
-    async def _perform(self, task: Task) -> None:
+    async def _perform(self, task: BridgeTask) -> None:
         try:
             await task.perform(self._execute)
         finally:
@@ -148,7 +148,7 @@ class Bridge:
         self._busy.discard(task_id)
         self._moved.set()
 
-    async def _execute(self, task: Task) -> Outcome:
+    async def _execute(self, task: BridgeTask) -> Outcome:
         """Wait for a place and execute the component."""
         try:
             await self._places.take(task.id)
@@ -163,7 +163,7 @@ class Bridge:
         finally:
             self._rest(task.id)
 
-    async def _executed(self, task: Task) -> Outcome:
+    async def _executed(self, task: BridgeTask) -> Outcome:
         text = input_text(task.request.input, lossy=self._lossy)
         output = await self._components.execute(
             self._full_path(task.path),
@@ -189,13 +189,13 @@ class Bridge:
         return await self._callback(body, task_id)
 
 
-class _Request(msgspec.Struct):
+class _NamedMethod(msgspec.Struct):
     method: str = ""
 
 
 def _method(body: bytes) -> str:
     try:
-        return msgspec.json.decode(body, type=_Request).method
+        return msgspec.json.decode(body, type=_NamedMethod).method
     except (msgspec.DecodeError, RecursionError):
         return ""
 

@@ -55,7 +55,7 @@ class TaskRefused(Exception):
     """The engine does not take what it was told, and would not the next time; the message says why."""
 
 
-class Engine:
+class EngineTaskClient:
     """The engine at `http://HOST:PORT`, or `https`; `queue` is where its tasks are pulled from, as `worker_id`.
 
     `outages` counts how often it has ended the stream of tasks: what it has forgotten since, it may remember yet.

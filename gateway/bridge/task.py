@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
-from gateway.bridge.engine import Engine, EngineAway, TaskRefused, TaskUnknown
+from gateway.bridge.engine import EngineAway, EngineTaskClient, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal
 from gateway.core.model import ObservabilityContext
 from stepflow.v1 import orchestrator_pb2 as reports
@@ -33,10 +33,10 @@ _log = logging.getLogger(__name__)
 Outcome = tasks.ComponentExecuteResponse | reports.TaskError
 
 
-class Task:
+class BridgeTask:
     """A task that was handed out. `attempt` counts from 1; the engine may hand it out again at any time."""
 
-    def __init__(self, engine: Engine, assignment: tasks.TaskAssignment) -> None:
+    def __init__(self, engine: EngineTaskClient, assignment: tasks.TaskAssignment) -> None:
         self.id = assignment.task_id
         self.request = assignment.execute
         self._engine = engine
@@ -77,7 +77,7 @@ class Task:
         self._orchestrator = assignment.context.orchestrator_service_url
         self._handed_out_again.set()
 
-    async def perform(self, execute: Callable[["Task"], Awaitable[Outcome]]) -> None:
+    async def perform(self, execute: Callable[["BridgeTask"], Awaitable[Outcome]]) -> None:
         """Claim the task, execute it, and tell the engine how it ended. Nothing of this fails."""
         if not await self._claimed():
             return

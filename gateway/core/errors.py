@@ -163,6 +163,14 @@ class Unavailable(GatewayError):
     code, grpc_status, http_status, reason = -32015, "UNAVAILABLE", 503, "UNAVAILABLE"
 
 
+SHUTTING_DOWN = "the server is shutting down"
+
+
+def shutting_down() -> Unavailable:
+    """The error of a call that begins or is open while the server stops."""
+    return Unavailable(SHUTTING_DOWN, retry_after=1.0)
+
+
 class Internal(GatewayError):
     """A defect. The message holds nothing but the id under which the log explains it."""
 

@@ -16,7 +16,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
-from gateway.core.errors import Unavailable
+from gateway.core.errors import shutting_down
 from gateway.core.model import ItemResult, ResultOrder, RunStatus
 from gateway.core.position import Position
 from gateway.core.runtime import Page, Runtime, Snapshot, text_size
@@ -101,7 +101,7 @@ class Hub:
         that `wake_at` was told. Unavailable when the hub has been closed.
         """
         if self._closed:
-            raise _closed()
+            raise shutting_down()
         topic = self._topics.get(run_id)
         if topic is None:
             topic = self._topics[run_id] = _Topic(self, self._runtime, run_id)
@@ -115,7 +115,7 @@ class Hub:
         if shared is not None:
             return shared[0]
         if self._closed:
-            raise _closed()
+            raise shutting_down()
         reading = self._readings.get(point)
         if reading is None:
             if position.missing(snapshot, last=last) is None:
@@ -133,7 +133,7 @@ class Hub:
         """Stop watching and reading: whoever still follows a run gets Unavailable."""
         self._closed = True
         for topic in list(self._topics.values()):
-            topic.fail(_closed())
+            topic.fail(shutting_down())
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -207,7 +207,7 @@ class _SharedReading:
             self._waiters.append(waiter)
             await waiter
         if self.task.cancelled():
-            raise _closed()
+            raise shutting_down()
         return self.task.result()
 
     def _done(self, task: asyncio.Task[Update]) -> None:
@@ -408,7 +408,3 @@ def _wake_in_turn(wakes: Iterator[Callable[[], None]], then: Callable[[], None] 
 def _resolve(waiter: "asyncio.Future[None]") -> None:
     if not waiter.done():
         waiter.set_result(None)
-
-
-def _closed() -> Unavailable:
-    return Unavailable("the server is shutting down", retry_after=1.0)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.core.model import Blob, BlobType, GetParams, ItemError, RunState, RunStatus, SubmitParams
-from gateway.runtimes.stepflow.engine import Engine as Connection
+from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.release import release_of
 from gateway.runtimes.stepflow.runs import Runs
 from gateway.server.app import bridging
@@ -340,7 +340,7 @@ async def _killed(process: asyncio.subprocess.Process) -> None:
 
 async def _runs_of(engine: Engine, flow_id: str) -> list[str]:
     """The runs of a flow that the engine has."""
-    connection = Connection(engine.url)
+    connection = EngineRestClient(engine.url)
     try:
         runs = await Runs(connection, await release_of(connection)).latest(100)
     finally:

@@ -36,7 +36,7 @@ from gateway.core.model import (
 )
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
 from gateway.runs.service import RunsService
-from gateway.runtimes.stepflow.engine import AnswerLost
+from gateway.runtimes.stepflow.engine import AnswerLost, EngineRequest
 from gateway.runtimes.stepflow.release import EngineError
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.storage.idempotency import IN_MEMORY, Keys
@@ -454,7 +454,9 @@ async def test_a_cancelled_run(release: str, tmp_path: Path) -> None:
         params = SubmitParams(flow_id=await stored(service, HELD), inputs=['{"n":0}', '{"n":1}'])
         run_id = (await service.submit(params)).run_id
         await tasks.waiting(2)
-        answer = await runtime._engine.request("POST", f"/runs/{run_id}/cancel", b"{}", seconds=30, repeatable=False)
+        answer = await runtime._engine.request(
+            EngineRequest("POST", f"/runs/{run_id}/cancel", 30.0, repeatable=False, body=b"{}")
+        )
         assert answer.status == 200
         status = await service.get(GetParams(run_id=run_id, wait=True, include_results=True))
         assert (status.status, status.items) == (RunState.CANCELLED, ItemStatistics(total=2, cancelled=2))

@@ -12,7 +12,7 @@ import pytest
 from gateway.core.errors import RunNotFound, Unavailable
 from gateway.core.model import ItemStatistics, RunState
 from gateway.core.runtime import Snapshot
-from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
 from gateway.runtimes.stepflow.progress import TERMINAL
 from gateway.runtimes.stepflow.release import Release, release_of
 from gateway.runtimes.stepflow.runs import Runs
@@ -45,7 +45,7 @@ Wanted = Callable[[ItemStatistics], bool]
 class Bench:
     """An engine, its tasks, and watches of its runs."""
 
-    def __init__(self, process: EngineProcess, tasks: HeldTasks, engine: Engine, release: Release) -> None:
+    def __init__(self, process: EngineProcess, tasks: HeldTasks, engine: EngineRestClient, release: Release) -> None:
         self.process = process
         self.tasks = tasks
         self.engine = engine
@@ -53,7 +53,9 @@ class Bench:
 
     async def call(self, path: str, body: Any) -> Any:
         """A request that changes something."""
-        answer = await self.engine.request("POST", path, json.dumps(body).encode(), seconds=30, repeatable=False)
+        answer = await self.engine.request(
+            EngineRequest("POST", path, 30.0, repeatable=False, body=json.dumps(body).encode())
+        )
         assert answer.status < 300, answer
         return json.loads(answer.body)
 
@@ -77,7 +79,7 @@ class Bench:
 @asynccontextmanager
 async def bench(release: str, folder: Path) -> AsyncIterator[Bench]:
     async with engine_with_held_tasks(release, folder) as (process, tasks):
-        engine = Engine(process.url)
+        engine = EngineRestClient(process.url)
         try:
             yield Bench(process, tasks, engine, await release_of(engine))
         finally:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 
-from gateway.core.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, Unavailable
+from gateway.core.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, shutting_down
 from gateway.core.model import (
     Blob,
     BlobType,
@@ -131,7 +131,7 @@ class ScriptedRuntime(Runtime):
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         self._fail_or_go_on()
         if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
+            raise shutting_down()
         if params.flow_id not in self._blobs:
             raise FlowNotFound(f"no flow has the id {params.flow_id}")
         self.scopes.append(scope)
@@ -167,7 +167,7 @@ class ScriptedRuntime(Runtime):
                         await self._changed.wait()
                 self._fail_or_go_on()
                 if self._draining:
-                    raise Unavailable("the server is shutting down", retry_after=1.0)
+                    raise shutting_down()
                 latest = run.snapshot()
                 yield latest
         finally:

@@ -5,6 +5,7 @@ import asyncio
 import grpc
 from grpc_health.v1 import health, health_pb2
 
+from gateway.core.errors import SHUTTING_DOWN
 from gateway.fronts.grpc.calls import Context
 
 
@@ -29,4 +30,4 @@ class Health(health.aio.HealthServicer):
             watch.cancel()
             ending.cancel()
             await asyncio.gather(watch, ending, return_exceptions=True)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+        await context.abort(grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)

@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 from pygrpc_native import EVENT_CANCEL, STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
+from gateway.core.errors import SHUTTING_DOWN
 from gateway.core.internal_errors import report_unexpected
 
 _BATCH = 64
@@ -31,7 +32,7 @@ _RELAY_SECONDS = 0.02
 """What the last answers of the server behind are given to pass through: nothing tells when they have."""
 _FLUSH_CHECKS = 100
 _FLUSH_CHECK_SECONDS = 0.01
-_STOPPING = (grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+_STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
 
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]

@@ -13,7 +13,7 @@ from itertools import islice
 from gateway.adapter import proto
 from gateway.adapter.status import to_status
 from gateway.concurrency.notify import Notify
-from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable
+from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable, shutting_down
 from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import canonical_run_id
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
@@ -65,7 +65,7 @@ class WatchStream:
                 if reading.done():
                     reading.result()
                 if self._stopped:
-                    raise Unavailable("the server is shutting down", retry_after=1.0)
+                    raise shutting_down()
                 if self._queue:
                     await self._send(self._queue.popleft())
                 else:

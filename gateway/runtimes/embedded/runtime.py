@@ -18,9 +18,9 @@ from gateway.core.errors import (
     InvalidFlow,
     InvalidParams,
     RunNotFound,
-    Unavailable,
     Violation,
     render_path,
+    shutting_down,
 )
 from gateway.core.json_text import members, quote
 from gateway.core.model import (
@@ -259,7 +259,7 @@ class EmbeddedRuntime(Runtime):
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
+            raise shutting_down()
 
 
 def _compile(blob: Blob) -> Flow:

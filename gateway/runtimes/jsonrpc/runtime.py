@@ -12,7 +12,7 @@ from typing import Final
 
 from gateway.adapter import blobs_json
 from gateway.adapter.runs_json import get_params_to_json
-from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable
+from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
 from gateway.core.position import Position, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
@@ -141,7 +141,7 @@ class JsonRpcRuntime(Runtime):
         self._draining = True
         self._upstream.stop_waiting()
         for following in self._followings:
-            following.fail(_shutting_down())
+            following.fail(shutting_down())
 
     async def close(self) -> None:
         await self.drain()
@@ -272,11 +272,7 @@ class JsonRpcRuntime(Runtime):
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
-            raise _shutting_down()
-
-
-def _shutting_down() -> Unavailable:
-    return Unavailable("the server is shutting down", retry_after=1.0)
+            raise shutting_down()
 
 
 async def _collected(events: AsyncGenerator[Event, None], run_id: str, page: Page) -> list[ItemResult]:

@@ -28,6 +28,7 @@ from gateway.core.errors import (
     GatewayError,
     RemoteError,
     Unavailable,
+    shutting_down,
 )
 from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import JsonText
@@ -242,7 +243,7 @@ class Upstream:
     async def _attempt(self, seconds: float | None = None) -> None:
         """Wait for the end of the next attempt to reach the upstream, at most so long."""
         if self._closed:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
+            raise shutting_down()
         if self._reaching is None:
             self._away_since = asyncio.get_running_loop().time()
             self._reaching = asyncio.create_task(self._reach())

@@ -12,12 +12,12 @@ from typing import Final, TypeVar
 from grpc import aio
 
 from gateway.adapter import proto
-from gateway.core.errors import InvalidParams, RemoteError, Unavailable
+from gateway.core.errors import InvalidParams, RemoteError, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams
 from gateway.core.position import Position, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 from gateway.peers.grpc.upload import Sending
-from gateway.runtimes.relay.upstream import Outage, Upstream
+from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
 from gateway.storage.idempotency import global_key
 from runs.v1 import blobs_pb2, runs_pb2
 
@@ -41,7 +41,7 @@ class RelayRuntime(Runtime):
     """Another gateway, its upstream, as a runtime."""
 
     def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
-        self._upstream = Upstream(address, patience)
+        self._upstream = RelayUpstream(address, patience)
         self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
         self._draining = False
 
@@ -87,7 +87,7 @@ class RelayRuntime(Runtime):
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Goes on when the upstream comes back in time. Unavailable if it does not."""
         request = proto.get_params_to_proto(GetParams(run_id=run_id, wait=True))
-        outage = Outage(self._upstream)
+        outage = UpstreamOutage(self._upstream)
         revision = None
         while True:
             self._refuse_if_draining()
@@ -196,7 +196,7 @@ class RelayRuntime(Runtime):
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
+            raise shutting_down()
 
 
 def _of_page(response: runs_pb2.GetRunResponse, page: Page, received: int) -> tuple[list[ItemResult], bool]:

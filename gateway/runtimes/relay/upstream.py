@@ -56,7 +56,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Upstream:
+class RelayUpstream:
     """Another gateway at `grpc://HOST:PORT` or `unix:/PATH`.
 
     `patience` is how many seconds it may be away before calls end with Unavailable.
@@ -78,7 +78,7 @@ class Upstream:
 
         An attempt that the upstream refused, because it shuts down, is made again in any case.
         """
-        outage = Outage(self)
+        outage = UpstreamOutage(self)
         while True:
             await outage.connected()
             try:
@@ -161,10 +161,10 @@ class Upstream:
         await self._channel.close()
 
 
-class Outage:
+class UpstreamOutage:
     """How long the upstream has been away for one caller."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: RelayUpstream) -> None:
         self._upstream = upstream
         self._since: float | None = None
         self._delay = FIRST_DELAY

@@ -57,6 +57,21 @@ _AWAY: Final = frozenset({502, 503, 504})
 _log = logging.getLogger(__name__)
 
 
+class EngineRequest(NamedTuple):
+    """A request to the engine. `path` follows `/api/v1`; `seconds` is how long the answer may take."""
+
+    method: str
+    path: str
+    seconds: float
+    repeatable: bool
+    """Whether to send it again if its connection was lost, as one may be that was kept from before a restart."""
+    body: bytes | None = None
+    headers: Mapping[str, str] = MappingProxyType({})
+    """Headers beside those of every request."""
+    waits: bool = False
+    """Whether the engine holds the answer back until something has happened. Then the request counts as a stream."""
+
+
 class Answer(NamedTuple):
     """What the engine has answered: the HTTP status, whatever it is, the body, and the headers in any case."""
 
@@ -69,7 +84,7 @@ class AnswerLost(Unavailable):
     """The request may have reached the engine, and been executed; the answer has not come."""
 
 
-class Engine:
+class EngineRestClient:
     """A Stepflow engine at `http://HOST:PORT` or `https://HOST:PORT`, maybe with the path of a proxy.
 
     A breaker: after a failed connection, requests end with Unavailable at once until it is time to try again; then one
@@ -89,34 +104,23 @@ class Engine:
         self._delay = FIRST_DELAY
         self._retry_at = 0.0
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        *,
-        seconds: float,
-        repeatable: bool,
-        waits: bool = False,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Return the answer to a request; `path` follows `/api/v1`.
+    async def request(self, request: EngineRequest) -> Answer:
+        """Return the answer to a request, whatever its HTTP status is.
 
-        Unavailable if there is none after so many seconds, AnswerLost if it may have been executed all the same. A
-        `repeatable` request is sent again if its connection was lost: one that was kept from before a restart, maybe.
-        `waits`: the engine holds the answer back until something has happened, so the request counts as a stream.
+        Raises Unavailable if no answer comes in time, AnswerLost if the request may have been executed all the same.
         """
-        http = self._streams if waits else self._http
-        attempts = 2 if repeatable else 1
+        http = self._streams if request.waits else self._http
+        attempts = 2 if request.repeatable else 1
         while True:
             attempts -= 1
             self._admit()
+            body = request.body
             exchange = http.request(
-                method,
-                self._base + path,
+                request.method,
+                self._base + request.path,
                 data=io.BytesIO(body) if body is not None and len(body) > _CHUNKED_FROM else body,
-                headers={**_HEADERS, **(headers or {})},
-                timeout=ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
+                headers={**_HEADERS, **request.headers},
+                timeout=ClientTimeout(total=request.seconds, sock_connect=CONNECT_SECONDS),
                 allow_redirects=False,
             )
             try:

@@ -1,9 +1,9 @@
-"""Submits whose answer was lost: the engine may have accepted the run, or not.
+"""Submits in doubt: their answers were lost, so the engine may have accepted the run or not.
 
-A submit with an idempotency key must not be doubled when it comes again. An engine takes no mark with a run by which it
-could be found again. So its list of runs is searched for one that the lost submit may have made: of the same flow, with
-as many items, of that time, and that no other submit was answered with. If there is none, the engine has not accepted
-it. What is known of lost submits is in memory: it does not survive the gateway.
+A submit with an idempotency key must not be doubled when it is repeated, and the engine offers no field to mark a run
+with. So the engine's list of runs is searched for a run that the submit may have made: it has the same flow and number
+of items, was created while the submit was under way, and was not the answer to another submit. If there is no such run,
+the engine has not accepted the submit. Submits in doubt are kept in memory; a restart of the gateway forgets them.
 """
 
 from collections import OrderedDict
@@ -16,24 +16,24 @@ from gateway.runtimes.stepflow.stepflow_json import StoredRun
 CLOCK_SKEW: Final = 5 * 10**9
 """By how much the clocks of engine and gateway may differ, in nanoseconds."""
 
-SEARCHED: Final = 1_000
+MAX_SEARCHED: Final = 1_000
 """How many of the engine's latest runs are searched."""
 
-MAX_LOST: Final = 10_000
-"""How many lost submits are remembered; the oldest are forgotten beyond it."""
+MAX_IN_DOUBT: Final = 10_000
+"""How many submits in doubt are remembered; beyond it, the oldest are forgotten."""
 
-MAX_GIVEN: Final = 10_000
-"""How many runs are remembered that other submits were answered with."""
+MAX_ANSWERED: Final = 10_000
+"""How many runs are remembered as the answers to other submits; beyond it, the oldest are forgotten."""
 
 
-class Name(NamedTuple):
+class ScopedKey(NamedTuple):
     """An idempotency key in its scope."""
 
     scope: str
     key: str
 
 
-class LostSubmit(NamedTuple):
+class InDoubtSubmit(NamedTuple):
     """A submit without an answer: what was submitted, and between which times it was under way."""
 
     fingerprint: str
@@ -42,8 +42,8 @@ class LostSubmit(NamedTuple):
     began: Nanoseconds
     ended: Nanoseconds
 
-    def may_be(self, run: StoredRun) -> bool:
-        """Whether this submit may have made a run."""
+    def may_have_made(self, run: StoredRun) -> bool:
+        """Tell whether the run may be that of this submit."""
         return (
             run.flow_id == self.flow_id
             and run.items == self.items
@@ -52,42 +52,47 @@ class LostSubmit(NamedTuple):
         )
 
 
-class LostSubmits:
-    """The lost submits with a key, and the runs that cannot be theirs."""
+class InDoubtSubmits:
+    """The submits in doubt by their keys, and the runs that other submits have made."""
 
     def __init__(self) -> None:
-        self._lost: OrderedDict[Name, LostSubmit] = OrderedDict()
-        self._given: OrderedDict[str, None] = OrderedDict()
+        self._in_doubt: OrderedDict[ScopedKey, InDoubtSubmit] = OrderedDict()
+        self._answered: OrderedDict[str, None] = OrderedDict()
 
-    def add(self, name: Name, lost: LostSubmit) -> None:
+    def add(self, key: ScopedKey, submit: InDoubtSubmit) -> None:
         """Remember a submit whose answer was lost."""
-        self._lost[name] = lost
-        if len(self._lost) > MAX_LOST:
-            self._lost.popitem(last=False)
+        self._in_doubt[key] = submit
+        if len(self._in_doubt) > MAX_IN_DOUBT:
+            self._in_doubt.popitem(last=False)
 
-    def get(self, name: Name, fingerprint: str) -> LostSubmit | None:
-        """The earlier submit of this key that was lost, if it was the same one."""
-        lost = self._lost.get(name)
-        return lost if lost is not None and lost.fingerprint == fingerprint else None
+    def get(self, key: ScopedKey, fingerprint: str) -> InDoubtSubmit | None:
+        """Return the earlier submit of this key if it is in doubt and had the same fingerprint."""
+        submit = self._in_doubt.get(key)
+        return submit if submit is not None and submit.fingerprint == fingerprint else None
 
-    def settle(self, name: Name | None, run_id: str) -> None:
-        """A submit was answered with this run: it is nobody else's."""
-        if name is not None:
-            self._lost.pop(name, None)
-        self._given[run_id] = None
-        if len(self._given) > MAX_GIVEN:
-            self._given.popitem(last=False)
+    def settle(self, key: ScopedKey | None, run_id: str) -> None:
+        """Note that a submit was answered with this run, so that the run cannot be that of another one."""
+        if key is not None:
+            self._in_doubt.pop(key, None)
+        self._answered[run_id] = None
+        if len(self._answered) > MAX_ANSWERED:
+            self._answered.popitem(last=False)
 
-    def found(self, lost: LostSubmit, runs: list[StoredRun]) -> str | None:
-        """The run that a lost submit has made; None if it has made none. RemoteError if it cannot be told."""
-        candidates = [run.run_id for run in runs if lost.may_be(run) and run.run_id not in self._given]
+    def find_run(self, submit: InDoubtSubmit, runs: list[StoredRun]) -> str | None:
+        """Return the id of the run that a submit in doubt has made, or None if it has made none of these.
+
+        Raises RemoteError if several runs match, and it cannot be told which one is the submit's.
+        """
+        candidates = [run.run_id for run in runs if submit.may_have_made(run) and run.run_id not in self._answered]
         if not candidates:
             return None
-        similar = [other for other in self._lost.values() if (other.flow_id, other.items) == (lost.flow_id, lost.items)]
-        if len(candidates) > len(similar) or any(other.fingerprint != lost.fingerprint for other in similar):
+        kind = (submit.flow_id, submit.items)
+        similar = [other for other in self._in_doubt.values() if (other.flow_id, other.items) == kind]
+        if len(candidates) > len(similar) or any(other.fingerprint != submit.fingerprint for other in similar):
             raise RemoteError(
                 RemoteError.code,
                 "the answer to this submit was lost, and the engine has several runs that it may have made:"
-                f" {', '.join(candidates[:10])}; look at them, and submit with another idempotency key if it is none",
+                f" {', '.join(candidates[:10])}; look at them, and submit with another idempotency key if none of them"
+                " is the one",
             )
         return candidates[0]

@@ -8,7 +8,7 @@ import re
 from typing import Final, NamedTuple
 
 from gateway.core.errors import GatewayError
-from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
 from gateway.runtimes.stepflow.stepflow_json import Form, release_from_health
 
 HEALTH_SECONDS: Final = 10.0
@@ -48,17 +48,17 @@ class Release(NamedTuple):
 
 async def release_at(url: str) -> Release:
     """The release of the engine at `http://HOST:PORT`. EngineError as `release_of`."""
-    engine = Engine(url)
+    engine = EngineRestClient(url)
     try:
         return await release_of(engine)
     finally:
         await engine.close()
 
 
-async def release_of(engine: Engine) -> Release:
+async def release_of(engine: EngineRestClient) -> Release:
     """The release of the engine. EngineError if it cannot be reached, is not supported, or is no engine."""
     try:
-        answer = await engine.request("GET", "/health", seconds=HEALTH_SECONDS, repeatable=True)
+        answer = await engine.request(EngineRequest("GET", "/health", HEALTH_SECONDS, repeatable=True))
     except GatewayError as error:
         raise EngineError(f"{engine.name}: {error.message}; start the engine, or name another one") from None
     name = release_from_health(answer.status, answer.body)

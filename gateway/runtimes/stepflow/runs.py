@@ -10,7 +10,7 @@ from typing import Final
 from gateway.core.errors import RunNotFound
 from gateway.core.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.core.runtime import Page, fill_page, text_size
-from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
 from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.stepflow_json import (
     EngineRun,
@@ -38,7 +38,7 @@ RECENT_BYTES: Final = 64 << 20
 class Runs:
     """The runs of an engine of this release."""
 
-    def __init__(self, engine: Engine, release: Release) -> None:
+    def __init__(self, engine: EngineRestClient, release: Release) -> None:
         self._engine = engine
         self._form = release.form
         self._recent: OrderedDict[str, Results] = OrderedDict()
@@ -51,7 +51,8 @@ class Runs:
         """
         # To wait no time at all costs nothing, and finds what needs no component ended, with its results.
         body = run_request(params, peek=params.wait)
-        answer = await self._engine.request("POST", "/runs", body, seconds=SUBMIT_SECONDS, repeatable=False)
+        request = EngineRequest("POST", "/runs", SUBMIT_SECONDS, repeatable=False, body=body)
+        answer = await self._engine.request(request)
         if answer.status not in (200, 202):
             raise submit_failure(answer.status, answer.body, params.flow_id)
         return self._learn(run_from_json(answer.body, self._form))
@@ -61,9 +62,8 @@ class Runs:
         path = f"/runs/{run_id}"
         if seconds:
             path += f"?wait=true&timeoutSecs={seconds}"
-        answer = await self._engine.request(
-            "GET", path, seconds=READ_SECONDS + seconds, repeatable=True, waits=seconds > 0
-        )
+        request = EngineRequest("GET", path, READ_SECONDS + seconds, repeatable=True, waits=seconds > 0)
+        answer = await self._engine.request(request)
         if answer.status == 404:
             raise RunNotFound(f"no run has the id '{run_id}'")
         if answer.status != 200:
@@ -73,7 +73,7 @@ class Runs:
     async def latest(self, count: int) -> list[StoredRun]:
         """The runs that were submitted last, whoever has done so."""
         path = f"/runs?limit={count}"
-        answer = await self._engine.request("GET", path, seconds=READ_SECONDS, repeatable=True)
+        answer = await self._engine.request(EngineRequest("GET", path, READ_SECONDS, repeatable=True))
         if answer.status != 200:
             raise failure(answer.status, answer.body)
         return runs_from_json(answer.body)
@@ -91,7 +91,8 @@ class Runs:
         run = await self.read(run_id)
         if not run.status.terminal:
             return None
-        answer = await self._engine.request("GET", f"/runs/{run_id}/items", seconds=READ_SECONDS, repeatable=True)
+        request = EngineRequest("GET", f"/runs/{run_id}/items", READ_SECONDS, repeatable=True)
+        answer = await self._engine.request(request)
         if answer.status != 200:
             raise failure(answer.status, answer.body)
         results = results_from_json(answer.body, run, self._form)

@@ -9,17 +9,18 @@ Idempotency keys, which the engine does not know, are kept by the gateway.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_lost_numbers
-from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, RemoteError, Unavailable, Violation
+from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, RemoteError, Violation, shutting_down
 from gateway.core.json_text import json_text
-from gateway.core.model import Blob, BlobType, ItemResult, RunStatus, SubmitParams, blob_digest
+from gateway.core.model import Blob, BlobType, ItemResult, Nanoseconds, RunStatus, SubmitParams, blob_digest
 from gateway.core.runtime import Page, Runtime, Snapshot
-from gateway.runtimes.stepflow.engine import Answer, AnswerLost, Engine
+from gateway.runtimes.stepflow.engine import Answer, AnswerLost, EngineRequest, EngineRestClient
 from gateway.runtimes.stepflow.flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
-from gateway.runtimes.stepflow.in_doubt import SEARCHED, LostSubmit, LostSubmits, Name
+from gateway.runtimes.stepflow.in_doubt import MAX_SEARCHED, InDoubtSubmit, InDoubtSubmits, ScopedKey
 from gateway.runtimes.stepflow.progress import snapshot
 from gateway.runtimes.stepflow.release import Release, release_of
 from gateway.runtimes.stepflow.runs import READ_SECONDS, Runs
@@ -45,7 +46,7 @@ class StepflowRuntime(Runtime):
         With `lossy_numbers`, numbers that the engine rounds are passed on; they are refused otherwise. EngineError, one
         line, if the engine cannot be reached, is of an unsupported release, or is none.
         """
-        engine = Engine(url.removeprefix("stepflow+"))
+        engine = EngineRestClient(url.removeprefix("stepflow+"))
         try:
             release = await release_of(engine)
         except BaseException:
@@ -53,7 +54,7 @@ class StepflowRuntime(Runtime):
             raise
         return cls(engine, release, keys, lossy_numbers=lossy_numbers)
 
-    def __init__(self, engine: Engine, release: Release, keys: Keys, *, lossy_numbers: bool = False) -> None:
+    def __init__(self, engine: EngineRestClient, release: Release, keys: Keys, *, lossy_numbers: bool = False) -> None:
         self.release = release
         self._engine = engine
         self._keys = keys
@@ -61,7 +62,7 @@ class StepflowRuntime(Runtime):
         self._run_numbers = Numbers.ROUNDED if lossy_numbers else release.form.numbers
         self._runs = Runs(engine, release)
         self._watches = Watches(engine, self._runs.read, streams=release.has_events)
-        self._lost = LostSubmits()
+        self._in_doubt = InDoubtSubmits()
         self._submitting: set[asyncio.Task[Any]] = set()
         self._draining = False
 
@@ -80,9 +81,9 @@ class StepflowRuntime(Runtime):
         return blob_id
 
     async def get_blob(self, blob_id: str) -> Blob:
-        answer = await self._engine.request(
-            "GET", f"/blobs/{blob_digest(blob_id)}", headers={"Accept": _BYTES}, seconds=BLOB_SECONDS, repeatable=True
-        )
+        path = f"/blobs/{blob_digest(blob_id)}"
+        request = EngineRequest("GET", path, BLOB_SECONDS, repeatable=True, headers={"Accept": _BYTES})
+        answer = await self._engine.request(request)
         if answer.status == 404:
             raise BlobNotFound(f"no blob has the id '{blob_id}'")
         if answer.status != 200:
@@ -137,36 +138,38 @@ class StepflowRuntime(Runtime):
     async def _submit(self, params: SubmitParams, scope: str) -> RunStatus:
         if params.idempotency_key is None:
             status = await self._runs.submit(params)
-            self._lost.settle(None, status.run_id)
+            self._in_doubt.settle(None, status.run_id)
             return status
-        name, digest = Name(scope, params.idempotency_key), fingerprint(params)
+        key, digest = ScopedKey(scope, params.idempotency_key), fingerprint(params)
         accepted: list[RunStatus] = []
 
         async def once() -> str:
-            earlier = self._lost.get(name, digest)
-            run_id = None if earlier is None else self._lost.found(earlier, await self._runs.latest(SEARCHED))
+            earlier = self._in_doubt.get(key, digest)
+            run_id = None
+            if earlier is not None:
+                run_id = self._in_doubt.find_run(earlier, await self._runs.latest(MAX_SEARCHED))
             if run_id is None:
-                accepted.append(await self._attempt(params, name, digest, earlier))
+                began = time.time_ns() if earlier is None else earlier.began
+                accepted.append(await self._attempt(params, key, digest, began))
                 run_id = accepted[0].run_id
-            self._lost.settle(name, run_id)
+            self._in_doubt.settle(key, run_id)
             return run_id
 
-        run_id, _ = await self._keys.once(scope, name.key, digest, once)
+        run_id, _ = await self._keys.once(scope, key.key, digest, once)
         return accepted[0] if accepted else await self._runs.read(run_id)
 
-    async def _attempt(self, params: SubmitParams, name: Name, digest: str, earlier: LostSubmit | None) -> RunStatus:
-        """Submit a run, and remember it if the answer is lost."""
-        began = time.time_ns() if earlier is None else earlier.began
+    async def _attempt(self, params: SubmitParams, key: ScopedKey, digest: str, began: Nanoseconds) -> RunStatus:
+        """Submit a run, and remember the submit, first sent at `began`, if the answer is lost."""
         try:
             return await self._runs.submit(params)
         except AnswerLost:
-            self._lost.add(name, LostSubmit(digest, params.flow_id, len(params.inputs), began, time.time_ns()))
+            submit = InDoubtSubmit(digest, params.flow_id, len(params.inputs), began, time.time_ns())
+            self._in_doubt.add(key, submit)
             raise
 
-    async def _stored(self, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-        answer = await self._engine.request(
-            "POST", "/blobs", body, headers=headers, seconds=BLOB_SECONDS, repeatable=True
-        )
+    async def _stored(self, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> bytes:
+        request = EngineRequest("POST", "/blobs", BLOB_SECONDS, repeatable=True, body=body, headers=headers)
+        answer = await self._engine.request(request)
         if answer.status == 400:
             what = "the engine refuses it: a number is out of range, or it nests too deeply"
             raise InvalidParams.field("data", description=what)
@@ -180,7 +183,8 @@ class StepflowRuntime(Runtime):
         except InvalidParams as error:
             raise InvalidFlow(error.violations) from None
         body = flow_to_check(flow, self.release.form)
-        answer = await self._engine.request("POST", "/flows", body, seconds=READ_SECONDS, repeatable=True)
+        request = EngineRequest("POST", "/flows", READ_SECONDS, repeatable=True, body=body)
+        answer = await self._engine.request(request)
         refuse_invalid_flow(answer.status, answer.body)
 
     def _submitted(self, task: "asyncio.Task[Any]") -> None:
@@ -190,7 +194,7 @@ class StepflowRuntime(Runtime):
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
+            raise shutting_down()
 
 
 def _blob(answer: Answer) -> Blob:

@@ -17,11 +17,11 @@ from typing import Any, Final
 from aiohttp import ClientResponse
 
 from gateway.concurrency.notify import Notify
-from gateway.core.errors import RemoteError, Unavailable
+from gateway.core.errors import RemoteError, Unavailable, shutting_down
 from gateway.core.model import RunStatus
 from gateway.core.runtime import Snapshot
 from gateway.peers.http.sse import EventReader, EventTooLarge
-from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.progress import MalformedEvent, Progress, snapshot
 
 PATIENCE: Final = 30.0
@@ -76,7 +76,7 @@ Unavailable, RemoteError; RunNotFound."""
 class Watches:
     """All watches of an engine's runs. `streams` says that it has event streams."""
 
-    def __init__(self, engine: Engine, read: ReadState, *, streams: bool, patience: float = PATIENCE) -> None:
+    def __init__(self, engine: EngineRestClient, read: ReadState, *, streams: bool, patience: float = PATIENCE) -> None:
         self.engine = engine
         self.read = read
         self.has_streams = streams
@@ -122,7 +122,7 @@ class Watches:
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
-            raise Unavailable("the server is shutting down", retry_after=1.0)
+            raise shutting_down()
 
 
 class _Watch:

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core.errors import RemoteError, TooLarge, Unavailable
 from gateway.runtimes.stepflow import engine as module
-from gateway.runtimes.stepflow.engine import Answer, AnswerLost, Engine
+from gateway.runtimes.stepflow.engine import Answer, AnswerLost, EngineRequest, EngineRestClient
 from tests.support.engine_proxy import CUT, HOLD, EngineProxy
 
 OK = (200, b"{}")
@@ -20,17 +20,17 @@ async def server() -> AsyncIterator[EngineProxy]:
 
 
 @pytest.fixture
-async def engine(server: EngineProxy) -> AsyncIterator[Engine]:
-    engine = Engine(server.url)
+async def engine(server: EngineProxy) -> AsyncIterator[EngineRestClient]:
+    engine = EngineRestClient(server.url)
     yield engine
     await engine.close()
 
 
-async def ask(engine: Engine, *, repeatable: bool = True, seconds: float = 30.0) -> Answer:
-    return await engine.request("POST", "/runs", b"{}", seconds=seconds, repeatable=repeatable)
+async def ask(engine: EngineRestClient, *, repeatable: bool = True, seconds: float = 30.0) -> Answer:
+    return await engine.request(EngineRequest("POST", "/runs", seconds, repeatable=repeatable, body=b"{}"))
 
 
-async def when_it_is_back(engine: Engine) -> Answer:
+async def when_it_is_back(engine: EngineRestClient) -> Answer:
     while True:
         try:
             return await ask(engine, repeatable=False)
@@ -38,14 +38,14 @@ async def when_it_is_back(engine: Engine) -> Answer:
             await asyncio.sleep(away.retry_after or 0.0)
 
 
-async def test_any_status_is_an_answer(server: EngineProxy, engine: Engine) -> None:
+async def test_any_status_is_an_answer(server: EngineProxy, engine: EngineRestClient) -> None:
     server.replies.append((404, b'{"message":"none"}'))
     answer = await ask(engine)
     assert (answer.status, answer.body) == (404, b'{"message":"none"}')
     assert answer.headers["content-type"].startswith("application/json")
 
 
-async def test_a_repeatable_request_is_sent_again_once(server: EngineProxy, engine: Engine) -> None:
+async def test_a_repeatable_request_is_sent_again_once(server: EngineProxy, engine: EngineRestClient) -> None:
     server.replies += [CUT, OK]
     assert (await ask(engine)).status == 200
     server.replies += [CUT, CUT]
@@ -54,7 +54,7 @@ async def test_a_repeatable_request_is_sent_again_once(server: EngineProxy, engi
     assert len(server.requests) == 4
 
 
-async def test_another_request_is_not_sent_again(server: EngineProxy, engine: Engine) -> None:
+async def test_another_request_is_not_sent_again(server: EngineProxy, engine: EngineRestClient) -> None:
     server.replies.append(CUT)
     with pytest.raises(AnswerLost) as error:
         await ask(engine, repeatable=False)
@@ -65,33 +65,35 @@ async def test_another_request_is_not_sent_again(server: EngineProxy, engine: En
 @pytest.mark.parametrize(
     "reply", [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Le"]
 )
-async def test_half_an_answer_is_a_lost_one(server: EngineProxy, engine: Engine, reply: bytes) -> None:
+async def test_half_an_answer_is_a_lost_one(server: EngineProxy, engine: EngineRestClient, reply: bytes) -> None:
     server.replies.append(reply)
     with pytest.raises(AnswerLost):
         await ask(engine, repeatable=False)
 
 
-async def test_what_is_not_http_is_said_to_be_so(server: EngineProxy, engine: Engine) -> None:
+async def test_what_is_not_http_is_said_to_be_so(server: EngineProxy, engine: EngineRestClient) -> None:
     server.replies.append(b"hello, who is there?\r\n\r\n")
     with pytest.raises(RemoteError, match="not HTTP"):
         await ask(engine, repeatable=False)
 
 
-async def test_time_runs_out(server: EngineProxy, engine: Engine) -> None:
+async def test_time_runs_out(server: EngineProxy, engine: EngineRestClient) -> None:
     server.replies.append(HOLD)
     with pytest.raises(AnswerLost, match="in time"):
         await ask(engine, repeatable=False, seconds=0.05)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_a_proxy_without_an_engine(server: EngineProxy, engine: Engine, status: int) -> None:
+async def test_a_proxy_without_an_engine(server: EngineProxy, engine: EngineRestClient, status: int) -> None:
     server.replies.append((status, b"<html>"))
     with pytest.raises(Unavailable, match="proxy") as error:
         await ask(engine)
     assert error.value.retry_after == 1.0
 
 
-async def test_an_answer_that_is_too_long(server: EngineProxy, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_is_too_long(
+    server: EngineProxy, engine: EngineRestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "MAX_ANSWER_BYTES", 10)
     server.replies.append((200, b"x" * 11))
     with pytest.raises(TooLarge):
@@ -105,7 +107,7 @@ async def test_an_engine_that_is_away_is_tried_again_when_it_is_time(
     server = EngineProxy()
     async with server.running():
         pass
-    engine = Engine(server.url)
+    engine = EngineRestClient(server.url)
     try:
         for _ in range(3):
             with pytest.raises(Unavailable, match="cannot be reached") as error:
@@ -130,7 +132,7 @@ async def test_while_it_is_away_only_one_request_tries(monkeypatch: pytest.Monke
     server = EngineProxy()
     async with server.running():
         pass
-    engine = Engine(server.url)
+    engine = EngineRestClient(server.url)
     try:
         with pytest.raises(Unavailable):
             await ask(engine)
@@ -144,11 +146,11 @@ async def test_while_it_is_away_only_one_request_tries(monkeypatch: pytest.Monke
         await engine.close()
 
 
-async def test_waiting_requests_and_streams_keep_nobody_waiting(server: EngineProxy, engine: Engine) -> None:
+async def test_waiting_requests_and_streams_keep_nobody_waiting(server: EngineProxy, engine: EngineRestClient) -> None:
     count = module.MAX_REQUESTS + 1
     server.replies += [HOLD] * count
     waiting = [
-        asyncio.create_task(engine.request("GET", "/runs/x", seconds=60, repeatable=True, waits=True))
+        asyncio.create_task(engine.request(EngineRequest("GET", "/runs/x", 60.0, repeatable=True, waits=True)))
         for _ in range(count)
     ]
     await server.waiting(count)
@@ -159,14 +161,14 @@ async def test_waiting_requests_and_streams_keep_nobody_waiting(server: EnginePr
     await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def test_a_stream_comes_whatever_its_status(server: EngineProxy, engine: Engine) -> None:
+async def test_a_stream_comes_whatever_its_status(server: EngineProxy, engine: EngineRestClient) -> None:
     server.replies.append((500, b"no"))
     async with engine.events("/runs/x/events") as response:
         assert response.status == 500
         assert await response.read() == b"no"
 
 
-async def test_a_stream_that_breaks(server: EngineProxy, engine: Engine) -> None:
+async def test_a_stream_that_breaks(server: EngineProxy, engine: EngineRestClient) -> None:
     server.replies.append(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n")
     with pytest.raises(AnswerLost):
         async with engine.events("/runs/x/events") as response:
@@ -174,6 +176,6 @@ async def test_a_stream_that_breaks(server: EngineProxy, engine: Engine) -> None
 
 
 async def test_credentials_are_not_shown() -> None:
-    engine = Engine("http://me:secret@127.0.0.1:7840/")
+    engine = EngineRestClient("http://me:secret@127.0.0.1:7840/")
     assert engine.name == "http://127.0.0.1:7840/"
     await engine.close()

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.release import EngineError, release_of
 from gateway.runtimes.stepflow.stepflow_json import Form
 from tests.support.engine_proxy import EngineProxy, Reply
@@ -17,8 +17,8 @@ async def server() -> AsyncIterator[EngineProxy]:
 
 
 @pytest.fixture
-async def engine(server: EngineProxy) -> AsyncIterator[Engine]:
-    engine = Engine(server.url)
+async def engine(server: EngineProxy) -> AsyncIterator[EngineRestClient]:
+    engine = EngineRestClient(server.url)
     yield engine
     await engine.close()
 
@@ -31,7 +31,9 @@ async def engine(server: EngineProxy) -> AsyncIterator[Engine]:
         (b'{"status":"healthy","build":{"gitVersion":"dd82fa7"}}', "0.12 or 0.13", Form.PROTO),
     ],
 )
-async def test_supported_releases(server: EngineProxy, engine: Engine, health: bytes, name: str, form: Form) -> None:
+async def test_supported_releases(
+    server: EngineProxy, engine: EngineRestClient, health: bytes, name: str, form: Form
+) -> None:
     server.replies.append((200, health))
     release = await release_of(engine)
     assert (release.name, release.form) == (name, form)
@@ -40,7 +42,7 @@ async def test_supported_releases(server: EngineProxy, engine: Engine, health: b
 
 
 @pytest.mark.parametrize("version", ["0.9.0", "0.1.0", "0.14.0", "1.0.0", "soon"])
-async def test_other_releases_are_refused(server: EngineProxy, engine: Engine, version: str) -> None:
+async def test_other_releases_are_refused(server: EngineProxy, engine: EngineRestClient, version: str) -> None:
     server.replies.append((200, f'{{"status":"healthy","version":"{version}"}}'.encode()))
     with pytest.raises(EngineError, match=rf"release {version}; run one of releases 0\.10 to 0\.13") as error:
         await release_of(engine)
@@ -60,7 +62,7 @@ async def test_other_releases_are_refused(server: EngineProxy, engine: Engine, v
         (200, b"\xff"),
     ],
 )
-async def test_what_is_no_engine_is_refused(server: EngineProxy, engine: Engine, reply: Reply) -> None:
+async def test_what_is_no_engine_is_refused(server: EngineProxy, engine: EngineRestClient, reply: Reply) -> None:
     server.replies.append(reply)
     with pytest.raises(EngineError, match=f"{server.url}.*: no Stepflow engine answers there"):
         await release_of(engine)
@@ -70,7 +72,7 @@ async def test_an_engine_that_is_not_there() -> None:
     server = EngineProxy()
     async with server.running():
         pass
-    engine = Engine(server.url)
+    engine = EngineRestClient(server.url)
     with pytest.raises(EngineError, match="cannot be reached; start the engine"):
         await release_of(engine)
     await engine.close()

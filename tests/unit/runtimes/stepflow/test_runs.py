@@ -9,7 +9,7 @@ from gateway.core.errors import RemoteError, RunNotFound
 from gateway.core.model import ResultOrder
 from gateway.core.runtime import RESULT_PAGE_BYTES, Page
 from gateway.runtimes.stepflow import runs as module
-from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.runs import Runs
 from gateway.runtimes.stepflow.stepflow_json import Form
@@ -38,7 +38,7 @@ async def server() -> AsyncIterator[EngineProxy]:
 
 @pytest.fixture
 async def runs(server: EngineProxy) -> AsyncIterator[Runs]:
-    engine = Engine(server.url)
+    engine = EngineRestClient(server.url)
     yield Runs(engine, Release("0.12 or 0.13", Form.PROTO))
     await engine.close()
 

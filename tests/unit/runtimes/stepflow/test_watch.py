@@ -13,7 +13,7 @@ from gateway.core.errors import RemoteError, RunNotFound, Unavailable
 from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.stepflow import watch as module
-from gateway.runtimes.stepflow.engine import Engine
+from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.progress import TERMINAL
 from gateway.runtimes.stepflow.watch import Watches
 from tests.support.tasks import LIMIT, all_ended
@@ -59,7 +59,7 @@ class States:
 
 @asynccontextmanager
 async def watches_of(states: States, *, patience: float = LIMIT, url: str = "") -> AsyncIterator[Watches]:
-    engine = Engine(url or "http://127.0.0.1:1")
+    engine = EngineRestClient(url or "http://127.0.0.1:1")
     try:
         yield Watches(engine, states.read, streams=bool(url), patience=patience)
     finally:
@@ -225,7 +225,7 @@ class Streams:
 async def watch_with(states: States, streams: Streams, wanted: int | None = None) -> list[Snapshot]:
     """What a watch yields, up to a state with so many items that succeeded. The state is told of no more after it."""
     async with streams.running() as url:
-        engine = Engine(url)
+        engine = EngineRestClient(url)
         try:
             watches = Watches(engine, states.read, streams=True)
             seen = []
