@@ -31,6 +31,11 @@ class Snapshot(NamedTuple):
     prefix: int
     results: Sequence[ItemResult] | None = None
 
+    @property
+    def terminal(self) -> bool:
+        """Whether the run has ended: no other state follows."""
+        return self.status.status.terminal
+
 
 class Page(NamedTuple):
     """Results to read: those of finished items with `start <= item_index < stop` whose place in the order of completion

@@ -165,7 +165,7 @@ async def test_the_end_and_a_cancellation_are_told(release: str, tmp_path: Path)
         for snapshots in (ended, cancelling.result()):
             revisions = [snapshot.revision for snapshot in snapshots]
             assert revisions == sorted(set(revisions))
-            assert [snapshot.status.status.terminal for snapshot in snapshots[:-1]].count(True) == 0
+            assert [snapshot.terminal for snapshot in snapshots[:-1]].count(True) == 0
         # A run that is over.
         assert await it.collect(run_id) == ended[-1:]
 
@@ -248,7 +248,7 @@ async def test_sub_runs_and_attempts_do_not_count(release: str, tmp_path: Path) 
             ending = group.create_task(keep_ending(it.tasks))
             snapshots = await watching
             ending.cancel()
-        assert [state(snapshot) for snapshot in snapshots if not snapshot.status.status.terminal] == [
+        assert [state(snapshot) for snapshot in snapshots if not snapshot.terminal] == [
             (RunState.RUNNING, 0, 1, 0, 0)
         ] * (len(snapshots) - 1)
         assert state(snapshots[-1]) == (RunState.SUCCESS, 0, 0, 1, 0)

@@ -161,7 +161,7 @@ class ScriptedRuntime(Runtime):
         try:
             latest = run.snapshot()
             yield latest
-            while not latest.status.status.terminal:
+            while not latest.terminal:
                 async with self._changed:
                     while not (self._draining or self.defect or run.snapshot() != latest):
                         await self._changed.wait()

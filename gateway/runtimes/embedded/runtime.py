@@ -148,7 +148,7 @@ class EmbeddedRuntime(Runtime):
         while True:
             snapshot = run.snapshot()
             yield snapshot
-            if snapshot.status.status.terminal:
+            if snapshot.terminal:
                 return
             self._refuse_if_draining()
             await run.changed(snapshot)

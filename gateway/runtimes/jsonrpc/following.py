@@ -32,7 +32,7 @@ class Following:
             latest = self.latest
             if latest is not None and latest is not self._read:
                 self._read = latest
-                if self._failure is None or latest.status.status.terminal:
+                if self._failure is None or latest.terminal:
                     return latest
             if self._failure is not None:
                 raise self._failure

@@ -120,7 +120,7 @@ class JsonRpcRuntime(Runtime):
             terminal = False
             while not terminal:
                 snapshot = await following.next()
-                terminal = snapshot.status.status.terminal
+                terminal = snapshot.terminal
                 yield snapshot
         finally:
             self._followings.discard(following)
@@ -185,7 +185,7 @@ class JsonRpcRuntime(Runtime):
                     async for event in events:
                         snapshot = snapshot_of_update(read_update(event, run_id))
                         following.show(snapshot)
-                        if snapshot.status.status.terminal:
+                        if snapshot.terminal:
                             return
                 failure: Unavailable = Lost("has ended a stream before the run")
             except Unavailable as unavailable:
@@ -205,7 +205,7 @@ class JsonRpcRuntime(Runtime):
                 if not self._are_streams(await self._upstream.ready()):
                     snapshot = await prefixes.completed(snapshot)
                 changed = following.show(successor(following.latest, snapshot))
-                if snapshot.status.status.terminal:
+                if snapshot.terminal:
                     return
                 pause = FIRST_POLL if changed else min(pause * 2, LAST_POLL)
                 await _within(pause, ended)

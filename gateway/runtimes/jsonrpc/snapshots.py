@@ -58,7 +58,7 @@ def successor(latest: Snapshot | None, snapshot: Snapshot) -> Snapshot | None:
     """
     if latest is None or snapshot.revision > latest.revision:
         return snapshot
-    old = snapshot.completions < latest.completions and not snapshot.status.status.terminal
+    old = snapshot.completions < latest.completions and not snapshot.terminal
     if old or snapshot._replace(revision=latest.revision) == latest:
         return None
     return snapshot._replace(revision=latest.revision + 1)

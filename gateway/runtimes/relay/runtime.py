@@ -102,7 +102,7 @@ class RelayRuntime(Runtime):
                     revision = response.revision
                     snapshot = _snapshot(response)
                     yield snapshot
-                    if snapshot.status.status.terminal:
+                    if snapshot.terminal:
                         return
                 await outage.pause()
             except aio.AioRpcError as error:

@@ -101,7 +101,7 @@ class Watches:
                 if current is not None and current.revision != revision:
                     revision = current.revision
                     yield current
-                    if current.status.status.terminal:
+                    if current.terminal:
                         return
                     continue
                 self._refuse_if_draining()

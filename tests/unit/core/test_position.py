@@ -68,7 +68,7 @@ def follow(run: Run, position: Position, step: Step) -> tuple[list[int], Positio
     """What is received in one state, and the position that the last message named."""
     received: list[int] = []
     snapshot = run.snapshot()
-    last = step.last or snapshot.status.status.terminal
+    last = step.last or snapshot.terminal
     while (page := position.missing(snapshot, last=last)) is not None:
         results = run.read(page, step.page_length)
         if step.cut is not None and len(received) + len(results) > step.cut:
