@@ -16,6 +16,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import shutting_down
 from gateway.core.model import ItemResult, ResultOrder, RunStatus
 from gateway.core.position import Position
@@ -211,8 +212,7 @@ class _SharedReading:
         return self.task.result()
 
     def _done(self, task: asyncio.Task[Update]) -> None:
-        if not task.cancelled():
-            task.exception()  # It is raised for those who wait; nobody may be left.
+        retrieve_exception(task)
         _wake_in_turn(partial(_resolve, waiter) for waiter in self._waiters)
 
 

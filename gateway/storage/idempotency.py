@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.model import SubmitParams
 from gateway.storage.sqlite_file import Schema, StateFile
@@ -103,8 +104,7 @@ class Keys:
 
     def _settled(self, name: _Name, task: asyncio.Task[tuple[str, bool]]) -> None:
         del self._pending[name]
-        if not task.cancelled():
-            task.exception()  # Told to the callers; if they have left, to nobody.
+        retrieve_exception(task)
 
 
 def fingerprint(params: SubmitParams) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.adapter.runs_json import observability_from_json, observability_to_json
 from gateway.components import Components
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
@@ -188,8 +189,7 @@ class EmbeddedRuntime(Runtime):
 
     def _accepted(self, accepting: asyncio.Task[Snapshot]) -> None:
         self._accepting.discard(accepting)
-        if not accepting.cancelled():
-            accepting.exception()  # told to the caller; if that one has left, to nobody
+        retrieve_exception(accepting)
 
     def _execute(self, run: Run, flow: Flow, inputs: Sequence[JsonText] | None) -> None:
         record = run.record

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from gateway.adapter.runs_json import item_result_from_json, run_status_and_entries_from_json
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import InvalidParams, Unavailable
 from gateway.core.model import ItemResult, JsonText, ResultOrder, RunStatus
 from gateway.core.runtime import Page, Snapshot, fill_page, text_size
@@ -131,8 +132,7 @@ class Readings:
 
     def _settled(self, run_id: str, task: asyncio.Task[Reading]) -> None:
         del self._under_way[run_id]
-        if not task.cancelled():
-            task.exception()  # Told to those who wait; if they have left, to nobody.
+        retrieve_exception(task)
 
 
 class Prefixes:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_lost_numbers
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, RemoteError, Violation, shutting_down
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType, ItemResult, Nanoseconds, RunStatus, SubmitParams, blob_digest
@@ -97,7 +98,8 @@ class StepflowRuntime(Runtime):
         # A task of its own: the engine must not be left in the middle of it when the client leaves.
         submitting = asyncio.create_task(self._submit(params, scope))
         self._submitting.add(submitting)
-        submitting.add_done_callback(self._submitted)
+        submitting.add_done_callback(self._submitting.discard)
+        submitting.add_done_callback(retrieve_exception)
         return snapshot(await asyncio.shield(submitting))
 
     async def get(self, run_id: str) -> Snapshot:
@@ -186,11 +188,6 @@ class StepflowRuntime(Runtime):
         request = EngineRequest("POST", "/flows", READ_SECONDS, repeatable=True, body=body)
         answer = await self._engine.request(request)
         refuse_invalid_flow(answer.status, answer.body)
-
-    def _submitted(self, task: "asyncio.Task[Any]") -> None:
-        self._submitting.discard(task)
-        if not task.cancelled():
-            task.exception()  # Told to the caller; if he has left, to nobody.
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
