@@ -16,6 +16,7 @@ from gateway.bridge.payload import input_text, output_value
 from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, Outcome
 from gateway.bridge.task_limiter import TaskLimiter
 from gateway.components import Callback, ComponentError, Components
+from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
 from gateway.core.internal_errors import report_unexpected
 from stepflow.v1 import orchestrator_pb2 as reports
@@ -92,7 +93,7 @@ class Bridge:
 
     async def _pull(self) -> None:
         """Take tasks in for as long as the bridge works, from whichever engine listens there."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         away = False
         while True:
             try:
@@ -100,7 +101,8 @@ class Bridge:
                     async for assignment in assignments:
                         if away:
                             _log.warning("%s: it is back", self._name)
-                        pause, away = FIRST_PAUSE, False
+                        away = False
+                        backoff.reset()
                         self._take_in(assignment)
                         while self._places.waiting >= MAX_LINE:
                             self._moved.clear()
@@ -109,8 +111,7 @@ class Bridge:
                 if not away:
                     _log.warning("%s cannot be reached: %s", self._name, error)
                 away = True
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE)
+            await asyncio.sleep(backoff.next())
 
     def _take_in(self, assignment: tasks.TaskAssignment) -> None:
         if assignment.HasField("list_components"):

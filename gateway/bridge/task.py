@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.bridge.engine import EngineAway, EngineTaskClient, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal
+from gateway.core.backoff import Backoff
 from gateway.core.model import ObservabilityContext
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
@@ -94,7 +95,7 @@ class BridgeTask:
 
     async def _claimed(self) -> bool:
         """Claim it by the first heartbeat; False if another worker has it, or it is no task any more."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         for _ in range(CLAIM_ATTEMPTS):
             try:
                 return await self._engine.beat(self._orchestrator, self.id, self.run_id)
@@ -103,8 +104,7 @@ class BridgeTask:
             except (TaskUnknown, TaskRefused) as error:
                 _log.info("task %s is none any more: %s", self.id, error)
                 return False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LAST_PAUSE)
+            await asyncio.sleep(backoff.next())
             await self._look_for_orchestrator()
         return False
 
@@ -126,7 +126,7 @@ class BridgeTask:
         """Tell the engine the outcome, for as long as it is away."""
         request = reports.CompleteTaskRequest(task_id=self.id, run_id=self.run_id or None)
         _set_outcome(request, outcome)
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         loop = asyncio.get_running_loop()
         unknown_since: float | None = None
         while True:
@@ -151,9 +151,8 @@ class BridgeTask:
                 _log.info("task %s cannot be completed now: %s", self.id, error)
                 unknown_since = None
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(backoff.next()):
                     await self._handed_out_again.wait()
-            pause = min(2 * pause, LAST_PAUSE)
             await self._look_for_orchestrator()
 
     async def _look_for_orchestrator(self) -> None:

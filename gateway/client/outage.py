@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable
 
+from gateway.core.backoff import Backoff
 from gateway.core.errors import Overloaded, Unavailable
 
 FIRST_PAUSE = 0.1
@@ -35,15 +36,15 @@ class Outage:
         self._retry_for = retry_for
         self._until = until
         self._clock = clock
-        self._chance = chance
+        # Half of each pause by chance: many clients that lost their connections at once do not come back at once.
+        self._backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE, jitter=0.5, chance=chance)
         self._since: float | None = None
-        self._failures = 0
 
     def heard(self, *, progress: bool = True) -> None:
         """The gateway has answered. Without progress the next pause still grows: it may fail again and again."""
         self._since = None
         if progress:
-            self._failures = 0
+            self._backoff.reset()
 
     def remaining(self) -> float | None:
         """How many seconds are left; None for no limit."""
@@ -56,11 +57,9 @@ class Outage:
         now = self._clock()
         if self._since is None:
             self._since = now
-        # Half of it by chance: many who lost their connections at once do not come back at once.
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 16)) * (1 + self._chance()) / 2
+        pause = self._backoff.next()
         if error.retry_after is not None:
             pause += error.retry_after
-        self._failures += 1
         if self._retry_for is not None and now + pause > self._since + self._retry_for:
             raise error from None
         if self._until is not None and now + pause >= self._until:

@@ -14,13 +14,13 @@ from gateway.components.exchange import Address, Callback
 from gateway.components.limits import Limits
 from gateway.components.process import Process
 from gateway.components.server import Execution, Server
+from gateway.core.backoff import Backoff
 from gateway.core.model import JsonText
 
 _log = logging.getLogger(__name__)
 
 _HEALTH_PAUSE: Final = 0.05
 _FIRST_PAUSE: Final = 0.05
-_MOST_DOUBLINGS: Final = 16
 _TIME_TO_EXIT: Final = 1.0
 """Seconds from losing a connection until the exit of the process is noticed, if that was the cause."""
 _STABLE_AFTER: Final = 10.0
@@ -148,10 +148,11 @@ class CommandRoute(Route):
             raise
 
     async def _supervise(self) -> None:
-        failures = 0
+        backoff = Backoff(_FIRST_PAUSE, self._surroundings.limits.longest_pause)
         while True:
-            failures = 0 if await self._served() > _STABLE_AFTER else min(failures + 1, _MOST_DOUBLINGS)
-            pause = min(_FIRST_PAUSE * 2**failures, self._surroundings.limits.longest_pause)
+            if await self._served() > _STABLE_AFTER:
+                backoff.reset()
+            pause = backoff.next()
             _log.warning("%s: starting it again in %.1f s", self._name, pause)
             await asyncio.sleep(pause)
             self._settle(None)

@@ -19,6 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from gateway.core.backoff import Backoff
 from gateway.server.settings import ServeSettings, StartError
 
 READY: Final = "ready"
@@ -155,14 +156,15 @@ class Workers:
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
         """Put another worker in the place of each that dies."""
         clock = asyncio.get_running_loop().time
-        delay, started = FIRST_DELAY, clock()
+        backoff, started = Backoff(FIRST_DELAY, LAST_DELAY), clock()
         while True:
             code = await process.wait()
             self._processes.discard(process)
             _log.warning("worker %d has ended with %d; another will take its place", process.pid, code)
-            delay = FIRST_DELAY if clock() - started >= STABLE_SECONDS else delay
-            await asyncio.sleep(delay)
-            delay, started = min(delay * 2, LAST_DELAY), clock()
+            if clock() - started >= STABLE_SECONDS:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
+            started = clock()
             try:
                 process = await self._spawn()
             except OSError as error:

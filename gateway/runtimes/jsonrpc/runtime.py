@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.adapter import blobs_json
 from gateway.adapter.runs_json import get_params_to_json
+from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
 from gateway.core.position import Position, of_page
@@ -197,7 +198,7 @@ class JsonRpcRuntime(Runtime):
         ended = asyncio.Event()
         waiting = asyncio.create_task(self._await_end(run_id, ended))
         prefixes = Prefixes(self._readings)
-        pause = FIRST_POLL
+        polls = Backoff(FIRST_POLL, LAST_POLL)
         try:
             while True:
                 ended.clear()
@@ -207,8 +208,9 @@ class JsonRpcRuntime(Runtime):
                 changed = following.show(successor(following.latest, snapshot))
                 if snapshot.terminal:
                     return
-                pause = FIRST_POLL if changed else min(pause * 2, LAST_POLL)
-                await _within(pause, ended)
+                if changed:
+                    polls.reset()
+                await _within(polls.next(), ended)
         finally:
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)

@@ -9,7 +9,6 @@ import asyncio
 import io
 import itertools
 import logging
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final, TypeVar
@@ -24,6 +23,7 @@ from aiohttp import (
 from yarl import URL
 
 from gateway.adapter import jsonrpc
+from gateway.core.backoff import Backoff
 from gateway.core.errors import (
     GatewayError,
     RemoteError,
@@ -251,7 +251,7 @@ class Upstream:
 
     async def _reach(self) -> None:
         """Try until the upstream has answered."""
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
         try:
             while True:
                 try:
@@ -266,8 +266,7 @@ class Upstream:
                 except Exception as failure:
                     self._missed(report_unexpected(failure))
                 self._announce()
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, LAST_DELAY)
+                await asyncio.sleep(backoff.next())
         finally:
             self._reaching = None
             self._announce()
@@ -340,7 +339,7 @@ class Persistence:
         self._upstream = upstream
         self._since = 0.0
         self._last: float | None = None
-        self._delay = FIRST_DELAY
+        self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
 
     async def pause(self, failure: Unavailable) -> None:
         """Wait before the next attempt; raise what the last one ended with if there is to be none.
@@ -349,10 +348,10 @@ class Persistence:
         """
         now = asyncio.get_running_loop().time()
         if self._last is None or now - self._last > self._upstream.patience:
-            self._since, self._delay = now, FIRST_DELAY
+            self._since = now
+            self._backoff.reset()
         self._last = now
-        delay = self._delay * random.uniform(0.5, 1.0)
-        self._delay = min(self._delay * 2, LAST_DELAY)
+        delay = self._backoff.next()
         if now - self._since + delay > self._upstream.patience:
             if failure.retry_after is None:
                 failure.retry_after = 1.0

@@ -6,7 +6,6 @@ where that cannot do anything twice.
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -14,6 +13,7 @@ import grpc
 from grpc import aio
 
 from gateway.adapter.status import from_status
+from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, TooLarge, Unavailable
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
 
@@ -167,11 +167,12 @@ class UpstreamOutage:
     def __init__(self, upstream: RelayUpstream) -> None:
         self._upstream = upstream
         self._since: float | None = None
-        self._delay = FIRST_DELAY
+        self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
 
     def over(self) -> None:
         """The upstream is there."""
-        self._since, self._delay = None, FIRST_DELAY
+        self._since = None
+        self._backoff.reset()
         self._upstream.seen()
 
     async def connected(self) -> None:
@@ -193,8 +194,7 @@ class UpstreamOutage:
         self._upstream.missed()
         if self._since is None:
             self._since = asyncio.get_running_loop().time()
-        delay = self._delay * random.uniform(0.5, 1.0)
-        self._delay = min(self._delay * 2, LAST_DELAY)
+        delay = self._backoff.next()
         if self._left() < delay:
             raise failure
         await self._upstream.within(delay, asyncio.Event().wait())

@@ -6,7 +6,6 @@ for it is left to clients, and to the watches, which have somebody to wait for.
 
 import io
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -28,6 +27,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from gateway.core.backoff import Backoff
 from gateway.core.errors import RemoteError, TooLarge, Unavailable
 
 PATH: Final = "/api/v1"
@@ -101,7 +101,7 @@ class EngineRestClient:
         self._streams = _session(0)
         self._met = False
         self._away = False
-        self._delay = FIRST_DELAY
+        self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
         self._retry_at = 0.0
 
     async def request(self, request: EngineRequest) -> Answer:
@@ -171,11 +171,12 @@ class EngineRestClient:
         if now < self._retry_at:
             raise Unavailable("the engine cannot be reached", retry_after=round(self._retry_at - now + 0.05, 2))
         # This one tries; the others wait for what becomes of it.
-        self._retry_at = now + self._delay
+        self._retry_at = now + self._backoff.delay
 
     def _seen(self) -> None:
         if self._away:
-            self._away, self._delay = False, FIRST_DELAY
+            self._away = False
+            self._backoff.reset()
             if self._met:
                 _log.warning("the engine at %s is back", self.name)
         self._met = True
@@ -186,8 +187,7 @@ class EngineRestClient:
             # Who looks for it the first time tells by himself that it is not there.
             if self._met:
                 _log.warning("the engine at %s cannot be reached", self.name)
-        self._retry_at = time.monotonic() + self._delay * random.uniform(0.5, 1.0)
-        self._delay = min(2 * self._delay, LAST_DELAY)
+        self._retry_at = time.monotonic() + self._backoff.next()
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -197,12 +197,12 @@ class EngineRestClient:
         except (ClientConnectorError, ServerTimeoutError) as error:
             if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
                 self._missed()
-                raise Unavailable("the engine cannot be reached", retry_after=self._delay) from None
+                raise Unavailable("the engine cannot be reached", retry_after=self._backoff.delay) from None
             raise AnswerLost("the engine did not answer in time", retry_after=1.0) from None
         except TimeoutError:
             raise AnswerLost("the engine did not answer in time", retry_after=1.0) from None
         except (ClientConnectionError, ClientPayloadError, OSError):
-            raise AnswerLost("the connection to the engine was lost", retry_after=self._delay) from None
+            raise AnswerLost("the connection to the engine was lost", retry_after=self._backoff.delay) from None
         except ClientError as error:
             _log.warning("the engine at %s broke the HTTP protocol: %r", self.name, error)
             raise RemoteError(RemoteError.code, "the engine has answered with something that is not HTTP") from None

@@ -9,7 +9,7 @@ An engine that is away is waited for: it may be restarting.
 
 import asyncio
 import logging
-import random
+import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -17,6 +17,7 @@ from typing import Any, Final
 from aiohttp import ClientResponse
 
 from gateway.concurrency.notify import Notify
+from gateway.core.backoff import Backoff
 from gateway.core.errors import RemoteError, Unavailable, shutting_down
 from gateway.core.model import RunStatus
 from gateway.core.runtime import Snapshot
@@ -161,7 +162,7 @@ class _Watch:
 
     async def _follow_state(self) -> None:
         watches, outage = self._watches, _Outage(self._watches.patience)
-        wait, poll = FIRST_WAIT, FIRST_POLL
+        wait, polls = FIRST_WAIT, Backoff(FIRST_POLL, math.inf)
         while True:
             # At first, what there is at once.
             seconds = 0 if self._status is None or watches.waits.locked() else wait
@@ -179,8 +180,7 @@ class _Watch:
                 wait = min(2 * wait, LAST_WAIT)
             elif seconds or watches.waits.locked():
                 # The engine did not wait, or cannot be asked to.
-                await asyncio.sleep(poll)
-                poll = min(2 * poll, watches.poll_seconds())
+                await asyncio.sleep(min(polls.next(), watches.poll_seconds()))
 
     async def _read(self, seconds: int) -> RunStatus:
         if not seconds:
@@ -198,7 +198,7 @@ class _Watch:
     async def _follow_events(self) -> None:
         assert self._status is not None
         self._progress = Progress(self._run_id, self._status.items.total)
-        delay = STREAM_AFTER
+        delay, again = STREAM_AFTER, Backoff(LAST_DELAY, LAST_DELAY, jitter=0.5)
         while not self._progress.ended:
             await asyncio.sleep(delay)
             delay = LAST_WAIT
@@ -213,7 +213,7 @@ class _Watch:
             except (MalformedEvent, EventTooLarge) as error:
                 _log.warning("run %s is watched without its events: the engine has sent %r", self._run_id, error)
                 return
-            delay = LAST_DELAY * random.uniform(0.5, 1.0)
+            delay = again.next()
         await self._confirm()
 
     async def _stream(self, progress: Progress) -> bool:
@@ -238,15 +238,14 @@ class _Watch:
 
     async def _confirm(self) -> None:
         """Read the state of a run that has ended. If it does not say so in time, that shows later."""
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LAST_DELAY)
         for _ in range(_CONFIRMATIONS):
             try:
                 if self._learn(await self._watches.read(self._run_id, 0)):
                     return
             except (Unavailable, RemoteError):
                 return
-            await asyncio.sleep(delay)
-            delay *= 2
+            await asyncio.sleep(backoff.next())
 
 
 class _Outage:
@@ -255,18 +254,18 @@ class _Outage:
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._since: float | None = None
-        self._delay = FIRST_DELAY
+        self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
 
     def over(self) -> None:
-        self._since, self._delay = None, FIRST_DELAY
+        self._since = None
+        self._backoff.reset()
 
     async def pause(self, failure: Exception) -> None:
         """Wait before the next attempt. Raises what the last one ended with, if patience is exhausted."""
         now = _now()
         if self._since is None:
             self._since = now
-        delay = self._delay * random.uniform(0.5, 1.0)
-        self._delay = min(2 * self._delay, LAST_DELAY)
+        delay = self._backoff.next()
         if now + delay - self._since > self._patience:
             raise failure
         await asyncio.sleep(delay)
