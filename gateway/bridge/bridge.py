@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Final
@@ -42,8 +42,7 @@ class Bridge:
 
     `routes` maps the prefix of a path, as flows write it, to the server of the components below. An engine whose route
     removes the prefix says "/double" for "/sdk/double": then the only server has it. At most `max_tasks` execute at the
-    same time, but for those that have asked for runs. `callback` serves what components ask for. ValueError for routes
-    that cannot be.
+    same time, but for those that have asked for runs. Raises ValueError if a route is malformed.
     """
 
     def __init__(
@@ -52,15 +51,12 @@ class Bridge:
         queue: str,
         routes: Mapping[str, str],
         *,
-        callback: Callback,
-        blob_api_url: Callable[[], str | None],
         environment: Mapping[str, str] = MappingProxyType({}),
         max_tasks: int = 100,
         lossy_numbers: bool = False,
     ) -> None:
-        self._components = Components(routes, callback=self._serve, blob_api_url=blob_api_url, environment=environment)
+        self._components = Components(routes, environment=environment)
         self._prefixes = tuple("/" + prefix.strip("/") for prefix in routes)
-        self._callback = callback
         self._lossy = lossy_numbers
         self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}")
         self._places = TaskLimiter(max_tasks)
@@ -71,9 +67,18 @@ class Bridge:
         self._puller: asyncio.Task[None] | None = None
         self._name = f"queue {queue!r} of the engine at {url}"
 
-    async def start(self) -> None:
-        """Start the component servers, then pull tasks. An engine that is away is tried again."""
-        await self._components.start()
+    async def start(self, callback: Callback, blob_api_url: str | None) -> None:
+        """Start the component servers, then pull tasks. An engine that is away is tried again.
+
+        `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
+        """
+
+        async def serve(body: bytes, task_id: str) -> bytes | None:
+            if _method(body).startswith(_RUNS):
+                self._rest(task_id)
+            return await callback(body, task_id)
+
+        await self._components.start(serve, blob_api_url)
         self._puller = asyncio.create_task(self._pull())
 
     async def drain(self) -> None:
@@ -182,12 +187,6 @@ class Bridge:
         """The path with its prefix, which the route of the engine may have removed."""
         known = any(prefix == "/" or path.startswith(f"{prefix}/") for prefix in self._prefixes)
         return path if known or len(self._prefixes) != 1 else f"{self._prefixes[0]}{path}"
-
-    async def _serve(self, body: bytes, task_id: str) -> bytes | None:
-        """Serve a request of a component."""
-        if _method(body).startswith(_RUNS):
-            self._rest(task_id)
-        return await self._callback(body, task_id)
 
 
 class _NamedMethod(msgspec.Struct):

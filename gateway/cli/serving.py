@@ -13,7 +13,7 @@ from gateway.cli.errors import CommandError, ExitCode
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
 from gateway.server.signals import cancel_on_signals
-from gateway.server.worker_pool import Workers
+from gateway.server.worker_pool import WorkerPool
 
 
 def serve(config: ServeSettings, *, as_json: bool) -> None:
@@ -41,7 +41,7 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
 async def _serve(config: ServeSettings, as_json: bool) -> None:
     with cancel_on_signals():
         async with AsyncExitStack() as stack:
-            workers = await stack.enter_async_context(Workers(config)) if config.workers > 1 else None
+            workers = await stack.enter_async_context(WorkerPool(config)) if config.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.
             from gateway.server import app
 

@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,31 +30,29 @@ class Components:
     """The components of all servers, each under the prefix of its route.
 
     `routes` maps a prefix ("/sdk") to the URL of a server or to the command that starts it; the longest prefix made of
-    whole segments wins. Commands run with just `environment`. `callback` serves the requests of components,
-    `blob_api_url` is asked at each handshake. ValueError for routes that cannot be.
+    whole segments wins. Commands run with just `environment`. Raises ValueError if a route is malformed.
     """
 
     def __init__(
         self,
         routes: Mapping[str, str],
         *,
-        callback: Callback,
-        blob_api_url: Callable[[], str | None],
         environment: Mapping[str, str] = MappingProxyType({}),
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         self._targets = _checked(routes)
-        self._callback = callback
-        self._blob_api_url = blob_api_url
         self._environment = environment
         self._limits = limits
         self._routes: dict[str, Route] = {}
         self._http: ClientSession | None = None
 
-    async def start(self) -> None:
-        """Start all servers; returns when each has been introduced or has failed once. Failing servers are tried on."""
+    async def start(self, callback: Callback, blob_api_url: str | None) -> None:
+        """Start all servers, and return when each has been introduced or has failed once; failed ones are retried.
+
+        `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
+        """
         self._http = _client(self._limits)
-        surroundings = Surroundings(self._http, self._limits, self._callback, self._blob_api_url)
+        surroundings = Surroundings(self._http, self._limits, callback, blob_api_url)
         for prefix, target in self._targets.items():
             self._routes[prefix] = (
                 UrlRoute(prefix, target, surroundings)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from aiohttp import ClientError, ClientSession
@@ -33,7 +33,7 @@ class Surroundings(NamedTuple):
     http: ClientSession
     limits: Limits
     callback: Callback
-    blob_api_url: Callable[[], str | None]
+    blob_api_url: str | None
 
     def server(self, url: str) -> Server:
         """The server at a URL."""

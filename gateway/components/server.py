@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final, NamedTuple
 
@@ -48,11 +48,11 @@ class _Executed(msgspec.Struct):
 class Server:
     """A component server at an address.
 
-    `blob_api_url` gives the URL under which the server finds the blob API, None if there is none. `introduced`: the
+    `blob_api_url` is the URL of the blob API for this server; None if it has none. `introduced`: the
     handshake was made, and nothing has hinted since that another process listens there now.
     """
 
-    def __init__(self, address: Address, callback: Callback, blob_api_url: Callable[[], str | None]) -> None:
+    def __init__(self, address: Address, callback: Callback, blob_api_url: str | None) -> None:
         self.introduced = False
         self._address = address
         self._callback = callback
@@ -67,7 +67,7 @@ class Server:
         """Introduce both sides, and learn what the server offers. ComponentError if it does not answer as it should."""
         # Both spellings: SDKs up to 0.9 demand the second. Without a blobThreshold, SDKs leave payloads in place.
         version = {"runtimeProtocolVersion": PROTOCOL_VERSION, "runtime_protocol_version": PROTOCOL_VERSION}
-        url = self._blob_api_url()
+        url = self._blob_api_url
         await self._ask("initialize", {**version, "capabilities": {} if url is None else {"blobApiUrl": url}})
         with self._in_time():
             async with asyncio.timeout(self._address.limits.handshake_timeout):

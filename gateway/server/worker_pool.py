@@ -50,7 +50,7 @@ _SETTINGS: Final = frozenset(
 _log = logging.getLogger(__name__)
 
 
-class Workers:
+class WorkerPool:
     """The workers of one gateway; they run while the context lasts.
 
     `upstream` is where the runtime has to listen before `start`; `grpc_address` and `http_address` are where the

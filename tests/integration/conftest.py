@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.server.app import Addresses, running
+from gateway.server.app import running
+from gateway.server.listening import Addresses
 from gateway.server.settings import ServeSettings
 from tests.support.clients import Client, GrpcClient, JsonRpcClient
 

@@ -159,10 +159,8 @@ async def runs(request: pytest.FixtureRequest, version: str, sdk_python: Callabl
         url = await stack.enter_async_context(blob_api(runs))
         target = command if request.param == "command" else await stack.enter_async_context(listening(command))
         # A server with an abandoned execution ends only when it is killed.
-        runs.components = Components(
-            {"/sdk": target}, callback=runs.callback, blob_api_url=lambda: url, limits=Limits(stop_timeout=0.5)
-        )
-        await runs.components.start()
+        runs.components = Components({"/sdk": target}, limits=Limits(stop_timeout=0.5))
+        await runs.components.start(runs.callback, url)
         stack.push_async_callback(runs.components.close)
         yield runs
 

@@ -217,7 +217,7 @@ async def test_a_token_is_good_at_every_gateway_over_the_same_upstream(
 async def test_a_gateway_starts_before_its_upstream(
     start: Start, scripted: ScriptedRuntime, upstream: HttpUpstream | DocumentServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.server.app.CONNECT_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.server.backend.CONNECT_SECONDS", 0.0)
     await upstream.stop()
     gateway = await start(runtime=f"jsonrpc+{upstream.url}")
     submitting = asyncio.create_task(submit(gateway.jsonrpc, str(FLOW.content), ["0"]))

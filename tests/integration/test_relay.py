@@ -172,7 +172,7 @@ async def test_a_token_is_good_at_the_upstream_and_at_every_relay(start: Start) 
 async def test_a_gateway_starts_before_its_upstream(
     start: Start, scripted: ScriptedRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.server.app.CONNECT_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.server.backend.CONNECT_SECONDS", 0.0)
     upstream = Upstream(scripted, tmp_path / "later.sock")
     relay = await start(runtime=upstream.address)
     submitting = asyncio.create_task(submit(relay.grpc, str(FLOW.content), 1))

@@ -144,16 +144,19 @@ async def document_server() -> AsyncIterator[DocumentServer]:
     async def no_callback(body: bytes, scope: str) -> bytes | None:
         raise AssertionError("there is no component server that could call back")
 
-    components = Components({}, callback=no_callback, blob_api_url=lambda: None)
+    components = Components({})
     runtime = await EmbeddedRuntime.open(":memory:", components)
     server = DocumentServer(runtime)
-    await components.start()
+    await components.start(no_callback, None)
+    nested = RunsService(runtime)
+    await runtime.start(nested)
     try:
         await server.start()
         yield server
     finally:
         await runtime.drain()
         await server.stop()
+        await nested.close()
         await runtime.close()
         await components.close()
 

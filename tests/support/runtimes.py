@@ -5,7 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.server.app import Addresses, running
+from gateway.server.app import running
+from gateway.server.listening import Addresses
 from gateway.server.settings import ServeSettings
 from tests.support.document_server import document_server
 from tests.support.engine import RELEASES, Engine

@@ -96,6 +96,11 @@ def test_imports_point_downwards(module: str) -> None:
         assert target[1] == folder or target[0] > floor, f"{module} imports {name}, which is not below it"
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("gateway.runtimes.")])
+def test_no_runtime_knows_the_service_above_it(module: str) -> None:
+    assert [name for name in imports_of(MODULES[module]) if name.startswith("gateway.runs")] == []
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_only_few_folders_know_grpc_and_protobuf(module: str) -> None:
     home = home_of(module)

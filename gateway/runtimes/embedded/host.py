@@ -1,19 +1,32 @@
-"""What the items of a run may ask for while they execute: components, blobs and nested runs."""
+"""Serves the items of a run while they execute: components, blobs and nested runs."""
 
 import uuid
+from typing import Protocol
 
 from gateway.components import ComponentError, Components
 from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
-from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.task import ItemFailure, Task
+
+
+class RunsApi(Protocol):
+    """The part of the runs service that flows use. Blob and flow ids may come in either spelling."""
+
+    async def put_blob(self, blob: Blob) -> str:
+        """Store a blob and return its canonical id."""
+
+    async def get_blob(self, blob_id: str) -> Blob:
+        """Return a blob."""
+
+    async def submit(self, params: SubmitParams, *, scope: str) -> RunStatus:
+        """Submit a run on behalf of the task `scope`; with `wait`, return its final status with all results."""
 
 
 class RunHost:
     """Serves the items of one run. `trace` is the context that the run was submitted in."""
 
-    def __init__(self, components: Components, service: RunsService, trace: ObservabilityContext | None) -> None:
+    def __init__(self, components: Components, runs: RunsApi, trace: ObservabilityContext | None) -> None:
         self._components = components
-        self._service = service
+        self._runs = runs
         self._trace_id = trace.trace_id if trace and trace.trace_id else uuid.uuid4().hex
 
     async def execute(self, component: str, payload: JsonText, attempt: int, task: Task) -> JsonText:
@@ -27,16 +40,16 @@ class RunHost:
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob."""
-        return await self._service.put_blob(blob)
+        return await self._runs.put_blob(blob)
 
     async def get_blob(self, blob_id: str) -> Blob:
         """Return a blob."""
-        return await self._service.get_blob(blob_id)
+        return await self._runs.get_blob(blob_id)
 
     async def run_flow(
         self, flow_id: str, inputs: list[JsonText], max_concurrency: int | None, task: Task, key: str
     ) -> RunStatus:
-        """Run a flow and wait for it. Once: after a restart, the same key finds the run that was there before."""
+        """Run a flow and wait for it. After a restart, the same key finds the run that was submitted before."""
         params = SubmitParams(
             flow_id=flow_id,
             inputs=inputs,
@@ -45,7 +58,7 @@ class RunHost:
             observability=self._observability(task),
             idempotency_key=key,
         )
-        return await self._service.submit(params, scope=task.scope)
+        return await self._runs.submit(params, scope=task.scope)
 
     def _observability(self, task: Task) -> ObservabilityContext:
         """A new span in the run's trace. Components know flow ids by their bare digits."""

@@ -34,11 +34,10 @@ from gateway.core.model import (
     blob_id_of,
 )
 from gateway.core.runtime import Page, Runtime, Snapshot
-from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.executor import Executor, Job, run_inline
 from gateway.runtimes.embedded.flow import Flow, compile_flow
-from gateway.runtimes.embedded.host import RunHost
+from gateway.runtimes.embedded.host import RunHost, RunsApi
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.run import Run
@@ -86,7 +85,8 @@ class EmbeddedRuntime(Runtime):
         self._journal = journal
         self._components = components
         self._executor = Executor(journal)
-        self._service = RunsService(self)
+        self._runs: RunsApi | None = None
+        self._started = asyncio.Event()
         self._unfinished: list[Run] = []
         self._active: dict[str, Run] = {}
         self._recent: OrderedDict[str, Run] = OrderedDict()
@@ -94,9 +94,13 @@ class EmbeddedRuntime(Runtime):
         self._accepting: set[asyncio.Task[Snapshot]] = set()
         self._draining = False
 
-    async def start(self) -> None:
-        """Go on with the runs that had not finished when the state was last closed."""
-        # Not with those that are active by now: what was submitted meanwhile executes already.
+    async def start(self, runs: RunsApi) -> None:
+        """Go on with the runs that had not finished when the state was last closed, and execute those that come.
+
+        `runs` is the runs service over this runtime, which serves nested runs.
+        """
+        self._runs = runs
+        self._started.set()
         unfinished, self._unfinished = self._unfinished, []
         for run in unfinished:
             try:
@@ -123,6 +127,9 @@ class EmbeddedRuntime(Runtime):
         return blob
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        # Before the start, no component server is known, and nothing serves nested runs.
+        if not self._started.is_set():
+            await self._started.wait()
         self._refuse_if_draining()
         if len(params.inputs) > MAX_ITEMS:
             raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
@@ -162,6 +169,7 @@ class EmbeddedRuntime(Runtime):
     async def drain(self) -> None:
         """Also stops executing: an item that fails because the gateway goes down must not count as failed."""
         self._draining = True
+        self._started.set()
         await asyncio.gather(*self._accepting, return_exceptions=True)
         await self._executor.stop()
         for run in self._active.values():
@@ -169,7 +177,6 @@ class EmbeddedRuntime(Runtime):
 
     async def close(self) -> None:
         await self.drain()
-        await self._service.close()
         await self._journal.close()
 
     async def _accept(self, run: Run, flow: Flow, inputs: Sequence[JsonText], ended: Ended | None = None) -> Snapshot:
@@ -194,7 +201,8 @@ class EmbeddedRuntime(Runtime):
     def _execute(self, run: Run, flow: Flow, inputs: Sequence[JsonText] | None) -> None:
         record = run.record
         trace = None if record.observability is None else observability_from_json(record.observability)
-        host = RunHost(self._components, self._service, trace)
+        assert self._runs is not None
+        host = RunHost(self._components, self._runs, trace)
         self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._ended))
 
     def _ended(self, run: Run) -> None:

@@ -11,8 +11,8 @@ async def main() -> None:
     async def callback(request: bytes, scope: str) -> bytes | None:
         return None
 
-    components = Components({"/t": sys.argv[1]}, callback=callback, blob_api_url=lambda: None)
-    await components.start()
+    components = Components({"/t": sys.argv[1]})
+    await components.start(callback, None)
     await components.execute("/t/hold", sys.argv[2], attempt=1, observability=ObservabilityContext(), scope="")
     await asyncio.Event().wait()
 

@@ -79,9 +79,9 @@ async def begin(stack: AsyncExitStack, max_tasks: int = 10, prefix: str = "/sdk"
 
     url = await stack.enter_async_context(engine.running())
     server = await stack.enter_async_context(ComponentServer(script).running())
-    bridge = Bridge(url, "q", {prefix: server}, callback=callback, blob_api_url=lambda: None, max_tasks=max_tasks)
+    bridge = Bridge(url, "q", {prefix: server}, max_tasks=max_tasks)
     stack.push_async_callback(bridge.close)
-    await bridge.start()
+    await bridge.start(callback, None)
     return Work(engine, bridge, calls)
 
 

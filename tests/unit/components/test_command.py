@@ -38,12 +38,10 @@ async def running(
 ) -> AsyncIterator[Running]:
     components = Running(
         {"/t": command},
-        callback=refuse,
-        blob_api_url=lambda: None,
         environment=environment or {},
         limits=limits or Limits(stop_timeout=30),
     )
-    await components.start()
+    await components.start(refuse, None)
     try:
         yield components
     finally:
@@ -209,8 +207,8 @@ async def test_children_of_a_command_that_died_are_killed() -> None:
 
 async def test_closing_while_a_command_starts() -> None:
     command = shlex.join([sys.executable, "-c", "import time; time.sleep(3600)"])
-    components = Components({"/t": command}, callback=refuse, blob_api_url=lambda: None)
-    starting = asyncio.create_task(components.start())
+    components = Components({"/t": command})
+    starting = asyncio.create_task(components.start(refuse, None))
     await asyncio.sleep(0)
     await components.close()
     await starting

@@ -27,8 +27,8 @@ async def serving(
     """A server with this script, and a function that executes a component on it."""
     server = ComponentServer(script)
     async with server.running() as url:
-        components = Components({"/t": url}, callback=callback, blob_api_url=lambda: None, limits=limits)
-        await components.start()
+        components = Components({"/t": url}, limits=limits)
+        await components.start(callback, None)
 
         def execute(payload: JsonText = "{}", component: str = "/t/double", scope: str = "task") -> Awaitable[JsonText]:
             return components.execute(component, payload, attempt=3, observability=CONTEXT, scope=scope)
@@ -264,8 +264,8 @@ async def test_more_requests_than_can_be_served() -> None:
 
 async def test_a_server_that_is_not_there(unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}"
-    components = Components({"/t": url}, callback=refuse, blob_api_url=lambda: None)
-    await components.start()
+    components = Components({"/t": url})
+    await components.start(refuse, None)
     with pytest.raises(ComponentError) as caught:
         await components.execute("/t/double", "{}", attempt=1, observability=CONTEXT, scope="t")
     assert (caught.value.code, caught.value.unreachable) == (Code.CONNECTION_LOST, True)
@@ -316,8 +316,8 @@ async def test_a_server_that_hangs_in_the_handshake(hanging: str) -> None:
 
     async with Hanging(hang).running() as url:
         limits = Limits(handshake_timeout=0.01)
-        components = Components({"/t": url}, callback=refuse, blob_api_url=lambda: None, limits=limits)
-        await components.start()
+        components = Components({"/t": url}, limits=limits)
+        await components.start(refuse, None)
         with pytest.raises(ComponentError) as caught:
             await components.execute("/t/double", "{}", attempt=1, observability=CONTEXT, scope="t")
         assert (caught.value.code, caught.value.unreachable) == (Code.TIMED_OUT, True)

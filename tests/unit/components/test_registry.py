@@ -16,7 +16,7 @@ async def refuse(request: bytes, scope: str) -> bytes | None:
 
 
 def components(routes: dict[str, str]) -> Components:
-    return Components(routes, callback=refuse, blob_api_url=lambda: None)
+    return Components(routes)
 
 
 async def tell_component(call: Call) -> None:
@@ -36,7 +36,7 @@ async def three() -> AsyncIterator[tuple[Components, dict[str, ComponentServer]]
         servers = {prefix: ComponentServer(tell_component) for prefix in ("a", "/a/b/", "/")}
         routes = {prefix: await stack.enter_async_context(server.running()) for prefix, server in servers.items()}
         registry = components(routes)
-        await registry.start()
+        await registry.start(refuse, None)
         stack.push_async_callback(registry.close)
         yield registry, servers
 
@@ -63,7 +63,7 @@ async def test_the_longest_prefix_of_whole_segments_wins(
 
 async def test_a_component_without_a_route_is_not_found() -> None:
     registry = components({})
-    await registry.start()
+    await registry.start(refuse, None)
     with pytest.raises(ComponentError, match="'/x/y'") as caught:
         await registry.execute("/x/y", "{}", attempt=1, observability=CONTEXT, scope="t")
     assert caught.value.code == Code.COMPONENT_NOT_FOUND
@@ -92,14 +92,14 @@ async def test_a_component_of_a_server_that_lists_nothing_may_exist() -> None:
     server = ComponentServer(no_such_method, {"initialize": HANDSHAKE["initialize"]})
     async with server.running() as url:
         registry = components({"/a": url})
-        await registry.start()
+        await registry.start(refuse, None)
         assert await registry.resolve("/a/anything")
         await registry.close()
 
 
 async def test_a_component_of_a_server_that_is_down_may_exist(unused_tcp_port: int) -> None:
     registry = components({"/a": f"http://127.0.0.1:{unused_tcp_port}"})
-    await registry.start()
+    await registry.start(refuse, None)
     assert await registry.resolve("/a/anything")
     await registry.close()
 

@@ -20,8 +20,8 @@ async def answer(call: Call) -> None:
     await call.result({"output": 1})
 
 
-def components(url: str, blob_api_url: str | None = None) -> Components:
-    return Components({"/t": url}, callback=refuse, blob_api_url=lambda: blob_api_url)
+def components(url: str) -> Components:
+    return Components({"/t": url})
 
 
 async def execute(registry: Components) -> str:
@@ -32,8 +32,8 @@ async def execute(registry: Components) -> str:
 async def test_the_handshake_serves_all_sdks(blob_api_url: str | None) -> None:
     server = ComponentServer(answer)
     async with server.running() as url:
-        registry = components(url, blob_api_url)
-        await registry.start()
+        registry = components(url)
+        await registry.start(refuse, blob_api_url)
         await registry.close()
     assert server.methods() == HANDSHAKE
     assert server.calls[0].message["params"] == {
@@ -47,7 +47,7 @@ async def test_the_handshake_serves_all_sdks(blob_api_url: str | None) -> None:
 async def test_a_server_that_comes_up_later_is_introduced_once(unused_tcp_port: int) -> None:
     server = ComponentServer(answer)
     registry = components(f"http://127.0.0.1:{unused_tcp_port}")
-    await registry.start()
+    await registry.start(refuse, None)
     with pytest.raises(ComponentError):
         await execute(registry)
     async with server.running(unused_tcp_port):
@@ -69,7 +69,7 @@ async def test_executions_share_a_failing_handshake() -> None:
     server = Unwilling(answer)
     async with server.running() as url:
         registry = components(url)
-        await registry.start()
+        await registry.start(refuse, None)
         executions = [asyncio.create_task(execute(registry)) for _ in range(5)]
         await waiting.wait()
         errors = await asyncio.gather(*executions, return_exceptions=True)
@@ -92,7 +92,7 @@ async def test_a_lost_server_is_introduced_again() -> None:
     server = ComponentServer(lose_one)
     async with server.running() as url:
         registry = components(url)
-        await registry.start()
+        await registry.start(refuse, None)
         with pytest.raises(ComponentError):
             await execute(registry)
         assert await execute(registry) == "1"
@@ -110,7 +110,7 @@ async def test_another_process_at_the_same_place_is_introduced() -> None:
     server = ComponentServer(stream)
     async with server.running() as url:
         registry = components(url)
-        await registry.start()
+        await registry.start(refuse, None)
         await execute(registry)
         await execute(registry)
         instance = "i-2"

@@ -1,26 +1,72 @@
 """The embedded runtime as a whole."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.components import Components
-from gateway.core.model import Blob, BlobType, RunState, SubmitParams
+from gateway.core.errors import Unavailable
+from gateway.core.model import Blob, BlobType, RunState, RunStatus, SubmitParams
+from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.runtime import IN_MEMORY, EmbeddedRuntime
 
+IDENTITY = Blob(json.dumps({"steps": [], "output": {"$input": "$"}}), BlobType.FLOW)
+MAP = {"workflow": {"$literal": {"output": 1}}, "items": []}
+NESTED = {
+    "steps": [{"id": "map", "component": "/builtin/map", "input": MAP}],
+    "output": {"$step": "map", "path": "successful"},
+}
 
-async def test_what_is_submitted_before_the_start_executes_once(caplog: pytest.LogCaptureFixture) -> None:
-    async def callback(body: bytes, scope: str) -> bytes | None:
-        return None
 
-    components = Components({}, callback=callback, blob_api_url=lambda: None)
+@pytest.fixture
+async def runtime() -> AsyncIterator[EmbeddedRuntime]:
+    """A runtime that has not been started."""
+    components = Components({})
     runtime = await EmbeddedRuntime.open(IN_MEMORY, components)
-    flow_id = await runtime.put_blob(Blob(json.dumps({"steps": [], "output": {"$input": "$"}}), BlobType.FLOW))
-    inputs = [str(number) for number in range(100)]
-    accepted = await runtime.submit(SubmitParams(flow_id=flow_id, inputs=inputs), "")
-    await runtime.start()
-    final = [snapshot async for snapshot in runtime.watch(accepted.status.run_id)][-1]
+    yield runtime
     await runtime.close()
     await components.close()
-    assert (final.status.status, final.status.items.success) == (RunState.SUCCESS, 100)
+
+
+async def submitting(runtime: EmbeddedRuntime, flow: Blob, inputs: list[str]) -> "asyncio.Task[RunStatus]":
+    """A submit that has gone as far as it goes now."""
+    params = SubmitParams(flow_id=await runtime.put_blob(flow), inputs=inputs, wait=True)
+    submit = asyncio.create_task(RunsService(runtime, grace=0).submit(params))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return submit
+
+
+async def test_what_is_submitted_before_the_start_waits_for_it(
+    runtime: EmbeddedRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit = await submitting(runtime, IDENTITY, [str(number) for number in range(100)])
+    assert not submit.done()
+    await runtime.start(RunsService(runtime, grace=0))
+    final = await submit
+    assert (final.status, final.items.success) == (RunState.SUCCESS, 100)
     assert caplog.records == []
+
+
+async def test_nested_runs_go_through_the_service_that_is_given_at_the_start(runtime: EmbeddedRuntime) -> None:
+    class Counted(RunsService):
+        submitted = 0
+
+        async def submit(self, *args: object, **named: object) -> RunStatus:
+            self.submitted += 1
+            return await super().submit(*args, **named)  # type: ignore[arg-type]
+
+    service = Counted(runtime, grace=0)
+    await runtime.start(service)
+    submit = await submitting(runtime, Blob(json.dumps(NESTED), BlobType.FLOW), ["null"])
+    assert (await submit).results is not None
+    assert service.submitted == 1
+
+
+async def test_a_submit_that_waits_for_the_start_is_refused_when_the_runtime_drains(runtime: EmbeddedRuntime) -> None:
+    submit = await submitting(runtime, IDENTITY, ["1"])
+    await runtime.drain()
+    with pytest.raises(Unavailable):
+        await submit

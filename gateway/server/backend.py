@@ -1,0 +1,203 @@
+"""Everything behind the fronts of a gateway: the runtime that the settings name, and the services over it."""
+
+from contextlib import AsyncExitStack
+
+from gateway.bridge import Bridge
+from gateway.components import Components
+from gateway.core.runtime import Runtime
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
+from gateway.runtimes.embedded.runtime import EmbeddedRuntime
+from gateway.runtimes.jsonrpc.dialect import Dialect
+from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
+from gateway.runtimes.relay.runtime import RelayRuntime
+from gateway.runtimes.stepflow.release import EngineError, Release, release_at
+from gateway.runtimes.stepflow.runtime import StepflowRuntime
+from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
+from gateway.storage.idempotency import Keys
+from gateway.storage.sqlite_file import StateError
+
+CONNECT_SECONDS = 2.0
+"""How long a gateway that starts waits for its upstream, before it serves without."""
+
+
+class Backend:
+    """A runtime, and the services over it that the fronts serve."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.service = RunsService(runtime)
+        self.methods = JsonRpcMethods(self.service)
+
+    async def start(self, blob_api_url: str | None) -> None:
+        """Start component servers and go on with unfinished runs, if these are in this process.
+
+        Component servers are told `blob_api_url`, the URL of the blob API.
+        """
+
+    async def finish_tasks(self) -> None:
+        """Take no more tasks, and wait for those that have begun. Runs that wait for tasks still make progress."""
+
+    async def close(self) -> None:
+        """End the calls that wait for runs. The runtime is closed by the stack that opened it."""
+        await self.service.close()
+
+    async def serve_component(self, body: bytes, scope: str) -> bytes | None:
+        """Answer the JSON-RPC request of a component; `scope` is the task that it executes."""
+        await self.methods.fair_queue.yield_turn()
+        return await self.methods.call(body, scope)
+
+
+class EmbeddedBackend(Backend):
+    """The runtime of this process, with the component servers that it calls."""
+
+    def __init__(self, runtime: EmbeddedRuntime, components: Components) -> None:
+        super().__init__(runtime)
+        self._runtime = runtime
+        self._components = components
+
+    async def start(self, blob_api_url: str | None) -> None:
+        await self._components.start(self.serve_component, blob_api_url)
+        await self._runtime.start(self.service)
+
+
+class BridgedBackend(Backend):
+    """A runtime elsewhere, with a bridge that executes the tasks of an engine's queue here."""
+
+    def __init__(self, runtime: Runtime, bridge: Bridge) -> None:
+        super().__init__(runtime)
+        self._bridge = bridge
+
+    async def start(self, blob_api_url: str | None) -> None:
+        await self._bridge.start(self.serve_component, blob_api_url)
+
+    async def finish_tasks(self) -> None:
+        await self._bridge.drain()
+
+    async def close(self) -> None:
+        # First the bridge: a task must not fail because the service refuses the runs that it asks for.
+        await self._bridge.close()
+        await super().close()
+
+
+async def open_backend(settings: ServeSettings, stack: AsyncExitStack) -> Backend:
+    """Open the backend of a gateway; `stack` closes it.
+
+    Raises SettingsError if a setting cannot be used, and StartError if the state or the engine cannot.
+    """
+    if settings.runtime_kind is RuntimeKind.EMBEDDED:
+        return await _embedded(settings, stack)
+    return await _elsewhere(settings, stack, _http_url(settings), "--runtime")
+
+
+async def open_bridge(settings: BridgeSettings, stack: AsyncExitStack) -> Backend:
+    """Open the backend of a bridge; `stack` closes it. Raises as `open_backend` does."""
+    if settings.gateway is not None:
+        await _refuse_without_queues(settings.engine)
+    return await _elsewhere(settings.as_serve(), stack, settings.engine, "--engine")
+
+
+async def _embedded(settings: ServeSettings, stack: AsyncExitStack) -> Backend:
+    try:
+        components = Components(settings.components, environment=settings.component_env)
+    except ValueError as error:
+        raise SettingsError(f"{error} (--component)") from None
+    stack.push_async_callback(components.close)
+    try:
+        runtime = await EmbeddedRuntime.open(settings.state, components)
+    except StateError as error:
+        raise StartError(f"{error} (--state)") from None
+    stack.push_async_callback(runtime.close)
+    backend = EmbeddedBackend(runtime, components)
+    stack.push_async_callback(backend.close)
+    return backend
+
+
+async def _elsewhere(settings: ServeSettings, stack: AsyncExitStack, engine: str, flag: str) -> Backend:
+    """A runtime elsewhere, bridged if there is a queue: that of the engine at the URL `engine`, which `flag` sets."""
+    match settings.runtime_kind:
+        case RuntimeKind.RELAY:
+            runtime: Runtime = await _relay(settings, stack)
+        case RuntimeKind.JSONRPC:
+            runtime = await _jsonrpc(settings, stack)
+        case _:
+            runtime = await _stepflow(settings, stack, flag)
+    backend = (
+        Backend(runtime)
+        if settings.queue is None
+        else BridgedBackend(runtime, _bridge(settings, engine, settings.queue))
+    )
+    stack.push_async_callback(backend.close)
+    return backend
+
+
+async def _relay(settings: ServeSettings, stack: AsyncExitStack) -> Runtime:
+    runtime = RelayRuntime(settings.runtime)
+    stack.push_async_callback(runtime.close)
+    # It starts without its upstream as well: the two can then be started, and restarted, in any order.
+    await runtime.connect(CONNECT_SECONDS)
+    return runtime
+
+
+async def _jsonrpc(settings: ServeSettings, stack: AsyncExitStack) -> Runtime:
+    dialect = None if settings.dialect is None else Dialect(settings.dialect)
+    runtime = JsonRpcRuntime(_http_url(settings), await _keys(settings, stack), dialect=dialect)
+    stack.push_async_callback(runtime.close)
+    await runtime.connect(CONNECT_SECONDS)
+    return runtime
+
+
+async def _stepflow(settings: ServeSettings, stack: AsyncExitStack, flag: str) -> Runtime:
+    keys = await _keys(settings, stack)
+    try:
+        runtime = await StepflowRuntime.open(_http_url(settings), keys, lossy_numbers=settings.lossy_numbers)
+    except EngineError as error:
+        raise StartError(f"{error} ({flag})") from None
+    stack.push_async_callback(runtime.close)
+    if settings.queue is not None:
+        _check_queues(runtime.release, flag)
+    return runtime
+
+
+async def _keys(settings: ServeSettings, stack: AsyncExitStack) -> Keys:
+    try:
+        keys = await Keys.open(settings.state)
+    except StateError as error:
+        raise StartError(f"{error} (--state)") from None
+    stack.push_async_callback(keys.close)
+    return keys
+
+
+def _http_url(settings: ServeSettings) -> str:
+    """The URL of a runtime that is reached over HTTP."""
+    return settings.runtime.removeprefix(f"{settings.runtime_kind}+")
+
+
+def _bridge(settings: ServeSettings, engine: str, queue: str) -> Bridge:
+    try:
+        return Bridge(
+            engine,
+            queue,
+            settings.components,
+            environment=settings.component_env,
+            max_tasks=settings.max_tasks,
+            lossy_numbers=settings.lossy_numbers,
+        )
+    except ValueError as error:
+        raise SettingsError(f"{error} (--component)") from None
+
+
+async def _refuse_without_queues(engine: str) -> None:
+    try:
+        release = await release_at(engine)
+    except EngineError as error:
+        raise StartError(f"{error} (--engine)") from None
+    _check_queues(release, "--engine")
+
+
+def _check_queues(release: Release, flag: str) -> None:
+    if not release.has_queues:
+        raise StartError(
+            f"the engine is of release {release.name}, which has no queues: it calls JSON-RPC component servers"
+            f" itself; a bridge is for 0.12 and later ({flag})"
+        )
