@@ -553,7 +553,7 @@ class WatchRunsRequest(_message.Message):
     @_builtins.property
     def add(self) -> Global___GetRunRequest:
         """Follow this run. A run that is followed already is followed anew, as this request says; updates that are on their
-        way may still come first, so whoever has to tell them apart removes the run before.
+        way may still come first, so a client that has to tell them apart removes the run before.
         """
 
     def __init__(
@@ -583,7 +583,7 @@ class WatchRunsResponse(_message.Message):
     ENDED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run, as its id was given in `add`; of an id that is none, the first 255 characters."""
+    """The run, as its id was given in `add`; of a text that is not an id, the first 255 characters."""
     @_builtins.property
     def update(self) -> Global___GetRunResponse:
         """An update, as GetRun sends it."""

@@ -93,7 +93,8 @@ class RunsServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetRun(self, request, context):
-        """Follows a run: `runs/get`, as a stream.
+        """Follows a run: `runs/get`, as a stream. It is called Get, although it streams, because the specification names the
+        method `runs/get`.
 
         Folding the stream gives the answer of `runs/get` for the same parameters: take the last status, and concatenate the
         results of all messages in order.

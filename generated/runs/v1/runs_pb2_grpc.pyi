@@ -61,7 +61,8 @@ class RunsServiceStub:
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     GetRun: _grpc.UnaryStreamMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.GetRunResponse]
-    """Follows a run: `runs/get`, as a stream.
+    """Follows a run: `runs/get`, as a stream. It is called Get, although it streams, because the specification names the
+    method `runs/get`.
 
     Folding the stream gives the answer of `runs/get` for the same parameters: take the last status, and concatenate the
     results of all messages in order.
@@ -143,7 +144,8 @@ class RunsServiceAsyncStub(RunsServiceStub):
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
     """
     GetRun: _aio.UnaryStreamMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.GetRunResponse]  # type: ignore[assignment]
-    """Follows a run: `runs/get`, as a stream.
+    """Follows a run: `runs/get`, as a stream. It is called Get, although it streams, because the specification names the
+    method `runs/get`.
 
     Folding the stream gives the answer of `runs/get` for the same parameters: take the last status, and concatenate the
     results of all messages in order.
@@ -234,7 +236,8 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.GetRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_runs_pb2.GetRunResponse], _abc.AsyncIterator[_runs_pb2.GetRunResponse]]:
-        """Follows a run: `runs/get`, as a stream.
+        """Follows a run: `runs/get`, as a stream. It is called Get, although it streams, because the specification names the
+        method `runs/get`.
 
         Folding the stream gives the answer of `runs/get` for the same parameters: take the last status, and concatenate the
         results of all messages in order.

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16stepflow/v1/runs.proto\x12\x0bstepflow.v1\x1a\x1cgoogle/protobuf/struct.proto\"X\n\x10\x43reateRunRequest\x12\x0f\n\x07\x66low_id\x18\x01 \x01(\t\x12%\n\x05input\x18\x02 \x03(\x0b\x32\x16.google.protobuf.Value\x12\x0c\n\x04wait\x18\x06 \x01(\x08\"=\n\x11\x43reateRunResponse\x12(\n\x07results\x18\x02 \x03(\x0b\x32\x17.stepflow.v1.ItemResult\"H\n\nItemResult\x12\x12\n\nitem_index\x18\x01 \x01(\r\x12&\n\x06output\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value2Y\n\x0bRunsService\x12J\n\tCreateRun\x12\x1d.stepflow.v1.CreateRunRequest\x1a\x1e.stepflow.v1.CreateRunResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16stepflow/v1/runs.proto\x12\x0bstepflow.v1\x1a\x1cgoogle/protobuf/struct.proto\"X\n\x10\x43reateRunRequest\x12\x0f\n\x07\x66low_id\x18\x01 \x01(\t\x12%\n\x05input\x18\x02 \x03(\x0b\x32\x16.google.protobuf.Value\x12\x0c\n\x04wait\x18\x06 \x01(\x08\"=\n\x11\x43reateRunResponse\x12(\n\x07results\x18\x02 \x03(\x0b\x32\x17.stepflow.v1.ItemResult\"H\n\nItemResult\x12\x12\n\nitem_index\x18\x01 \x01(\r\x12&\n\x06output\x18\x03 \x01(\x0b\x32\x16.google.protobuf.Value2Y\n\x0bRunsService\x12J\n\tCreateRun\x12\x1d.stepflow.v1.CreateRunRequest\x1a\x1e.stepflow.v1.CreateRunResponseB\xc5\x01\n\"io.github.runs_gateway.stepflow.v1B\tRunsProtoP\x01ZBgithub.com/runs-gateway/runs-gateway/gen/go/stepflow/v1;stepflowv1\xaa\x02\x17RunsGateway.Stepflow.V1\xca\x02\x17RunsGateway\\Stepflow\\V1\xea\x02\x19RunsGateway::Stepflow::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepflow.v1.runs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\"io.github.runs_gateway.stepflow.v1B\tRunsProtoP\001ZBgithub.com/runs-gateway/runs-gateway/gen/go/stepflow/v1;stepflowv1\252\002\027RunsGateway.Stepflow.V1\312\002\027RunsGateway\\Stepflow\\V1\352\002\031RunsGateway::Stepflow::V1'
   _globals['_CREATERUNREQUEST']._serialized_start=69
   _globals['_CREATERUNREQUEST']._serialized_end=157
   _globals['_CREATERUNRESPONSE']._serialized_start=159
