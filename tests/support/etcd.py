@@ -5,14 +5,12 @@ Debian's package etcd-server has it. It listens on a port of loopback, and keeps
 
 import asyncio
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import pytest
+from tests.support.programs import program
 
 _START_SECONDS: Final = 30.0
 _ANY_PORT: Final = "http://127.0.0.1:0"
@@ -27,14 +25,9 @@ _ADDRESSES: Final = (
 @asynccontextmanager
 async def etcd(folder: Path) -> AsyncIterator[str]:
     """A running server; its URL. Skips the test where etcd is not installed, but not in CI."""
-    program = shutil.which("etcd")
-    if program is None:
-        missing = "etcd was not found; on Debian: apt install etcd-server"
-        assert "CI" not in os.environ, missing
-        pytest.skip(missing)
     addresses = [text for name in _ADDRESSES for text in (name, _ANY_PORT)]
     process = await asyncio.create_subprocess_exec(
-        program,
+        program("etcd", "etcd-server"),
         *("--data-dir", str(folder / "etcd"), "--initial-cluster", f"default={_ANY_PORT}", *addresses),
         *("--logger", "zap", "--log-outputs", "stderr"),
         env={},
