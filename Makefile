@@ -87,6 +87,10 @@ endif
 release-contract: $(BUF) ## Make the present contract the one that later ones must not break.
 	$(BUF) build --exclude-source-info --path protos/runs --output protos/released.binpb
 
+.PHONY: blocking-client
+blocking-client: $(VENV)/.ready ## Make the blocking client from the asynchronous one.
+	@$(BIN)/python -m tests.support.blocking_client
+
 .PHONY: engines-table
 engines-table: $(VENV)/.ready ## Write the table of differences into docs/engines.md.
 	@$(BIN)/python -m tests.conformance.differences

@@ -11,10 +11,10 @@ Everything that is public is named here.
 from gateway.client.asynchronous import AsyncRunsClient
 from gateway.client.blocking import RunsClient
 from gateway.client.channels import CHANNEL_OPTIONS
-from gateway.client.following import RunEvent
 from gateway.client.payload import Json
 from gateway.client.requests import RunWatch, SubmitOptions
 from gateway.client.status import ItemError, ItemResult, RunEnded, RunStatus, RunUpdate
+from gateway.client.streams import RunEvent
 from gateway.core.errors import (
     FlowNotFound,
     GatewayError,

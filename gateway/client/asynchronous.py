@@ -1,48 +1,50 @@
 # ruff: noqa: ASYNC109 - a timeout is a parameter of a run here: when it has passed, nothing is cancelled.
-"""The client for asyncio: RunsClient, method by method, on grpc.aio."""
+"""The client for asyncio, from which the blocking one is made (`make blocking-client`)."""
 
 import asyncio
 import time
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-)
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Protocol, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack
 
 import grpc
 from grpc import aio
 
 from gateway.adapter import proto
 from gateway.client import requests
-from gateway.client.channels import CHANNEL_OPTIONS, Channels
-from gateway.client.failure import DETAILS, failure, silence
-from gateway.client.following import Fold, Follower, Following, FollowingMany, RunEvent, Unseen
-from gateway.client.outage import Outage, until_after
-from gateway.client.payload import Json, flow_text, text_of
+from gateway.client.channels import Channels
+from gateway.client.connection_async import AsyncConnection, AsyncResponses
+from gateway.client.failure import UploadFailed
+from gateway.client.outage import Outage, deadline_after
+from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
+from gateway.client.streams import Fold, ManyRunsStream, ResumableStream, RunEvent, RunStream, Unseen
 from gateway.core.errors import GatewayError
-from gateway.core.model import Blob, BlobType, JsonText, ResultOrder, SubmitParams
-from gateway.peers.grpc.upload import Sending
-from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
+from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
 
 A = TypeVar("A")
 M = TypeVar("M")
-M_co = TypeVar("M_co", covariant=True)
 E = TypeVar("E")
 
 
 class AsyncRunsClient:
-    """A client of the gateway for asyncio; everything is as RunsClient tells.
+    """A client of the gateway for asyncio.
 
-    Make it where an event loop runs. Close iterators that you leave before their end (`contextlib.aclosing`).
+    `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
+    are those of TLS; without them the connection is not encrypted. They have no meaning for a channel.
+
+    A call that finds the gateway unreachable or overloaded is retried with exponential back-off, for at most
+    `retry_for` seconds since the gateway last answered (0: no retries; None: no limit). A retried call takes effect at
+    most once. `timeout` limits each call that does not wait for a run to so many seconds, retries included (None: no
+    limit); the `timeout` of such a method replaces it.
+
+    All methods raise the errors of this package. Raises Unavailable or Overloaded if the gateway cannot be reached, or
+    takes nothing, for `retry_for` seconds, TimeoutError if the time of a call has passed, and another GatewayError,
+    such as InvalidParams or RunNotFound, if the gateway refuses the call. Raises ValueError if the client is closed.
+
+    Use it as a context manager, or close it. Create it while an event loop runs. An iterator that is left before its
+    end keeps its call open until it is closed: use `contextlib.aclosing`.
     """
 
     def __init__(
@@ -53,18 +55,9 @@ class AsyncRunsClient:
         timeout: float | None = 60.0,
         retry_for: float | None = 60.0,
     ) -> None:
-        self._address = target if isinstance(target, str) else "the other end of the channel"
         self._timeout = timeout
         self._retry_for = retry_for
-
-        def connect() -> _Connection:
-            if not isinstance(target, str):
-                return _Connection(target, own=False)
-            if credentials is None:
-                return _Connection(aio.insecure_channel(target, CHANNEL_OPTIONS), own=True)
-            return _Connection(aio.secure_channel(target, credentials, CHANNEL_OPTIONS), own=True)
-
-        self._connections = Channels(connect)
+        self._channels = Channels(lambda: AsyncConnection(target, credentials))
 
     async def __aenter__(self) -> "AsyncRunsClient":
         return self
@@ -73,12 +66,16 @@ class AsyncRunsClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection; calls that are open fail."""
-        for connection in self._connections.close():
+        """Close the connection. Open calls fail; later ones raise ValueError."""
+        for connection in self._channels.close():
             await connection.close()
 
     async def put_flow(self, flow: str | bytes | Json | Mapping[str, Any], *, timeout: float | None = None) -> str:
-        """Store a flow and return its id: JSON text, kept as it stands, or an object. InvalidFlow if it is none."""
+        """Store a flow and return its id, `sha256:` and 64 hexadecimal digits.
+
+        The flow is JSON text, which is stored as it stands, or a mapping. The same flow always has the same id.
+        Raises InvalidFlow if it is not a flow.
+        """
         request = proto.blob_to_put_request(Blob(flow_text(flow), BlobType.FLOW))
         return (await self._call(lambda to, seconds: to.blobs.PutBlob(request, timeout=seconds), timeout)).blob_id
 
@@ -90,13 +87,15 @@ class AsyncRunsClient:
         timeout: float | None = None,
         **options: Unpack[SubmitOptions],
     ) -> RunStatus:
-        """Submit a run with one item for each input, and return its status; it goes on by itself.
+        """Submit a run with one item for each input, and return its status without waiting for results.
 
-        Inputs are Python values or Json. They may be of any number and size: many are sent in parts.
+        Inputs are Python values or Json. Their number and size have no limit here: many are sent in several messages.
+        Raises FlowNotFound if no flow with this id is stored, InvalidParams if an input or an option is not valid, and
+        IdempotencyConflict if the idempotency key belongs to a run with other parameters.
         """
         params = requests.submit_params(flow_id, inputs, **options)
         if not requests.fits(params):
-            return await self._submit_in_parts(params, params.inputs, timeout)
+            return await self._submit_in_parts(params, self._outage(timeout))
         request = proto.submit_params_to_proto(params)
         return submitted(await self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
 
@@ -108,16 +107,17 @@ class AsyncRunsClient:
         timeout: float | None = None,
         **options: Unpack[SubmitOptions],
     ) -> RunStatus:
-        """Submit a run whose inputs are sent while they are made, so that they need not be in memory together.
+        """Submit a run as `submit` does, and send its inputs while they are produced: they need not fit in memory.
 
-        Nothing executes before the last one; when `inputs` raises, nothing is left behind. Inputs that can be iterated
-        again (a list, an object whose `__iter__` or `__aiter__` begins anew) are sent again when the connection fails.
-        An iterator cannot: answer Unavailable, then, with a call that has new inputs and the same idempotency key.
+        Execution starts after the last input. If `inputs` raises, the error is raised here and no run exists. Inputs
+        that can be iterated again (a list, an object whose `__iter__` or `__aiter__` starts anew) are sent again after
+        a lost connection. An iterator cannot be: for it, Unavailable is raised at the first lost connection; call again
+        with new inputs and the same idempotency key.
 
-        `timeout` is that of the whole call; None: no bound.
+        `timeout` limits the whole call, the production of inputs included, to so many seconds; None means no limit.
         """
         params = requests.submit_params(flow_id, (), **options)
-        return await self._submit_in_parts(params, inputs, timeout, bounded=False)
+        return await self._submit_in_parts(params, Outage(self._retry_for, deadline_after(timeout)), inputs)
 
     async def submit_and_wait(
         self,
@@ -128,13 +128,14 @@ class AsyncRunsClient:
         timeout: float | None = None,
         **options: Unpack[SubmitOptions],
     ) -> RunStatus:
-        """Submit a run and return its status, with its results, when it has finished.
+        """Submit a run as `submit` does, and return its status with its results when it has finished.
 
-        When `timeout` seconds have passed, the status and results at that moment. Interruptions do no harm.
+        After `timeout` seconds, the status and the results at that moment are returned, and the run continues. A lost
+        connection is made again and loses nothing.
         """
-        until = until_after(timeout)
+        deadline = deadline_after(timeout)
         run_id = (await self.submit(flow_id, inputs, **options)).run_id
-        remaining = None if until is None else max(0.0, until - time.monotonic())
+        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
         return await self.wait(run_id, include_results=True, order=order, timeout=remaining)
 
     async def get(
@@ -145,9 +146,12 @@ class AsyncRunsClient:
         order: ResultOrder = ResultOrder.BY_INDEX,
         timeout: float | None = None,
     ) -> RunStatus:
-        """Return the status of a run, with the results of the items that have finished, if they are asked for."""
+        """Return the present status of a run, if asked for with the results of the items that have finished.
+
+        Raises RunNotFound if the run does not exist, and InvalidRunId if `run_id` cannot be the id of a run.
+        """
         params = requests.get_params(run_id, include_results=include_results, result_order=order)
-        return await self._folded(Following(params, self._outage(timeout)))
+        return await self._folded(RunStream(params, self._outage(timeout)))
 
     async def wait(
         self,
@@ -157,9 +161,9 @@ class AsyncRunsClient:
         order: ResultOrder = ResultOrder.BY_INDEX,
         timeout: float | None = None,
     ) -> RunStatus:
-        """Return the status of a run when it has finished, or when `timeout` seconds have passed."""
+        """Return the status of a run as `get` does, but only when it has finished or `timeout` seconds have passed."""
         params = requests.wait_params(run_id, include_results=include_results, order=order, timeout=timeout)
-        return await self._folded(Following(params, self._waiting_outage()))
+        return await self._folded(RunStream(params, Outage(self._retry_for)))
 
     def watch(
         self,
@@ -173,11 +177,10 @@ class AsyncRunsClient:
     ) -> AsyncGenerator[RunUpdate, None]:
         """Yield the state of a run, then each change, until it has finished or `timeout` seconds have passed.
 
-        A lost connection is made again, and the updates go on where they stopped: no result is lost, none comes twice,
-        unless an update says `restarted`. States in between may be skipped, results never. `heartbeat_interval` is in
-        seconds, at least 0.1: a connection on which nothing comes for three of them is given up and made again.
-
-        `resume_token`: go on after the update that had it.
+        Intermediate states may be skipped, results never. A lost connection is made again, and the updates continue
+        where they stopped; each result comes once, unless an update is marked `restarted`. `resume_token`, that of an
+        earlier update, continues after that update. The gateway sends a heartbeat every `heartbeat_interval` seconds,
+        at least 0.1; the connection counts as lost if three of them are missing. Raises errors as `get` does.
         """
         params = requests.wait_params(
             run_id,
@@ -187,7 +190,7 @@ class AsyncRunsClient:
             timeout=timeout,
             resume_token=resume_token,
         )
-        return self._follow_one(Following(params, self._waiting_outage()))
+        return self._updates(RunStream(params, Outage(self._retry_for)))
 
     def results(
         self,
@@ -196,12 +199,13 @@ class AsyncRunsClient:
         order: ResultOrder = ResultOrder.BY_INDEX,
         timeout: float | None = None,
     ) -> AsyncGenerator[ItemResult, None]:
-        """Yield each result of a run once, as soon as its item has finished, or, by index, all items before it have.
+        """Yield each result of a run once, until the run has finished or `timeout` seconds have passed.
 
-        Ends when the run has finished or `timeout` seconds have passed.
+        By completion, a result comes as soon as its item has finished; by index, when all items before it have
+        finished as well. Raises errors as `get` does.
         """
         params = requests.wait_params(run_id, include_results=True, order=order, timeout=timeout)
-        return self._results(Following(params, self._waiting_outage()))
+        return self._results(RunStream(params, Outage(self._retry_for)))
 
     def watch_many(
         self,
@@ -212,202 +216,86 @@ class AsyncRunsClient:
         heartbeat_interval: float = HEARTBEAT_INTERVAL,
         timeout: float | None = None,
     ) -> AsyncGenerator[tuple[str, RunEvent], None]:
-        """Follow many runs on one stream: yield the id of a run with an update of it, as `watch` does.
+        """Watch many runs on one stream, and yield pairs of a run's id and an update of it, as `watch` does.
 
-        RunEnded comes after the last update of each run; a GatewayError in its place says why a run cannot be followed.
-        It is not raised, and the other runs go on. The options are those of runs that are given by id alone.
+        The last event of a run is RunEnded, or the GatewayError for which the run cannot be followed; that error is
+        not raised, and the other runs continue. `include_results` and `order` are for the runs that are given by id
+        alone. With very many runs, heartbeats are less frequent than `heartbeat_interval` says.
         """
         params = requests.many_params(runs, include_results, order, heartbeat_interval, timeout)
-        many = FollowingMany(params, self._waiting_outage)
-        return self._follow(many, lambda to: to.runs.WatchRuns(iter(many.requests())))
+        stream = ManyRunsStream(params, lambda: Outage(self._retry_for))
+        return self._events(stream, lambda to: to.runs.WatchRuns(iter(stream.requests())))
 
-    async def _folded(self, following: Following) -> RunStatus:
+    async def _folded(self, stream: RunStream) -> RunStatus:
         fold = Fold()
-        async with aclosing(self._follow_one(following)) as updates:
+        async with aclosing(self._updates(stream)) as updates:
             async for update in updates:
                 fold.add(update)
         return fold.status()
 
-    async def _results(self, following: Following) -> AsyncGenerator[ItemResult, None]:
+    async def _results(self, stream: RunStream) -> AsyncGenerator[ItemResult, None]:
         unseen = Unseen()
-        async with aclosing(self._follow_one(following)) as updates:
+        async with aclosing(self._updates(stream)) as updates:
             async for update in updates:
                 for result in unseen.of(update):
                     yield result
 
-    def _follow_one(self, following: Following) -> AsyncGenerator[RunUpdate, None]:
-        return self._follow(following, lambda to: to.runs.GetRun(following.request(), timeout=following.deadline()))
+    def _updates(self, stream: RunStream) -> AsyncGenerator[RunUpdate, None]:
+        return self._events(stream, lambda to: to.runs.GetRun(stream.request(), timeout=stream.call_timeout()))
 
-    async def _follow(
-        self, follower: Follower[M, E], start: "Callable[[_Connection], _Call[M]]"
+    async def _events(
+        self, stream: ResumableStream[M, E], start: Callable[[AsyncConnection], AsyncResponses[M]]
     ) -> AsyncGenerator[E, None]:
+        """Yield the events of a stream, which is started again when it is cut."""
         while True:
             try:
-                async with aclosing(self._messages(follower, start)) as messages:
+                async with (
+                    self._connection() as connection,
+                    aclosing(connection.messages(start(connection), stream.read_timeout)) as messages,
+                ):
                     async for message in messages:
-                        if (event := follower.received(message)) is not None:
+                        if (event := stream.received(message)) is not None:
                             yield event
-                pause = follower.ended(None)
+                pause = stream.ended(None)
             except (GatewayError, TimeoutError) as error:
-                pause = follower.ended(error)
+                pause = stream.ended(error)
             if pause is None:
                 return
             await asyncio.sleep(pause)
 
-    async def _messages(
-        self, follower: Follower[M, E], start: "Callable[[_Connection], _Call[M]]"
-    ) -> AsyncGenerator[M, None]:
-        """The messages of one stream. GatewayError when it is cut, or silent for too long."""
-        async with self._connection() as connection:
-            call = start(connection)
-            try:
-                while True:
-                    patience = follower.patience()
-                    try:
-                        async with asyncio.timeout(patience):
-                            message = await self._answer(call.read())
-                    except TimeoutError:
-                        if patience is None:
-                            raise
-                        connection.dead = True
-                        raise silence(self._address, patience) from None
-                    if message is aio.EOF:
-                        return
-                    yield cast("M", message)
-            finally:
-                call.cancel()
-
-    async def _call(self, call: "Callable[[_Connection, float | None], Awaitable[A]]", timeout: float | None) -> A:
-        """Make a call that may be repeated."""
+    async def _call(self, call: Callable[[AsyncConnection, float | None], Awaitable[A]], timeout: float | None) -> A:
+        """Make a call with one answer, which may be retried."""
         outage = self._outage(timeout)
         while True:
             try:
                 async with self._connection() as connection:
-                    return await self._answer(call(connection, outage.remaining()))
+                    return await connection.answer(call, outage.remaining())
             except (GatewayError, TimeoutError) as error:
                 pause = outage.pause(error)
             await asyncio.sleep(pause)
 
     async def _submit_in_parts(
-        self,
-        params: SubmitParams,
-        inputs: Iterable[object] | AsyncIterable[object],
-        timeout: float | None,
-        *,
-        bounded: bool = True,
+        self, params: SubmitParams, outage: Outage, inputs: Iterable[object] | AsyncIterable[object] | None = None
     ) -> RunStatus:
-        repeatable = not isinstance(inputs, (Iterator, AsyncIterator))
-        outage = self._outage(timeout) if bounded else Outage(self._retry_for, until_after(timeout))
+        """Submit a run in several messages, with other inputs than those of `params` if they are given."""
         while True:
-            # What is text already is not to be made text once more.
-            texts = _each(params.inputs) if inputs is params.inputs else _texts(inputs)
             try:
-                async with self._connection() as connection, aclosing(texts):
-                    return submitted(await self._upload(connection, params, texts, outage.remaining()))
-            except _UploadFailed as failed:
-                what = failed.reason
-            if not repeatable:
-                raise what
-            await asyncio.sleep(outage.pause(what))
-
-    async def _upload(
-        self,
-        connection: "_Connection",
-        params: SubmitParams,
-        texts: AsyncIterator[JsonText],
-        seconds: float | None,
-    ) -> runs_pb2.SubmitRunResponse:
-        """Send inputs while they come. _UploadFailed when the call fails; what the inputs raise ends it."""
-        call = connection.runs.SubmitRunStream(timeout=seconds)
-        sending = Sending(call)
-        parts = requests.Parts(params)
-        try:
-            async for text in texts:
-                if (part := parts.add(text)) is not None and not await sending.done(call.write(part)):
-                    break
-            else:
-                if await sending.done(call.write(parts.rest())):
-                    await sending.done(call.done_writing())
-            try:
-                return await self._answer(call)
-            except (GatewayError, TimeoutError) as error:
-                raise _UploadFailed(error) from None
-        finally:
-            call.cancel()
-
-    async def _answer(self, answering: Awaitable[A]) -> A:
-        """Wait for an answer of the gateway; how gRPC fails becomes GatewayError or TimeoutError."""
-        try:
-            return await answering
-        except aio.AioRpcError as error:
-            details = error.trailing_metadata().get(DETAILS)
-            raise failure(self._address, error.code(), error.details(), details) from None
-        except asyncio.CancelledError:
-            # gRPC raises this also when the call alone was cancelled: by the other side, or with its channel.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            raise failure(self._address, grpc.StatusCode.CANCELLED, None, None) from None
+                async with self._connection() as connection:
+                    return submitted(await connection.upload(params, inputs, outage.remaining()))
+            except UploadFailed as failed:
+                error = failed.reason
+            if not requests.repeatable(inputs):
+                raise error
+            await asyncio.sleep(outage.pause(error))
 
     def _outage(self, timeout: float | None) -> Outage:
-        return Outage(self._retry_for, until_after(self._timeout if timeout is None else timeout))
-
-    def _waiting_outage(self) -> Outage:
-        return Outage(self._retry_for)
+        return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))
 
     @asynccontextmanager
-    async def _connection(self) -> "AsyncIterator[_Connection]":
-        connection = self._connections.take()
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        connection = self._channels.take()
         try:
             yield connection
         finally:
-            if self._connections.give_back(connection, dead=connection.dead):
+            if self._channels.give_back(connection, dead=connection.dead):
                 await connection.close()
-
-
-class _UploadFailed(Exception):
-    """The call of an upload has failed, not the inputs."""
-
-    def __init__(self, reason: Exception) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class _Connection:
-    """A channel and the services at its other end."""
-
-    def __init__(self, channel: aio.Channel, *, own: bool) -> None:
-        self.runs = runs_pb2_grpc.RunsServiceStub(channel)
-        self.blobs = blobs_pb2_grpc.BlobsServiceStub(channel)
-        self.dead = False
-        self._channel = channel
-        self._own = own
-
-    async def close(self) -> None:
-        """Close the channel, if it is not somebody else's."""
-        if self._own:
-            await self._channel.close()
-
-
-class _Call(Protocol[M_co]):
-    """A stream of responses."""
-
-    def read(self) -> Awaitable[Any]: ...
-
-    def cancel(self) -> bool: ...
-
-
-async def _texts(inputs: Iterable[object] | AsyncIterable[object]) -> AsyncGenerator[JsonText, None]:
-    if not isinstance(inputs, AsyncIterable):
-        for text in requests.input_texts(inputs):
-            yield text
-        return
-    index = 0
-    async for value in inputs:
-        yield text_of(value, "inputs", index)
-        index += 1
-
-
-async def _each(texts: Iterable[JsonText]) -> AsyncGenerator[JsonText, None]:
-    for text in texts:
-        yield text

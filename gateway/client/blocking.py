@@ -1,44 +1,48 @@
+# Made from asynchronous.py by `make blocking-client`; changes belong there.
 """The blocking client."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any, Protocol, TypeVar, Unpack, cast
+from typing import Any, TypeVar, Unpack
 
 import grpc
 
 from gateway.adapter import proto
 from gateway.client import requests
-from gateway.client.channels import CHANNEL_OPTIONS, Channels
-from gateway.client.failure import DETAILS, failure, silence
-from gateway.client.following import Fold, Follower, Following, FollowingMany, RunEvent, Unseen
-from gateway.client.outage import Outage, until_after
+from gateway.client.channels import Channels
+from gateway.client.connection_blocking import Connection, Responses
+from gateway.client.failure import UploadFailed
+from gateway.client.outage import Outage, deadline_after
 from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
-from gateway.client.upload import Pipe
-from gateway.client.watchdog import Watchdog
+from gateway.client.streams import Fold, ManyRunsStream, ResumableStream, RunEvent, RunStream, Unseen
 from gateway.core.errors import GatewayError
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
-from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 A = TypeVar("A")
 M = TypeVar("M")
-M_co = TypeVar("M_co", covariant=True)
 E = TypeVar("E")
 
 
 class RunsClient:
-    """A client of the gateway at `target`: `HOST:PORT`, `unix:/PATH`, or a channel of yours, and yours to close.
+    """A blocking client of the gateway.
 
-    Every method raises the errors of this package: InvalidParams, NotFound and others say what is wrong with a call;
-    Unavailable, that the gateway could not be reached for `retry_for` seconds (0: it is called once; None: for ever).
-    Until then, calls are repeated, with pauses that grow; none has an effect twice.
+    `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
+    are those of TLS; without them the connection is not encrypted. They have no meaning for a channel.
 
-    `timeout` bounds each call that does not wait for a run, repetitions included, in seconds; None: no bound. When it
-    has passed, the call raises TimeoutError. `credentials` are those of TLS, if it is in use.
+    A call that finds the gateway unreachable or overloaded is retried with exponential back-off, for at most
+    `retry_for` seconds since the gateway last answered (0: no retries; None: no limit). A retried call takes effect at
+    most once. `timeout` limits each call that does not wait for a run to so many seconds, retries included (None: no
+    limit); the `timeout` of such a method replaces it.
 
-    May be shared by threads. Use it as a context, or close it.
+    All methods raise the errors of this package. Raises Unavailable or Overloaded if the gateway cannot be reached, or
+    takes nothing, for `retry_for` seconds, TimeoutError if the time of a call has passed, and another GatewayError,
+    such as InvalidParams or RunNotFound, if the gateway refuses the call. Raises ValueError if the client is closed.
+
+    Use it as a context manager, or close it. Threads may share it. An iterator that is left before its
+    end keeps its call open until it is closed: use `contextlib.closing`.
     """
 
     def __init__(
@@ -49,18 +53,9 @@ class RunsClient:
         timeout: float | None = 60.0,
         retry_for: float | None = 60.0,
     ) -> None:
-        self._address = target if isinstance(target, str) else "the other end of the channel"
         self._timeout = timeout
         self._retry_for = retry_for
-
-        def connect() -> _Connection:
-            if not isinstance(target, str):
-                return _Connection(target, own=False)
-            if credentials is None:
-                return _Connection(grpc.insecure_channel(target, CHANNEL_OPTIONS), own=True)
-            return _Connection(grpc.secure_channel(target, credentials, CHANNEL_OPTIONS), own=True)
-
-        self._connections = Channels(connect)
+        self._channels = Channels(lambda: Connection(target, credentials))
 
     def __enter__(self) -> "RunsClient":
         return self
@@ -69,14 +64,18 @@ class RunsClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; calls that are open fail."""
-        for connection in self._connections.close():
+        """Close the connection. Open calls fail; later ones raise ValueError."""
+        for connection in self._channels.close():
             connection.close()
 
     def put_flow(self, flow: str | bytes | Json | Mapping[str, Any], *, timeout: float | None = None) -> str:
-        """Store a flow and return its id: JSON text, kept as it stands, or an object. InvalidFlow if it is none."""
+        """Store a flow and return its id, `sha256:` and 64 hexadecimal digits.
+
+        The flow is JSON text, which is stored as it stands, or a mapping. The same flow always has the same id.
+        Raises InvalidFlow if it is not a flow.
+        """
         request = proto.blob_to_put_request(Blob(flow_text(flow), BlobType.FLOW))
-        return self._call(lambda to, seconds: to.blobs.PutBlob(request, timeout=seconds), timeout).blob_id
+        return (self._call(lambda to, seconds: to.blobs.PutBlob(request, timeout=seconds), timeout)).blob_id
 
     def submit(
         self,
@@ -86,13 +85,15 @@ class RunsClient:
         timeout: float | None = None,
         **options: Unpack[SubmitOptions],
     ) -> RunStatus:
-        """Submit a run with one item for each input, and return its status; it goes on by itself.
+        """Submit a run with one item for each input, and return its status without waiting for results.
 
-        Inputs are Python values or Json. They may be of any number and size: many are sent in parts.
+        Inputs are Python values or Json. Their number and size have no limit here: many are sent in several messages.
+        Raises FlowNotFound if no flow with this id is stored, InvalidParams if an input or an option is not valid, and
+        IdempotencyConflict if the idempotency key belongs to a run with other parameters.
         """
         params = requests.submit_params(flow_id, inputs, **options)
         if not requests.fits(params):
-            return self._submit_in_parts(params, params.inputs, timeout)
+            return self._submit_in_parts(params, self._outage(timeout))
         request = proto.submit_params_to_proto(params)
         return submitted(self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
 
@@ -104,16 +105,17 @@ class RunsClient:
         timeout: float | None = None,
         **options: Unpack[SubmitOptions],
     ) -> RunStatus:
-        """Submit a run whose inputs are sent while they are made, so that they need not be in memory together.
+        """Submit a run as `submit` does, and send its inputs while they are produced: they need not fit in memory.
 
-        Nothing executes before the last one; when `inputs` raises, nothing is left behind. Inputs that can be iterated
-        again (a list, an object whose `__iter__` begins anew) are sent again when the connection fails. An iterator
-        cannot: answer Unavailable, then, with a call that has new inputs and the same idempotency key.
+        Execution starts after the last input. If `inputs` raises, the error is raised here and no run exists. Inputs
+        that can be iterated again (a list, an object whose `__iter__` starts anew) are sent again after
+        a lost connection. An iterator cannot be: for it, Unavailable is raised at the first lost connection; call again
+        with new inputs and the same idempotency key.
 
-        `timeout` is that of the whole call; None: no bound.
+        `timeout` limits the whole call, the production of inputs included, to so many seconds; None means no limit.
         """
         params = requests.submit_params(flow_id, (), **options)
-        return self._submit_in_parts(params, inputs, timeout, bounded=False)
+        return self._submit_in_parts(params, Outage(self._retry_for, deadline_after(timeout)), inputs)
 
     def submit_and_wait(
         self,
@@ -124,13 +126,14 @@ class RunsClient:
         timeout: float | None = None,
         **options: Unpack[SubmitOptions],
     ) -> RunStatus:
-        """Submit a run and return its status, with its results, when it has finished.
+        """Submit a run as `submit` does, and return its status with its results when it has finished.
 
-        When `timeout` seconds have passed, the status and results at that moment. Interruptions do no harm.
+        After `timeout` seconds, the status and the results at that moment are returned, and the run continues. A lost
+        connection is made again and loses nothing.
         """
-        until = until_after(timeout)
-        run_id = self.submit(flow_id, inputs, **options).run_id
-        remaining = None if until is None else max(0.0, until - time.monotonic())
+        deadline = deadline_after(timeout)
+        run_id = (self.submit(flow_id, inputs, **options)).run_id
+        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
         return self.wait(run_id, include_results=True, order=order, timeout=remaining)
 
     def get(
@@ -141,9 +144,12 @@ class RunsClient:
         order: ResultOrder = ResultOrder.BY_INDEX,
         timeout: float | None = None,
     ) -> RunStatus:
-        """Return the status of a run, with the results of the items that have finished, if they are asked for."""
+        """Return the present status of a run, if asked for with the results of the items that have finished.
+
+        Raises RunNotFound if the run does not exist, and InvalidRunId if `run_id` cannot be the id of a run.
+        """
         params = requests.get_params(run_id, include_results=include_results, result_order=order)
-        return self._folded(Following(params, self._outage(timeout)))
+        return self._folded(RunStream(params, self._outage(timeout)))
 
     def wait(
         self,
@@ -153,9 +159,9 @@ class RunsClient:
         order: ResultOrder = ResultOrder.BY_INDEX,
         timeout: float | None = None,
     ) -> RunStatus:
-        """Return the status of a run when it has finished, or when `timeout` seconds have passed."""
+        """Return the status of a run as `get` does, but only when it has finished or `timeout` seconds have passed."""
         params = requests.wait_params(run_id, include_results=include_results, order=order, timeout=timeout)
-        return self._folded(Following(params, self._waiting_outage()))
+        return self._folded(RunStream(params, Outage(self._retry_for)))
 
     def watch(
         self,
@@ -169,11 +175,10 @@ class RunsClient:
     ) -> Generator[RunUpdate, None, None]:
         """Yield the state of a run, then each change, until it has finished or `timeout` seconds have passed.
 
-        A lost connection is made again, and the updates go on where they stopped: no result is lost, none comes twice,
-        unless an update says `restarted`. States in between may be skipped, results never. `heartbeat_interval` is in
-        seconds, at least 0.1: a connection on which nothing comes for three of them is given up and made again.
-
-        `resume_token`: go on after the update that had it.
+        Intermediate states may be skipped, results never. A lost connection is made again, and the updates continue
+        where they stopped; each result comes once, unless an update is marked `restarted`. `resume_token`, that of an
+        earlier update, continues after that update. The gateway sends a heartbeat every `heartbeat_interval` seconds,
+        at least 0.1; the connection counts as lost if three of them are missing. Raises errors as `get` does.
         """
         params = requests.wait_params(
             run_id,
@@ -183,7 +188,7 @@ class RunsClient:
             timeout=timeout,
             resume_token=resume_token,
         )
-        return self._follow_one(Following(params, self._waiting_outage()))
+        return self._updates(RunStream(params, Outage(self._retry_for)))
 
     def results(
         self,
@@ -192,12 +197,13 @@ class RunsClient:
         order: ResultOrder = ResultOrder.BY_INDEX,
         timeout: float | None = None,
     ) -> Generator[ItemResult, None, None]:
-        """Yield each result of a run once, as soon as its item has finished, or, by index, all items before it have.
+        """Yield each result of a run once, until the run has finished or `timeout` seconds have passed.
 
-        Ends when the run has finished or `timeout` seconds have passed.
+        By completion, a result comes as soon as its item has finished; by index, when all items before it have
+        finished as well. Raises errors as `get` does.
         """
         params = requests.wait_params(run_id, include_results=True, order=order, timeout=timeout)
-        return self._results(Following(params, self._waiting_outage()))
+        return self._results(RunStream(params, Outage(self._retry_for)))
 
     def watch_many(
         self,
@@ -208,158 +214,85 @@ class RunsClient:
         heartbeat_interval: float = HEARTBEAT_INTERVAL,
         timeout: float | None = None,
     ) -> Generator[tuple[str, RunEvent], None, None]:
-        """Follow many runs on one stream: yield the id of a run with an update of it, as `watch` does.
+        """Watch many runs on one stream, and yield pairs of a run's id and an update of it, as `watch` does.
 
-        RunEnded comes after the last update of each run; a GatewayError in its place says why a run cannot be followed.
-        It is not raised, and the other runs go on. The options are those of runs that are given by id alone.
+        The last event of a run is RunEnded, or the GatewayError for which the run cannot be followed; that error is
+        not raised, and the other runs continue. `include_results` and `order` are for the runs that are given by id
+        alone. With very many runs, heartbeats are less frequent than `heartbeat_interval` says.
         """
         params = requests.many_params(runs, include_results, order, heartbeat_interval, timeout)
-        many = FollowingMany(params, self._waiting_outage)
-        return self._follow(many, lambda to: to.runs.WatchRuns(iter(many.requests())))
+        stream = ManyRunsStream(params, lambda: Outage(self._retry_for))
+        return self._events(stream, lambda to: to.runs.WatchRuns(iter(stream.requests())))
 
-    def _folded(self, following: Following) -> RunStatus:
+    def _folded(self, stream: RunStream) -> RunStatus:
         fold = Fold()
-        with closing(self._follow_one(following)) as updates:
+        with closing(self._updates(stream)) as updates:
             for update in updates:
                 fold.add(update)
         return fold.status()
 
-    def _results(self, following: Following) -> Generator[ItemResult, None, None]:
+    def _results(self, stream: RunStream) -> Generator[ItemResult, None, None]:
         unseen = Unseen()
-        with closing(self._follow_one(following)) as updates:
+        with closing(self._updates(stream)) as updates:
             for update in updates:
                 yield from unseen.of(update)
 
-    def _follow_one(self, following: Following) -> Generator[RunUpdate, None, None]:
-        return self._follow(following, lambda to: to.runs.GetRun(following.request(), timeout=following.deadline()))
+    def _updates(self, stream: RunStream) -> Generator[RunUpdate, None, None]:
+        return self._events(stream, lambda to: to.runs.GetRun(stream.request(), timeout=stream.call_timeout()))
 
-    def _follow(self, follower: Follower[M, E], start: "Callable[[_Connection], _Call[M]]") -> Generator[E, None, None]:
+    def _events(
+        self, stream: ResumableStream[M, E], start: Callable[[Connection], Responses[M]]
+    ) -> Generator[E, None, None]:
+        """Yield the events of a stream, which is started again when it is cut."""
         while True:
             try:
-                with closing(self._messages(follower, start)) as messages:
+                with (
+                    self._connection() as connection,
+                    closing(connection.messages(start(connection), stream.read_timeout)) as messages,
+                ):
                     for message in messages:
-                        if (event := follower.received(message)) is not None:
+                        if (event := stream.received(message)) is not None:
                             yield event
-                pause = follower.ended(None)
+                pause = stream.ended(None)
             except (GatewayError, TimeoutError) as error:
-                pause = follower.ended(error)
+                pause = stream.ended(error)
             if pause is None:
                 return
             time.sleep(pause)
 
-    def _messages(
-        self, follower: Follower[M, E], start: "Callable[[_Connection], _Call[M]]"
-    ) -> Generator[M, None, None]:
-        """The messages of one stream. GatewayError when it is cut, or silent for too long."""
-        with self._connection() as connection:
-            call = start(connection)
-            patience: float | None = None
-            with Watchdog(call.cancel) as watchdog:
-                try:
-                    while True:
-                        patience = follower.patience()
-                        with watchdog.expecting(patience):
-                            message = next(call, None)
-                        if message is None:
-                            return
-                        yield message
-                except grpc.RpcError as error:
-                    if not watchdog.expired:
-                        raise self._failure(error) from None
-                    connection.dead = True
-                    raise silence(self._address, patience or 0) from None
-                finally:
-                    call.cancel()
-
-    def _call(self, call: "Callable[[_Connection, float | None], A]", timeout: float | None) -> A:
-        """Make a call that may be repeated."""
+    def _call(self, call: Callable[[Connection, float | None], A], timeout: float | None) -> A:
+        """Make a call with one answer, which may be retried."""
         outage = self._outage(timeout)
         while True:
             try:
                 with self._connection() as connection:
-                    return call(connection, outage.remaining())
-            except grpc.RpcError as error:
-                pause = outage.pause(self._failure(error))
+                    return connection.answer(call, outage.remaining())
+            except (GatewayError, TimeoutError) as error:
+                pause = outage.pause(error)
             time.sleep(pause)
 
     def _submit_in_parts(
-        self, params: SubmitParams, inputs: Iterable[object], timeout: float | None, *, bounded: bool = True
+        self, params: SubmitParams, outage: Outage, inputs: Iterable[object] | None = None
     ) -> RunStatus:
-        # What is text already is not to be made text once more.
-        known = inputs is params.inputs
-        repeatable = not isinstance(inputs, Iterator)
-        outage = self._outage(timeout) if bounded else Outage(self._retry_for, until_after(timeout))
+        """Submit a run in several messages, with other inputs than those of `params` if they are given."""
         while True:
-            texts = iter(params.inputs) if known else requests.input_texts(inputs)
             try:
                 with self._connection() as connection:
-                    parts = requests.in_parts(params, texts)
-                    return submitted(_upload(connection, parts, outage.remaining()))
-            except grpc.RpcError as error:
-                what = self._failure(error)
-            if not repeatable:
-                raise what
-            time.sleep(outage.pause(what))
+                    return submitted(connection.upload(params, inputs, outage.remaining()))
+            except UploadFailed as failed:
+                error = failed.reason
+            if not requests.repeatable(inputs):
+                raise error
+            time.sleep(outage.pause(error))
 
     def _outage(self, timeout: float | None) -> Outage:
-        return Outage(self._retry_for, until_after(self._timeout if timeout is None else timeout))
-
-    def _waiting_outage(self) -> Outage:
-        return Outage(self._retry_for)
+        return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))
 
     @contextmanager
-    def _connection(self) -> "Iterator[_Connection]":
-        connection = self._connections.take()
+    def _connection(self) -> Iterator[Connection]:
+        connection = self._channels.take()
         try:
             yield connection
         finally:
-            if self._connections.give_back(connection, dead=connection.dead):
+            if self._channels.give_back(connection, dead=connection.dead):
                 connection.close()
-
-    def _failure(self, error: grpc.RpcError) -> GatewayError | TimeoutError:
-        call = cast("grpc.Call", error)
-        details = next((value for key, value in call.trailing_metadata() or () if key == DETAILS), None)
-        return failure(self._address, call.code(), call.details(), details)
-
-
-class _Connection:
-    """A channel and the services at its other end."""
-
-    def __init__(self, channel: grpc.Channel, *, own: bool) -> None:
-        self.runs = runs_pb2_grpc.RunsServiceStub(channel)
-        self.blobs = blobs_pb2_grpc.BlobsServiceStub(channel)
-        self.dead = False
-        self._channel = channel
-        self._own = own
-
-    def close(self) -> None:
-        """Close the channel, if it is not somebody else's."""
-        if self._own:
-            self._channel.close()
-
-
-class _Call(Protocol[M_co]):
-    """A stream of responses."""
-
-    def __next__(self) -> M_co: ...
-
-    def cancel(self) -> bool: ...
-
-
-def _upload(
-    connection: _Connection, parts: Iterator[runs_pb2.SubmitRunStreamRequest], seconds: float | None
-) -> runs_pb2.SubmitRunResponse:
-    pipe = Pipe[runs_pb2.SubmitRunStreamRequest]()
-    call = connection.runs.SubmitRunStream.future(pipe, timeout=seconds)
-    try:
-        call.add_done_callback(lambda _: pipe.close())
-        # A call that has ended takes no more; its result says why.
-        all(pipe.put(part) for part in parts)
-        pipe.close()
-        return call.result()
-    except BaseException:
-        # Before the pipe is closed: an upload whose end has come is one that counts.
-        call.cancel()
-        raise
-    finally:
-        pipe.close()

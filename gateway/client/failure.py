@@ -1,4 +1,4 @@
-"""How a call failed: the status of gRPC as an error of the gateway."""
+"""The failures of calls: the status of gRPC becomes an error of the gateway."""
 
 import grpc
 
@@ -9,7 +9,7 @@ DETAILS = "grpc-status-details-bin"
 
 _CUTS = {
     grpc.StatusCode.UNAVAILABLE,
-    # How gRPC tells, at times, that the connection or the stream was cut. Ours come with details.
+    # gRPC may report a cut connection or stream with any of these. The gateway's own errors come with details.
     grpc.StatusCode.ABORTED,
     grpc.StatusCode.CANCELLED,
     grpc.StatusCode.INTERNAL,
@@ -20,9 +20,9 @@ _CUTS = {
 def failure(
     address: str, code: grpc.StatusCode, message: str | None, details: bytes | str | None
 ) -> GatewayError | TimeoutError:
-    """The error that a call ended with: the one that the gateway sent, or what gRPC itself says about the connection.
+    """Return the error of a call: the one that the gateway sent, or one for what gRPC says about the connection.
 
-    TimeoutError when the time of the call has passed without an answer.
+    It is a TimeoutError if the time of the call has passed without an answer.
     """
     text = message or code.name
     if isinstance(details, bytes):
@@ -37,5 +37,13 @@ def failure(
 
 
 def silence(address: str, seconds: float) -> Unavailable:
-    """The error for a stream on which nothing has come for too long."""
+    """Return the error for a stream that has been silent for too long."""
     return Unavailable(f"cannot reach the gateway at {address}: nothing has come for {seconds:g} seconds")
+
+
+class UploadFailed(Exception):
+    """The call of an upload has failed with `reason`; its inputs have not."""
+
+    def __init__(self, reason: GatewayError | TimeoutError) -> None:
+        super().__init__(reason)
+        self.reason = reason

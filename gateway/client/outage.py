@@ -13,7 +13,7 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 
 
-def until_after(timeout: float | None) -> float | None:
+def deadline_after(timeout: float | None) -> float | None:
     """When so many seconds have passed, as a value of `time.monotonic()`; None for never."""
     return None if timeout is None else time.monotonic() + timeout
 

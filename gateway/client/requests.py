@@ -1,7 +1,7 @@
-"""What the clients ask for: parameters checked, and written as messages that fit."""
+"""The requests of the clients: checked parameters, in messages of a limited size."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict, Unpack
 
@@ -12,42 +12,41 @@ from gateway.core.validation import validated
 from runs.v1 import runs_pb2
 
 MESSAGE_BYTES: Final = 16 << 20
-"""Inputs that are longer are submitted in parts."""
+"""Inputs with more bytes are submitted in several messages."""
 
 PART_BYTES: Final = 1 << 20
-"""How long a part may be before the next input begins another one."""
+"""The inputs of a message of an upload have at most so many bytes, unless a single one has more."""
 
 PART_LENGTH: Final = 4_096
-"""How many inputs a part holds at most."""
-
+"""A message of an upload holds at most so many inputs."""
 
 HEARTBEAT_INTERVAL: Final = 10.0
-"""How often, in seconds, the gateway shows that an idle stream lives, unless told otherwise."""
+"""Seconds between the heartbeats on an idle stream, by default."""
 
 HEARTBEATS_PER_SECOND: Final = 10
-"""How many heartbeats a stream with many runs may have in all: the more runs, the rarer those of each."""
+"""The most heartbeats a second on a stream with many runs, all runs together."""
 
 
 class SubmitOptions(TypedDict, total=False):
-    """What may be said of a run that is submitted."""
+    """The options of a submit; each may be left out."""
 
     max_concurrency: int | None
-    """How many items may execute at the same time; None: the runtime decides."""
+    """At most so many items execute at the same time, at least 1; None: the runtime decides."""
     overrides: Mapping[str, Any] | Json | None
     """Changes to the flow's steps for this run: `{"steps": {ID: {"value": PATCH}}}`."""
     variables: Mapping[str, Any] | None
-    """Values for the flow's variables, by name."""
+    """The values of the flow's variables by name: Python values or Json."""
     flow_label: str | None
-    """A label for this run, at most 255 characters."""
+    """A label for the run, 1 to 255 characters."""
     observability: ObservabilityContext | None
-    """The trace that the call belongs to."""
+    """The trace that the submit belongs to."""
     idempotency_key: str | None
-    """The same key with the same parameters gives the same run; None: one is made for the call."""
+    """Submits with the same key and parameters return the same run; None: each submit gets a key of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunWatch:
-    """A run to follow among many, with options of its own."""
+    """A run to watch among many, with options of its own; they mean the same as those of `watch`."""
 
     run_id: str
     include_results: bool = False
@@ -56,7 +55,10 @@ class RunWatch:
 
 
 def submit_params(flow_id: str, inputs: Iterable[object], **options: Unpack[SubmitOptions]) -> SubmitParams:
-    """The parameters of a submit, with a key of its own if none is given. InvalidParams names what is wrong."""
+    """Return the parameters of a submit, with a new idempotency key if none is given.
+
+    Raises InvalidParams if one of them is not valid.
+    """
     fields: dict[str, object] = {**options, "flow_id": flow_id, "inputs": list(input_texts(inputs))}
     if options.get("idempotency_key") is None:
         fields["idempotency_key"] = str(uuid.uuid4())
@@ -74,7 +76,10 @@ def many_params(
     heartbeat_interval: float,
     timeout: float | None,
 ) -> list[GetParams]:
-    """The parameters of following each of many runs; one that is named twice counts once, as it was named last."""
+    """Return the parameters to watch each of many runs. Of a run that is named twice, the last options count.
+
+    Raises InvalidParams if one of them is not valid.
+    """
     watches = {}
     for run in runs:
         watch = RunWatch(run, include_results, order) if isinstance(run, str) else run
@@ -102,7 +107,7 @@ def wait_params(
     timeout: float | None = None,
     resume_token: bytes = b"",
 ) -> GetParams:
-    """The parameters of following a run until it has finished."""
+    """Return the parameters to follow a run until it has finished. Raises InvalidParams if one of them is not valid."""
     return get_params(
         run_id,
         wait=True,
@@ -115,17 +120,27 @@ def wait_params(
 
 
 def get_params(run_id: str, **fields: object) -> GetParams:
-    """The parameters of a get. InvalidParams names each field that is wrong."""
+    """Return the parameters of a get. Raises InvalidParams if one of them is not valid."""
     return validated(GetParams, {"run_id": run_id, **fields})
 
 
 def input_texts(inputs: Iterable[object]) -> Iterator[JsonText]:
-    """The text of each input."""
+    """Yield the JSON text of each input. Raises InvalidParams if one is not a JSON value."""
     return (text_of(value, "inputs", index) for index, value in enumerate(inputs))
 
 
+def texts_of(params: SubmitParams, inputs: Iterable[object] | None) -> Iterator[JsonText]:
+    """Yield the JSON text of each input; None stands for the inputs of `params`, which are text already."""
+    return iter(params.inputs) if inputs is None else input_texts(inputs)
+
+
+def repeatable(inputs: object) -> bool:
+    """Return whether inputs can be iterated more than once: an iterator cannot."""
+    return not isinstance(inputs, (Iterator, AsyncIterator))
+
+
 def fits(params: SubmitParams) -> bool:
-    """Whether the inputs go into one message."""
+    """Return whether the inputs fit in one message."""
     size = 0
     for text in params.inputs:
         size += _size(text)
@@ -135,7 +150,7 @@ def fits(params: SubmitParams) -> bool:
 
 
 class Parts:
-    """Gathers inputs into the messages of a submit in parts."""
+    """Collects inputs into the messages of an upload."""
 
     def __init__(self, params: SubmitParams) -> None:
         bare = params.model_copy(update={"inputs": []})
@@ -143,7 +158,7 @@ class Parts:
         self._size = 0
 
     def add(self, text: JsonText) -> runs_pb2.SubmitRunStreamRequest | None:
-        """Add an input; returns a message when one is full."""
+        """Add an input. Returns the message before it if that is full, None otherwise."""
         size = _size(text)
         full = self._size and (self._size + size > PART_BYTES or len(self._message.inputs) == PART_LENGTH)
         message = self.rest() if full else None
@@ -152,13 +167,13 @@ class Parts:
         return message
 
     def rest(self) -> runs_pb2.SubmitRunStreamRequest:
-        """The last message: what has been added since the last full one."""
+        """Return the last message, with the inputs since the last full one."""
         message, self._message, self._size = self._message, runs_pb2.SubmitRunStreamRequest(), 0
         return message
 
 
 def in_parts(params: SubmitParams, texts: Iterable[JsonText]) -> Iterator[runs_pb2.SubmitRunStreamRequest]:
-    """The messages of a submit in parts."""
+    """Yield the messages of an upload."""
     parts = Parts(params)
     for text in texts:
         if (message := parts.add(text)) is not None:

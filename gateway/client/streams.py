@@ -1,7 +1,7 @@
-"""Following runs over streams that may be cut: what to ask for, what an answer means, when to ask again.
+"""Streams of updates that survive cuts: what to request, what a message means, when to start the stream again.
 
-Nothing here does any input or output. A client opens a stream with what `request` or `requests` returns, hands each
-message to `received` and the end of the stream to `ended`, which tells how long to pause before the next stream.
+Nothing here does input or output. A client starts a stream with the result of `request` or `requests`, passes each
+message to `received` and the end of the stream to `ended`, which returns how long to pause before the next start.
 """
 
 import time
@@ -20,16 +20,16 @@ from gateway.core.model import GetParams
 from runs.v1 import runs_pb2
 
 RunEvent: TypeAlias = RunUpdate | RunEnded | GatewayError
-"""What may come of a run among many: an update; its end; the error for which it cannot be followed."""
+"""An event of a run among many: an update, its end, or the error for which it cannot be followed."""
 
 MISSED_HEARTBEATS: Final = 3
-"""After so many heartbeats that have not come, a connection counts as dead."""
+"""A connection counts as dead after so many missing heartbeats."""
 
-LEAST_PATIENCE: Final = 1.0
-"""How many seconds a message may take in any case."""
+LEAST_READ_TIMEOUT: Final = 1.0
+"""Seconds that a message may take in any case."""
 
 ANSWER_SECONDS: Final = 5.0
-"""How long after the timeout its answer may take."""
+"""Seconds that the last answer may take after the timeout of the run."""
 
 Clock: TypeAlias = Callable[[], float]
 
@@ -39,21 +39,27 @@ Event_co = TypeVar("Event_co", covariant=True)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-class Follower(Protocol[Response_contra, Event_co]):
-    """What a client carries out: following one run, or many."""
+class ResumableStream(Protocol[Response_contra, Event_co]):
+    """A stream that is started again after a cut, and continues where it stopped."""
 
-    def patience(self) -> float | None:
-        """How many seconds the next message may take; None for as long as the call."""
+    def read_timeout(self) -> float | None:
+        """Return how many seconds the next message may take; None: as long as the call."""
 
     def received(self, response: Response_contra, /) -> Event_co | None:
-        """What a message says; None if it says nothing new. Raises what calls for another stream."""
+        """Return the event in a message, None if there is nothing new in it.
+
+        Raises Unavailable if the stream has to be started again.
+        """
 
     def ended(self, error: Exception | None, /) -> float | None:
-        """How many seconds to pause, now that the stream has ended; None: no more. Raises what is final."""
+        """Return how many seconds to pause before the stream is started again; None: it is complete.
+
+        `error` is the one that the stream ended with. Raises it if another stream would not help, or not in time.
+        """
 
 
-class Following:
-    """One run that is followed until it has finished, or until the timeout of `params` has passed."""
+class RunStream:
+    """The updates of one run, until it has finished or the timeout of `params` has passed."""
 
     def __init__(self, params: GetParams, outage: Outage, *, clock: Clock = time.monotonic) -> None:
         self._params = params
@@ -67,28 +73,28 @@ class Following:
         self._cut = False
 
     def request(self) -> runs_pb2.GetRunRequest:
-        """Ask for what has not come yet."""
+        """Return the request for the updates that have not been received."""
         self._first = True
         remaining = None if self._until is None else max(0.0, self._until - self._clock())
         return proto.get_params_to_proto(
             self._params.model_copy(update={"resume_token": self._token, "timeout": remaining})
         )
 
-    def deadline(self) -> float | None:
-        """How many seconds the call may take; None for no limit."""
+    def call_timeout(self) -> float | None:
+        """Return how many seconds the call may take; None: no limit."""
         return None if self._params.wait else self._outage.remaining()
 
-    def patience(self) -> float | None:
-        """How many seconds the next message may take; None for as long as the call."""
+    def read_timeout(self) -> float | None:
+        """Return how many seconds the next message may take; None: as long as the call."""
         if self._params.heartbeat_interval is None:
             return None
-        seconds = max(LEAST_PATIENCE, MISSED_HEARTBEATS * self._params.heartbeat_interval)
+        seconds = max(LEAST_READ_TIMEOUT, MISSED_HEARTBEATS * self._params.heartbeat_interval)
         if self._until is None:
             return seconds
         return min(seconds, max(0.0, self._until - self._clock()) + ANSWER_SECONDS)
 
     def received(self, response: runs_pb2.GetRunResponse) -> RunUpdate | None:
-        """What a message says; None for a heartbeat."""
+        """Return the update in a message; None for a heartbeat."""
         run = proto.run_status_from_proto(response.run, with_results=self._params.include_results)
         self._outage.heard(progress=self._progress(response))
         self._token = response.resume_token
@@ -101,10 +107,13 @@ class Following:
         return RunUpdate(run_status(run), response.revision, response.resume_token, response.restarted, reconnected)
 
     def ended(self, error: Exception | None) -> float | None:
-        """How many seconds to pause, now that the stream has ended; None: no more. Raises what is final."""
+        """Return how many seconds to pause before the stream is started again; None: it is complete.
+
+        `error` is the one that the stream ended with. Raises it if another stream would not help, or not in time.
+        """
         if error is None:
-            asked_for = self._terminal or not self._params.wait or self._until is not None
-            if asked_for and self._revision is not None:
+            expected = self._terminal or not self._params.wait or self._until is not None
+            if expected and self._revision is not None:
                 return None
             error = Unavailable("the gateway has ended the stream too early")
         elif self._terminal and not self._params.include_results:
@@ -114,100 +123,104 @@ class Following:
         return _within(pause, self._until, self._clock(), error if self._revision is None else None)
 
     def cut(self) -> None:
-        """The stream has ended, with which this run was followed among others."""
+        """Take note that the stream with this run and others has ended."""
         self._cut = True
 
     def _progress(self, response: runs_pb2.GetRunResponse) -> bool:
-        """Whether there is more in a message than in the first one of every stream, the state that was known."""
+        """Return whether a message tells more than the known state, which the first one of each stream repeats."""
         return not self._first or response.revision != self._revision or bool(response.run.results)
 
 
-class FollowingMany:
-    """Many runs that are followed on one stream."""
+class ManyRunsStream:
+    """The updates of many runs on one stream."""
 
     def __init__(
         self, runs: Iterable[GetParams], outage: Callable[[], Outage], *, clock: Clock = time.monotonic
     ) -> None:
         self._clock = clock
-        self._runs: dict[str, Following] = {}
+        self._runs: dict[str, RunStream] = {}
         self._until: float | None = None
         for params in runs:
-            self._runs[params.run_id] = Following(params, outage(), clock=clock)
+            self._runs[params.run_id] = RunStream(params, outage(), clock=clock)
             self._until = _until(params, clock)
         self._outage = outage()
         self._heard = False
 
     def requests(self) -> list[runs_pb2.WatchRunsRequest]:
-        """Ask for what has not come yet of the runs that have not ended; nothing if there are none."""
-        return [runs_pb2.WatchRunsRequest(add=following.request()) for following in self._runs.values()]
+        """Return the requests for the updates that have not been received, of each run that has not ended."""
+        return [runs_pb2.WatchRunsRequest(add=run.request()) for run in self._runs.values()]
 
-    def patience(self) -> float | None:
-        """How many seconds the next message may take."""
-        return min(
-            (following.patience() or LEAST_PATIENCE for following in self._runs.values()), default=ANSWER_SECONDS
-        )
+    def read_timeout(self) -> float | None:
+        """Return how many seconds the next message may take."""
+        return min((run.read_timeout() or LEAST_READ_TIMEOUT for run in self._runs.values()), default=ANSWER_SECONDS)
 
     def received(self, response: runs_pb2.WatchRunsResponse) -> tuple[str, RunEvent] | None:
-        """What a message says of which run; None if nothing is to be said. Raises what calls for another stream."""
+        """Return the id of a run and its event; None if there is nothing new in the message.
+
+        Raises the error of a run if the stream has to be started again to follow the run.
+        """
         self._heard = True
         run_id = response.run_id
-        following = self._runs.get(run_id)
-        if following is None:
+        run = self._runs.get(run_id)
+        if run is None:
             return None
         kind = response.WhichOneof("event")
         if kind == "update":
-            update = following.received(response.update)
+            update = run.received(response.update)
             self._outage.heard(progress=update is None or not update.reconnected or bool(update.results))
             return None if update is None else (run_id, update)
         error = None if kind == "ended" else _error(response.error)
         try:
-            again = following.ended(error)
+            pause = run.ended(error)
         except GatewayError as final:
             del self._runs[run_id]
             return run_id, final
-        if again is None:
+        if pause is None:
             del self._runs[run_id]
             return run_id, RunEnded()
-        raise error or Unavailable("the gateway has stopped to follow a run too early")
+        raise error or Unavailable("the gateway has stopped following a run too early")
 
     def ended(self, error: Exception | None) -> float | None:
-        """How many seconds to pause, now that the stream has ended; None: no more. Raises what is final."""
+        """Return how many seconds to pause before the stream is started again; None: every run has ended.
+
+        `error` is the one that the stream ended with. Raises it if another stream would not help, or not in time.
+        """
         if not self._runs:
             return None
-        for following in self._runs.values():
-            following.cut()
+        for run in self._runs.values():
+            run.cut()
         error = error or Unavailable("the gateway has ended the stream too early")
         return _within(self._outage.pause(error), self._until, self._clock(), error if not self._heard else None)
 
 
 class Fold:
-    """The answer of `runs/get`, made of the updates of a stream: the last status, with the results of all."""
+    """The updates of a stream folded into one status: the last one, with the results of all."""
 
     def __init__(self) -> None:
         self._last: RunStatus | None = None
         self._results: list[ItemResult] = []
 
     def add(self, update: RunUpdate) -> None:
-        """Take the next update."""
+        """Add the next update."""
         if update.restarted:
             self._results = []
         self._results += update.results
         self._last = update.run
 
     def status(self) -> RunStatus:
-        """The status after all updates."""
-        assert self._last is not None, "a stream ends well only after an update"
+        """Return the status after all updates."""
+        assert self._last is not None, "a stream completes only after an update"
         return self._last if self._last.results is None else replace(self._last, results=self._results)
 
 
 class Unseen:
-    """Picks the results that have not come before, though a stream has started anew."""
+    """Filters out results that were received before: a stream that starts from the beginning repeats them."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def of(self, update: RunUpdate) -> list[ItemResult]:
-        """The results of an update that no earlier one has had."""
+        """Return the results of an update that no earlier update contained."""
         results = [result for result in update.results if result.item_index not in self._seen]
         self._seen.update(result.item_index for result in results)
         return results
@@ -223,7 +236,7 @@ def _until(params: GetParams, clock: Clock) -> float | None:
 
 
 def _within(pause: float, until: float | None, now: float, error: Exception | None) -> float | None:
-    """The pause, as far as there is time for it; when time is up, None, or the error if nothing else has come."""
+    """Return the pause, at most the time that is left. Without any, raises `error`, or returns None if that is None."""
     if until is None:
         return pause
     if now < until:

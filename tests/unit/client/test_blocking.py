@@ -203,7 +203,7 @@ def test_watching_goes_on_with_the_token_and_says_so(server: Server, client: Run
 def test_a_silent_connection_is_given_up(
     server: Server, client: RunsClient, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
-    monkeypatch.setattr("gateway.client.following.LEAST_PATIENCE", 0.3)
+    monkeypatch.setattr("gateway.client.streams.LEAST_READ_TIMEOUT", 0.3)
     watch = server.call(lambda: list(client.watch(RUN_ID, heartbeat_interval=0.1)))
     _, silent = server.stream()
     silent.send_response(message(1))

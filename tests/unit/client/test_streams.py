@@ -6,10 +6,10 @@ import pytest
 
 from gateway.adapter.proto import run_status_to_proto
 from gateway.adapter.status import to_status
-from gateway.client.following import ANSWER_SECONDS, LEAST_PATIENCE, Fold, Following, FollowingMany, Unseen
 from gateway.client.outage import Outage
 from gateway.client.requests import wait_params
 from gateway.client.status import RunEnded, RunUpdate
+from gateway.client.streams import ANSWER_SECONDS, LEAST_READ_TIMEOUT, Fold, ManyRunsStream, RunStream, Unseen
 from gateway.core.errors import Internal, InvalidRunId, RunNotFound, Unavailable
 from gateway.core.model import GetParams, ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
 from runs.v1 import runs_pb2
@@ -37,22 +37,22 @@ def message(
     return runs_pb2.GetRunResponse(run=run, revision=sent + 1, resume_token=b"%d" % sent, heartbeat=heartbeat)
 
 
-def following(
+def one_run(
     *, include_results: bool = True, timeout: float | None = None, retry_for: float | None = None, wait: bool = True
-) -> tuple[Following, Clock]:
+) -> tuple[RunStream, Clock]:
     clock = Clock()
     params = wait_params("r", include_results=include_results, order=ResultOrder.BY_INDEX, timeout=timeout)
     if not wait:
         params = GetParams(run_id="r", include_results=include_results)
-    return Following(params, outage(clock, retry_for), clock=clock), clock
+    return RunStream(params, outage(clock, retry_for), clock=clock), clock
 
 
 def outage(clock: Clock, retry_for: float | None = None) -> Outage:
     return Outage(retry_for, clock=clock, chance=lambda: 1.0)
 
 
-def received(follower: Following, response: runs_pb2.GetRunResponse) -> RunUpdate:
-    update = follower.received(response)
+def received(stream: RunStream, response: runs_pb2.GetRunResponse) -> RunUpdate:
+    update = stream.received(response)
     assert update is not None
     return update
 
@@ -62,158 +62,158 @@ CUT = Unavailable("cut")
 
 @pytest.mark.parametrize("cut_after", range(4))
 def test_wherever_a_stream_is_cut_the_next_one_goes_on(cut_after: int) -> None:
-    follower, _ = following()
+    stream, _ = one_run()
     fold = Fold()
-    stream = [message(0), message(1, [0]), message(2, [1]), message(3, [2])]
-    assert follower.request().resume_token == b""
-    for response in stream[:cut_after]:
-        fold.add(received(follower, response))
-    assert follower.ended(CUT) is not None
-    asked = follower.request().resume_token
+    messages = [message(0), message(1, [0]), message(2, [1]), message(3, [2])]
+    assert stream.request().resume_token == b""
+    for response in messages[:cut_after]:
+        fold.add(received(stream, response))
+    assert stream.ended(CUT) is not None
+    asked = stream.request().resume_token
     assert asked == (b"%d" % (cut_after - 1) if cut_after else b"")
-    updates = [received(follower, response) for response in stream[cut_after:]]
+    updates = [received(stream, response) for response in messages[cut_after:]]
     for update in updates:
         fold.add(update)
     assert [update.reconnected for update in updates] == [True] + [False] * (len(updates) - 1)
-    assert follower.ended(None) is None
+    assert stream.ended(None) is None
     assert [result.value for result in fold.status().results or []] == [0, 1, 2]
 
 
 def test_a_fold_begins_anew_with_a_stream_that_does() -> None:
-    follower, _ = following()
+    stream, _ = one_run()
     fold = Fold()
-    fold.add(received(follower, message(2, [0, 1])))
-    follower.ended(CUT)
+    fold.add(received(stream, message(2, [0, 1])))
+    stream.ended(CUT)
     again = message(3, [0, 1, 2])
     again.restarted = True
-    update = received(follower, again)
+    update = received(stream, again)
     fold.add(update)
     assert update.restarted
     assert [result.item_index for result in fold.status().results or []] == [0, 1, 2]
 
 
 def test_results_that_come_twice_are_given_once() -> None:
-    follower, _ = following()
+    stream, _ = one_run()
     unseen = Unseen()
-    batches = [unseen.of(received(follower, message(sent, results))) for sent, results in ((2, [0, 1]), (3, [0, 1, 2]))]
+    batches = [unseen.of(received(stream, message(sent, results))) for sent, results in ((2, [0, 1]), (3, [0, 1, 2]))]
     assert [[result.item_index for result in batch] for batch in batches] == [[0, 1], [2]]
 
 
 def test_a_fold_without_results_has_none() -> None:
-    follower, _ = following(include_results=False)
+    stream, _ = one_run(include_results=False)
     fold = Fold()
-    fold.add(received(follower, message(3)))
+    fold.add(received(stream, message(3)))
     assert fold.status().results is None
 
 
 def test_a_heartbeat_says_nothing_and_its_token_counts() -> None:
-    follower, _ = following()
-    assert follower.received(message(1, heartbeat=True)) is None
-    follower.ended(CUT)
-    assert follower.request().resume_token == b"1"
+    stream, _ = one_run()
+    assert stream.received(message(1, heartbeat=True)) is None
+    stream.ended(CUT)
+    assert stream.request().resume_token == b"1"
 
 
 def test_a_finished_run_need_not_be_asked_for_once_more() -> None:
-    follower, _ = following(include_results=False)
-    follower.received(message(3))
-    assert follower.ended(CUT) is None
+    stream, _ = one_run(include_results=False)
+    stream.received(message(3))
+    assert stream.ended(CUT) is None
 
 
 def test_results_of_a_finished_run_may_be_missing_still() -> None:
-    follower, _ = following()
-    follower.received(message(3, [0, 1]))
-    assert follower.ended(CUT) is not None
+    stream, _ = one_run()
+    stream.received(message(3, [0, 1]))
+    assert stream.ended(CUT) is not None
 
 
 @pytest.mark.parametrize("error", [RunNotFound("none"), InvalidRunId([]), Internal("id 7"), TimeoutError()])
 def test_what_does_not_pass_ends_it(error: Exception) -> None:
-    follower, _ = following()
-    follower.received(message(1))
+    stream, _ = one_run()
+    stream.received(message(1))
     with pytest.raises(type(error)):
-        follower.ended(error)
+        stream.ended(error)
 
 
 def test_an_end_that_comes_too_early_is_a_cut() -> None:
-    follower, _ = following()
-    follower.received(message(1))
-    assert follower.ended(None) is not None
-    empty, _ = following(wait=False)
+    stream, _ = one_run()
+    stream.received(message(1))
+    assert stream.ended(None) is not None
+    empty, _ = one_run(wait=False)
     assert empty.ended(None) is not None
 
 
 def test_a_look_at_the_current_state_ends_with_it() -> None:
-    follower, _ = following(wait=False)
-    follower.received(message(1))
-    assert follower.ended(None) is None
+    stream, _ = one_run(wait=False)
+    stream.received(message(1))
+    assert stream.ended(None) is None
 
 
 def test_pauses_grow_while_streams_show_nothing_but_the_known_state() -> None:
-    follower, _ = following()
+    stream, _ = one_run()
     pauses = []
     for _ in range(4):
-        follower.request()
-        follower.received(message(1))
-        pauses.append(follower.ended(CUT))
+        stream.request()
+        stream.received(message(1))
+        pauses.append(stream.ended(CUT))
     assert pauses == [0.1, 0.2, 0.4, 0.8]
-    follower.request()
-    follower.received(message(2, [1]))
-    assert follower.ended(CUT) == 0.1
+    stream.request()
+    stream.received(message(2, [1]))
+    assert stream.ended(CUT) == 0.1
 
 
 def test_patience_ends_when_nothing_is_heard() -> None:
-    follower, clock = following(retry_for=10.0)
-    follower.received(message(1))
-    follower.ended(CUT)
+    stream, clock = one_run(retry_for=10.0)
+    stream.received(message(1))
+    stream.ended(CUT)
     clock.now += 10
     with pytest.raises(Unavailable):
-        follower.ended(CUT)
+        stream.ended(CUT)
 
 
 def test_each_request_asks_for_the_time_that_is_left() -> None:
-    follower, clock = following(timeout=30.0)
-    assert follower.request().timeout.seconds == 30
+    stream, clock = one_run(timeout=30.0)
+    assert stream.request().timeout.seconds == 30
     clock.now += 10
-    assert follower.request().timeout.seconds == 20
+    assert stream.request().timeout.seconds == 20
     clock.now += 100
-    assert follower.request().timeout.ToNanoseconds() == 0
+    assert stream.request().timeout.ToNanoseconds() == 0
 
 
 def test_the_timeout_is_an_end() -> None:
-    follower, clock = following(timeout=30.0)
-    follower.received(message(1))
-    assert follower.ended(None) is None, "the gateway says that time is up"
+    stream, clock = one_run(timeout=30.0)
+    stream.received(message(1))
+    assert stream.ended(None) is None, "the gateway says that time is up"
     clock.now += 29.95
-    pause = follower.ended(CUT)
+    pause = stream.ended(CUT)
     assert pause is not None
     assert pause == pytest.approx(0.05)
     clock.now += pause
-    assert follower.ended(CUT) is None
+    assert stream.ended(CUT) is None
 
 
 def test_the_timeout_without_any_answer_is_the_error() -> None:
-    follower, clock = following(timeout=30.0)
+    stream, clock = one_run(timeout=30.0)
     clock.now += 30
     with pytest.raises(Unavailable):
-        follower.ended(CUT)
+        stream.ended(CUT)
 
 
 def test_a_message_may_take_as_long_as_three_heartbeats() -> None:
-    assert following()[0].patience() == 30.0
-    follower, clock = following(timeout=3.0)
-    assert follower.patience() == 3.0 + ANSWER_SECONDS
+    assert one_run()[0].read_timeout() == 30.0
+    stream, clock = one_run(timeout=3.0)
+    assert stream.read_timeout() == 3.0 + ANSWER_SECONDS
     clock.now += 60
-    assert follower.patience() == ANSWER_SECONDS
-    assert following(wait=False)[0].patience() is None
+    assert stream.read_timeout() == ANSWER_SECONDS
+    assert one_run(wait=False)[0].read_timeout() is None
     short = wait_params("r", include_results=False, order=ResultOrder.BY_INDEX, heartbeat_interval=0.1)
-    assert Following(short, outage(clock)).patience() == LEAST_PATIENCE
+    assert RunStream(short, outage(clock)).read_timeout() == LEAST_READ_TIMEOUT
 
 
-def many(*run_ids: str, timeout: float | None = None, retry_for: float | None = None) -> tuple[FollowingMany, Clock]:
+def many(*run_ids: str, timeout: float | None = None, retry_for: float | None = None) -> tuple[ManyRunsStream, Clock]:
     clock = Clock()
     params = [
         wait_params(run_id, include_results=True, order=ResultOrder.BY_INDEX, timeout=timeout) for run_id in run_ids
     ]
-    return FollowingMany(params, lambda: outage(clock, retry_for), clock=clock), clock
+    return ManyRunsStream(params, lambda: outage(clock, retry_for), clock=clock), clock
 
 
 def update(run_id: str, sent: int, results: Iterable[int] = ()) -> runs_pb2.WatchRunsResponse:
@@ -230,52 +230,52 @@ def failed(run_id: str, error: RunNotFound | Unavailable) -> runs_pb2.WatchRunsR
     return runs_pb2.WatchRunsResponse(run_id=run_id, error=event)
 
 
-def tokens(follower: FollowingMany) -> dict[str, bytes]:
-    return {request.add.run_id: request.add.resume_token for request in follower.requests()}
+def tokens(stream: ManyRunsStream) -> dict[str, bytes]:
+    return {request.add.run_id: request.add.resume_token for request in stream.requests()}
 
 
 def test_many_runs_go_on_each_where_it_stopped_and_those_that_ended_do_not() -> None:
-    follower, _ = many("a", "b", "c")
-    assert tokens(follower) == {"a": b"", "b": b"", "c": b""}
-    follower.received(update("a", 1, [0]))
-    follower.received(update("b", 3, [0, 1, 2]))
-    assert follower.received(ended("b")) == ("b", RunEnded())
-    assert follower.ended(CUT) is not None
-    assert tokens(follower) == {"a": b"1", "c": b""}
-    said = follower.received(update("a", 2, [1]))
+    stream, _ = many("a", "b", "c")
+    assert tokens(stream) == {"a": b"", "b": b"", "c": b""}
+    stream.received(update("a", 1, [0]))
+    stream.received(update("b", 3, [0, 1, 2]))
+    assert stream.received(ended("b")) == ("b", RunEnded())
+    assert stream.ended(CUT) is not None
+    assert tokens(stream) == {"a": b"1", "c": b""}
+    said = stream.received(update("a", 2, [1]))
     assert said is not None
     assert isinstance(said[1], RunUpdate)
     assert said[1].reconnected
 
 
 def test_the_error_of_one_run_leaves_the_others_alone() -> None:
-    follower, _ = many("a", "b")
-    said = follower.received(failed("a", RunNotFound("none")))
+    stream, _ = many("a", "b")
+    said = stream.received(failed("a", RunNotFound("none")))
     assert said is not None
     assert (said[0], type(said[1])) == ("a", RunNotFound)
-    assert tokens(follower) == {"b": b""}
+    assert tokens(stream) == {"b": b""}
 
 
 def test_a_run_that_cannot_be_followed_for_a_while_is_asked_for_again() -> None:
-    follower, clock = many("a", "b", retry_for=10.0)
-    follower.received(update("b", 1))
+    stream, clock = many("a", "b", retry_for=10.0)
+    stream.received(update("b", 1))
     with pytest.raises(Unavailable) as cut:
-        follower.received(failed("a", CUT))
-    assert follower.ended(cut.value) is not None
-    assert tokens(follower) == {"a": b"", "b": b"1"}
+        stream.received(failed("a", CUT))
+    assert stream.ended(cut.value) is not None
+    assert tokens(stream) == {"a": b"", "b": b"1"}
     clock.now += 11
-    follower.received(update("b", 1))
-    said = follower.received(failed("a", CUT))
+    stream.received(update("b", 1))
+    said = stream.received(failed("a", CUT))
     assert said is not None
     assert (said[0], type(said[1])) == ("a", Unavailable), "others live, so it is told of this run alone"
 
 
 def test_a_run_that_ends_too_early_is_asked_for_again() -> None:
-    follower, _ = many("a")
-    follower.received(update("a", 1))
+    stream, _ = many("a")
+    stream.received(update("a", 1))
     with pytest.raises(Unavailable):
-        follower.received(ended("a"))
-    assert tokens(follower) == {"a": b"1"}
+        stream.received(ended("a"))
+    assert tokens(stream) == {"a": b"1"}
 
 
 def test_what_is_said_of_other_runs_is_not_heard() -> None:
@@ -283,25 +283,25 @@ def test_what_is_said_of_other_runs_is_not_heard() -> None:
 
 
 def test_when_no_run_is_left_it_has_ended_however_the_stream_does() -> None:
-    follower, _ = many("a")
-    follower.received(update("a", 3, [0, 1, 2]))
-    follower.received(ended("a"))
-    assert follower.ended(CUT) is None
+    stream, _ = many("a")
+    stream.received(update("a", 3, [0, 1, 2]))
+    stream.received(ended("a"))
+    assert stream.ended(CUT) is None
     assert many()[0].ended(None) is None
 
 
 def test_many_end_with_the_timeout() -> None:
-    follower, clock = many("a", timeout=5.0)
+    stream, clock = many("a", timeout=5.0)
     clock.now += 5
     with pytest.raises(Unavailable):
-        follower.ended(CUT)
-    follower.received(update("a", 1))
-    assert follower.ended(CUT) is None
+        stream.ended(CUT)
+    stream.received(update("a", 1))
+    assert stream.ended(CUT) is None
 
 
 def test_an_error_of_a_code_that_nobody_knows_is_an_error_all_the_same() -> None:
-    follower, _ = many("a")
+    stream, _ = many("a")
     event = runs_pb2.WatchError(code=999, message="strange")
-    said = follower.received(runs_pb2.WatchRunsResponse(run_id="a", error=event))
+    said = stream.received(runs_pb2.WatchRunsResponse(run_id="a", error=event))
     assert said is not None
     assert str(said[1]) == "strange"

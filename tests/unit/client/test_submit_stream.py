@@ -168,6 +168,18 @@ def test_inputs_that_fail_abort_the_upload(servicer: Servicer, submit: Submit, m
         submit("submit_stream", inputs(), aborted)
 
 
+def test_an_error_of_grpc_in_the_inputs_is_not_one_of_the_upload(servicer: Servicer, submit: Submit) -> None:
+    failure = grpc.RpcError("another service")
+
+    def inputs() -> Iterator[int]:
+        yield 1
+        raise failure
+
+    with pytest.raises(grpc.RpcError) as raised:
+        submit("submit_stream", inputs())
+    assert raised.value is failure
+
+
 class RefusedCall:
     """How a call of grpc.aio fails to send just when it has been answered: with an error that hides the answer."""
 

@@ -1,0 +1,113 @@
+"""The input and output of the blocking client."""
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Protocol, TypeVar, cast
+
+import grpc
+
+from gateway.client import requests
+from gateway.client.channels import CHANNEL_OPTIONS
+from gateway.client.failure import DETAILS, UploadFailed, failure, silence
+from gateway.client.upload import Pipe
+from gateway.client.watchdog import Watchdog
+from gateway.core.errors import GatewayError
+from gateway.core.model import SubmitParams
+from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
+
+A = TypeVar("A")
+M = TypeVar("M")
+M_co = TypeVar("M_co", covariant=True)
+
+
+class Responses(Protocol[M_co]):
+    """A call with many responses."""
+
+    def __next__(self) -> M_co: ...
+
+    def cancel(self) -> bool: ...
+
+
+class Connection:
+    """A channel, and the services at its other end."""
+
+    def __init__(self, target: str | grpc.Channel, credentials: grpc.ChannelCredentials | None) -> None:
+        self._own = isinstance(target, str)
+        self._address = target if isinstance(target, str) else "the other end of the channel"
+        if not isinstance(target, str):
+            self._channel = target
+        elif credentials is None:
+            self._channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
+        self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
+        self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
+        self.dead = False
+        """Whether a stream on it has been silent for too long: no other call may use it."""
+
+    def close(self) -> None:
+        """Close the channel, unless it was given by the user."""
+        if self._own:
+            self._channel.close()
+
+    def answer(self, call: "Callable[[Connection, float | None], A]", seconds: float | None) -> A:
+        """Return the answer of a call that may take so many seconds.
+
+        Raises GatewayError if the call fails, and TimeoutError if its time has passed.
+        """
+        try:
+            return call(self, seconds)
+        except grpc.RpcError as error:
+            raise self._failure(error) from None
+
+    def messages(self, call: Responses[M], read_timeout: Callable[[], float | None]) -> Generator[M, None, None]:
+        """Yield the messages of a call, each of which may take `read_timeout` seconds.
+
+        Raises GatewayError if the call is cut or silent for longer, and TimeoutError if its time has passed.
+        """
+        seconds: float | None = None
+        with Watchdog(call.cancel) as watchdog:
+            try:
+                while True:
+                    seconds = read_timeout()
+                    with watchdog.expecting(seconds):
+                        message = next(call, None)
+                    if message is None:
+                        return
+                    yield message
+            except grpc.RpcError as error:
+                if not watchdog.expired:
+                    raise self._failure(error) from None
+                self.dead = True
+                raise silence(self._address, seconds or 0) from None
+            finally:
+                call.cancel()
+
+    def upload(
+        self, params: SubmitParams, inputs: Iterable[object] | None, seconds: float | None
+    ) -> runs_pb2.SubmitRunResponse:
+        """Submit a run whose inputs (None: those of `params`) are sent while they come.
+
+        Raises UploadFailed if the call fails. If the inputs raise an error, the call is cancelled and the error raised.
+        """
+        pipe = Pipe[runs_pb2.SubmitRunStreamRequest]()
+        call = self.runs.SubmitRunStream.future(pipe, timeout=seconds)
+        try:
+            call.add_done_callback(lambda _: pipe.close())
+            # A call that has ended takes no more; its result says why.
+            all(pipe.put(part) for part in requests.in_parts(params, requests.texts_of(params, inputs)))
+            pipe.close()
+            try:
+                return call.result()
+            except grpc.RpcError as error:
+                raise UploadFailed(self._failure(error)) from None
+        except BaseException:
+            # Before the pipe is closed: an upload whose end has come is one that counts.
+            call.cancel()
+            raise
+        finally:
+            pipe.close()
+
+    def _failure(self, error: grpc.RpcError) -> GatewayError | TimeoutError:
+        call = cast("grpc.Call", error)
+        details = next((value for key, value in call.trailing_metadata() or () if key == DETAILS), None)
+        return failure(self._address, call.code(), call.details(), details)
