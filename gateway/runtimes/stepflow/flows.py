@@ -14,7 +14,7 @@ import msgspec
 from gateway.adapter.remote_errors import parse_path
 from gateway.core.errors import InvalidFlow, Violation
 from gateway.core.model import JsonText
-from gateway.runtimes.stepflow.stepflow_json import (
+from gateway.runtimes.stepflow.run_bodies import (
     MAX_MESSAGE,
     Form,
     decoded,

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.errors import RemoteError
 from gateway.core.model import Nanoseconds
-from gateway.runtimes.stepflow.stepflow_json import StoredRun
+from gateway.runtimes.stepflow.run_bodies import StoredRun
 
 CLOCK_SKEW: Final = 5 * 10**9
 """By how much the clocks of engine and gateway may differ, in nanoseconds."""

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from gateway.core.errors import GatewayError
 from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
-from gateway.runtimes.stepflow.stepflow_json import Form, release_from_health
+from gateway.runtimes.stepflow.run_bodies import Form, release_from_health
 
 HEALTH_SECONDS: Final = 10.0
 """How long the engine may take to say that it is there."""

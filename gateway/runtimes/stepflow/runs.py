@@ -12,7 +12,7 @@ from gateway.core.model import ItemResult, ResultOrder, RunState, RunStatus, Sub
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
 from gateway.runtimes.stepflow.release import Release
-from gateway.runtimes.stepflow.stepflow_json import (
+from gateway.runtimes.stepflow.run_bodies import (
     EngineRun,
     Results,
     StoredRun,

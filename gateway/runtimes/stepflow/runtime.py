@@ -25,7 +25,7 @@ from gateway.runtimes.stepflow.in_doubt import MAX_SEARCHED, InDoubtSubmit, InDo
 from gateway.runtimes.stepflow.progress import snapshot
 from gateway.runtimes.stepflow.release import Release, release_of
 from gateway.runtimes.stepflow.runs import READ_SECONDS, Runs
-from gateway.runtimes.stepflow.stepflow_json import failure
+from gateway.runtimes.stepflow.run_bodies import failure
 from gateway.runtimes.stepflow.watch import Watches
 from gateway.storage.idempotency import Keys, fingerprint
 

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.errors import InvalidFlow, RemoteError, TooLarge, render_path
 from gateway.runtimes.stepflow.flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
-from gateway.runtimes.stepflow.stepflow_json import Form
+from gateway.runtimes.stepflow.run_bodies import Form
 
 DIGEST = "9b16097c3d8baa5426b1a4f3dbe8e99a25e4b0eae0b606b7013b7171b8bd5b42"
 

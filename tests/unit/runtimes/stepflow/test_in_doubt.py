@@ -5,7 +5,7 @@ import pytest
 from gateway.core.errors import RemoteError
 from gateway.runtimes.stepflow import in_doubt as module
 from gateway.runtimes.stepflow.in_doubt import CLOCK_SKEW, InDoubtSubmit, InDoubtSubmits, ScopedKey
-from gateway.runtimes.stepflow.stepflow_json import StoredRun
+from gateway.runtimes.stepflow.run_bodies import StoredRun
 
 FLOW = f"sha256:{'a' * 64}"
 T = 10**18

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.release import EngineError, release_of
-from gateway.runtimes.stepflow.stepflow_json import Form
+from gateway.runtimes.stepflow.run_bodies import Form
 from tests.support.engine_proxy import EngineProxy, Reply
 
 

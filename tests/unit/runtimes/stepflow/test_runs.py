@@ -12,7 +12,7 @@ from gateway.runtimes.stepflow import runs as module
 from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.runs import Runs
-from gateway.runtimes.stepflow.stepflow_json import Form
+from gateway.runtimes.stepflow.run_bodies import Form
 from tests.support.engine_proxy import EngineProxy
 
 RUN = "01a20377-4792-7b82-a1a4-f86edb2cd473"

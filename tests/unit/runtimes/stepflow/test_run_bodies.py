@@ -16,7 +16,7 @@ from gateway.core.errors import (
     render_path,
 )
 from gateway.core.model import ItemStatistics, RunState, SubmitParams
-from gateway.runtimes.stepflow.stepflow_json import (
+from gateway.runtimes.stepflow.run_bodies import (
     ERROR_CODES,
     FOREIGN_STATES,
     MAX_MESSAGE,
