@@ -1,9 +1,9 @@
 """Blobs and flows <-> bodies of a Stepflow engine's REST API. No I/O.
 
-An engine stores a JSON blob without white space between its tokens and with its numbers as it holds them, keys in
-their order, and names it by the digest of that. It does not check a flow that is stored as a blob. It checks one that
-is stored as a flow, but 0.12 and 0.13 then store another document. So flows are stored in the first way, after the
-second one, told to store nothing, has checked them.
+An engine stores a JSON blob without white space between its tokens, with its numbers as it holds them and its keys in
+their order, and names it by the digest of that text. It does not check a flow that is stored as a blob. It checks one
+that is stored as a flow, but 0.12 and 0.13 then store another document. So the engine first checks a flow without
+storing it, and then stores it as a blob.
 """
 
 import re
@@ -14,15 +14,8 @@ import msgspec
 from gateway.adapter.remote_errors import parse_path
 from gateway.core.errors import InvalidFlow, Violation
 from gateway.core.model import JsonText
-from gateway.runtimes.stepflow.run_bodies import (
-    MAX_MESSAGE,
-    Form,
-    decoded,
-    engine_blob_id,
-    failure,
-    message_of,
-    too_large,
-)
+from gateway.runtimes.stepflow.engine_errors import MAX_MESSAGE, answer_error, message_of, too_large
+from gateway.runtimes.stepflow.wire_format import WireFormat, decode, read_blob_id
 
 FATAL_LEVELS: Final = frozenset({1, "fatal"})
 """The levels of diagnostics with which the engine does not run a flow. With an `error` it does."""
@@ -46,32 +39,33 @@ class _CheckedFlow(msgspec.Struct):
     diagnostics: _Diagnostics = msgspec.field(default_factory=_Diagnostics)
 
 
-_PLACE: Final = re.compile(r"flow\.([^\s:]+): (.*)", re.DOTALL)
-"""How 0.10 and 0.11 begin a message that tells of a place in the document."""
+_PATH_AND_REASON: Final = re.compile(r"flow\.([^\s:]+): (.*)", re.DOTALL)
+"""Matches a message of 0.10 and 0.11 about one value of the document, which begins with the path of the value."""
 
 _STORED_BLOB: Final = msgspec.json.Decoder(_StoredBlob)
 _CHECKED_FLOW: Final = msgspec.json.Decoder(_CheckedFlow)
 
 
 def blob_to_store(content: JsonText, kind: str) -> bytes:
-    """The body that stores a JSON blob. The engine keeps it without white space between tokens."""
+    """Return the body that stores a JSON blob."""
     return f'{{"data":{content},"blobType":"{kind}"}}'.encode()
 
 
 def blob_id_from_json(body: bytes) -> str:
-    """Read the answer to a stored blob: its id, which is that of the bytes as the engine keeps them."""
-    stored: _StoredBlob = decoded(_STORED_BLOB, body)
-    return engine_blob_id(stored.blob_id)
+    """Read the answer to a stored blob: the id of the blob. Raises RemoteError if there is none."""
+    stored: _StoredBlob = decode(_STORED_BLOB, body)
+    return read_blob_id(stored.blob_id)
 
 
-def flow_to_check(flow: JsonText, form: Form) -> bytes:
-    """The body that has a flow checked and stores nothing.
+def flow_to_check(flow: JsonText, wire_format: WireFormat) -> bytes:
+    """Return the body with which the engine checks a flow and stores nothing.
 
-    0.12 and 0.13 turn the integers of the document into doubles, and then refuse `maxRetries: 1.0`; not so when they
-    run a flow that was stored as a blob. So it is left out where it is right. InvalidFlow if it is no flow at all.
+    0.12 and 0.13 turn the integers of the document into doubles, and then refuse `maxRetries: 1.0`; they do not when
+    they run a flow that was stored as a blob. So a valid `maxRetries` is left out. Raises InvalidFlow if the document
+    is not a flow at all.
     """
     steps = _checked_steps(flow)
-    if form is Form.PROTO and any(_has_retries(step) for step in steps):
+    if wire_format is WireFormat.PROTO_JSON and any(_has_retries(step) for step in steps):
         document = msgspec.json.decode(flow)
         for step in document["steps"]:
             if _has_retries(step):
@@ -81,18 +75,18 @@ def flow_to_check(flow: JsonText, form: Form) -> bytes:
 
 
 def refuse_invalid_flow(status: int, body: bytes) -> None:
-    """InvalidFlow if the answer to a flow that was to be checked says that it cannot run."""
+    """Read the answer to a flow that was to be checked. Raises InvalidFlow if the engine cannot run it."""
     if status == 413:
         raise too_large()
     if status in (400, 422):
         message = message_of(body).removeprefix("invalid flow definition: ")
-        place = _PLACE.match(message)
-        if place is None:
+        found = _PATH_AND_REASON.match(message)
+        if found is None:
             raise InvalidFlow([Violation((), message)])
-        raise InvalidFlow([Violation(parse_path(place[1]), place[2])])
+        raise InvalidFlow([Violation(parse_path(found[1]), found[2])])
     if status != 200:
-        raise failure(status, body)
-    answer: _CheckedFlow = decoded(_CHECKED_FLOW, body)
+        raise answer_error(status, body)
+    answer: _CheckedFlow = decode(_CHECKED_FLOW, body)
     violations = [
         Violation(parse_path(found.path.removeprefix("$").removeprefix(".")), found.formatted[:MAX_MESSAGE])
         for found in answer.diagnostics.diagnostics

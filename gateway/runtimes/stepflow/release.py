@@ -1,22 +1,24 @@
-"""Which release of the engine is there: asked once, when the gateway starts.
+"""The release of an engine: the gateway asks for it once, when it starts.
 
 0.12 and 0.13 do not say which of the two they are. Nothing that the gateway uses of their REST API differs between
 them.
 """
 
 import re
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from gateway.core.errors import GatewayError
 from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
-from gateway.runtimes.stepflow.run_bodies import Form, release_from_health
+from gateway.runtimes.stepflow.wire_format import WireFormat
 
 HEALTH_SECONDS: Final = 10.0
-"""How long the engine may take to say that it is there."""
+"""How long the engine may take to answer that it is healthy."""
 
 SUPPORTED: Final = "0.10 to 0.13"
 
-_WORDS: Final = frozenset({"0.10", "0.11"})
+_LEGACY: Final = frozenset({"0.10", "0.11"})
 _SERIES: Final = re.compile(r"([0-9]+\.[0-9]+)\.")
 
 
@@ -25,20 +27,20 @@ class EngineError(Exception):
 
 
 class Release(NamedTuple):
-    """A release of the engine: its name, as far as it is known, in which form it speaks, and what it lacks."""
+    """A release of the engine: its name, as far as it is known, its wire format, and what it can do."""
 
     name: str
-    form: Form
+    wire_format: WireFormat
 
     @property
     def has_events(self) -> bool:
         """Whether there are event streams."""
-        return self.form is Form.PROTO
+        return self.wire_format is WireFormat.PROTO_JSON
 
     @property
     def has_queues(self) -> bool:
-        """Whether workers pull tasks from it. Before, it calls JSON-RPC component servers."""
-        return self.form is Form.PROTO
+        """Whether workers pull tasks from it. Earlier releases call JSON-RPC component servers."""
+        return self.wire_format is WireFormat.PROTO_JSON
 
     @property
     def takes_empty_runs(self) -> bool:
@@ -46,8 +48,17 @@ class Release(NamedTuple):
         return not self.name.startswith("0.10.")
 
 
+class _Health(msgspec.Struct):
+    status: str
+    version: str | None = None
+    build: dict[str, Any] | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Health)
+
+
 async def release_at(url: str) -> Release:
-    """The release of the engine at `http://HOST:PORT`. EngineError as `release_of`."""
+    """Return the release of the engine at `http://HOST:PORT`. Raises EngineError as `release_of` does."""
     engine = EngineRestClient(url)
     try:
         return await release_of(engine)
@@ -56,7 +67,10 @@ async def release_at(url: str) -> Release:
 
 
 async def release_of(engine: EngineRestClient) -> Release:
-    """The release of the engine. EngineError if it cannot be reached, is not supported, or is no engine."""
+    """Return the release of an engine.
+
+    Raises EngineError if it cannot be reached, is of an unsupported release, or is not a Stepflow engine.
+    """
     try:
         answer = await engine.request(EngineRequest("GET", "/health", HEALTH_SECONDS, repeatable=True))
     except GatewayError as error:
@@ -65,9 +79,25 @@ async def release_of(engine: EngineRestClient) -> Release:
     if name is None:
         raise EngineError(f"{engine.name}: no Stepflow engine answers there; name the address of its REST API")
     if not name:
-        return Release("0.12 or 0.13", Form.PROTO)
+        return Release("0.12 or 0.13", WireFormat.PROTO_JSON)
     series = _SERIES.match(name)
-    if series is None or series[1] not in _WORDS:
+    if series is None or series[1] not in _LEGACY:
         shown = name[:40] if name.isprintable() else "unknown"
         raise EngineError(f"{engine.name}: the engine is of release {shown}; run one of releases {SUPPORTED}")
-    return Release(name, Form.WORDS)
+    return Release(name, WireFormat.LEGACY)
+
+
+def release_from_health(status: int, body: bytes) -> str | None:
+    """Return the name of the release that the answer of an engine contains.
+
+    It is empty for 0.12 and 0.13, which do not say it, and None if the answer is not that of a Stepflow engine.
+    """
+    try:
+        health: _Health = _DECODER.decode(body) if status == 200 else _Health("")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if health.status != "healthy":
+        return None
+    if health.build is not None and not health.version:
+        return ""
+    return health.version or None

@@ -11,18 +11,10 @@ from gateway.core.errors import RunNotFound
 from gateway.core.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
+from gateway.runtimes.stepflow.engine_errors import answer_error, submit_error
 from gateway.runtimes.stepflow.release import Release
-from gateway.runtimes.stepflow.run_bodies import (
-    EngineRun,
-    Results,
-    StoredRun,
-    failure,
-    results_from_json,
-    run_from_json,
-    run_request,
-    runs_from_json,
-    submit_failure,
-)
+from gateway.runtimes.stepflow.results import Results, results_from_json
+from gateway.runtimes.stepflow.run_bodies import EngineRun, StoredRun, run_from_json, run_request, runs_from_json
 
 READ_SECONDS: Final = 30.0
 """How long the engine may take for a state, or for results."""
@@ -40,7 +32,7 @@ class Runs:
 
     def __init__(self, engine: EngineRestClient, release: Release) -> None:
         self._engine = engine
-        self._form = release.form
+        self._wire_format = release.wire_format
         self._recent: OrderedDict[str, Results] = OrderedDict()
         self._recent_bytes = 0
 
@@ -54,8 +46,8 @@ class Runs:
         request = EngineRequest("POST", "/runs", SUBMIT_SECONDS, repeatable=False, body=body)
         answer = await self._engine.request(request)
         if answer.status not in (200, 202):
-            raise submit_failure(answer.status, answer.body, params.flow_id)
-        return self._learn(run_from_json(answer.body, self._form))
+            raise submit_error(answer.status, answer.body, params.flow_id)
+        return self._learn(run_from_json(answer.body, self._wire_format))
 
     async def read(self, run_id: str, seconds: int = 0) -> RunStatus:
         """The state of a run. The engine holds it back for so many seconds, or until the run is over. RunNotFound."""
@@ -67,15 +59,15 @@ class Runs:
         if answer.status == 404:
             raise RunNotFound(f"no run has the id '{run_id}'")
         if answer.status != 200:
-            raise failure(answer.status, answer.body)
-        return self._learn(run_from_json(answer.body, self._form))
+            raise answer_error(answer.status, answer.body)
+        return self._learn(run_from_json(answer.body, self._wire_format))
 
     async def latest(self, count: int) -> list[StoredRun]:
         """The runs that were submitted last, whoever has done so."""
         path = f"/runs?limit={count}"
         answer = await self._engine.request(EngineRequest("GET", path, READ_SECONDS, repeatable=True))
         if answer.status != 200:
-            raise failure(answer.status, answer.body)
+            raise answer_error(answer.status, answer.body)
         return runs_from_json(answer.body)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
@@ -94,8 +86,8 @@ class Runs:
         request = EngineRequest("GET", f"/runs/{run_id}/items", READ_SECONDS, repeatable=True)
         answer = await self._engine.request(request)
         if answer.status != 200:
-            raise failure(answer.status, answer.body)
-        results = results_from_json(answer.body, run, self._form)
+            raise answer_error(answer.status, answer.body)
+        results = results_from_json(answer.body, run, self._wire_format)
         self._remember(run, results)
         return results
 
@@ -118,13 +110,13 @@ class Runs:
 
 def _of_page(results: Results, page: Page) -> list[ItemResult]:
     if page.order is ResultOrder.BY_COMPLETION:
-        places = results.order[page.first : page.completions]
-        indexes = (index for index in places if page.start <= index < page.stop)
+        completed = results.completion_order[page.first : page.completions]
+        indexes = (index for index in completed if page.start <= index < page.stop)
     else:
         stop = min(page.stop, len(results))
         indexes = (
             index
             for index in range(page.start, stop)
-            if not page.first or page.first <= results.places[index] < page.completions
+            if not page.first or page.first <= results.completion_offsets[index] < page.completions
         )
     return fill_page((results[index] for index in indexes), text_size)

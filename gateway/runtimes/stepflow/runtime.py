@@ -15,17 +15,17 @@ from typing import Any, Final
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_lost_numbers
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, RemoteError, Violation, shutting_down
+from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, Violation, shutting_down
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType, ItemResult, Nanoseconds, RunStatus, SubmitParams, blob_digest
 from gateway.core.runtime import Page, Runtime, Snapshot
 from gateway.runtimes.stepflow.engine import Answer, AnswerLost, EngineRequest, EngineRestClient
+from gateway.runtimes.stepflow.engine_errors import answer_error, unexpected_response
 from gateway.runtimes.stepflow.flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
 from gateway.runtimes.stepflow.in_doubt import MAX_SEARCHED, InDoubtSubmit, InDoubtSubmits, ScopedKey
 from gateway.runtimes.stepflow.progress import snapshot
 from gateway.runtimes.stepflow.release import Release, release_of
 from gateway.runtimes.stepflow.runs import READ_SECONDS, Runs
-from gateway.runtimes.stepflow.run_bodies import failure
 from gateway.runtimes.stepflow.watch import Watches
 from gateway.storage.idempotency import Keys, fingerprint
 
@@ -60,7 +60,7 @@ class StepflowRuntime(Runtime):
         self._engine = engine
         self._keys = keys
         self._stored_numbers = Numbers.ROUNDED if lossy_numbers else Numbers.INTEGERS
-        self._run_numbers = Numbers.ROUNDED if lossy_numbers else release.form.numbers
+        self._run_numbers = Numbers.ROUNDED if lossy_numbers else release.wire_format.numbers
         self._runs = Runs(engine, release)
         self._watches = Watches(engine, self._runs.read, streams=release.has_events)
         self._in_doubt = InDoubtSubmits()
@@ -88,7 +88,7 @@ class StepflowRuntime(Runtime):
         if answer.status == 404:
             raise BlobNotFound(f"no blob has the id '{blob_id}'")
         if answer.status != 200:
-            raise failure(answer.status, answer.body)
+            raise answer_error(answer.status, answer.body)
         return _blob(answer)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
@@ -176,7 +176,7 @@ class StepflowRuntime(Runtime):
             what = "the engine refuses it: a number is out of range, or it nests too deeply"
             raise InvalidParams.field("data", description=what)
         if answer.status != 200:
-            raise failure(answer.status, answer.body)
+            raise answer_error(answer.status, answer.body)
         return answer.body
 
     async def _check_flow(self, flow: str) -> None:
@@ -184,7 +184,7 @@ class StepflowRuntime(Runtime):
             refuse_lost_numbers(flow, self._run_numbers)
         except InvalidParams as error:
             raise InvalidFlow(error.violations) from None
-        body = flow_to_check(flow, self.release.form)
+        body = flow_to_check(flow, self.release.wire_format)
         request = EngineRequest("POST", "/flows", READ_SECONDS, repeatable=True, body=body)
         answer = await self._engine.request(request)
         refuse_invalid_flow(answer.status, answer.body)
@@ -201,4 +201,4 @@ def _blob(answer: Answer) -> Blob:
     try:
         return Blob(json_text(answer.body), BlobType(kind))
     except InvalidParams:
-        raise RemoteError(RemoteError.code, "the engine has sent a blob that is no JSON") from None
+        raise unexpected_response("a blob that is not JSON") from None

@@ -5,7 +5,7 @@ from google.protobuf.json_format import MessageToDict
 
 from gateway.bridge.failure import CODES, task_error
 from gateway.components import ComponentError
-from gateway.runtimes.stepflow.run_bodies import ERROR_CODES
+from gateway.runtimes.stepflow.results import ERROR_CODES
 from stepflow.v1 import orchestrator_pb2 as wire
 
 

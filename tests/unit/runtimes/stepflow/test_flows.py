@@ -6,7 +6,7 @@ import pytest
 
 from gateway.core.errors import InvalidFlow, RemoteError, TooLarge, render_path
 from gateway.runtimes.stepflow.flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
-from gateway.runtimes.stepflow.run_bodies import Form
+from gateway.runtimes.stepflow.wire_format import WireFormat
 
 DIGEST = "9b16097c3d8baa5426b1a4f3dbe8e99a25e4b0eae0b606b7013b7171b8bd5b42"
 
@@ -34,30 +34,30 @@ FLOW = '{"steps":[{"id":"a","onError":{"action":"retry","maxRetries":%s}},{"id":
 
 def test_a_flow_is_checked_as_it_is_where_integers_stay_integers() -> None:
     flow = FLOW % 1
-    assert flow_to_check(flow, Form.WORDS) == f'{{"flow":{flow},"dryRun":true}}'.encode()
+    assert flow_to_check(flow, WireFormat.LEGACY) == f'{{"flow":{flow},"dryRun":true}}'.encode()
 
 
 @pytest.mark.parametrize(
     ("retries", "left"), [("1", False), ("-1", True), ('"x"', True), ("1.5", True), ("true", True)]
 )
 def test_retries_that_are_right_are_left_out_where_they_would_become_doubles(retries: str, left: bool) -> None:
-    checked = json.loads(flow_to_check(FLOW % retries, Form.PROTO))
+    checked = json.loads(flow_to_check(FLOW % retries, WireFormat.PROTO_JSON))
     assert ("maxRetries" in checked["flow"]["steps"][0]["onError"]) is left
     assert checked["flow"]["output"] == 9007199254740993
 
 
 @pytest.mark.parametrize("flow", ["5", "[]", "null", "{}", '{"name":"x"}', "[" * 100_000 + "]" * 100_000])
-@pytest.mark.parametrize("form", Form)
-def test_what_is_no_flow_at_all(flow: str, form: Form) -> None:
+@pytest.mark.parametrize("wire_format", WireFormat)
+def test_what_is_no_flow_at_all(flow: str, wire_format: WireFormat) -> None:
     with pytest.raises(InvalidFlow):
-        flow_to_check(flow, form)
+        flow_to_check(flow, wire_format)
 
 
 @pytest.mark.parametrize(
     "flow", ['{"steps":"x"}', '{"steps":[5,{"onError":1},{"onError":{"maxRetries":{}}}]}', '{"output":1}']
 )
 def test_the_rest_is_for_the_engine_to_judge(flow: str) -> None:
-    assert json.loads(flow_to_check(flow, Form.PROTO))["flow"] == json.loads(flow)
+    assert json.loads(flow_to_check(flow, WireFormat.PROTO_JSON))["flow"] == json.loads(flow)
 
 
 def test_warnings_do_no_harm() -> None:

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.runtimes.stepflow.engine import EngineRestClient
-from gateway.runtimes.stepflow.release import EngineError, release_of
-from gateway.runtimes.stepflow.run_bodies import Form
+from gateway.runtimes.stepflow.release import EngineError, release_from_health, release_of
+from gateway.runtimes.stepflow.wire_format import WireFormat
+from tests.support.engine_bodies import RELEASES, WIRE_FORMATS, recorded
 from tests.support.engine_proxy import EngineProxy, Reply
 
 
@@ -24,20 +25,20 @@ async def engine(server: EngineProxy) -> AsyncIterator[EngineRestClient]:
 
 
 @pytest.mark.parametrize(
-    ("health", "name", "form"),
+    ("health", "name", "wire_format"),
     [
-        (b'{"status":"healthy","version":"0.10.0"}', "0.10.0", Form.WORDS),
-        (b'{"status":"healthy","version":"0.11.2-rc.1"}', "0.11.2-rc.1", Form.WORDS),
-        (b'{"status":"healthy","build":{"gitVersion":"dd82fa7"}}', "0.12 or 0.13", Form.PROTO),
+        (b'{"status":"healthy","version":"0.10.0"}', "0.10.0", WireFormat.LEGACY),
+        (b'{"status":"healthy","version":"0.11.2-rc.1"}', "0.11.2-rc.1", WireFormat.LEGACY),
+        (b'{"status":"healthy","build":{"gitVersion":"dd82fa7"}}', "0.12 or 0.13", WireFormat.PROTO_JSON),
     ],
 )
 async def test_supported_releases(
-    server: EngineProxy, engine: EngineRestClient, health: bytes, name: str, form: Form
+    server: EngineProxy, engine: EngineRestClient, health: bytes, name: str, wire_format: WireFormat
 ) -> None:
     server.replies.append((200, health))
     release = await release_of(engine)
-    assert (release.name, release.form) == (name, form)
-    assert release.has_events is release.has_queues is (form is Form.PROTO)
+    assert (release.name, release.wire_format) == (name, wire_format)
+    assert release.has_events is release.has_queues is (wire_format is WireFormat.PROTO_JSON)
     assert release.takes_empty_runs is (name != "0.10.0")
 
 
@@ -76,3 +77,10 @@ async def test_an_engine_that_is_not_there() -> None:
     with pytest.raises(EngineError, match="cannot be reached; start the engine"):
         await release_of(engine)
     await engine.close()
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_recorded_health(release: str) -> None:
+    _, body = recorded(release, "GET /api/v1/health")[0]
+    assert release_from_health(200, body) == (release if WIRE_FORMATS[release] is WireFormat.LEGACY else "")
+    assert release_from_health(500, body) is None

@@ -12,7 +12,7 @@ from gateway.runtimes.stepflow import runs as module
 from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.runs import Runs
-from gateway.runtimes.stepflow.run_bodies import Form
+from gateway.runtimes.stepflow.wire_format import WireFormat
 from tests.support.engine_proxy import EngineProxy
 
 RUN = "01a20377-4792-7b82-a1a4-f86edb2cd473"
@@ -39,7 +39,7 @@ async def server() -> AsyncIterator[EngineProxy]:
 @pytest.fixture
 async def runs(server: EngineProxy) -> AsyncIterator[Runs]:
     engine = EngineRestClient(server.url)
-    yield Runs(engine, Release("0.12 or 0.13", Form.PROTO))
+    yield Runs(engine, Release("0.12 or 0.13", WireFormat.PROTO_JSON))
     await engine.close()
 
 
@@ -81,7 +81,7 @@ async def test_a_page_is_full_when_it_holds_enough_text(server: EngineProxy, run
 
 async def test_results_that_are_not_those_of_the_run(server: EngineProxy, runs: Runs) -> None:
     server.replies += [state(RUN, 2, total=3), items(1)]
-    with pytest.raises(RemoteError, match="cannot be read"):
+    with pytest.raises(RemoteError, match="unexpected response from the engine: results that do not match"):
         await runs.results(RUN, ALL)
 
 
