@@ -5,7 +5,7 @@
         run = client.submit_and_wait(flow_id, [1, 2, 3])
         print([result.value for result in run.results])
 
-Everything that is public is named here.
+This package has the whole public interface; its modules may change.
 """
 
 from gateway.client.asynchronous import AsyncRunsClient

@@ -1,4 +1,4 @@
-"""The channel that the calls of a client share, and a new one in its place when it is found dead."""
+"""The channel that the calls of a client share, and its replacement when it is dead."""
 
 import threading
 from collections.abc import Callable
@@ -7,29 +7,29 @@ from typing import Final, Generic, TypeVar
 C = TypeVar("C")
 
 CHANNEL_OPTIONS: Final = (
-    # What the gateway sends, it means to send.
+    # The gateway limits its messages itself.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # The gateway is a neighbour: a proxy to the outside world would not find it.
+    # The gateway is in the same network: a proxy to the outside world would not reach it.
     ("grpc.enable_http_proxy", 0),
-    # A gateway that starts again is found at once, not after gRPC's minutes. The pauses between calls are ours.
+    # A restarted gateway is found at once, not after gRPC's minutes. The client makes its own pauses between calls.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # A new channel is a new connection.
     ("grpc.use_local_subchannel_pool", 1),
-    # A peer that has vanished is noticed within 40 seconds while calls are open.
+    # While calls are open, a peer that has vanished is noticed within 40 seconds.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
-"""For channels of one's own: what the clients set for theirs."""
+"""The options of the clients' channels, for users who create a channel themselves."""
 
 
 class Channels(Generic[C]):
-    """Hands out the present channel, and tells which ones to close: those that were replaced, when no call uses them.
+    """Hands out the present channel, and tells when to close one that was replaced: after its last call.
 
-    May be used by many threads.
+    Threads may share it.
     """
 
     def __init__(self, connect: Callable[[], C]) -> None:
@@ -40,7 +40,7 @@ class Channels(Generic[C]):
         self._lock = threading.Lock()
 
     def take(self) -> C:
-        """The present channel; give it back. ValueError if the client is closed."""
+        """Return the present channel, for one call. Raises ValueError if the client is closed."""
         with self._lock:
             if self._closed:
                 raise ValueError("the client is closed")
@@ -51,7 +51,7 @@ class Channels(Generic[C]):
             return self._present
 
     def give_back(self, channel: C, *, dead: bool = False) -> bool:
-        """Return what was taken; `dead`: nobody shall get it any more. Whether to close it now."""
+        """Take back a channel after a call; a `dead` one is not handed out again. Returns whether to close it now."""
         with self._lock:
             if dead and channel is self._present:
                 self._present = None
@@ -64,7 +64,7 @@ class Channels(Generic[C]):
             return True
 
     def close(self) -> list[C]:
-        """Hand out nothing more, and return what to close."""
+        """Hand out no more channels, and return the ones to close."""
         with self._lock:
             self._closed = True
             channels = list(self._uses)

@@ -22,7 +22,7 @@ def failure(
 ) -> GatewayError | TimeoutError:
     """Return the error of a call: the one that the gateway sent, or one for what gRPC says about the connection.
 
-    It is a TimeoutError if the time of the call has passed without an answer.
+    A call whose time has passed without an answer gives TimeoutError.
     """
     text = message or code.name
     if isinstance(details, bytes):

@@ -1,4 +1,4 @@
-"""When to call again a gateway that does not answer, and when to stop trying."""
+"""When to call an unreachable gateway again, and when to give up."""
 
 import random
 import time
@@ -8,21 +8,21 @@ from gateway.core.backoff import Backoff
 from gateway.core.errors import Overloaded, Unavailable
 
 FIRST_PAUSE = 0.1
-"""About how many seconds pass before the first repetition; twice as many before each further one."""
+"""About how many seconds pass before the first retry; twice as many before each further one."""
 
 LONGEST_PAUSE = 5.0
 
 
 def deadline_after(timeout: float | None) -> float | None:
-    """When so many seconds have passed, as a value of `time.monotonic()`; None for never."""
+    """Return the value of `time.monotonic()` after so many seconds; None: no deadline."""
     return None if timeout is None else time.monotonic() + timeout
 
 
 class Outage:
-    """What is known of a gateway that may fail for a while: since when, and how often it was called in vain.
+    """The time for which a gateway has not answered, and the retries in that time.
 
-    It is waited for `retry_for` seconds since it was last heard of (None: for ever), and never beyond `until`, a value
-    of the clock.
+    Retries end `retry_for` seconds after the first failure since the last answer (None: never), and at the deadline
+    `until`, a value of the clock, in any case.
     """
 
     def __init__(
@@ -41,17 +41,20 @@ class Outage:
         self._since: float | None = None
 
     def heard(self, *, progress: bool = True) -> None:
-        """The gateway has answered. Without progress the next pause still grows: it may fail again and again."""
+        """Take note of an answer. Without progress the next pause still grows: the gateway may fail again and again."""
         self._since = None
         if progress:
             self._backoff.reset()
 
     def remaining(self) -> float | None:
-        """How many seconds are left; None for no limit."""
+        """Return how many seconds are left until the deadline; None: there is none."""
         return None if self._until is None else max(0.0, self._until - self._clock())
 
     def pause(self, error: Exception) -> float:
-        """How many seconds to wait before the next call. Raises what does not pass by itself, or in time."""
+        """Return how many seconds to pause before the next call.
+
+        Raises `error` if a retry would not help, or not in time.
+        """
         if not isinstance(error, (Unavailable, Overloaded)):
             raise error from None
         now = self._clock()

@@ -1,7 +1,6 @@
-"""Python values <-> the JSON text that travels.
+"""Python values <-> the JSON text that is sent.
 
-Text is what the gateway passes on: exact, and never rewritten. Python values are convenient, and lose what Python has
-no number for: decimals become doubles.
+The gateway passes text on as it is. Python values are convenient, and lose precision: decimals become doubles.
 """
 
 import json
@@ -18,18 +17,18 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A JSON value as its exact text, wherever a value is taken: `Json('{"price": 12.30}')` is sent as it stands.
+    """A JSON value as its exact text: `Json('{"price": 12.30}')` is sent as it stands.
 
-    It stands for a whole value, not for a part of one.
+    The methods that take Python values take it as well, for a whole value, not inside one.
     """
 
     text: str
 
 
 def text_of(value: object, *path: str | int) -> JsonText:
-    """The text of a value: of a Json the one that it holds, of anything else what `json.dumps` writes, compactly.
+    """Return the JSON text of a value: the text of a Json, or what `json.dumps` writes, without spaces.
 
-    InvalidParams with `path` if it is no JSON value: NaN, a lone surrogate, an object that JSON does not know.
+    Raises InvalidParams with `path` if it has none: NaN, a lone surrogate, an object of a type that JSON does not have.
     """
     if isinstance(value, Json):
         return json_text(value.text, *path)
@@ -44,7 +43,7 @@ def text_of(value: object, *path: str | int) -> JsonText:
 
 
 def flow_text(flow: str | bytes | Json | Mapping[str, Any]) -> JsonText:
-    """The text of a flow: text as it stands, an object as `json.dumps` writes it."""
+    """Return the JSON text of a flow, which is text already or a mapping. Raises InvalidParams if it is not JSON."""
     if isinstance(flow, Mapping):
         return text_of(dict(flow), "flow")
     text = flow.text if isinstance(flow, Json) else flow
@@ -53,5 +52,5 @@ def flow_text(flow: str | bytes | Json | Mapping[str, Any]) -> JsonText:
 
 
 def value_of(text: JsonText) -> Any:
-    """The Python value of a text."""
+    """Return the Python value of a JSON text."""
     return json.loads(text)

@@ -1,7 +1,8 @@
-"""What the clients return: the state of a run, its results, and its updates.
+"""The values that the clients return: the status of a run, its results, and its updates.
 
-Fields that end in `_json` hold the exact text of a JSON value, and those that end in `_ns` exact times; the properties
-without the ending give the same as Python values.
+Fields that end in `_json` hold the exact text of a JSON value. Those that end in `_ns` hold times in nanoseconds since
+1970, in UTC. The properties without the ending return the same as Python values. `extensions` holds, as JSON text by
+name, the members of the JSON object that the specification does not have.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class ItemError:
-    """Why an item failed: the code and the message of the component, or of the gateway."""
+    """The error of an item that failed, from its component or from the gateway."""
 
     code: int
     message: str
@@ -31,13 +32,13 @@ class ItemError:
 
     @cached_property
     def data(self) -> Any:
-        """More about it, as the component sent it; None if there is none."""
+        """The details that the component sent, as a Python value; None if it sent none."""
         return None if self.data_json is None else value_of(self.data_json)
 
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What came of one item: a value when `status` is SUCCESS, an error when it is FAILED, neither when CANCELLED."""
+    """The result of one item: with a value if `status` is SUCCESS, an error if FAILED, and neither if CANCELLED."""
 
     item_index: int
     """The position of the item's input, from 0."""
@@ -49,28 +50,28 @@ class ItemResult:
 
     @cached_property
     def value(self) -> Any:
-        """The value, parsed when it is first asked for; None also if there is none."""
+        """The value as a Python value, parsed at the first access; None if there is no value, and for a null."""
         return None if self.value_json is None else value_of(self.value_json)
 
     @property
     def completed_at(self) -> datetime | None:
-        """When the item finished, to the microsecond, in UTC."""
+        """The time at which the item finished, to the microsecond, in UTC; None if it is not known."""
         return _moment(self.completed_at_ns)
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """The state of a run, as `runs/get` answers it."""
+    """The status of a run, with the members of the answer to `runs/get`."""
 
     run_id: str
     flow_id: str
     status: RunState
     items: ItemStatistics
-    """How many items are in which state."""
+    """The number of items in each state."""
     created_at_ns: Nanoseconds
     completed_at_ns: Nanoseconds | None = None
     flow_name: str | None = None
-    """The name that the flow gives itself."""
+    """The name in the flow."""
     flow_label: str | None = None
     """The label given at submit."""
     results: list[ItemResult] | None = None
@@ -79,52 +80,52 @@ class RunStatus:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing can follow this state."""
+        """Whether the run has finished: its status is final."""
         return self.status.terminal
 
     @property
     def created_at(self) -> datetime:
-        """When the run was accepted, to the microsecond, in UTC."""
+        """The time at which the run was accepted, to the microsecond, in UTC."""
         return _EPOCH + timedelta(microseconds=self.created_at_ns // 1000)
 
     @property
     def completed_at(self) -> datetime | None:
-        """When the run finished, to the microsecond, in UTC; None before."""
+        """The time at which the run finished, to the microsecond, in UTC; None before."""
         return _moment(self.completed_at_ns)
 
     def to_json(self) -> str:
-        """The text of the JSON object that the specification describes, every payload exactly as it came."""
+        """Return the JSON object of the specification as text, with each payload exactly as it was received."""
         return run_status_to_canonical_json(_message(self))
 
 
 @dataclass(frozen=True)
 class RunUpdate:
-    """A state of a run that is followed."""
+    """A change of a run that is watched."""
 
     run: RunStatus
-    """The whole state. Its `results` are those that have not been given before."""
+    """The whole status. Its `results` are those that no earlier update had."""
     revision: int
-    """Grows with each change of the run."""
+    """A number that grows with each change of the run."""
     resume_token: bytes = field(repr=False)
-    """Names the point after this update: a watch with this token goes on here, also in another process."""
+    """The point after this update: a watch with this token continues from here, also in another process."""
     restarted: bool = False
-    """The token that the watch went on with was not understood: results start from the beginning once more."""
+    """The gateway did not accept the resume token: results start from the beginning again."""
     reconnected: bool = False
-    """The connection was lost before this update, and has been made again."""
+    """The connection was lost before this update, and was made again."""
 
     @property
     def results(self) -> list[ItemResult]:
-        """The results that have not been given before."""
+        """The results that no earlier update had; empty if results were not asked for."""
         return self.run.results or []
 
 
 @dataclass(frozen=True)
 class RunEnded:
-    """A run is followed no more: its last update has been given."""
+    """The event after the last update of a run among many."""
 
 
 def run_status(message: model.RunStatus) -> RunStatus:
-    """The state of a run, from the canonical message."""
+    """Return the status of a run from the canonical message."""
     return RunStatus(
         run_id=message.run_id,
         flow_id=message.flow_id,
@@ -140,7 +141,7 @@ def run_status(message: model.RunStatus) -> RunStatus:
 
 
 def submitted(response: runs_pb2.SubmitRunResponse) -> RunStatus:
-    """The state of a run that has been submitted."""
+    """Return the status of a run from the answer to its submit."""
     return run_status(proto.run_status_from_proto(response.run, with_results=False))
 
 

@@ -1,6 +1,6 @@
-"""Hands messages to a blocking upload from the thread that makes them.
+"""Passes messages to a blocking upload from the thread that produces them.
 
-gRPC would read an iterator in a thread of its own, where it may not work (a database cursor), and lose its errors.
+gRPC would iterate over inputs in a thread of its own, where some do not work (a database cursor), and hide their errors.
 """
 
 import threading
@@ -10,7 +10,7 @@ M = TypeVar("M")
 
 
 class Pipe(Generic[M]):
-    """An iterator for gRPC, filled from another thread; holds one message at a time."""
+    """An iterator for gRPC that another thread fills. It holds one message at a time."""
 
     def __init__(self) -> None:
         self._message: M | None = None
@@ -30,7 +30,7 @@ class Pipe(Generic[M]):
         return message
 
     def put(self, message: M) -> bool:
-        """Wait until there is room, and put a message in it. False if the pipe is closed."""
+        """Wait until there is room for a message, and put it in. Returns False if the pipe is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._message is None or self._closed)
             if self._closed:

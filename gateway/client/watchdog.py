@@ -1,4 +1,4 @@
-"""Ends a call whose next message is overdue: gRPC's blocking streams cannot be read with a timeout."""
+"""Cancels a call whose next message is overdue: gRPC's blocking streams have no read timeout."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Watchdog:
-    """Calls `cancel`, once, when a message that is expected has not come in time. One thread while the block lasts."""
+    """Calls `cancel` once if an expected message is overdue. It runs at most one thread, until its block ends."""
 
     def __init__(self, cancel: Callable[[], object]) -> None:
         self.expired = False
@@ -29,7 +29,7 @@ class Watchdog:
 
     @contextmanager
     def expecting(self, seconds: float | None) -> Iterator[None]:
-        """Expect something in the block within so many seconds; None: whenever it comes."""
+        """Expect the end of the block within so many seconds; None: there is no limit."""
         if seconds is None:
             yield
             return
@@ -43,7 +43,7 @@ class Watchdog:
     def _expect(self, due: float) -> None:
         with self._changed:
             self._due = due
-            # The thread wakes by itself at the time that it knew of; only a thread that knows of none has to be woken.
+            # A thread that waits for an earlier time wakes by itself; one without a time has to be woken.
             self._changed.notify()
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="runs-client-watchdog", daemon=True)
