@@ -1,6 +1,6 @@
 """Passes messages to a blocking upload from the thread that produces them.
 
-gRPC would iterate over inputs in a thread of its own, where some do not work (a database cursor), and hide their errors.
+gRPC would iterate over inputs in a thread of its own, where some do not work (a database cursor), and hide errors.
 """
 
 import threading
