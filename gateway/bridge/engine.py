@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import grpc
 from grpc import aio
 
+from gateway.peers.grpc.channel import channel_options
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import orchestrator_pb2_grpc, tasks_pb2_grpc
 from stepflow.v1 import tasks_pb2 as tasks
@@ -22,22 +23,7 @@ CALL_SECONDS: Final = 10.0
 MAX_ORCHESTRATORS: Final = 64
 """How many orchestrators are kept connected to."""
 
-_OPTIONS: Final = (
-    # An input may be as large as the engine lets it be.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # The engine is a neighbour: a proxy to the outside world would not find it.
-    ("grpc.enable_http_proxy", 0),
-    # It comes back after a restart within seconds; grpc would soon try every two minutes only.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # One that vanished without closing the connection is noticed within 30 seconds.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
+_OPTIONS: Final = channel_options(min_reconnect_ms=1_000, keepalive_ms=20_000)
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"})
 
 _log = logging.getLogger(__name__)

@@ -4,25 +4,11 @@ import threading
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from gateway.peers.grpc.channel import channel_options
+
 C = TypeVar("C")
 
-CHANNEL_OPTIONS: Final = (
-    # The gateway limits its messages itself.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # The gateway is in the same network: a proxy to the outside world would not reach it.
-    ("grpc.enable_http_proxy", 0),
-    # A restarted gateway is found at once, not after gRPC's minutes. The client makes its own pauses between calls.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A new channel is a new connection.
-    ("grpc.use_local_subchannel_pool", 1),
-    # While calls are open, a peer that has vanished is noticed within 40 seconds.
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-)
+CHANNEL_OPTIONS: Final = channel_options(min_reconnect_ms=1_000, keepalive_ms=30_000)
 """The options of the clients' channels, for users who create a channel themselves."""
 
 

@@ -10,11 +10,12 @@ from grpc import aio
 
 from gateway.client import requests
 from gateway.client.channels import CHANNEL_OPTIONS
-from gateway.client.failure import DETAILS, UploadFailed, failure, silence
+from gateway.client.failure import UploadFailed, failure, silence
 from gateway.client.payload import text_of
 from gateway.core.errors import GatewayError
 from gateway.core.model import JsonText, SubmitParams
-from gateway.peers.grpc.upload import Sending
+from gateway.peers.grpc.channel import DETAILS_TRAILER
+from gateway.peers.grpc.upload import Upload, UploadParts
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 A = TypeVar("A")
@@ -94,16 +95,16 @@ class AsyncConnection:
         Raises UploadFailed if the call fails. If the inputs raise an error, the call is cancelled and the error raised.
         """
         call = self.runs.SubmitRunStream(timeout=seconds)
-        sending = Sending(call)
-        parts = requests.Parts(params)
+        upload = Upload(call)
+        parts = UploadParts(requests.upload_head(params))
         try:
             async with aclosing(_texts(params, inputs)) as texts:
                 async for text in texts:
-                    if (part := parts.add(text)) is not None and not await sending.done(call.write(part)):
+                    if (part := parts.add(text)) is not None and not await upload.send(part):
                         break
                 else:
-                    if await sending.done(call.write(parts.rest())):
-                        await sending.done(call.done_writing())
+                    if await upload.send(parts.rest()):
+                        await upload.finish()
             try:
                 return await self._received(call)
             except (GatewayError, TimeoutError) as error:
@@ -116,7 +117,7 @@ class AsyncConnection:
         try:
             return await answering
         except aio.AioRpcError as error:
-            details = error.trailing_metadata().get(DETAILS)
+            details = error.trailing_metadata().get(DETAILS_TRAILER)
             raise failure(self._address, error.code(), error.details(), details) from None
         except asyncio.CancelledError:
             # gRPC raises this also when the call alone was cancelled: by the other side, or with its channel.

@@ -7,11 +7,13 @@ import grpc
 
 from gateway.client import requests
 from gateway.client.channels import CHANNEL_OPTIONS
-from gateway.client.failure import DETAILS, UploadFailed, failure, silence
+from gateway.client.failure import UploadFailed, failure, silence
 from gateway.client.upload import Pipe
 from gateway.client.watchdog import Watchdog
 from gateway.core.errors import GatewayError
 from gateway.core.model import SubmitParams
+from gateway.peers.grpc.channel import DETAILS_TRAILER
+from gateway.peers.grpc.upload import upload_parts
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 A = TypeVar("A")
@@ -94,7 +96,8 @@ class Connection:
         try:
             call.add_done_callback(lambda _: pipe.close())
             # A call that has ended takes no more; its result says why.
-            all(pipe.put(part) for part in requests.in_parts(params, requests.texts_of(params, inputs)))
+            parts = upload_parts(requests.upload_head(params), requests.texts_of(params, inputs))
+            all(pipe.put(part) for part in parts)
             pipe.close()
             try:
                 return call.result()
@@ -109,5 +112,5 @@ class Connection:
 
     def _failure(self, error: grpc.RpcError) -> GatewayError | TimeoutError:
         call = cast("grpc.Call", error)
-        details = next((value for key, value in call.trailing_metadata() or () if key == DETAILS), None)
+        details = next((value for key, value in call.trailing_metadata() or () if key == DETAILS_TRAILER), None)
         return failure(self._address, call.code(), call.details(), details)

@@ -5,8 +5,6 @@ import grpc
 from gateway.adapter.status import from_status
 from gateway.core.errors import GatewayError, TooLarge, Unavailable
 
-DETAILS = "grpc-status-details-bin"
-
 _CUTS = {
     grpc.StatusCode.UNAVAILABLE,
     # gRPC may report a cut connection or stream with any of these. The gateway's own errors come with details.

@@ -9,16 +9,11 @@ from gateway.adapter import proto
 from gateway.client.payload import Json, text_of
 from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
 from gateway.core.validation import validated
+from gateway.peers.grpc.upload import text_bytes
 from runs.v1 import runs_pb2
 
 MESSAGE_BYTES: Final = 16 << 20
 """Inputs with more bytes are submitted in several messages."""
-
-PART_BYTES: Final = 1 << 20
-"""The inputs of a message of an upload have at most so many bytes, unless a single one has more."""
-
-PART_LENGTH: Final = 4_096
-"""A message of an upload holds at most so many inputs."""
 
 HEARTBEAT_INTERVAL: Final = 10.0
 """Seconds between the heartbeats on an idle stream, by default."""
@@ -143,43 +138,12 @@ def fits(params: SubmitParams) -> bool:
     """Return whether the inputs fit in one message."""
     size = 0
     for text in params.inputs:
-        size += _size(text)
+        size += text_bytes(text)
         if size > MESSAGE_BYTES:
             return False
     return True
 
 
-class Parts:
-    """Collects inputs into the messages of an upload."""
-
-    def __init__(self, params: SubmitParams) -> None:
-        bare = params.model_copy(update={"inputs": []})
-        self._message = runs_pb2.SubmitRunStreamRequest(parameters=proto.submit_params_to_proto(bare))
-        self._size = 0
-
-    def add(self, text: JsonText) -> runs_pb2.SubmitRunStreamRequest | None:
-        """Add an input. Returns the message before it if that is full, None otherwise."""
-        size = _size(text)
-        full = self._size and (self._size + size > PART_BYTES or len(self._message.inputs) == PART_LENGTH)
-        message = self.rest() if full else None
-        self._message.inputs.add().json = text
-        self._size += size
-        return message
-
-    def rest(self) -> runs_pb2.SubmitRunStreamRequest:
-        """Return the last message, with the inputs since the last full one."""
-        message, self._message, self._size = self._message, runs_pb2.SubmitRunStreamRequest(), 0
-        return message
-
-
-def in_parts(params: SubmitParams, texts: Iterable[JsonText]) -> Iterator[runs_pb2.SubmitRunStreamRequest]:
-    """Yield the messages of an upload."""
-    parts = Parts(params)
-    for text in texts:
-        if (message := parts.add(text)) is not None:
-            yield message
-    yield parts.rest()
-
-
-def _size(text: JsonText) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def upload_head(params: SubmitParams) -> runs_pb2.SubmitRunRequest:
+    """Return the parameters of an upload, whose inputs are sent after them."""
+    return proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))

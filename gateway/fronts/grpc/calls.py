@@ -11,10 +11,10 @@ from grpc import aio
 from gateway.adapter.status import to_status
 from gateway.core.errors import GatewayError, Overloaded, TooLarge
 from gateway.core.internal_errors import report_unexpected
+from gateway.peers.grpc.channel import DETAILS_TRAILER
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
-_DETAILS = "grpc-status-details-bin"
 _S = TypeVar("_S")
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
@@ -62,7 +62,7 @@ def handler(method: Callable[[_S, _Q, Context], Awaitable[_A]]) -> Callable[[_S,
 
 async def _abort(context: Context, error: GatewayError) -> Never:
     code, message, details = to_status(error)
-    await context.abort(code, message, ((_DETAILS, details),))
+    await context.abort(code, message, ((DETAILS_TRAILER, details),))
 
 
 def deadline(context: Context) -> float | None:

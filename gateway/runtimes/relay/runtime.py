@@ -5,18 +5,17 @@ that starts where the page does, and a client's resume token is good at the upst
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator
-from itertools import chain
+from collections.abc import AsyncGenerator
 from typing import Final, TypeVar
 
 from grpc import aio
 
 from gateway.adapter import proto
 from gateway.core.errors import InvalidParams, RemoteError, shutting_down
-from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams
+from gateway.core.model import Blob, GetParams, ItemResult, SubmitParams
 from gateway.core.position import Position, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
-from gateway.peers.grpc.upload import Sending
+from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, Upload, upload_parts
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
 from gateway.storage.idempotency import global_key
 from runs.v1 import blobs_pb2, runs_pb2
@@ -29,10 +28,6 @@ READ_SECONDS: Final = 30.0
 
 WRITE_SECONDS: Final = 300.0
 """How long it may take for a submit or a blob: either may be large, and waits for a disk."""
-
-PART_LENGTH: Final = 4_096
-PART_BYTES: Final = 1 << 20
-"""How many inputs, and how much of them, one message of a submit holds: larger ones are sent as a stream."""
 
 T = TypeVar("T")
 
@@ -135,14 +130,14 @@ class RelayRuntime(Runtime):
             request = proto.submit_params_to_proto(params)
             return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS)
         call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS)
-        sending = Sending(call)
+        upload = Upload(call)
         head = proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
         try:
-            for message in chain([runs_pb2.SubmitRunStreamRequest(parameters=head)], _parts(inputs)):
-                if not await sending.done(call.write(message)):
+            for part in upload_parts(head, inputs):
+                if not await upload.send(part):
                     break
             else:
-                await sending.done(call.done_writing())
+                await upload.finish()
             return await call
         except BaseException:
             call.cancel()
@@ -209,17 +204,6 @@ def _of_page(response: runs_pb2.GetRunResponse, page: Page, received: int) -> tu
     except InvalidParams as error:
         raise _unreadable(error) from error
     return of_page(page, results, Position.from_token(response.resume_token, status.run_id, page.order), received)
-
-
-def _parts(inputs: Iterable[JsonText]) -> Iterator[runs_pb2.SubmitRunStreamRequest]:
-    part, size = runs_pb2.SubmitRunStreamRequest(), 0
-    for text in inputs:
-        if part.inputs and (size + len(text) > PART_BYTES or len(part.inputs) == PART_LENGTH):
-            yield part
-            part, size = runs_pb2.SubmitRunStreamRequest(), 0
-        part.inputs.add().json = text
-        size += len(text)
-    yield part
 
 
 def _snapshot(response: runs_pb2.GetRunResponse) -> Snapshot:

@@ -15,6 +15,7 @@ from grpc import aio
 from gateway.adapter.status import from_status
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, TooLarge, Unavailable
+from gateway.peers.grpc.channel import DETAILS_TRAILER, channel_options
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
 
 FIRST_DELAY: Final = 0.05
@@ -22,25 +23,7 @@ LAST_DELAY: Final = 1.0
 """Seconds between the first two attempts, and between later ones. They are drawn at random from a half of it up, so
 that many who lost the same upstream do not come back at once."""
 
-_CHANNEL_OPTIONS: Final = (
-    # What the other gateway sends, it means to send; and what may be sent, it knows itself.
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    # The other gateway is a neighbour: a proxy to the outside world would not find it.
-    ("grpc.enable_http_proxy", 0),
-    # It comes back after a restart within seconds; grpc would soon try every two minutes only.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # One that vanished without closing the connection is noticed within 30 seconds.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    # A connection is not shared with another relay in this process: it would share one flow-control window.
-    ("grpc.use_local_subchannel_pool", 1),
-)
-
-_DETAILS: Final = "grpc-status-details-bin"
+_CHANNEL_OPTIONS: Final = channel_options(min_reconnect_ms=100, keepalive_ms=20_000)
 _BROKEN: Final = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -205,7 +188,7 @@ class UpstreamOutage:
 
 
 def _details(error: aio.AioRpcError) -> bytes | None:
-    details = dict(error.trailing_metadata() or ()).get(_DETAILS)
+    details = dict(error.trailing_metadata() or ()).get(DETAILS_TRAILER)
     return details if isinstance(details, bytes) else None
 
 

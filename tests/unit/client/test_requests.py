@@ -1,12 +1,9 @@
 """Parameters are checked before anything is sent, and large batches fit into messages."""
 
-from itertools import chain
-
 import pytest
 
-from gateway.client import requests
 from gateway.client.payload import Json
-from gateway.client.requests import MESSAGE_BYTES, PART_LENGTH, RunWatch, fits, in_parts, many_params, submit_params
+from gateway.client.requests import MESSAGE_BYTES, RunWatch, fits, many_params, submit_params
 from gateway.core.errors import InvalidParams
 from gateway.core.model import ObservabilityContext, ResultOrder
 
@@ -63,15 +60,6 @@ def test_inputs_fit_a_message_up_to_its_bytes() -> None:
     assert fits(submit_params("flow", [half, half]))
     assert not fits(submit_params("flow", [half, half, 1]))
     assert not fits(submit_params("flow", ["ü" * (MESSAGE_BYTES // 2)])), "bytes count, not characters"
-
-
-@pytest.mark.parametrize("texts", [[], ["1"], ["1"] * (PART_LENGTH + 1), ['"' + "x" * 700_000 + '"'] * 5])
-def test_parts_hold_all_inputs_in_order_and_the_parameters_once(texts: list[str]) -> None:
-    parts = list(in_parts(submit_params("flow", []), texts))
-    assert [part.HasField("parameters") for part in parts] == [True] + [False] * (len(parts) - 1)
-    assert [value.json for value in chain.from_iterable(part.inputs for part in parts)] == texts
-    assert all(part.ByteSize() < 2 * requests.PART_BYTES for part in parts)
-    assert len(parts) == {0: 1, 1: 1, 5: 5}.get(len(texts), 2)
 
 
 def test_runs_among_many_keep_their_own_options() -> None:

@@ -17,6 +17,7 @@ from gateway.client import AsyncRunsClient, FlowNotFound, RunsClient, RunStatus,
 from gateway.core.errors import GatewayError
 from gateway.core.model import ItemStatistics, RunState
 from gateway.core.model import RunStatus as StatusMessage
+from gateway.peers.grpc import upload
 from runs.v1 import runs_pb2, runs_pb2_grpc
 
 LONG = 60.0
@@ -118,7 +119,7 @@ def test_inputs_that_do_not_fit_a_message_are_sent_in_parts_and_again(
     servicer: Servicer, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(requests, "MESSAGE_BYTES", 4)
-    monkeypatch.setattr(requests, "PART_BYTES", 4)
+    monkeypatch.setattr(upload, "PART_BYTES", 4)
     servicer.failures = [(Unavailable("at once"), True), (Unavailable("at the end"), False)]
     assert submit("submit", [11, 22, 33], flow_label="l").run_id == "r"
     assert [texts(upload) for upload in servicer.uploads] == [[["11", "22"], ["33"]]] * 2
@@ -144,14 +145,14 @@ def test_an_iterator_is_not_sent_again(servicer: Servicer, submit: Submit) -> No
 def test_an_upload_that_is_refused_ends_early(
     servicer: Servicer, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(requests, "PART_LENGTH", 1)
+    monkeypatch.setattr(upload, "PART_LENGTH", 1)
     servicer.failures = [(FlowNotFound("none"), True)]
     with pytest.raises(FlowNotFound):
         submit("submit_stream", (number for number in iter(int, 1)))
 
 
 def test_inputs_that_fail_abort_the_upload(servicer: Servicer, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "PART_LENGTH", 1)
+    monkeypatch.setattr(upload, "PART_LENGTH", 1)
 
     def inputs() -> Iterator[int]:
         yield from range(3)

@@ -20,7 +20,8 @@ from gateway.core.errors import (
 from gateway.core.model import Blob, BlobType, ItemError, ResultOrder, RunState, SubmitParams
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot
 from gateway.fronts.grpc import GrpcLimits
-from gateway.runtimes.relay.runtime import PART_LENGTH, RelayRuntime
+from gateway.peers.grpc.upload import PART_LENGTH
+from gateway.runtimes.relay.runtime import RelayRuntime
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.upstream import Upstream
 

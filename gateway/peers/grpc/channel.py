@@ -1,0 +1,30 @@
+"""What the gateway's own gRPC channels have in common, and where a peer puts the details of an error."""
+
+from typing import Final
+
+DETAILS_TRAILER: Final = "grpc-status-details-bin"
+"""The trailing metadata that holds the google.rpc.Status of a failed call."""
+
+
+def channel_options(*, min_reconnect_ms: int, keepalive_ms: int) -> tuple[tuple[str, int], ...]:
+    """Return the options of a channel to a gateway or an engine, as grpc takes them.
+
+    After a failed attempt to connect, the next one begins after `min_reconnect_ms` at the earliest. While calls are
+    open, the peer is pinged every `keepalive_ms`, and the connection counts as lost 10 seconds after a ping.
+    """
+    return (
+        # Sizes are limited by the peer, which says what is wrong; grpc's own limit is 4 MB.
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        # The peer is a neighbour, which a proxy to the outside world would not find.
+        ("grpc.enable_http_proxy", 0),
+        # The peer is back within seconds after a restart; by default grpc would soon try every two minutes only.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", min_reconnect_ms),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # A new channel is a new connection; channels that shared one would share its flow-control window.
+        ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.keepalive_time_ms", keepalive_ms),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
