@@ -14,8 +14,8 @@ from google.protobuf import json_format
 from benchmarks.control import tell
 from benchmarks.sample import FLOW_ID
 from gateway.adapter import jsonrpc
-from gateway.adapter.proto import submit_params_from_proto
-from gateway.adapter.runs_json import submit_params_to_json
+from gateway.adapter.params_json import submit_params_to_json
+from gateway.adapter.params_proto import submit_params_from_proto
 from gateway.server.app import tune_garbage_collection
 from runs.v1 import runs_pb2
 

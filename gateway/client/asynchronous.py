@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Unpack
 import grpc
 from grpc import aio
 
-from gateway.adapter import proto
+from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
 from gateway.client.channels import Channels
 from gateway.client.connection_async import AsyncConnection, AsyncResponses
@@ -76,7 +76,7 @@ class AsyncRunsClient:
         The flow is JSON text, which is stored as it stands, or a mapping. The same flow always has the same id.
         Raises InvalidFlow if it is not a flow.
         """
-        request = proto.blob_to_put_request(Blob(flow_text(flow), BlobType.FLOW))
+        request = blobs_proto.blob_to_put_request(Blob(flow_text(flow), BlobType.FLOW))
         return (await self._call(lambda to, seconds: to.blobs.PutBlob(request, timeout=seconds), timeout)).blob_id
 
     async def submit(
@@ -96,7 +96,7 @@ class AsyncRunsClient:
         params = requests.submit_params(flow_id, inputs, **options)
         if not requests.fits(params):
             return await self._submit_in_parts(params, self._outage(timeout))
-        request = proto.submit_params_to_proto(params)
+        request = params_proto.submit_params_to_proto(params)
         return submitted(await self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
 
     async def submit_stream(

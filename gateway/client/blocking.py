@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Unpack
 
 import grpc
 
-from gateway.adapter import proto
+from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
 from gateway.client.channels import Channels
 from gateway.client.connection_blocking import Connection, Responses
@@ -74,7 +74,7 @@ class RunsClient:
         The flow is JSON text, which is stored as it stands, or a mapping. The same flow always has the same id.
         Raises InvalidFlow if it is not a flow.
         """
-        request = proto.blob_to_put_request(Blob(flow_text(flow), BlobType.FLOW))
+        request = blobs_proto.blob_to_put_request(Blob(flow_text(flow), BlobType.FLOW))
         return (self._call(lambda to, seconds: to.blobs.PutBlob(request, timeout=seconds), timeout)).blob_id
 
     def submit(
@@ -94,7 +94,7 @@ class RunsClient:
         params = requests.submit_params(flow_id, inputs, **options)
         if not requests.fits(params):
             return self._submit_in_parts(params, self._outage(timeout))
-        request = proto.submit_params_to_proto(params)
+        request = params_proto.submit_params_to_proto(params)
         return submitted(self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
 
     def submit_stream(

@@ -2,7 +2,7 @@
 
 import grpc
 
-from gateway.adapter.status import from_status
+from gateway.adapter.grpc_status import from_status
 from gateway.core.errors import GatewayError, TooLarge, Unavailable
 
 _CUTS = {

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from gateway.adapter import proto
-from gateway.adapter.runs_json import run_status_to_canonical_json
+from gateway.adapter import status_proto
+from gateway.adapter.status_to_json import run_status_to_canonical_json
 from gateway.client.payload import value_of
 from gateway.core import model
 from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState
@@ -142,7 +142,7 @@ def run_status(message: model.RunStatus) -> RunStatus:
 
 def submitted(response: runs_pb2.SubmitRunResponse) -> RunStatus:
     """Return the status of a run from the answer to its submit."""
-    return run_status(proto.run_status_from_proto(response.run, with_results=False))
+    return run_status(status_proto.run_status_from_proto(response.run, with_results=False))
 
 
 def _item_result(message: model.ItemResult) -> ItemResult:

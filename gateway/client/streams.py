@@ -11,8 +11,8 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 import grpc
 
-from gateway.adapter import proto
-from gateway.adapter.status import from_status
+from gateway.adapter import params_proto, status_proto
+from gateway.adapter.grpc_status import from_status
 from gateway.client.outage import Outage
 from gateway.client.status import ItemResult, RunEnded, RunStatus, RunUpdate, run_status
 from gateway.core.errors import GatewayError, Unavailable
@@ -76,7 +76,7 @@ class RunStream:
         """Return the request for the updates that have not been received."""
         self._first = True
         remaining = None if self._until is None else max(0.0, self._until - self._clock())
-        return proto.get_params_to_proto(
+        return params_proto.get_params_to_proto(
             self._params.model_copy(update={"resume_token": self._token, "timeout": remaining})
         )
 
@@ -95,7 +95,7 @@ class RunStream:
 
     def received(self, response: runs_pb2.GetRunResponse) -> RunUpdate | None:
         """Return the update in a message; None for a heartbeat."""
-        run = proto.run_status_from_proto(response.run, with_results=self._params.include_results)
+        run = status_proto.run_status_from_proto(response.run, with_results=self._params.include_results)
         self._outage.heard(progress=self._progress(response))
         self._token = response.resume_token
         self._revision = response.revision

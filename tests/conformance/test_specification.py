@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from gateway.adapter.proto import get_params_to_proto, run_status_from_proto, submit_params_to_proto
-from gateway.adapter.runs_json import get_params_from_json, run_status_to_canonical_json, submit_params_from_json
+from gateway.adapter.params_json import get_params_from_json, submit_params_from_json
+from gateway.adapter.params_proto import get_params_to_proto, submit_params_to_proto
+from gateway.adapter.status_proto import run_status_from_proto
+from gateway.adapter.status_to_json import run_status_to_canonical_json
 from gateway.core.json_text import members
 from gateway.core.model import Blob, BlobType
 from tests.integration.conftest import Gateway, Start

@@ -10,7 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.adapter.runs_json import resume_token_from_text, resume_token_to_text, run_status_from_json
+from gateway.adapter.params_json import resume_token_from_text, resume_token_to_text
+from gateway.adapter.status_from_json import run_status_from_json
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.server.app import running
 from gateway.server.settings import ServeSettings

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gateway.adapter.proto import get_params_to_proto
+from gateway.adapter.params_proto import get_params_to_proto
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
 from runs.v1 import runs_pb2
 from tests.integration.conftest import Gateway, Start, command

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapter.proto import get_params_to_proto
+from gateway.adapter.params_proto import get_params_to_proto
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.server.app import running
 from gateway.server.settings import ServeSettings

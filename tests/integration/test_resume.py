@@ -11,7 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.adapter.proto import get_params_to_proto, run_status_from_proto
+from gateway.adapter.params_proto import get_params_to_proto
+from gateway.adapter.status_proto import run_status_from_proto
 from gateway.core.errors import Unavailable
 from gateway.core.model import MIN_HEARTBEAT, Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.server.app import running

@@ -8,15 +8,12 @@ import aiohttp
 import grpc
 
 from gateway.adapter import jsonrpc
-from gateway.adapter.proto import (
-    blob_from_get_response,
-    blob_to_put_request,
-    get_params_to_proto,
-    run_status_from_proto,
-    submit_params_to_proto,
-)
-from gateway.adapter.runs_json import get_params_to_json, run_status_from_json, submit_params_to_json
-from gateway.adapter.status import from_status
+from gateway.adapter.blobs_proto import blob_from_get_response, blob_to_put_request
+from gateway.adapter.grpc_status import from_status
+from gateway.adapter.params_json import get_params_to_json, submit_params_to_json
+from gateway.adapter.params_proto import get_params_to_proto, submit_params_to_proto
+from gateway.adapter.status_from_json import run_status_from_json
+from gateway.adapter.status_proto import run_status_from_proto
 from gateway.core.errors import GatewayError
 from gateway.core.json_text import members, quote, string
 from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams

@@ -6,8 +6,10 @@ from typing import NamedTuple, Protocol
 import grpc
 
 from gateway.adapter import jsonrpc
-from gateway.adapter.proto import get_params_to_proto, run_status_from_proto
-from gateway.adapter.runs_json import get_params_to_json, resume_token_from_text, run_status_from_json
+from gateway.adapter.params_json import get_params_to_json, resume_token_from_text
+from gateway.adapter.params_proto import get_params_to_proto
+from gateway.adapter.status_from_json import run_status_from_json
+from gateway.adapter.status_proto import run_status_from_proto
 from gateway.core.json_text import members
 from gateway.core.model import GetParams, RunStatus
 from tests.support.clients import Client, GrpcClient, JsonRpcClient, fold, gateway_error

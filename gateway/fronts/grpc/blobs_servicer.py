@@ -1,7 +1,7 @@
 # ruff: noqa: N802 - the contract names the methods.
 """The blobs service."""
 
-from gateway.adapter import proto
+from gateway.adapter import blobs_proto
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, fitting, handler
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2, blobs_pb2_grpc
@@ -19,12 +19,12 @@ class BlobsServicer(blobs_pb2_grpc.BlobsServiceServicer):
     async def PutBlob(self, request: blobs_pb2.PutBlobRequest, context: Context) -> blobs_pb2.PutBlobResponse:
         """Store a blob."""
         with self._calls:
-            blob = proto.blob_from_put_request(request)
+            blob = blobs_proto.blob_from_put_request(request)
             return blobs_pb2.PutBlobResponse(blob_id=await self._service.put_blob(blob))
 
     @handler
     async def GetBlob(self, request: blobs_pb2.GetBlobRequest, context: Context) -> blobs_pb2.GetBlobResponse:
         """Return a blob."""
         with self._calls:
-            response = proto.blob_to_get_response(await self._service.get_blob(request.blob_id))
+            response = blobs_proto.blob_to_get_response(await self._service.get_blob(request.blob_id))
             return fitting(response, self._send_limit, "the blob does not fit into one message")

@@ -8,7 +8,7 @@ from typing import Any, Never, TypeAlias, TypeVar, cast
 from google.protobuf.message import Message
 from grpc import aio
 
-from gateway.adapter.status import to_status
+from gateway.adapter.grpc_status import to_status
 from gateway.core.errors import GatewayError, Overloaded, TooLarge
 from gateway.core.internal_errors import report_unexpected
 from gateway.peers.grpc.channel import DETAILS_TRAILER

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from gateway.adapter import proto
+from gateway.adapter import params_proto
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import JsonText
 from runs.v1 import runs_pb2
@@ -24,4 +24,4 @@ async def read_inputs(values: Iterable[runs_pb2.JsonValue], inputs: list[JsonTex
         if len(inputs) % _CLOCK_STRIDE == 0 and time.monotonic() >= until:
             await fair_queue.yield_turn()
             until = time.monotonic() + SLICE_SECONDS
-        inputs.append(proto.input_from_proto(value, len(inputs)))
+        inputs.append(params_proto.input_from_proto(value, len(inputs)))

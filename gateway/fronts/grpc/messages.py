@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from gateway.adapter import proto
+from gateway.adapter import status_proto
 from gateway.core.errors import TooLarge
 from gateway.core.model import ItemError, ItemResult, RunStatus
 from gateway.core.runtime import text_size
@@ -99,7 +99,7 @@ def _message(update: Update, start: int, end: int, encoding: Encoding, *, replac
         finished_prefix=update.prefix,
         result_count=update.completions,
     )
-    proto.set_run_status(message.run, status, encoding)
+    status_proto.set_run_status(message.run, status, encoding)
     return message.SerializeToString()
 
 

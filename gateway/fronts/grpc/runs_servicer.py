@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
-from gateway.adapter import proto
+from gateway.adapter import params_proto, status_proto
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import SubmitParams
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
@@ -76,9 +76,9 @@ class RunsServicer:
         """Submit a run."""
         with self._waits if request.wait else self._calls:
             if request.ByteSize() <= SLICE_BYTES:
-                params = proto.submit_params_from_proto(request)
+                params = params_proto.submit_params_from_proto(request)
             else:
-                params = proto.submit_params_without_inputs(request)
+                params = params_proto.submit_params_without_inputs(request)
                 await read_inputs(request.inputs, params.inputs, self._fair_queue)
             return await self._submit(params, request.result_encoding, context)
 
@@ -98,7 +98,7 @@ class RunsServicer:
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Context) -> None:
         """Follow a run."""
         with self._waits if request.wait else self._calls:
-            params = proto.get_params_from_proto(request)
+            params = params_proto.get_params_from_proto(request)
             encoding, limit = request.result_encoding, self._limits.send
             with self._service.follower(params, deadline=deadline(context)) as follower:
                 while (update := await follower.next()) is not None:
@@ -125,15 +125,15 @@ class RunsServicer:
         omitted = params.wait and status.results is None
         for number, part in enumerate(parts(status, encoding)):
             if number == 0:
-                proto.set_run_status(response.run, part, encoding)
+                status_proto.set_run_status(response.run, part, encoding)
             else:
                 # In between others.
                 await asyncio.sleep(0)
-                response.run.results.extend(proto.run_status_to_proto(part, encoding).results)
+                response.run.results.extend(status_proto.run_status_to_proto(part, encoding).results)
             if response.ByteSize() > limit:
                 omitted = True
                 break
         if omitted:
             status = status.model_copy(update={"results": None})
-            response = runs_pb2.SubmitRunResponse(run=proto.run_status_to_proto(status), results_omitted=True)
+            response = runs_pb2.SubmitRunResponse(run=status_proto.run_status_to_proto(status), results_omitted=True)
         return response

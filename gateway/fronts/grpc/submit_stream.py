@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Self
 
-from gateway.adapter import proto
+from gateway.adapter import params_proto
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.model import JsonText, SubmitParams
@@ -50,7 +50,7 @@ class Upload:
             if params is None:
                 if not request.HasField("parameters"):
                     raise InvalidParams.field("parameters", description="the first message must set it")
-                params = proto.submit_params_without_inputs(request.parameters)
+                params = params_proto.submit_params_without_inputs(request.parameters)
                 encoding = request.parameters.result_encoding
                 await read_inputs(request.parameters.inputs, self._inputs, self._fair_queue)
             elif request.HasField("parameters"):

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from functools import partial
 from itertools import islice
 
-from gateway.adapter import proto
-from gateway.adapter.status import to_status
+from gateway.adapter import params_proto
+from gateway.adapter.grpc_status import to_status
 from gateway.concurrency.notify import Notify
 from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable, shutting_down
 from gateway.core.internal_errors import report_unexpected
@@ -111,7 +111,7 @@ class WatchStream:
             self._enqueue(run)
 
     def _follower(self, run: "_Run", request: runs_pb2.GetRunRequest) -> Follower:
-        params = proto.get_params_from_proto(request)
+        params = params_proto.get_params_from_proto(request)
         if len(self._runs) >= self._max_runs:
             raise Overloaded(f"more than {self._max_runs:,} runs on one stream")
         self._followed.take()

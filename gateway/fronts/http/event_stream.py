@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final, NamedTuple, TypeVar
 
-from gateway.adapter import jsonrpc, runs_json
+from gateway.adapter import jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import GatewayError
 from gateway.core.internal_errors import report_unexpected
@@ -67,11 +67,11 @@ def follow_request(body: bytes, last_event_id: str) -> Follow | None:
         call = jsonrpc.parse_body(body)
         if not isinstance(call, jsonrpc.Request) or call.id is None or call.method != "runs/get":
             return None
-        params = runs_json.get_params_from_json(call.params)
+        params = params_json.get_params_from_json(call.params)
     except GatewayError:
         return None
     if last_event_id:
-        params = params.model_copy(update={"resume_token": runs_json.resume_token_from_text(last_event_id)})
+        params = params.model_copy(update={"resume_token": params_json.resume_token_from_text(last_event_id)})
     return Follow(call.id, params) if params.wait else None
 
 
@@ -161,22 +161,22 @@ def _written(update: Update, part: slice) -> _Part:
     if update.restarted and part.start == 0:
         more["restarted"] = "true"
     before, after = jsonrpc.around_params("runs/status")
-    opening, closing = runs_json.around_results(update.status, more)
+    opening, closing = status_to_json.around_results(update.status, more)
     return _Part(
-        b"id: %b\ndata: %b" % (runs_json.resume_token_to_text(token).encode(), _lines(before + opening)),
-        _lines(runs_json.results_to_json((update.status.results or [])[part])),
+        b"id: %b\ndata: %b" % (params_json.resume_token_to_text(token).encode(), _lines(before + opening)),
+        _lines(status_to_json.results_to_json((update.status.results or [])[part])),
         _lines(closing + after) + b"\n\n",
     )
 
 
 def _around_response(request_id: JsonText, update: Update) -> tuple[bytes, bytes]:
     before, after = jsonrpc.around_result(request_id)
-    opening, closing = runs_json.around_results(update.status)
+    opening, closing = status_to_json.around_results(update.status)
     return b"data: " + _lines(before + opening), _lines(closing + after) + b"\n\n"
 
 
 def _slices(update: Update) -> list[slice]:
-    return _once(update, "slices", lambda: list(runs_json.result_slices(update.status.results)))
+    return _once(update, "slices", lambda: list(status_to_json.result_slices(update.status.results)))
 
 
 _T = TypeVar("_T")

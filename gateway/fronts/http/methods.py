@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.adapter import blobs_json, jsonrpc, runs_json
+from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import GatewayError, MethodNotFound
 from gateway.core.internal_errors import report_unexpected
@@ -92,11 +92,11 @@ class JsonRpcMethods:
         return None if call.id is None else jsonrpc.error_response(call.id, answer)
 
     async def _submit(self, params: JsonText | None, scope: str) -> RunStatus:
-        submit = runs_json.submit_params_from_json(params)
+        submit = params_json.submit_params_from_json(params)
         return await self._service.submit(submit, scope=scope or _scope(submit.observability))
 
     async def _get(self, params: JsonText | None, scope: str) -> RunStatus:
-        return await self._service.get(runs_json.get_params_from_json(params))
+        return await self._service.get(params_json.get_params_from_json(params))
 
     async def _put_blob(self, params: JsonText | None, scope: str) -> str:
         return await self._service.put_blob(blobs_json.blob_from_json(params))
@@ -108,10 +108,10 @@ class JsonRpcMethods:
     async def _write_status(self, status: RunStatus) -> JsonText:
         results = status.results or []
         texts: list[JsonText] = []
-        for part in runs_json.result_slices(results):
+        for part in status_to_json.result_slices(results):
             await self.fair_queue.yield_turn()
-            texts.append(runs_json.results_to_json(results[part]))
-        opening, closing = runs_json.around_results(status)
+            texts.append(status_to_json.results_to_json(results[part]))
+        opening, closing = status_to_json.around_results(status)
         return f"{opening}{','.join(texts)}{closing}"
 
     async def _write_blob_id(self, blob_id: str) -> JsonText:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-from gateway.adapter.runs_json import observability_from_json, observability_to_json
+from gateway.adapter.params_json import observability_from_json, observability_to_json
 from gateway.components import Components
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import (

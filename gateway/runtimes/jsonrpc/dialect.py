@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
-from gateway.adapter import runs_json
+from gateway.adapter import params_json
 from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
@@ -94,7 +94,7 @@ class Dialect(StrEnum):
             changes["idempotency_key"] = str(uuid.uuid4() if key is None else uuid.uuid5(_KEY_NAMESPACE, key))
         elif self.honours_keys:
             changes["idempotency_key"] = key
-        return runs_json.submit_params_to_json(params.model_copy(update=changes))
+        return params_json.submit_params_to_json(params.model_copy(update=changes))
 
     def get_params(self, run_id: str) -> JsonText:
         """The parameters of runs/get for the state of a run."""

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-from gateway.adapter.runs_json import item_result_from_json, run_status_and_entries_from_json
+from gateway.adapter.status_from_json import item_result_from_json, run_status_and_entries_from_json
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import InvalidParams, Unavailable
 from gateway.core.model import ItemResult, JsonText, ResultOrder, RunStatus

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import Final
 
 from gateway.adapter import blobs_json
-from gateway.adapter.runs_json import get_params_to_json
+from gateway.adapter.params_json import get_params_to_json
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of

@@ -8,7 +8,8 @@ paused run), `successor` counts up from the one before; the next item that finis
 
 from typing import NamedTuple
 
-from gateway.adapter.runs_json import resume_token_from_text, run_status_from_json
+from gateway.adapter.params_json import resume_token_from_text
+from gateway.adapter.status_from_json import run_status_from_json
 from gateway.core.errors import InvalidParams, RemoteError
 from gateway.core.json_text import boolean, integer
 from gateway.core.model import JsonText, RunState, RunStatus, blob_digest, blob_id_of, canonical_run_id

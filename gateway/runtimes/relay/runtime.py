@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 
 from grpc import aio
 
-from gateway.adapter import proto
+from gateway.adapter import blobs_proto, params_proto, status_proto
 from gateway.core.errors import InvalidParams, RemoteError, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, SubmitParams
 from gateway.core.position import Position, of_page
@@ -49,7 +49,7 @@ class RelayRuntime(Runtime):
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
-        request = proto.blob_to_put_request(blob)
+        request = blobs_proto.blob_to_put_request(blob)
         method = self._upstream.blobs.PutBlob
         return (await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))).blob_id
 
@@ -58,7 +58,7 @@ class RelayRuntime(Runtime):
         method = self._upstream.blobs.GetBlob
         response = await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))
         try:
-            return proto.blob_from_get_response(response)
+            return blobs_proto.blob_from_get_response(response)
         except InvalidParams as error:
             raise _unreadable(error) from error
 
@@ -76,12 +76,12 @@ class RelayRuntime(Runtime):
         return _snapshot(runs_pb2.GetRunResponse(run=response.run, result_count=count, finished_prefix=count))
 
     async def get(self, run_id: str) -> Snapshot:
-        request = proto.get_params_to_proto(GetParams(run_id=run_id))
+        request = params_proto.get_params_to_proto(GetParams(run_id=run_id))
         return _snapshot(await self._upstream.call(lambda: self._state(request)))
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Goes on when the upstream comes back in time. Unavailable if it does not."""
-        request = proto.get_params_to_proto(GetParams(run_id=run_id, wait=True))
+        request = params_proto.get_params_to_proto(GetParams(run_id=run_id, wait=True))
         outage = UpstreamOutage(self._upstream)
         revision = None
         while True:
@@ -111,7 +111,7 @@ class RelayRuntime(Runtime):
             return []
         token = Position.before(page).token(run_id)
         params = GetParams(run_id=run_id, include_results=True, result_order=page.order, resume_token=token)
-        request = proto.get_params_to_proto(params)
+        request = params_proto.get_params_to_proto(params)
         return await self._upstream.call(lambda: self._page(request, page))
 
     async def drain(self) -> None:
@@ -127,11 +127,11 @@ class RelayRuntime(Runtime):
     async def _submit(self, params: SubmitParams) -> runs_pb2.SubmitRunResponse:
         inputs = params.inputs
         if len(inputs) <= PART_LENGTH and sum(map(len, inputs)) <= PART_BYTES:
-            request = proto.submit_params_to_proto(params)
+            request = params_proto.submit_params_to_proto(params)
             return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS)
         call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS)
         upload = Upload(call)
-        head = proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
+        head = params_proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
         try:
             for part in upload_parts(head, inputs):
                 if not await upload.send(part):
@@ -200,7 +200,7 @@ def _of_page(response: runs_pb2.GetRunResponse, page: Page, received: int) -> tu
     if response.restarted:
         raise RemoteError(RemoteError.code, "the upstream gateway does not understand the position of this one")
     try:
-        results = proto.run_status_from_proto(status, with_results=True).results or []
+        results = status_proto.run_status_from_proto(status, with_results=True).results or []
     except InvalidParams as error:
         raise _unreadable(error) from error
     return of_page(page, results, Position.from_token(response.resume_token, status.run_id, page.order), received)
@@ -208,7 +208,7 @@ def _of_page(response: runs_pb2.GetRunResponse, page: Page, received: int) -> tu
 
 def _snapshot(response: runs_pb2.GetRunResponse) -> Snapshot:
     try:
-        status = proto.run_status_from_proto(response.run, with_results=False)
+        status = status_proto.run_status_from_proto(response.run, with_results=False)
     except InvalidParams as error:
         raise _unreadable(error) from error
     return Snapshot(status, response.revision, response.result_count, response.finished_prefix)

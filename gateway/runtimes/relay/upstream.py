@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import grpc
 from grpc import aio
 
-from gateway.adapter.status import from_status
+from gateway.adapter.grpc_status import from_status
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, TooLarge, Unavailable
 from gateway.peers.grpc.channel import DETAILS_TRAILER, channel_options

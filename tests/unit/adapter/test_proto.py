@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapter import proto
+from gateway.adapter import blobs_proto, params_proto, status_proto
 from gateway.core import json_text
 from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
@@ -31,34 +31,34 @@ def status(**fields: Any) -> runs_pb2.RunStatus:
 
 
 def test_unset_fields_are_absent() -> None:
-    assert proto.submit_params_from_proto(submit()) == SubmitParams(flow_id="f", inputs=[])
-    assert proto.get_params_from_proto(get()) == GetParams(run_id="r")
+    assert params_proto.submit_params_from_proto(submit()) == SubmitParams(flow_id="f", inputs=[])
+    assert params_proto.get_params_from_proto(get()) == GetParams(run_id="r")
 
 
 def test_both_encodings_of_inputs() -> None:
     inputs = [runs_pb2.JsonValue(json=' {"a": 1} '), runs_pb2.JsonValue(value=Value(number_value=2))]
-    assert proto.submit_params_from_proto(submit(inputs=inputs)).inputs == ['{"a": 1}', "2"]
+    assert params_proto.submit_params_from_proto(submit(inputs=inputs)).inputs == ['{"a": 1}', "2"]
 
 
 def test_result_order() -> None:
-    orders = [proto.get_params_from_proto(get(result_order=number)).result_order for number in (0, 1, 2)]
+    orders = [params_proto.get_params_from_proto(get(result_order=number)).result_order for number in (0, 1, 2)]
     assert orders == [ResultOrder.BY_INDEX, ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION]
 
 
 def test_where_and_how_to_follow_go_both_ways() -> None:
     message = get(resume_token=b"\0token", heartbeat_interval=Duration(nanos=100_000_000))
-    params = proto.get_params_from_proto(message)
+    params = params_proto.get_params_from_proto(message)
     assert (params.resume_token, params.heartbeat_interval) == (b"\0token", 0.1)
-    written = proto.get_params_to_proto(params)
+    written = params_proto.get_params_to_proto(params)
     assert (written.resume_token, written.heartbeat_interval) == (message.resume_token, message.heartbeat_interval)
 
 
 @settings(deadline=None)
 @given(st.integers(0, 315_576_000_000), st.integers(0, 999_999_999))
 def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
-    params = proto.get_params_from_proto(get(timeout=Duration(seconds=seconds * (nanos == 0), nanos=nanos)))
+    params = params_proto.get_params_from_proto(get(timeout=Duration(seconds=seconds * (nanos == 0), nanos=nanos)))
     assert params.timeout == (seconds if nanos == 0 else nanos / 10**9)
-    assert proto.get_params_to_proto(params).timeout == Duration(seconds=seconds * (nanos == 0), nanos=nanos)
+    assert params_proto.get_params_to_proto(params).timeout == Duration(seconds=seconds * (nanos == 0), nanos=nanos)
 
 
 @pytest.mark.parametrize(
@@ -125,11 +125,11 @@ def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
 )
 def test_refuses_and_names_the_field(message: Any, path: str) -> None:
     readers: dict[type, Callable[[Any], object]] = {
-        runs_pb2.SubmitRunRequest: proto.submit_params_from_proto,
-        runs_pb2.GetRunRequest: proto.get_params_from_proto,
-        runs_pb2.RunStatus: lambda message: proto.run_status_from_proto(message, with_results=True),
-        blobs_pb2.PutBlobRequest: proto.blob_from_put_request,
-        blobs_pb2.GetBlobResponse: proto.blob_from_get_response,
+        runs_pb2.SubmitRunRequest: params_proto.submit_params_from_proto,
+        runs_pb2.GetRunRequest: params_proto.get_params_from_proto,
+        runs_pb2.RunStatus: lambda message: status_proto.run_status_from_proto(message, with_results=True),
+        blobs_pb2.PutBlobRequest: blobs_proto.blob_from_put_request,
+        blobs_pb2.GetBlobResponse: blobs_proto.blob_from_get_response,
     }
     with pytest.raises(InvalidParams) as caught:
         readers[type(message)](message)
@@ -137,30 +137,30 @@ def test_refuses_and_names_the_field(message: Any, path: str) -> None:
 
 
 def test_no_results_are_not_results_not_asked_for() -> None:
-    assert proto.run_status_from_proto(status(), with_results=True).results == []
-    assert proto.run_status_from_proto(status(), with_results=False).results is None
+    assert status_proto.run_status_from_proto(status(), with_results=True).results == []
+    assert status_proto.run_status_from_proto(status(), with_results=False).results is None
 
 
 @pytest.mark.parametrize(
     "blob", [Blob('{"b":1,"a":1e400}', BlobType.FLOW), Blob("null", BlobType.DATA), Blob(b"\xff\x00", BlobType.DATA)]
 )
 def test_blobs_there_and_back(blob: Blob) -> None:
-    assert proto.blob_from_put_request(proto.blob_to_put_request(blob)) == blob
-    assert proto.blob_from_get_response(proto.blob_to_get_response(blob)) == blob
+    assert blobs_proto.blob_from_put_request(blobs_proto.blob_to_put_request(blob)) == blob
+    assert blobs_proto.blob_from_get_response(blobs_proto.blob_to_get_response(blob)) == blob
 
 
 def test_a_blob_without_type_is_data() -> None:
-    assert proto.blob_from_put_request(blobs_pb2.PutBlobRequest(json=" 1 ")) == Blob("1", BlobType.DATA)
+    assert blobs_proto.blob_from_put_request(blobs_pb2.PutBlobRequest(json=" 1 ")) == Blob("1", BlobType.DATA)
 
 
 def test_binary_blobs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proto, "MAX_JSON_BYTES", 10)
-    assert proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 10)).content == b"x" * 10
+    monkeypatch.setattr(blobs_proto, "MAX_JSON_BYTES", 10)
+    assert blobs_proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 10)).content == b"x" * 10
     with pytest.raises(TooLarge, match=r"^binary: "):
-        proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 11))
+        blobs_proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 11))
 
 
 def test_a_payload_that_is_too_large_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_text, "MAX_JSON_BYTES", 10)
     with pytest.raises(TooLarge, match=r"^inputs\[1\]\.json: "):
-        proto.submit_params_from_proto(submit(inputs=[JSON_ONE, runs_pb2.JsonValue(json='"' + "x" * 10 + '"')]))
+        params_proto.submit_params_from_proto(submit(inputs=[JSON_ONE, runs_pb2.JsonValue(json='"' + "x" * 10 + '"')]))

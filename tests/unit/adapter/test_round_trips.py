@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from gateway.adapter import proto, runs_json
+from gateway.adapter import params_json, params_proto, proto_fields, status_from_json, status_proto, status_to_json
 from gateway.core.json_text import json_text
 from gateway.core.model import GetParams, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
 from runs.v1 import runs_pb2
@@ -12,9 +12,11 @@ from tests.support import messages
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-def through_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType = proto.JSON) -> RunStatus:
-    sent = proto.run_status_to_proto(status, encoding).SerializeToString()
-    return proto.run_status_from_proto(runs_pb2.RunStatus.FromString(sent), with_results=status.results is not None)
+def through_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType = proto_fields.JSON) -> RunStatus:
+    sent = status_proto.run_status_to_proto(status, encoding).SerializeToString()
+    return status_proto.run_status_from_proto(
+        runs_pb2.RunStatus.FromString(sent), with_results=status.results is not None
+    )
 
 
 def as_components_see(status: RunStatus) -> RunStatus:
@@ -33,23 +35,23 @@ def as_component_sees(result: ItemResult) -> ItemResult:
 @relaxed
 @given(messages.submit_params)
 def test_submit_proto_to_json_to_proto(params: SubmitParams) -> None:
-    sent = proto.submit_params_to_proto(params).SerializeToString()
-    received = proto.submit_params_from_proto(runs_pb2.SubmitRunRequest.FromString(sent))
+    sent = params_proto.submit_params_to_proto(params).SerializeToString()
+    received = params_proto.submit_params_from_proto(runs_pb2.SubmitRunRequest.FromString(sent))
     assert received == params
-    again = runs_json.submit_params_from_json(json_text(runs_json.submit_params_to_json(received)))
+    again = params_json.submit_params_from_json(json_text(params_json.submit_params_to_json(received)))
     assert again == params
-    assert proto.submit_params_to_proto(again) == proto.submit_params_to_proto(params)
+    assert params_proto.submit_params_to_proto(again) == params_proto.submit_params_to_proto(params)
 
 
 @relaxed
 @given(messages.get_params)
 def test_get_proto_to_json_to_proto(params: GetParams) -> None:
-    sent = proto.get_params_to_proto(params).SerializeToString()
-    received = proto.get_params_from_proto(runs_pb2.GetRunRequest.FromString(sent))
+    sent = params_proto.get_params_to_proto(params).SerializeToString()
+    received = params_proto.get_params_from_proto(runs_pb2.GetRunRequest.FromString(sent))
     assert received == params
-    again = runs_json.get_params_from_json(json_text(runs_json.get_params_to_json(received)))
+    again = params_json.get_params_from_json(json_text(params_json.get_params_to_json(received)))
     assert again == params
-    assert proto.get_params_to_proto(again) == proto.get_params_to_proto(params)
+    assert params_proto.get_params_to_proto(again) == params_proto.get_params_to_proto(params)
 
 
 @relaxed
@@ -57,7 +59,7 @@ def test_get_proto_to_json_to_proto(params: GetParams) -> None:
 def test_status_proto_to_json_to_proto(status: RunStatus) -> None:
     received = through_proto(status)
     assert received == status
-    again = runs_json.run_status_from_json(json_text(runs_json.run_status_to_canonical_json(received)))
+    again = status_from_json.run_status_from_json(json_text(status_to_json.run_status_to_canonical_json(received)))
     assert again == status
     assert through_proto(again) == status
 
@@ -66,12 +68,12 @@ def test_status_proto_to_json_to_proto(status: RunStatus) -> None:
 @given(messages.run_statuses())
 def test_status_json_to_proto_to_json(status: RunStatus) -> None:
     seen = as_components_see(status)
-    text = runs_json.run_status_to_json(seen)
-    received = runs_json.run_status_from_json(json_text(text))
+    text = status_to_json.run_status_to_json(seen)
+    received = status_from_json.run_status_from_json(json_text(text))
     assert received == seen
     again = through_proto(received)
-    assert runs_json.run_status_from_json(runs_json.run_status_to_json(again)) == seen
-    assert runs_json.run_status_from_json(runs_json.run_status_to_json(status)) == seen
+    assert status_from_json.run_status_from_json(status_to_json.run_status_to_json(again)) == seen
+    assert status_from_json.run_status_from_json(status_to_json.run_status_to_json(status)) == seen
 
 
 @relaxed
@@ -97,8 +99,8 @@ def test_status_in_value_encoding_keeps_everything_but_payloads(status: RunStatu
 @pytest.mark.parametrize("text", [*messages.EXACT_TEXTS, '{"a":1,"a":2}', '{"z" : [ 1 ],"a":null}'])
 def test_payloads_are_never_rewritten(text: str) -> None:
     params = SubmitParams(flow_id="f", inputs=[text], variables={"v": text}, extensions={"x": text})
-    received = proto.submit_params_from_proto(proto.submit_params_to_proto(params))
-    received = runs_json.submit_params_from_json(json_text(runs_json.submit_params_to_json(received)))
+    received = params_proto.submit_params_from_proto(params_proto.submit_params_to_proto(params))
+    received = params_json.submit_params_from_json(json_text(params_json.submit_params_to_json(received)))
     assert (received.inputs, received.variables, received.extensions) == ([text], {"v": text}, {"x": text})
 
     status = RunStatus(
@@ -109,7 +111,9 @@ def test_payloads_are_never_rewritten(text: str) -> None:
         created_at=0,
         results=[ItemResult(item_index=0, status=RunState.SUCCESS, value=text)],
     )
-    answered = runs_json.run_status_from_json(json_text(runs_json.run_status_to_json(through_proto(status))))
+    answered = status_from_json.run_status_from_json(
+        json_text(status_to_json.run_status_to_json(through_proto(status)))
+    )
     assert answered.results is not None
     assert answered.results[0].value == text
 
@@ -127,4 +131,4 @@ def test_absent_is_not_null() -> None:
         ],
     )
     assert through_proto(status) == status
-    assert runs_json.run_status_from_json(runs_json.run_status_to_json(status)) == status
+    assert status_from_json.run_status_from_json(status_to_json.run_status_to_json(status)) == status

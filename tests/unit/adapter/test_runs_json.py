@@ -6,23 +6,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapter.runs_json import (
-    around_results,
+from gateway.adapter.params_json import (
     get_params_from_json,
     get_params_to_json,
-    item_result_from_json,
     observability_from_json,
     observability_to_json,
-    result_slices,
-    results_to_json,
     resume_token_from_text,
     resume_token_to_text,
-    run_status_and_entries_from_json,
-    run_status_from_json,
-    run_status_to_canonical_json,
-    run_status_to_json,
     submit_params_from_json,
     submit_params_to_json,
+)
+from gateway.adapter.status_from_json import (
+    item_result_from_json,
+    run_status_and_entries_from_json,
+    run_status_from_json,
+)
+from gateway.adapter.status_to_json import (
+    around_results,
+    result_slices,
+    results_to_json,
+    run_status_to_canonical_json,
+    run_status_to_json,
 )
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import json_text

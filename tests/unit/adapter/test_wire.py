@@ -9,16 +9,15 @@ import pytest
 
 from gateway.adapter.blobs_json import blob_from_json, blob_id_from_json, blob_id_to_json, blob_to_json
 from gateway.adapter.jsonrpc import Refused, Request, error_response, parse_body, parse_response
-from gateway.adapter.proto import run_status_from_proto, run_status_to_proto
-from gateway.adapter.runs_json import (
+from gateway.adapter.params_json import (
     get_params_from_json,
     get_params_to_json,
-    run_status_from_json,
-    run_status_to_canonical_json,
-    run_status_to_json,
     submit_params_from_json,
     submit_params_to_json,
 )
+from gateway.adapter.status_from_json import run_status_from_json
+from gateway.adapter.status_proto import run_status_from_proto, run_status_to_proto
+from gateway.adapter.status_to_json import run_status_to_canonical_json, run_status_to_json
 from gateway.core.errors import GatewayError
 from gateway.core.json_text import members
 from gateway.core.model import blob_digest

@@ -10,8 +10,8 @@ import grpc
 import grpc_testing  # type: ignore[import-untyped]
 import pytest
 
-from gateway.adapter.proto import run_status_to_proto
-from gateway.adapter.status import to_status
+from gateway.adapter.grpc_status import to_status
+from gateway.adapter.status_proto import run_status_to_proto
 from gateway.client import (
     AsyncRunsClient,
     InvalidParams,

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from gateway.adapter.status import to_status
+from gateway.adapter.grpc_status import to_status
 from gateway.client.failure import failure
 from gateway.core.errors import (
     GatewayError,

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 
-from gateway.adapter.runs_json import run_status_to_canonical_json
+from gateway.adapter.status_to_json import run_status_to_canonical_json
 from gateway.client.status import ItemError, ItemResult, RunUpdate, run_status
 from gateway.core.model import ItemStatistics, RunState, RunStatus
 from tests.support.messages import run_statuses

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from gateway.adapter.proto import run_status_to_proto
-from gateway.adapter.status import to_status
+from gateway.adapter.grpc_status import to_status
+from gateway.adapter.status_proto import run_status_to_proto
 from gateway.client.outage import Outage
 from gateway.client.requests import wait_params
 from gateway.client.status import RunEnded, RunUpdate

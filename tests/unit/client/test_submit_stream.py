@@ -11,8 +11,8 @@ import grpc
 import pytest
 from grpc import aio
 
-from gateway.adapter.proto import run_status_to_proto
-from gateway.adapter.status import to_status
+from gateway.adapter.grpc_status import to_status
+from gateway.adapter.status_proto import run_status_to_proto
 from gateway.client import AsyncRunsClient, FlowNotFound, RunsClient, RunStatus, Unavailable, requests
 from gateway.core.errors import GatewayError
 from gateway.core.model import ItemStatistics, RunState

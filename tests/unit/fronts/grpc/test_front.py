@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from gateway.adapter import proto
+from gateway.adapter import params_proto, status_proto
 from gateway.core.errors import RemoteError
 from gateway.core.model import ItemError
 from gateway.fronts.grpc import SERVICES, GrpcFront, GrpcLimits
@@ -76,8 +76,8 @@ async def test_a_stream_folds_to_the_answer_of_get(
     for index in (0, 3, 1) if wait else ():
         await runtime.succeed(index, str(index))
     messages += await read_all(stream)
-    updates = [proto.run_status_from_proto(message.run, with_results=include_results) for message in messages]
-    assert fold(updates) == await service.get(proto.get_params_from_proto(request))
+    updates = [status_proto.run_status_from_proto(message.run, with_results=include_results) for message in messages]
+    assert fold(updates) == await service.get(params_proto.get_params_from_proto(request))
 
 
 async def test_submit_waits_for_the_results(client: Client, runtime: ScriptedRuntime) -> None:

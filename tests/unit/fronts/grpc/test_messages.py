@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from gateway.adapter import proto
+from gateway.adapter import params_proto, status_proto
 from gateway.core.model import GetParams, ItemError
 from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
@@ -98,8 +98,10 @@ async def test_streams_that_are_cut_fold_to_the_answer_of_get(
     await executing
     token = messages[-1].resume_token
     messages += await read_all(client.get(**request, resume_token=token))
-    statuses = [proto.run_status_from_proto(each.run, with_results=request["include_results"]) for each in messages]
-    params = proto.get_params_from_proto(runs_pb2.GetRunRequest(**request))
+    statuses = [
+        status_proto.run_status_from_proto(each.run, with_results=request["include_results"]) for each in messages
+    ]
+    params = params_proto.get_params_from_proto(runs_pb2.GetRunRequest(**request))
     assert fold(statuses) == await service.get(params)
     revisions = [message.revision for message in messages]
     assert revisions == sorted(revisions)
@@ -146,14 +148,14 @@ async def test_a_message_is_built_once_for_all_who_follow(
     client: Client, service: RunsService, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[tuple[int, Encoding]] = []
-    build = proto.set_run_status
+    build = status_proto.set_run_status
 
     def counting(message: runs_pb2.RunStatus, status: Any, encoding: Encoding) -> None:
         built.append((status.items.success, encoding))
         build(message, status, encoding)
 
     run = await client.submit(inputs=3)
-    monkeypatch.setattr(proto, "set_run_status", counting)
+    monkeypatch.setattr(status_proto, "set_run_status", counting)
     kinds: list[dict[str, Any]] = [
         {},
         {"include_results": True},
@@ -226,4 +228,4 @@ async def test_the_answer_of_get_is_what_the_stream_folds_to(client: Client, ser
     run = await client.submit(inputs=0)
     (message,) = await read_all(client.get(run.run_id, wait=True, include_results=True))
     answer = await service.get(GetParams(run_id=run.run_id, include_results=True))
-    assert proto.run_status_from_proto(message.run, with_results=True) == answer
+    assert status_proto.run_status_from_proto(message.run, with_results=True) == answer

@@ -5,7 +5,7 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from gateway.adapter import proto
+from gateway.adapter import status_proto
 from gateway.core.model import GetParams
 from gateway.fronts.grpc import GrpcLimits
 from gateway.fronts.grpc.watch_runs import MAX_ANSWERS
@@ -57,11 +57,11 @@ async def test_runs_are_followed_as_getrun_follows_them(
         revisions = [message.revision for message in messages]
         assert revisions == sorted(revisions)
         assert len({message.resume_token for message in messages}) == len(messages)
-        statuses = [proto.run_status_from_proto(message.run, with_results=True) for message in messages]
+        statuses = [status_proto.run_status_from_proto(message.run, with_results=True) for message in messages]
         (answer,) = await read_all(
             client.get(run_id, include_results=True, result_order=runs_pb2.RESULT_ORDER_BY_COMPLETION)
         )
-        assert fold(statuses) == proto.run_status_from_proto(answer.run, with_results=True)
+        assert fold(statuses) == status_proto.run_status_from_proto(answer.run, with_results=True)
     await unwatched(service)
 
 
@@ -408,4 +408,4 @@ async def test_parameters_reach_the_service(client: Client, service: RunsService
     message = (await stream.read()).update
     assert message.run.results[0].value.HasField("value")
     answer = await service.get(GetParams(run_id=run.run_id, include_results=True))
-    assert proto.run_status_from_proto(message.run, with_results=True) == answer
+    assert status_proto.run_status_from_proto(message.run, with_results=True) == answer

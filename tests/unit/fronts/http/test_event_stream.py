@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.adapter import runs_json
+from gateway.adapter import status_to_json
 from gateway.core.model import ItemError, ItemResult, SubmitParams
 from gateway.core.runtime import Page
 from gateway.fronts.http.event_stream import is_preferred
@@ -294,13 +294,13 @@ async def test_what_is_sent_is_written_once_for_all(
     server: Server, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
-    write = runs_json.results_to_json
+    write = status_to_json.results_to_json
 
     def counting(results: list[ItemResult]) -> str:
         written.extend(result.item_index for result in results)
         return write(results)
 
-    monkeypatch.setattr(runs_json, "results_to_json", counting)
+    monkeypatch.setattr(status_to_json, "results_to_json", counting)
     run_id = await server.submit(2)
     following = [
         asyncio.create_task(server.events(runId=run_id, includeResults=True, resultOrder="byCompletion"))

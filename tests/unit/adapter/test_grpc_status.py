@@ -8,8 +8,8 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.adapter.grpc_status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, from_status, to_status
 from gateway.adapter.jsonrpc import error_response, parse_response
-from gateway.adapter.status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, from_status, to_status
 from gateway.core import errors
 from gateway.core.errors import GatewayError, InvalidParams, RemoteError, Violation
 from tests.support import messages

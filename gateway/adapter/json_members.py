@@ -1,0 +1,58 @@
+"""Objects as JSON: members that have a field of the model, and all others, which are kept as extensions.
+
+- An explicit null is an absent member, except where any JSON value may stand: an input, a variable, a value, `data`.
+- Of repeated members the last one counts.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from gateway.core.json_text import members, quote
+from gateway.core.model import JsonText
+
+
+class Member(NamedTuple):
+    """How a member is read: the field of the model that it fills, and the reader of its text, given the path as well.
+
+    `nullable`: null is a value of the member. Otherwise null means that the member is absent.
+    """
+
+    field: str
+    read: Callable[..., Any]
+    nullable: bool = False
+
+
+Members: TypeAlias = Mapping[str, Member]
+"""The members of an object that have a field, by their names."""
+
+
+def read_members(text: JsonText, known: Members, *path: str | int) -> dict[str, Any]:
+    """Read an object: the fields of its known members, and the others as `extensions` if there are any.
+
+    Raises InvalidParams if the text is not an object, or if a reader does.
+    """
+    fields: dict[str, Any] = {}
+    extensions: dict[str, JsonText] = {}
+    for name, member in members(text, *path).items():
+        if name not in known:
+            extensions[name] = member
+            continue
+        field, read, nullable = known[name]
+        if nullable or member != "null":
+            fields[field] = read(member, *path, field)
+    if extensions:
+        fields["extensions"] = extensions
+    return fields
+
+
+def any_value(text: JsonText, *_: str | int) -> JsonText:
+    """The reader of members that hold any JSON value: the text itself."""
+    return text
+
+
+def write_object(parts: Sequence[str], extensions: Mapping[str, JsonText], known: Collection[str] = ()) -> JsonText:
+    """Write an object of these parts and of those extensions that do not repeat a known member."""
+    if not extensions:
+        return f"{{{','.join(parts)}}}"
+    unknown = (f"{quote(name)}:{text}" for name, text in extensions.items() if name not in known)
+    return f"{{{','.join((*parts, *unknown))}}}"

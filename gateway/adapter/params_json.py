@@ -1,0 +1,180 @@
+"""Parameters of the runs methods <-> JSON, in every dialect of the component protocol.
+
+Readers accept the document's spelling and those of Stepflow 0.9 to 0.11; writers use the document's. Members that the
+specification does not name go to `extensions` and come back out of it. A resume token is written in the URL-safe
+base64 alphabet without padding; any other text is read as a token, too, one that no server understands.
+
+Paths of errors use the names of `gateway.core.model`.
+"""
+
+from base64 import b64decode, urlsafe_b64encode
+
+from gateway.adapter.json_members import Member, Members, read_members, write_object
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import boolean, elements, integer, members, number, object_text, quote, string
+from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
+from gateway.core.validation import validated
+
+_ORDERS = {
+    "byIndex": ResultOrder.BY_INDEX,
+    "by_index": ResultOrder.BY_INDEX,
+    "byCompletion": ResultOrder.BY_COMPLETION,
+    "by_completion": ResultOrder.BY_COMPLETION,
+}
+
+
+def submit_params_from_json(params: JsonText | None) -> SubmitParams:
+    """Read the parameters of runs/submit."""
+    return validated(SubmitParams, read_members(_required(params), _SUBMIT))
+
+
+def submit_params_to_json(params: SubmitParams) -> JsonText:
+    """Write the parameters of runs/submit in the document's style; members that hold their default are left out."""
+    parts = [f'"flowId":{quote(params.flow_id)}', f'"inputs":[{",".join(params.inputs)}]']
+    if params.wait:
+        parts.append('"wait":true')
+    if params.max_concurrency is not None:
+        parts.append(f'"maxConcurrency":{params.max_concurrency}')
+    if params.overrides is not None:
+        parts.append(f'"overrides":{params.overrides}')
+    _add_observability(parts, params.observability)
+    _add_seconds(parts, "timeoutSecs", params.timeout)
+    if params.idempotency_key is not None:
+        parts.append(f'"subflowKey":{quote(params.idempotency_key)}')
+    if params.variables:
+        parts.append(f'"variables":{write_object([], params.variables)}')
+    if params.flow_label is not None:
+        parts.append(f'"flowLabel":{quote(params.flow_label)}')
+    return write_object(parts, params.extensions, SUBMIT_MEMBERS)
+
+
+def get_params_from_json(params: JsonText | None) -> GetParams:
+    """Read the parameters of runs/get."""
+    return validated(GetParams, read_members(_required(params), _GET))
+
+
+def get_params_to_json(params: GetParams) -> JsonText:
+    """Write the parameters of runs/get in the document's style; members that hold their default are left out."""
+    parts = [f'"runId":{quote(params.run_id)}']
+    if params.wait:
+        parts.append('"wait":true')
+    if params.include_results:
+        parts.append('"includeResults":true')
+    if params.result_order is not ResultOrder.BY_INDEX:
+        parts.append(f'"resultOrder":"{params.result_order.value}"')
+    _add_observability(parts, params.observability)
+    _add_seconds(parts, "timeoutSecs", params.timeout)
+    if params.resume_token:
+        parts.append(f'"resumeToken":"{resume_token_to_text(params.resume_token)}"')
+    _add_seconds(parts, "heartbeatSecs", params.heartbeat_interval)
+    return write_object(parts, params.extensions, GET_MEMBERS)
+
+
+def resume_token_from_text(text: str) -> bytes:
+    """Read a resume token; padding is taken, too."""
+    try:
+        return b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True)
+    except ValueError:
+        # A header holds what is not UTF-8 as lone surrogates.
+        return text.encode(errors="surrogateescape")
+
+
+def resume_token_to_text(token: bytes) -> str:
+    """Write a resume token."""
+    return urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+def observability_from_json(text: JsonText, *path: str | int) -> ObservabilityContext:
+    """Read a trace; its members may be spelled in snake_case or camelCase."""
+    return validated(ObservabilityContext, read_members(text, _OBSERVABILITY, *path), *path)
+
+
+def observability_to_json(context: ObservabilityContext) -> JsonText:
+    """Write a trace: its members are snake_case in every dialect."""
+    named = {
+        "trace_id": context.trace_id,
+        "span_id": context.span_id,
+        "run_id": context.run_id,
+        "flow_id": context.flow_id,
+        "step_id": context.step_id,
+    }
+    parts = [f'"{name}":{quote(value)}' for name, value in named.items() if value is not None]
+    return write_object(parts, context.extensions, OBSERVABILITY_MEMBERS)
+
+
+def _required(params: JsonText | None) -> JsonText:
+    """Absent parameters are an empty object: what they lack is named by its field."""
+    return "{}" if params is None else params
+
+
+def _result_order(text: JsonText, *path: str | int) -> ResultOrder:
+    order = _ORDERS.get(string(text, *path))
+    if order is None:
+        raise InvalidParams.field(*path, description="expected 'byIndex' or 'byCompletion'")
+    return order
+
+
+def _seconds(text: JsonText, *path: str | int) -> float:
+    """To the nanosecond, the resolution of durations in a gRPC message."""
+    return round(number(text, *path), 9)
+
+
+def _resume_token(text: JsonText, *path: str | int) -> bytes:
+    return resume_token_from_text(string(text, *path))
+
+
+def _label(text: JsonText, *path: str | int) -> str | None:
+    """An empty label is none, as in a gRPC message."""
+    return string(text, *path) or None
+
+
+def _add_observability(parts: list[str], context: ObservabilityContext | None) -> None:
+    if context is not None:
+        parts.append(f'"observability":{observability_to_json(context)}')
+
+
+def _add_seconds(parts: list[str], name: str, seconds: float | None) -> None:
+    if seconds is not None:
+        # Whole seconds as an integer: the real runtimes know no other.
+        parts.append(f'"{name}":{int(seconds) if seconds.is_integer() else repr(seconds)}')
+
+
+_OBSERVABILITY: Members = {
+    "trace_id": Member("trace_id", string),
+    "traceId": Member("trace_id", string),
+    "span_id": Member("span_id", string),
+    "spanId": Member("span_id", string),
+    "run_id": Member("run_id", string),
+    "runId": Member("run_id", string),
+    "flow_id": Member("flow_id", string),
+    "flowId": Member("flow_id", string),
+    "step_id": Member("step_id", string),
+    "stepId": Member("step_id", string),
+}
+_SUBMIT: Members = {
+    "flowId": Member("flow_id", string),
+    "inputs": Member("inputs", elements),
+    "wait": Member("wait", boolean),
+    "maxConcurrency": Member("max_concurrency", integer),
+    "overrides": Member("overrides", object_text),
+    "observability": Member("observability", observability_from_json),
+    "timeoutSecs": Member("timeout", _seconds),
+    "subflowKey": Member("idempotency_key", string),
+    "variables": Member("variables", members),
+    "flowLabel": Member("flow_label", _label),
+}
+_GET: Members = {
+    "runId": Member("run_id", string),
+    "wait": Member("wait", boolean),
+    "includeResults": Member("include_results", boolean),
+    "resultOrder": Member("result_order", _result_order),
+    "observability": Member("observability", observability_from_json),
+    "timeoutSecs": Member("timeout", _seconds),
+    "resumeToken": Member("resume_token", _resume_token),
+    "heartbeatSecs": Member("heartbeat_interval", _seconds),
+}
+
+SUBMIT_MEMBERS = frozenset(_SUBMIT)
+GET_MEMBERS = frozenset(_GET)
+OBSERVABILITY_MEMBERS = frozenset(_OBSERVABILITY)
+"""Members that have fields of their own and so are no extensions; likewise the two above."""

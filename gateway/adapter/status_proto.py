@@ -1,0 +1,144 @@
+"""The status of a run <-> protobuf messages.
+
+Readers raise InvalidParams with the path of the field that breaks its rule; writers assume what the model promises, and
+times within the years 1 to 9999.
+"""
+
+from gateway.adapter.proto_fields import JSON, read_texts, read_time, unknown_number, write_texts, write_time
+from gateway.adapter.values import json_value_to_text, set_json_value
+from gateway.core.model import ItemError, ItemResult, ItemStatistics, RunState, RunStatus
+from gateway.core.validation import validated
+from runs.v1 import runs_pb2
+
+_STATES = {
+    runs_pb2.RUN_STATE_PENDING: RunState.PENDING,
+    runs_pb2.RUN_STATE_RUNNING: RunState.RUNNING,
+    runs_pb2.RUN_STATE_SUCCESS: RunState.SUCCESS,
+    runs_pb2.RUN_STATE_FAILED: RunState.FAILED,
+    runs_pb2.RUN_STATE_CANCELLED: RunState.CANCELLED,
+}
+_STATE_NUMBERS = {state: number for number, state in _STATES.items()}
+
+
+def run_status_to_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType = JSON) -> runs_pb2.RunStatus:
+    """Write a status, its results in the encoding asked for."""
+    message = runs_pb2.RunStatus()
+    set_run_status(message, status, encoding)
+    return message
+
+
+def set_run_status(message: runs_pb2.RunStatus, status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+    """Like `run_status_to_proto`, in place: a message that is a part of another is not copied into it."""
+    message.run_id = status.run_id
+    message.flow_id = status.flow_id
+    if status.flow_name is not None:
+        message.flow_name = status.flow_name
+    if status.flow_label is not None:
+        message.flow_label = status.flow_label
+    message.status = _STATE_NUMBERS[status.status]
+    _set_statistics(message.items, status.items)
+    write_time(message.created_at, status.created_at)
+    if status.completed_at is not None:
+        write_time(message.completed_at, status.completed_at)
+    for result in status.results or ():
+        _set_result(message.results.add(), result, encoding)
+    if status.extensions:
+        write_texts(message.extensions, status.extensions)
+
+
+def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) -> RunStatus:
+    """Read a status. Protobuf cannot tell no results from results not asked for: `with_results` tells which it is."""
+    fields: dict[str, object] = {
+        "run_id": message.run_id,
+        "flow_id": message.flow_id,
+        "status": _state(message.status, "status"),
+        "items": _statistics(message.items),
+        "created_at": read_time(message.created_at, "created_at"),
+        "extensions": read_texts(message.extensions, "extensions"),
+    }
+    if message.HasField("flow_name"):
+        fields["flow_name"] = message.flow_name
+    if message.HasField("flow_label"):
+        fields["flow_label"] = message.flow_label
+    if message.HasField("completed_at"):
+        fields["completed_at"] = read_time(message.completed_at, "completed_at")
+    if with_results:
+        fields["results"] = [_result(result, "results", index) for index, result in enumerate(message.results)]
+    return validated(RunStatus, fields)
+
+
+def _set_statistics(message: runs_pb2.ItemStatistics, items: ItemStatistics) -> None:
+    message.total = items.total
+    message.pending = items.pending
+    message.running = items.running
+    message.success = items.success
+    message.failed = items.failed
+    message.cancelled = items.cancelled
+    if items.extensions:
+        write_texts(message.extensions, items.extensions)
+
+
+def _statistics(message: runs_pb2.ItemStatistics) -> ItemStatistics:
+    fields: dict[str, object] = {
+        "total": message.total,
+        "pending": message.pending,
+        "running": message.running,
+        "success": message.success,
+        "failed": message.failed,
+        "cancelled": message.cancelled,
+        "extensions": read_texts(message.extensions, "items", "extensions"),
+    }
+    return validated(ItemStatistics, fields, "items")
+
+
+def _set_result(message: runs_pb2.ItemResult, result: ItemResult, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+    message.item_index = result.item_index
+    message.status = _STATE_NUMBERS[result.status]
+    if result.value is not None:
+        set_json_value(message.value, result.value, encoding)
+    elif result.error is not None:
+        error = message.error
+        error.code = result.error.code
+        error.message = result.error.message
+        if result.error.data is not None:
+            set_json_value(error.data, result.error.data, encoding)
+        for name, text in result.error.extensions.items():
+            error.extensions[name].json = text
+    if result.completed_at is not None:
+        write_time(message.completed_at, result.completed_at)
+    if result.extensions:
+        write_texts(message.extensions, result.extensions)
+
+
+def _result(message: runs_pb2.ItemResult, *path: str | int) -> ItemResult:
+    fields: dict[str, object] = {
+        "item_index": message.item_index,
+        "status": _state(message.status, *path, "status"),
+        "extensions": read_texts(message.extensions, *path, "extensions"),
+    }
+    outcome = message.WhichOneof("outcome")
+    if outcome == "value":
+        fields["value"] = json_value_to_text(message.value, *path, "value")
+    elif outcome == "error":
+        fields["error"] = _error(message.error, *path, "error")
+    if message.HasField("completed_at"):
+        fields["completed_at"] = read_time(message.completed_at, *path, "completed_at")
+    return validated(ItemResult, fields, *path)
+
+
+def _error(message: runs_pb2.ItemError, *path: str | int) -> ItemError:
+    fields: dict[str, object] = {
+        "code": message.code,
+        "message": message.message,
+        "extensions": read_texts(message.extensions, *path, "extensions"),
+    }
+    if message.HasField("data"):
+        fields["data"] = json_value_to_text(message.data, *path, "data")
+    return validated(ItemError, fields, *path)
+
+
+def _state(number: runs_pb2.RunState.ValueType, *path: str | int) -> RunState:
+    state = _STATES.get(number)
+    if state is None:
+        raise unknown_number(*path)
+    return state

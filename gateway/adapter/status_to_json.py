@@ -1,0 +1,160 @@
+"""The status of a run -> JSON, in two styles.
+
+One style is that of the document. The other is the *superset* of all dialects, which the document's readers and all
+real component SDKs decode. It spells the states of items as all SDKs know them: a pending item is written as running,
+one whose recovery failed as failed.
+
+Extensions become members again. A state whose spelling `extensions["status"]` keeps is written with that spelling.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gateway.adapter.json_members import write_object
+from gateway.adapter.status_from_json import (
+    FOREIGN_STATES,
+    ITEM_ERROR_MEMBERS,
+    ITEM_RESULT_MEMBERS,
+    OUTCOME_MEMBERS,
+    RUN_STATUS_MEMBERS,
+    STATISTICS_MEMBERS,
+)
+from gateway.core.json_text import members, quote
+from gateway.core.model import ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
+from gateway.core.times import rfc3339
+
+_SDK_ITEM_STATES = {RunState.SUCCESS: "completed", RunState.PENDING: "running"}
+_PAUSED = '"paused"'
+_SLICE_LENGTH = 64
+_SLICE_TEXT = 64 << 10
+
+
+def run_status_to_json(status: RunStatus) -> JsonText:
+    """Write a status as the superset of all dialects: what components are answered."""
+    opening, closing = around_results(status)
+    return f"{opening}{results_to_json(status.results or [])}{closing}"
+
+
+def around_results(status: RunStatus, more: Mapping[str, JsonText] | None = None) -> tuple[JsonText, JsonText]:
+    """What stands in the superset before and after the entries of `results`, if the status has results.
+
+    `more` are members to add at the end; they stand in for extensions of the same names.
+    """
+    opening = ",".join(_run_status_parts(status, _superset_statistics(status.items)))
+    return _around_results(status, opening, {**status.extensions, **(more or {})})
+
+
+def results_to_json(results: Sequence[ItemResult]) -> JsonText:
+    """Write entries of `results` as the superset, with commas between them."""
+    return ",".join(map(_superset_result, results))
+
+
+def result_slices(results: Sequence[ItemResult] | None) -> Iterator[slice]:
+    """Divide results into slices that take little time to write; at least one, which is empty if there are none."""
+    start = size = 0
+    for index, result in enumerate(results or ()):
+        added = len(result.value or "") + len(result.error.data or "" if result.error else "")
+        if index > start and (size + added > _SLICE_TEXT or index - start == _SLICE_LENGTH):
+            yield slice(start, index)
+            start, size = index, 0
+        size += added
+    yield slice(start, len(results or ()))
+
+
+def run_status_to_canonical_json(status: RunStatus) -> JsonText:
+    """Write a status in the document's style."""
+    statistics = write_object(_statistics_parts(status.items), status.items.extensions, STATISTICS_MEMBERS)
+    opening, closing = _around_results(status, ",".join(_run_status_parts(status, statistics)), status.extensions)
+    return f"{opening}{','.join(map(_result, status.results or []))}{closing}"
+
+
+def _run_status_parts(status: RunStatus, items: JsonText) -> list[str]:
+    parts = [f'"runId":{quote(status.run_id)}', f'"flowId":{quote(status.flow_id)}']
+    if status.flow_name is not None:
+        parts.append(f'"flowName":{quote(status.flow_name)}')
+    if status.flow_label is not None:
+        parts.append(f'"flowLabel":{quote(status.flow_label)}')
+    spelling = _foreign_state(status) or f'"{status.status.value}"'
+    parts += [f'"status":{spelling}', f'"items":{items}', f'"createdAt":"{rfc3339(status.created_at)}"']
+    if status.completed_at is not None:
+        parts.append(f'"completedAt":"{rfc3339(status.completed_at)}"')
+    return parts
+
+
+def _around_results(status: RunStatus, opening: str, extensions: Mapping[str, JsonText]) -> tuple[JsonText, JsonText]:
+    closing = write_object([], extensions, RUN_STATUS_MEMBERS).removeprefix("{")
+    comma = "" if closing == "}" else ","
+    if status.results is None:
+        return f"{{{opening}", f"{comma}{closing}"
+    return f'{{{opening},"results":[', f"]{comma}{closing}"
+
+
+def _statistics_parts(items: ItemStatistics) -> list[str]:
+    return [
+        f'"total":{items.total}',
+        f'"pending":{items.pending}',
+        f'"running":{items.running}',
+        f'"success":{items.success}',
+        f'"failed":{items.failed}',
+        f'"cancelled":{items.cancelled}',
+    ]
+
+
+def _superset_statistics(items: ItemStatistics) -> JsonText:
+    return write_object(
+        [*_statistics_parts(items), f'"completed":{items.success}'], items.extensions, STATISTICS_MEMBERS
+    )
+
+
+def _result(result: ItemResult) -> JsonText:
+    """One entry in the document's style, which gives the state only where nothing else tells it."""
+    parts = [f'"itemIndex":{result.item_index}']
+    foreign = _foreign_state(result)
+    outcome = _outcome_text(result, superset=False)
+    implied = RunState.FAILED if result.value is None else RunState.SUCCESS
+    if foreign is not None or outcome is None or result.status is not implied:
+        parts.append(f'"status":{foreign or quote(result.status.value)}')
+    return _close_result(parts, result, outcome)
+
+
+def _superset_result(result: ItemResult) -> JsonText:
+    foreign = _foreign_state(result)
+    spelling = foreign if foreign == _PAUSED else f'"{_SDK_ITEM_STATES.get(result.status, result.status.value)}"'
+    parts = [f'"itemIndex":{result.item_index}', f'"status":{spelling}']
+    return _close_result(parts, result, _outcome_text(result, superset=True))
+
+
+def _close_result(parts: list[str], result: ItemResult, outcome: JsonText | None) -> JsonText:
+    if outcome is not None:
+        parts.append(f'"result":{outcome}')
+    if result.completed_at is not None:
+        parts.append(f'"completedAt":"{rfc3339(result.completed_at)}"')
+    return write_object(parts, result.extensions, ITEM_RESULT_MEMBERS)
+
+
+def _outcome_text(result: ItemResult, *, superset: bool) -> JsonText | None:
+    """The `result` object of an item; None if it has no outcome."""
+    if result.value is not None:
+        parts = ['"outcome":"success"', f'"value":{result.value}']
+        if superset:
+            parts.append(f'"result":{result.value}')
+    elif result.error is not None:
+        parts = ['"outcome":"failed"', f'"error":{_error_text(result.error)}']
+    else:
+        return None
+    unknown = result.extensions.get("result", "")
+    return write_object(parts, members(unknown) if unknown.startswith("{") else {}, OUTCOME_MEMBERS)
+
+
+def _error_text(error: ItemError) -> JsonText:
+    parts = [f'"code":{error.code}', f'"message":{quote(error.message)}']
+    if error.data is not None:
+        parts.append(f'"data":{error.data}')
+    return write_object(parts, error.extensions, ITEM_ERROR_MEMBERS)
+
+
+def _foreign_state(message: RunStatus | ItemResult) -> JsonText | None:
+    """The spelling of a state that the model has no name for, as it was read."""
+    spelling = message.extensions.get("status")
+    if spelling is None or FOREIGN_STATES.get(spelling[1:-1]) is not message.status:
+        return None
+    return spelling
