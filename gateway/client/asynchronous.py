@@ -293,9 +293,9 @@ class AsyncRunsClient:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        connection = self._channels.take()
+        connection = self._channels.acquire()
         try:
             yield connection
         finally:
-            if self._channels.give_back(connection, dead=connection.dead):
+            if self._channels.release(connection, dead=connection.dead):
                 await connection.close()

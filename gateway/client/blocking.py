@@ -290,9 +290,9 @@ class RunsClient:
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        connection = self._channels.take()
+        connection = self._channels.acquire()
         try:
             yield connection
         finally:
-            if self._channels.give_back(connection, dead=connection.dead):
+            if self._channels.release(connection, dead=connection.dead):
                 connection.close()

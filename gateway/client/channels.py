@@ -25,7 +25,7 @@ class Channels(Generic[C]):
         self._closed = False
         self._lock = threading.Lock()
 
-    def take(self) -> C:
+    def acquire(self) -> C:
         """Return the present channel, for one call. Raises ValueError if the client is closed."""
         with self._lock:
             if self._closed:
@@ -36,7 +36,7 @@ class Channels(Generic[C]):
             self._uses[self._present] += 1
             return self._present
 
-    def give_back(self, channel: C, *, dead: bool = False) -> bool:
+    def release(self, channel: C, *, dead: bool = False) -> bool:
         """Take back a channel after a call; a `dead` one is not handed out again. Returns whether to close it now."""
         with self._lock:
             if dead and channel is self._present:

@@ -299,7 +299,7 @@ def test_many_end_with_the_timeout() -> None:
     assert stream.ended(CUT) is None
 
 
-def test_an_error_of_a_code_that_nobody_knows_is_an_error_all_the_same() -> None:
+def test_an_error_with_an_unknown_code_is_an_error() -> None:
     stream, _ = many("a")
     event = runs_pb2.WatchError(code=999, message="strange")
     said = stream.received(runs_pb2.WatchRunsResponse(run_id="a", error=event))

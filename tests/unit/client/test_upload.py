@@ -14,7 +14,7 @@ def test_messages_arrive_in_order_and_end() -> None:
         assert received.result() == list(range(1, 100))
 
 
-def test_closing_lets_go_of_who_waits_for_room() -> None:
+def test_closing_releases_a_put_that_waits_for_room() -> None:
     pipe = Pipe[int]()
     assert pipe.put(1)
     with ThreadPoolExecutor(1) as pool:
@@ -25,7 +25,7 @@ def test_closing_lets_go_of_who_waits_for_room() -> None:
     assert list(pipe) == [1], "what was in it is not lost"
 
 
-def test_closing_lets_go_of_who_waits_for_a_message() -> None:
+def test_closing_releases_an_iteration_that_waits_for_a_message() -> None:
     pipe = Pipe[int]()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(list, pipe)
