@@ -14,7 +14,7 @@ _STYLE = (
 
 
 def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> str:
-    """Groups of horizontal bars: group name -> bar name -> value."""
+    """Return a chart of horizontal bars. `groups` is group name -> bar name -> value."""
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     largest = max((value for group in groups.values() for value in group.values()), default=1.0) or 1.0
     left, right, y, parts = 250, 90, 44, [f'<text class="title" x="10" y="24">{escape(title)}, {escape(unit)}</text>']
@@ -36,7 +36,7 @@ def bars(title: str, groups: Mapping[str, Mapping[str, float]], unit: str) -> st
 def lines(
     title: str, curves: Mapping[str, Sequence[tuple[float, float]]], x_title: str, y_title: str, *, log_y: bool = False
 ) -> str:
-    """Curves through points (x, y), over a logarithmic x axis."""
+    """Return a chart of curves through points (x, y), over a logarithmic x axis."""
     points = [point for curve in curves.values() for point in curve]
     left, right, top, bottom, height = 70, 30, 64, 48, 330
     first, last = (math.log10(edge(x for x, _ in points)) for edge in (min, max))
@@ -81,7 +81,7 @@ def lines(
 
 
 def short(value: float) -> str:
-    """A number as tables and plots show it: three digits that count."""
+    """Return a number as tables and plots show it, with about three significant digits."""
     if value == 0:
         return "0"
     if abs(value) >= 100:

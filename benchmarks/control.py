@@ -1,4 +1,4 @@
-"""How a benchmark tells its server what to do: a JSON object a line on standard input, answered on standard output."""
+"""The commands from a benchmark to its server: a JSON object a line on standard input, answered on standard output."""
 
 import asyncio
 import json
@@ -8,20 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 MIN_STEP, MAX_STEP = 0.001, 0.02
-"""Seconds between two looks at the clock: what uvloop's timers can do, and so that a new rate counts soon."""
+"""Seconds between two looks at the clock: as few as uvloop's timers can do, and so few that a new rate counts soon."""
 
 MAX_CHANGES = 100
-"""How many changes are made at most before everybody else on the event loop has a turn."""
+"""At most so many changes are made before the other tasks of the event loop have a turn."""
 
 
 def tell(**members: Any) -> None:
-    """Write a line."""
+    """Write a JSON object as a line on standard output."""
     sys.stdout.write(json.dumps(members) + "\n")
     sys.stdout.flush()
 
 
-class Pace:
-    """Makes changes at a rate: as many as the clock says, also when the event loop is late."""
+class Pacer:
+    """Makes changes at a rate. A late event loop makes up for the changes that it has missed."""
 
     def __init__(self, change: Callable[[], None]) -> None:
         self._change = change
@@ -45,17 +45,20 @@ class Pace:
             await asyncio.sleep(0 if due > MAX_CHANGES else self._step)
 
 
-async def obey(pace: Pace, statistics: Callable[[], dict[str, Any]]) -> None:
-    """Follow commands until standard input ends: `{"rate": R}` sets the pace, `{}` asks for the statistics only."""
+async def obey(pacer: Pacer, statistics: Callable[[], dict[str, Any]]) -> None:
+    """Execute commands until standard input ends: `{"rate": R}` sets the rate of changes, `{}` does nothing.
+
+    Each command is answered with the statistics.
+    """
     commands = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    pacing = asyncio.create_task(pace.run())
+    pacing = asyncio.create_task(pacer.run())
     try:
         while line := await commands.readline():
             command = json.loads(line)
             if "rate" in command:
-                pace.set(command["rate"])
+                pacer.set(command["rate"])
             tell(**statistics())
     finally:
         pacing.cancel()

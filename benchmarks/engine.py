@@ -1,4 +1,4 @@
-"""What the gateway costs before a Stepflow engine, beside calling the engine itself."""
+"""The cost of the gateway in front of a Stepflow engine, compared with calls to the engine itself."""
 
 import json
 import os
@@ -28,11 +28,14 @@ RELEASE: Final = "0.13.0"
 ORCHESTRATOR: Final = f"orchestrator {RELEASE}"
 
 _WARM_UP: Final = 10
-"""Calls before measuring begins."""
+"""Calls before the measurement begins."""
 
 
 def sequential_submits(seconds: float) -> Metrics:
-    """Medians of submits that wait, one by one: to an orchestrator by grpcio, and through the gateway to it."""
+    """Measure submits that wait, one by one: to an orchestrator by grpcio, and through the gateway to it.
+
+    Returns the median times. Raises Failure if a result is not the expected one.
+    """
     with _orchestrator() as address, measure.gateway(MEMORY, "--runtime", f"stepflow+http://{address}") as gateway:
         flow_id = put_flow(gateway)
         with grpc.insecure_channel(address) as channel, grpc.insecure_channel(gateway.grpc) as gateway_channel:
@@ -53,7 +56,7 @@ def sequential_submits(seconds: float) -> Metrics:
 
 @contextmanager
 def _orchestrator() -> Iterator[str]:
-    """Keep an orchestrator running, with the servers; HOST:PORT."""
+    """Run an orchestrator on the core of the servers, and yield its HOST:PORT."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder, "config.yml")
         config.write_text(json.dumps(BUILTIN), encoding="utf-8")
@@ -69,7 +72,7 @@ def _orchestrator() -> Iterator[str]:
 
 
 def _median_ms(call: Callable[[], object], seconds: float) -> float:
-    """The median time of a call that is made again and again."""
+    """Return the median time, in milliseconds, of a call that is made again and again."""
     for _ in range(_WARM_UP):
         call()
     times = []

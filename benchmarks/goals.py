@@ -1,4 +1,4 @@
-"""What the figures are to reach: ratios between variants that were measured in one run."""
+"""The goals for the figures: ratios between variants that were measured in one run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Medians = Mapping[str, Mapping[str, Metrics]]
 
 @dataclass(frozen=True)
 class Goal:
-    """`measured` computes the figure; KeyError if it was not measured."""
+    """A goal. `measured` computes the figure, and raises KeyError if it was not measured."""
 
     what: str
     wanted: str
@@ -21,7 +21,7 @@ class Goal:
     reached: Callable[[float], bool]
 
     def row(self, medians: Medians) -> tuple[str, str, str, str]:
-        """What, wanted, measured, and whether it was reached."""
+        """Return a row of the table: the figure, the goal, the value, and whether the goal was reached."""
         try:
             value = self.measured(medians)
         except KeyError:
@@ -38,12 +38,12 @@ def _value(scenario: str, variant: str, metric: str) -> Callable[[Medians], floa
 
 
 def at_least(limit: float) -> Callable[[float], bool]:
-    """Whether a value is not below a limit."""
+    """Return a function that tells whether a value is not below a limit."""
     return lambda value: value >= limit
 
 
 def at_most(limit: float) -> Callable[[float], bool]:
-    """Whether a value is not above a limit."""
+    """Return a function that tells whether a value is not above a limit."""
     return lambda value: value <= limit
 
 

@@ -1,4 +1,4 @@
-"""Servers on one core and load on the other, and what both of them tell."""
+"""Servers on one core, load on the other, and the measurements of both."""
 
 import json
 import os
@@ -23,29 +23,29 @@ SERVER_CORE, LOAD_CORE = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 
 STREAMS_PER_CONNECTION: Final = 100
 SETTLE: Final = 1.0
-"""Seconds of load before measuring begins."""
+"""Seconds of load before the measurement begins."""
 
 GET_RUN, WATCH_RUNS, SUBMIT_RUN = (f"/runs.v1.RunsService/{method}" for method in ("GetRun", "WatchRuns", "SubmitRun"))
 
 CHANGED_AT: Final = {GET_RUN: "1,7", WATCH_RUNS: "2,1,7"}
-"""Where a message says when the run changed: the fields that lead to `created_at`."""
+"""The field numbers that lead to `created_at` in a message, the time of the run's last change."""
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Failure(Exception):
-    """A measurement that did not take place as it should."""
+    """A measurement that went wrong."""
 
 
 def join_the_load() -> None:
-    """Keep this program off the core of the servers. Failure if there is one core only."""
+    """Keep this program off the core of the servers. Raises Failure if there is only one core."""
     if SERVER_CORE == LOAD_CORE:
         raise Failure("two cores are needed, one for the server and one for the load")
     os.sched_setaffinity(0, {LOAD_CORE})
 
 
 class Server:
-    """A server process, pinned to its core. It tells first where it listens."""
+    """A server process, pinned to its core. Its first line of output has its addresses."""
 
     def __init__(self, *arguments: str) -> None:
         self._process = _python(*arguments)
@@ -55,33 +55,33 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id of the server."""
         return self._process.pid
 
     def command(self, **members: Any) -> dict[str, Any]:
-        """Tell the server to do something; see `benchmarks.control`."""
+        """Send the server a command and return its statistics; see `benchmarks.control`."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(members) + "\n")
         self._process.stdin.flush()
         return _line_of(self._process)
 
     def cpu_seconds(self) -> float:
-        """The processor time that it has used."""
+        """Return the processor time that the server has used, in seconds."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
     def memory(self, what: str = "VmRSS") -> int:
-        """The memory that it has, or with VmHWM has had at most, in bytes."""
+        """Return the memory of the server in bytes: the present one, or with VmHWM the peak."""
         match = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
         assert match is not None
         return int(match[1]) * 1024
 
     def forget_peak(self) -> None:
-        """Let VmHWM begin anew."""
+        """Reset VmHWM."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
     def close(self) -> None:
-        """End it."""
+        """End the server."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.send_signal(signal.SIGTERM)
@@ -94,14 +94,14 @@ class Server:
 
 @contextmanager
 def server(module: str, *arguments: str) -> Iterator[Server]:
-    """Keep a server of this package running."""
+    """Run a server of this package."""
     with _serving("-m", module, *arguments) as running:
         yield running
 
 
 @contextmanager
 def gateway(state: str, *flags: str) -> Iterator[Server]:
-    """Keep the gateway itself running, on a state."""
+    """Run the gateway itself, on a state file or `:memory:`."""
     command = "from gateway.cli import main; main()"
     addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
     with _serving("-c", command, "serve", "--json", "--state", state, *addresses, *flags) as running:
@@ -118,7 +118,7 @@ def _serving(*arguments: str) -> Iterator[Server]:
 
 
 def told(module: str, *arguments: str) -> dict[str, Any]:
-    """What a program of this package tells, run on the core of the servers."""
+    """Run a program of this package on the core of the servers, and return its line of output."""
     with _python("-m", module, *arguments) as process:
         return _line_of(process)
 
@@ -141,19 +141,19 @@ class Load:
         os.sched_setaffinity(self._process.pid, {LOAD_CORE})
 
     def event(self, name: str) -> dict[str, Any]:
-        """Wait for what it tells next, which must be this."""
+        """Wait for the next event and return it. Raises Failure if it is not the one with this name."""
         line = _line_of(self._process)
         if line["event"] != name:
             raise Failure(f"the load client told {line} instead of {name}")
         return line
 
     def kill(self) -> None:
-        """End it without a word to the server."""
+        """End the load client at once, with its streams open."""
         self._process.kill()
         self._process.wait()
 
     def close(self) -> None:
-        """End it."""
+        """End the load client."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -163,13 +163,13 @@ class Load:
 
 
 class Streaming(NamedTuple):
-    """What a load of streams or polls measured. Times in milliseconds; of the server, its processor time and memory."""
+    """The measurements of a load of streams or polls, and the processor time and memory of the server."""
 
     opened: dict[str, Any]
     end: dict[str, Any]
     cpu_seconds: float
     grown: int
-    """By how many bytes the server's memory grew while measuring."""
+    """The growth of the server's memory during the measurement, in bytes."""
 
     @property
     def rate(self) -> float:
@@ -177,7 +177,7 @@ class Streaming(NamedTuple):
         return float(self.end["messages"] / self.end["seconds"])
 
     def metrics(self) -> dict[str, float]:
-        """What the tables show."""
+        """Return the metrics that the tables show."""
         messages = max(self.end["messages"], 1)
         return {
             "messages_per_s": self.rate,
@@ -202,7 +202,7 @@ def follow(
 ) -> Iterator[Load]:
     """Open streams: number i sends the messages of request i, modulo their number, and closes its side.
 
-    They count as open when each has had its first messages.
+    They count as open when each has received its `first` messages.
     """
     with tempfile.NamedTemporaryFile() as file:
         for messages in requests:
@@ -235,7 +235,7 @@ def follow(
 
 
 def streamed(load: Load, server: Server, rate: float) -> Streaming:
-    """Measure a load at `rate` changes a second, which begin when all streams are open. Failure if a stream ended."""
+    """Measure a load at `rate` changes a second, which begin when all streams are open. Raises Failure if one ends."""
     opened = load.event("open")
     server.command(rate=rate)
     load.event("start")
@@ -249,7 +249,7 @@ def streamed(load: Load, server: Server, rate: float) -> Streaming:
 
 @contextmanager
 def poll(server: Server, body: str, pollers: int, *, interval: float, seconds: float) -> Iterator[Load]:
-    """Poll a JSON-RPC method from as many connections, each every `interval` seconds."""
+    """Poll a JSON-RPC method from `pollers` connections, each every `interval` seconds."""
     port = server.http.rpartition(":")[2]
     flags = ["--pollers", str(pollers), "--interval", str(interval), "--settle", str(SETTLE), "--seconds", str(seconds)]
     load = Load(POLL, "--port", port, "--body", body, *flags)
@@ -260,7 +260,7 @@ def poll(server: Server, body: str, pollers: int, *, interval: float, seconds: f
 
 
 class Unary(NamedTuple):
-    """What a load of unary calls measured."""
+    """The measurements of a load of unary calls."""
 
     calls_per_s: float
     cpu_us_per_call: float
@@ -269,13 +269,13 @@ class Unary(NamedTuple):
 
 CONNECTIONS: Final = 8
 IN_FLIGHT: Final = 64
-"""How many unary calls are open at the same time, over all connections."""
+"""The number of unary calls that are open at the same time, over all connections."""
 
 
 def unary(server: Server, path: str, request: Message, response: Message, *, seconds: float) -> Unary:
-    """Call a method of gRPC again and again; `response` is what a call brings.
+    """Call a method of gRPC again and again; `response` is the expected answer.
 
-    Failure if calls failed: h2load does not read the status of gRPC, but a call that fails brings no message.
+    Raises Failure if calls fail: h2load does not read the status of gRPC, but a call that fails has no message.
     """
     headers = ["-p", "h2c", "-H", "content-type: application/grpc", "-H", "te: trailers"]
     shape = ["-c", str(CONNECTIONS), "-m", str(IN_FLIGHT // CONNECTIONS), f"http://{server.grpc}{path}"]
@@ -284,7 +284,7 @@ def unary(server: Server, path: str, request: Message, response: Message, *, sec
 
 
 def unary_http(server: Server, body: bytes, response: bytes, *, seconds: float) -> Unary:
-    """Call JSON-RPC over HTTP again and again; `response` is what a call brings."""
+    """Call JSON-RPC over HTTP again and again; `response` is the expected answer. Raises Failure if calls fail."""
     command = ["--h1", "-H", "content-type: application/json", "-c", str(IN_FLIGHT), f"http://{server.http}/"]
     return _calls(server, command, body, len(response), seconds)
 
@@ -329,12 +329,12 @@ def _milliseconds(text: str) -> float:
 
 
 def _framed(message: bytes) -> bytes:
-    """A message as gRPC sends it: a flag (not compressed), its length, itself."""
+    """Return a message as gRPC sends it: a flag (not compressed), its length, and the message."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
 
 def _line_of(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """The next line that a process tells. Failure if it has ended."""
+    """Return the next line of output of a process, a JSON object. Raises Failure if the process has ended."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:

@@ -1,8 +1,8 @@
 # ruff: noqa: N802 - the contract names the methods.
 """The bare reference: grpc.aio on uvloop with the messages and the tuning of the gateway, and no logic.
 
-A submit is answered with its inputs as results. A run is its latest message, made once for each change, and an event;
-with `--queues` each subscriber has a queue instead, which is how such a server is usually written.
+A submit is answered with its inputs as results. A run is its latest message, made once for each change, and an event.
+With `--queues` each subscriber has a queue instead, as such servers usually do.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 from grpc import aio
 
-from benchmarks.control import Pace, obey, tell
+from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, INPUT, ITEMS, RESULTS_RUN_ID, run_id
 from gateway.fronts.grpc.transport import GrpcLimits, create_server
 from gateway.server.app import tune_garbage_collection
@@ -23,16 +23,16 @@ from gateway.server.scheduling import use_batch_scheduling
 from runs.v1 import runs_pb2, runs_pb2_grpc
 
 TOKEN = bytes(34)
-"""As long as the gateway's resume tokens."""
+"""A resume token as long as the gateway's."""
 
 RESULTS_BYTES = 1 << 20
-"""How much result text a message holds."""
+"""The bytes of result text in a message."""
 
 _Context = aio.ServicerContext[Any, Any]
 
 
 class Run:
-    """A run that changes: its latest message, and how subscribers learn of it."""
+    """A run that changes: its latest message, and the subscribers to notify."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -55,14 +55,14 @@ class Run:
 
 
 class Stream:
-    """A stream of many runs: those that have changed since they were sent."""
+    """A stream of many runs: the runs that have changed since they were sent."""
 
     def __init__(self) -> None:
         self.changed: dict[Run, None] = {}
         self.waiting = asyncio.Event()
 
     def add(self, run: Run) -> None:
-        """A run has changed."""
+        """Note that a run has changed."""
         self.changed[run] = None
         self.waiting.set()
 
@@ -132,7 +132,7 @@ class Runs(runs_pb2_grpc.RunsServiceServicer):
 
 
 def _finished(request: runs_pb2.SubmitRunRequest) -> runs_pb2.SubmitRunResponse:
-    """The answer: the inputs, as results."""
+    """Return the answer to a submit: the inputs as results."""
     total = len(request.inputs)
     run = runs_pb2.RunStatus(
         run_id=RESULTS_RUN_ID,
@@ -175,7 +175,7 @@ def _update(run_id: str, revision: int) -> runs_pb2.GetRunResponse:
 
 
 def _result_messages(count: int) -> Iterator[runs_pb2.GetRunResponse]:
-    """The results of a finished run, in messages of about a mebibyte."""
+    """Yield the results of a finished run, in messages of about a mebibyte."""
     for start in range(0, count, RESULTS_BYTES // len(INPUT)):
         message = _update(RESULTS_RUN_ID, count)
         message.run.status = runs_pb2.RUN_STATE_SUCCESS
@@ -196,7 +196,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     tune_garbage_collection()
     tell(grpc=f"127.0.0.1:{port}")
     try:
-        await obey(Pace(runs.change), dict)
+        await obey(Pacer(runs.change), dict)
     finally:
         await server.stop(0)
 

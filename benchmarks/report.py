@@ -1,4 +1,4 @@
-"""Writes what was measured: the goals, a table for each scenario, and plots. What people wrote around them stays."""
+"""Writes the report: the goals, a table for each scenario, and plots. The text around them, written by hand, stays."""
 
 import json
 import platform
@@ -16,7 +16,7 @@ END = "<!-- end of measured -->"
 
 
 def write(docs: Path, measured: Medians, method: str) -> None:
-    """Bring the page, the figures behind it and the plots up to date. Scenarios that were not measured keep theirs."""
+    """Update the page, its figures and its plots. Scenarios that were not measured keep their figures."""
     figures = docs / "benchmarks" / "figures.json"
     figures.parent.mkdir(exist_ok=True)
     known = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}
@@ -96,7 +96,7 @@ def _metric(variants: Mapping[str, Metrics], metric: str) -> dict[str, float]:
 def _curves(
     medians: Medians, prefix: str, others: Mapping[int, str], variants: tuple[str, ...], metric: str
 ) -> dict[str, list[tuple[float, float]]]:
-    """Curves through the scenarios with this prefix, named after their x, and through others."""
+    """Return curves through the scenarios with this prefix, whose names end in their x, and through others."""
     numbered = {int(name.removeprefix(prefix)): name for name in medians if name.startswith(prefix)}
     if not numbered:
         return {}

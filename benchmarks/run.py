@@ -17,10 +17,10 @@ from benchmarks.scenarios import Metrics
 from benchmarks.suite import SCENARIOS, Scenario
 
 QUIET = 0.05
-"""How many cores other programs may use without disturbing."""
+"""Figures count as undisturbed while other programs use at most so many cores."""
 
 PAUSE = 0.3
-"""Seconds between two measurements, in which the one before ends."""
+"""Seconds between two measurements, for the end of the first."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,24 +57,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class Others:
-    """How busy other programs keep the machine, from now on."""
+    """The processor time of other programs, from now on."""
 
     def __init__(self) -> None:
         self._begun, self._before = time.monotonic(), self._seconds()
 
     def cores(self) -> float:
-        """Processor time that they used, in a second."""
+        """Return how many cores the other programs have used on average."""
         return (self._seconds() - self._before) / (time.monotonic() - self._begun)
 
     def _seconds(self) -> float:
-        """Everybody's time outside of the kernel, without that of this program and of those that it has ended."""
+        """Return the time of all programs outside of the kernel, without this one and its children that have ended."""
         user, nice = Path("/proc/stat").read_text().split()[1:3]
         own = sum(resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
         return (int(user) + int(nice)) / os.sysconf("SC_CLK_TCK") - own
 
 
 def _measure(scenario: Scenario, rounds: int, seconds: float) -> dict[str, Metrics]:
-    """The medians of each variant, measured in turn."""
+    """Measure the variants in turn, round after round, and return the medians of each."""
     measured: dict[str, list[Metrics]] = defaultdict(list)
     _say(f"\n{scenario.title}")
     for _ in range(rounds):

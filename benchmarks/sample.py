@@ -13,11 +13,11 @@ INPUT: Final = json.dumps({"album": "summer", "photos": [f"photo-{number:04}.jpe
 """An input of 200 bytes."""
 
 ITEMS: Final = 1_000_000
-"""How many items a run has that only changes."""
+"""The number of items of a run that only changes."""
 
 
 def run_id(number: int) -> str:
-    """The id of a run that only changes."""
+    """Return the id of a run that only changes."""
     return f"00000000-0000-4000-8000-{number:012x}"
 
 

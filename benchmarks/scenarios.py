@@ -1,4 +1,4 @@
-"""How each thing is measured: functions that measure a variant once, on servers of their own."""
+"""The measurements: functions that measure a variant once, on servers of their own."""
 
 import json
 import tempfile
@@ -27,21 +27,21 @@ MEMORY, JOURNAL = ":memory:", "runs.db"
 NATIVE_OFFERED: Final = find_spec("pygrpc_native") is not None
 
 DEMAND: Final = 200_000
-"""Updates a second that are asked for where a server shall be busy all the time: several times what it can send."""
+"""Updates a second to keep a server busy all the time: several times as many as it can send."""
 
 MAX_CHANGES: Final = 5_000
-"""Changes a second at most: making them must not be what keeps a server busy."""
+"""At most so many changes a second: making them must not keep a server busy."""
 
 OVERLOAD: Final = 100_000
 """Updates a second in the scenario of overload."""
 
 Metrics = Mapping[str, float]
 Measure = Callable[[float], Metrics]
-"""Measures a variant once, for about so many seconds."""
+"""A function that measures a variant once, for about so many seconds."""
 
 
 def paced(variant: str, runs: int = 1) -> AbstractContextManager[Server]:
-    """A server whose runs change at a pace."""
+    """Return a server whose runs change at a given rate."""
     if variant == BARE:
         return server("benchmarks.reference", "--runs", str(runs))
     transport = ("--transport", "native") if variant == NATIVE else ()
@@ -49,7 +49,7 @@ def paced(variant: str, runs: int = 1) -> AbstractContextManager[Server]:
 
 
 def following(runs: int) -> list[list[runs_pb2.GetRunRequest]]:
-    """Requests that follow as many runs."""
+    """Return requests that follow so many runs."""
     return [[runs_pb2.GetRunRequest(run_id=run_id(number), wait=True)] for number in range(runs)]
 
 
@@ -57,14 +57,14 @@ def following(runs: int) -> list[list[runs_pb2.GetRunRequest]]:
 
 
 def submit_request(flow_id: str, inputs: int = 1) -> runs_pb2.SubmitRunRequest:
-    """A submit that waits for its results."""
+    """Return a submit that waits for its results."""
     values = [runs_pb2.JsonValue(json=INPUT)] * inputs
     return runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=values, wait=True)
 
 
 @contextmanager
 def channel(target: Server) -> Iterator[grpc.Channel]:
-    """A channel to a server, to prepare what is measured."""
+    """Open a channel to a server, to prepare a measurement."""
     unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(target.grpc, unlimited) as opened:
         yield opened
@@ -85,7 +85,10 @@ def submit(target: Server, request: runs_pb2.SubmitRunRequest) -> runs_pb2.Submi
 
 
 def submits(state: str | None, flags: Sequence[str], seconds: float) -> Metrics:
-    """Submits a second: of the gateway with a state, or of the bare reference with None; both with these flags."""
+    """Measure submits a second, of the gateway with a state, or of the bare reference if it is None.
+
+    Raises Failure if a result is not the expected one.
+    """
     with tempfile.TemporaryDirectory() as directory:
         serving = measure.gateway(_state(state, directory), *flags) if state else server("benchmarks.reference", *flags)
         with serving as target:
@@ -97,7 +100,7 @@ def submits(state: str | None, flags: Sequence[str], seconds: float) -> Metrics:
 
 
 def json_rpc_submits(seconds: float) -> Metrics:
-    """Submits a second over JSON-RPC."""
+    """Measure submits a second over JSON-RPC. Raises Failure if a result is not the expected one."""
     with measure.gateway(MEMORY) as target:
         params = {"flowId": put_flow(target), "inputs": [json.loads(INPUT)], "wait": True}
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/submit", "params": params}).encode()
@@ -113,14 +116,14 @@ def json_rpc_submits(seconds: float) -> Metrics:
 
 
 def fan_out(variant: str, subscribers: int, seconds: float, *, runs: int = 1) -> Metrics:
-    """Updates a second to as many subscribers, spread over the runs, when there is always another one to send."""
+    """Measure updates a second to subscribers, spread over the runs, when there is always another update to send."""
     with paced(variant, runs) as target, follow(target, following(runs), subscribers, seconds=seconds) as load:
         measured = streamed(load, target, min(DEMAND / subscribers * runs, MAX_CHANGES))
         return {**measured.metrics(), "upstream_watches": target.command().get("watches", 0)}
 
 
 def watch_runs(variant: str, runs: int, seconds: float) -> Metrics:
-    """Updates a second of as many runs on one stream."""
+    """Measure updates a second of many runs on one stream."""
     adds = [runs_pb2.WatchRunsRequest(add=request) for (request,) in following(runs)]
     with (
         paced(variant, runs) as target,
@@ -130,7 +133,7 @@ def watch_runs(variant: str, runs: int, seconds: float) -> Metrics:
 
 
 def overload(variant: str, subscribers: int, seconds: float) -> Metrics:
-    """How old updates are when more of them come than can be sent."""
+    """Measure the age of updates when there are more of them than can be sent."""
     serving = server("benchmarks.reference", "--queues") if variant == QUEUES else paced(variant)
     with serving as target, follow(target, following(1), subscribers, seconds=seconds) as load:
         measured = streamed(load, target, OVERLOAD / subscribers)
@@ -138,7 +141,7 @@ def overload(variant: str, subscribers: int, seconds: float) -> Metrics:
 
 
 def slow_reader(stalled: int, subscribers: int, seconds: float) -> Metrics:
-    """Updates a second while some clients do not read at all; and by how much the memory grows meanwhile."""
+    """Measure updates a second, and the growth of memory, while some clients do not read."""
     with paced(GATEWAY) as target:
         with follow(target, following(1), subscribers, stalled=stalled, seconds=seconds) as load:
             measured = streamed(load, target, DEMAND / subscribers)
@@ -146,9 +149,9 @@ def slow_reader(stalled: int, subscribers: int, seconds: float) -> Metrics:
 
 
 def idle_memory(variant: str, subscribers: int, seconds: float) -> Metrics:
-    """Memory for each subscriber of a run that does not change."""
+    """Measure the memory for each subscriber of a run that does not change."""
     with paced(variant) as target:
-        # The first streams allocate what is shared by all.
+        # The first streams allocate the memory that all share.
         with follow(target, following(1), 100) as load:
             load.event("open")
         time.sleep(0.5)
@@ -160,7 +163,7 @@ def idle_memory(variant: str, subscribers: int, seconds: float) -> Metrics:
 
 
 def storm(variant: str, streams: int, seconds: float) -> Metrics:
-    """As many streams come at once, and again at the moment in which all of them are cut."""
+    """Open many streams at once, cut them, and open as many again at the same moment."""
     with paced(variant) as target:
         with follow(target, following(1), streams) as load:
             first = load.event("open")
@@ -176,14 +179,14 @@ def storm(variant: str, streams: int, seconds: float) -> Metrics:
 
 
 def polling(pollers: int, rate: float, seconds: float) -> Metrics:
-    """What users do today: `runs/get` every 100 ms."""
+    """Measure the usual way to follow a run: `runs/get` every 100 ms."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/get", "params": {"runId": run_id(0)}})
     with paced(GATEWAY) as target, poll(target, body, pollers, interval=0.1, seconds=seconds) as load:
         return streamed(load, target, rate).metrics()
 
 
 def streaming(subscribers: int, rate: float, seconds: float) -> Metrics:
-    """The same by GetRun."""
+    """Measure the same by GetRun."""
     with paced(GATEWAY) as target, follow(target, following(1), subscribers, seconds=seconds) as load:
         return streamed(load, target, rate).metrics()
 
@@ -192,7 +195,7 @@ def streaming(subscribers: int, rate: float, seconds: float) -> Metrics:
 
 
 def results(variant: str, items: int, seconds: float) -> Metrics:
-    """How fast the results of a finished run stream."""
+    """Measure how fast the results of a finished run are streamed. Raises Failure if some are missing."""
     with tempfile.TemporaryDirectory() as directory, _finished_run(variant, items, directory) as (target, run):
         request = runs_pb2.GetRunRequest(run_id=run, wait=True, include_results=True)
         with follow(target, [[request]], 1) as load:  # a first time, so that memory has been allocated
@@ -231,7 +234,7 @@ def _finished_run(variant: str, items: int, directory: str) -> Iterator[tuple[Se
 
 
 def items(state: str, count: int, seconds: float) -> Metrics:
-    """What executing an item costs in a run of as many."""
+    """Measure the cost of an item in runs of `count` items."""
     with tempfile.TemporaryDirectory() as directory, measure.gateway(_state(state, directory)) as target:
         request = submit_request(put_flow(target), count)
         request.wait = False
@@ -251,6 +254,6 @@ def _state(name: str, directory: str) -> str:
 
 
 def translation(size: str, seconds: float) -> Metrics:
-    """Microseconds to translate an input of a size, by each way."""
+    """Measure the microseconds to translate an input of a size, each way."""
     times = measure.told("benchmarks.translation", "--size", size)
     return {**times, "ratio": times["json_format_us"] / times["text_us"]}

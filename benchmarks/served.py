@@ -1,6 +1,6 @@
-"""The gateway's service and fronts over runs that change at a pace: what following runs costs, and nothing else.
+"""The gateway's service and fronts over runs that change at a given rate, to measure the cost of following runs alone.
 
-`createdAt` of a run is the time of its last change, so that whoever reads a status knows how old it is.
+`createdAt` of a run is the time of its last change, so that the age of a status can be read from it.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from typing import get_args
 
 import uvloop
 
-from benchmarks.control import Pace, obey, tell
+from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, ITEMS, run_id
 from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
 from gateway.core.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
@@ -27,7 +27,7 @@ from gateway.server.scheduling import use_batch_scheduling
 
 
 class PacedRuntime(Runtime):
-    """Runs that are always running, and change one after the other."""
+    """A runtime whose runs never finish, and change one after the other."""
 
     def __init__(self, runs: int) -> None:
         self.watches = 0
@@ -112,7 +112,7 @@ async def serve(runs: int, transport: Transport) -> None:
     tune_garbage_collection()
     tell(grpc=grpc.address, http=http.address)
     try:
-        await obey(Pace(runtime.change), lambda: {"watches": runtime.watches})
+        await obey(Pacer(runtime.change), lambda: {"watches": runtime.watches})
     finally:
         await grpc.stop(0)
         await http.stop(0)

@@ -1,4 +1,4 @@
-"""The suite: each scenario has variants, which are measured in turn, round after round."""
+"""The suite of scenarios. The variants of a scenario are measured in turn, round after round."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from benchmarks.scenarios import (
 
 @dataclass(frozen=True)
 class Scenario:
-    """`columns` are the metrics that its table shows, by their headings."""
+    """A scenario. `columns` are the metrics in its table, with their headings."""
 
     name: str
     title: str
@@ -59,7 +59,7 @@ _STREAMED = (BARE, GATEWAY, *([NATIVE] if NATIVE_OFFERED else []))
 
 
 def _each(measure: Callable[..., Metrics], *arguments: object, **options: object) -> dict[str, Measure]:
-    """A variant for each server that streams."""
+    """Return a variant for each server that streams."""
     return {variant: partial(measure, variant, *arguments, **options) for variant in _STREAMED}
 
 
@@ -219,7 +219,7 @@ def _suite() -> Iterator[Scenario]:
 
 
 def _shorter(measure: Measure) -> Measure:
-    """A point of a curve is measured for half the time."""
+    """Return a measurement that takes half the time, for a point of a curve."""
     return lambda seconds: measure(seconds / 2)
 
 

@@ -1,7 +1,7 @@
-"""What translating the inputs of a submit from protobuf to the body of a JSON-RPC request takes, in microseconds.
+"""The microseconds to translate the inputs of a submit from protobuf to the body of a JSON-RPC request.
 
-Three ways: the text lane (`JsonValue.json`) and the value lane (`JsonValue.value`) by the gateway, and the value lane
-by `google.protobuf.json_format`. The messages have been parsed, as gRPC hands them over.
+Three ways are measured: the text lane (`JsonValue.json`) and the value lane (`JsonValue.value`) by the gateway, and the
+value lane by `google.protobuf.json_format`. The messages are parsed already, as gRPC passes them on.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from gateway.server.app import tune_garbage_collection
 from runs.v1 import runs_pb2
 
 SIZES = {"200 B": 1, "20 KB": 100, "1 MB": 5_400}
-"""Inputs by their size: how many records they hold."""
+"""The number of records in an input, by its size."""
 
 BATCH_SECONDS = 0.2
 BATCHES = 5
 
 
 def payload(records: int) -> str:
-    """An object with as many records of about 190 bytes."""
+    """Return an object with so many records of about 190 bytes."""
     record = {
         "id": 4711,
         "title": "summer in the mountains",
@@ -41,18 +41,18 @@ def payload(records: int) -> str:
 
 
 def by_gateway(message: runs_pb2.SubmitRunRequest) -> str:
-    """The gateway's way: check, and pass the text on."""
+    """Translate as the gateway does: check the text, and pass it on."""
     return jsonrpc.request("1", "runs/submit", submit_params_to_json(submit_params_from_proto(message)))
 
 
 def by_json_format(message: runs_pb2.SubmitRunRequest) -> str:
-    """The way of protobuf's own library."""
+    """Translate with protobuf's own library."""
     params = {"flowId": message.flow_id, "inputs": [json_format.MessageToDict(value.value) for value in message.inputs]}
     return json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/submit", "params": params})
 
 
 def microseconds(work: Callable[[], object]) -> float:
-    """The time of one piece of work: of batches that last a while, the fastest."""
+    """Return the time of one call of `work`, the mean in the fastest of several batches."""
     times = []
     for _ in range(BATCHES):
         count, begun = 0, time.perf_counter()

@@ -23,7 +23,7 @@ async def process(client: AsyncRunsClient, flow_id: str, data: Any) -> Any:
     """Submit without waiting, do other work, then return the result."""
     run = await client.submit(flow_id, [data])
     await do_other_work()
-    # Each change is pushed. The connection may be cut and the gateway restarted meanwhile: this goes on.
+    # The gateway pushes each change. The client survives lost connections and restarts of the gateway.
     async with aclosing(client.watch(run.run_id)) as updates:
         async for update in updates:
             print(f"{update.run.status}: {update.run.items.success} of {update.run.items.total}")
@@ -33,7 +33,7 @@ async def process(client: AsyncRunsClient, flow_id: str, data: Any) -> Any:
 
 
 async def do_other_work() -> None:
-    """Stands for work that does not need the result."""
+    """Do work that does not need the result."""
     await asyncio.sleep(0)
 
 

@@ -1,4 +1,4 @@
-"""Batch processing: run a flow for a batch, see each result as it comes, and handle the items that fail.
+"""Batch processing: run a flow for a batch, take each result as it comes, and handle the items that fail.
 
 runs-gateway serve --component /demo="python3 examples/components_server.py"
 python3 examples/batch_processing.py
@@ -24,7 +24,7 @@ BATCH = [
 
 def process(client: RunsClient, flow_id: str, batch: Iterable[Any]) -> tuple[int, int]:
     """Run the batch, ten items at a time, and return how many succeeded and how many failed."""
-    # The batch may be an iterator over any number of items: they are sent while it makes them.
+    # The batch may be an iterator over any number of items: they are sent while they are produced.
     run = client.submit_stream(flow_id, batch, max_concurrency=10)
     for result in client.results(run.run_id, order=ResultOrder.BY_COMPLETION):
         if result.status is RunState.SUCCESS:

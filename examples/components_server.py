@@ -1,4 +1,4 @@
-"""A component server in plain Python: three components, spoken to by JSON-RPC over HTTP.
+"""A component server in plain Python: three components, called by JSON-RPC over HTTP.
 
 The gateway starts it by command, reads the port from its first line of output, and posts `components/execute` to it.
 Two components answer at once with JSON. `/thumbnails` calls back while it executes: it answers with a stream of
@@ -17,10 +17,10 @@ Call = Callable[[str, dict[str, Any]], Any]
 """Calls a method of the gateway and returns its result."""
 
 INSTANCE = str(uuid.uuid4())
-"""Names this process, so that responses find the process that waits for them."""
+"""Identifies this process, so that the gateway sends responses to the process that waits for them."""
 
 pending: dict[str, "queue.Queue[dict[str, Any]]"] = {}
-"""Where the responses to our own requests go, by request id."""
+"""The queues for the responses to this server's own requests, by request id."""
 
 
 def resize(photo: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(200, {"status": "ok"})
 
     def do_POST(self) -> None:
-        """Take a request, a notification, or the response to a request of ours."""
+        """Take a request, a notification, or the response to a request of this server."""
         message = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if "method" not in message:
             pending[message["id"]].put(message)
@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _stream(self, message: dict[str, Any]) -> None:
-        """Answer with events: our own requests first, the response last."""
+        """Answer with events: this server's requests first, the response last."""
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("stepflow-instance-id", INSTANCE)

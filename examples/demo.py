@@ -16,7 +16,7 @@ RUNS_GATEWAY = str(Path(sys.executable).with_name("runs-gateway"))
 
 
 def main() -> None:
-    """Run the demonstration; CalledProcessError if one of its commands fails."""
+    """Run the demonstration. Raises CalledProcessError if one of its commands fails."""
     os.chdir(PROJECT)
     component_server = shlex.join([sys.executable, "examples/components_server.py"])
     with gateway("--component", f"/demo={component_server}") as addresses:
@@ -46,7 +46,7 @@ def main() -> None:
 
 @contextmanager
 def gateway(*arguments: str) -> Iterator[dict[str, str]]:
-    """Serve on free ports, keeping nothing; gives the addresses of `grpc` and `http`."""
+    """Run a gateway on free ports, with its state in memory, and yield the addresses of `grpc` and `http`."""
     heading("Start the gateway, with a component server that it starts itself")
     addresses = ["--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--state", ":memory:"]
     call = [RUNS_GATEWAY, "serve", *addresses, *arguments, "--json"]
@@ -81,7 +81,7 @@ def command(*arguments: str) -> None:
 
 
 def post(url: str, request: dict[str, Any]) -> Any:
-    """Call JSON-RPC; exits if the answer is an error."""
+    """Call JSON-RPC and return the answer. Exits if it is an error."""
     call = urllib.request.Request(url, json.dumps(request).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(call, timeout=30) as response:
         answer = json.load(response)
@@ -91,7 +91,7 @@ def post(url: str, request: dict[str, Any]) -> Any:
 
 
 def heading(text: str) -> None:
-    """Print what comes next."""
+    """Print the heading of a step."""
     print(f"\n== {text}", flush=True)
 
 

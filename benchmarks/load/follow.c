@@ -1,12 +1,12 @@
-/* Opens many gRPC streams from one thread, reads what they bring, and measures how old it is.
+/* Opens many gRPC streams from one thread, reads their messages, and measures the age of each.
  *
  * The requests come from a file: for each of them four bytes of length (little-endian) and the body of the call, gRPC
  * framing included. Stream number i sends request number i, modulo their number, and closes its side.
  *
- * What happens is told on standard output, a JSON object a line: "open" when every stream has had its first message, or
- * as many as `--first` says (or the time for that is up), "start" and "end" around the seconds that are measured. Without
- * seconds to measure, the end is the end of all streams. Streams stay open, and are read, until standard input, a pipe,
- * ends; then the program does.
+ * Events are written to standard output, a JSON object a line: "open" when every stream has received as many messages as
+ * `--first` says (or the time for that is up), "start" and "end" around the seconds that are measured. Without seconds to
+ * measure, the end is the end of all streams. Streams stay open, and are read, until standard input, a pipe, ends; then
+ * the program ends.
  */
 
 #include <arpa/inet.h>
@@ -42,7 +42,7 @@ struct stream {
     size_t sent;
     uint8_t frame[FRAME];
     uint8_t frame_length;
-    uint32_t left;         /* bytes of the message under way that have not come yet */
+    uint32_t left;         /* bytes of the present message that have not come yet */
     uint32_t head_length;  /* bytes of it that are kept */
     uint8_t head[HEAD];
     uint32_t messages;

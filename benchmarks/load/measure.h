@@ -1,4 +1,4 @@
-/* What the load clients measure with: a clock, a histogram, and how both are told. */
+/* The instruments of the load clients: a clock, a histogram, and their output. */
 
 #ifndef MEASURE_H
 #define MEASURE_H
@@ -60,7 +60,7 @@ static inline double quantile(const struct histogram *histogram, double share) {
     return (double)histogram->max;
 }
 
-/* Write a member of a JSON object that is under way. */
+/* Write a member of a JSON object that has been begun. */
 static inline void tell_milliseconds(const char *name, const struct histogram *histogram) {
     printf(
         ",\"%s\":{\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f}", name, quantile(histogram, 0.5) / 1e6,
