@@ -1,12 +1,12 @@
-"""The worker: pulls the tasks of a queue, and executes them on component servers."""
+"""The worker: it pulls the tasks of a queue and executes them on component servers."""
 
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -22,15 +22,16 @@ from gateway.core.internal_errors import report_unexpected
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 
-MAX_LINE: Final = 1_024
-"""How many tasks may wait for a place before no more are read: then the engine offers them to other workers in time."""
+MAX_WAITING: Final = 1_024
+"""With this many tasks waiting for their execution, no more are pulled: the engine offers them to other workers."""
 
 ANY_COMPONENT: Final = tasks.ComponentInfo(component_id="/{*component}", path="/{*component}")
-"""What the engine is told to offer: component servers need not list what they have, nor be there when it asks."""
+"""The answer when the engine asks for components: servers need not list theirs, nor be there when the engine asks."""
 
 DRAIN_GRACE: Final = 10.0
-"""Seconds left, when the bridge drains, to tasks that wait for runs of their own or for an engine that is away:
-perhaps nobody else executes those runs. The engine hands out again what is abandoned, and the runs are found again."""
+"""Seconds that a draining bridge gives to tasks that wait for runs of their own, or for an engine that is away. It
+cannot wait for ever: perhaps no other worker executes those runs. The engine hands out abandoned tasks again, and the
+runs are found again."""
 
 _RUNS: Final = "runs/"
 
@@ -38,11 +39,11 @@ _log = logging.getLogger(__name__)
 
 
 class Bridge:
-    """A worker of the queue `queue` of the engine at `url`, for component servers as `Components` takes them.
+    """A worker of the queue `queue` of the engine at `url`, with component servers as `Components` takes them.
 
-    `routes` maps the prefix of a path, as flows write it, to the server of the components below. An engine whose route
-    removes the prefix says "/double" for "/sdk/double": then the only server has it. At most `max_tasks` execute at the
-    same time, but for those that have asked for runs. Raises ValueError if a route is malformed.
+    `routes` maps the prefix of a path, as flows write it, to the server of the components below it. If a route of the
+    engine removes the prefix ("/double" for "/sdk/double"), there must be only one server. At most `max_tasks` tasks
+    execute at the same time; those that have asked for runs do not count. Raises ValueError if a route is malformed.
     """
 
     def __init__(
@@ -59,45 +60,45 @@ class Bridge:
         self._prefixes = tuple("/" + prefix.strip("/") for prefix in routes)
         self._lossy = lossy_numbers
         self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}")
-        self._places = TaskLimiter(max_tasks)
+        self._limiter = TaskLimiter(max_tasks)
         self._tasks: dict[str, BridgeTask] = {}
-        self._busy: set[str] = set()
-        self._moved = asyncio.Event()
-        self._working: set[asyncio.Task[None]] = set()
+        self._executing: set[str] = set()
+        self._changed = asyncio.Event()
+        self._jobs: set[asyncio.Task[None]] = set()
         self._puller: asyncio.Task[None] | None = None
         self._name = f"queue {queue!r} of the engine at {url}"
 
     async def start(self, callback: Callback, blob_api_url: str | None) -> None:
-        """Start the component servers, then pull tasks. An engine that is away is tried again.
+        """Start the component servers, then pull tasks. Connecting to an engine that is away is tried again.
 
         `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
         """
 
         async def serve(body: bytes, task_id: str) -> bytes | None:
             if _method(body).startswith(_RUNS):
-                self._rest(task_id)
+                self._release(task_id)
             return await callback(body, task_id)
 
         await self._components.start(serve, blob_api_url)
         self._puller = asyncio.create_task(self._pull())
 
     async def drain(self) -> None:
-        """Pull nothing more, and wait until what was claimed has executed and been completed."""
+        """Pull no more tasks, and wait until those that were claimed have been executed and completed."""
         await _cancel(self._puller)
-        while self._busy:
-            self._moved.clear()
-            await self._moved.wait()
-        if self._working:
-            await asyncio.wait(self._working, timeout=DRAIN_GRACE)
+        while self._executing:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=DRAIN_GRACE)
 
     async def close(self) -> None:
-        """Stop. Tasks that still execute are abandoned; the engine hands them out again."""
-        await _cancel(self._puller, *self._working)
+        """Stop. Tasks that still execute are abandoned, and the engine hands them out again."""
+        await _cancel(self._puller, *self._jobs)
         await self._components.close()
         await self._engine.close()
 
     async def _pull(self) -> None:
-        """Take tasks in for as long as the bridge works, from whichever engine listens there."""
+        """Accept tasks until the bridge stops, also from an engine that has replaced the one before."""
         backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         away = False
         while True:
@@ -108,29 +109,30 @@ class Bridge:
                             _log.warning("%s: it is back", self._name)
                         away = False
                         backoff.reset()
-                        self._take_in(assignment)
-                        while self._places.waiting >= MAX_LINE:
-                            self._moved.clear()
-                            await self._moved.wait()
+                        self._accept(assignment)
+                        while self._limiter.waiting >= MAX_WAITING:
+                            self._changed.clear()
+                            await self._changed.wait()
             except EngineAway as error:
                 if not away:
                     _log.warning("%s cannot be reached: %s", self._name, error)
                 away = True
             await asyncio.sleep(backoff.next())
 
-    def _take_in(self, assignment: tasks.TaskAssignment) -> None:
+    def _accept(self, assignment: tasks.TaskAssignment) -> None:
         if assignment.HasField("list_components"):
-            self._work(asyncio.create_task(self._list_components(assignment)))
+            self._start_job(self._list_components(assignment))
         elif (present := self._tasks.get(assignment.task_id)) is not None:
             present.handed_out_again(assignment)
         elif assignment.HasField("execute"):
             task = self._tasks[assignment.task_id] = BridgeTask(self._engine, assignment)
-            self._busy.add(task.id)
-            self._work(asyncio.create_task(self._perform(task)))
+            self._executing.add(task.id)
+            self._start_job(self._perform(task))
 
-    def _work(self, work: asyncio.Task[None]) -> None:
-        self._working.add(work)
-        work.add_done_callback(self._working.discard)
+    def _start_job(self, work: Coroutine[Any, Any, None]) -> None:
+        job = asyncio.create_task(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
 
     async def _list_components(self, assignment: tasks.TaskAssignment) -> None:
         answer = reports.CompleteTaskRequest(task_id=assignment.task_id)
@@ -138,28 +140,28 @@ class Bridge:
         try:
             await self._engine.complete(assignment.context.orchestrator_service_url, answer)
         except (EngineAway, TaskUnknown, TaskRefused) as error:
-            # It may have given up waiting before anybody was there to answer, and asks again.
+            # The engine asks again. It may have stopped waiting before a worker was there to answer.
             _log.debug("%s was not told the components: %s", self._name, error)
 
     async def _perform(self, task: BridgeTask) -> None:
         try:
             await task.perform(self._execute)
         finally:
-            self._rest(task.id)
+            self._release(task.id)
             del self._tasks[task.id]
 
-    def _rest(self, task_id: str) -> None:
-        """A task needs no place any more."""
-        self._places.give_back(task_id)
-        self._busy.discard(task_id)
-        self._moved.set()
+    def _release(self, task_id: str) -> None:
+        """Note that a task does not execute any more, or waits for a run."""
+        self._limiter.release(task_id)
+        self._executing.discard(task_id)
+        self._changed.set()
 
     async def _execute(self, task: BridgeTask) -> Outcome:
-        """Wait for a place and execute the component."""
+        """Wait until the task may execute, and execute its component."""
         try:
-            await self._places.take(task.id)
-            self._moved.set()
-            return await self._executed(task)
+            await self._limiter.acquire(task.id)
+            self._changed.set()
+            return await self._outcome_of(task)
         except ComponentError as error:
             return task_error(error)
         except InvalidParams as error:
@@ -167,9 +169,9 @@ class Bridge:
         except Exception as error:
             return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(report_unexpected(error)))
         finally:
-            self._rest(task.id)
+            self._release(task.id)
 
-    async def _executed(self, task: BridgeTask) -> Outcome:
+    async def _outcome_of(self, task: BridgeTask) -> Outcome:
         text = input_text(task.request.input, lossy=self._lossy)
         output = await self._components.execute(
             self._full_path(task.path),
@@ -184,7 +186,7 @@ class Bridge:
             return refusal(reports.TASK_ERROR_CODE_COMPONENT_FAILED, str(error))
 
     def _full_path(self, path: str) -> str:
-        """The path with its prefix, which the route of the engine may have removed."""
+        """Return the path with its prefix, which a route of the engine may have removed."""
         known = any(prefix == "/" or path.startswith(f"{prefix}/") for prefix in self._prefixes)
         return path if known or len(self._prefixes) != 1 else f"{self._prefixes[0]}{path}"
 

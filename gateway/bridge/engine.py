@@ -1,6 +1,7 @@
-"""The connection to a Stepflow engine: the tasks that it hands out, and what it is told about them.
+"""The connection to a Stepflow engine that hands out tasks and is told their outcomes.
 
-A task belongs to the orchestrator that executes its run; it need not be the one that hands out tasks, and may change.
+A task belongs to the orchestrator that executes its run. That may be another one than the one that hands out tasks, and
+it may change.
 """
 
 import asyncio
@@ -18,10 +19,10 @@ from stepflow.v1 import orchestrator_pb2_grpc, tasks_pb2_grpc
 from stepflow.v1 import tasks_pb2 as tasks
 
 CALL_SECONDS: Final = 10.0
-"""How long a call may take, finding the engine included, before it is made again."""
+"""How long a call may take, including the search for the engine, before it is repeated."""
 
 MAX_ORCHESTRATORS: Final = 64
-"""How many orchestrators are kept connected to."""
+"""To how many orchestrators connections are kept."""
 
 _OPTIONS: Final = channel_options(min_reconnect_ms=1_000, keepalive_ms=20_000)
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::]"})
@@ -30,21 +31,22 @@ _log = logging.getLogger(__name__)
 
 
 class EngineAway(Exception):
-    """The engine, or the orchestrator of a run, cannot be reached now; another attempt may find it again."""
+    """The engine or the orchestrator of a run cannot be reached now; another attempt may succeed."""
 
 
 class TaskUnknown(Exception):
-    """The orchestrator does not know a task: it has ended, or the orchestrator has forgotten it by a restart."""
+    """The orchestrator does not know the task, which has ended or was forgotten by a restart."""
 
 
 class TaskRefused(Exception):
-    """The engine does not take what it was told, and would not the next time; the message says why."""
+    """The engine refuses a request, and would refuse it again; the message says why."""
 
 
 class EngineTaskClient:
-    """The engine at `http://HOST:PORT`, or `https`; `queue` is where its tasks are pulled from, as `worker_id`.
+    """The engine at `http://HOST:PORT` or `https://HOST:PORT`, whose tasks `worker_id` pulls from the queue `queue`.
 
-    `outages` counts how often it has ended the stream of tasks: what it has forgotten since, it may remember yet.
+    `outages` counts how often the stream of tasks has ended. After that, an engine may recover tasks that it does not
+    know at first.
     """
 
     def __init__(self, url: str, queue: str, worker_id: str) -> None:
@@ -55,23 +57,23 @@ class EngineTaskClient:
         self._queue = queue
         self._worker_id = worker_id
         self._channels: dict[str, aio.Channel] = {}
-        # A connection of its own: a task is not to wait behind answers that the engine is about to send.
+        # The stream of tasks has a connection of its own, so that tasks do not wait behind other answers.
         self._source = self._connect(self._address)
         self._tasks: tasks_pb2_grpc.TasksServiceAsyncStub = tasks_pb2_grpc.TasksServiceStub(self._source)
 
     async def assignments(self) -> AsyncGenerator[tasks.TaskAssignment, None]:
-        """Yield the tasks of the queue as they come. EngineAway when there are no more. Close it explicitly."""
+        """Yield the tasks of the queue as they come. Close it explicitly. Raises EngineAway when the stream ends."""
         stream = self._tasks.PullTasks(tasks.PullTasksRequest(queue_name=self._queue, worker_id=self._worker_id))
-        leaving = asyncio.create_task(self._left())
+        leaving = asyncio.create_task(self._until_leaving())
         reading: asyncio.Future[Any] | None = None
         try:
             while True:
                 reading = asyncio.ensure_future(stream.read())
                 await asyncio.wait({reading, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 if not reading.done():
-                    raise EngineAway("it is shutting down")
+                    raise EngineAway("the engine is shutting down")
                 if (assignment := reading.result()) is aio.EOF:
-                    raise EngineAway("it has ended the stream of tasks")
+                    raise EngineAway("the engine has ended the stream of tasks")
                 yield assignment
         except aio.AioRpcError as error:
             raise EngineAway(_reason(error)) from None
@@ -83,8 +85,8 @@ class EngineTaskClient:
             await asyncio.gather(*present, return_exceptions=True)
             stream.cancel()
 
-    async def _left(self) -> None:
-        """Wait until the connection of the stream takes no more calls. An engine that stops waits for open ones."""
+    async def _until_leaving(self) -> None:
+        """Wait until the connection takes no more calls. An engine that shuts down waits for open ones to end."""
         state = self._source.get_state()
         while state is not grpc.ChannelConnectivity.READY:
             await self._source.wait_for_state_change(state)
@@ -92,7 +94,7 @@ class EngineTaskClient:
         await self._source.wait_for_state_change(state)
 
     async def orchestrator_of(self, run_id: str) -> str | None:
-        """Where the orchestrator of a run is now; None if nobody knows."""
+        """Return the address of the orchestrator of a run; None if the engine does not know it."""
         request = tasks.GetOrchestratorForRunRequest(run_id=run_id)
         try:
             found = await self._tasks.GetOrchestratorForRun(request, timeout=CALL_SECONDS)
@@ -101,7 +103,10 @@ class EngineTaskClient:
         return found.orchestrator_service_url or None
 
     async def beat(self, orchestrator: str, task_id: str, run_id: str) -> bool:
-        """Say that this worker has a task; False if another one has it. EngineAway, TaskUnknown."""
+        """Tell the engine that this worker has a task. Return False if another worker has it.
+
+        Raises EngineAway, TaskUnknown or TaskRefused if the engine does not take the heartbeat.
+        """
         beat = reports.TaskHeartbeatRequest(task_id=task_id, worker_id=self._worker_id, run_id=run_id or None)
         try:
             answer = await self._orchestrator(orchestrator).TaskHeartbeat(
@@ -112,7 +117,7 @@ class EngineTaskClient:
         return not answer.should_abort
 
     async def complete(self, orchestrator: str, request: reports.CompleteTaskRequest) -> None:
-        """End a task. EngineAway, TaskUnknown, TaskRefused."""
+        """End a task. Raises EngineAway, TaskUnknown or TaskRefused if the engine does not take its outcome."""
         try:
             await self._orchestrator(orchestrator).CompleteTask(request, timeout=CALL_SECONDS, wait_for_ready=True)
         except aio.AioRpcError as error:
@@ -132,7 +137,7 @@ class EngineTaskClient:
         return orchestrator_pb2_grpc.OrchestratorServiceStub(channel)
 
     def _reachable(self, address: str) -> str:
-        """An orchestrator that names itself by a loopback address means its own machine: that of the engine."""
+        """Return the address to connect to. A loopback address means the machine of the engine, not this one."""
         host = address.rpartition(":")[0]
         return self._address if not address or host in _LOOPBACK else address
 
@@ -155,7 +160,7 @@ _REFUSED: Final = frozenset(
 
 
 def _failure(error: aio.AioRpcError) -> Exception:
-    """What the failure of a call about a task means."""
+    """Return the exception for a failed call about a task."""
     if error.code() is grpc.StatusCode.NOT_FOUND:
         return TaskUnknown(_reason(error))
     if error.code() in _REFUSED:

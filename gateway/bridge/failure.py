@@ -1,4 +1,4 @@
-"""How the failure of a component is told to the engine: which code, and what is left of the rest."""
+"""Errors of components -> errors of tasks, as the engine takes them."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -16,29 +16,32 @@ CODES: Final[Mapping[int, wire.TaskErrorCode.ValueType]] = {
     -32103: wire.TASK_ERROR_CODE_INVALID_INPUT,
     -32300: wire.TASK_ERROR_CODE_TIMEOUT,
 }
-"""The engine's code for a code of the component protocol. Any other is COMPONENT_FAILED.
+"""The engine's code for each code of the component protocol. All others become COMPONENT_FAILED.
 
-What the engine does about a code: it repeats UNREACHABLE and TIMEOUT three times by itself, COMPONENT_FAILED and
-RESOURCE_UNAVAILABLE as `onError` of the step says, and all others never.
+The engine repeats a task that ended with UNREACHABLE or TIMEOUT three times by itself, one that ended with
+COMPONENT_FAILED or RESOURCE_UNAVAILABLE as `onError` of the step says, and no other.
 """
 
 
 def task_error(error: ComponentError) -> wire.TaskError:
-    """The error of a task whose component failed. The engine keeps code and message; the rest is in `data`."""
+    """Return the error of a task whose component failed.
+
+    The engine keeps the code and the message. `data` holds the code and the data of the component.
+    """
     if error.unreachable:
         code = wire.TASK_ERROR_CODE_UNREACHABLE
     else:
         code = CODES.get(error.code, wire.TASK_ERROR_CODE_COMPONENT_FAILED)
-    told = wire.TaskError(code=code, message=error.message)
-    told.data["code"] = error.code
+    result = wire.TaskError(code=code, message=error.message)
+    result.data["code"] = error.code
     if error.data is not None:
         try:
-            json_format.Parse(error.data, told.data.fields["data"])
+            json_format.Parse(error.data, result.data.fields["data"])
         except json_format.ParseError:
-            del told.data.fields["data"]
-    return told
+            del result.data.fields["data"]
+    return result
 
 
 def refusal(code: wire.TaskErrorCode.ValueType, message: str) -> wire.TaskError:
-    """The error of a task that the bridge itself refuses."""
+    """Return the error of a task that the bridge itself refuses."""
     return wire.TaskError(code=code, message=message)

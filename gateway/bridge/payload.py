@@ -1,6 +1,6 @@
-"""Inputs and outputs of tasks: JSON text on this side, google.protobuf.Value on the engine's.
+"""Inputs and outputs of tasks: google.protobuf.Value of the engine <-> JSON text of components.
 
-The numbers of a Value are doubles. One that may not have survived is refused, at its path, unless numbers may be lossy.
+The numbers of a Value are doubles. A number that may have been rounded is refused, unless rounding is allowed.
 """
 
 import re
@@ -14,15 +14,18 @@ from gateway.core.errors import InvalidParams
 from gateway.core.model import JsonText
 
 _ROUNDED: Final = range(EXACT_INTEGER, 2**64)
-"""Whole numbers, either sign, that may have been others: integers of 64 bits that share a double. What is larger was
-meant to be a double."""
+"""The absolute values of whole numbers that may have been rounded: integers of 64 bits that share a double with others.
+Larger numbers were meant to be doubles."""
 
 _MAY_BE_ROUNDED: Final = re.compile(r"[0-9]{16}|[0-9][eE]")
-"""Found in every text with such a number."""
+"""Matches every text with such a number."""
 
 
 def input_text(value: Value, *, lossy: bool) -> JsonText:
-    """The JSON text of an input, whole numbers as integers. InvalidParams names what may have been rounded."""
+    """Return the JSON text of an input, with whole numbers as integers.
+
+    Raises InvalidParams with the path of a number if it may have been rounded and `lossy` is false.
+    """
     text = value_to_text(value, "input")
     if not lossy and _MAY_BE_ROUNDED.search(text):
         _refuse_rounded(value, ("input",))
@@ -30,7 +33,10 @@ def input_text(value: Value, *, lossy: bool) -> JsonText:
 
 
 def output_value(text: JsonText, *, lossy: bool) -> Value:
-    """The Value of an output. InvalidParams names what it cannot hold."""
+    """Return the Value of an output.
+
+    Raises InvalidParams with the path of a value if a Value cannot hold it, or not exactly and `lossy` is false.
+    """
     if not lossy:
         refuse_lost_numbers(text, Numbers.DOUBLES, "output")
     value = text_to_value(text)

@@ -15,17 +15,17 @@ from stepflow.v1 import tasks_pb2 as tasks
 
 FIRST_PAUSE: Final = 0.1
 LAST_PAUSE: Final = 2.0
-"""Seconds before the second attempt to tell the engine something, and the most before later ones."""
+"""The seconds before a call to the engine is repeated for the first time, and the most before later repetitions."""
 
 DEFAULT_HEARTBEAT: Final = 1.0
-"""Seconds between heartbeats, unless the engine says otherwise. It gives up after about 10."""
+"""Seconds between heartbeats, unless the engine names another time. The engine gives up after about 10."""
 
 FORGOTTEN_SECONDS: Final = 300.0
-"""How long a result is offered to an engine that has restarted and does not know the task yet. Within a minute or so it
-takes its runs up again, and hands out their tasks under the same ids."""
+"""How long an outcome is offered to an engine that has restarted and does not know the task yet. Within about a minute
+the engine recovers its runs, and hands out their tasks under the same ids."""
 
 STALE_SECONDS: Final = 1.0
-"""The same for an engine that has not restarted, as far as is known: time for bad news to arrive."""
+"""The same for an engine that has not restarted as far as is known: the news of a restart may still be on its way."""
 
 CLAIM_ATTEMPTS: Final = 5
 
@@ -35,7 +35,7 @@ Outcome = tasks.ComponentExecuteResponse | reports.TaskError
 
 
 class BridgeTask:
-    """A task that was handed out. `attempt` counts from 1; the engine may hand it out again at any time."""
+    """A task that the engine has handed out to this worker. The engine may hand it out again at any time."""
 
     def __init__(self, engine: EngineTaskClient, assignment: tasks.TaskAssignment) -> None:
         self.id = assignment.task_id
@@ -46,6 +46,7 @@ class BridgeTask:
         self._interval = float(assignment.heartbeat_interval_secs or DEFAULT_HEARTBEAT)
         self._outages = engine.outages
         self._handed_out_again = asyncio.Event()
+        self._unknown_since: float | None = None
 
     @property
     def run_id(self) -> str:
@@ -60,30 +61,30 @@ class BridgeTask:
 
     @property
     def observability(self) -> ObservabilityContext:
-        """What executes, and in which trace."""
-        told = self.request.observability
+        """The run, the step and the trace that the task belongs to."""
+        context = self.request.observability
         return ObservabilityContext(
-            trace_id=told.trace_id or None,
-            span_id=told.span_id or None,
-            run_id=told.run_id or None,
-            flow_id=told.flow_id or None,
-            step_id=told.step_id or None,
+            trace_id=context.trace_id or None,
+            span_id=context.span_id or None,
+            run_id=context.run_id or None,
+            flow_id=context.flow_id or None,
+            step_id=context.step_id or None,
         )
 
     def handed_out_again(self, assignment: tasks.TaskAssignment) -> None:
-        """The engine hands it out to this worker, which has it already: the engine has restarted, or heard too little.
+        """Note that the engine has handed out the task to this worker once more.
 
-        The execution that goes on counts for the new attempt.
+        The engine has restarted, or has missed heartbeats. The execution goes on and counts for the new attempt.
         """
         self._orchestrator = assignment.context.orchestrator_service_url
         self._handed_out_again.set()
 
     async def perform(self, execute: Callable[["BridgeTask"], Awaitable[Outcome]]) -> None:
-        """Claim the task, execute it, and tell the engine how it ended. Nothing of this fails."""
-        if not await self._claimed():
+        """Claim the task, execute it, and tell the engine the outcome. Failures are logged, not raised."""
+        if not await self._claim():
             return
         execution = asyncio.ensure_future(execute(self))
-        heartbeats = asyncio.create_task(self._keep(execution))
+        heartbeats = asyncio.create_task(self._send_heartbeats(execution))
         try:
             await asyncio.wait([execution])
         finally:
@@ -93,8 +94,8 @@ class BridgeTask:
         if not execution.cancelled():
             await self._complete(execution.result())
 
-    async def _claimed(self) -> bool:
-        """Claim it by the first heartbeat; False if another worker has it, or it is no task any more."""
+    async def _claim(self) -> bool:
+        """Claim the task by a first heartbeat. Return False if another worker has it or the engine does not know it."""
         backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
         for _ in range(CLAIM_ATTEMPTS):
             try:
@@ -102,14 +103,14 @@ class BridgeTask:
             except EngineAway as error:
                 _log.info("task %s cannot be claimed now: %s", self.id, error)
             except (TaskUnknown, TaskRefused) as error:
-                _log.info("task %s is none any more: %s", self.id, error)
+                _log.info("task %s has ended: %s", self.id, error)
                 return False
             await asyncio.sleep(backoff.next())
-            await self._look_for_orchestrator()
+            await self._find_orchestrator()
         return False
 
-    async def _keep(self, execution: asyncio.Future[Outcome]) -> None:
-        """Keep the task by heartbeats while it executes; abandon it when another worker has it."""
+    async def _send_heartbeats(self, execution: asyncio.Future[Outcome]) -> None:
+        """Keep the task while it executes. The execution is cancelled if another worker has the task."""
         while True:
             await asyncio.sleep(self._interval)
             try:
@@ -118,45 +119,54 @@ class BridgeTask:
                     execution.cancel()
                     return
             except (EngineAway, TaskUnknown, TaskRefused) as error:
-                # An engine that has restarted may hand it out again; meanwhile the execution goes on.
+                # An engine that has restarted may hand the task out again; meanwhile the execution goes on.
                 _log.info("task %s: no heartbeat: %s", self.id, error)
-                await self._look_for_orchestrator()
+                await self._find_orchestrator()
 
     async def _complete(self, outcome: Outcome) -> None:
-        """Tell the engine the outcome, for as long as it is away."""
+        """Tell the engine the outcome, and try again until the engine takes it or has no use for it."""
         request = reports.CompleteTaskRequest(task_id=self.id, run_id=self.run_id or None)
         _set_outcome(request, outcome)
         backoff = Backoff(FIRST_PAUSE, LAST_PAUSE)
-        loop = asyncio.get_running_loop()
-        unknown_since: float | None = None
-        while True:
-            self._handed_out_again.clear()
-            try:
-                await self._engine.complete(self._orchestrator, request)
-                return
-            except TaskRefused as error:
-                if request.WhichOneof("result") == "error":
-                    _log.warning("task %s: the engine takes no outcome: %s", self.id, error)
-                    return
-                message = f"the engine does not take the output: {error}"
-                _set_outcome(request, refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, message))
-                continue
-            except TaskUnknown as error:
-                unknown_since = unknown_since or loop.time()
-                restarted = self._engine.outages != self._outages
-                if loop.time() > unknown_since + (FORGOTTEN_SECONDS if restarted else STALE_SECONDS):
-                    _log.info("task %s has ended without this outcome: %s", self.id, error)
-                    return
-            except EngineAway as error:
-                _log.info("task %s cannot be completed now: %s", self.id, error)
-                unknown_since = None
+        while not await self._attempt_completion(request):
             with suppress(TimeoutError):
                 async with asyncio.timeout(backoff.next()):
                     await self._handed_out_again.wait()
-            await self._look_for_orchestrator()
+            await self._find_orchestrator()
 
-    async def _look_for_orchestrator(self) -> None:
-        """The run may have moved to another orchestrator."""
+    async def _attempt_completion(self, request: reports.CompleteTaskRequest) -> bool:
+        """Tell the engine the outcome once. Return False if another attempt may succeed."""
+        self._handed_out_again.clear()
+        try:
+            await self._engine.complete(self._orchestrator, request)
+        except TaskRefused as error:
+            if request.WhichOneof("result") == "error":
+                _log.warning("task %s: the engine takes no outcome: %s", self.id, error)
+                return True
+            message = f"the engine does not take the output: {error}"
+            _set_outcome(request, refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, message))
+            return await self._attempt_completion(request)
+        except TaskUnknown as error:
+            return self._has_ended(error)
+        except EngineAway as error:
+            _log.info("task %s cannot be completed now: %s", self.id, error)
+            self._unknown_since = None
+            return False
+        return True
+
+    def _has_ended(self, error: TaskUnknown) -> bool:
+        """Return whether the engine has not known the task for so long that the task must have ended."""
+        now = asyncio.get_running_loop().time()
+        if self._unknown_since is None:
+            self._unknown_since = now
+        restarted = self._engine.outages != self._outages
+        if now <= self._unknown_since + (FORGOTTEN_SECONDS if restarted else STALE_SECONDS):
+            return False
+        _log.info("task %s has ended without this outcome: %s", self.id, error)
+        return True
+
+    async def _find_orchestrator(self) -> None:
+        """Ask the engine for the orchestrator of the run, which may have changed."""
         found = await self._engine.orchestrator_of(self._root_run_id or self.run_id)
         if found is not None:
             self._orchestrator = found

@@ -1,4 +1,4 @@
-"""How many tasks may execute at once, and who waits for a place."""
+"""A limit on the number of tasks that execute at the same time."""
 
 import asyncio
 from collections import deque
@@ -6,47 +6,47 @@ from contextlib import suppress
 
 
 class TaskLimiter:
-    """`limit` places, taken in the order of arrival.
+    """At most `limit` tasks execute at the same time; the others wait in the order of arrival.
 
-    A task that has asked for a run gives its place back for good: it waits for that run, sooner or later, and the run's
-    own tasks need places. So nested runs end however few places there are.
+    A task that has asked for a run is released for good. It will wait for that run, whose own tasks have to execute
+    meanwhile: so nested runs end, however low the limit is.
     """
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._holders: set[str] = set()
-        self._line: deque[tuple[str, asyncio.Future[None]]] = deque()
+        self._admitted: set[str] = set()
+        self._queue: deque[tuple[str, asyncio.Future[None]]] = deque()
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait for a place."""
-        return len(self._line)
+        """How many tasks wait to be admitted."""
+        return len(self._queue)
 
-    async def take(self, task_id: str) -> None:
-        """Wait for a place and take it. Give it back in any case."""
-        if self._free and not self._line:
+    async def acquire(self, task_id: str) -> None:
+        """Wait until the task may execute. Call `release` afterwards, also if this call is cancelled."""
+        if self._free and not self._queue:
             self._free -= 1
-            self._holders.add(task_id)
+            self._admitted.add(task_id)
             return
-        turn = asyncio.get_running_loop().create_future()
-        entry = (task_id, turn)
-        self._line.append(entry)
+        admission = asyncio.get_running_loop().create_future()
+        entry = (task_id, admission)
+        self._queue.append(entry)
         try:
-            await turn
+            await admission
         finally:
-            if turn.cancelled():
+            if admission.cancelled():
                 with suppress(ValueError):
-                    self._line.remove(entry)
+                    self._queue.remove(entry)
 
-    def give_back(self, task_id: str) -> None:
-        """Let the next one have the place of a task, if it has one."""
-        if task_id not in self._holders:
+    def release(self, task_id: str) -> None:
+        """Admit the next task in place of this one. Releasing a task that was not admitted has no effect."""
+        if task_id not in self._admitted:
             return
-        self._holders.discard(task_id)
+        self._admitted.discard(task_id)
         self._free += 1
-        while self._line and self._free:
-            name, turn = self._line.popleft()
-            if not turn.done():
+        while self._queue and self._free:
+            next_id, admission = self._queue.popleft()
+            if not admission.done():
                 self._free -= 1
-                self._holders.add(name)
-                turn.set_result(None)
+                self._admitted.add(next_id)
+                admission.set_result(None)
