@@ -6,7 +6,6 @@ from pathlib import Path
 import msgspec
 
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.cli.yaml_json import yaml_to_json
 from gateway.core.model import JsonText
 
 _LINES_SUFFIXES = {".jsonl", ".ndjson"}
@@ -25,6 +24,8 @@ def read_flow(file: Path) -> JsonText:
     # JSON is nearly a subset of YAML: what is no JSON is YAML, unless its name says that it was to be JSON.
     if file.suffix == ".json" or _json_problem(text) is None:
         return text
+    from gateway.cli.yaml_json import yaml_to_json
+
     try:
         return yaml_to_json(text)
     except ValueError as error:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from gateway.cli.lines import print_line, printable
 from gateway.core.json_text import quote
 from gateway.core.model import ItemStatistics, JsonText, RunState
 from gateway.core.times import rfc3339
@@ -22,14 +23,6 @@ STYLES = {
     RunState.FAILED: "red",
     RunState.CANCELLED: "yellow",
 }
-
-_CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
-
-
-def print_line(text: str) -> None:
-    """Print a line, at once."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 def print_json(text: JsonText) -> None:
@@ -55,16 +48,6 @@ def show_lines(updates: Iterable["RunUpdate"]) -> "RunStatus":
             sys.stderr.write(f"{notice}\n")
         print_status_json(update.run)
     return update.run
-
-
-def print_error(message: str) -> None:
-    """Print a line about what went wrong, to standard error."""
-    sys.stderr.write(f"error: {printable(message)}\n")
-
-
-def printable(text: str) -> str:
-    """Text on one line, without what could steer a terminal."""
-    return " ".join(text.split()).translate(_CONTROL_CHARACTERS)
 
 
 def print_status(status: "RunStatus") -> None:

@@ -1,32 +1,54 @@
-"""Runs the servers: the commands `serve` and `bridge`."""
+"""Runs the servers of the commands `serve` and `bridge`."""
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+import os
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import uvloop
 
-from gateway.cli import output
 from gateway.cli.errors import CommandError, ExitCode
+from gateway.cli.lines import print_line
+from gateway.cli.output import object_json, print_json
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
+from gateway.server.settings_sources import load_bridge, load_serve
 from gateway.server.signals import cancel_on_signals
 from gateway.server.worker_pool import WorkerPool
 
+S = TypeVar("S", ServeSettings, BridgeSettings)
 
-def serve(config: ServeSettings, *, as_json: bool) -> None:
-    """Serve until a signal comes, and print where once the gateway is ready. CommandError if it cannot start."""
-    _run(_serve(config, as_json))
+_LABELS = {"grpc": "gRPC", "http": "HTTP"}
 
 
-def bridge(config: BridgeSettings, *, as_json: bool) -> None:
-    """Be a bridge until a signal comes. CommandError if it cannot start."""
-    _run(_bridge(config, as_json))
+def serve(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None:
+    """Serve until a signal comes, and print where once the gateway is ready.
+
+    `flags` has the values of settings by their names. Raises CommandError if the gateway cannot start.
+    """
+    _run(_serve(_load(load_serve, flags, file), as_json))
+
+
+def bridge(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None:
+    """Be a bridge until a signal comes, as `serve` is a gateway."""
+    _run(_bridge(_load(load_bridge, flags, file), as_json))
+
+
+def _load(
+    load: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], S], flags: Mapping[str, Any], file: Path | None
+) -> S:
+    """Return the settings. Raises CommandError if they are not valid."""
+    try:
+        return load(flags, os.environ, file)
+    except SettingsError as error:
+        raise CommandError(str(error), ExitCode.USAGE) from None
 
 
 def _run(server: Coroutine[Any, Any, None]) -> None:
+    """Run a server until a signal comes. Raises CommandError if it cannot start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     use_batch_scheduling()
     try:
@@ -38,44 +60,38 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
         raise CommandError(str(error)) from None
 
 
-async def _serve(config: ServeSettings, as_json: bool) -> None:
+async def _serve(settings: ServeSettings, as_json: bool) -> None:
     with cancel_on_signals():
         async with AsyncExitStack() as stack:
-            workers = await stack.enter_async_context(WorkerPool(config)) if config.workers > 1 else None
+            workers = await stack.enter_async_context(WorkerPool(settings)) if settings.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.
             from gateway.server import app
 
-            gateway = app.running(config) if workers is None else app.running_with(workers, config)
+            gateway = app.running(settings) if workers is None else app.running_with(workers, settings)
             addresses = await stack.enter_async_context(gateway)
             app.tune_garbage_collection()
-            _print_ready(config, addresses.grpc, addresses.http, as_json)
+            http = addresses.http if addresses.http.startswith("unix:") else f"http://{addresses.http}"
+            embedded = settings.runtime_kind is RuntimeKind.EMBEDDED
+            runs = {"state": settings.state} if embedded else {"runtime": settings.runtime}
+            _print_ready({"grpc": addresses.grpc, "http": http, **runs}, as_json)
             await asyncio.Event().wait()
 
 
-async def _bridge(config: BridgeSettings, as_json: bool) -> None:
+async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
     from gateway.server import app
 
     with cancel_on_signals():
-        async with app.bridging(config) as http:
+        async with app.bridging(settings) as http:
             app.tune_garbage_collection()
-            lines = {"engine": config.engine, "queue": config.queue, "blobs": f"http://{http}"}
-            if as_json:
-                output.print_json(output.object_json(**lines))
-            else:
-                for name, value in lines.items():
-                    output.print_line(f"{name:<6} {value}")
-                output.print_line("ready")
+            _print_ready({"engine": settings.engine, "queue": settings.queue, "blobs": f"http://{http}"}, as_json)
             await asyncio.Event().wait()
 
 
-def _print_ready(config: ServeSettings, grpc: str, http: str, as_json: bool) -> None:
-    http = http if http.startswith("unix:") else f"http://{http}"
-    embedded = config.runtime_kind is RuntimeKind.EMBEDDED
-    name, value = ("state", config.state) if embedded else ("runtime", config.runtime)
+def _print_ready(values: Mapping[str, str], as_json: bool) -> None:
+    """Print where a server listens and what it works on, then that it is ready."""
     if as_json:
-        output.print_json(output.object_json(grpc=grpc, http=http, **{name: value}))
+        print_json(object_json(**values))
         return
-    output.print_line(f"gRPC   {grpc}")
-    output.print_line(f"HTTP   {http}")
-    output.print_line(f"{name:<6} {value}")
-    output.print_line("ready")
+    for name, value in values.items():
+        print_line(f"{_LABELS.get(name, name):<6} {value}")
+    print_line("ready")

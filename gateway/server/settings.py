@@ -1,50 +1,34 @@
-"""The configuration of the servers: from flags, the environment and a file, in this order of precedence."""
+"""The settings of the servers.
 
-import json
+Each setting stands here once. Flags and their help, names in the environment and in files, and the tables in documents
+are made of it.
+"""
+
 import os
-import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 ENV_PREFIX = "RUNS_GATEWAY_"
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used; the message is one line that names the setting and where it came from."""
-
-
-class StartError(Exception):
-    """The gateway cannot start; the message is one line that names the flag to change."""
-
-
-def _check_address(address: str) -> str:
-    if address.startswith("unix:/"):
-        return address
-    host, _, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}")
-    return address
-
-
-Address = Annotated[str, AfterValidator(_check_address)]
-"""Where to listen: HOST:PORT, where port 0 takes a free one, or unix:/PATH."""
 
 MAX_WORKERS = 64
 """How many processes one gateway may consist of."""
 
 MAX_OPEN_CALLS = 10_000_000
-"""The highest limit of open calls: all of all workers together are a number that grpc takes."""
+"""The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""
 
 
-DEFAULT_MAX_TASKS = 100
-MaxTasks = Annotated[int, Field(ge=1, le=100_000)]
+class SettingsError(Exception):
+    """A setting is not valid. The message is one line that names the setting and where it came from."""
+
+
+class StartError(Exception):
+    """The gateway cannot start. The message is one line that names the flag to change."""
 
 
 class RuntimeKind(StrEnum):
@@ -60,8 +44,18 @@ class RuntimeKind(StrEnum):
     """A Stepflow engine."""
 
 
+def _check_address(address: str) -> str:
+    if address.startswith("unix:/"):
+        return address
+    host, _, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}")
+    return address
+
+
 def _kind_of(runtime: str) -> RuntimeKind:
-    """The kind of a runtime; ValueError if it is no address of one."""
+    """The kind of the runtime at an address. Raises ValueError if it is not the address of a runtime."""
     if runtime == RuntimeKind.EMBEDDED:
         return RuntimeKind.EMBEDDED
     if runtime.startswith("unix:/"):
@@ -88,66 +82,6 @@ def _check_runtime(runtime: str) -> str:
     return runtime
 
 
-def _check_transport(transport: str) -> str:
-    if transport == "native" and find_spec("pygrpc_native") is None:
-        raise ValueError("native is not installed: pip install 'runs-gateway[native]'")
-    return transport
-
-
-def default_state(settings: Mapping[str, Any]) -> str:
-    """Where state is kept unless something else is said: a file in the user's state directory."""
-    return _state_file("runs.db" if settings["runtime"] == RuntimeKind.EMBEDDED else "keys.db")
-
-
-def _state_file(name: str) -> str:
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return str(Path(home) / "runs-gateway" / name)
-
-
-class ServeSettings(BaseModel):
-    """Everything that `serve` can be told. Field names are the settings' names in a file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    grpc_address: Address = "127.0.0.1:50051"
-    """Where to serve gRPC."""
-    http_address: Address = "127.0.0.1:8080"
-    """Where to serve JSON-RPC and the blob API over HTTP."""
-    runtime: Annotated[str, AfterValidator(_check_runtime)] = RuntimeKind.EMBEDDED.value
-    """What executes runs: this gateway (`embedded`), another one (`grpc://HOST:PORT` or `unix:/PATH`), a server of the
-    canonical methods (`jsonrpc+http://HOST:PORT/PATH`), or a Stepflow engine (`stepflow+http://HOST:PORT`)."""
-    state: Annotated[str, Field(min_length=1)] = Field(default_factory=default_state)
-    """The file that keeps flows, runs and results, or, for a runtime elsewhere, the idempotency keys that it does not
-    keep itself. `:memory:` keeps nothing."""
-    dialect: Literal["document", "superset", "0.9", "0.10"] | None = None
-    """The spelling that a server of the canonical methods understands; unset, it is found out."""
-    lossy_numbers: bool = False
-    """Whether numbers that an engine cannot hold exactly are rounded as it does, rather than refused."""
-    components: dict[str, str] = {}
-    """Component servers: path prefixes, each with a URL or with the command line that starts the server."""
-    component_env: dict[str, str] = {}
-    """The environment of component servers that are started by command; they inherit nothing."""
-    queue: Annotated[str, Field(min_length=1)] | None = None
-    """The queue of a Stepflow engine whose tasks the component servers are to execute: see `runs-gateway bridge`."""
-    max_tasks: MaxTasks = DEFAULT_MAX_TASKS
-    """How many tasks of a queue may execute at the same time, but for those that wait for runs of their own."""
-    max_message_bytes: Annotated[int, Field(ge=1 << 16, lt=1 << 31)] = 64 << 20
-    """The largest message, in bytes; a single JSON value may have 64 MiB at most in any case."""
-    max_calls: Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)] = 4_096
-    """How many gRPC calls that do not wait for a run may be open at the same time; more are refused."""
-    max_waiting_calls: Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)] = 50_000
-    """How many gRPC calls that wait for a run, and how many HTTP requests, may be open at the same time."""
-    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = 1
-    """How many processes serve: 1 is this one; more are processes of their own that share the ports."""
-    transport: Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)] = "grpcio"
-    """What speaks HTTP/2 for gRPC: grpcio, or the package that the extra `native` installs, which is faster."""
-
-    @property
-    def runtime_kind(self) -> RuntimeKind:
-        """What `runtime` names."""
-        return _kind_of(self.runtime)
-
-
 def _check_engine(engine: str) -> str:
     try:
         if _kind_of(f"{RuntimeKind.STEPFLOW}+{engine}") is not RuntimeKind.STEPFLOW:
@@ -166,31 +100,163 @@ def _check_gateway(gateway: str) -> str:
     return gateway
 
 
-class BridgeSettings(BaseModel):
-    """Everything that `bridge` can be told."""
+def _check_transport(transport: str) -> str:
+    if transport == "native" and find_spec("pygrpc_native") is None:
+        raise ValueError("native is not installed: pip install 'runs-gateway[native]'")
+    return transport
+
+
+def _serve_state(settings: Mapping[str, Any]) -> str:
+    return _state_file("runs.db" if settings["runtime"] == RuntimeKind.EMBEDDED else "keys.db")
+
+
+def _bridge_state() -> str:
+    # Not the file of a gateway: a gateway may run beside the bridge, and each owns its file.
+    return _state_file("bridge.db")
+
+
+def _state_file(name: str) -> str:
+    """A file in the user's state directory."""
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return str(Path(home) / "runs-gateway" / name)
+
+
+class EntryFlag(NamedTuple):
+    """Marks a map. Its flag gives one entry, so the flag has a name in the singular and may be repeated."""
+
+    name: str
+    form: str
+    """What follows the flag, for instance `NAME=VALUE`."""
+
+
+class DefaultText(NamedTuple):
+    """Describes a default that is not a fixed value."""
+
+    text: str
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+Components = Annotated[
+    dict[str, str],
+    EntryFlag("component", "PREFIX=TARGET"),
+    Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
+]
+NonEmpty = Annotated[str, Field(min_length=1)]
+OpenCalls = Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)]
+
+
+class _SharedSettings(BaseModel):
+    """Settings that gateways and bridges have in common. Field names are the names of settings in a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engine: Annotated[str, AfterValidator(_check_engine)]
-    """The Stepflow engine: `http://HOST:PORT`."""
-    queue: Annotated[str, Field(min_length=1)]
-    """The queue whose tasks are executed: `queueName` in the configuration of the engine."""
-    gateway: Annotated[str, AfterValidator(_check_gateway)] | None = None
-    """A gateway over this engine that the runs of components go through, `grpc://HOST:PORT` or `unix:/PATH`: bridges
-    that name the same one share its idempotency keys. Unset, they go to the engine, and the keys into `state`."""
-    components: Annotated[dict[str, str], Field(min_length=1)]
-    """Component servers, as in `ServeSettings`."""
-    component_env: dict[str, str] = {}
-    """The environment of component servers that are started by command; they inherit nothing."""
-    max_tasks: MaxTasks = DEFAULT_MAX_TASKS
-    """How many tasks may execute at the same time, but for those that wait for runs of their own."""
-    # Not the file of a gateway: that may run beside the bridge, and each owns its own.
-    state: Annotated[str, Field(min_length=1)] = Field(default_factory=lambda: _state_file("bridge.db"))
-    """The file that keeps which run each key of a component stands for. `:memory:` keeps nothing."""
-    lossy_numbers: bool = False
-    """Whether numbers that an engine cannot hold exactly are rounded as it does, rather than refused."""
-    http_address: Address = "127.0.0.1:0"
-    """Where component servers reach the blob API."""
+    components: Components = {}
+    component_env: Annotated[dict[str, str], EntryFlag("component-env", "NAME=VALUE")] = Field(
+        default={},
+        description="The environment of component servers that are started by command. They inherit nothing.",
+    )
+    max_tasks: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="How many tasks of a queue may execute at the same time, not counting those that wait for runs of "
+        "their own.",
+    )
+    lossy_numbers: bool = Field(
+        default=False,
+        description="Let a Stepflow engine round the numbers that it cannot hold exactly. By default they are refused.",
+    )
+
+
+class ServeSettings(_SharedSettings):
+    """The settings of `runs-gateway serve`."""
+
+    grpc_address: Address = Field(
+        default="127.0.0.1:50051",
+        description="Where to serve gRPC: `HOST:PORT`, where port 0 takes a free one, or `unix:/PATH`.",
+    )
+    http_address: Address = Field(
+        default="127.0.0.1:8080",
+        description="Where to serve JSON-RPC and the blob API, in the same form.",
+    )
+    runtime: Annotated[str, AfterValidator(_check_runtime)] = Field(
+        default=RuntimeKind.EMBEDDED.value,
+        description="What executes runs: `embedded` (this gateway), `grpc://HOST:PORT` or `unix:/PATH` (another "
+        "gateway), `jsonrpc+http://HOST:PORT/PATH` (a server of the runs methods) or `stepflow+http://HOST:PORT` (a "
+        "Stepflow engine).",
+    )
+    state: Annotated[
+        NonEmpty, DefaultText("`~/.local/state/runs-gateway/runs.db`; `keys.db` if the runtime is elsewhere")
+    ] = Field(
+        default_factory=_serve_state,
+        description="The file that keeps flows, runs and results, or the idempotency keys for a runtime elsewhere. "
+        "`:memory:` keeps nothing.",
+    )
+    dialect: Annotated[Literal["document", "superset", "0.9", "0.10"] | None, DefaultText("found out")] = Field(
+        default=None,
+        description="The dialect of a JSON-RPC server of the runs methods. The gateway finds it out if it is not set.",
+    )
+    queue: NonEmpty | None = Field(
+        default=None,
+        description="Be a bridge as well: the queue of the Stepflow engine whose tasks the component servers execute.",
+    )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_WORKERS,
+        description="How many processes serve, on shared ports. Limits of calls are limits of each process.",
+    )
+    transport: Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)] = Field(
+        default="grpcio",
+        description="What speaks HTTP/2 for gRPC: `grpcio`, or `native`, which is faster (`pip install "
+        "'runs-gateway[native]'`).",
+    )
+    max_message_bytes: int = Field(
+        default=64 << 20,
+        ge=1 << 16,
+        lt=1 << 31,
+        description="The largest message, in bytes. One JSON value may have 64 MiB at most in any case.",
+    )
+    max_calls: OpenCalls = Field(
+        default=4_096,
+        description="How many gRPC calls that do not wait for a run may be open at the same time. More are refused.",
+    )
+    max_waiting_calls: OpenCalls = Field(
+        default=50_000,
+        description="How many gRPC calls that wait for a run may be open at the same time, and how many HTTP requests.",
+    )
+
+    @property
+    def runtime_kind(self) -> RuntimeKind:
+        """The kind of `runtime`."""
+        return _kind_of(self.runtime)
+
+
+class BridgeSettings(_SharedSettings):
+    """The settings of `runs-gateway bridge`."""
+
+    engine: Annotated[str, AfterValidator(_check_engine)] = Field(
+        description="The Stepflow engine: `http://HOST:PORT`.",
+    )
+    queue: NonEmpty = Field(
+        description="The queue to take tasks from: `queueName` in the engine's configuration.",
+    )
+    components: Annotated[Components, Field(min_length=1)]
+    gateway: Annotated[str, AfterValidator(_check_gateway)] | None = Field(
+        default=None,
+        description="A gateway over the same engine that receives the runs of components: `grpc://HOST:PORT` or "
+        "`unix:/PATH`. Bridges with the same gateway share its idempotency keys: a task that another bridge executes "
+        "again submits no run twice. Without a gateway, runs go to the engine and keys into `state`.",
+    )
+    state: Annotated[NonEmpty, DefaultText("`~/.local/state/runs-gateway/bridge.db`")] = Field(
+        default_factory=_bridge_state,
+        description="The file that keeps the run of each idempotency key, unless `gateway` is set. `:memory:` keeps "
+        "nothing.",
+    )
+    http_address: Address = Field(
+        default="127.0.0.1:0",
+        description="Where component servers reach the blob API: `HOST:PORT`, where port 0 takes a free one.",
+    )
 
     def as_serve(self) -> ServeSettings:
         """The settings of a gateway with this bridge in it."""
@@ -198,131 +264,45 @@ class BridgeSettings(BaseModel):
         return ServeSettings(runtime=runtime, **self.model_dump(exclude={"engine", "gateway"}))
 
 
-Config = TypeVar("Config", ServeSettings, BridgeSettings)
+class Setting(NamedTuple):
+    """One setting, as flags, the environment and documents name it."""
 
-_MAPS = frozenset({"components", "component_env"})
-_KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
-    "state": frozenset(RuntimeKind) - {RuntimeKind.RELAY},
-    "components": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
-    "component_env": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
-    "queue": frozenset({RuntimeKind.STEPFLOW}),
-    "max_tasks": frozenset({RuntimeKind.STEPFLOW}),
-    "dialect": frozenset({RuntimeKind.JSONRPC}),
-    "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
-}
-"""Settings that only some runtimes have."""
+    name: str
+    """The name in a file."""
+    field: FieldInfo
 
+    @property
+    def entry(self) -> EntryFlag | None:
+        """How the flag gives one entry, if the setting is a map."""
+        return next((mark for mark in self.field.metadata if isinstance(mark, EntryFlag)), None)
 
-def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeSettings:
-    """Merge the sources, maps by key. `flags` holds only what was given. SettingsError for what is not valid."""
-    config, origins = _merged(ServeSettings, flags, environ, file)
-    _check_combination(config, origins)
-    return config
+    @property
+    def flag(self) -> str:
+        """The flag, with its dashes."""
+        return f"--{self.entry.name if self.entry else self.name.replace('_', '-')}"
 
+    @property
+    def variable(self) -> str:
+        """The name in the environment."""
+        return f"{ENV_PREFIX}{self.name.upper()}"
 
-def load_bridge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> BridgeSettings:
-    """The same for a bridge."""
-    config, origins = _merged(BridgeSettings, flags, environ, file)
-    if config.gateway is not None and "state" in origins:
-        why = f"the gateway keeps the idempotency keys (gateway from {origins['gateway']})"
-        raise SettingsError(f"state (from {origins['state']}): {why}")
-    return config
+    @property
+    def has_default(self) -> bool:
+        """Whether something is there if the setting is not set."""
+        return not self.field.is_required() and bool(self.field.default_factory or self.field.default)
 
+    @property
+    def default(self) -> Any:
+        """The default on this machine, with the embedded runtime. Required settings have none."""
+        return self.field.get_default(call_default_factory=True, validated_data={"runtime": RuntimeKind.EMBEDDED})
 
-def _merged(
-    model: type[Config], flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
-) -> tuple[Config, dict[str, str]]:
-    """The settings, and where each came from."""
-    settings: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for source in (_read_file(file) if file else {}, _read_environment(model, environ), _read_flags(flags)):
-        for name, (value, origin) in source.items():
-            merge = name in _MAPS and isinstance(value, dict) and isinstance(settings.get(name), dict)
-            settings[name] = {**settings[name], **value} if merge else value
-            origins[name] = origin
-    try:
-        return model.model_validate(settings), origins
-    except ValidationError as error:
-        faults = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
-        raise SettingsError("; ".join(_describe(item, origins) for item in faults)) from None
+    @property
+    def default_text(self) -> str | None:
+        """The default in words, where it is not a fixed value."""
+        return next((mark.text for mark in self.field.metadata if isinstance(mark, DefaultText)), None)
 
 
-def _check_combination(config: ServeSettings, origins: Mapping[str, str]) -> None:
-    """Refuse settings that the others leave without a meaning."""
-    for name, kinds in _KINDS_WITH.items():
-        if name in origins and config.runtime_kind not in kinds:
-            origin = f" (from {origins['runtime']})" if "runtime" in origins else ""
-            raise SettingsError(
-                f"{name} (from {origins[name]}): a runtime of this kind does not have it: {config.runtime!r}{origin}"
-            )
-    if config.runtime_kind is RuntimeKind.STEPFLOW and (config.queue is None) != (not config.components):
-        raise SettingsError(
-            "components and queue: an engine's tasks come from a queue and go to component servers; give both, or none"
-        )
-    for name in ("grpc_address", "http_address"):
-        if config.workers > 1 and getattr(config, name).startswith("unix:"):
-            raise SettingsError(
-                f"{name} (from {origins[name]}): workers share a port, and a unix socket has none "
-                f"(workers from {origins['workers']})"
-            )
-
-
-_Source = dict[str, tuple[Any, str]]
-"""Settings by name, each with the words that tell where it came from."""
-
-
-def _read_flags(flags: Mapping[str, Any]) -> _Source:
-    return {name: (value, f"--{_flag(name)}") for name, value in flags.items()}
-
-
-def _flag(name: str) -> str:
-    return {"components": "component"}.get(name, name).replace("_", "-")
-
-
-def _read_environment(model: type[BaseModel], environ: Mapping[str, str]) -> _Source:
-    # Other variables with the prefix are not ours to judge: Kubernetes sets RUNS_GATEWAY_PORT and more of the kind in
-    # every container that runs next to a service with this name.
-    source: _Source = {}
-    for name in model.model_fields:
-        variable = ENV_PREFIX + name.upper()
-        if (text := environ.get(variable)) is None:
-            continue
-        source[name] = (_parse_map(text, variable) if name in _MAPS else text, variable)
-    return source
-
-
-def _parse_map(text: str, variable: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise SettingsError(f"{variable}: expected a JSON object: {error}") from None
-
-
-def _read_file(file: Path) -> _Source:
-    """Read a file of settings: TOML, or YAML if its name says so."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        is_yaml = file.suffix in {".yaml", ".yml"}
-        settings = yaml.safe_load(text) if is_yaml else tomllib.loads(text)
-    except OSError as error:
-        raise SettingsError(f"{file}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise SettingsError(f"{file}: {_one_line(error)}") from None
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise SettingsError(f"{file}: expected settings by name")
-    return {str(name): (value, str(file)) for name, value in settings.items()}
-
-
-def _describe(error: Any, origins: Mapping[str, str]) -> str:
-    name, *path = error["loc"]
-    if error["type"] == "missing":
-        return f"{name}: is needed; give --{_flag(name)}, or {ENV_PREFIX}{name.upper()}"
-    where = ".".join([name, *map(str, path)])
-    what = "unknown setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-    return f"{where} (from {origins[name]}): {_one_line(what)}"
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
+def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
+    """The settings of a server by their names: first those of its own, then those that servers share."""
+    names = dict.fromkeys([*model.__annotations__, *model.model_fields])
+    return {name: Setting(name, model.model_fields[name]) for name in names}

@@ -413,5 +413,5 @@ async def test_a_result_with_line_breaks_stays_on_its_line(cli: CommandLine, ser
 
 async def test_help_and_version(cli: CommandLine) -> None:
     assert (await cli.output("--version")) == "0.1.0"
-    for arguments in ((), ("serve",), ("put",), ("submit",), ("get",), ("watch",)):
+    for arguments in ((), ("serve",), ("bridge",), ("put",), ("submit",), ("get",), ("watch",)):
         assert "Usage: runs-gateway" in await cli.output(*arguments, "--help")

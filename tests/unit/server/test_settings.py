@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server.settings import RuntimeKind, ServeSettings, SettingsError, load, load_bridge
+from gateway.server.settings import RuntimeKind, ServeSettings, SettingsError
+from gateway.server.settings_sources import load_bridge, load_serve
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -15,7 +16,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 def test_defaults_listen_on_loopback_and_keep_state_in_the_users_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
-    settings = load({}, {})
+    settings = load_serve({}, {})
     assert settings.grpc_address == "127.0.0.1:50051"
     assert settings.http_address == "127.0.0.1:8080"
     assert settings.state == "/somewhere/runs-gateway/runs.db"
@@ -25,20 +26,20 @@ def test_defaults_listen_on_loopback_and_keep_state_in_the_users_directory(monke
 def test_state_defaults_to_the_home_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "")
     monkeypatch.setenv("HOME", "/home/somebody")
-    assert load({}, {}).state == "/home/somebody/.local/state/runs-gateway/runs.db"
+    assert load_serve({}, {}).state == "/home/somebody/.local/state/runs-gateway/runs.db"
 
 
 def test_flags_count_more_than_the_environment_and_that_more_than_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "c.toml", 'state = "file"\ngrpc_address = "127.0.0.1:1"\nhttp_address = "127.0.0.1:1"\n')
     environ = {"RUNS_GATEWAY_GRPC_ADDRESS": "127.0.0.1:2", "RUNS_GATEWAY_HTTP_ADDRESS": "127.0.0.1:2"}
-    settings = load({"http_address": "127.0.0.1:3"}, environ, file)
+    settings = load_serve({"http_address": "127.0.0.1:3"}, environ, file)
     assert (settings.state, settings.grpc_address, settings.http_address) == ("file", "127.0.0.1:2", "127.0.0.1:3")
 
 
 def test_components_of_all_sources_are_merged_by_prefix(tmp_path: Path) -> None:
     file = write(tmp_path, "c.yaml", "components:\n  /a: http://file\n  /b: http://file\n  /c: http://file\n")
     environ = {"RUNS_GATEWAY_COMPONENTS": '{"/b": "http://env", "/c": "http://env"}'}
-    settings = load({"components": {"/c": "serve --port 0"}}, environ, file)
+    settings = load_serve({"components": {"/c": "serve --port 0"}}, environ, file)
     assert settings.components == {"/a": "http://file", "/b": "http://env", "/c": "serve --port 0"}
 
 
@@ -50,7 +51,7 @@ def test_components_of_all_sources_are_merged_by_prefix(tmp_path: Path) -> None:
     ],
 )
 def test_toml_and_yaml_say_the_same(tmp_path: Path, name: str, text: str) -> None:
-    settings = load({}, {}, write(tmp_path, name, text))
+    settings = load_serve({}, {}, write(tmp_path, name, text))
     assert settings.max_calls == 7
     assert settings.components == {"/sdk": "http://127.0.0.1:9"}
     assert settings.component_env == {"KEY": "value"}
@@ -72,24 +73,24 @@ def test_every_setting_can_come_from_the_environment() -> None:
     }
     assert values.keys() == ServeSettings.model_fields.keys() - {"dialect", "lossy_numbers", "queue", "max_tasks"}
     environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
-    assert values.items() <= load({}, environ).model_dump().items()
+    assert values.items() <= load_serve({}, environ).model_dump().items()
     jsonrpc = {"RUNS_GATEWAY_RUNTIME": "jsonrpc+http://a:1", "RUNS_GATEWAY_DIALECT": "0.9"}
-    assert load({}, jsonrpc).dialect == "0.9"
+    assert load_serve({}, jsonrpc).dialect == "0.9"
     stepflow = {"RUNS_GATEWAY_RUNTIME": "stepflow+http://a:1", "RUNS_GATEWAY_LOSSY_NUMBERS": "true"}
-    assert load({}, stepflow).lossy_numbers
+    assert load_serve({}, stepflow).lossy_numbers
     bridge = {"RUNS_GATEWAY_COMPONENTS": '{"/a": "http://b"}', "RUNS_GATEWAY_QUEUE": "q", "RUNS_GATEWAY_MAX_TASKS": "7"}
-    settings = load({}, {**stepflow, **bridge})
+    settings = load_serve({}, {**stepflow, **bridge})
     assert (settings.queue, settings.max_tasks) == ("q", 7)
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settings() -> None:
     environ = {"RUNS_GATEWAY_PORT": "tcp://10.0.0.1:50051", "RUNS_GATEWAY_SERVICE_HOST": "10.0.0.1"}
-    assert load({}, environ) == load({}, {})
+    assert load_serve({}, environ) == load_serve({}, {})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:50051", "0.0.0.0:65535", "[::1]:1", "unix:/run/a.sock"])
 def test_addresses_that_are_accepted(address: str) -> None:
-    assert load({"grpc_address": address}, {}).grpc_address == address
+    assert load_serve({"grpc_address": address}, {}).grpc_address == address
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_addresses_that_are_accepted(address: str) -> None:
 )
 def test_addresses_that_are_refused(address: str) -> None:
     with pytest.raises(SettingsError, match=r"^grpc_address \(from --grpc-address\): expected HOST:PORT or unix:/PATH"):
-        load({"grpc_address": address}, {})
+        load_serve({"grpc_address": address}, {})
 
 
 @pytest.mark.parametrize(
@@ -115,35 +116,35 @@ def test_addresses_that_are_refused(address: str) -> None:
 )
 def test_a_file_that_cannot_be_used(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as raised:
-        load({}, {}, write(tmp_path, name, text))
+        load_serve({}, {}, write(tmp_path, name, text))
     assert "\n" not in str(raised.value)
 
 
 def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
-    assert load({}, {}, write(tmp_path, "c.yaml", "# nothing\n")) == load({}, {})
+    assert load_serve({}, {}, write(tmp_path, "c.yaml", "# nothing\n")) == load_serve({}, {})
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"missing\.toml: No such file or directory"):
-        load({}, {}, tmp_path / "missing.toml")
+        load_serve({}, {}, tmp_path / "missing.toml")
 
 
 def test_an_environment_variable_that_is_not_valid_is_named() -> None:
     with pytest.raises(SettingsError, match="RUNS_GATEWAY_COMPONENTS: expected a JSON object"):
-        load({}, {"RUNS_GATEWAY_COMPONENTS": "/a=http://b"})
+        load_serve({}, {"RUNS_GATEWAY_COMPONENTS": "/a=http://b"})
     with pytest.raises(SettingsError, match=r"max_calls \(from RUNS_GATEWAY_MAX_CALLS\)"):
-        load({}, {"RUNS_GATEWAY_MAX_CALLS": "many"})
+        load_serve({}, {"RUNS_GATEWAY_MAX_CALLS": "many"})
 
 
 def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load({"transport": "native"}, {}).transport == "native"
+    assert load_serve({"transport": "native"}, {}).transport == "native"
     monkeypatch.setattr("gateway.server.settings.find_spec", lambda _: None)
     with pytest.raises(SettingsError) as caught:
-        load({}, {"RUNS_GATEWAY_TRANSPORT": "native"})
+        load_serve({}, {"RUNS_GATEWAY_TRANSPORT": "native"})
     assert str(caught.value) == (
         "transport (from RUNS_GATEWAY_TRANSPORT): native is not installed: pip install 'runs-gateway[native]'"
     )
-    assert load({}, {}).transport == "grpcio"
+    assert load_serve({}, {}).transport == "grpcio"
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: p
     ],
 )
 def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
-    settings = load({"runtime": runtime}, {})
+    settings = load_serve({"runtime": runtime}, {})
     assert (settings.runtime, settings.runtime_kind) == (runtime, kind)
 
 
@@ -189,7 +190,7 @@ def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
 )
 def test_runtimes_that_are_refused(runtime: str) -> None:
     with pytest.raises(SettingsError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT, unix:"):
-        load({"runtime": runtime}, {})
+        load_serve({"runtime": runtime}, {})
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_runtimes_that_are_refused(runtime: str) -> None:
 )
 def test_settings_that_a_runtime_does_not_have_are_refused(name: str, value: object, runtime: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        load({name: value}, {"RUNS_GATEWAY_RUNTIME": runtime})
+        load_serve({name: value}, {"RUNS_GATEWAY_RUNTIME": runtime})
     flag = {"components": "component"}.get(name, name).replace("_", "-")
     assert str(raised.value) == (
         f"{name} (from --{flag}): a runtime of this kind does not have it: {runtime!r} (from RUNS_GATEWAY_RUNTIME)"
@@ -213,27 +214,27 @@ def test_settings_that_a_runtime_does_not_have_are_refused(name: str, value: obj
 
 def test_the_keys_for_a_runtime_elsewhere_have_a_file_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/somewhere")
-    assert load({"runtime": "stepflow+http://a:1"}, {}).state == "/somewhere/runs-gateway/keys.db"
+    assert load_serve({"runtime": "stepflow+http://a:1"}, {}).state == "/somewhere/runs-gateway/keys.db"
 
 
 @pytest.mark.parametrize("name", ["grpc_address", "http_address"])
 def test_workers_cannot_share_a_unix_socket(name: str) -> None:
-    assert load({name: "unix:/a"}, {}).workers == 1
+    assert load_serve({name: "unix:/a"}, {}).workers == 1
     message = rf"^{name} \(from --.*\): workers share a port, .*from RUNS_GATEWAY_WORKERS"
     with pytest.raises(SettingsError, match=message):
-        load({name: "unix:/a"}, {"RUNS_GATEWAY_WORKERS": "2"})
+        load_serve({name: "unix:/a"}, {"RUNS_GATEWAY_WORKERS": "2"})
 
 
 @pytest.mark.parametrize("workers", [0, 65, "many"])
 def test_numbers_of_workers_that_are_refused(workers: object) -> None:
     with pytest.raises(SettingsError, match=r"^workers \(from --workers\): Input should be"):
-        load({"workers": workers}, {})
+        load_serve({"workers": workers}, {})
 
 
 @pytest.mark.parametrize("settings", [{"queue": "q"}, {"components": {"/a": "http://b"}}])
 def test_a_queue_needs_component_servers_and_they_a_queue(settings: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=r"^components and queue: .* give both, or none$"):
-        load({"runtime": "stepflow+http://a:1", **settings}, {})
+        load_serve({"runtime": "stepflow+http://a:1", **settings}, {})
 
 
 BRIDGE = {"engine": "http://a:7840", "queue": "q", "components": {"/a": "http://b"}}

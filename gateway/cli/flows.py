@@ -1,0 +1,35 @@
+"""The command about flows: `put`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gateway.cli.connection import connect
+from gateway.cli.documents import read_flow
+from gateway.cli.lines import print_line
+from gateway.cli.output import object_json, print_json
+from gateway.cli.parameters import DEFAULT_ADDRESS, Address, AsJson
+
+
+def put(
+    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Store a flow and print its id.
+
+    Parameters
+    ----------
+    file
+        The flow, in YAML or JSON; '-' is standard input.
+    """
+    flow = read_flow(file)
+    with connect(address) as client:
+        flow_id = client.put_flow(flow)
+    if as_json:
+        print_json(object_json(flowId=flow_id))
+    else:
+        print_line(flow_id)

@@ -1,0 +1,153 @@
+"""The commands about runs: `submit`, `get` and `watch`."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from gateway.cli import output
+from gateway.cli.assignments import assignments
+from gateway.cli.connection import connect
+from gateway.cli.documents import read_inputs
+from gateway.cli.errors import CommandError, ExitCode
+from gateway.cli.lines import print_line
+from gateway.cli.parameters import DEFAULT_ADDRESS, Address, AsJson
+from gateway.core.model import JsonText, ResultOrder, RunState
+
+if TYPE_CHECKING:
+    from gateway.client import RunStatus
+
+RETRY_SECONDS = 60.0
+"""For how many seconds a command that waits for a run looks for a gateway that has gone."""
+
+Input = Annotated[
+    list[str] | None,
+    Parameter(name="--input", allow_leading_hyphen=True, help="The input of one item, as JSON. May be repeated."),
+]
+InputsFile = Annotated[
+    Path | None,
+    Parameter(
+        allow_leading_hyphen=True,
+        help="A file with the inputs: a JSON array, or one JSON value a line; '-' is standard input.",
+    ),
+]
+MaxConcurrency = Annotated[
+    int | None, Parameter(validator=Number(gte=1, lt=2**32), help="How many items may execute at the same time.")
+]
+Overrides = Annotated[str | None, Parameter(help="Changes to the flow's steps for this run, as a JSON object.")]
+Variables = Annotated[
+    list[str] | None,
+    Parameter(name="--variable", metavar="NAME=JSON", help="The value of a variable of the flow. May be repeated."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Parameter(help="Makes it safe to repeat the command: the same key and parameters give the same run."),
+]
+FlowId = Annotated[str, Parameter(help="The flow: the id that 'put' printed.")]
+RunId = Annotated[str, Parameter(help="The run: the id that 'submit' printed.")]
+Wait = Annotated[bool, Parameter(help="Wait until the run has finished.")]
+Timeout = Annotated[float | None, Parameter(validator=Number(gte=0), help="Wait for so many seconds at most.")]
+Label = Annotated[str | None, Parameter(help="A label for this run.")]
+
+
+def submit(
+    flow_id: FlowId,
+    /,
+    *,
+    input_: Input = None,
+    inputs: InputsFile = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    max_concurrency: MaxConcurrency = None,
+    overrides: Overrides = None,
+    variables: Variables = None,
+    label: Label = None,
+    idempotency_key: IdempotencyKey = None,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> int:
+    """Submit a run and print its id; with --wait, its state and results when it has finished."""
+    texts = _inputs(input_, inputs)
+    values = assignments("--variable", variables or ())
+    from gateway.client import Json
+
+    with connect(address) as client:
+        status = client.submit(
+            flow_id,
+            [Json(text) for text in texts],
+            max_concurrency=max_concurrency,
+            overrides=None if overrides is None else Json(overrides),
+            variables={name: Json(text) for name, text in values.items()},
+            flow_label=label,
+            idempotency_key=idempotency_key,
+        )
+    if wait:
+        with connect(address, retry_for=RETRY_SECONDS) as client:
+            status = client.wait(status.run_id, include_results=True, timeout=timeout)
+        return _print_run(status, as_json, waited=True)
+    if as_json:
+        output.print_status_json(status)
+    else:
+        print_line(status.run_id)
+    return ExitCode.OK
+
+
+def get(
+    run_id: RunId,
+    /,
+    *,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    results: Annotated[bool, Parameter(help="Print the results of finished items as well.")] = False,
+    order: Annotated[ResultOrder, Parameter(help="The order of the results.")] = ResultOrder.BY_INDEX,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> int:
+    """Print the state of a run."""
+    with connect(address) as client:
+        if wait:
+            status = client.wait(run_id, include_results=results, order=order, timeout=timeout)
+        else:
+            status = client.get(run_id, include_results=results, order=order)
+    return _print_run(status, as_json, waited=wait)
+
+
+def watch(run_id: RunId, /, *, address: Address = DEFAULT_ADDRESS, as_json: AsJson = False) -> int:
+    """Follow a run until it has finished: a progress bar on a terminal, otherwise a line of JSON for each update.
+
+    A connection that is lost is made again, for a minute at most.
+    """
+    with connect(address) as client:
+        # Fails at once if the gateway cannot be reached or has no such run.
+        client.get(run_id)
+    with connect(address, retry_for=RETRY_SECONDS) as client, closing(client.watch(run_id)) as updates:
+        show = output.show_progress if sys.stdout.isatty() and not as_json else output.show_lines
+        return _exit_code(show(updates))
+
+
+def _inputs(texts: Sequence[JsonText] | None, file: Path | None) -> Sequence[JsonText]:
+    """Return the inputs that flags or a file give. Raises CommandError unless exactly one of them is given."""
+    if texts is not None and file is None:
+        return texts
+    if file is not None and texts is None:
+        return read_inputs(file)
+    raise CommandError("give either --input or --inputs (see runs-gateway submit --help)", ExitCode.USAGE)
+
+
+def _print_run(status: "RunStatus", as_json: bool, *, waited: bool) -> int:
+    if as_json:
+        output.print_status_json(status)
+    else:
+        output.print_status(status)
+    return _exit_code(status) if waited else ExitCode.OK
+
+
+def _exit_code(status: "RunStatus") -> ExitCode:
+    """The exit code of a command that has waited for a run."""
+    if not status.finished:
+        return ExitCode.RUN_UNFINISHED
+    return ExitCode.OK if status.status is RunState.SUCCESS else ExitCode.RUN_FAILED

@@ -1,0 +1,141 @@
+"""Reads settings from flags, the environment and a file, in this order of precedence."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, Setting, SettingsError, settings_of
+
+Settings = TypeVar("Settings", ServeSettings, BridgeSettings)
+
+_Source = dict[str, tuple[Any, str]]
+"""Settings by name, each with the words that say where it came from."""
+
+_KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
+    "state": frozenset(RuntimeKind) - {RuntimeKind.RELAY},
+    "components": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
+    "component_env": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
+    "queue": frozenset({RuntimeKind.STEPFLOW}),
+    "max_tasks": frozenset({RuntimeKind.STEPFLOW}),
+    "dialect": frozenset({RuntimeKind.JSONRPC}),
+    "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
+}
+"""Settings that only some runtimes have."""
+
+
+def load_serve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeSettings:
+    """Return the settings of a gateway.
+
+    `flags` has the values of the flags that were given, by the names of their settings. Maps are merged by key.
+    Raises SettingsError if a setting is not valid or has no meaning beside the others.
+    """
+    settings, origins = _merge(ServeSettings, flags, environ, file)
+    _check_combination(settings, origins)
+    return settings
+
+
+def load_bridge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> BridgeSettings:
+    """Return the settings of a bridge, as `load_serve` does for a gateway."""
+    settings, origins = _merge(BridgeSettings, flags, environ, file)
+    if settings.gateway is not None and "state" in origins:
+        why = f"the gateway keeps the idempotency keys (gateway from {origins['gateway']})"
+        raise SettingsError(f"state (from {origins['state']}): {why}")
+    return settings
+
+
+def _merge(
+    model: type[Settings], flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings, and where each came from."""
+    known = settings_of(model)
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for source in (_read_file(file) if file else {}, _read_environment(known, environ), _read_flags(known, flags)):
+        for name, (value, origin) in source.items():
+            is_map = name in known and known[name].entry is not None
+            merge = is_map and isinstance(value, dict) and isinstance(values.get(name), dict)
+            values[name] = {**values[name], **value} if merge else value
+            origins[name] = origin
+    try:
+        return model.model_validate(values), origins
+    except ValidationError as error:
+        faults = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
+        raise SettingsError("; ".join(_describe(item, known, origins) for item in faults)) from None
+
+
+def _check_combination(settings: ServeSettings, origins: Mapping[str, str]) -> None:
+    """Raise SettingsError if a setting has no meaning beside the others."""
+    kind = settings.runtime_kind
+    for name, kinds in _KINDS_WITH.items():
+        if name in origins and kind not in kinds:
+            origin = f" (from {origins['runtime']})" if "runtime" in origins else ""
+            raise SettingsError(
+                f"{name} (from {origins[name]}): a runtime of this kind does not have it: {settings.runtime!r}{origin}"
+            )
+    if kind is RuntimeKind.STEPFLOW and (settings.queue is None) != (not settings.components):
+        raise SettingsError(
+            "components and queue: an engine's tasks come from a queue and go to component servers; give both, or none"
+        )
+    for name in ("grpc_address", "http_address"):
+        if settings.workers > 1 and getattr(settings, name).startswith("unix:"):
+            raise SettingsError(
+                f"{name} (from {origins[name]}): workers share a port, and a unix socket has none "
+                f"(workers from {origins['workers']})"
+            )
+
+
+def _read_flags(known: Mapping[str, Setting], flags: Mapping[str, Any]) -> _Source:
+    return {name: (value, known[name].flag) for name, value in flags.items()}
+
+
+def _read_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) -> _Source:
+    # Other variables with the prefix are ignored: Kubernetes sets RUNS_GATEWAY_PORT and similar ones in every container
+    # that runs next to a service with this name.
+    source: _Source = {}
+    for name, setting in known.items():
+        if (text := environ.get(setting.variable)) is not None:
+            source[name] = (_parse_map(text, setting.variable) if setting.entry else text, setting.variable)
+    return source
+
+
+def _parse_map(text: str, variable: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable}: expected a JSON object: {error}") from None
+
+
+def _read_file(file: Path) -> _Source:
+    """Read a file of settings: YAML if its name ends with `.yaml` or `.yml`, otherwise TOML."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        is_yaml = file.suffix in {".yaml", ".yml"}
+        settings = yaml.safe_load(text) if is_yaml else tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise SettingsError(f"{file}: {_one_line(error)}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise SettingsError(f"{file}: expected settings by name")
+    return {str(name): (value, str(file)) for name, value in settings.items()}
+
+
+def _describe(error: Any, known: Mapping[str, Setting], origins: Mapping[str, str]) -> str:
+    """Return a line about a setting that pydantic has refused."""
+    name, *path = error["loc"]
+    if error["type"] == "missing":
+        return f"{name}: is needed; give {known[name].flag}, or {known[name].variable}"
+    where = ".".join([name, *map(str, path)])
+    what = "unknown setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    return f"{where} (from {origins[name]}): {_one_line(what)}"
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
