@@ -95,6 +95,10 @@ blocking-client: $(VENV)/.ready ## Make the blocking client from the asynchronou
 engines-table: $(VENV)/.ready ## Write the table of differences into docs/engines.md.
 	@$(BIN)/python -m tests.conformance.differences
 
+.PHONY: settings-tables
+settings-tables: $(VENV)/.ready ## Write the tables of settings into README.md and docs/engines.md.
+	@$(BIN)/python -m tests.support.settings_tables
+
 # The load clients are native: a client in Python would be the bottleneck. Two idle cores, about 20 minutes.
 BENCHMARKS := .cache/benchmarks
 BENCH_TOOLS := gcc pkg-config h2load

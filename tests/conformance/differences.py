@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.support.runtimes import DOCUMENT, RUNTIMES, STEPFLOW
+from tests.support.tables import markdown_table, write_table
 
 DOCUMENT_FILE: Final = Path(__file__).parents[2] / "docs/engines.md"
-BEGIN: Final = "<!-- This table is made by `make engines-table`. -->\n"
-END: Final = "<!-- The end of the table. -->\n"
+TARGET: Final = "engines-table"
+"""The make target that writes the table."""
 
 ENGINES: Final = frozenset(STEPFLOW)
 WORDS: Final = frozenset({"stepflow-0.11.1", "stepflow-0.10.0"})
@@ -178,17 +179,7 @@ DIFFERENCES: Final = tuple(value for value in list(globals().values()) if isinst
 def table(differences: Iterable[Difference] = DIFFERENCES) -> str:
     """The table in Markdown."""
     rows = [(each.subject, _names(each.runtimes), each.seen, each.reason) for each in differences]
-    heads = [("what", "where", "what clients see there", "why"), ("---",) * 4]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in [*heads, *rows])
-
-
-def around_table(document: str) -> tuple[str, str]:
-    """What stands in the document before and after its table."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{DOCUMENT_FILE} has no place for the table")
-    return before + begin, end + after
+    return markdown_table(("what", "where", "what clients see there", "why"), rows)
 
 
 def _names(runtimes: frozenset[str]) -> str:
@@ -202,8 +193,7 @@ def _names(runtimes: frozenset[str]) -> str:
 
 def main() -> None:
     """Write the table into the document."""
-    before, after = around_table(DOCUMENT_FILE.read_text())
-    DOCUMENT_FILE.write_text(f"{before}{table()}{after}")
+    write_table(DOCUMENT_FILE, TARGET, table())
 
 
 if __name__ == "__main__":

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from tests.conformance import differences
-from tests.conformance.differences import DIFFERENCES, DOCUMENT_FILE, around_table, table
+from tests.conformance.differences import DIFFERENCES, DOCUMENT_FILE, TARGET, table
+from tests.support.tables import with_table
 
 SUITE = Path(__file__).with_name("test_runtimes.py")
 
 
 def test_the_document_has_the_table() -> None:
     document = DOCUMENT_FILE.read_text()
-    before, after = around_table(document)
-    assert document == f"{before}{table()}{after}", "`make engines-table` writes it anew"
+    assert document == with_table(document, TARGET, table()), "`make engines-table` writes it anew"
 
 
 def test_every_row_is_tested() -> None:
