@@ -9,7 +9,7 @@ import pytest
 GATEWAY = Path(__file__).parents[2] / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("cli",),
+    ("cli", "testing"),
     ("server",),
     (
         "fronts/grpc",
@@ -111,6 +111,12 @@ def test_only_few_folders_know_grpc_and_protobuf(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_module_knows_the_tests(module: str) -> None:
-    assert {
-        name for name in imports_of(MODULES[module]) if name.split(".")[0] in {"tests", "pytest", "hypothesis"}
-    } == set()
+    # pytest is no dependency of the package: the fixtures for applications are a module that only pytest imports.
+    allowed = {"pytest"} if module == "gateway.testing.pytest_plugin" else set()
+    roots = {name.split(".")[0] for name in imports_of(MODULES[module])}
+    assert roots & {"tests", "pytest", "hypothesis"} <= allowed
+
+
+def test_nobody_imports_the_module_that_imports_pytest() -> None:
+    plugin = "gateway.testing.pytest_plugin"
+    assert [module for module, file in MODULES.items() if plugin in imports_of(file)] == []
