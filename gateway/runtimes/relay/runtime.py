@@ -1,39 +1,38 @@
-"""The relay runtime: passes everything on to another gateway, and follows each run there once.
+"""The relay runtime: it passes everything on to another gateway, and follows each run there once.
 
 Positions mean the same in every gateway over the same state. So results are read by asking the upstream for a stream
-that starts where the page does, and a client's resume token is good at the upstream and at every relay of it.
+that starts where the page does, and a client's resume token is valid at the upstream and at every relay of it.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Final, TypeVar
+from typing import Final
 
 from grpc import aio
 
-from gateway.adapter import blobs_proto, params_proto, status_proto
-from gateway.core.errors import InvalidParams, RemoteError, shutting_down
+from gateway.adapter import blobs_proto, params_proto
+from gateway.core.errors import RemoteError, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, SubmitParams
-from gateway.core.position import Position, of_page
+from gateway.core.position import Position
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, Upload, upload_parts
+from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
 from gateway.storage.idempotency import global_key
 from runs.v1 import blobs_pb2, runs_pb2
 
 PATIENCE: Final = 10.0
-"""Seconds that the upstream may be away: a restart. Watches go on after it, and calls wait for it."""
+"""Seconds that the upstream may be away, as during a restart. Calls wait for it, and watches go on after it."""
 
 READ_SECONDS: Final = 30.0
 """How long the upstream may take for a status or a page of results."""
 
 WRITE_SECONDS: Final = 300.0
-"""How long it may take for a submit or a blob: either may be large, and waits for a disk."""
-
-T = TypeVar("T")
+"""How long it may take for a submit or a blob, which may be large and is written to a disk."""
 
 
 class RelayRuntime(Runtime):
-    """Another gateway, its upstream, as a runtime."""
+    """Another gateway, the upstream, as a runtime."""
 
     def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
         self._upstream = RelayUpstream(address, patience)
@@ -41,10 +40,10 @@ class RelayRuntime(Runtime):
         self._draining = False
 
     async def connect(self, seconds: float) -> bool:
-        """Wait for the upstream for so long. False, and a line in the log, if it is away; it may come later."""
+        """Wait for the upstream. If it is away for so long, log that and return False; it may come later."""
         connected = await self._upstream.connected(seconds)
         if not connected:
-            self._upstream.missed()
+            self._upstream.mark_down()
         return connected
 
     async def put_blob(self, blob: Blob) -> str:
@@ -56,31 +55,21 @@ class RelayRuntime(Runtime):
     async def get_blob(self, blob_id: str) -> Blob:
         request = blobs_pb2.GetBlobRequest(blob_id=blob_id)
         method = self._upstream.blobs.GetBlob
-        response = await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))
-        try:
-            return blobs_proto.blob_from_get_response(response)
-        except InvalidParams as error:
-            raise _unreadable(error) from error
+        return blob_of(await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS)))
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
-        """A submit without an idempotency key is not repeated if the connection breaks: it may have been accepted."""
+        """Submit a run. Without an idempotency key it is not repeated if the connection breaks: it may be accepted."""
         self._refuse_if_draining()
         key = global_key(scope, params.idempotency_key)
         params = params.model_copy(update={"wait": False, "timeout": None, "idempotency_key": key})
-        response = await self._upstream.call(lambda: self._submit(params), repeatable=key is not None)
-        # The answer names no revision: the lowest, so that whatever is read of the run is newer. A run that has ended
-        # by now has a result for each item.
-        items = response.run.items
-        ended = items.success + items.failed == items.total
-        count = items.total if ended else 0
-        return _snapshot(runs_pb2.GetRunResponse(run=response.run, result_count=count, finished_prefix=count))
+        return submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=key is not None))
 
     async def get(self, run_id: str) -> Snapshot:
         request = params_proto.get_params_to_proto(GetParams(run_id=run_id))
-        return _snapshot(await self._upstream.call(lambda: self._state(request)))
+        return snapshot_of(await self._upstream.call(lambda: self._read_state(request)))
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
-        """Goes on when the upstream comes back in time. Unavailable if it does not."""
+        """Follow a run, also over restarts of the upstream. Raises Unavailable if the upstream stays away."""
         request = params_proto.get_params_to_proto(GetParams(run_id=run_id, wait=True))
         outage = UpstreamOutage(self._upstream)
         revision = None
@@ -91,11 +80,11 @@ class RelayRuntime(Runtime):
             self._watches.add(call)
             try:
                 while (response := await self._next(call)) is not None:
-                    outage.over()
+                    outage.end()
                     if response.revision == revision:
                         continue
                     revision = response.revision
-                    snapshot = _snapshot(response)
+                    snapshot = snapshot_of(response)
                     yield snapshot
                     if snapshot.terminal:
                         return
@@ -112,7 +101,7 @@ class RelayRuntime(Runtime):
         token = Position.before(page).token(run_id)
         params = GetParams(run_id=run_id, include_results=True, result_order=page.order, resume_token=token)
         request = params_proto.get_params_to_proto(params)
-        return await self._upstream.call(lambda: self._page(request, page))
+        return await self._upstream.call(lambda: self._read_page(request, page))
 
     async def drain(self) -> None:
         self._draining = True
@@ -143,17 +132,17 @@ class RelayRuntime(Runtime):
             call.cancel()
             raise
 
-    async def _state(self, request: runs_pb2.GetRunRequest) -> runs_pb2.GetRunResponse:
+    async def _read_state(self, request: runs_pb2.GetRunRequest) -> runs_pb2.GetRunResponse:
         call = self._upstream.runs.GetRun(request, timeout=READ_SECONDS)
         try:
             response = await call.read()
             if not isinstance(response, runs_pb2.GetRunResponse):
-                raise RemoteError(RemoteError.code, "the upstream gateway has sent no state")
+                raise RemoteError(RemoteError.code, "unexpected response from the upstream gateway: no state")
             return response
         finally:
             call.cancel()
 
-    async def _page(self, request: runs_pb2.GetRunRequest, page: Page) -> list[ItemResult]:
+    async def _read_page(self, request: runs_pb2.GetRunRequest, page: Page) -> list[ItemResult]:
         results: list[ItemResult] = []
         received = size = 0
         call = self._upstream.runs.GetRun(request, timeout=READ_SECONDS)
@@ -163,12 +152,12 @@ class RelayRuntime(Runtime):
                 response = await call.read()
                 if not isinstance(response, runs_pb2.GetRunResponse):
                     break
-                found, more = _of_page(response, page, received)
+                found, more = results_of_page(response, page, received)
                 received += len(response.run.results)
                 results += found
                 size += sum(map(text_size, found))
         except aio.AioRpcError:
-            # What has come is good. The next page begins where this one breaks off, and fails if it must.
+            # The results that have come are valid. The next page begins after them, and fails if it must.
             if not results:
                 raise
         finally:
@@ -178,7 +167,7 @@ class RelayRuntime(Runtime):
     async def _next(
         self, call: "aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]"
     ) -> runs_pb2.GetRunResponse | None:
-        """The next message of a watch; None at its end."""
+        """Return the next message of a watch; None at its end."""
         try:
             response = await call.read()
         except asyncio.CancelledError:
@@ -192,28 +181,3 @@ class RelayRuntime(Runtime):
     def _refuse_if_draining(self) -> None:
         if self._draining:
             raise shutting_down()
-
-
-def _of_page(response: runs_pb2.GetRunResponse, page: Page, received: int) -> tuple[list[ItemResult], bool]:
-    """The results of a message that belong to the page; and whether more can follow. So many came in earlier ones."""
-    status = response.run
-    if response.restarted:
-        raise RemoteError(RemoteError.code, "the upstream gateway does not understand the position of this one")
-    try:
-        results = status_proto.run_status_from_proto(status, with_results=True).results or []
-    except InvalidParams as error:
-        raise _unreadable(error) from error
-    return of_page(page, results, Position.from_token(response.resume_token, status.run_id, page.order), received)
-
-
-def _snapshot(response: runs_pb2.GetRunResponse) -> Snapshot:
-    try:
-        status = status_proto.run_status_from_proto(response.run, with_results=False)
-    except InvalidParams as error:
-        raise _unreadable(error) from error
-    return Snapshot(status, response.revision, response.result_count, response.finished_prefix)
-
-
-def _unreadable(error: InvalidParams) -> RemoteError:
-    """The error for a message that is not the client's fault."""
-    return RemoteError(RemoteError.code, f"the upstream gateway has sent what cannot be read: {error.message}")
