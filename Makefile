@@ -18,6 +18,10 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 CODEGEN := .cache/codegen
 CODEGEN_TOOLS := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 setuptools==80.9.0
 
+# The tools that make a release, which depend on nothing of the project.
+RELEASE := .cache/release
+RELEASE_TOOLS := build==1.6.1 twine==7.0.0
+
 NODE := tests/integration/node
 BUF := $(NODE)/node_modules/.bin/buf
 NPM := $(shell command -v npm 2>/dev/null)
@@ -117,6 +121,14 @@ $(BENCHMARKS)/%: benchmarks/load/%.c benchmarks/load/measure.h
 	@mkdir -p $(BENCHMARKS)
 	$(CC) -O2 -Wall -Wextra -Werror -D_GNU_SOURCE $$(pkg-config --cflags libnghttp2) -o $@ $< $$(pkg-config --libs libnghttp2)
 
+.PHONY: release
+release: $(RELEASE)/.ready ## Build the sdist and the wheel into dist/, check them, and run the demo from each.
+	@rm -rf dist
+	@echo "building dist/ ..."
+	@$(RELEASE)/bin/python -W error -m build --outdir dist >$(RELEASE)/build.log 2>&1 || { cat $(RELEASE)/build.log; exit 1; }
+	$(RELEASE)/bin/twine check --strict dist/*
+	$(RELEASE)/bin/python -m tests.release.check dist
+
 .PHONY: clean
 clean: ## Remove everything that make has set up or made.
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist $(NODE)/node_modules
@@ -132,6 +144,12 @@ $(CODEGEN)/.ready: Makefile | python
 	@echo "setting up $(CODEGEN) ..."
 	@$(PYTHON) -m venv --clear $(CODEGEN)
 	@$(CODEGEN)/bin/python $(PIP_INSTALL) $(CODEGEN_TOOLS)
+	@touch $@
+
+$(RELEASE)/.ready: Makefile | python
+	@echo "setting up $(RELEASE) ..."
+	@$(PYTHON) -m venv --clear $(RELEASE)
+	@$(RELEASE)/bin/python $(PIP_INSTALL) $(RELEASE_TOOLS)
 	@touch $@
 
 $(BUF): $(NODE)/package.json
