@@ -8,7 +8,7 @@
     /builtin/get_blob         {blob_id}                                      -> {data}
 
 A `result` is {"outcome": "success", "result": value} or {"outcome": "failed", "error": {code, message, data?}}.
-Optional members may be null, and others than these are ignored.
+Optional members may be null; other members are ignored.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,13 +23,13 @@ from gateway.runtimes.embedded.task import BAD_INPUT, COMPONENT_FAILED, UNUSABLE
 from gateway.runtimes.embedded.values import NULL, Value, write_array, write_object
 
 DEFAULT_ITERATIONS = 1000
-"""How often iterate runs its flow at most unless its input says otherwise."""
+"""How often iterate runs its flow at most if its input has no `max_iterations`."""
 
 MAX_COUNT = 2**32 - 1
-"""The largest number that an input may give."""
+"""The largest number that an input may have."""
 
 MAX_NESTING = 32
-"""How many iterates may run inside one another: a flow could hand itself on without end."""
+"""How many iterates may run inside one another: a flow could pass itself on for ever."""
 
 Execute: TypeAlias = Callable[[Flow, JsonText, Mapping[str, JsonText], Host, Task], Awaitable[JsonText]]
 """`gateway.runtimes.embedded.execution.execute_flow`."""
@@ -45,7 +45,7 @@ class Call(NamedTuple):
 
 
 async def call_builtin(component: str, call: Call) -> JsonText:
-    """Execute a built-in. ItemFailure, or an error of the host."""
+    """Execute a built-in. Raises ItemFailure if it fails, or an error of the host."""
     try:
         output = await BUILTINS[component](_Input(members(call.input)), call)
     except InvalidParams as error:
@@ -56,23 +56,23 @@ async def call_builtin(component: str, call: Call) -> JsonText:
 
 
 class _Input:
-    """The members of an input; reading one that breaks its rule raises InvalidParams."""
+    """The members of an input. Each method raises InvalidParams if its member is invalid."""
 
     def __init__(self, values: Mapping[str, JsonText]) -> None:
         self._values = values
 
     def value(self, name: str) -> JsonText:
-        """A member of any kind, which may be null but not absent."""
+        """A required member of any type; it may be null."""
         if name not in self._values:
             raise InvalidParams.field(name, description="is required")
         return self._values[name]
 
     def has(self, name: str) -> bool:
-        """Whether a member is there and not null."""
+        """Whether a member is present and not null."""
         return self._values.get(name, NULL) != NULL
 
     def string(self, name: str) -> JsonText:
-        """A member that is a string, as it is spelled."""
+        """A member that is a string, as JSON text."""
         string(self.value(name), name)
         return self.value(name)
 
@@ -138,7 +138,7 @@ async def _iterate(given: _Input, call: Call) -> JsonText:
 
 
 def _iterated(result: JsonText, iterations: int, *, terminated: bool) -> JsonText:
-    """`terminated` tells that the limit, and not the flow, ended it."""
+    """The output of iterate. `terminated` is True if the limit, and not the flow, ended it."""
     return write_object(
         {"result": result, "iterations": str(iterations), "terminated": "true" if terminated else "false"}
     )
@@ -161,7 +161,7 @@ async def _put_blob(given: _Input, call: Call) -> JsonText:
 
 
 async def _put(blob: Blob, name: str, call: Call) -> str:
-    """Store a member of the input."""
+    """Store the member `name` of the input as a blob."""
     try:
         return await call.host.put_blob(blob)
     except InvalidFlow as error:

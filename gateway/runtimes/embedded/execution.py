@@ -1,4 +1,4 @@
-"""Executes a flow for one item: the steps that its output needs, each once, as soon as what they need is there."""
+"""Executes a flow for one item: the steps that its output needs, each once, as soon as their inputs are complete."""
 
 import asyncio
 from collections import deque
@@ -17,13 +17,15 @@ from gateway.runtimes.embedded.values import Value
 async def execute_flow(
     flow: Flow, text: JsonText, variables: Mapping[str, JsonText], host: Host, task: Task
 ) -> JsonText:
-    """Return the output of a flow for the input `text`. ItemFailure if it has none; Unavailable if the host goes down.
+    """Return the output of a flow for the input `text`.
 
-    Steps that the output does not need do not run, except those that must: they run to their end in any case, and fail
-    the item only if its output needs them. Steps that are needed at the same time run concurrently; those that are of
-    no use any more, after a failure or at the end, are cancelled. Cancelling the call cancels everything.
+    Only steps that the output needs are run, and forced ones: these run to their end in any case, and fail the item
+    only if its output needs them. Steps that are needed at the same time run concurrently. A step that has become
+    useless, after a failure or at the end, is cancelled. Cancelling the call cancels everything.
 
-    `onError` is about components: where an input has no value, the step fails without an attempt.
+    `onError` applies to components only: a step whose input has no value fails without an attempt.
+
+    Raises ItemFailure if the item fails, and Unavailable if the host shuts down.
     """
     scope = Scope(text, variables, flow.defaults)
     if (output := _without_steps(flow, scope)) is not None:
@@ -31,8 +33,8 @@ async def execute_flow(
     return await _Execution(flow, scope, host, task).run()
 
 
-def output_at_once(flow: Flow, text: JsonText, variables: Mapping[str, JsonText]) -> JsonText | None:
-    """The output of a flow for an input, if it takes no step; None if it takes one. ItemFailure if it has none."""
+def evaluate_inline(flow: Flow, text: JsonText, variables: Mapping[str, JsonText]) -> JsonText | None:
+    """Return the output of a flow for an input, or None if steps are needed. Raises ItemFailure if the item fails."""
     return _without_steps(flow, Scope(text, variables, flow.defaults))
 
 
@@ -44,9 +46,9 @@ _CANCELLED = ItemError(code=COMPONENT_FAILED, message="the step was cancelled")
 
 
 class _Goal:
-    """An expression that is to be evaluated: the input of a step, or the output of the flow, which has no step.
+    """An expression to evaluate: the input of a step, or, without a step, the output of the flow.
 
-    `needs` holds the steps it waits for; the value tells whether their failure is certain to fail it.
+    `needs` holds the steps that it waits for; the value is True if the failure of the step is certain to fail it.
     """
 
     __slots__ = ("expression", "needs", "step")
@@ -60,8 +62,8 @@ class _Goal:
 class _Execution:
     """The execution of one item.
 
-    Demand goes from the output backwards without recursion, so that chains of steps may have any length: a goal whose
-    evaluation misses steps makes goals of these and waits; a step that finishes wakes the goals that wait for it.
+    Demand propagates backwards from the output, without recursion, so that chains of steps may have any length. A goal
+    whose evaluation misses steps adds goals for these and waits; a step that finishes wakes the goals that wait for it.
     """
 
     def __init__(self, flow: Flow, scope: Scope, host: Host, task: Task) -> None:
@@ -114,7 +116,7 @@ class _Execution:
             self._ready.append(_Goal(step.input, step))
 
     def _pursue(self, goal: _Goal) -> None:
-        """Evaluate a goal and do what follows: run its step, or wait for the steps that it misses."""
+        """Evaluate a goal; then run its step, or wait for the steps that are missing."""
         if self._output is not None and (goal.step is None or goal.step.id not in self._flow.reach):
             return
         self._scope.missing = {}
@@ -135,14 +137,14 @@ class _Execution:
             self._start(goal.step, value)
 
     def _settle(self, output: JsonText | ItemError) -> None:
-        """The output is known: leave nothing but the steps that must run, and what these might need."""
+        """The output is known: cancel all steps but the forced ones and those that they may need."""
         self._output = output
         for step_id, step in self._running.items():
             if step_id not in self._flow.reach:
                 step.cancel()
 
     def _conclude(self, step_id: str, outcome: Value | ItemError) -> None:
-        """A step has its outcome: wake the goals that need nothing else, or that it makes fail."""
+        """A step has its outcome: wake the goals that need nothing else, and those that its failure fails."""
         self._scope.steps[step_id] = outcome
         self._forced.discard(step_id)
         for goal in self._waiting.pop(step_id, ()):
@@ -169,7 +171,7 @@ class _Execution:
             if attempt > step.on_error.retries:
                 return error if step.on_error.default is None else Value(step.on_error.default)
             attempt += 1
-            # Attempts may fail without ever suspending, and there may be billions of them.
+            # Attempts can fail without suspending, and a step may have billions of them.
             await asyncio.sleep(0)
 
     async def _call(self, component: str, text: JsonText, attempt: int, task: Task) -> JsonText:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import ItemError, ItemResult, JsonText, RunState
-from gateway.runtimes.embedded.execution import execute_flow, output_at_once
+from gateway.runtimes.embedded.execution import evaluate_inline, execute_flow
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.journal import Completion, Ended, Journal, Outcome
 from gateway.runtimes.embedded.run import Run
@@ -19,20 +19,20 @@ from gateway.runtimes.embedded.task import Host, ItemFailure, Task
 _log = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 64
-"""How many items of a run execute at the same time unless the submit says otherwise. Nothing bounds items across runs:
-an item may wait for a nested run, and a common bound could make both wait for ever."""
+"""How many items of a run execute at the same time if the submit has no `max_concurrency`. Items of all runs together
+have no bound: an item may wait for a nested run, and a common bound could make both wait for ever."""
 
-AT_ONCE_ITEMS = 16
-AT_ONCE_BYTES = 1 << 16
-"""Up to how many items, and how much input, a run that takes no steps is executed while it is accepted: it then costs
+INLINE_ITEMS = 16
+INLINE_CHARACTERS = 1 << 16
+"""A run without steps, up to this many items and characters of input, is executed while it is accepted: it then costs
 one write and no task, and takes no longer than accepting it."""
 
 RETRY_SECONDS = 1.0
-"""How long an item waits before it tries again what a journal that could not be written has refused."""
+"""Seconds that an item waits before it retries a write that the journal has refused."""
 
 
 class Job(NamedTuple):
-    """A run to execute. `inputs` is None when only the journal has them; `ended` is called when the run has ended."""
+    """A run to execute. `inputs` is None if only the journal has them; `ended` is called at the end of the run."""
 
     run: Run
     flow: Flow
@@ -43,14 +43,14 @@ class Job(NamedTuple):
 
 
 def run_inline(flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText]) -> Ended | None:
-    """Execute a small run that takes no steps; None if it is another one."""
-    if len(inputs) > AT_ONCE_ITEMS or sum(map(len, inputs)) > AT_ONCE_BYTES:
+    """Execute a small run without steps. Return None, without an effect, if it is large or needs steps."""
+    if len(inputs) > INLINE_ITEMS or sum(map(len, inputs)) > INLINE_CHARACTERS:
         return None
     results = []
     failed = 0
     for index, text in enumerate(inputs):
         try:
-            value = output_at_once(flow, text, variables)
+            value = evaluate_inline(flow, text, variables)
         except ItemFailure as failure:
             results.append(_failed(index, failure.error))
             failed += 1
@@ -76,7 +76,7 @@ class Executor:
         task.add_done_callback(self._done)
 
     async def stop(self) -> None:
-        """Stop executing. What had not finished has not happened."""
+        """Stop executing. Unfinished items have no result; they execute again after a restart."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -105,7 +105,7 @@ class Executor:
                 item.add_done_callback(lambda _: limit.release())
 
     async def _pending(self, job: Job) -> AsyncGenerator[tuple[int, JsonText], None]:
-        """The items that have not finished, by index, each with its input."""
+        """Yield the unfinished items, by index, each with its input."""
         run, index = job.run, 0
         page = job.inputs
         while index < run.record.total:
@@ -143,11 +143,11 @@ class Executor:
             try:
                 return await execute_flow(job.flow, text, job.variables, job.host, task)
             except Unavailable:
-                # The journal is, not the item's doing: an item has not failed because the disk is full.
+                # The cause is the journal, not the item: a full disk must not fail items.
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _keep(self, completion: Completion) -> None:
-        """Journal a completion, however long it takes: a result that exists is not given up."""
+        """Journal a completion, and retry for ever: a result that exists is never given up."""
         while True:
             try:
                 return await self._journal.complete(completion)

@@ -5,7 +5,7 @@
     onError: {"action": "fail"} | {"action": "useDefault", "defaultValue"?} | {"action": "retry", "maxRetries"? = 3}
 
 An absent output or input is null, and members that are null count as absent. Other members are for other tools and are
-not looked at. Of the schemas only the defaults of variables matter here.
+ignored. Of the schemas, only the defaults of variables are used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,13 @@ from typing import NamedTuple, Protocol, TypeVar
 from gateway.core.errors import InvalidFlow, InvalidParams, Path, Violation
 from gateway.core.json_text import boolean, elements, integer, members, string
 from gateway.core.model import JsonText
-from gateway.runtimes.embedded.expressions import Constant, Expression, compile_expression
+from gateway.runtimes.embedded.expression_compiler import compile_expression
+from gateway.runtimes.embedded.expressions import Constant, Expression
 from gateway.runtimes.embedded.overrides import parse_overrides
 from gateway.runtimes.embedded.values import NULL, write_array
 
 DEFAULT_RETRIES = 3
-"""How often a step with the action `retry` is retried unless it says otherwise."""
+"""How often a step with the action `retry` is retried if it has no `maxRetries`."""
 
 MAX_RETRIES = 2**32 - 1
 """The largest `maxRetries`."""
@@ -35,11 +36,11 @@ _IMPLIED_DEFAULTS: Mapping[str, JsonText] = {
     "boolean": "false",
     "null": NULL,
 }
-"""The values of optional variables that have a type and nothing else."""
+"""The defaults of optional variables that have a type but no default, by type."""
 
 
 class OnError(NamedTuple):
-    """What follows when a step fails: up to `retries` more attempts, then `default` if it is not None, else failure."""
+    """The reaction to the failure of a step: up to `retries` more attempts, then `default`; None fails the step."""
 
     retries: int = 0
     default: JsonText | None = None
@@ -61,7 +62,8 @@ class Flow:
     """A compiled flow; the same one serves any number of runs at the same time.
 
     `steps` are in the order of the document, by id. `defaults` are the values of variables that are not supplied.
-    `forced` are the steps that execute whatever the output needs, and `reach` is those and all that they might need.
+    `forced` are the steps that execute even if the output does not need them; `reach` holds these and all steps that
+    they may need.
     """
 
     name: str | None
@@ -73,42 +75,45 @@ class Flow:
     document: Mapping[str, JsonText]
 
     def components(self) -> list[tuple[Path, str]]:
-        """The component of each step, with its place in the document."""
-        return [(("steps", place, "component"), step.component) for place, step in enumerate(self.steps.values())]
+        """The component of each step, with its path in the document."""
+        return [(("steps", index, "component"), step.component) for index, step in enumerate(self.steps.values())]
 
     def with_overrides(self, overrides: JsonText) -> "Flow":
-        """The flow with some steps changed. InvalidParams, with paths under `overrides`, if that is no valid flow."""
+        """Return the flow with some steps changed.
+
+        Raises InvalidParams, with paths under `overrides`, if the result is not a valid flow.
+        """
         patches = parse_overrides(overrides)
         texts = elements(self.document["steps"]) if self.steps else []
-        places: list[Path] = []
-        for place, step_id in enumerate(self.steps):
+        origins: list[Path] = []
+        for index, step_id in enumerate(self.steps):
             patch = patches.get(step_id)
-            places.append(patch.path if patch else ("steps", place))
+            origins.append(patch.path if patch else ("steps", index))
             if patch:
-                texts[place] = patch.apply(step_id, texts[place])
+                texts[index] = patch.apply(step_id, texts[index])
         try:
-            return _Compiler().flow({**self.document, "steps": write_array(texts)})
+            return _FlowCompiler().flow({**self.document, "steps": write_array(texts)})
         except InvalidFlow as error:
-            raise InvalidParams([Violation(_moved(path, places), text) for path, text in error.violations]) from error
+            raise InvalidParams([Violation(_moved(path, origins), text) for path, text in error.violations]) from error
 
 
-def _moved(path: Path, places: Sequence[Path]) -> Path:
-    """The path in the overrides of what is wrong at `path` of the changed document."""
+def _moved(path: Path, origins: Sequence[Path]) -> Path:
+    """The path in the parameters for a violation at `path` of the changed document."""
     match path:
-        case ("steps", int(place), *rest):
-            return (*places[place], *rest)
+        case ("steps", int(index), *rest):
+            return (*origins[index], *rest)
     return path
 
 
 def compile_flow(text: JsonText) -> Flow:
-    """Compile a flow document. InvalidFlow with everything that is wrong in it."""
+    """Compile a flow document. Raises InvalidFlow, with all violations, if it is invalid."""
     try:
         document = members(text)
     except InvalidParams as error:
         raise InvalidFlow(error.violations) from None
     if not {"steps", "output"} & document.keys():
         raise InvalidFlow([Violation((), "not a flow: it has neither 'steps' nor 'output'")])
-    return _Compiler().flow(document)
+    return _FlowCompiler().flow(document)
 
 
 class _Read(Protocol[_T_co]):
@@ -117,7 +122,7 @@ class _Read(Protocol[_T_co]):
     def __call__(self, text: JsonText, *path: str | int) -> _T_co: ...
 
 
-class _Compiler:
+class _FlowCompiler:
     """Compiles one document, noting everything that is wrong in it."""
 
     def __init__(self) -> None:
@@ -136,11 +141,11 @@ class _Compiler:
         return Flow(name, self._steps, output, defaults, forced, _reach(self._steps, forced), document)
 
     def _compile_steps(self, texts: list[JsonText]) -> None:
-        steps = [self._read(members, step, ("steps", place)) or {} for place, step in enumerate(texts)]
-        ids = [self._required(step, "id", ("steps", place)) for place, step in enumerate(steps)]
+        steps = [self._read(members, step, ("steps", index)) or {} for index, step in enumerate(texts)]
+        ids = [self._required(step, "id", ("steps", index)) for index, step in enumerate(steps)]
         self._ids = frozenset(ids)
-        for place, (step_id, step) in enumerate(zip(ids, steps, strict=True)):
-            self._compile_step(step_id, step, ("steps", place))
+        for index, (step_id, step) in enumerate(zip(ids, steps, strict=True)):
+            self._compile_step(step_id, step, ("steps", index))
 
     def _compile_step(self, step_id: str, step: Mapping[str, JsonText], path: Path) -> None:
         component = self._required(step, "component", path)
@@ -155,16 +160,16 @@ class _Compiler:
             self._steps[step_id] = Step(step_id, component, expression, on_error, must_execute)
 
     def _expression(self, text: JsonText, path: Path) -> Expression:
-        """Compile an expression; it may refer to the steps compiled so far."""
+        """Compile an expression, which may refer to the steps that have been compiled so far."""
         try:
             expression = compile_expression(text, path)
         except InvalidFlow as error:
             self._violations += error.violations
             return Expression(Constant(NULL), ())
-        for step_id, place in expression.references:
+        for step_id, location in expression.references:
             if step_id not in self._steps:
                 reason = "does not come before this one" if step_id in self._ids else "does not exist"
-                self._wrong(place, f"refers to step '{step_id}', which {reason}")
+                self._wrong(location, f"refers to step '{step_id}', which {reason}")
         return expression
 
     def _on_error(self, action: Mapping[str, JsonText] | None, path: Path) -> OnError:
@@ -191,7 +196,7 @@ class _Compiler:
         return retries
 
     def _defaults(self, document: Mapping[str, JsonText]) -> dict[str, JsonText]:
-        """What variables are when they are not supplied."""
+        """The values of variables that are not supplied, by name."""
         path: Path = ()
         schema = document
         for name in ("schemas", "properties", "variables"):
@@ -216,23 +221,23 @@ class _Compiler:
         return _IMPLIED_DEFAULTS.get(self._optional(string, variable, "type", path) or "")
 
     def _schema(self, schemas: Mapping[str, JsonText], name: str, path: Path) -> Mapping[str, JsonText]:
-        """The members of a schema; JSON Schema knows true and false as well."""
+        """The members of a schema. A schema may also be true or false, which have none."""
         boolean_schema = schemas.get(name) in {"true", "false"}
         return {} if boolean_schema else self._optional(members, schemas, name, path) or {}
 
     def _strings(self, inside: Mapping[str, JsonText], name: str, path: Path) -> list[str | None]:
         texts = self._optional(elements, inside, name, path) or []
-        return [self._read(string, text, (*path, name, place)) for place, text in enumerate(texts)]
+        return [self._read(string, text, (*path, name, index)) for index, text in enumerate(texts)]
 
     def _required(self, inside: Mapping[str, JsonText], name: str, path: Path) -> str:
-        """A member that is a string and not empty; an empty one if it is wrong."""
+        """Return a member that is a non-empty string; if it is invalid, note the violation and return ""."""
         characters = self._read(string, inside.get(name, '""'), (*path, name))
         if characters == "":
             self._wrong((*path, name), "is required")
         return characters or ""
 
     def _optional(self, read: _Read[_T], inside: Mapping[str, JsonText], name: str, path: Path) -> _T | None:
-        """A member; None if it is absent, null or wrong."""
+        """Return a member; None if it is absent, null or invalid. A violation is noted."""
         text = inside.get(name, NULL)
         return None if text == NULL else self._read(read, text, (*path, name))
 
@@ -248,7 +253,7 @@ class _Compiler:
 
 
 def _reach(steps: Mapping[str, Step], forced: Sequence[str]) -> frozenset[str]:
-    """The forced steps and all that they might need: as a step refers to earlier ones only, one pass finds them."""
+    """The forced steps and all that they may need. Steps refer to earlier ones only, so one pass finds them."""
     reach = set(forced)
     for step in reversed([*steps.values()]):
         if step.id in reach:

@@ -61,7 +61,7 @@ class RunHost:
         return await self._runs.submit(params, scope=task.scope)
 
     def _observability(self, task: Task) -> ObservabilityContext:
-        """A new span in the run's trace. Components know flow ids by their bare digits."""
+        """A new span in the trace of the run. Components expect flow ids without the prefix `sha256:`."""
         return ObservabilityContext(
             trace_id=self._trace_id,
             span_id=uuid.uuid4().hex[:16],

@@ -1,4 +1,4 @@
-"""The journal: what the embedded runtime must not lose, and the interface of the two places that keep it."""
+"""The interface of the journal, which keeps the blobs, runs and results of the embedded runtime."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,11 +11,15 @@ from gateway.core.runtime import Page
 _item_index = attrgetter("item_index")
 
 MAX_ITEMS = 1 << 24
-"""Most items of a run: a place among them fits the lower 24 bits of a row's key."""
+"""The largest number of items of a run: an index fits the lower 24 bits of the key of a row."""
 
 
 class RunRecord(NamedTuple):
-    """A run as it was accepted. `variables` and `observability` are JSON objects; `key` counts within `scope`."""
+    """A run as it was accepted.
+
+    `variables` and `observability` are JSON objects. `key` is the idempotency key, which is unique within `scope`;
+    `fingerprint` is a digest of the parameters that came with it.
+    """
 
     run_id: str
     flow_id: str
@@ -33,7 +37,7 @@ class RunRecord(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a run ended."""
+    """The end of a run: its status, the numbers of its items, and the time."""
 
     status: RunState
     success: int
@@ -42,7 +46,7 @@ class Outcome(NamedTuple):
 
 
 class Completion(NamedTuple):
-    """One finished item: its place in the order of completion, and the end of the run if it was the last."""
+    """One finished item: its place in the order of completion, and, if it is the last one, the outcome of the run."""
 
     run_id: str
     place: int
@@ -51,13 +55,13 @@ class Completion(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A run that had ended when it was accepted: all its results, by index and in this order of completion."""
+    """The end of a run that has ended before it is accepted; results are in the order of index and completion."""
 
     outcome: Outcome
     results: Sequence[ItemResult]
 
 
-class Finished(NamedTuple):
+class FinishedItem(NamedTuple):
     """An item that had finished before a restart."""
 
     item_index: int
@@ -67,15 +71,15 @@ class Finished(NamedTuple):
 class Journal(ABC):
     """Keeps blobs, accepted runs and their results.
 
-    What a method has returned from is durable, as far as the place can be. Calls take effect in the order in which they
-    are made. Unavailable is raised when the place cannot be written or read. `epoch` counts how often it was opened.
+    An effect is durable when the method returns. Calls take effect in the order in which they are made. `epoch` counts
+    how often the journal was opened. Every method raises Unavailable if the journal cannot be written or read.
     """
 
     epoch: int = 0
 
     @abstractmethod
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
-        """Keep a blob; one that is there already stays, and becomes a flow if this one is said to be one."""
+        """Keep a blob. If the journal has it already, only its type may change, from data to flow."""
 
     @abstractmethod
     async def get_blob(self, blob_id: str) -> Blob | None: ...
@@ -84,14 +88,14 @@ class Journal(ABC):
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
-        """Accept a run; of one that has ended already, the inputs are not kept.
+        """Accept a run. The inputs of one that has ended are not kept.
 
-        If its key is taken within its scope, change nothing and return the run that took it.
+        If another run of the scope has the same key, change nothing and return that run.
         """
 
     @abstractmethod
     async def complete(self, completion: Completion) -> None:
-        """Keep the result of an item, and with the last one the end of the run."""
+        """Keep the result of an item and, with the last one, the outcome of the run."""
 
     @abstractmethod
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None: ...
@@ -101,16 +105,16 @@ class Journal(ABC):
         """The runs that have not ended, oldest first."""
 
     @abstractmethod
-    async def finished_items(self, run_id: str) -> list[Finished]:
+    async def finished_items(self, run_id: str) -> list[FinishedItem]:
         """The finished items of a run, in the order of completion."""
 
     @abstractmethod
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
-        """Inputs from an index on: all, or as many as fit a page; at least one if there is one."""
+        """Return inputs from the index `start` on: as many as fit a page, and at least one if any is left."""
 
     @abstractmethod
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        """As `gateway.core.runtime.Runtime.results`."""
+        """Return results as `gateway.core.runtime.Runtime.results` does."""
 
     @abstractmethod
     async def close(self) -> None: ...

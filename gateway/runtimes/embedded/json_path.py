@@ -12,13 +12,13 @@ _PATH_PART = re.compile(
 
 
 class JsonPath(NamedTuple):
-    """A path into a JSON value: where it leads, and how messages write it. Without keys it is the whole value."""
+    """A path into a JSON value: its keys, and its text for messages. Without keys it is the whole value."""
 
     keys: tuple[Key, ...]
     text: str
 
     def find(self, value: Value) -> Value | None:
-        """The part that the path leads to; None if it leads nowhere. ItemFailure as from `Value.get`."""
+        """Return the part at the path; None if it does not exist. Raises ItemFailure as `Value.get` does."""
         for key in self.keys:
             part = value.get(key)
             if part is None:
@@ -28,7 +28,10 @@ class JsonPath(NamedTuple):
 
 
 def parse_path(text: str) -> JsonPath:
-    """Parse `$.a.b[0]['k']["k"]`; `$` is the whole value, `a.b` is short for `$.a.b`. ValueError if it is no path."""
+    """Parse `$.a.b[0]['k']["k"]`. `$` is the whole value; `a.b` is short for `$.a.b`.
+
+    Raises ValueError if the text is not a path.
+    """
     text = text.strip()
     if not text.startswith("$"):
         text = f"$.{text}" if text else "$"

@@ -10,7 +10,7 @@ from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     Completion,
     Ended,
-    Finished,
+    FinishedItem,
     Journal,
     Outcome,
     RunRecord,
@@ -18,15 +18,15 @@ from gateway.runtimes.embedded.journal import (
 )
 
 MAX_BYTES = 1 << 30
-"""How much payload is kept, in characters. Finished runs are forgotten, oldest first, to make room for new ones."""
+"""How much payload is kept, in characters. FinishedItem runs are forgotten, oldest first, to make room for new ones."""
 
 RUN_BYTES = 1 << 10
-"""What a run counts beside its payloads."""
+"""The size of a run besides its payloads."""
 
 
 @dataclass(slots=True)
 class _Kept:
-    """A run. `places` are those of the results, by item; a run that was accepted with its results has none."""
+    """A run. `places` are those of the results, by item; it is empty if the run was accepted with its results."""
 
     record: RunRecord
     inputs: Sequence[JsonText]
@@ -37,7 +37,7 @@ class _Kept:
 
 
 class MemoryJournal(Journal):
-    """Survives nothing, needs nothing."""
+    """Loses everything at the end of the process."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -97,8 +97,8 @@ class MemoryJournal(Journal):
     async def unfinished(self) -> list[RunRecord]:
         return [kept.record for kept in self._runs.values() if kept.outcome is None]
 
-    async def finished_items(self, run_id: str) -> list[Finished]:
-        return [Finished(result.item_index, result.status) for result in self._runs[run_id].results]
+    async def finished_items(self, run_id: str) -> list[FinishedItem]:
+        return [FinishedItem(result.item_index, result.status) for result in self._runs[run_id].results]
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
         inputs = self._runs[run_id].inputs
@@ -122,7 +122,7 @@ class MemoryJournal(Journal):
         return None
 
     def _reserve(self, size: int) -> None:
-        """Make room for new work, or refuse it."""
+        """Make room for new work. Raises Overloaded if unfinished runs fill the journal."""
         self._forget(size)
         if self._size + size > self._max_bytes:
             raise Overloaded("the in-memory state is full", retry_after=1.0)

@@ -1,8 +1,8 @@
 """Overrides: changes to single steps of a flow, for one run.
 
 Each is `{"$type"?: "merge_patch", "value": patch}`, and the patch is applied to the whole step as RFC 7396 says. They
-come as `{"steps": {step id: override}}` or flat, `{step id: override}`; with a member `steps` it is the first form. An
-override for a step that the flow does not have is of no effect.
+are written `{"steps": {step id: override}}` or flat, `{step id: override}`; a member `steps` tells the forms apart. An
+override for a step that the flow does not have is ignored.
 """
 
 from typing import NamedTuple
@@ -19,20 +19,20 @@ MERGE_PATCH = "merge_patch"
 
 
 class Patch(NamedTuple):
-    """A change to one step, and where it is in the parameters."""
+    """A change to one step, and its path in the parameters."""
 
     path: Path
     text: JsonText
 
     def apply(self, step_id: str, step: JsonText) -> JsonText:
-        """The changed step. InvalidParams if the patch would change the id, or nests too deeply."""
+        """Return the changed step. Raises InvalidParams if the patch changes the id or nests too deeply."""
         if members(self.text, *self.path).get("id", quote(step_id)) != quote(step_id):
             raise InvalidParams.field(*self.path, "id", description="the id of a step cannot be overridden")
         return _merged(step, self.text, self.path, 0)
 
 
 def parse_overrides(text: JsonText) -> dict[str, Patch]:
-    """The patch for each step id. InvalidParams, with paths under `overrides`, with everything that is wrong."""
+    """Return the patches by step id. Raises InvalidParams, with all violations, if one is invalid."""
     if text == NULL:
         return {}
     path: Path = ("overrides",)

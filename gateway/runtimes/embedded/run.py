@@ -1,4 +1,4 @@
-"""A run in memory: which items are in which state, and who waits for a change."""
+"""A run in memory: the states of its items, its snapshots, and the watchers that wait for a change."""
 
 import asyncio
 import time
@@ -6,28 +6,28 @@ from collections.abc import Sequence
 
 from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
-from gateway.runtimes.embedded.journal import Completion, Finished, Outcome, RunRecord, of_page
+from gateway.runtimes.embedded.journal import Completion, FinishedItem, Outcome, RunRecord, of_page
 
 RECENT_BYTES = 1 << 16
-"""How much result text a run keeps in memory, so that reading a small run, one of a page, needs no journal."""
+"""How many characters of results a run keeps in memory, so that small runs are read without the journal."""
 
 EPOCH_BITS = 40
-"""Revisions count changes in their lower bits and, above them, openings of the state: they grow over restarts."""
+"""Revisions count changes in these lower bits, and openings of the state above them, so they grow over restarts."""
 
 
 class Run:
     """Counts the items of a run. All methods are called on the event loop.
 
-    An item goes through `start`, `complete` (it gets its place in the order of completion, which the journal then
-    keeps) and `publish` (it is durable, and watchers may see it).
+    An item goes through `start`, `complete` (it gets its place in the order of completion, and the journal keeps it)
+    and `publish` (it is durable, and watchers may see it).
     """
 
     def __init__(
         self, record: RunRecord, outcome: Outcome | None = None, *, epoch: int = 0, results: Sequence[ItemResult] = ()
     ) -> None:
-        """A run that has just been accepted, or one that has ended; `results` are all of its results, or none."""
+        """Make a run that has just been accepted, or one that has ended; `results` holds all results, or none."""
         self.record = record
-        # A run that is loaded after its end has the last revision of this epoch: whichever it had before is smaller.
+        # A run that is loaded after its end has the last revision of this epoch, which is larger than any before.
         self._revision = ((epoch + 1) << EPOCH_BITS) - 1 if outcome else epoch << EPOCH_BITS
         self._outcome = outcome
         self._done = bytearray(0 if outcome else record.total)
@@ -46,7 +46,7 @@ class Run:
         self._snapshot: Snapshot | None = None
         self._changed: asyncio.Event | None = None
 
-    def restore(self, finished: Sequence[Finished]) -> None:
+    def restore(self, finished: Sequence[FinishedItem]) -> None:
         """Take over the items that had finished before a restart."""
         for item in finished:
             self._done[item.item_index] = True
@@ -59,12 +59,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the run has reached a terminal state that watchers may see."""
+        """Whether the run has ended, and watchers may see it."""
         return self._outcome is not None
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the run ended; None while it has not."""
+        """The end of the run; None while it executes."""
         return self._outcome
 
     def is_done(self, item_index: int) -> bool:
@@ -78,7 +78,7 @@ class Run:
         self.touch()
 
     def complete(self, result: ItemResult) -> Completion:
-        """An item has its result: give it a place, and end the run with the last one."""
+        """An item has its result: give it a place; the last one ends the run."""
         place = self._places
         self._places += 1
         self._failures += result.status is RunState.FAILED
@@ -112,14 +112,14 @@ class Run:
         return None if self._recent is None else of_page(self._recent, page)
 
     async def changed(self, since: Snapshot) -> None:
-        """Return when the state is no longer `since`, or on the next `touch`."""
+        """Wait until the state is no longer `since`, or for the next `touch`."""
         if self._snapshot is since:
             if self._changed is None:
                 self._changed = asyncio.Event()
             await self._changed.wait()
 
     def touch(self) -> None:
-        """Wake everybody who waits for a change."""
+        """Wake all watchers that wait for a change."""
         self._snapshot = None
         self._revision += 1
         if self._changed is not None:

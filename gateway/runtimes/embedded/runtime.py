@@ -47,7 +47,7 @@ from gateway.storage.idempotency import fingerprint
 _log = logging.getLogger(__name__)
 
 IN_MEMORY = ":memory:"
-"""The state that is kept in memory only."""
+"""The `state` that is kept in memory only."""
 
 RECENT_RUNS = 1024
 """How many finished runs stay in memory beside the journal."""
@@ -57,17 +57,17 @@ CACHED_FLOWS = 256
 
 
 class EmbeddedRuntime(Runtime):
-    """One process, zero set-up. With a state file it loses nothing that it has accepted; `:memory:` keeps nothing.
+    """Executes runs in this process. With a state file it loses no accepted run; with `:memory:` it keeps none.
 
-    Items execute at least once: one that was executing when the process ended executes again. Each result is journalled
-    exactly once, and seen by nobody before it is.
+    Items execute at least once: an item that was executing when the process ended executes again. Each result is
+    journalled exactly once, before it is visible.
     """
 
     @classmethod
     async def open(cls, state: str, components: Components) -> "EmbeddedRuntime":
-        """Open the state, a path or `:memory:`, and load its unfinished runs; `start` goes on executing them.
+        """Open the state, a path or `:memory:`, and load its unfinished runs, which `start` executes.
 
-        `components` is started and closed by the caller. StateError if the state cannot be used.
+        The caller starts and closes `components`. Raises StateError if the state cannot be used.
         """
         journal = MemoryJournal() if state == IN_MEMORY else await SqliteJournal.open(Path(state))
         runtime = cls(journal, components)
@@ -95,9 +95,9 @@ class EmbeddedRuntime(Runtime):
         self._draining = False
 
     async def start(self, runs: RunsApi) -> None:
-        """Go on with the runs that had not finished when the state was last closed, and execute those that come.
+        """Execute the runs that were unfinished when the state was last closed, and those that are submitted.
 
-        `runs` is the runs service over this runtime, which serves nested runs.
+        `runs` is the runs service over this runtime; it serves nested runs.
         """
         self._runs = runs
         self._started.set()
@@ -106,7 +106,7 @@ class EmbeddedRuntime(Runtime):
             try:
                 flow = await self._overridden_flow(run.record.flow_id, run.record.overrides)
             except InvalidParams as error:
-                # The flow was valid when the run was accepted: another version of the gateway is stricter.
+                # The flow was valid when the run was accepted; this version of the gateway is stricter.
                 _log.error("run %s stays unfinished: %s", run.record.run_id, error)
                 continue
             self._execute(run, flow, None)
@@ -127,7 +127,7 @@ class EmbeddedRuntime(Runtime):
         return blob
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
-        # Before the start, no component server is known, and nothing serves nested runs.
+        # Before the start, components are unknown, and nested runs are not served.
         if not self._started.is_set():
             await self._started.wait()
         self._refuse_if_draining()
@@ -142,7 +142,7 @@ class EmbeddedRuntime(Runtime):
             run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
             return await self._accept(run, flow, (), ended)
         run = Run(record, epoch=self._journal.epoch)
-        # A task of its own: a client that leaves now must not leave behind a run that is durable and never executes.
+        # A task of its own: if the client leaves now, the durable run must execute all the same.
         accepting = asyncio.create_task(self._accept(run, flow, params.inputs))
         self._accepting.add(accepting)
         accepting.add_done_callback(self._accepted)
@@ -167,7 +167,7 @@ class EmbeddedRuntime(Runtime):
         return await self._journal.results(run_id, page) if recent is None else recent
 
     async def drain(self) -> None:
-        """Also stops executing: an item that fails because the gateway goes down must not count as failed."""
+        """Also stop executing: an item that fails because the gateway shuts down must not count as failed."""
         self._draining = True
         self._started.set()
         await asyncio.gather(*self._accepting, return_exceptions=True)
@@ -180,7 +180,7 @@ class EmbeddedRuntime(Runtime):
         await self._journal.close()
 
     async def _accept(self, run: Run, flow: Flow, inputs: Sequence[JsonText], ended: Ended | None = None) -> Snapshot:
-        # Known before it is durable: a second submit with the same key may be answered from the same commit.
+        # Registered before it is durable: a second submit with the same key may be answered from the same commit.
         self._keep(run)
         try:
             earlier = await self._journal.create(run.record, inputs, ended)
@@ -228,13 +228,13 @@ class EmbeddedRuntime(Runtime):
         kept = await self._journal.load(run_id)
         if kept is None:
             raise RunNotFound(f"no run has the id '{run_id}'")
-        # It may have become known while the journal was read.
+        # It may have been registered while the journal was read.
         run = self._active.get(run_id) or self._recent.get(run_id) or Run(*kept, epoch=self._journal.epoch)
         self._keep(run)
         return run
 
     async def _repeated(self, earlier: RunRecord, fingerprint: str) -> Snapshot:
-        """The answer to a submit whose key is taken."""
+        """The answer to a submit whose key belongs to an earlier run."""
         if earlier.fingerprint != fingerprint:
             raise IdempotencyConflict("the idempotency key was used before with other parameters")
         return await self.get(earlier.run_id)
@@ -277,7 +277,7 @@ def _compile(blob: Blob) -> Flow:
 
 
 def _stored_flow(blob: Blob) -> Flow:
-    """The flow in a blob that a submit names. Its type does not matter: components store flows as data, too."""
+    """The flow in a blob that a submit names. Its type does not matter, since components also store flows as data."""
     try:
         return _compile(blob)
     except InvalidFlow as error:
@@ -308,7 +308,7 @@ def _record(params: SubmitParams, scope: str, flow_name: str | None) -> RunRecor
 
 
 def _new_run_id(created_at: Nanoseconds) -> str:
-    """A UUID of version 7: runs that are accepted one after the other are neighbours in the journal's index."""
+    """A UUID of version 7: runs that are accepted one after the other are neighbours in the index of the journal."""
     time, chance = f"{created_at // 1_000_000:012x}", os.urandom(10).hex()
     variant = "89ab"[int(chance[0], 16) % 4]
     return f"{time[:8]}-{time[8:]}-7{chance[1:4]}-{variant}{chance[4:7]}-{chance[7:19]}"

@@ -13,7 +13,7 @@ from gateway.runtimes.embedded.journal import (
     MAX_ITEMS,
     Completion,
     Ended,
-    Finished,
+    FinishedItem,
     Journal,
     Outcome,
     RunRecord,
@@ -21,12 +21,12 @@ from gateway.runtimes.embedded.journal import (
 )
 from gateway.storage.sqlite_file import Schema, StateFile
 
-# `runs.run` numbers the runs; the key of an input is (run << 24) + item_index, and a result has two: one with its place
-# in the order of completion, one with its item_index. Both orders are range scans, and a second result of an item or a
-# place violates a key: an item can finish only once.
+# `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A result has two keys, one with its
+# place in the order of completion and one with its item_index: both orders are range scans, and a second result for an
+# item or a place violates a key, so an item can finish only once.
 #
-# `ended_runs` holds, in one row each, the runs without a key that had ended when they were accepted: `_EndedRun`.
-# Their ids grow, so that rows are appended.
+# `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
+# each: `_EndedRun`. Their ids grow, so rows are appended.
 _TABLES = """
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (
@@ -54,7 +54,7 @@ _RESULT = "item, status, value, error_code, error_message, error_data, completed
 
 
 class _EndedItem(NamedTuple):
-    """A result: of success the value, of failure the code, the message and perhaps data."""
+    """A result: the value of a success, or the code, message and data of a failure."""
 
     completed_at: Nanoseconds
     value: JsonText | None
@@ -62,18 +62,18 @@ class _EndedItem(NamedTuple):
 
 
 _EndedRun: TypeAlias = tuple[RunRecord, Outcome, list[_EndedItem]]
-"""What a row of `ended_runs` holds, as MessagePack."""
+"""A row of `ended_runs`, which is stored as MessagePack."""
 
 _ENDED_RUN = msgspec.msgpack.Decoder(_EndedRun)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
 class SqliteJournal(Journal):
-    """Survives the end of the process at any moment."""
+    """Loses nothing if the process ends, at any moment."""
 
     @classmethod
     async def open(cls, path: Path) -> "SqliteJournal":
-        """Open or create the state at `path`. StateError if it is in use or cannot be read."""
+        """Open or create the state at `path`. Raises StateError if it is in use or cannot be read."""
         file = await StateFile.open(path, SCHEMA)
         journal = cls(file)
         journal.epoch = await file.read(lambda db: int(db.execute("SELECT max(epoch) FROM epochs").fetchone()[0]))
@@ -105,7 +105,7 @@ class SqliteJournal(Journal):
     async def unfinished(self) -> list[RunRecord]:
         return await self._file.read(_unfinished)
 
-    async def finished_items(self, run_id: str) -> list[Finished]:
+    async def finished_items(self, run_id: str) -> list[FinishedItem]:
         return await self._file.read(lambda db: _finished_items(db, run_id))
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
@@ -185,7 +185,7 @@ def _complete(db: sqlite3.Connection, completion: Completion) -> None:
 
 
 def _row(result: ItemResult, place: int, first: int) -> tuple[Any, ...]:
-    """A row of `results`; `first` is the key of the run's first item."""
+    """A row of `results`; `first` is the first row key of the run."""
     error = result.error
     failure = (None, None, None) if error is None else (error.code, error.message, error.data)
     keys = (first + place, first + result.item_index)
@@ -193,7 +193,7 @@ def _row(result: ItemResult, place: int, first: int) -> tuple[Any, ...]:
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:
-    """The key that the first item of a run has; -1 times the range if there is no such run, which finds nothing."""
+    """The first row key of the run; a negative key, matching no row, if it is unknown."""
     row = db.execute("SELECT run FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     return (-1 if row is None else int(row[0])) * MAX_ITEMS
 
@@ -212,12 +212,12 @@ def _unfinished(db: sqlite3.Connection) -> list[RunRecord]:
     return [RunRecord(*row) for row in rows]
 
 
-def _finished_items(db: sqlite3.Connection, run_id: str) -> list[Finished]:
+def _finished_items(db: sqlite3.Connection, run_id: str) -> list[FinishedItem]:
     first = _first_key(db, run_id)
     rows = db.execute(
         "SELECT item, status FROM results WHERE place >= ? AND place < ? ORDER BY place", (first, first + MAX_ITEMS)
     )
-    return [Finished(item - first, RunState(status)) for item, status in rows]
+    return [FinishedItem(item - first, RunState(status)) for item, status in rows]
 
 
 def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:

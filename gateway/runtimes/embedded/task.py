@@ -1,4 +1,4 @@
-"""What executes a step, and how executing fails."""
+"""The execution of items and steps: its identity, its failures, and its host."""
 
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
@@ -13,7 +13,7 @@ BAD_INPUT = -32103
 """A component refuses its input."""
 
 UNDEFINED = -32200
-"""An expression refers to something that is not there."""
+"""An expression refers to something that does not exist."""
 
 UNUSABLE_VALUE = -32101
 """A value is too large or nested too deeply to go on with."""
@@ -33,12 +33,12 @@ class ItemFailure(Exception):
 
     @classmethod
     def caused_by(cls, error: GatewayError) -> "ItemFailure":
-        """The failure of a step that the gateway refused something to."""
+        """The failure of a step whose request the gateway has refused."""
         return cls(ItemError(code=error.jsonrpc_code, message=error.message, data=error.data))
 
 
 class Task(NamedTuple):
-    """What executes: an item, or one of its steps.
+    """The execution of an item, or of one of its steps.
 
     `path` is empty for the item itself and `(step,)` for a step. A flow that a step runs in place adds the number of
     the iteration, counted from 0, and then its own steps: `(step, 0, inner step)`.
@@ -51,13 +51,13 @@ class Task(NamedTuple):
 
     @property
     def step_id(self) -> str | None:
-        """The step that executes, the innermost one; None for the item itself."""
+        """The innermost step that executes; None for the item itself."""
         step = self.path[-1] if self.path else None
         return step if isinstance(step, str) else None
 
     @property
     def scope(self) -> str:
-        """Tells this task from every other one; the same for each attempt, and after a restart."""
+        """A name that no other task has; the same for each attempt, and after a restart."""
         return "/".join((self.run_id, str(self.item_index), *(quote(str(part), safe="") for part in self.path)))
 
     def within(self, *path: str | int) -> "Task":
@@ -66,17 +66,14 @@ class Task(NamedTuple):
 
 
 class Host(Protocol):
-    """What the steps of a run may ask for while they execute.
+    """Serves the steps of a run while they execute.
 
     Every method may raise ItemFailure, or an error of `gateway.core.errors`, which fails the step with the same code
-    and message. Unavailable alone passes through: what goes down with the gateway has not failed.
+    and message. Only Unavailable passes through: a step that stops together with the gateway has not failed.
     """
 
     async def execute(self, component: str, text: JsonText, attempt: int, task: Task, /) -> JsonText:
-        """Execute a component that is no built-in on the input `text`.
-
-        `attempt` counts from 1; whether to wait before a later one is up to the host.
-        """
+        """Execute a component, other than a built-in, on the input `text`. `attempt` counts from 1."""
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob and return its id."""

@@ -16,14 +16,14 @@ from gateway.runtimes.embedded.task import UNUSABLE_VALUE, ItemFailure
 NULL: JsonText = "null"
 
 Key: TypeAlias = str | int
-"""Where a value is in the one around it: the name of a member, or an index."""
+"""The position of a value in the one around it: the name of a member, or an index."""
 
 _OBJECT: msgspec.json.Decoder[dict[str, "msgspec.Raw | Value"]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY: msgspec.json.Decoder[list["msgspec.Raw | Value"]] = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Value:
-    """A JSON value: its text, and what has been sliced out of it so far."""
+    """A JSON value: its text, and the parts that have been sliced out of it so far."""
 
     __slots__ = ("_elements", "_members", "text")
 
@@ -33,9 +33,9 @@ class Value:
         self._elements: list[msgspec.Raw | Value] | None = None
 
     def get(self, key: Key) -> "Value | None":
-        """The member with this name, or the element with this index; None if there is none.
+        """Return the member with this name, or the element with this index; None if it does not exist.
 
-        ItemFailure if the value nests too deeply to be looked into.
+        Raises ItemFailure if the value nests too deeply to be parsed.
         """
         try:
             return self._member(key) if isinstance(key, str) else self._element(key)

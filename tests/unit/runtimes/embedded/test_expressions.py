@@ -5,7 +5,8 @@ import pytest
 
 from gateway.core.errors import InvalidFlow
 from gateway.core.model import ItemError
-from gateway.runtimes.embedded.expressions import MAX_DEPTH, Scope, compile_expression
+from gateway.runtimes.embedded.expression_compiler import MAX_DEPTH, compile_expression
+from gateway.runtimes.embedded.expressions import Scope
 from gateway.runtimes.embedded.task import ItemFailure
 from gateway.runtimes.embedded.values import Value
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.errors import Overloaded, RunNotFound, Unavailable
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, Page
-from gateway.runtimes.embedded.journal import Completion, Ended, Finished, Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Completion, Ended, FinishedItem, Journal, Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.sqlite_file import StateError
@@ -105,9 +105,9 @@ async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_comp
     assert await journal.load("run-1") == (record(), outcome)
     assert await journal.unfinished() == []
     assert await journal.finished_items("run-1") == [
-        Finished(2, RunState.SUCCESS),
-        Finished(0, RunState.FAILED),
-        Finished(1, RunState.SUCCESS),
+        FinishedItem(2, RunState.SUCCESS),
+        FinishedItem(0, RunState.FAILED),
+        FinishedItem(1, RunState.SUCCESS),
     ]
 
 
@@ -131,7 +131,7 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     second = await SqliteJournal.open(path)
     assert await second.get_blob("b") == Blob("1", BlobType.DATA)
     assert await second.unfinished() == [record()]
-    assert await second.finished_items("run-1") == [Finished(1, RunState.SUCCESS)]
+    assert await second.finished_items("run-1") == [FinishedItem(1, RunState.SUCCESS)]
     await second.close()
 
 

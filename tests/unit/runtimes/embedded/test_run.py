@@ -4,7 +4,7 @@ import asyncio
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import Page
-from gateway.runtimes.embedded.journal import Finished, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import FinishedItem, Outcome, RunRecord
 from gateway.runtimes.embedded.run import RECENT_BYTES, Run
 
 
@@ -79,7 +79,7 @@ def test_the_prefix_counts_leading_finished_items() -> None:
 
 def test_a_restored_run_goes_on_where_it_was() -> None:
     run = Run(record(3))
-    run.restore([Finished(2, RunState.FAILED)])
+    run.restore([FinishedItem(2, RunState.FAILED)])
     snapshot = run.snapshot()
     assert snapshot.status.status is RunState.RUNNING
     assert (snapshot.completions, snapshot.prefix) == (1, 0)
