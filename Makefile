@@ -1,5 +1,5 @@
 # All commands for working on the project. A machine needs Python 3.11 or newer and make; with npm it can also run the
-# checks of the contract (buf) and of the Node client, which CI demands.
+# checks of the contract (buf) and of the Node client, and with protoc generate clients; CI demands all of it.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
