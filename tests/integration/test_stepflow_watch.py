@@ -49,7 +49,7 @@ class Bench:
         self.process = process
         self.tasks = tasks
         self.engine = engine
-        self.watches = Watches(engine, Runs(engine, release).read, streams=release.has_events)
+        self.watches = Watches(engine, Runs(engine, release).read, has_streams=release.has_events)
 
     async def call(self, path: str, body: Any) -> Any:
         """A request that changes something."""

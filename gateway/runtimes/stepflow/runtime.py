@@ -62,7 +62,7 @@ class StepflowRuntime(Runtime):
         self._stored_numbers = Numbers.ROUNDED if lossy_numbers else Numbers.INTEGERS
         self._run_numbers = Numbers.ROUNDED if lossy_numbers else release.wire_format.numbers
         self._runs = Runs(engine, release)
-        self._watches = Watches(engine, self._runs.read, streams=release.has_events)
+        self._watches = Watches(engine, self._runs.read, has_streams=release.has_events)
         self._in_doubt = InDoubtSubmits()
         self._submitting: set[asyncio.Task[Any]] = set()
         self._draining = False

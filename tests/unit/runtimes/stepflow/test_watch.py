@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.core.errors import RemoteError, RunNotFound, Unavailable
 from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import Snapshot
+from gateway.runtimes.stepflow import events, outage
 from gateway.runtimes.stepflow import watch as module
 from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.progress import TERMINAL
@@ -29,9 +30,15 @@ Answer = RunStatus | Exception
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for comes soon."""
-    for name in ("FIRST_POLL", "LAST_POLL", "STREAM_AFTER", "FIRST_DELAY", "LAST_DELAY"):
-        monkeypatch.setattr(module, name, 0.001)
+    """Nothing is waited for long."""
+    names = {
+        module: ("FIRST_POLL", "LAST_POLL", "_CONFIRM_FIRST", "_CONFIRM_LAST"),
+        events: ("STREAM_AFTER", "REOPEN_SECONDS"),
+        outage: ("FIRST_DELAY", "LAST_DELAY"),
+    }
+    for patched, constants in names.items():
+        for name in constants:
+            monkeypatch.setattr(patched, name, 0.001)
 
 
 class States:
@@ -61,7 +68,7 @@ class States:
 async def watches_of(states: States, *, patience: float = LIMIT, url: str = "") -> AsyncIterator[Watches]:
     engine = EngineRestClient(url or "http://127.0.0.1:1")
     try:
-        yield Watches(engine, states.read, streams=bool(url), patience=patience)
+        yield Watches(engine, states.read, has_streams=bool(url), patience=patience)
     finally:
         await engine.close()
     await all_ended()
@@ -227,7 +234,7 @@ async def watch_with(states: States, streams: Streams, wanted: int | None = None
     async with streams.running() as url:
         engine = EngineRestClient(url)
         try:
-            watches = Watches(engine, states.read, streams=True)
+            watches = Watches(engine, states.read, has_streams=True)
             seen = []
             async with asyncio.timeout(LIMIT), aclosing(watches.watch(RUN)) as changes:
                 async for snapshot in changes:
