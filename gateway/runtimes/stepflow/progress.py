@@ -1,16 +1,16 @@
-"""How far a run has come: folds the step events of an engine into item statistics and a revision.
+"""The progress of a run: the step events of an engine are folded into item statistics and a revision.
 
-An engine records the results of all items when the last one has ended, and until then counts every item as running.
-Its events tell more: which steps an item needs, and which of them have started and ended. So an item is pending until
-one of its steps has started. When all steps that it is known to need have ended, it counts as success, or as failed if
-one of them failed. That is the best guess: an output may do without a step that failed, and a condition may ask for
-another step. The engine has the last word, when the run is over.
+An engine records the results of all items when the last one has ended, and until then counts every item as running. Its
+events show which steps an item needs, and which of them have started and ended. So an item is pending until one of its
+steps has started. When all steps that it is known to need have ended, it counts as success, or as failed if one of them
+failed. That is an estimate: an output may not need a step that failed, and a condition may need another step. The
+statistics of a run that is over are the engine's own.
 
-Revisions come from the engine's state alone, so they agree in all gateways over it and after restarts of either:
+Revisions depend on the engine's state only. So all gateways over an engine agree on them, also after restarts:
 
-- of a run that goes on: 1 more than the journal position of the event that last changed its statistics; 0 before
-  the first, and where there are no events;
-- of a run that is over: TERMINAL and the number of its results.
+- The revision of a run that goes on is the journal position of the event that last changed its statistics, plus 1. It
+  is 0 before the first such event, and where there are no events.
+- The revision of a run that is over is TERMINAL plus the number of its results.
 """
 
 from typing import Final
@@ -21,18 +21,18 @@ from gateway.core.model import ItemStatistics, RunStatus
 from gateway.core.runtime import Snapshot
 
 TERMINAL: Final = 1 << 62
-"""Above every revision of a run that goes on."""
+"""A number above every revision of a run that goes on."""
 
 MAX_ITEMS: Final = 1 << 20
-"""The steps of runs with more items are not followed: each item takes some 30 bytes, and more if it has many steps."""
+"""The steps of runs with more items are not followed. Each item takes about 30 bytes, and more if it has many steps."""
 
 _PENDING, _RUNNING, _SUCCESS, _FAILED = range(4)
 _STEP_FAILED: Final = 3
-"""How the engine's events spell a step that failed: a number of its ExecutionStatus."""
+"""The status of a step that failed, a number of the engine's ExecutionStatus."""
 
 
 class MalformedEvent(Exception):
-    """An engine has sent something that is no event of this run."""
+    """The data of an event does not have the form of one."""
 
 
 class _StepsNeeded(msgspec.Struct, rename="camel"):
@@ -53,7 +53,7 @@ class _RunCompleted(msgspec.Struct, rename="camel"):
 
 
 class _Kinds(msgspec.Struct, rename="pascal"):
-    """One of them is there, unless the event is of another kind."""
+    """The kinds of events that are read. All are None if an event is of another kind."""
 
     steps_needed: _StepsNeeded | None = None
     step_started: _Step | None = None
@@ -70,22 +70,22 @@ _DECODER: Final = msgspec.json.Decoder(_Entry)
 
 
 class Progress:
-    """The state of each item of a run, as its events tell.
+    """The state of each item of a run according to its events.
 
-    Events may come twice, as they do when a stream is taken up again: what they say is a fact, not a count.
+    Events may come twice, as they do when a stream is resumed: folding one again changes nothing.
     """
 
     def __init__(self, run_id: str, total: int) -> None:
         self.run_id = run_id
         self.revision = 0
-        """That of the statistics."""
+        """The revision of the statistics."""
         self.position = 0
-        """The position of the latest event in the journal, from which on to take the stream up again."""
+        """The journal position of the latest event, from which a stream resumes."""
         self.ended = False
-        """Whether the run has ended, as far as its events tell: how, its state is yet to say."""
+        """Whether the run has ended according to its events, which do not tell how."""
         followed = total if total <= MAX_ITEMS else 0
         self._steps: dict[str, int] = {}
-        # Sets of steps, as bits: those that an item needs, those that have ended, and those of them that failed.
+        # Sets of steps as bits, for each item: the steps that it needs, that have ended, and that have failed.
         self._needed = [0] * followed
         self._ended = [0] * followed
         self._failed = [0] * followed
@@ -93,7 +93,7 @@ class Progress:
         self._counts = [followed, 0, 0, 0]
 
     def fold(self, data: bytes) -> None:
-        """Take in the data of one event. MalformedEvent if it is none; kinds that tell nothing here are passed over."""
+        """Process the data of one event; other kinds of events are ignored. Raises MalformedEvent if it is not one."""
         try:
             entry = _DECODER.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -116,7 +116,7 @@ class Progress:
         self.position = max(self.position, entry.sequence_number)
 
     def statistics(self) -> ItemStatistics:
-        """How many items are in which state."""
+        """Return how many items are in which state."""
         pending, running, success, failed = self._counts
         return ItemStatistics(total=len(self._states), pending=pending, running=running, success=success, failed=failed)
 
@@ -124,7 +124,7 @@ class Progress:
         return event.run_id == self.run_id and 0 <= event.item_index < len(self._states)
 
     def _complete(self, step: _Step) -> None:
-        # An engine that has lost the flow names no steps, neither here nor among those needed.
+        # An engine that has lost the flow names no steps, neither here nor in StepsNeeded.
         bit = self._bit(step.step_id) if step.step_id is not None else 0
         self._ended[step.item_index] |= bit
         if step.status == _STEP_FAILED:
@@ -148,9 +148,9 @@ class Progress:
 
 
 def snapshot(status: RunStatus, progress: Progress | None = None) -> Snapshot:
-    """The snapshot of a run in this state, which comes from the engine, without results.
+    """Return the snapshot for an engine's state of a run, and for its progress if the run is not over.
 
-    The results of a run can be read when it is over, not before.
+    A run has results when it is over, not before.
     """
     items = status.items
     if status.status.terminal:

@@ -1,6 +1,6 @@
-"""Runs of an engine: submitting them, their states and their results.
+"""Runs of an engine: submitting them, reading their states and their results.
 
-An engine shows no result before all items have ended, and then all of them at once, in one answer. Those of the runs
+An engine returns no result before all items have ended, and then all of them in one answer. The results of the runs
 that were read last are kept, so that a page of results does not cost as much as all of them.
 """
 
@@ -24,7 +24,7 @@ SUBMIT_SECONDS: Final = 60.0
 
 RECENT_RUNS: Final = 256
 RECENT_BYTES: Final = 64 << 20
-"""How many runs' results are kept, and how large they may be together; the latest are kept whatever their size."""
+"""For how many runs results are kept, and how large they may be together. The latest are kept whatever their size."""
 
 
 class Runs:
@@ -37,11 +37,11 @@ class Runs:
         self._recent_bytes = 0
 
     async def submit(self, params: SubmitParams) -> RunStatus:
-        """Submit a run. It may be over, if the parameters say that the caller waits for it.
+        """Submit a run. It may be over already if the parameters say that the caller waits for it.
 
-        It is not sent twice: AnswerLost if it is not known whether the engine has accepted it.
+        It is never sent twice. Raises AnswerLost if it is unknown whether the engine has accepted the run.
         """
-        # To wait no time at all costs nothing, and finds what needs no component ended, with its results.
+        # To wait for no time costs nothing, and runs without components come back ended, with their results.
         body = run_request(params, peek=params.wait)
         request = EngineRequest("POST", "/runs", SUBMIT_SECONDS, repeatable=False, body=body)
         answer = await self._engine.request(request)
@@ -50,7 +50,10 @@ class Runs:
         return self._learn(run_from_json(answer.body, self._wire_format))
 
     async def read(self, run_id: str, seconds: int = 0) -> RunStatus:
-        """The state of a run. The engine holds it back for so many seconds, or until the run is over. RunNotFound."""
+        """Return the state of a run. The engine holds it back for so many seconds, or until the run is over.
+
+        Raises RunNotFound if the engine does not know the run.
+        """
         path = f"/runs/{run_id}"
         if seconds:
             path += f"?wait=true&timeoutSecs={seconds}"
@@ -63,7 +66,7 @@ class Runs:
         return self._learn(run_from_json(answer.body, self._wire_format))
 
     async def latest(self, count: int) -> list[StoredRun]:
-        """The runs that were submitted last, whoever has done so."""
+        """Return the runs that were submitted last, by any client of the engine."""
         path = f"/runs?limit={count}"
         answer = await self._engine.request(EngineRequest("GET", path, READ_SECONDS, repeatable=True))
         if answer.status != 200:
@@ -71,7 +74,7 @@ class Runs:
         return runs_from_json(answer.body)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        """Results of a run: as `Runtime.results`. A run that is not over has none."""
+        """Return results of a run as `Runtime.results` does. A run that is not over has none."""
         results = self._recent.get(run_id)
         if results is None:
             results = await self._read_results(run_id)
@@ -97,7 +100,7 @@ class Runs:
         return run.status
 
     def _remember(self, run: RunStatus, results: Results) -> None:
-        """Keep the results of a run, unless it was cancelled: its items may go on, and change them."""
+        """Keep the results of a run. Those of a cancelled run may still change, as its items may go on."""
         if run.status is RunState.CANCELLED:
             return
         earlier = self._recent.pop(run.run_id, None)
