@@ -15,7 +15,7 @@ from gateway.client.payload import text_of
 from gateway.core.errors import GatewayError
 from gateway.core.model import JsonText, SubmitParams
 from gateway.peers.grpc.channel import DETAILS_TRAILER
-from gateway.peers.grpc.upload import Upload, UploadParts
+from gateway.peers.grpc.upload import UploadParts, UploadSender
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 A = TypeVar("A")
@@ -95,7 +95,7 @@ class AsyncConnection:
         Raises UploadFailed if the call fails. If the inputs raise an error, the call is cancelled and the error raised.
         """
         call = self.runs.SubmitRunStream(timeout=seconds)
-        upload = Upload(call)
+        upload = UploadSender(call)
         parts = UploadParts(requests.upload_head(params))
         try:
             async with aclosing(_texts(params, inputs)) as texts:

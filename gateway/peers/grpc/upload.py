@@ -58,8 +58,8 @@ def text_bytes(text: JsonText) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-class Upload:
-    """The sending side of a call that uploads; the sending is given up at once when the call has ended.
+class UploadSender:
+    """The sending side of an upload; the sending is given up at once when the call has ended.
 
     `send` and `finish` return False if the call has ended: its answer says why.
     """

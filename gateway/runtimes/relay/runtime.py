@@ -15,7 +15,7 @@ from gateway.core.errors import RemoteError, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, SubmitParams
 from gateway.core.position import Position
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
-from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, Upload, upload_parts
+from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
 from gateway.storage.idempotency import global_key
@@ -119,7 +119,7 @@ class RelayRuntime(Runtime):
             request = params_proto.submit_params_to_proto(params)
             return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS)
         call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS)
-        upload = Upload(call)
+        upload = UploadSender(call)
         head = params_proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
         try:
             for part in upload_parts(head, inputs):
