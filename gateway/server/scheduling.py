@@ -5,11 +5,11 @@ from contextlib import suppress
 
 
 def use_batch_scheduling() -> None:
-    """Let no thread of this process interrupt another one that has the core, now and in future; before any is started.
+    """Keep the threads of this process from preempting each other. Call it before the first thread is started.
 
-    A gRPC call takes some ten events, each of which a thread of grpc's hands to the event loop. By default each of them
-    interrupts the event loop, which then goes on with cold caches: a call costs a fifth more. Where cores are free,
-    nothing changes. Only Linux has it, and it may be forbidden; nothing depends on it.
+    A gRPC call takes about ten events, and a thread of grpc hands each of them to the event loop. By default each one
+    preempts the event loop, which then continues with cold caches: a call costs a fifth more. Where cores are free,
+    nothing changes. Only Linux has this policy, and it may be forbidden; nothing depends on it.
     """
     if hasattr(os, "SCHED_BATCH"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Ending in order when a signal says so."""
+"""Ending a server in order when a signal comes."""
 
 import asyncio
 import signal
@@ -10,9 +10,9 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def cancel_on_signals(*, force_on_second: bool = True) -> Iterator[None]:
-    """A block that SIGTERM or SIGINT ends, by cancelling the task that executes it.
+    """End the block when SIGTERM or SIGINT comes, by cancelling the task that executes it.
 
-    A second signal ends the process at once with `force_on_second`; otherwise it changes nothing.
+    With `force_on_second`, a second signal ends the process at once; without, it is ignored.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()

@@ -1,17 +1,16 @@
 """The worker processes of `serve --workers`: spawned, replaced when one dies, and stopped together.
 
-They serve clients on ports that they share, and relay to the runtime in this process through a unix socket. They are
-spawned, since a process that has used grpc cannot be forked, and before this one imports it, so that both start at the
-same time.
+A worker is a process. It serves clients on ports that all workers share, and relays to the runtime in this process
+through a unix socket. Workers are spawned, since a process that has used grpc cannot be forked, and before this process
+imports grpc, so that all start at the same time.
 
-A worker lives on its standard input. It waits there for its settings, which arrive when the runtime can be reached; and
-the end of the input, which comes however this process ends, ends the worker.
+A worker reads its settings from its standard input, where they arrive when the runtime can be reached. The end of that
+input ends the worker, so no worker outlives this process.
 """
 
 import asyncio
 import logging
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,17 +20,18 @@ from typing import Final, Self
 
 from gateway.core.backoff import Backoff
 from gateway.server.settings import ServeSettings, StartError
+from gateway.server.shared_ports import SharedPorts
 
 READY: Final = "ready"
-"""What a worker prints when it listens; anything else is why it cannot."""
+"""The line that a worker prints when it listens; any other line is the reason why it cannot."""
 
 STOP_SECONDS: Final = 10.0
-"""How long workers may take to stop before they are killed: longer than they give to open calls."""
+"""Seconds that workers get to stop before they are killed: more than they give to open calls."""
 
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 5.0
 STABLE_SECONDS: Final = 10.0
-"""Seconds before the place of a dead worker is taken: the first time, and after others that did not live for long."""
+"""Seconds before a dead worker is replaced, at first and at most; one that lived for `STABLE_SECONDS` resets them."""
 
 _SETTINGS: Final = frozenset(
     {
@@ -45,7 +45,7 @@ _SETTINGS: Final = frozenset(
         "transport",
     }
 )
-"""What a worker is told."""
+"""The settings of the gateway that a worker gets. The others belong to the runtime, and may hold secrets."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,27 +53,26 @@ _log = logging.getLogger(__name__)
 class WorkerPool:
     """The workers of one gateway; they run while the context lasts.
 
-    `upstream` is where the runtime has to listen before `start`; `grpc_address` and `http_address` are where the
-    workers serve. StartError if these are taken.
+    The runtime has to listen at `upstream` before `start`. The workers serve at `grpc_address` and `http_address`.
+    Entering the context raises StartError if these are taken.
     """
 
-    def __init__(self, config: ServeSettings) -> None:
-        self._config = config
+    def __init__(self, settings: ServeSettings) -> None:
+        self._settings = settings
         self._directory = ""
-        self._ports: list[socket.socket] = []
+        self._ports = SharedPorts()
         self._processes: set[asyncio.subprocess.Process] = set()
         self._keepers: list[asyncio.Task[None]] = []
-        self._stopping = False
         self.upstream = self.grpc_address = self.http_address = ""
 
     async def __aenter__(self) -> Self:
         try:
-            self.grpc_address = self._reserve(self._config.grpc_address, "--grpc-address")
-            self.http_address = self._reserve(self._config.http_address, "--http-address")
-            # Only this user may enter it.
+            self.grpc_address = self._ports.reserve(self._settings.grpc_address, "--grpc-address")
+            self.http_address = self._ports.reserve(self._settings.http_address, "--http-address")
+            # Only this user may enter this directory.
             self._directory = tempfile.mkdtemp(prefix="runs-gateway-")
             self.upstream = f"unix:{self._directory}/runtime.sock"
-            for _ in range(self._config.workers):
+            for _ in range(self._settings.workers):
                 await self._spawn()
         except BaseException:
             await self._close()
@@ -86,7 +85,7 @@ class WorkerPool:
         await self._close()
 
     async def start(self) -> None:
-        """Let the workers serve, and return when all listen. StartError if one cannot."""
+        """Let the workers serve, and return when all of them listen. Raises StartError if one cannot."""
         spawned = list(self._processes)
         failures = [failure for failure in await asyncio.gather(*map(self._let_serve, spawned)) if failure]
         if failures:
@@ -94,7 +93,7 @@ class WorkerPool:
         self._keepers = [asyncio.create_task(self._keep(process)) for process in spawned]
 
     async def stop(self) -> None:
-        """Let the workers end their calls and exit; kill what takes too long."""
+        """Let the workers end their calls and exit; kill those that take too long."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -113,15 +112,14 @@ class WorkerPool:
 
     async def _close(self) -> None:
         await self.stop()
-        for port in self._ports:
-            port.close()
+        self._ports.close()
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            # Modules come from where this program has its own, not from the working directory.
+            # Modules are not loaded from the working directory.
             "-P",
             "-m",
             "gateway.server.worker_process",
@@ -134,10 +132,10 @@ class WorkerPool:
         return process
 
     async def _let_serve(self, process: asyncio.subprocess.Process) -> str | None:
-        """Give a worker its settings, and return when it listens; otherwise, why it does not."""
+        """Give a worker its settings. Return None when it listens, or the reason why it cannot."""
         assert process.stdin is not None
         assert process.stdout is not None
-        config = self._config.model_copy(
+        settings = self._settings.model_copy(
             update={
                 "runtime": self.upstream,
                 "grpc_address": self.grpc_address,
@@ -145,16 +143,15 @@ class WorkerPool:
                 "workers": 1,
             }
         )
-        # Everything else is the runtime's business, and may hold secrets.
-        settings = config.model_dump_json(include=set(_SETTINGS))
-        with suppress(ConnectionError):  # It has died, which its output tells as well.
-            process.stdin.write(f"{settings}\n".encode())
+        text = settings.model_dump_json(include=set(_SETTINGS))
+        with suppress(ConnectionError):  # It has died; the end of its output says so as well.
+            process.stdin.write(f"{text}\n".encode())
             await process.stdin.drain()
         line = (await process.stdout.readline()).decode().strip()
         return None if line == READY else line or "a worker could not start"
 
     async def _keep(self, process: asyncio.subprocess.Process) -> None:
-        """Put another worker in the place of each that dies."""
+        """Watch over a worker: replace it when it dies, and its successors as well."""
         clock = asyncio.get_running_loop().time
         backoff, started = Backoff(FIRST_DELAY, LAST_DELAY), clock()
         while True:
@@ -175,30 +172,6 @@ class WorkerPool:
                 _log.warning("worker %d has taken a dead one's place", process.pid)
             else:
                 _log.error("worker %d cannot serve: %s", process.pid, failure)
-
-    def _reserve(self, address: str, flag: str) -> str:
-        """Take a port that workers can share, and return its address. StartError if it is taken."""
-        host, _, text = address.rpartition(":")
-        port = int(text)
-        try:
-            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, name in dict.fromkeys((family, str(place[0])) for family, _, _, _, place in found):
-                port = self._bind(family, name, port)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StartError(f"cannot listen on {address}: {reason} ({flag})") from None
-        return f"{host}:{port}"
-
-    def _bind(self, family: int, name: str, number: int) -> int:
-        port = socket.socket(family, socket.SOCK_STREAM)
-        self._ports.append(port)
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            port.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        port.bind((name, number))
-        # Only now: bound with it, the socket would take a port that another gateway shares among its own workers.
-        port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return int(port.getsockname()[1])
 
 
 def _signal(send: Callable[[], None]) -> None:

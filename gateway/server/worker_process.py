@@ -1,4 +1,4 @@
-"""One worker process of `serve --workers`; `gateway.server.worker_pool` starts it and explains it."""
+"""One worker of `serve --workers`, as a program; `gateway.server.worker_pool` starts and describes it."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from gateway.server.worker_pool import READY
 
 
 def main() -> None:
-    """Serve as standard input says, until it ends or a signal comes."""
+    """Read the settings from standard input and serve, until that input ends or a signal comes."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
     use_batch_scheduling()
     settings = sys.stdin.readline()
@@ -29,23 +29,23 @@ def main() -> None:
         sys.exit(1)
 
 
-async def _serve(config: ServeSettings) -> None:
+async def _serve(settings: ServeSettings) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
-    # A service manager may tell every process to end, and the parent then tells this one again.
+    # A service manager may signal every process, and the parent then signals this one again.
     with cancel_on_signals(force_on_second=False):
-        async with app.running(config, reuse_port=True):
+        async with app.running(settings, reuse_port=True):
             app.tune_garbage_collection()
             _say(READY)
             await asyncio.Event().wait()
 
 
 def _abandoned() -> None:
-    """The parent has gone, and the runtime with it: nothing is left to end in order."""
+    """The parent has ended, and the runtime with it: no call can end in order any more."""
     os._exit(1)
 
 
 def _say(line: str) -> None:
-    """Tell the parent."""
+    """Write a line for the parent."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

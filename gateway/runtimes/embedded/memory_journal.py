@@ -18,7 +18,7 @@ from gateway.runtimes.embedded.journal import (
 )
 
 MAX_BYTES = 1 << 30
-"""How much payload is kept, in characters. FinishedItem runs are forgotten, oldest first, to make room for new ones."""
+"""How much payload is kept, in characters. Finished runs are dropped, oldest first, to make room for new ones."""
 
 RUN_BYTES = 1 << 10
 """The size of a run besides its payloads."""
