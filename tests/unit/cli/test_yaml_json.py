@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from gateway.cli.yaml_json import yaml_to_json
 
+CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"])
+KEYS = st.text(CHARACTERS, max_size=80)
+"""YAML takes keys of 1,024 characters at most, and an escaped character has up to twelve."""
+
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs", "Cc"])),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs", "Cc"])), inner),
+    st.none() | st.booleans() | st.integers() | st.text(CHARACTERS),
+    lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner),
     max_leaves=20,
 )
 
@@ -91,6 +95,7 @@ def test_what_a_yaml_writer_writes_with_tags_means_the_same(value: Any) -> None:
         ("*x", "line 1: found undefined alias"),
         ("\0", "."),
         ("[" * 100_000, "nested too deeply"),
+        (f'{{"{"k" * 1_025}": 1}}', "line 1: "),
     ],
 )
 def test_what_json_cannot_say_is_refused_with_its_line(text: str, message: str) -> None:
