@@ -27,7 +27,7 @@ from gateway.client import (
     RunWatch,
     Unavailable,
 )
-from tests.integration.conftest import Gateway, Start
+from gateway.testing import InMemoryGateway, in_memory_gateway
 from tests.support.command_line import CommandLine
 from tests.support.component_server import Call, ComponentServer
 from tests.support.stream_proxy import StreamProxy
@@ -88,33 +88,41 @@ class Gate:
     """A component that answers as many calls as it lets through."""
 
     def __init__(self) -> None:
-        self.server = ComponentServer(self._answer)
         self._places = asyncio.Semaphore(0)
 
     def let_through(self, calls: int) -> None:
         for _ in range(calls):
             self._places.release()
 
-    async def _answer(self, call: Call) -> None:
+    async def echo(self, value: Any) -> Any:
         await self._places.acquire()
-        await call.result({"output": call.message["params"]["input"]})
+        return value
+
+    async def answer(self, call: Call) -> None:
+        await call.result({"output": await self.echo(call.message["params"]["input"])})
 
 
 @pytest.fixture
-async def gate() -> AsyncIterator[Gate]:
-    gate = Gate()
-    async with gate.server.running():
-        yield gate
+def gate() -> Gate:
+    return Gate()
 
 
 @pytest.fixture
-async def gateway(start: Start, gate: Gate) -> Gateway:
-    return await start(components={"/gate": gate.server.url})
+async def gate_url(gate: Gate) -> AsyncIterator[str]:
+    """The gate as a component server of its own."""
+    async with ComponentServer(gate.answer).running() as url:
+        yield url
 
 
 @pytest.fixture
-async def user(gateway: Gateway, connect: Connect) -> AsyncIterator[User]:
-    async with connect(gateway.addresses.grpc) as user:
+async def gateway(gate: Gate) -> AsyncIterator[InMemoryGateway]:
+    async with in_memory_gateway(components={"/gate/echo": gate.echo}) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def user(gateway: InMemoryGateway, connect: Connect) -> AsyncIterator[User]:
+    async with connect(gateway.address) as user:
         yield user
 
 
@@ -277,19 +285,19 @@ ITEMS = 1_500
 
 
 @pytest.fixture
-async def long_run(gateway: Gateway) -> RunStatus:
+async def long_run(gateway: InMemoryGateway) -> RunStatus:
     """A run whose results come in several messages."""
-    async with AsyncRunsClient(gateway.addresses.grpc) as client:
+    async with AsyncRunsClient(gateway.address) as client:
         return await client.submit_and_wait(await client.put_flow(ECHO), range(ITEMS))
 
 
 @pytest.mark.parametrize("order", ResultOrder)
 async def test_a_stream_that_is_cut_anywhere_folds_to_the_same(
-    gateway: Gateway, connect: Connect, long_run: RunStatus, order: ResultOrder
+    gateway: InMemoryGateway, connect: Connect, long_run: RunStatus, order: ResultOrder
 ) -> None:
     async def fold(limits: list[int]) -> tuple[RunStatus, StreamProxy]:
         async with (
-            StreamProxy(gateway.addresses.grpc, limits).running() as proxy,
+            StreamProxy(gateway.address, limits).running() as proxy,
             connect(proxy.address) as user,
         ):
             return await user.call("wait", long_run.run_id, include_results=True, order=order), proxy
@@ -307,15 +315,17 @@ async def test_a_stream_that_is_cut_anywhere_folds_to_the_same(
     assert status == uncut
 
 
-async def test_many_runs_whose_stream_is_cut_anywhere(gateway: Gateway, connect: Connect, long_run: RunStatus) -> None:
-    async with connect(gateway.addresses.grpc) as user:
+async def test_many_runs_whose_stream_is_cut_anywhere(
+    gateway: InMemoryGateway, connect: Connect, long_run: RunStatus
+) -> None:
+    async with connect(gateway.address) as user:
         other = (await user.call("submit_and_wait", long_run.flow_id, ["a", "b"])).run_id
     runs = [RunWatch(run_id, include_results=True) for run_id in (long_run.run_id, other)]
 
     async def follow(limits: list[int]) -> tuple[dict[str, list[Any]], int]:
         found: dict[str, list[Any]] = {long_run.run_id: [], other: []}
         ended = []
-        async with StreamProxy(gateway.addresses.grpc, limits).running() as proxy, connect(proxy.address) as user:
+        async with StreamProxy(gateway.address, limits).running() as proxy, connect(proxy.address) as user:
             async for run_id, event in user.each("watch_many", runs):
                 if isinstance(event, RunUpdate):
                     found[run_id] += values(event.results)
@@ -333,10 +343,10 @@ async def test_many_runs_whose_stream_is_cut_anywhere(gateway: Gateway, connect:
 
 @pytest.mark.parametrize("after", [0, 2])
 async def test_a_connection_that_falls_silent_is_made_again(
-    gateway: Gateway, connect: Connect, long_run: RunStatus, after: int
+    gateway: InMemoryGateway, connect: Connect, long_run: RunStatus, after: int
 ) -> None:
     async with (
-        StreamProxy(gateway.addresses.grpc, [after], silent=True).running() as proxy,
+        StreamProxy(gateway.address, [after], silent=True).running() as proxy,
         connect(proxy.address) as user,
     ):
         updates = await user.all("watch", long_run.run_id, include_results=True, heartbeat_interval=0.1)
@@ -345,10 +355,10 @@ async def test_a_connection_that_falls_silent_is_made_again(
     assert values([result for update in updates for result in update.results]) == list(range(ITEMS))
 
 
-async def test_a_submit_whose_answer_is_lost_makes_one_run(gateway: Gateway, connect: Connect) -> None:
-    async with StreamProxy(gateway.addresses.grpc, [0]).running() as proxy, connect(proxy.address) as user:
+async def test_a_submit_whose_answer_is_lost_makes_one_run(gateway: InMemoryGateway, connect: Connect) -> None:
+    async with StreamProxy(gateway.address, [0]).running() as proxy, connect(proxy.address) as user:
         flow_id = await user.call("put_flow", ECHO)
-    async with StreamProxy(gateway.addresses.grpc, [0, 0]).running() as proxy, connect(proxy.address) as user:
+    async with StreamProxy(gateway.address, [0, 0]).running() as proxy, connect(proxy.address) as user:
         run = await user.call("submit", flow_id, [1], idempotency_key="once")
         assert proxy.cuts == 2
         assert (await user.call("submit", flow_id, [1], idempotency_key="once")).run_id == run.run_id
@@ -359,9 +369,11 @@ WATCHERS = 100
 
 
 @pytest.mark.parametrize("order", ResultOrder)
-async def test_watchers_outlive_a_gateway_that_is_killed(gate: Gate, tmp_path: Path, order: ResultOrder) -> None:
+async def test_watchers_outlive_a_gateway_that_is_killed(
+    gate: Gate, gate_url: str, tmp_path: Path, order: ResultOrder
+) -> None:
     commands = CommandLine(tmp_path)
-    settings = ("--state", str(tmp_path / "runs.db"), "--component", f"/gate={gate.server.url}")
+    settings = ("--state", str(tmp_path / "runs.db"), "--component", f"/gate={gate_url}")
     seen = asyncio.Semaphore(0)
 
     async def watch(user: User, run_id: str) -> list[RunUpdate]:
