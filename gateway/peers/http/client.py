@@ -1,0 +1,106 @@
+"""The client of HTTP servers: sessions, requests, and bodies of answers in bounded memory."""
+
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiohttp import (
+    ClientConnectionError,
+    ClientConnectorError,
+    ClientError,
+    ClientPayloadError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    DummyCookieJar,
+    TCPConnector,
+)
+from yarl import URL
+
+from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, NotConnected, NotHttp
+from gateway.peers.http.request_body import request_body
+
+JSON: Final = "application/json"
+EVENT_STREAM: Final = "text/event-stream"
+"""Content types."""
+
+_IDENTITY: Final = "identity"
+
+
+def client_session(
+    *,
+    idle_seconds: float,
+    limit: int = 0,
+    timeout: ClientTimeout | None = None,
+    socket_factory: Callable[[tuple[Any, ...]], socket.socket] | None = None,
+) -> ClientSession:
+    """Return a session that keeps unused connections for so long, and opens at most `limit`, where 0 means any number.
+
+    Requests have the limits of time that `timeout` says, or they themselves; none by default. The session belongs to
+    the event loop that runs.
+    """
+    connector = TCPConnector(
+        limit=limit, limit_per_host=limit, keepalive_timeout=idle_seconds, socket_factory=socket_factory
+    )
+    return ClientSession(
+        connector=connector,
+        timeout=timeout or ClientTimeout(),
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+    )
+
+
+@asynccontextmanager
+async def request(
+    session: ClientSession,
+    method: str,
+    url: str | URL,
+    body: bytes | None = None,
+    *,
+    headers: Mapping[str, str],
+    times: ClientTimeout | None = None,
+) -> AsyncIterator[ClientResponse]:
+    """Make a request and give the response, of any status, while its body is read. Redirects are not followed.
+
+    A body is JSON unless the headers say otherwise. Raises HttpFailure, also from reading the body.
+    `times` are its limits of time, those of the session by default.
+    """
+    sent = {"Accept-Encoding": _IDENTITY, **headers}
+    if body is not None:
+        sent.setdefault("Content-Type", JSON)
+    data = None if body is None else request_body(body)
+    try:
+        async with session.request(
+            method, url, data=data, headers=sent, timeout=times, allow_redirects=False
+        ) as response:
+            if response.headers.get("Content-Encoding", _IDENTITY) != _IDENTITY:
+                raise NotHttp("an encoding that was not asked for")
+            yield response
+    except (ClientConnectorError, ConnectionTimeoutError) as error:
+        raise NotConnected(repr(error)) from error
+    except TimeoutError as error:
+        raise AnswerOverdue(repr(error)) from error
+    except (ClientConnectionError, ClientPayloadError, OSError) as error:
+        raise ConnectionBroken(repr(error)) from error
+    except ClientError as error:
+        raise NotHttp("something that is not HTTP") from error
+
+
+async def read_body(response: ClientResponse, limit: int) -> bytes:
+    """Return the body of an answer. Raises AnswerTooLarge if it has more than `limit` bytes."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > limit:
+            raise AnswerTooLarge(f"more than {limit} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def is_success(response: ClientResponse) -> bool:
+    """Whether the HTTP status is one of success, 200 to 299."""
+    return 200 <= response.status <= 299
