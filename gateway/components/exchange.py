@@ -1,29 +1,20 @@
 """One exchange with a component server: a request, the server's own requests meanwhile, the answer."""
 
 import asyncio
-import io
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn, TypeAlias
 
-from aiohttp import (
-    ClientConnectionError,
-    ClientConnectorError,
-    ClientError,
-    ClientPayloadError,
-    ClientResponse,
-    ClientSession,
-    ServerTimeoutError,
-)
+from aiohttp import ClientResponse, ClientSession
 from msgspec import UNSET, Raw
 
 from gateway.components.error import Code, ComponentError
 from gateway.components.limits import Limits
 from gateway.components.message import (
-    Message,
+    ComponentMessage,
     broken,
     decode_message,
     encode_internal_error,
@@ -31,6 +22,8 @@ from gateway.components.message import (
     encode_request,
     result_of,
 )
+from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, request
+from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp
 from gateway.peers.http.sse import EventReader, EventTooLarge
 
 _log = logging.getLogger(__name__)
@@ -41,13 +34,7 @@ answer, or None for a notification. It is cancelled when the execution ends befo
 
 INSTANCE_HEADER: Final = "stepflow-instance-id"
 
-_HEADERS: Final = {
-    "Content-Type": "application/json",
-    "Accept": "application/json, text/event-stream",
-    "Accept-Encoding": "identity",
-}
-_CHUNKED_FROM: Final = 1 << 20
-"""Larger bodies are written in pieces, so that one does not hold up the event loop."""
+_HEADERS: Final = {"Content-Type": JSON, "Accept": f"{JSON}, {EVENT_STREAM}"}
 _DELIVERY_PAUSES: Final = (0.0, 0.05, 0.5)
 """Seconds before each attempt to deliver an answer."""
 _REQUEST_OVERHEAD: Final = 4096
@@ -64,12 +51,14 @@ class Address(NamedTuple):
 
 
 async def notify(address: Address, method: str, params: Mapping[str, object]) -> None:
-    """Send a notification. ComponentError if it was not accepted."""
-    with _connection_errors():
+    """Send a notification. Raises ComponentError if it was not accepted."""
+    try:
         async with _post(address, encode_notification(method, params)) as response:
-            if not _is_success(response):
+            if not is_success(response):
                 raise broken(f"with HTTP status {response.status}")
             await response.content.read(_ACKNOWLEDGEMENT_SIZE)
+    except HttpFailure as failure:
+        raise _map_failure(failure) from failure
 
 
 class Exchange:
@@ -88,26 +77,26 @@ class Exchange:
         self._pending_size = 0
 
     async def call(self, method: str, params: Mapping[str, object]) -> Raw:
-        """Return the result. ComponentError if there is none. Cancelling it closes the connection."""
+        """Return the result. Raises ComponentError if there is none. Cancelling it closes the connection."""
         request_id = str(uuid.uuid4())
-        with _connection_errors():
+        try:
             async with _post(self._address, encode_request(request_id, method, params)) as response:
                 self.instance = response.headers.get(INSTANCE_HEADER)
-                if response.headers.get("Content-Encoding", "identity") != "identity":
-                    raise broken("with an encoding that was not asked for")
-                if response.content_type == "text/event-stream" and _is_success(response):
+                if response.content_type == EVENT_STREAM and is_success(response):
                     return await self._follow(response, request_id)
                 return result_of(await self._only_message(response), request_id)
+        except HttpFailure as failure:
+            raise _map_failure(failure) from failure
 
-    async def _only_message(self, response: ClientResponse) -> Message:
+    async def _only_message(self, response: ClientResponse) -> ComponentMessage:
         """The message that is the whole body. Servers send errors with any HTTP status, and successes with 200."""
-        body = await _read(response, self._address.limits.message_size)
-        if _is_success(response):
+        body = await read_body(response, self._address.limits.message_size)
+        if is_success(response):
             return decode_message(body)
         try:
             message = decode_message(body)
         except ComponentError:
-            message = Message()
+            message = ComponentMessage()
         if message.error is UNSET:
             raise broken(f"with HTTP status {response.status}")
         return message
@@ -148,7 +137,7 @@ class Exchange:
         if self._pending_size > self._address.limits.pending_size:
             raise broken("with more requests than can be served at once")
 
-    async def _serve(self, event: bytes, message: Message) -> None:
+    async def _serve(self, event: bytes, message: ComponentMessage) -> None:
         try:
             answer = await self._answer_to(event, message)
             if message.wants_answer:
@@ -156,7 +145,7 @@ class Exchange:
         finally:
             self._pending_size -= len(event) + _REQUEST_OVERHEAD
 
-    async def _answer_to(self, event: bytes, message: Message) -> bytes | None:
+    async def _answer_to(self, event: bytes, message: ComponentMessage) -> bytes | None:
         if self._callback is None:
             raise broken("with a request of its own")
         try:
@@ -182,7 +171,7 @@ class Exchange:
     async def _delivered(self, answer: bytes) -> bool:
         try:
             async with _post(self._address, answer, self.instance) as response:
-                if _is_success(response):
+                if is_success(response):
                     await response.content.read(_ACKNOWLEDGEMENT_SIZE)
                     return True
                 if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -190,44 +179,25 @@ class Exchange:
                     raise ComponentError(
                         Code.PROTOCOL_BROKEN, "the component server did not understand the answer to its request"
                     )
-        except (ClientError, OSError) as error:
-            _log.info("the answer to a request of a component was not delivered: %r", error)
+        except HttpFailure as failure:
+            _log.info("the answer to a request of a component was not delivered: %r", failure)
         return False
 
 
 def _post(address: Address, text: bytes, instance: str | None = None) -> AbstractAsyncContextManager[ClientResponse]:
     headers = _HEADERS if instance is None else {**_HEADERS, INSTANCE_HEADER: instance}
-    body = text if len(text) <= _CHUNKED_FROM else io.BytesIO(text)
-    return address.http.post(address.url, data=body, headers=headers, allow_redirects=False)
+    return request(address.http, "POST", address.url, text, headers=headers)
 
 
-async def _read(response: ClientResponse, limit: int) -> bytes:
-    """The body. ComponentError if it is larger than `limit`."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise broken("with a message that is too large")
-    return bytes(body)
-
-
-def _is_success(response: ClientResponse) -> bool:
-    return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
-
-
-@contextmanager
-def _connection_errors() -> Iterator[None]:
-    """Turn what aiohttp raises into ComponentError."""
-    try:
-        yield
-    except (ClientConnectionError, ClientPayloadError, OSError) as error:
-        _log.info("a component server was not reached or was lost: %r", error)
-        not_reached = isinstance(error, ClientConnectorError | ServerTimeoutError)
-        what = "cannot be reached" if not_reached else "was lost before it answered"
-        raise ComponentError(Code.CONNECTION_LOST, f"the component server {what}", unreachable=True) from error
-    except ClientError as error:
-        _log.info("a component server broke the HTTP protocol: %r", error)
-        raise broken("something that is no HTTP response") from error
+def _map_failure(failure: HttpFailure) -> ComponentError:
+    """The error that an exchange without a usable answer ends with."""
+    if isinstance(failure, AnswerTooLarge):
+        return broken("with a message that is too large")
+    _log.info("a component server gave no usable answer: %r", failure)
+    if isinstance(failure, NotHttp):
+        return broken(f"with {failure}")
+    what = "cannot be reached" if isinstance(failure, NotConnected) else "was lost before it answered"
+    return ComponentError(Code.CONNECTION_LOST, f"the component server {what}", unreachable=True)
 
 
 def _raise_first(errors: BaseExceptionGroup[BaseException]) -> NoReturn:

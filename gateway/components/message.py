@@ -10,7 +10,7 @@ from gateway.components.error import Code, ComponentError
 _NULL = b"null"
 
 
-class Message(msgspec.Struct):
+class ComponentMessage(msgspec.Struct):
     """Any message of a server: a request or notification of its own when it has a method, else an answer."""
 
     id: Raw = Raw(_NULL)
@@ -30,7 +30,7 @@ class _ErrorObject(msgspec.Struct):
     data: Raw = Raw(_NULL)
 
 
-class _Request(msgspec.Struct):
+class _ComponentRequest(msgspec.Struct):
     id: str
     method: str
     params: Any
@@ -45,7 +45,7 @@ class _Notification(msgspec.Struct):
 
 def encode_request(request_id: str, method: str, params: object) -> bytes:
     """The text of a request. `msgspec.Raw` in the parameters goes in as it is."""
-    return msgspec.json.encode(_Request(request_id, method, params))
+    return msgspec.json.encode(_ComponentRequest(request_id, method, params))
 
 
 def encode_notification(method: str, params: object) -> bytes:
@@ -58,16 +58,16 @@ def encode_internal_error(request_id: Raw) -> bytes:
     return b'{"jsonrpc":"2.0","id":' + bytes(request_id) + b',"error":{"code":-32603,"message":"Internal error"}}'
 
 
-def decode_message(text: bytes) -> Message:
+def decode_message(text: bytes) -> ComponentMessage:
     """Check a message and find its parts. Its payloads are valid UTF-8 JSON afterwards."""
     try:
         text.decode()
-        return msgspec.json.decode(text, type=Message)
+        return msgspec.json.decode(text, type=ComponentMessage)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise broken("something that is no JSON-RPC message") from error
 
 
-def result_of(message: Message, request_id: str) -> Raw:
+def result_of(message: ComponentMessage, request_id: str) -> Raw:
     """The result in the answer to a request. ComponentError if it is an error, or answers another request.
 
     An error without an id counts as the answer: servers send it when they could not read the request.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientSession, ClientTimeout
 
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Callback
@@ -16,6 +16,7 @@ from gateway.components.limits import DEFAULT_LIMITS, Limits
 from gateway.components.route import CommandRoute, Route, Surroundings, UrlRoute
 from gateway.components.server import Execution
 from gateway.core.model import JsonText, ObservabilityContext
+from gateway.peers.http.client import client_session
 
 RESERVED_PREFIX: Final = "/builtin"
 
@@ -145,12 +146,10 @@ def _is_url(target: str) -> bool:
 
 def _client(limits: Limits) -> ClientSession:
     """A client without a bound on connections: a component that waits for another must not keep it from running."""
-    return ClientSession(
-        connector=TCPConnector(limit=0, keepalive_timeout=_IDLE_CONNECTION, socket_factory=_socket),
-        timeout=ClientTimeout(total=None, connect=limits.connect_timeout),
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
+    return client_session(
+        idle_seconds=_IDLE_CONNECTION,
+        timeout=ClientTimeout(connect=limits.connect_timeout),
+        socket_factory=_socket,
     )
 
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from aiohttp import ClientError, ClientSession
+from aiohttp import ClientSession
 
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Address, Callback
@@ -16,6 +16,8 @@ from gateway.components.process import Process
 from gateway.components.server import Execution, Server
 from gateway.core.backoff import Backoff
 from gateway.core.model import JsonText
+from gateway.peers.http.client import request
+from gateway.peers.http.errors import HttpFailure
 
 _log = logging.getLogger(__name__)
 
@@ -225,10 +227,10 @@ async def _healthy(http: ClientSession, url: str) -> None:
     """Wait until a server says that it is well."""
     while True:
         try:
-            async with http.get(url, allow_redirects=False) as response:
+            async with request(http, "GET", url, headers={}) as response:
                 if response.ok:
                     return
-        except (ClientError, OSError):
+        except HttpFailure:
             pass
         await asyncio.sleep(_HEALTH_PAUSE)
 

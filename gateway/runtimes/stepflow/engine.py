@@ -4,31 +4,20 @@ An engine that restarts is away for a moment. Who calls it meanwhile is told so 
 for it is left to clients, and to the watches, which have somebody to wait for.
 """
 
-import io
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from aiohttp import (
-    ClientConnectionError,
-    ClientConnectorError,
-    ClientError,
-    ClientPayloadError,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    ConnectionTimeoutError,
-    DummyCookieJar,
-    ServerTimeoutError,
-    TCPConnector,
-)
+from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from yarl import URL
 
 from gateway.core.backoff import Backoff
-from gateway.core.errors import RemoteError, TooLarge, Unavailable
+from gateway.core.errors import GatewayError, RemoteError, TooLarge, Unavailable
+from gateway.peers.http.client import EVENT_STREAM, client_session, read_body, request
+from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, HttpFailure, NotConnected
 
 PATH: Final = "/api/v1"
 """Where the engine has its REST API."""
@@ -47,10 +36,6 @@ LAST_DELAY: Final = 2.0
 """Seconds after which an engine that is away is tried again: after the first failure, and after later ones."""
 
 _IDLE_SECONDS: Final = 60.0
-_CHUNKED_FROM: Final = 1 << 16
-"""From this size on, aiohttp is to send a body in pieces: it warns of larger ones that are not."""
-
-_HEADERS: Final = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
 _AWAY: Final = frozenset({502, 503, 504})
 """Statuses by which a proxy in front of the engine says that it is away."""
 
@@ -96,36 +81,25 @@ class EngineRestClient:
         self.name = str(base.with_user(None))
         """The address as it may be shown: without credentials."""
         self._base = str(base).rstrip("/") + PATH
-        self._http = _session(MAX_REQUESTS)
+        self._http = client_session(idle_seconds=_IDLE_SECONDS, limit=MAX_REQUESTS)
         # Streams are open for as long as their runs; they must not keep requests waiting.
-        self._streams = _session(0)
+        self._streams = client_session(idle_seconds=_IDLE_SECONDS)
         self._met = False
         self._away = False
         self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
         self._retry_at = 0.0
 
-    async def request(self, request: EngineRequest) -> Answer:
+    async def request(self, wanted: EngineRequest) -> Answer:
         """Return the answer to a request, whatever its HTTP status is.
 
         Raises Unavailable if no answer comes in time, AnswerLost if the request may have been executed all the same.
         """
-        http = self._streams if request.waits else self._http
-        attempts = 2 if request.repeatable else 1
+        attempts = 2 if wanted.repeatable else 1
         while True:
             attempts -= 1
             self._admit()
-            body = request.body
-            exchange = http.request(
-                request.method,
-                self._base + request.path,
-                data=io.BytesIO(body) if body is not None and len(body) > _CHUNKED_FROM else body,
-                headers={**_HEADERS, **request.headers},
-                timeout=ClientTimeout(total=request.seconds, sock_connect=CONNECT_SECONDS),
-                allow_redirects=False,
-            )
             try:
-                with self._failures():
-                    answer = await self._answer(exchange)
+                answer = await self._answer(wanted)
             except AnswerLost:
                 if not attempts:
                     raise
@@ -149,19 +123,24 @@ class EngineRestClient:
     @asynccontextmanager
     async def _open(self, path: str) -> AsyncIterator[ClientResponse]:
         self._admit()
-        timeout = ClientTimeout(sock_connect=CONNECT_SECONDS)
-        headers = {**_HEADERS, "Accept": "text/event-stream"}
-        with self._failures():
-            async with self._streams.get(
-                self._base + path, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                self._seen()
+        times = ClientTimeout(sock_connect=CONNECT_SECONDS)
+        headers = {"Accept": EVENT_STREAM}
+        try:
+            async with request(self._streams, "GET", self._base + path, headers=headers, times=times) as response:
+                self._mark_up()
                 yield response
+        except HttpFailure as failure:
+            raise self._map_failure(failure) from None
 
-    async def _answer(self, exchange: AbstractAsyncContextManager[ClientResponse]) -> Answer:
-        async with exchange as response:
-            self._seen()
-            return Answer(response.status, await _read(response), response.headers)
+    async def _answer(self, wanted: EngineRequest) -> Answer:
+        http: ClientSession = self._streams if wanted.waits else self._http
+        url, times = self._base + wanted.path, ClientTimeout(total=wanted.seconds, sock_connect=CONNECT_SECONDS)
+        try:
+            async with request(http, wanted.method, url, wanted.body, headers=wanted.headers, times=times) as response:
+                self._mark_up()
+                return Answer(response.status, await read_body(response, MAX_ANSWER_BYTES), response.headers)
+        except HttpFailure as failure:
+            raise self._map_failure(failure) from None
 
     def _admit(self) -> None:
         """Let a request pass, unless the engine is away and it is not time to try it again."""
@@ -173,7 +152,7 @@ class EngineRestClient:
         # This one tries; the others wait for what becomes of it.
         self._retry_at = now + self._backoff.delay
 
-    def _seen(self) -> None:
+    def _mark_up(self) -> None:
         if self._away:
             self._away = False
             self._backoff.reset()
@@ -181,7 +160,7 @@ class EngineRestClient:
                 _log.warning("the engine at %s is back", self.name)
         self._met = True
 
-    def _missed(self) -> None:
+    def _mark_down(self) -> None:
         if not self._away:
             self._away = True
             # Who looks for it the first time tells by himself that it is not there.
@@ -189,39 +168,16 @@ class EngineRestClient:
                 _log.warning("the engine at %s cannot be reached", self.name)
         self._retry_at = time.monotonic() + self._backoff.next()
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """Turn what aiohttp raises into errors of ours."""
-        try:
-            yield
-        except (ClientConnectorError, ServerTimeoutError) as error:
-            if isinstance(error, ClientConnectorError | ConnectionTimeoutError):
-                self._missed()
-                raise Unavailable("the engine cannot be reached", retry_after=self._backoff.delay) from None
-            raise AnswerLost("the engine did not answer in time", retry_after=1.0) from None
-        except TimeoutError:
-            raise AnswerLost("the engine did not answer in time", retry_after=1.0) from None
-        except (ClientConnectionError, ClientPayloadError, OSError):
-            raise AnswerLost("the connection to the engine was lost", retry_after=self._backoff.delay) from None
-        except ClientError as error:
-            _log.warning("the engine at %s broke the HTTP protocol: %r", self.name, error)
-            raise RemoteError(RemoteError.code, "the engine has answered with something that is not HTTP") from None
-
-
-async def _read(response: ClientResponse) -> bytes:
-    """The body. TooLarge if it exceeds MAX_ANSWER_BYTES."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
-            raise TooLarge(f"the engine has answered with more than {MAX_ANSWER_BYTES >> 20} MiB")
-    return bytes(body)
-
-
-def _session(limit: int) -> ClientSession:
-    return ClientSession(
-        connector=TCPConnector(limit=limit, limit_per_host=limit, keepalive_timeout=_IDLE_SECONDS),
-        cookie_jar=DummyCookieJar(),
-        timeout=ClientTimeout(),
-        auto_decompress=False,
-    )
+    def _map_failure(self, failure: HttpFailure) -> GatewayError:
+        """The error of the gateway that a failed request ends with."""
+        if isinstance(failure, NotConnected):
+            self._mark_down()
+            return Unavailable("the engine cannot be reached", retry_after=self._backoff.delay)
+        if isinstance(failure, AnswerOverdue):
+            return AnswerLost("the engine did not answer in time", retry_after=1.0)
+        if isinstance(failure, ConnectionBroken):
+            return AnswerLost("the connection to the engine was lost", retry_after=self._backoff.delay)
+        if isinstance(failure, AnswerTooLarge):
+            return TooLarge(f"the engine has answered with more than {MAX_ANSWER_BYTES >> 20} MiB")
+        _log.warning("the engine at %s broke the HTTP protocol: %r", self.name, failure.__cause__ or failure)
+        return RemoteError(RemoteError.code, f"unexpected response from the engine: {failure}")
