@@ -1,18 +1,11 @@
-"""The answers of a JSON-RPC server over HTTP: results, errors and event streams, and what is none of these."""
+"""The answers of a JSON-RPC server over HTTP: results, errors, event streams, and answers that cannot be used."""
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
-from aiohttp import (
-    ClientConnectorError,
-    ClientError,
-    ClientResponse,
-    ClientResponseError,
-    ConnectionTimeoutError,
-    InvalidURL,
-)
+from aiohttp import ClientResponse
 
 from gateway.adapter import jsonrpc
 from gateway.core.errors import (
@@ -27,23 +20,30 @@ from gateway.core.errors import (
 )
 from gateway.core.json_text import MAX_JSON_BYTES, json_text, members, string
 from gateway.core.model import JsonText
+from gateway.peers.http.client import is_success, read_body
+from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, NotConnected, NotHttp
 from gateway.peers.http.sse import EventReader, EventTooLarge
 
 MAX_RETRY_AFTER: Final = 60.0
 """The longest time, in seconds, for which an upstream can send clients away."""
 
 
-class Lost(Unavailable):
-    """The upstream was not reached, or gave no answer. `unsent`: it has not seen the request. `late`: time was up."""
+class ConnectionLost(Unavailable):
+    """The upstream was not reached, or gave no answer; `what` goes on after "the upstream".
 
-    def __init__(self, what: str, *, unsent: bool = False, late: bool = False, retry_after: float = 1.0) -> None:
+    `request_sent`: it may have seen the request. `timed_out`: it may answer yet, but too late.
+    """
+
+    def __init__(
+        self, what: str, *, request_sent: bool = True, timed_out: bool = False, retry_after: float = 1.0
+    ) -> None:
         super().__init__(f"the upstream {what}", retry_after=retry_after)
-        self.unsent = unsent
-        self.late = late
+        self.request_sent = request_sent
+        self.timed_out = timed_out
 
 
 class NoStream(Exception):
-    """The upstream has answered with a single response what it was to answer with an event stream."""
+    """The upstream has sent a single response instead of an event stream."""
 
 
 class Event(NamedTuple):
@@ -54,7 +54,7 @@ class Event(NamedTuple):
 
 
 async def read_events(response: ClientResponse, request_id: str) -> AsyncGenerator[Event, None]:
-    """The notifications of a stream, up to the response, which is raised if it is an error."""
+    """Yield the notifications of a stream, up to the response. Raises the error that the response holds, if any."""
     reader = EventReader(MAX_JSON_BYTES)
     try:
         async for chunk in response.content.iter_any():
@@ -70,13 +70,13 @@ async def read_events(response: ClientResponse, request_id: str) -> AsyncGenerat
         raise unreadable(error) from None
     except EventTooLarge:
         raise TooLarge(f"the upstream has sent an event of more than {MAX_JSON_BYTES} bytes") from None
-    raise Lost("has ended a stream before its end")
+    raise ConnectionLost("has ended a stream before its end")
 
 
 async def read_result(response: ClientResponse, request_id: str) -> JsonText:
-    """The result of a method; raises the error that was answered, or what the HTTP status says if nothing was."""
-    body = await _body(response)
-    if response.ok and response.status < HTTPStatus.MULTIPLE_CHOICES:
+    """Return the result of a method. Raises the error in the answer, or the one for its HTTP status if it has none."""
+    body = await read_body(response, MAX_JSON_BYTES)
+    if is_success(response):
         return jsonrpc.parse_response(body, request_id)
     if (error := jsonrpc.parse_error(body)) is not None:
         raise error
@@ -84,9 +84,9 @@ async def read_result(response: ClientResponse, request_id: str) -> JsonText:
 
 
 async def read_document(response: ClientResponse, method: str) -> JsonText:
-    """The body of an answer of the blob API."""
-    body = await _body(response)
-    if response.ok and response.status < HTTPStatus.MULTIPLE_CHOICES:
+    """Return the body of an answer of the blob API."""
+    body = await read_body(response, MAX_JSON_BYTES)
+    if is_success(response):
         try:
             return json_text(body)
         except InvalidParams as error:
@@ -113,7 +113,7 @@ def _refusal(response: ClientResponse) -> GatewayError:
     """What an HTTP status alone says."""
     status, what = response.status, f"has answered with the HTTP status {response.status}"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Lost(what, retry_after=_retry_after(response))
+        return ConnectionLost(what, retry_after=_retry_after(response))
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Overloaded(f"the upstream {what}", retry_after=_retry_after(response))
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
@@ -128,34 +128,23 @@ def _retry_after(response: ClientResponse) -> float:
     return min(float(text), MAX_RETRY_AFTER) if text.isascii() and text.isdecimal() else 1.0
 
 
-async def _body(response: ClientResponse) -> bytes:
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise RemoteError(RemoteError.code, "the upstream has used a content-encoding that was not asked for")
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_JSON_BYTES:
-            raise TooLarge(f"the answer of the upstream is larger than {MAX_JSON_BYTES} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 @contextmanager
-def failures() -> Iterator[None]:
-    """Turn what aiohttp raises into errors of the gateway."""
+def map_exceptions() -> Iterator[None]:
+    """Raise errors of the gateway instead of HttpFailure."""
     try:
         yield
-    except (ClientConnectorError, ConnectionTimeoutError) as error:
-        raise Lost("cannot be reached", unsent=True) from error
-    except TimeoutError as error:
-        raise Lost("did not answer in time", late=True) from error
-    except (ClientResponseError, InvalidURL) as error:
-        raise RemoteError(RemoteError.code, "the upstream has sent what is no HTTP response") from error
-    except (ClientError, OSError) as error:
-        raise Lost("was lost before it answered") from error
+    except NotConnected as error:
+        raise ConnectionLost("cannot be reached", request_sent=False) from error
+    except AnswerOverdue as error:
+        raise ConnectionLost("did not answer in time", timed_out=True) from error
+    except ConnectionBroken as error:
+        raise ConnectionLost("was lost before it answered") from error
+    except NotHttp as error:
+        raise RemoteError(RemoteError.code, f"unexpected response from the upstream: {error}") from error
+    except AnswerTooLarge as error:
+        raise TooLarge(f"the answer of the upstream is larger than {MAX_JSON_BYTES} bytes") from error
 
 
 def unreadable(error: InvalidParams) -> RemoteError:
-    """The error for a message that is not the client's fault."""
-    return RemoteError(RemoteError.code, f"the upstream has sent what cannot be read: {error.message}")
+    """The error for a message of the upstream that is not the client's fault."""
+    return RemoteError(RemoteError.code, f"unexpected response from the upstream: {error.message}")

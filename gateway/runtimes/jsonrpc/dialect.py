@@ -120,8 +120,8 @@ class Dialect(StrEnum):
         return text if steps is None else steps
 
 
-def meaning(method: str, error: GatewayError) -> GatewayError:
-    """The error of an upstream as this gateway's, where its code says more together with the method, or its message."""
+def map_error(method: str, error: GatewayError) -> GatewayError:
+    """Return the error of an upstream as this gateway's: method and message may tell more than its code."""
     kind: type[NotFound] | None = None
     code, told = error.jsonrpc_code, _SAYS_UNKNOWN.search(error.message) is not None
     unspecific = type(error) is NotFound or code == _UNKNOWN_BLOB
@@ -137,9 +137,9 @@ def meaning(method: str, error: GatewayError) -> GatewayError:
 
 
 async def detect(ask: Ask) -> Dialect:
-    """Which dialect an upstream speaks, told by how it refuses what names nothing. It executes and stores nothing.
+    """Return the dialect of an upstream, told by how it refuses ids that name nothing. It executes and stores nothing.
 
-    Unavailable, Overloaded, or a RemoteError for what is no JSON-RPC, are raised.
+    Raises Unavailable, Overloaded, or RemoteError if the upstream speaks no JSON-RPC.
     """
     refusal = await _refusal(ask, GET, f'{{"runId":"{_NOBODY}","resultOrder":"byIndex"}}')
     if isinstance(refusal, RunNotFound):
@@ -156,20 +156,20 @@ async def detect(ask: Ask) -> Dialect:
     return Dialect.V0_10 if isinstance(refusal, InvalidParams) else Dialect.V0_9
 
 
-async def answers(ask: Ask) -> None:
-    """Return if an upstream answers at all; raises what `detect` does."""
+async def probe(ask: Ask) -> None:
+    """Return if an upstream answers at all. Raises the errors of `detect`."""
     await _refusal(ask, GET, f'{{"runId":"{_NOBODY}"}}')
 
 
 async def _refusal(ask: Ask, method: str, params: JsonText) -> GatewayError | None:
-    """What the upstream answers; None if it does not refuse."""
+    """Return the error that the upstream answers with; None if it does not refuse."""
     try:
         await ask(method, params)
     except (Unavailable, Overloaded):
         raise
     except RemoteError as error:
         if error.remote_code == RemoteError.code:
-            raise  # It has not understood, or has answered what is no JSON-RPC.
+            raise  # The upstream has not understood, or its answer is not JSON-RPC.
         return error
     except GatewayError as error:
         return error

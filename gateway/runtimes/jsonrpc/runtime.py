@@ -17,12 +17,13 @@ from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, Rem
 from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
 from gateway.core.position import Position, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
-from gateway.runtimes.jsonrpc.answers import Event, Lost, NoStream, unreadable
+from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
 from gateway.runtimes.jsonrpc.following import Following
+from gateway.runtimes.jsonrpc.reachability import Retries
 from gateway.runtimes.jsonrpc.results_cache import Prefixes, Readings
 from gateway.runtimes.jsonrpc.snapshots import read_status, read_update, snapshot_of, snapshot_of_update, successor
-from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, Persistence, Upstream
+from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, JsonRpcUpstream
 from gateway.storage.idempotency import Keys, fingerprint, global_key
 
 PATIENCE: Final = 10.0
@@ -56,7 +57,7 @@ class JsonRpcRuntime(Runtime):
     """
 
     def __init__(self, url: str, keys: Keys, *, dialect: Dialect | None = None, patience: float = PATIENCE) -> None:
-        self._upstream = Upstream(url.removeprefix("jsonrpc+"), patience, dialect)
+        self._upstream = JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect)
         self._keys = keys
         self._readings = Readings(self._fetch)
         self._followings: set[Following] = set()
@@ -64,12 +65,12 @@ class JsonRpcRuntime(Runtime):
 
     async def connect(self, seconds: float) -> bool:
         """Wait for the upstream for so long. False, and a line in the log, if it is away; it may come later."""
-        return await self._upstream.connected(seconds)
+        return await self._upstream.reachability.connected(seconds)
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
         text = blobs_json.blob_to_json(blob)
-        dialect = await self._upstream.ready()
+        dialect = await self._upstream.reachability.ready()
         if self._upstream.has_blob_methods and not dialect.blobs_by_rest:
             try:
                 return _blob_id(await self._upstream.call(PUT_BLOB, text, seconds=WRITE_SECONDS))
@@ -78,7 +79,7 @@ class JsonRpcRuntime(Runtime):
         return _blob_id(await self._upstream.put_blob(text, WRITE_SECONDS))
 
     async def get_blob(self, blob_id: str) -> Blob:
-        dialect = await self._upstream.ready()
+        dialect = await self._upstream.reachability.ready()
         if self._upstream.has_blob_methods and not dialect.blobs_by_rest:
             try:
                 params = blobs_json.blob_id_to_json(blob_id)
@@ -104,7 +105,7 @@ class JsonRpcRuntime(Runtime):
         return await self.get(run_id) if accepted is None else accepted
 
     async def get(self, run_id: str) -> Snapshot:
-        if self._are_streams(await self._upstream.ready()):
+        if self._are_streams(await self._upstream.reachability.ready()):
             try:
                 return await self._streamed_state(run_id)
             except NoStream:
@@ -131,7 +132,7 @@ class JsonRpcRuntime(Runtime):
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         if page.start >= page.stop or page.first >= page.completions:
             return []
-        if self._are_streams(await self._upstream.ready()):
+        if self._are_streams(await self._upstream.reachability.ready()):
             try:
                 return await self._streamed_page(run_id, page)
             except NoStream:
@@ -140,7 +141,7 @@ class JsonRpcRuntime(Runtime):
 
     async def drain(self) -> None:
         self._draining = True
-        self._upstream.stop_waiting()
+        self._upstream.reachability.stop_waiting()
         for following in self._followings:
             following.fail(shutting_down())
 
@@ -154,7 +155,7 @@ class JsonRpcRuntime(Runtime):
         return dialect is Dialect.SUPERSET and self._upstream.streams
 
     async def _submit(self, params: SubmitParams, key: str | None) -> Snapshot:
-        dialect = await self._upstream.ready()
+        dialect = await self._upstream.reachability.ready()
         repeatable = key is not None and dialect.honours_keys
         text = dialect.submit_params(params, key)
         status = read_status(await self._upstream.call(SUBMIT, text, repeatable=repeatable, seconds=WRITE_SECONDS))
@@ -165,7 +166,7 @@ class JsonRpcRuntime(Runtime):
     async def _follow(self, run_id: str, following: Following) -> None:
         """Show the states of a run until it has finished."""
         try:
-            streams = self._are_streams(await self._upstream.ready())
+            streams = self._are_streams(await self._upstream.reachability.ready())
             # Beyond the bound of streams, runs are polled.
             if streams and self._upstream.has_room:
                 try:
@@ -178,9 +179,9 @@ class JsonRpcRuntime(Runtime):
 
     async def _stream(self, run_id: str, following: Following) -> None:
         params = get_params_to_json(GetParams(run_id=run_id, wait=True, heartbeat_interval=HEARTBEAT_SECONDS))
-        persistence = Persistence(self._upstream)
+        retries = Retries(self._upstream.reachability)
         while True:
-            await self._upstream.ready()
+            await self._upstream.reachability.ready()
             try:
                 async with aclosing(self._upstream.events(params, quiet=3 * HEARTBEAT_SECONDS)) as events:
                     async for event in events:
@@ -188,11 +189,11 @@ class JsonRpcRuntime(Runtime):
                         following.show(snapshot)
                         if snapshot.terminal:
                             return
-                failure: Unavailable = Lost("has ended a stream before the run")
+                failure: Unavailable = ConnectionLost("has ended a stream before the run")
             except Unavailable as unavailable:
                 failure = unavailable
-            self._upstream.lost()
-            await persistence.pause(failure)
+            self._upstream.reachability.recheck()
+            await retries.pause(failure)
 
     async def _poll(self, run_id: str, following: Following) -> None:
         ended = asyncio.Event()
@@ -203,7 +204,7 @@ class JsonRpcRuntime(Runtime):
             while True:
                 ended.clear()
                 snapshot = await self.get(run_id)
-                if not self._are_streams(await self._upstream.ready()):
+                if not self._are_streams(await self._upstream.reachability.ready()):
                     snapshot = await prefixes.completed(snapshot)
                 changed = following.show(successor(following.latest, snapshot))
                 if snapshot.terminal:
@@ -219,7 +220,7 @@ class JsonRpcRuntime(Runtime):
         """Have the run polled when it may have ended. A server that does not wait is not asked more often than that."""
         while True:
             try:
-                params = (await self._upstream.ready()).wait_params(run_id, WAIT_SECONDS)
+                params = (await self._upstream.reachability.ready()).wait_params(run_id, WAIT_SECONDS)
             except GatewayError:
                 return  # Who polls gets the same.
             await self._upstream.wait(GET, params, WAIT_SECONDS + READ_SECONDS)
@@ -227,7 +228,7 @@ class JsonRpcRuntime(Runtime):
             await asyncio.sleep(LAST_POLL)
 
     async def _polled_state(self, run_id: str) -> Snapshot:
-        dialect = await self._upstream.ready()
+        dialect = await self._upstream.reachability.ready()
         status = read_status(await self._upstream.call(GET, dialect.get_params(run_id)), run_id)
         reading = self._readings.kept(run_id)
         return snapshot_of(status, 0 if reading is None else reading.prefix)
@@ -245,7 +246,7 @@ class JsonRpcRuntime(Runtime):
                 raise RemoteError(RemoteError.code, "the upstream has sent no state")
             return snapshot
 
-        return await self._upstream.persistently(attempt)
+        return await self._upstream.reachability.retried(attempt)
 
     async def _streamed_page(self, run_id: str, page: Page) -> list[ItemResult]:
         params = get_params_to_json(
@@ -263,13 +264,13 @@ class JsonRpcRuntime(Runtime):
             async with aclosing(self._short_stream(params)) as events:
                 return await _collected(events, run_id, page)
 
-        return await self._upstream.persistently(attempt)
+        return await self._upstream.reachability.retried(attempt)
 
     def _short_stream(self, params: JsonText) -> AsyncGenerator[Event, None]:
         return self._upstream.events(params, quiet=READ_SECONDS, seconds=READ_SECONDS)
 
     async def _fetch(self, run_id: str) -> JsonText:
-        dialect = await self._upstream.ready()
+        dialect = await self._upstream.reachability.ready()
         return await self._upstream.call(GET, dialect.results_params(run_id), seconds=WRITE_SECONDS)
 
     def _refuse_if_draining(self) -> None:

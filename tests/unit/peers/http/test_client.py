@@ -81,9 +81,11 @@ async def test_no_compression_is_asked_for_and_none_accepted(session: ClientSess
 async def test_bodies_are_json_unless_the_caller_says_otherwise(
     session: ClientSession, headers: dict[str, str], sent: str
 ) -> None:
-    async with ByteServer(answer(b"")).running() as server:
-        async with request(session, "POST", server.url, b"{}", headers=headers):
-            pass
+    async with (
+        ByteServer(answer(b"")).running() as server,
+        request(session, "POST", server.url, b"{}", headers=headers),
+    ):
+        pass
     assert f"content-type: {sent}\r\n" in server.heads[0].lower()
 
 

@@ -20,7 +20,7 @@ from gateway.core.errors import (
 )
 from gateway.core.model import Blob, BlobType, JsonText, ResultOrder, RunState, SubmitParams, blob_id_of
 from gateway.core.runtime import Page
-from gateway.runtimes.jsonrpc.dialect import Dialect, detect, meaning
+from gateway.runtimes.jsonrpc.dialect import Dialect, detect, map_error
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.storage.idempotency import Keys
 from tests.support.component_server import Call, ComponentServer
@@ -114,7 +114,7 @@ async def runtime(server: Stepflow) -> AsyncIterator[JsonRpcRuntime]:
 
 
 async def test_a_release_is_recognized_and_understood(server: Stepflow, runtime: JsonRpcRuntime) -> None:
-    assert await runtime._upstream.ready() is DIALECTS[server.release]
+    assert await runtime._upstream.reachability.ready() is DIALECTS[server.release]
     assert server.submits == []
     assert await runtime.put_blob(Blob("{}", BlobType.FLOW)) == FLOW
     assert await runtime.get_blob(FLOW) == Blob('{"a": 1}', BlobType.DATA)
@@ -214,6 +214,6 @@ async def test_what_is_no_answer_tells_no_dialect(failure: GatewayError) -> None
     ],
 )
 def test_errors_mean_what_they_do_in_their_method(method: str, error: GatewayError, kind: type[GatewayError]) -> None:
-    meant = meaning(method, error)
+    meant = map_error(method, error)
     assert type(meant) is kind
     assert (meant.message, meant.data) == (error.message, error.data)

@@ -81,9 +81,9 @@ def test_ids_are_made_canonical() -> None:
 
 @pytest.mark.parametrize("text", ["null", "[]", "{}", '{"runId":1}'])
 def test_what_is_no_status_is_the_fault_of_the_upstream(text: str) -> None:
-    with pytest.raises(RemoteError, match="cannot be read"):
+    with pytest.raises(RemoteError, match="unexpected response"):
         read_status(text)
-    with pytest.raises(RemoteError, match="cannot be read"):
+    with pytest.raises(RemoteError, match="unexpected response"):
         read_update(Event("", text), RUN)
 
 
