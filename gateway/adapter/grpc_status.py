@@ -15,7 +15,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # typ
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from gateway.adapter.jsonrpc import error_message
-from gateway.adapter.remote_errors import foreign_error, parse_path
+from gateway.adapter.remote_errors import parse_path, remote_error
 from gateway.core.errors import (
     DOMAIN,
     GatewayError,
@@ -89,12 +89,12 @@ def from_status(code: grpc.StatusCode, message: str | None, details: bytes | Non
     if jsonrpc_code is None:
         text = text or code.name
         kind = _KINDS.get(code)
-        return RemoteError(RemoteError.code, text) if kind is None else foreign_error(kind.code, text)
+        return RemoteError(RemoteError.code, text) if kind is None else remote_error(kind.code, text)
     data = _data(info)
     if data is not None or not bad_request.field_violations:
         # The model's names of fields are in the message of the status only, and this one is cut less.
         text = info.metadata.get("jsonrpc.message", text)
-    return foreign_error(
+    return remote_error(
         jsonrpc_code,
         text,
         data=data,

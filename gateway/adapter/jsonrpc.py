@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from gateway.adapter.remote_errors import foreign_error, parse_path
+from gateway.adapter.remote_errors import parse_path, remote_error
 from gateway.core.errors import (
     GatewayError,
     InvalidFlow,
@@ -215,7 +215,7 @@ def _read_error(text: JsonText) -> GatewayError:
     given = members(text, "error")
     data = given.get("data")
     reason, violations, retry_after = _read_data(data)
-    return foreign_error(
+    return remote_error(
         integer(given.get("code", "null"), "error", "code"),
         string(given.get("message", "null"), "error", "message"),
         data=data,

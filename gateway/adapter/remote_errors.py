@@ -1,4 +1,4 @@
-"""Errors of other servers as ours: whatever is known about one is kept, whichever transport brought it."""
+"""Errors of other servers -> errors of the gateway, for all transports."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _BY_CODE: dict[int, type[GatewayError]] = {
         errors.Internal,
     )
 }
-"""The class that a code alone tells. Not -32000: many servers use it for any error, not only for an unknown run."""
+"""The classes whose codes are enough to tell them. -32000 is not: many servers use it for any error."""
 
 _KINDS: tuple[type[GatewayError], ...] = (
     *_BY_CODE.values(),
@@ -38,7 +38,7 @@ _BY_REASON = {kind.reason: kind for kind in _KINDS}
 _PATH_PART = re.compile(r"\[([0-9]{1,10})\]|\.?([^.\[]+)")
 
 
-def foreign_error(
+def remote_error(
     code: int,
     message: str,
     *,
@@ -47,9 +47,9 @@ def foreign_error(
     violations: Sequence[Violation] = (),
     retry_after: float | None = None,
 ) -> GatewayError:
-    """The error with this JSON-RPC code: of the class that its reason names, else of that which its code tells.
+    """Return the error for a JSON-RPC code, of the class that `reason` names, or else that the code tells.
 
-    A code that is none of ours makes a RemoteError.
+    It is a RemoteError if the gateway has no class with this code.
     """
     kind = _BY_REASON.get(reason or "")
     if kind is None or kind.code != code:
@@ -67,6 +67,6 @@ def foreign_error(
 
 
 def parse_path(text: str) -> Path:
-    """The path that is rendered like this; one of a single part, if names in it make it ambiguous."""
+    """Return the path that `render_path` writes like this. It has a single part if its names make it ambiguous."""
     path = tuple(int(index) if index else name for index, name in _PATH_PART.findall(text))
     return path if render_path(path) == text else (text,)

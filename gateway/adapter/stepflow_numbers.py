@@ -1,9 +1,9 @@
-"""Which numbers an engine keeps, and what it makes of them.
+"""The numbers that an engine holds exactly, and those that it rounds.
 
-No release of the engine keeps every number of a JSON text. `Numbers.INTEGERS` (0.10, 0.11; and what any release stores
-as a blob) keeps integers of 64 bits, and holds all other numbers as doubles. `Numbers.DOUBLES` (0.12, 0.13) holds all
-numbers as doubles and writes them so: 6 comes back as `6.0`. Who takes rounded numbers, asks for `Numbers.ROUNDED`:
-all that are in the range of a double, which no release can do without.
+No release of the engine keeps every number of a JSON text. `Numbers.INTEGERS` (runs of 0.10 and 0.11, and blobs of all
+releases) keeps integers of 64 bits, and holds all other numbers as doubles. `Numbers.DOUBLES` (runs of 0.12 and 0.13)
+holds all numbers as doubles and writes them so: 6 comes back as `6.0`. `Numbers.ROUNDED` accepts rounded numbers; those
+beyond the range of a double are refused all the same, as no release takes them.
 """
 
 import json
@@ -20,23 +20,23 @@ from gateway.core.errors import InvalidParams, Path, Violation
 from gateway.core.model import JsonText
 
 EXACT_INTEGER: Final = 2**53
-"""Up to here, doubles hold every integer."""
+"""Doubles hold every integer up to this one, of either sign."""
 
 _SUSPECT: Final = re.compile(r"[0-9][0-9.]{15}|[0-9][eE][-+0-9]")
-"""Found in every text with a number that may be lost: a double keeps 15 digits of anything but extremes."""
+"""Matches every text with a number that may be inexact: a double keeps 15 digits of any but the extreme numbers."""
 _ENCODER: Final = msgspec.json.Encoder(order="deterministic")
 _ROUNDS: Final = " exactly: it rounds {}; send it as a string, or start the gateway with --lossy-numbers"
 
 
 class Numbers(Enum):
-    """How an engine holds numbers."""
+    """The way in which an engine holds numbers."""
 
     INTEGERS = "integers of 64 bits, and doubles"
     DOUBLES = "doubles"
     ROUNDED = "doubles, and what is near one"
 
     def keeps(self, literal: str) -> bool:
-        """Whether a number comes back with the value that was written, or near it."""
+        """Return whether a number comes back with the value that was written, or for ROUNDED with one near it."""
         if self is Numbers.ROUNDED:
             return isfinite(float(literal))
         if literal.lstrip("-").isdigit():
@@ -58,23 +58,26 @@ _ADVICE: Final = {
 }
 
 
-def refuse_lost_numbers(text: JsonText, numbers: Numbers, *path: str | int) -> None:
-    """InvalidParams, with the place below `path`, if the text has a number that the engine would change."""
+def refuse_inexact_numbers(text: JsonText, numbers: Numbers, *path: str | int) -> None:
+    """Check the numbers of a JSON text.
+
+    Raises InvalidParams with the path of a number, below `path`, if the engine would change it.
+    """
     if _SUSPECT.search(text) is None:
         return
-    lost = _first_lost(text, numbers.keeps, path)
-    if lost is None:
+    found = _first_inexact(text, numbers.keeps, path)
+    if found is None:
         return
-    place, literal = lost
+    inner_path, literal = found
     shown = literal if len(literal) <= 40 else f"{literal[:40]}..."
-    raise InvalidParams([Violation((*path, *place), f"the engine cannot hold {shown}{_ADVICE[numbers]}")])
+    raise InvalidParams([Violation((*path, *inner_path), f"the engine cannot hold {shown}{_ADVICE[numbers]}")])
 
 
-def restored(text: JsonText) -> JsonText:
-    """A value that an engine has written with all numbers as doubles: whole ones up to 2^53 become integers again.
+def restore_integers(text: JsonText) -> JsonText:
+    """Return a value that an engine has written with doubles only, with whole numbers up to 2^53 as integers.
 
-    Keys are sorted, as such an engine gives them in another order each time. Text that cannot be read for that is
-    returned as it is.
+    Keys are sorted, as such an engine writes them in another order each time. Text that cannot be parsed is returned as
+    it is.
     """
     if text[0] not in '{["':
         return _number(text) if text[0] in "-0123456789" else text
@@ -86,39 +89,39 @@ def restored(text: JsonText) -> JsonText:
         return text
 
 
-class _Lost(str):
-    """The literal of a number that would be lost, in its place."""
+class _Inexact(str):
+    """The literal of a number that the engine would change. It stands in place of the number."""
 
 
-def _first_lost(text: JsonText, keeps: Callable[[str], bool], path: Path) -> tuple[Path, str] | None:
-    any_lost = False
+def _first_inexact(text: JsonText, keeps: Callable[[str], bool], path: Path) -> tuple[Path, str] | None:
+    any_inexact = False
 
     def number(literal: str) -> str | None:
-        nonlocal any_lost
+        nonlocal any_inexact
         if keeps(literal):
             return None
-        any_lost = True
-        return _Lost(literal)
+        any_inexact = True
+        return _Inexact(literal)
 
     try:
         value = json.loads(text, parse_float=number, parse_int=number)
     except RecursionError:
         raise InvalidParams.field(*path, description="nested too deeply") from None
-    return _find(value) if any_lost else None
+    return _find(value) if any_inexact else None
 
 
 def _find(root: Any) -> tuple[Path, str] | None:
-    # Places are in the order of the text, since the last one that was put on the stack is taken first.
+    # The values are visited in the order of the text: the last one that was pushed is popped first.
     stack: list[tuple[Any, Path]] = [(root, ())]
     while stack:
         value, path = stack.pop()
-        if isinstance(value, _Lost):
+        if isinstance(value, _Inexact):
             return path, str(value)
         if isinstance(value, dict):
             stack += reversed([(member, (*path, name)) for name, member in value.items()])
         elif isinstance(value, list):
             stack += reversed([(element, (*path, index)) for index, element in enumerate(value)])
-    # It is hidden by a later member with the same name.
+    # A later member with the same name hides the number.
     return None
 
 

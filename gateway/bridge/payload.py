@@ -8,7 +8,7 @@ from typing import Final
 
 from google.protobuf.struct_pb2 import Value
 
-from gateway.adapter.stepflow_numbers import EXACT_INTEGER, Numbers, refuse_lost_numbers
+from gateway.adapter.stepflow_numbers import EXACT_INTEGER, Numbers, refuse_inexact_numbers
 from gateway.adapter.values import MAX_VALUE_DEPTH, text_to_value, value_to_text
 from gateway.core.errors import InvalidParams
 from gateway.core.model import JsonText
@@ -38,7 +38,7 @@ def output_value(text: JsonText, *, lossy: bool) -> Value:
     Raises InvalidParams with the path of a value if a Value cannot hold it, or not exactly and `lossy` is false.
     """
     if not lossy:
-        refuse_lost_numbers(text, Numbers.DOUBLES, "output")
+        refuse_inexact_numbers(text, Numbers.DOUBLES, "output")
     value = text_to_value(text)
     if value is None:
         raise InvalidParams.field(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from gateway.adapter.stepflow_numbers import Numbers, refuse_lost_numbers
+from gateway.adapter.stepflow_numbers import Numbers, refuse_inexact_numbers
 from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, Violation
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType, JsonText, blob_digest
@@ -46,7 +46,7 @@ class Blobs:
         if isinstance(blob.content, bytes):
             return await self._store(blob.content, {"Content-Type": _BYTES})
         if blob.type is BlobType.DATA:
-            refuse_lost_numbers(blob.content, self._data_numbers, "data")
+            refuse_inexact_numbers(blob.content, self._data_numbers, "data")
             return await self._store(blob_to_store(blob.content, "data"))
         await self._check_flow(blob.content)
         blob_id = await self._store(blob_to_store(blob.content, "flow"))
@@ -78,7 +78,7 @@ class Blobs:
 
     async def _check_flow(self, flow: JsonText) -> None:
         try:
-            refuse_lost_numbers(flow, self._flow_numbers)
+            refuse_inexact_numbers(flow, self._flow_numbers)
         except InvalidParams as error:
             raise InvalidFlow(error.violations) from None
         body = flow_to_check(flow, self._wire_format)

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UnsetType
 
-from gateway.adapter.stepflow_numbers import restored
+from gateway.adapter.stepflow_numbers import restore_integers
 from gateway.core.json_text import members, quote
 from gateway.core.model import ItemError, ItemResult, JsonText, RunState, RunStatus
 from gateway.runtimes.stepflow.engine_errors import unexpected_response
@@ -99,7 +99,7 @@ def _item_result(item: ItemBody, run: RunStatus, wire_format: WireFormat) -> Ite
 def _value(item: ItemBody, wire_format: WireFormat) -> JsonText:
     raw = item.result.result if item.result is not None else item.output
     text = "null" if isinstance(raw, UnsetType) else str(raw, "utf-8")
-    return restored(text) if wire_format is WireFormat.PROTO_JSON else text
+    return restore_integers(text) if wire_format is WireFormat.PROTO_JSON else text
 
 
 def _item_error(item: ItemBody) -> ItemError:

@@ -5,7 +5,7 @@ The id of a run is the engine's.
 
 from collections.abc import AsyncGenerator
 
-from gateway.adapter.stepflow_numbers import Numbers, refuse_lost_numbers
+from gateway.adapter.stepflow_numbers import Numbers, refuse_inexact_numbers
 from gateway.core.errors import InvalidParams, shutting_down
 from gateway.core.model import Blob, ItemResult, SubmitParams
 from gateway.core.runtime import Page, Runtime, Snapshot
@@ -88,11 +88,11 @@ class StepflowRuntime(Runtime):
             )
         numbers = self._numbers
         for index, text in enumerate(params.inputs):
-            refuse_lost_numbers(text, numbers, "inputs", index)
+            refuse_inexact_numbers(text, numbers, "inputs", index)
         for name, text in params.variables.items():
-            refuse_lost_numbers(text, numbers, "variables", name)
+            refuse_inexact_numbers(text, numbers, "variables", name)
         if params.overrides is not None:
-            refuse_lost_numbers(params.overrides, numbers, "overrides")
+            refuse_inexact_numbers(params.overrides, numbers, "overrides")
 
     def _refuse_if_draining(self) -> None:
         if self._draining:

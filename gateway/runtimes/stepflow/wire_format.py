@@ -37,7 +37,7 @@ STATES: Final[dict[int | str, RunState]] = {
 """States of runs and items: the numbers of 0.12 and 0.13, the words of 0.10 and 0.11, in lower case. The engine has no
 pending state: an item that has not begun is running."""
 
-FOREIGN_STATES: Final[dict[int | str, str]] = {
+ENGINE_ONLY_STATES: Final[dict[int | str, str]] = {
     5: "paused",
     6: "recoveryFailed",
     "paused": "paused",
@@ -168,7 +168,7 @@ def read_state(spelling: int | str) -> tuple[RunState, dict[str, JsonText]]:
     state = STATES.get(key)
     if state is None:
         raise unexpected_response("an unknown state")
-    foreign = FOREIGN_STATES.get(key)
+    foreign = ENGINE_ONLY_STATES.get(key)
     return state, {} if foreign is None else {"status": quote(foreign)}
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapter.remote_errors import foreign_error, parse_path
+from gateway.adapter.remote_errors import parse_path, remote_error
 from gateway.core import errors
 from gateway.core.errors import GatewayError, InvalidParams, RemoteError, render_path
 
@@ -15,7 +15,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_of_ours_is_known_by_its_reason(kind: type[GatewayError]) -> None:
-    error = foreign_error(kind.code, "m", data="[1]", reason=kind.reason, retry_after=2.0)
+    error = remote_error(kind.code, "m", data="[1]", reason=kind.reason, retry_after=2.0)
     assert type(error) is kind
     assert (error.message, error.data, error.retry_after) == ("m", "[1]", 2.0)
     assert error.jsonrpc_code == kind.code
@@ -24,17 +24,17 @@ def test_every_error_of_ours_is_known_by_its_reason(kind: type[GatewayError]) ->
 @pytest.mark.parametrize("code", sorted({kind.code for kind in KINDS} | {-32000, -32100, 0, 7, 2**63}))
 @pytest.mark.parametrize("reason", [None, "", "NOT_OURS", "FLOW_NOT_FOUND"])
 def test_the_code_is_always_kept(code: int, reason: str | None) -> None:
-    error = foreign_error(code, "m", reason=reason)
+    error = remote_error(code, "m", reason=reason)
     assert (error.jsonrpc_code, error.message) == (code, "m")
 
 
 def test_an_unknown_code_is_remote() -> None:
-    assert isinstance(foreign_error(-32100, "m"), RemoteError)
-    assert isinstance(foreign_error(-32000, "m"), RemoteError)
+    assert isinstance(remote_error(-32100, "m"), RemoteError)
+    assert isinstance(remote_error(-32000, "m"), RemoteError)
 
 
 def test_bad_parameters_without_violations_keep_their_message() -> None:
-    error = foreign_error(-32602, "m")
+    error = remote_error(-32602, "m")
     assert isinstance(error, InvalidParams)
     assert [(violation.path, violation.description) for violation in error.violations] == [((), "m")]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapter.stepflow_numbers import EXACT_INTEGER, Numbers, refuse_lost_numbers, restored
+from gateway.adapter.stepflow_numbers import EXACT_INTEGER, Numbers, refuse_inexact_numbers, restore_integers
 from gateway.core.errors import InvalidParams, render_path
 
 KEPT_BY_ALL = (
@@ -37,7 +37,7 @@ LOST_BY_ALL = (
 @pytest.mark.parametrize("literal", KEPT_BY_ALL)
 def test_numbers_that_are_kept(numbers: Numbers, literal: str) -> None:
     assert numbers.keeps(literal)
-    refuse_lost_numbers(f'{{"a":[{literal}]}}', numbers)
+    refuse_inexact_numbers(f'{{"a":[{literal}]}}', numbers)
 
 
 @pytest.mark.parametrize("numbers", [Numbers.INTEGERS, Numbers.DOUBLES])
@@ -45,7 +45,7 @@ def test_numbers_that_are_kept(numbers: Numbers, literal: str) -> None:
 def test_numbers_that_are_lost(numbers: Numbers, literal: str) -> None:
     assert not numbers.keeps(literal)
     with pytest.raises(InvalidParams) as error:
-        refuse_lost_numbers(f'{{"a":[0,{literal}]}}', numbers, "inputs", 3)
+        refuse_inexact_numbers(f'{{"a":[0,{literal}]}}', numbers, "inputs", 3)
     assert [render_path(violation.path) for violation in error.value.violations] == ["inputs[3].a[1]"]
     assert "--lossy-numbers" in error.value.message
 
@@ -61,7 +61,7 @@ def test_rounded_numbers_are_those_in_the_range_of_a_double() -> None:
         assert Numbers.ROUNDED.keeps(literal) is (literal != "1e400")
     assert not Numbers.ROUNDED.keeps("9" * 400)
     with pytest.raises(InvalidParams, match=r"inputs\[0\]\.a: the engine cannot hold 1e400: it is beyond"):
-        refuse_lost_numbers('{"a":1e400}', Numbers.ROUNDED, "inputs", 0)
+        refuse_inexact_numbers('{"a":1e400}', Numbers.ROUNDED, "inputs", 0)
 
 
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False))
@@ -83,28 +83,28 @@ def test_a_number_is_kept_exactly_if_a_double_has_its_value(number: int | float)
     ],
 )
 def test_strings_are_no_numbers(text: str) -> None:
-    refuse_lost_numbers(text, Numbers.DOUBLES)
+    refuse_inexact_numbers(text, Numbers.DOUBLES)
 
 
 def test_the_first_place_is_told() -> None:
     text = '{"b":[{"c":9007199254740993}],"a":9007199254740995}'
     with pytest.raises(InvalidParams, match=r"x\.b\[0\]\.c: the engine cannot hold 9007199254740993 exactly"):
-        refuse_lost_numbers(text, Numbers.DOUBLES, "x")
+        refuse_inexact_numbers(text, Numbers.DOUBLES, "x")
 
 
 def test_a_number_that_a_later_member_hides_does_no_harm() -> None:
-    refuse_lost_numbers('{"a":9007199254740993,"a":1}', Numbers.DOUBLES)
+    refuse_inexact_numbers('{"a":9007199254740993,"a":1}', Numbers.DOUBLES)
 
 
 def test_long_numbers_are_cut_in_messages() -> None:
     with pytest.raises(InvalidParams) as error:
-        refuse_lost_numbers("1" * 1_000_000, Numbers.INTEGERS)
+        refuse_inexact_numbers("1" * 1_000_000, Numbers.INTEGERS)
     assert len(error.value.message) < 300
 
 
 def test_what_nests_too_deeply_is_refused() -> None:
     with pytest.raises(InvalidParams, match="too deeply"):
-        refuse_lost_numbers("[" * 100_000 + "9007199254740993" + "]" * 100_000, Numbers.DOUBLES)
+        refuse_inexact_numbers("[" * 100_000 + "9007199254740993" + "]" * 100_000, Numbers.DOUBLES)
 
 
 @pytest.mark.parametrize(
@@ -128,12 +128,12 @@ def test_what_nests_too_deeply_is_refused() -> None:
     ],
 )
 def test_whole_numbers_are_restored(written: str, meant: str) -> None:
-    assert restored(written) == meant
+    assert restore_integers(written) == meant
 
 
 def test_deep_text_is_left_as_it_is() -> None:
     text = "[" * 5_000 + "1.0" + "]" * 5_000
-    assert restored(text) == text
+    assert restore_integers(text) == text
 
 
 json_values = st.recursive(
@@ -165,5 +165,5 @@ def with_floats(value: object) -> object:
 @given(json_values)
 def test_restored_values_are_those_that_were_sent(value: object) -> None:
     text = json.dumps(with_floats(value), ensure_ascii=False)
-    assert json.loads(restored(text)) == value
-    assert restored(restored(text)) == restored(text)
+    assert json.loads(restore_integers(text)) == value
+    assert restore_integers(restore_integers(text)) == restore_integers(text)

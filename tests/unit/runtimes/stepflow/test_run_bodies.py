@@ -10,7 +10,7 @@ from gateway.core.errors import (
 )
 from gateway.core.model import ItemStatistics, RunState, SubmitParams
 from gateway.runtimes.stepflow.run_bodies import run_from_json, run_request, runs_from_json
-from gateway.runtimes.stepflow.wire_format import FOREIGN_STATES, STATES, WireFormat
+from gateway.runtimes.stepflow.wire_format import ENGINE_ONLY_STATES, STATES, WireFormat
 from tests.support.engine_bodies import DIGEST, RELEASES, RUN_ID, WIRE_FORMATS, recorded, run_body
 
 
@@ -50,7 +50,7 @@ def test_recorded_lists(release: str) -> None:
 def test_all_states(wire_format: WireFormat, spelling: int | str) -> None:
     status, _ = run_from_json(run_body(spelling, wire_format, total=0), wire_format)
     assert status.status is STATES[spelling]
-    foreign = FOREIGN_STATES.get(spelling)
+    foreign = ENGINE_ONLY_STATES.get(spelling)
     assert status.extensions == ({} if foreign is None else {"status": f'"{foreign}"'})
 
 
