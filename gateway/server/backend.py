@@ -18,7 +18,7 @@ from gateway.storage.idempotency import Keys
 from gateway.storage.sqlite_file import StateError
 
 CONNECT_SECONDS = 2.0
-"""How long a gateway that starts waits for its upstream, before it serves without."""
+"""Seconds that a gateway that starts waits for its upstream, before it serves without it."""
 
 
 class Backend:

@@ -3,7 +3,7 @@
 An expression is a JSON value. An object with one of these names, looked for in this order, is
 
     {"$literal": value}                        the value as it stands; nothing in it is evaluated
-    {"$if": condition, "then": a, "else": b}   one branch; an absent else is null; null, false and failures are false
+    {"$if": condition, "then": a, "else": b}   one branch; null, false and a failed condition choose else
     {"$coalesce": [a, b, ...]}                 the first member that is not null, else null; a failed member fails it
     {"$step": id, "path": path}                the output of a step, or a part of it; any part of null is null
     {"$input": path}                           the input of the item, or a part of it

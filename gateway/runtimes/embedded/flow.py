@@ -123,7 +123,7 @@ class _Read(Protocol[_T_co]):
 
 
 class _FlowCompiler:
-    """Compiles one document, noting everything that is wrong in it."""
+    """Compiles one document, and collects its violations."""
 
     def __init__(self) -> None:
         self._violations: list[Violation] = []

@@ -57,7 +57,7 @@ CACHED_FLOWS = 256
 
 
 class EmbeddedRuntime(Runtime):
-    """Executes runs in this process. With a state file it loses no accepted run; with `:memory:` it keeps none.
+    """Executes runs in this process. With a state file it loses nothing that it has accepted.
 
     Items execute at least once: an item that was executing when the process ended executes again. Each result is
     journalled exactly once, before it is visible.
