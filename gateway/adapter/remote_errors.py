@@ -49,7 +49,7 @@ def remote_error(
 ) -> GatewayError:
     """Return the error for a JSON-RPC code, of the class that `reason` names, or else that the code tells.
 
-    It is a RemoteError if the gateway has no class with this code.
+    Codes that no class has make a RemoteError.
     """
     kind = _BY_REASON.get(reason or "")
     if kind is None or kind.code != code:

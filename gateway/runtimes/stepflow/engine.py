@@ -1,7 +1,7 @@
-"""The connection to a Stepflow engine: requests to its REST API, what their failures mean, and when to try again.
+"""The connection to a Stepflow engine: requests to its REST API, their errors, and when a failed one is repeated.
 
-An engine that restarts is away for a moment. Who calls it meanwhile is told so at once, and when to come back: waiting
-for it is left to clients, and to the watches, which have somebody to wait for.
+An engine that restarts is away for a moment. Requests meanwhile fail at once with the time after which to try again. So
+clients and watches decide how long they wait for the engine.
 """
 
 import logging
@@ -20,24 +20,24 @@ from gateway.peers.http.client import EVENT_STREAM, client_session, read_body, r
 from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, HttpFailure, NotConnected
 
 PATH: Final = "/api/v1"
-"""Where the engine has its REST API."""
+"""The path of the engine's REST API."""
 
 MAX_REQUESTS: Final = 64
-"""How many requests are under way at once; others queue here rather than at the engine."""
+"""How many requests are under way at once. Others queue in the gateway rather than in the engine."""
 
 MAX_ANSWER_BYTES: Final = 256 << 20
-"""The longest answer that is read: an engine answers with all results of a run at once."""
+"""The longest answer that is read. An engine answers with all results of a run at once."""
 
 CONNECT_SECONDS: Final = 2.0
 """How long a connection may take."""
 
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 2.0
-"""Seconds after which an engine that is away is tried again: after the first failure, and after later ones."""
+"""Seconds after which an engine that is away is tried again: after the first failure, and at most."""
 
 _IDLE_SECONDS: Final = 60.0
 _AWAY: Final = frozenset({502, 503, 504})
-"""Statuses by which a proxy in front of the engine says that it is away."""
+"""Statuses with which a proxy in front of the engine answers while the engine is away."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,16 +49,16 @@ class EngineRequest(NamedTuple):
     path: str
     seconds: float
     repeatable: bool
-    """Whether to send it again if its connection was lost, as one may be that was kept from before a restart."""
+    """Whether to send it again if its connection was lost, as one from before a restart of the engine is."""
     body: bytes | None = None
     headers: Mapping[str, str] = MappingProxyType({})
-    """Headers beside those of every request."""
+    """Headers in addition to those of every request."""
     waits: bool = False
     """Whether the engine holds the answer back until something has happened. Then the request counts as a stream."""
 
 
 class Answer(NamedTuple):
-    """What the engine has answered: the HTTP status, whatever it is, the body, and the headers in any case."""
+    """The answer to a request, of any HTTP status. The names of headers are found in any case of their letters."""
 
     status: int
     body: bytes
@@ -66,23 +66,23 @@ class Answer(NamedTuple):
 
 
 class AnswerLost(Unavailable):
-    """The request may have reached the engine, and been executed; the answer has not come."""
+    """No answer has come, and the engine may have executed the request or not."""
 
 
 class EngineRestClient:
     """A Stepflow engine at `http://HOST:PORT` or `https://HOST:PORT`, maybe with the path of a proxy.
 
-    A breaker: after a failed connection, requests end with Unavailable at once until it is time to try again; then one
-    of them tries. To be made, used and closed in one event loop.
+    It is a circuit breaker: after a failed connection, requests fail at once until it is time to try again, and then
+    one of them tries. Create, use and close it in one event loop.
     """
 
     def __init__(self, url: str) -> None:
         base = URL(url)
         self.name = str(base.with_user(None))
-        """The address as it may be shown: without credentials."""
+        """The address without credentials, for messages."""
         self._base = str(base).rstrip("/") + PATH
         self._http = client_session(idle_seconds=_IDLE_SECONDS, limit=MAX_REQUESTS)
-        # Streams are open for as long as their runs; they must not keep requests waiting.
+        # Streams stay open as long as their runs, and must not keep requests waiting.
         self._streams = client_session(idle_seconds=_IDLE_SECONDS)
         self._met = False
         self._away = False
@@ -92,7 +92,8 @@ class EngineRestClient:
     async def request(self, wanted: EngineRequest) -> Answer:
         """Return the answer to a request, whatever its HTTP status is.
 
-        Raises Unavailable if no answer comes in time, AnswerLost if the request may have been executed all the same.
+        Raises Unavailable if the engine is away, and AnswerLost if no answer has come to a request that the engine may
+        have executed.
         """
         attempts = 2 if wanted.repeatable else 1
         while True:
@@ -109,14 +110,14 @@ class EngineRestClient:
                 return answer
 
     def events(self, path: str) -> AbstractAsyncContextManager[ClientResponse]:
-        """Open a stream of events; the response comes whatever its status is, its body is yet to be read.
+        """Open a stream of events. The response may have any status, and the caller reads its body.
 
-        Unavailable if the engine cannot be reached, AnswerLost if the stream breaks while it is read.
+        Raises Unavailable if the engine cannot be reached, and AnswerLost if the stream breaks while it is read.
         """
         return self._open(path)
 
     async def close(self) -> None:
-        """Close the connections; what is under way ends with Unavailable."""
+        """Close the connections. Requests and streams that are under way end with Unavailable."""
         await self._http.close()
         await self._streams.close()
 
@@ -143,13 +144,13 @@ class EngineRestClient:
             raise self._map_failure(failure) from None
 
     def _admit(self) -> None:
-        """Let a request pass, unless the engine is away and it is not time to try it again."""
+        """Raises Unavailable if the engine is away and it is not yet time to try again."""
         if not self._away:
             return
         now = time.monotonic()
         if now < self._retry_at:
             raise Unavailable("the engine cannot be reached", retry_after=round(self._retry_at - now + 0.05, 2))
-        # This one tries; the others wait for what becomes of it.
+        # This request tries; others fail until its outcome is known.
         self._retry_at = now + self._backoff.delay
 
     def _mark_up(self) -> None:
@@ -163,13 +164,13 @@ class EngineRestClient:
     def _mark_down(self) -> None:
         if not self._away:
             self._away = True
-            # Who looks for it the first time tells by himself that it is not there.
+            # The caller of the first request reports itself that there is no engine.
             if self._met:
                 _log.warning("the engine at %s cannot be reached", self.name)
         self._retry_at = time.monotonic() + self._backoff.next()
 
     def _map_failure(self, failure: HttpFailure) -> GatewayError:
-        """The error of the gateway that a failed request ends with."""
+        """Return the error of the gateway for a failed request."""
         if isinstance(failure, NotConnected):
             self._mark_down()
             return Unavailable("the engine cannot be reached", retry_after=self._backoff.delay)

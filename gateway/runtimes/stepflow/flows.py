@@ -52,7 +52,7 @@ def blob_to_store(content: JsonText, kind: str) -> bytes:
 
 
 def blob_id_from_json(body: bytes) -> str:
-    """Read the answer to a stored blob: the id of the blob. Raises RemoteError if there is none."""
+    """Read the answer to a stored blob: the id of the blob. Raises RemoteError if it has no valid id."""
     stored: _StoredBlob = decode(_STORED_BLOB, body)
     return read_blob_id(stored.blob_id)
 
