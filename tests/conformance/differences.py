@@ -1,7 +1,7 @@
-"""Where runtimes differ in what clients see: one table, for the conformance suite and for docs/engines.md.
+"""How runtimes differ for clients: one table, for the conformance suite and for docs/engines.md.
 
-Whatever is not in it is the same on every runtime. Each row is tested: clients see on its runtimes what it says, and on
-all others they do not. `python -m tests.conformance.differences` writes the table into the document.
+Everything that is not in the table is the same on every runtime. Each row is tested: clients see the difference on its
+runtimes and on no others. `python -m tests.conformance.differences` writes the table into the document.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 RESULTS_AT_THE_END: Final = Difference(
     ENGINES,
     "results of a run that goes on",
-    "there are none until the run has ended; then all come at once, in the order that was asked for",
+    "appear all at once when the run has ended, in the requested order",
     "the engine records the results of all items when the last one has ended",
 )
 COUNTED_AS_RUNNING: Final = Difference(
@@ -47,13 +47,13 @@ COUNTED_AS_RUNNING: Final = Difference(
 NO_LABELS: Final = Difference(
     ENGINES | {DOCUMENT},
     "flow labels",
-    "are accepted, and are in no answer",
-    "the specification has no parameter for them, and the engine no place",
+    "are accepted, but do not appear in answers",
+    "the specification has no parameter for them, and the engine does not keep them",
 )
 NO_VARIABLES: Final = Difference(
     frozenset({DOCUMENT}),
     "variables",
-    "are sent along; the server does as if it had not been given any",
+    "are sent, but the server ignores them",
     "the specification has no parameter for them",
 )
 LATE_ROUTES: Final = Difference(
@@ -164,13 +164,13 @@ DECIMALS_ROUNDED: Final = Difference(
     frozenset({DOCUMENT}),
     "decimals with more digits than a double has",
     "are rounded",
-    "what a server does to numbers cannot be known; this one keeps them as doubles",
+    "the gateway cannot know how a server treats numbers; this one keeps them as doubles",
 )
 RANGE_OF_DOUBLES: Final = Difference(
     ENGINES | {DOCUMENT},
     "numbers beyond the range of doubles (`1e400`)",
     "are refused",
-    "the server keeps them as doubles, which hold none so large",
+    "the server keeps them as doubles, which cannot hold numbers so large",
 )
 
 DIFFERENCES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Difference))
