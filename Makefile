@@ -42,13 +42,19 @@ serve: $(VENV)/.ready ## Start the gateway on its default addresses; Ctrl-C stop
 .PHONY: test
 test: lint types check-generated contract unit ## Check everything: format, lint, types, generated code, contract, tests.
 
+# How properties are tested: `fixed`, the same examples each time, or `explore`, others each time and more of them.
+HYPOTHESIS := fixed
+# Tests wait half of their time, so there are two processes for each processor.
+PYTEST = $(BIN)/python -m pytest -q -n $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaffinity(0)))') \
+	--dist worksteal --hypothesis-profile=$(HYPOTHESIS) $(if $(filter explore,$(HYPOTHESIS)),--timeout=600)
+
 .PHONY: unit
 unit: $(VENV)/.ready
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 .PHONY: quick
-quick: $(VENV)/.ready ## Run the tests but for the slow ones, which need engines.
-	$(BIN)/python -m pytest -q -m "not slow"
+quick: $(VENV)/.ready ## Run the tests but for the slow ones, which need engines. HYPOTHESIS=explore for more examples.
+	$(PYTEST) -m "not slow"
 
 .PHONY: lint
 lint: $(VENV)/.ready ## Check format and lint rules.

@@ -7,6 +7,8 @@ import pytest
 
 from tests.support import sdk
 
+pytest_plugins = ("tests.support.session", "tests.support.time_limit")
+
 
 @pytest.fixture(scope="session")
 def sdk_python() -> Callable[[str], Path]:
