@@ -42,6 +42,11 @@ serve: $(VENV)/.ready ## Start the gateway on its default addresses; Ctrl-C stop
 .PHONY: test
 test: lint types check-generated contract unit ## Check everything: format, lint, types, generated code, contract, tests.
 
+# Released software that the tests run: they would set it up themselves, but then all of them wait for it.
+.PHONY: environments
+environments: $(VENV)/.ready $(if $(NPM),$(BUF))
+	@$(BIN)/python -m tests.support.set_up $(filter quick,$(MAKECMDGOALS))
+
 # How properties are tested: `fixed`, the same examples each time, or `explore`, others each time and more of them.
 HYPOTHESIS := fixed
 # Tests wait half of their time, so there are two processes for each processor.
@@ -49,11 +54,11 @@ PYTEST = $(BIN)/python -m pytest -q -n $(shell $(BIN)/python -c 'import os; prin
 	--dist worksteal --hypothesis-profile=$(HYPOTHESIS) $(if $(filter explore,$(HYPOTHESIS)),--timeout=600)
 
 .PHONY: unit
-unit: $(VENV)/.ready
+unit: environments
 	$(PYTEST)
 
 .PHONY: quick
-quick: $(VENV)/.ready ## Run the tests but for the slow ones, which need engines. HYPOTHESIS=explore for more examples.
+quick: environments ## Run the tests but for the slow ones, which need engines. HYPOTHESIS=explore for more examples.
 	$(PYTEST) -m "not slow"
 
 .PHONY: lint

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Gateway
+from tests.support.environments import install, locked
+from tests.support.session import say
 
 PROJECT = Path(__file__).parents[2]
 NODE = Path(__file__).parent / "node"
@@ -24,12 +26,14 @@ async def output(*command: str) -> str:
 
 
 @pytest.fixture
-async def node() -> str:
+def node() -> str:
     """The Node interpreter, with the client's packages installed."""
     if shutil.which("npm") is None and not os.environ.get("CI"):
         pytest.skip("npm was not found; CI runs this test")
-    if not (NODE / "node_modules" / "@grpc" / "proto-loader").exists():
-        await output("npm", "install", "--prefix", str(NODE), "--no-package-lock", "--no-audit", "--no-fund")
+    with locked(NODE / "node_modules"):
+        if not (NODE / "node_modules" / "@grpc" / "proto-loader").exists():
+            say("setting up node_modules ...")
+            install("npm", "install", "--prefix", str(NODE), "--no-package-lock", "--no-audit", "--no-fund")
     return "node"
 
 

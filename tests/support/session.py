@@ -5,10 +5,12 @@ the processes that they start. A test that depends on one of them passes on one 
 set here, in each process that runs tests. The environment keeps only what is needed to find programs.
 """
 
+import contextlib
 import locale
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -26,12 +28,19 @@ _IGNORED_BY_PYTHON: Final = {signal.SIGPIPE, signal.SIGXFSZ}
 """Python ignores these itself, and gives child processes the default action."""
 
 _started_with: Mapping[str, str] = dict(os.environ)
+_capture: Any = None
 _HOME = pytest.StashKey[str]()
 
 
 def started_with() -> dict[str, str]:
     """The environment that the session was started in: for package managers, which need the proxies and settings."""
     return dict(_started_with)
+
+
+def say(line: str) -> None:
+    """Print a line on the terminal, also where pytest captures output."""
+    with _capture.global_and_fixture_disabled() if _capture else contextlib.nullcontext():
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - set-up takes minutes
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -42,7 +51,8 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(trylast=True)  # pytest itself has then looked at the terminal, as its user wants
 def pytest_configure(config: pytest.Config) -> None:
-    global _started_with  # noqa: PLW0603 - it is that of the process
+    global _started_with, _capture  # noqa: PLW0603 - they are those of the process
+    _capture = config.pluginmanager.getplugin("capturemanager")
     _started_with = getattr(config, "workerinput", {}).get("started_with", _started_with)
     config.stash[_HOME] = tempfile.mkdtemp(prefix="home-")
     _set_environment(config.stash[_HOME])

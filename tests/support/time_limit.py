@@ -100,6 +100,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 @contextmanager
 def suspended() -> Iterator[None]:
     """Does not count the time inside: for what is downloaded once and used by many tests."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     faulthandler.cancel_dump_traceback_later()
     left, again = signal.setitimer(signal.ITIMER_REAL, 0)
     try:

@@ -60,7 +60,7 @@ def json_of(error: GatewayError) -> object:
     return json.loads(error_response("1", error))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(any_error())
 def test_grpc_to_json_rpc_loses_nothing(error: GatewayError) -> None:
     received = from_status(*to_status(error))
@@ -77,7 +77,7 @@ def test_grpc_to_json_rpc_loses_nothing(error: GatewayError) -> None:
     assert to_status(received) == to_status(error)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(
     st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-32700, -32602, -32603, -32004, -32005, -32000, -32015]),
     st.text(min_size=1, max_size=100),
@@ -165,7 +165,6 @@ def test_a_status_of_another_server(code: grpc.StatusCode, kind: type[GatewayErr
     assert from_status(code, None, details).message == code.name
 
 
-@settings(deadline=None)
 @given(st.sampled_from(grpc.StatusCode), st.none() | st.text(), st.binary())
 def test_any_details_make_an_error(code: grpc.StatusCode, message: str | None, details: bytes) -> None:
     assert isinstance(from_status(code, message, details), GatewayError)

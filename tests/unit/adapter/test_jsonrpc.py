@@ -115,7 +115,7 @@ hostile = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(hostile | st.lists(hostile, max_size=3).map(lambda parts: b"[" + b",".join(parts) + b"]"))
 def test_any_body_is_answered(body: bytes) -> None:
     try:
@@ -129,7 +129,7 @@ def test_any_body_is_answered(body: bytes) -> None:
             assert json.loads(response(call.id, "{}"))["jsonrpc"] == "2.0"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=3 * settings().max_examples)
 @given(hostile)
 def test_any_response_is_a_result_or_an_error(body: bytes) -> None:
     try:
@@ -196,7 +196,6 @@ violations = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     st.lists(violations, min_size=1, max_size=3),
     st.sampled_from([errors.InvalidParams, errors.InvalidFlow, errors.InvalidRunId]),
@@ -209,7 +208,6 @@ def test_bad_parameters_there_and_back(named: list[Violation], kind: type[Invali
     assert error_response("1", received) == error_response("1", error)
 
 
-@settings(deadline=None)
 @given(st.integers(-(2**63), 2**63 - 1), st.text(), st.none() | messages.json_texts)
 def test_remote_errors_there_and_back(code: int, message: str, data: str | None) -> None:
     received = read_back(RemoteError(code, message, data=data))

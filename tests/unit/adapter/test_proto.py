@@ -5,7 +5,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapter import blobs_proto, params_proto, status_proto
@@ -53,7 +53,6 @@ def test_where_and_how_to_follow_go_both_ways() -> None:
     assert (written.resume_token, written.heartbeat_interval) == (message.resume_token, message.heartbeat_interval)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 315_576_000_000), st.integers(0, 999_999_999))
 def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
     params = params_proto.get_params_from_proto(get(timeout=Duration(seconds=seconds * (nanos == 0), nanos=nanos)))

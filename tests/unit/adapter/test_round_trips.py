@@ -1,15 +1,13 @@
 """Whatever goes from one transport to the other and back is the same."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from gateway.adapter import params_json, params_proto, proto_fields, status_from_json, status_proto, status_to_json
 from gateway.core.json_text import json_text
 from gateway.core.model import GetParams, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
 from runs.v1 import runs_pb2
 from tests.support import messages
-
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def through_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType = proto_fields.JSON) -> RunStatus:
@@ -32,7 +30,6 @@ def as_component_sees(result: ItemResult) -> ItemResult:
     return result.model_copy(update={"status": state, "extensions": kept})
 
 
-@relaxed
 @given(messages.submit_params)
 def test_submit_proto_to_json_to_proto(params: SubmitParams) -> None:
     sent = params_proto.submit_params_to_proto(params).SerializeToString()
@@ -43,7 +40,6 @@ def test_submit_proto_to_json_to_proto(params: SubmitParams) -> None:
     assert params_proto.submit_params_to_proto(again) == params_proto.submit_params_to_proto(params)
 
 
-@relaxed
 @given(messages.get_params)
 def test_get_proto_to_json_to_proto(params: GetParams) -> None:
     sent = params_proto.get_params_to_proto(params).SerializeToString()
@@ -54,7 +50,6 @@ def test_get_proto_to_json_to_proto(params: GetParams) -> None:
     assert params_proto.get_params_to_proto(again) == params_proto.get_params_to_proto(params)
 
 
-@relaxed
 @given(messages.run_statuses())
 def test_status_proto_to_json_to_proto(status: RunStatus) -> None:
     received = through_proto(status)
@@ -64,7 +59,6 @@ def test_status_proto_to_json_to_proto(status: RunStatus) -> None:
     assert through_proto(again) == status
 
 
-@relaxed
 @given(messages.run_statuses())
 def test_status_json_to_proto_to_json(status: RunStatus) -> None:
     seen = as_components_see(status)
@@ -76,7 +70,6 @@ def test_status_json_to_proto_to_json(status: RunStatus) -> None:
     assert status_from_json.run_status_from_json(status_to_json.run_status_to_json(status)) == seen
 
 
-@relaxed
 @given(messages.run_statuses())
 def test_status_in_value_encoding_keeps_everything_but_payloads(status: RunStatus) -> None:
     received = through_proto(status, runs_pb2.RESULT_ENCODING_VALUE)

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapter.params_json import (
@@ -156,7 +156,6 @@ def test_the_superset_is_what_every_reader_expects() -> None:
     }
 
 
-@settings(deadline=None)
 @given(messages.run_statuses())
 def test_both_styles_are_json(status: RunStatus) -> None:
     for text in (run_status_to_json(status), run_status_to_canonical_json(status)):
@@ -364,7 +363,6 @@ def test_what_is_no_base64_is_some_token(text: str) -> None:
     assert resume_token_from_text(resume_token_to_text(token)) == token
 
 
-@settings(deadline=None)
 @given(messages.run_statuses())
 def test_a_status_is_put_together_from_its_slices(status: RunStatus) -> None:
     opening, closing = around_results(status)

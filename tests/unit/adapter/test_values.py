@@ -3,7 +3,7 @@ import math
 
 import pytest
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapter.values import (
@@ -26,7 +26,6 @@ def nested(levels: int, opening: str, closing: str) -> str:
     return opening * levels + "1" + closing * levels
 
 
-@settings(deadline=None)
 @given(values)
 def test_there_and_back(value: object) -> None:
     message = text_to_value(json.dumps(value))

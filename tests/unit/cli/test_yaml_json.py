@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.yaml_json import yaml_to_json
@@ -61,13 +61,11 @@ def test_values_keep_what_they_say(text: str, expected: str) -> None:
     assert yaml_to_json(text) == expected
 
 
-@settings(deadline=None)
 @given(JSON_VALUES)
 def test_any_json_is_yaml_that_means_the_same(value: Any) -> None:
     assert json.loads(yaml_to_json(json.dumps(value))) == value
 
 
-@settings(deadline=None)
 @given(JSON_VALUES)
 def test_what_a_yaml_writer_writes_with_tags_means_the_same(value: Any) -> None:
     # Quoted, every value has its tag. Plain, `0E0` would be a string to a writer of YAML 1.1, and it is a number here.

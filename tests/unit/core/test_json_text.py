@@ -49,7 +49,7 @@ json_like = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=5 * settings().max_examples)
 @given(json_like | st.text())
 @example('"\\ud800"')
 @example('"\\\\ud800"')
@@ -60,14 +60,12 @@ def test_accepts_exactly_json(text: str) -> None:
     assert accepted(text) == is_json(text)
 
 
-@settings(deadline=None)
 @given(messages.json_texts, st.text(" \t\n\r", max_size=3), st.text(" \t\n\r", max_size=3))
 def test_keeps_the_text_and_strips_white_space(text: str, before: str, after: str) -> None:
     assert json_text(before + text + after) == text
     assert json_text((before + text + after).encode()) == text
 
 
-@settings(deadline=None)
 @given(st.binary())
 def test_any_bytes_are_refused_or_json(data: bytes) -> None:
     try:

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from gateway.core.errors import InvalidParams
 from gateway.core.times import nanoseconds, rfc3339
@@ -9,7 +9,6 @@ SECOND = 10**9
 MOMENT = 1_736_937_000 * SECOND
 
 
-@settings(deadline=None)
 @given(messages.times)
 def test_exact(time: int) -> None:
     assert nanoseconds(rfc3339(time)) == time

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, Literal, get_args
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import GatewayError, InvalidBlobId, InvalidRunId, RunNotFound, Unavailable
@@ -374,7 +374,6 @@ class Client:
                 self.updates.append(update)
 
 
-@settings(deadline=None)
 @given(
     inputs=st.integers(0, 6),
     order=st.sampled_from(ORDERS),

@@ -1,0 +1,22 @@
+"""Sets up released software that tests run, before they start: `python -m tests.support.set_up`.
+
+With the argument `quick`, only what the tests without engines need.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.support import engine, sdk
+
+
+def main() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        made = [pool.submit(sdk.interpreter, version) for version in sdk.VERSIONS]
+        if "quick" not in sys.argv[1:]:
+            made += [pool.submit(engine.binary, release) for release in engine.RELEASES]
+    for future in made:
+        future.result()
+
+
+if __name__ == "__main__":
+    main()
