@@ -68,7 +68,7 @@ class EarlyServer:
             head = b""
             while not head.endswith(b"\r\n\r\n"):
                 head += connection.recv(1)
-            length = int(head.lower().partition(b"content-length:")[2].split()[0])
+            length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or b"0")
             if length <= LARGE:
                 _read(connection, length)
                 connection.sendall(_response(HTTPStatus.BAD_REQUEST, _REFUSAL))

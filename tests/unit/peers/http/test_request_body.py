@@ -14,7 +14,7 @@ from tests.support.early_server import EarlyServer, Farewell
 
 REQUESTS = 200
 AT_ONCE = 8
-SIZES = (3_000_000, 3_000_000, 3_000_000, 20_000_000)
+SIZES = (*[3_000_000] * 7, 20_000_000)
 
 Work = Callable[[], Awaitable[None]]
 
