@@ -1,6 +1,6 @@
 """The released Stepflow engines, run unmodified: each an orchestrator process on a port of loopback.
 
-An engine listens on every interface and asks nobody who he is, so it lives no longer than its test.
+An engine listens on all interfaces and has no authentication, so it does not outlive its test.
 """
 
 import asyncio

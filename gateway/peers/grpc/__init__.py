@@ -1,1 +1,1 @@
-"""Talking to gRPC servers."""
+"""Mechanisms for calls on gRPC servers: options of channels, and uploads."""

@@ -1,1 +1,1 @@
-"""The relay: a runtime that is another gateway, reached over gRPC."""
+"""Another gateway, reached over gRPC, as a runtime."""

@@ -1,1 +1,1 @@
-"""The Stepflow engine, releases 0.10 to 0.13, as a runtime: reached over its REST API."""
+"""A Stepflow engine of one of the releases 0.10 to 0.13, reached over its REST API, as a runtime."""
