@@ -1,4 +1,4 @@
-"""Reads what a user keeps in files: flows in JSON or YAML, inputs in JSON or JSON Lines. Values stay text."""
+"""Reads the files of users: flows in JSON or YAML, inputs in JSON or JSON Lines. Values stay text."""
 
 import sys
 from pathlib import Path
@@ -12,16 +12,19 @@ _LINES_SUFFIXES = {".jsonl", ".ndjson"}
 
 
 class DocumentError(CommandError):
-    """A file that cannot be used; the message names the place in it."""
+    """A file that cannot be used. The message names the place in it."""
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"{file}: {problem}", ExitCode.USAGE)
 
 
 def read_flow(file: Path) -> JsonText:
-    """Return the text of a flow: JSON as it stands, YAML translated. `-` is standard input, JSON or YAML."""
+    """Return the text of a flow: JSON as it is, YAML translated to JSON. `-` is standard input, JSON or YAML.
+
+    Raises DocumentError if the file cannot be read or is neither.
+    """
     text = _read(file)
-    # JSON is nearly a subset of YAML: what is no JSON is YAML, unless its name says that it was to be JSON.
+    # JSON is nearly a subset of YAML. Text that is not JSON is read as YAML, unless the name of the file promises JSON.
     if file.suffix == ".json" or _json_problem(text) is None:
         return text
     from gateway.cli.yaml_json import yaml_to_json
@@ -35,8 +38,9 @@ def read_flow(file: Path) -> JsonText:
 def read_inputs(file: Path) -> list[JsonText]:
     """Return the texts of inputs: the elements of one array, or one value a line. `-` is standard input.
 
-    A file whose first line is a whole value has one a line, but a single line with an array is that array; a file named
-    `.jsonl` or `.ndjson` always has one a line.
+    A file whose first line is a whole value has one value a line. A single line with an array is that array. A file
+    named `.jsonl` or `.ndjson` always has one value a line. Raises DocumentError if the file cannot be read or has
+    malformed values.
     """
     text = _read(file)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
@@ -68,7 +72,7 @@ def _read(file: Path) -> str:
 
 
 def _json_problem(text: str) -> str | None:
-    """Why `text` is not one JSON value; None if it is one."""
+    """The reason why `text` is not one JSON value; None if it is one."""
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except msgspec.DecodeError as error:

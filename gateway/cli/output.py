@@ -1,4 +1,4 @@
-"""What the command line prints: lines for people, and for programs JSON as the specification spells it."""
+"""Output of the commands: lines for people, and JSON of the specification for programs."""
 
 import sys
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ def print_json(text: JsonText) -> None:
 
 
 def object_json(**members: str) -> JsonText:
-    """The text of an object of strings."""
+    """The JSON text of an object whose members are strings."""
     return f"{{{','.join(f'{quote(name)}:{quote(value)}' for name, value in members.items())}}}"
 
 
@@ -42,7 +42,7 @@ def print_status_json(status: "RunStatus") -> None:
 
 
 def show_lines(updates: Iterable["RunUpdate"]) -> "RunStatus":
-    """Print each update as a line of JSON, and to standard error when the connection was lost; return the last one."""
+    """Print each update as a line of JSON, and reconnects to standard error. Return the state of the last update."""
     for update in updates:
         if notice := _notice(update):
             sys.stderr.write(f"{notice}\n")
@@ -73,7 +73,7 @@ def print_status(status: "RunStatus") -> None:
 
 
 def show_progress(updates: Iterable["RunUpdate"]) -> "RunStatus":
-    """Draw a bar on the terminal that follows the updates; return the last one."""
+    """Draw a bar on the terminal that follows the updates. Return the state of the last one."""
     columns = (
         TextColumn("[{task.fields[style]}]{task.fields[state]:<9}"),
         BarColumn(),
@@ -99,14 +99,14 @@ def show_progress(updates: Iterable["RunUpdate"]) -> "RunStatus":
 
 
 def _notice(update: "RunUpdate") -> str | None:
-    """What a user should know of how an update came."""
+    """A line for the user if the stream was interrupted before this update."""
     if update.restarted:
         return "started anew: the gateway did not know where this watch had stopped"
     return "reconnected" if update.reconnected else None
 
 
 def _print(console: Console, *parts: str | tuple[str, str]) -> None:
-    # One line of output for each line of text, however wide the terminal: lines get searched and cut.
+    # One line of output for each line of text, for any width of the terminal: lines are searched and cut.
     console.print(Text.assemble(*parts), soft_wrap=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import yaml
 
 MAX_JSON_CHARS = 64 << 20
-"""How much JSON a document may become: with aliases a small one can say an enormous value."""
+"""How much JSON a document may become. With aliases, a small document can describe an enormous value."""
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _BOOL, _INT, _FLOAT, _STR = f"{_TAG}null", f"{_TAG}bool", f"{_TAG}int", f"{_TAG}float", f"{_TAG}str"
@@ -25,7 +25,7 @@ _DECIMAL = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*))?(?:([eE][-+]?[0-9]+))?")
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes whose tags are those of the core schema, in place of YAML 1.1."""
+    """Composes nodes with the tags of the core schema instead of those of YAML 1.1."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012
 
@@ -37,7 +37,7 @@ for _tag, _pattern in _SCALARS.items():
 def yaml_to_json(text: str) -> str:
     """Translate the one document in `text`.
 
-    Raises ValueError, with the line, for what is no YAML and for what JSON cannot say.
+    Raises ValueError, which names the line, if the text is not YAML or has a value that JSON does not have.
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
@@ -54,7 +54,7 @@ def yaml_to_json(text: str) -> str:
 
 
 def _render(node: yaml.Node, rendered: dict[yaml.Node, str | None]) -> str:
-    """The JSON of a node. `rendered` holds that of earlier ones, which aliases repeat, and None for those around it."""
+    """The JSON of a node. `rendered` has that of earlier nodes, which aliases repeat, and None for enclosing nodes."""
     if node in rendered:
         known = rendered[node]
         if known is None:
@@ -113,13 +113,13 @@ def _scalar(node: yaml.ScalarNode) -> str:
     if number is None:
         raise _refusal(node, f"JSON has no {text}")
     sign, whole, fraction, exponent = number.groups(default="")
-    # What JSON spells differently: a plus sign, leading zeros, and a point without digits on both sides.
+    # JSON has no plus sign, no leading zeros, and no point without digits on both sides.
     return f"{sign.replace('+', '')}{whole or '0'}{'.' + fraction if fraction else ''}{exponent}"
 
 
 def _string(node: yaml.ScalarNode) -> str:
     try:
-        # A pair of escaped surrogates is one character; a lone one is none.
+        # A pair of escaped surrogates is one character; a lone one is not a character.
         text = node.value.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
         raise _refusal(node, "a string holds a lone surrogate") from None
