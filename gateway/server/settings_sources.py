@@ -65,6 +65,9 @@ def _merge(
         return model.model_validate(values), origins
     except ValidationError as error:
         faults = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
+        # In the order in which users see settings; pydantic has those that servers share first.
+        places = {name: place for place, name in enumerate(known)}
+        faults.sort(key=lambda item: places.get(str(item["loc"][0]), len(places)))
         raise SettingsError("; ".join(_describe(item, known, origins) for item in faults)) from None
 
 
