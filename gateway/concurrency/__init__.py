@@ -1,1 +1,1 @@
-"""Sharing one event loop fairly: turns, slices of time, notification. Nothing here knows what a run is."""
+"""Sharing one event loop fairly, and work that many ask for. Nothing here knows what a run is."""

@@ -3,8 +3,6 @@
 import math
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
-from typing import Self
 
 from gateway.core.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.core.model import (
@@ -19,7 +17,10 @@ from gateway.core.model import (
 )
 from gateway.core.position import Position
 from gateway.core.runtime import Runtime, Snapshot, text_size
-from gateway.runs.hub import GRACE_SECONDS, Hub, Update, plain_update
+from gateway.runs.follower import Follower, ResultsFollower, StatusFollower
+from gateway.runs.hub import GRACE_SECONDS, Hub
+from gateway.runs.shared_reads import SharedReads
+from gateway.runs.update import Update
 
 DEADLINE_MARGIN = 0.1
 """Seconds before its deadline at which a waiting call answers with the current status: time to send the answer."""
@@ -35,6 +36,7 @@ class RunsService:
 
     def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS) -> None:
         self.hub = Hub(runtime, grace=grace)
+        self._reads = SharedReads(runtime)
         self._runtime = runtime
 
     async def put_blob(self, blob: Blob) -> str:
@@ -93,23 +95,31 @@ class RunsService:
 
     def follower(
         self, params: GetParams, *, deadline: float | None = None, on_change: Callable[[], None] | None = None
-    ) -> "Follower":
+    ) -> Follower:
         """Follow a run as `follow` does, for callers that follow many runs in one task: see `Follower.poll`."""
-        return Follower(self.hub, self._runtime, params, _until(params.timeout, deadline), on_change)
+        run_id = _run_id(params.run_id)
+        until = _until(params.timeout, deadline)
+        watch = self.hub.watch(run_id, on_change) if params.wait else None
+        if params.include_results:
+            return ResultsFollower(self._runtime, watch, run_id, params, until, reads=self._reads)
+        return StatusFollower(self._runtime, watch, run_id, params, until)
 
     async def close(self) -> None:
         """End everything that follows runs: it gets Unavailable."""
         await self.hub.close()
+        await self._reads.close()
 
     async def _wait(self, snapshot: Snapshot, until: float | None) -> Snapshot:
         """The terminal snapshot, or the current one at `until`."""
-        if _terminal(snapshot):
+        if snapshot.terminal:
             return snapshot
         with self.hub.watch(snapshot.status.run_id) as watch:
-            while not _terminal(snapshot) and (until is None or time.monotonic() < until):
+            while until is None or time.monotonic() < until:
                 following = await watch.changed(until)
                 if following is not None and following.revision > snapshot.revision:
                     snapshot = following
+                    if snapshot.terminal:
+                        break
         return snapshot
 
     async def _with_results(self, snapshot: Snapshot, order: ResultOrder, max_text: int | None = None) -> RunStatus:
@@ -127,178 +137,6 @@ class RunsService:
             size += sum(map(text_size, part))
             position = position.after(page, part, snapshot)
         return snapshot.status.model_copy(update={"results": results}) if size <= limit else snapshot.status
-
-
-class Follower:
-    """Follows one run; it closes itself as a context. `ended` says that no update can come any more."""
-
-    __slots__ = (
-        "_heartbeat",
-        "_hub",
-        "_interval",
-        "_last",
-        "_more",
-        "_order",
-        "_params",
-        "_position",
-        "_run_id",
-        "_runtime",
-        "_snapshot",
-        "_until",
-        "_watch",
-        "_with_results",
-        "ended",
-    )
-
-    def __init__(
-        self,
-        hub: Hub,
-        runtime: Runtime,
-        params: GetParams,
-        until: float | None,
-        on_change: Callable[[], None] | None = None,
-    ) -> None:
-        self.ended = False
-        self._run_id = _run_id(params.run_id)
-        self._hub = hub
-        self._runtime = runtime
-        self._params = params
-        # What is looked at for each update is kept here: with thousands of followers, each further object that has to
-        # be visited is one that is in no cache.
-        self._with_results = params.include_results
-        self._interval = params.heartbeat_interval
-        self._order = params.result_order
-        self._until = until
-        self._position: Position | None = None
-        self._snapshot: Snapshot | None = None
-        self._heartbeat = 0.0
-        self._last = not params.wait
-        self._more = False
-        self._watch = hub.watch(self._run_id, on_change) if params.wait else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Follow no more."""
-        self.ended = True
-        if self._watch is not None:
-            self._watch.close()
-
-    async def next(self) -> Update | None:
-        """Wait for the next update; None at the end."""
-        while True:
-            # Without results nothing has to be awaited for an update, and this is done for each of thousands of them.
-            at_hand = self._snapshot is not None and not self._with_results
-            update = self._latest() if at_hand else await self.poll()
-            if update is not None or self.ended or self._watch is None:
-                return update
-            await self._watch.woken()
-
-    async def poll(self) -> Update | None:
-        """The next update, if there is one now.
-
-        After None, poll again when `on_change` has been called, unless `ended`. It is also called when a time has come.
-        """
-        if self.ended:
-            return None
-        if self._snapshot is None:
-            return await self._begin()
-        if self._more:
-            update = await self._update(self._snapshot)
-            # The end of a sweep shows only when nothing is left to send.
-            if update.status.results:
-                return update
-        if not self._with_results:
-            return self._latest()
-        if not self._advance():
-            return self._idle()
-        return await self._update(self._snapshot)
-
-    def _latest(self) -> Update | None:
-        """The next update, of a run that is followed without results."""
-        if not self._advance():
-            return self._idle()
-        assert self._snapshot is not None
-        return self._plain(self._snapshot)
-
-    def _advance(self) -> bool:
-        """Go on to the next state to send; False if there is none now."""
-        if self._last or self._watch is None:
-            self.ended = True
-            return False
-        assert self._snapshot is not None
-        following = self._watch.latest()
-        time_is_up = self._until is not None and time.monotonic() >= self._until
-        if following is not None and following.revision > self._snapshot.revision:
-            self._snapshot = following
-        elif not time_is_up:
-            return False
-        # When time is up, the state that was sent last may be sent again: now with all results that there are.
-        self._last = time_is_up or _terminal(self._snapshot)
-        return True
-
-    async def _begin(self) -> Update | None:
-        snapshot = await self._runtime.get(self._run_id) if self._watch is None else self._watch.latest()
-        if snapshot is None:
-            return None
-        restarted = False
-        if token := self._params.resume_token:
-            position = Position.from_token(token, self._run_id, self._params.result_order)
-            if position is not None and self._watch is not None and not position.fits(snapshot):
-                # It was given by another server perhaps, which had heard of a later state.
-                current = await self._runtime.get(self._run_id)
-                snapshot = current if current.revision > snapshot.revision else snapshot
-            if position is not None and position.fits(snapshot):
-                self._position = position if position.started else None
-            else:
-                restarted = True
-        self._snapshot = snapshot
-        self._last = self._last or _terminal(snapshot)
-        update = await self._update(snapshot)
-        return replace(update, restarted=True, built={}) if restarted else update
-
-    async def _update(self, snapshot: Snapshot) -> Update:
-        if self._with_results:
-            position = self._position or Position(self._order)
-            update = await self._hub.results_after(snapshot, position, last=self._last)
-            self._position = update.position
-            self._more = update.more
-            self._set_heartbeat()
-            return update
-        return self._plain(snapshot)
-
-    def _plain(self, snapshot: Snapshot, *, heartbeat: bool = False) -> Update:
-        """An update without results."""
-        self._set_heartbeat()
-        if self._watch is None or self._position is not None:
-            return plain_update(snapshot, self._position or Position(self._order), heartbeat=heartbeat)
-        return self._watch.plain(snapshot, self._order, heartbeat=heartbeat)
-
-    def _set_heartbeat(self) -> None:
-        """Something is sent: the next heartbeat is due an interval from now."""
-        if self._interval is not None:
-            self._heartbeat = time.monotonic() + self._interval
-
-    def _idle(self) -> Update | None:
-        """A heartbeat if it is due. Else None: to be woken when one is, or when time is up."""
-        wake_at = self._until
-        if self._watch is None or self.ended:
-            return None
-        if self._interval is not None:
-            if self._snapshot is not None and time.monotonic() >= self._heartbeat:
-                return self._plain(self._snapshot, heartbeat=True)
-            wake_at = self._heartbeat if wake_at is None else min(wake_at, self._heartbeat)
-        if wake_at is not None:
-            self._watch.wake_at(wake_at)
-        return None
-
-
-def _terminal(snapshot: Snapshot) -> bool:
-    return snapshot.status.status.terminal
 
 
 def _until(timeout: float | None, deadline: float | None) -> float | None:

@@ -1,20 +1,23 @@
-"""The messages that an update of a run is sent as: built and serialized once for all who follow it."""
+"""The messages that an update of a run is sent as: built and serialized once for all followers."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from gateway.adapter import status_proto
+from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import TooLarge
 from gateway.core.model import ItemError, ItemResult, RunStatus
 from gateway.core.runtime import text_size
-from gateway.runs.hub import Update
+from gateway.runs.update import Update
 from runs.v1 import runs_pb2
 
 Encoding: TypeAlias = runs_pb2.ResultEncoding.ValueType
 
+ENVELOPE_BYTES = 64
+"""At most what a WatchRunsResponse adds to the update of a run."""
+
 _JSON = runs_pb2.RESULT_ENCODING_JSON
 _VALUE = runs_pb2.RESULT_ENCODING_VALUE
-_JSON_MESSAGES, _VALUE_MESSAGES = "GetRunResponse", "GetRunResponse of values"
 _PART_TEXT = 1 << 20
 _PART_RESULTS = 256
 # A VALUE takes far longer to build than a JSON text, and up to six times its space.
@@ -22,31 +25,41 @@ _PART_VALUES_TEXT = 32 << 10
 _PART_VALUES = 128
 
 
-def messages(update: Update, encoding: Encoding, limit: int) -> Iterable[bytes]:
-    """The serialized GetRunResponses of an update, in order: each with about 1 MiB of results at most.
+class UpdateMessages:
+    """Builds the messages of updates, and keeps them for all followers for as long as the updates live.
 
-    Each is a short piece of work when it is asked for first, and shared from then on. A result with which a message
-    would exceed `limit` bytes is replaced by an error that says so.
+    A result with which a message would exceed `limit` bytes is replaced by an error that says so. The limit holds as
+    well for the WatchRunsResponse around a message.
     """
-    key = _VALUE_MESSAGES if encoding == _VALUE else _JSON_MESSAGES
-    built: _Built | None = update.built.get(key)
-    if built is None:
-        built = update.built[key] = _Built()
-    return built.messages if built.complete else _building(built, update, encoding, limit)
 
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._json: WeakMemo[Update, _Built] = WeakMemo()
+        self._values: WeakMemo[Update, _Built] = WeakMemo()
 
-def _building(built: "_Built", update: Update, encoding: Encoding, limit: int) -> Iterator[bytes]:
-    """The messages, those that are missing built when it is their turn."""
-    index = 0
-    while index < len(built.messages) or not built.complete:
-        if index == len(built.messages):
-            built.add(update, encoding, limit)
-        yield built.messages[index]
-        index += 1
+    def of(self, update: Update, encoding: Encoding) -> Iterable[bytes]:
+        """The serialized GetRunResponses of an update, in order: each with about 1 MiB of results at most.
+
+        Each is a short piece of work when it is first asked for, and shared from then on.
+        """
+        memo = self._values if encoding == _VALUE else self._json
+        built = memo.get(update)
+        if built is None:
+            built = memo.set(update, _Built())
+        return built.messages if built.complete else self._build(built, update, encoding)
+
+    def _build(self, built: "_Built", update: Update, encoding: Encoding) -> Iterator[bytes]:
+        """The messages; a missing one is built when it is its turn."""
+        index = 0
+        while index < len(built.messages) or not built.complete:
+            if index == len(built.messages):
+                built.add(update, encoding, self._limit)
+            yield built.messages[index]
+            index += 1
 
 
 def parts(status: RunStatus, encoding: Encoding) -> Iterator[RunStatus]:
-    """The same status in parts that hold the results in turn, each a short piece of work to translate."""
+    """The same status in parts: each holds the next results, and is a short piece of work to translate."""
     results = status.results or []
     start = _part_end(results, 0, encoding)
     if start == len(results):
@@ -60,7 +73,7 @@ def parts(status: RunStatus, encoding: Encoding) -> Iterator[RunStatus]:
 
 
 class _Built:
-    """The messages that have been built of an update, how many of its results they hold, and whether these are all."""
+    """The messages of an update that exist already, how many results they hold, and whether these are all."""
 
     __slots__ = ("complete", "messages", "results")
 
@@ -73,13 +86,14 @@ class _Built:
         """Build the next one."""
         results = update.status.results or []
         end = _part_end(results, self.results, encoding)
+        room = limit - ENVELOPE_BYTES
         message = _message(update, self.results, end, encoding)
-        while len(message) > limit and end - self.results > 1:
+        while len(message) > room and end - self.results > 1:
             end = (self.results + end) // 2
             message = _message(update, self.results, end, encoding)
-        if len(message) > limit and encoding == _VALUE:
+        if len(message) > room and encoding == _VALUE:
             message = _message(update, self.results, end, _JSON)
-        if len(message) > limit:
+        if len(message) > room:
             message = _message(update, self.results, end, encoding, replaced=_too_large(limit))
         self.messages.append(message)
         self.results = end
@@ -111,7 +125,7 @@ def _part(status: RunStatus, start: int, end: int) -> RunStatus:
 
 
 def _part_end(results: list[ItemResult], start: int, encoding: Encoding) -> int:
-    """Where the part ends that begins with this result: at least one result on, unless there is none."""
+    """Where the part that begins with this result ends: at least one result later, unless there are no more."""
     text, number = (_PART_VALUES_TEXT, _PART_VALUES) if encoding == _VALUE else (_PART_TEXT, _PART_RESULTS)
     end = min(start + number, len(results))
     size = 0

@@ -16,7 +16,7 @@ from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import SubmitParams
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
-from gateway.fronts.grpc.messages import Encoding, messages, parts
+from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
 from gateway.fronts.grpc.submit_stream import Upload
 from gateway.fronts.grpc.transport import GrpcLimits
 from gateway.fronts.grpc.watch_runs import WatchStream
@@ -36,6 +36,7 @@ class RunsServicer:
         self._waits = CapacityLimiter(limits.waits, "waiting calls")
         self._uploads = CapacityLimiter(limits.upload, "bytes of uploads")
         self._followed = CapacityLimiter(limits.followed, "followed runs")
+        self._messages = UpdateMessages(limits.send)
         self._fair_queue = FairQueue()
         self._watch_streams: set[WatchStream] = set()
 
@@ -99,10 +100,10 @@ class RunsServicer:
         """Follow a run."""
         with self._waits if request.wait else self._calls:
             params = params_proto.get_params_from_proto(request)
-            encoding, limit = request.result_encoding, self._limits.send
+            encoding = request.result_encoding
             with self._service.follower(params, deadline=deadline(context)) as follower:
                 while (update := await follower.next()) is not None:
-                    for message in messages(update, encoding, limit):
+                    for message in self._messages.of(update, encoding):
                         await context.write(message)
                     del update, message  # They may hold a mebibyte each, and the next ones may be hours away.
 
@@ -111,7 +112,7 @@ class RunsServicer:
         """Follow many runs."""
         limits = self._limits
         with self._waits:
-            stream = WatchStream(self._service, context, runs=limits.runs, followed=self._followed, limit=limits.send)
+            stream = WatchStream(self._service, self._messages, context, runs=limits.runs, followed=self._followed)
             self._watch_streams.add(stream)
             try:
                 await stream.serve(requests)

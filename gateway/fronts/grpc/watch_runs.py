@@ -17,8 +17,9 @@ from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavail
 from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import canonical_run_id
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
-from gateway.fronts.grpc.messages import Encoding, messages
-from gateway.runs.service import Follower, RunsService
+from gateway.fronts.grpc.messages import Encoding, UpdateMessages
+from gateway.runs.follower import Follower
+from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
 
 MAX_ANSWERS = 1_024
@@ -27,30 +28,30 @@ MAX_ANSWERS = 1_024
 MAX_ID_LENGTH = 255
 """How much of a run id that cannot be one is sent back."""
 
-ENVELOPE_BYTES = 64
-"""At most what a WatchRunsResponse adds to the update of a run."""
-
 _CLOSE_BATCH = 64
 _UPDATE_TAG = bytes([runs_pb2.WatchRunsResponse.UPDATE_FIELD_NUMBER << 3 | 2])
 
 
 class WatchStream:
-    """One WatchRuns call. `runs` bounds the runs that it follows; `followed` counts those of all calls together.
-
-    `limit` bounds a message, in bytes.
-    """
+    """One WatchRuns call. `runs` bounds the runs that it follows; `followed` counts those of all calls together."""
 
     def __init__(
-        self, service: RunsService, context: Context, *, runs: int, followed: CapacityLimiter, limit: int
+        self,
+        service: RunsService,
+        messages: UpdateMessages,
+        context: Context,
+        *,
+        runs: int,
+        followed: CapacityLimiter,
     ) -> None:
         self._service = service
+        self._messages = messages
         self._context = context
         self._deadline = deadline(context)
         self._max_runs = runs
         self._followed = followed
-        self._update_limit = limit - ENVELOPE_BYTES
-        self._runs: dict[str, _Run] = {}
-        self._queue: deque[_Run | bytes] = deque()
+        self._runs: dict[str, _FollowedRun] = {}
+        self._queue: deque[_FollowedRun | bytes] = deque()
         self._answers = 0
         self._answered = Notify()
         self._woken = Notify()
@@ -96,7 +97,7 @@ class WatchStream:
                 await self._answered.wait()
 
     def _add(self, request: runs_pb2.GetRunRequest) -> None:
-        run = _Run(request.run_id, request.result_encoding)
+        run = _FollowedRun(request.run_id, request.result_encoding)
         earlier = self._runs.get(run.key)
         if earlier is not None:
             self._drop(earlier)
@@ -110,7 +111,7 @@ class WatchStream:
             self._runs[run.key] = run
             self._enqueue(run)
 
-    def _follower(self, run: "_Run", request: runs_pb2.GetRunRequest) -> Follower:
+    def _follower(self, run: "_FollowedRun", request: runs_pb2.GetRunRequest) -> Follower:
         params = params_proto.get_params_from_proto(request)
         if len(self._runs) >= self._max_runs:
             raise Overloaded(f"more than {self._max_runs:,} runs on one stream")
@@ -127,7 +128,7 @@ class WatchStream:
             self._drop(run)
         self._answer(_ended(run_id if run is None else run.run_id))
 
-    def _drop(self, run: "_Run") -> None:
+    def _drop(self, run: "_FollowedRun") -> None:
         """Follow it no more; it may still stand in the queue."""
         assert run.follower is not None
         run.follower.close()
@@ -135,7 +136,7 @@ class WatchStream:
         del self._runs[run.key]
         self._followed.give_back()
 
-    def _enqueue(self, run: "_Run") -> None:
+    def _enqueue(self, run: "_FollowedRun") -> None:
         if not run.is_queued:
             run.is_queued = True
             self._queue.append(run)
@@ -146,8 +147,8 @@ class WatchStream:
         self._queue.append(message)
         self._woken.set()
 
-    async def _send(self, entry: "_Run | bytes") -> None:
-        if isinstance(entry, _Run):
+    async def _send(self, entry: "_FollowedRun | bytes") -> None:
+        if isinstance(entry, _FollowedRun):
             entry.is_queued = False
             await self._send_update(entry)
         else:
@@ -155,7 +156,7 @@ class WatchStream:
             self._answered.set()
             await self._context.write(entry)
 
-    async def _send_update(self, run: "_Run") -> None:
+    async def _send_update(self, run: "_FollowedRun") -> None:
         """Send the next update of a run if there is one; no more of it as soon as the run has been dropped."""
         follower = run.follower
         if follower is None:
@@ -170,7 +171,7 @@ class WatchStream:
             await self._end(run, _failed(run.run_id, error))
             return
         if update is not None:
-            for message in messages(update, run.encoding, self._update_limit):
+            for message in self._messages.of(update, run.encoding):
                 if run.follower is None:
                     return
                 await self._context.write(_update(run.run_id, message))
@@ -178,7 +179,7 @@ class WatchStream:
         elif follower.ended:
             await self._end(run, _ended(run.run_id))
 
-    async def _end(self, run: "_Run", message: bytes) -> None:
+    async def _end(self, run: "_FollowedRun", message: bytes) -> None:
         if run.follower is not None:
             self._drop(run)
             await self._context.write(message)
@@ -195,7 +196,7 @@ class WatchStream:
                 self._drop(run)
 
 
-class _Run:
+class _FollowedRun:
     """A run that a stream follows; `follower` is None when it does so no more."""
 
     __slots__ = ("encoding", "follower", "is_queued", "key", "run_id")

@@ -28,7 +28,7 @@ from gateway.core.internal_errors import report_unexpected
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
-from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.fronts.http.methods import JsonRpcMethods, read_body
 from gateway.runs.service import RunsService
 
 RPC_PATH = "/"
@@ -40,6 +40,7 @@ BINARY = "application/octet-stream"
 
 _SERVER = "runs-gateway"
 _BACKLOG = 1_024
+_CONNECTION_OPTIONS: dict[str, Any] = {"access_log": None, "auto_decompress": False}
 
 
 class HttpLimits(NamedTuple):
@@ -100,14 +101,14 @@ class HttpFront:
         self._limits = limits or HttpLimits()
         self._reuse_port = reuse_port
         self._fair_queue = methods.fair_queue
-        # Of their own: thousands of streams with an update to send are not to make new requests queue behind them.
-        self._streams_fair_queue = FairQueue()
+        # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
+        self._streams = event_stream.EventStreams(service, FairQueue())
         self._routes: dict[str, dict[str, _Handler]] = {
             RPC_PATH: {"POST": self._call},
             BLOBS_PATH: {"POST": self._put_blob},
         }
         self._blob_routes: dict[str, _Handler] = {"GET": self._get_blob}
-        self._server = _Server(self._answer, handler_cancellation=True, access_log=None, auto_decompress=False)
+        self._server = web.Server(self._answer, handler_cancellation=True)
         self._listener: asyncio.Server | None = None
         self._open: dict[asyncio.Task[Any], int] = {}
         """The requests that have not been answered, by their tasks, and how many bytes of their bodies are held."""
@@ -124,13 +125,13 @@ class HttpFront:
         loop = asyncio.get_running_loop()
         if self._address.startswith("unix:"):
             path = self._address.removeprefix("unix:")
-            self._listener = await loop.create_unix_server(self._server, path, backlog=_BACKLOG)
+            self._listener = await loop.create_unix_server(self._connection, path, backlog=_BACKLOG)
             return
         host, _, port = self._address.rpartition(":")
         if not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"expected HOST:PORT or unix:PATH, not {self._address!r}")
         self._listener = await loop.create_server(
-            self._server, host.strip("[]"), int(port), backlog=_BACKLOG, reuse_port=self._reuse_port
+            self._connection, host.strip("[]"), int(port), backlog=_BACKLOG, reuse_port=self._reuse_port
         )
         self._address = f"{host}:{self._listener.sockets[0].getsockname()[1]}"
 
@@ -151,6 +152,9 @@ class HttpFront:
                 task.cancel()
         await self._server.shutdown(1.0)
         await self._listener.wait_closed()
+
+    def _connection(self) -> web.RequestHandler:
+        return HttpConnection(self._server, loop=asyncio.get_running_loop(), **_CONNECTION_OPTIONS)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
@@ -180,17 +184,17 @@ class HttpFront:
     async def _call(self, request: web.BaseRequest) -> web.StreamResponse:
         if not _declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
-        body = await self._body(request)
+        calls = read_body(await self._body(request))
         if event_stream.is_preferred(",".join(request.headers.getall("Accept", ()))):
-            follow = event_stream.follow_request(body, request.headers.get("Last-Event-ID", ""))
+            follow = event_stream.follow_request(calls, request.headers.get("Last-Event-ID", ""))
             if follow is not None:
-                del body  # A stream may last for long.
+                del calls  # A stream may last for long.
                 return await self._stream(request, follow)
-        answer = await self._methods.call(body)
+        answer = await self._methods.answer(calls)
         return web.Response(status=202, headers={"Server": _SERVER}) if answer is None else _json(answer)
 
     async def _stream(self, request: web.BaseRequest, follow: event_stream.Follow) -> web.StreamResponse:
-        async with aclosing(event_stream.events(self._service, self._streams_fair_queue, follow)) as events:
+        async with aclosing(self._streams.events(follow)) as events:
             try:
                 event = await anext(events)
             except Exception as error:
@@ -263,8 +267,8 @@ class HttpFront:
         return TooLarge(f"the body is larger than {self._limits.body} bytes")
 
 
-class _Connection(web.RequestHandler):
-    """A connection that answers what is no HTTP like everything else: as JSON, without a traceback in the log."""
+class HttpConnection(web.RequestHandler):
+    """A connection that answers malformed HTTP like all other requests: with JSON, without a traceback in the log."""
 
     __slots__ = ()
 
@@ -282,11 +286,6 @@ class _Connection(web.RequestHandler):
         response = _refusal(request, error, status=status)
         response.force_close()
         return response
-
-
-class _Server(web.Server):
-    def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
 
 
 def _refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None = None) -> web.Response:

@@ -46,17 +46,14 @@ class JsonRpcMethods:
         run id and a span id has the scope of the task that these and the step id name: the key that components send,
         `subflowKey`, is unique within one task only. Anybody else shares one scope.
         """
-        try:
-            parsed = jsonrpc.parse_body(body)
-        except GatewayError as error:
-            return jsonrpc.error_response(None, error).encode()
-        except Exception as error:
-            return jsonrpc.error_response(None, report_unexpected(error)).encode()
-        del body  # A call may wait for long, and needs only what was read from it.
-        if not isinstance(parsed, jsonrpc.Batch):
-            answer = await self._answer(parsed, scope)
+        return await self.answer(read_body(body), scope)
+
+    async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, scope: str = "") -> bytes | None:
+        """Like `call`, for a body that `read_body` has read."""
+        if not isinstance(calls, jsonrpc.Batch):
+            answer = await self._answer(calls, scope)
             return None if answer is None else answer.encode()
-        answers = await self._answer_batch(parsed.calls, scope)
+        answers = await self._answer_batch(calls.calls, scope)
         return f"[{','.join(answers)}]".encode() if answers else None
 
     async def _answer_batch(self, calls: list[jsonrpc.Call], scope: str) -> list[str]:
@@ -121,6 +118,16 @@ class JsonRpcMethods:
     async def _write_blob(self, found: tuple[Blob, str]) -> JsonText:
         await self.fair_queue.yield_turn()
         return blobs_json.blob_to_json(*found)
+
+
+def read_body(body: bytes) -> jsonrpc.Call | jsonrpc.Batch:
+    """Read a body. One that cannot be read is a call that is refused."""
+    try:
+        return jsonrpc.parse_body(body)
+    except GatewayError as error:
+        return jsonrpc.Refused("null", error)
+    except Exception as error:
+        return jsonrpc.Refused("null", report_unexpected(error))
 
 
 def _scope(context: ObservabilityContext | None) -> str:

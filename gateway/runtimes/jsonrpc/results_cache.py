@@ -6,12 +6,12 @@ What was read last is kept for a while, so that the pages of a large run cost on
 import asyncio
 import itertools
 from bisect import bisect_left
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from gateway.adapter.status_from_json import item_result_from_json, run_status_and_entries_from_json
-from gateway.concurrency.tasks import retrieve_exception
+from gateway.concurrency.bounded_cache import BoundedCache
+from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import InvalidParams, Unavailable
 from gateway.core.model import ItemResult, JsonText, ResultOrder, RunStatus
 from gateway.core.runtime import Page, Snapshot, fill_page, text_size
@@ -71,9 +71,8 @@ class Readings:
     def __init__(self, fetch: Callable[[str], Awaitable[JsonText]]) -> None:
         self._fetch = fetch
         self._room = asyncio.Semaphore(CONCURRENT)
-        self._under_way: dict[str, asyncio.Task[Reading]] = {}
-        self._kept: OrderedDict[str, Reading] = OrderedDict()
-        self._kept_text = 0
+        self._reads = SingleFlight(self._read)
+        self._kept: BoundedCache[str, Reading] = BoundedCache(KEPT_READINGS, KEPT_TEXT)
 
     def kept(self, run_id: str) -> Reading | None:
         """What was read last, if it is still there."""
@@ -87,25 +86,17 @@ class Readings:
                 await asyncio.sleep(pause)
                 reading = await self.fresh(run_id)
             if reading.complete or len(reading.results) >= completions:
-                if run_id in self._kept:
-                    self._kept.move_to_end(run_id)
+                self._kept.touch(run_id)
                 return reading
         raise Unavailable("the upstream does not show all results that it counts", retry_after=1.0)
 
     async def fresh(self, run_id: str) -> Reading:
-        """Read the results of a run, or wait for who is about to."""
-        task = self._under_way.get(run_id)
-        if task is None:
-            task = self._under_way[run_id] = asyncio.create_task(self._read(run_id))
-            task.add_done_callback(lambda done: self._settled(run_id, done))
-        return await asyncio.shield(task)
+        """Read the results of a run, together with all who ask for them meanwhile."""
+        return await self._reads.get(run_id)
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reads.close()
         self._kept.clear()
 
     async def _read(self, run_id: str) -> Reading:
@@ -119,20 +110,8 @@ class Readings:
                 raise unreadable(error) from None
         before = self._kept.get(run_id)
         reading = Reading(status, _in_order(results, before.results if before else ()))
-        self._keep(run_id, reading)
+        self._kept.put(run_id, reading, reading.size)
         return reading
-
-    def _keep(self, run_id: str, reading: Reading) -> None:
-        before = self._kept.pop(run_id, None)
-        self._kept_text += reading.size - (before.size if before else 0)
-        self._kept[run_id] = reading
-        while len(self._kept) > KEPT_READINGS or (self._kept_text > KEPT_TEXT and len(self._kept) > 1):
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_text -= oldest.size
-
-    def _settled(self, run_id: str, task: asyncio.Task[Reading]) -> None:
-        del self._under_way[run_id]
-        retrieve_exception(task)
 
 
 class Prefixes:

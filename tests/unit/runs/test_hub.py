@@ -1,5 +1,4 @@
 import asyncio
-import gc
 import time
 import traceback
 from collections import Counter
@@ -8,11 +7,12 @@ from functools import partial
 
 import pytest
 
+from gateway.concurrency.batches import BATCH
 from gateway.core.errors import RunNotFound, Unavailable
 from gateway.core.model import ResultOrder, RunState, SubmitParams
 from gateway.core.position import Position
-from gateway.core.runtime import RESULT_PAGE_BYTES, Snapshot
-from gateway.runs.hub import SHARED_TEXT, SHARED_UPDATES, WAKE_BATCH, Hub, Update, Watch
+from gateway.core.runtime import Snapshot
+from gateway.runs.hub import Hub, Watch
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
 from tests.support.tasks import LIMIT, all_ended
 
@@ -159,7 +159,7 @@ async def test_closing_twice_counts_once(hub: Hub, runtime: ScriptedRuntime) -> 
 
 async def test_what_breaks_the_watch_reaches_all_and_the_next_begins_anew(hub: Hub, runtime: ScriptedRuntime) -> None:
     run_id = await submit(runtime)
-    watches, waiting = await followers(hub, run_id, 3 * WAKE_BATCH)
+    watches, waiting = await followers(hub, run_id, 3 * BATCH)
     await runtime.break_down(ConnectionError("gone"))
     for outcome in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(outcome, ConnectionError)
@@ -192,7 +192,7 @@ async def test_followers_are_woken_a_few_in_each_turn_of_the_loop(hub: Hub, runt
         nonlocal woken
         woken += 1
 
-    watches = [hub.watch(run_id, wake) for _ in range(5 * WAKE_BATCH)]
+    watches = [hub.watch(run_id, wake) for _ in range(5 * BATCH)]
     for finished in range(2):
         woken, at_once = 0, []
         if finished:
@@ -201,7 +201,7 @@ async def test_followers_are_woken_a_few_in_each_turn_of_the_loop(hub: Hub, runt
             before = woken
             await asyncio.sleep(0)
             at_once.append(woken - before)
-        assert max(at_once) == WAKE_BATCH
+        assert max(at_once) == BATCH
     for watch in watches:
         watch.close()
 
@@ -209,7 +209,7 @@ async def test_followers_are_woken_a_few_in_each_turn_of_the_loop(hub: Hub, runt
 async def test_a_round_of_waking_goes_to_its_end_before_the_next(hub: Hub, runtime: ScriptedRuntime) -> None:
     run_id = await submit(runtime)
     calls: Counter[int] = Counter()
-    watches = [hub.watch(run_id, partial(calls.update, [number])) for number in range(3 * WAKE_BATCH)]
+    watches = [hub.watch(run_id, partial(calls.update, [number])) for number in range(3 * BATCH)]
     for index in range(4):
         await runtime.succeed(index)
         await asyncio.sleep(0)
@@ -317,91 +317,6 @@ async def test_a_follower_that_is_cancelled_leaves_nothing(hub: Hub, runtime: Sc
     assert len(hub) == 0
 
 
-async def read(hub: Hub, runtime: ScriptedRuntime, run_id: str, position: Position = BEGINNING) -> Update:
-    return await hub.results_after(await runtime.get(run_id), position, last=True)
-
-
-async def test_results_are_read_once_for_all_at_the_same_point(hub: Hub, runtime: ScriptedRuntime) -> None:
-    run_id = await submit(runtime, items=1)
-    await runtime.succeed(0)
-    updates = await asyncio.gather(*(read(hub, runtime, run_id) for _ in range(3 * WAKE_BATCH)))
-    updates.append(await read(hub, runtime, run_id))
-    assert len({id(update) for update in updates}) == 1
-    assert len(runtime.pages) == 1
-
-
-async def test_a_reading_goes_on_for_the_others_when_one_leaves(hub: Hub, runtime: ScriptedRuntime) -> None:
-    run_id = await submit(runtime, items=1)
-    await runtime.succeed(0)
-    runtime.reading.clear()
-    readers = [asyncio.create_task(read(hub, runtime, run_id)) for _ in range(3)]
-    await runtime.asked.wait()
-    readers[0].cancel()
-    runtime.reading.set()
-    gone, *others = await asyncio.gather(*readers, return_exceptions=True)
-    assert isinstance(gone, asyncio.CancelledError)
-    assert all(isinstance(update, Update) for update in others)
-    assert len(runtime.pages) == 1
-
-
-async def test_a_reading_that_everybody_has_left_ends(
-    hub: Hub, runtime: ScriptedRuntime, caplog: pytest.LogCaptureFixture
-) -> None:
-    run_id = await submit(runtime, items=1)
-    await runtime.succeed(0)
-    runtime.reading.clear()
-    reader = asyncio.create_task(read(hub, runtime, run_id))
-    await runtime.asked.wait()
-    reader.cancel()
-    runtime.defect = ConnectionError("gone")
-    runtime.reading.set()
-    with pytest.raises(asyncio.CancelledError):
-        await reader
-    await all_ended()
-    del reader
-    gc.collect()  # A task that fails unheard says so at its end.
-    assert caplog.records == []
-
-
-async def test_a_failed_reading_fails_for_all_and_is_tried_again(hub: Hub, runtime: ScriptedRuntime) -> None:
-    run_id = await submit(runtime, items=1)
-    await runtime.succeed(0)
-    state = await runtime.get(run_id)
-    runtime.defect = ConnectionError("gone")
-    readers = [hub.results_after(state, BEGINNING, last=True) for _ in range(3)]
-    for outcome in await asyncio.gather(*readers, return_exceptions=True):
-        assert isinstance(outcome, ConnectionError)
-    runtime.defect = None
-    assert (await read(hub, runtime, run_id)).status.results
-    assert len(runtime.pages) == 2
-
-
-@pytest.mark.parametrize(
-    ("items", "size", "kept"),
-    [
-        pytest.param(SHARED_UPDATES + 3, 1, SHARED_UPDATES, id="number"),
-        pytest.param(12, RESULT_PAGE_BYTES - 2, SHARED_TEXT // RESULT_PAGE_BYTES, id="text"),
-        pytest.param(3, SHARED_TEXT, 1, id="the latest, whatever its size"),
-    ],
-)
-async def test_what_is_kept_to_be_shared_is_bounded(
-    hub: Hub, runtime: ScriptedRuntime, items: int, size: int, kept: int
-) -> None:
-    run_id = await submit(runtime, items=items)
-    for index in range(items):
-        await runtime.succeed(index, '"' + "x" * size + '"')
-    runtime.page_length = 1
-    positions = [BEGINNING._replace(indexes=index) for index in range(items)]
-    for position in positions:
-        await read(hub, runtime, run_id, position)
-    assert len(runtime.pages) == items
-    for position in positions[-kept:]:
-        await read(hub, runtime, run_id, position)
-    assert len(runtime.pages) == items
-    await read(hub, runtime, run_id, positions[-kept - 1])
-    assert len(runtime.pages) == items + 1
-
-
 async def test_updates_without_results_are_shared(hub: Hub, runtime: ScriptedRuntime) -> None:
     run_id = await submit(runtime)
     with hub.watch(run_id) as one, hub.watch(run_id) as other:
@@ -425,18 +340,13 @@ async def test_a_closed_hub_sends_everybody_away(runtime: ScriptedRuntime) -> No
     run_id = await submit(runtime, items=2)
     await runtime.succeed(0)
     watches, waiting = await followers(hub, run_id, 3)
-    runtime.reading.clear()
-    waiting_for_results = asyncio.create_task(read(hub, runtime, run_id))
-    await runtime.asked.wait()
     await hub.close()
-    for outcome in await asyncio.gather(*waiting, waiting_for_results, return_exceptions=True):
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(outcome, Unavailable)
     for watch in watches:
         watch.close()
     with pytest.raises(Unavailable):
         hub.watch(run_id)
-    with pytest.raises(Unavailable):
-        await read(hub, runtime, run_id)
     await all_ended()
     assert (len(hub), runtime.watching) == (0, 0)
     await hub.close()

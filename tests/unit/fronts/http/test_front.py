@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.adapter import jsonrpc
 from gateway.fronts.http.front import HttpFront, HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
@@ -218,14 +219,14 @@ async def test_waiting_calls_keep_no_other_call_out(
 async def test_a_flood_of_requests_leaves_the_loop_to_others(server: Server) -> None:
     """However many requests have arrived, an iteration of the loop begins to work on one of them."""
     begun = 0
-    call = server.methods.call
+    answer = server.methods.answer
 
-    async def counting(body: bytes, scope: str = "") -> bytes | None:
+    async def counting(calls: jsonrpc.Call | jsonrpc.Batch, scope: str = "") -> bytes | None:
         nonlocal begun
         begun += 1
-        return await call(body, scope)
+        return await answer(calls, scope)
 
-    server.methods.call = counting  # type: ignore[method-assign]
+    server.methods.answer = counting  # type: ignore[method-assign]
     flood = [asyncio.create_task(server.post({})) for _ in range(100)]
     counts = [0]
     while begun < 100:

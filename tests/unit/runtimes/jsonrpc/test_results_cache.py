@@ -107,15 +107,18 @@ async def test_results_that_are_counted_but_not_shown_are_waited_for(
     assert order(await readings.covering(RUN, 4)) == [0]
 
 
-async def test_little_is_kept(server: Server, readings: Readings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_little_is_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [f"{number:08}{RUN[8:]}" for number in range(4)]
     monkeypatch.setattr(readings_module, "KEPT_READINGS", 3)
     server.entries = [entry(0, value="x" * 100)]
+    readings = Readings(server.fetch)
     for run_id in (*runs, runs[1], runs[0]):
         await readings.covering(run_id, 1)
     assert [run_id for run_id in runs if readings.kept(run_id)] == [runs[0], runs[1], runs[3]]
     monkeypatch.setattr(readings_module, "KEPT_TEXT", 150)
-    await readings.fresh(runs[2])
+    readings = Readings(server.fetch)
+    for run_id in (*runs, runs[2]):
+        await readings.fresh(run_id)
     assert [run_id for run_id in runs if readings.kept(run_id)] == [runs[2]]
 
 

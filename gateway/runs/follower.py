@@ -1,0 +1,232 @@
+"""Following one run: the current state, then each change, until the run has ended or time is up."""
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import NamedTuple, Self
+
+from gateway.core.model import GetParams, ResultOrder
+from gateway.core.position import Position
+from gateway.core.runtime import Runtime, Snapshot
+from gateway.runs.hub import Watch
+from gateway.runs.shared_reads import SharedReads
+from gateway.runs.update import Update, plain_update
+
+
+class Follower(ABC):
+    """Follows one run; closes itself as a context. `ended` says that no update can come any more.
+
+    Values that are read for each update stand in the follower itself: with thousands of followers, each further object
+    to visit is one that is not in the processor's cache.
+    """
+
+    __slots__ = ("_heartbeat_at", "_interval", "_is_last", "_opening", "_snapshot", "_until", "_watch", "ended")
+
+    def __init__(
+        self, runtime: Runtime, watch: Watch | None, run_id: str, params: GetParams, until: float | None
+    ) -> None:
+        """Without a watch, the current state is the only one. `until`: when waiting ends, by `time.monotonic()`."""
+        self.ended = False
+        self._opening = _Opening(runtime, run_id, params.result_order, params.resume_token)
+        self._snapshot: Snapshot | None = None
+        self._is_last = watch is None
+        """Whether no other state is sent after the current one."""
+        self._until = until
+        self._interval = params.heartbeat_interval
+        self._heartbeat_at = 0.0
+        self._watch = watch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Follow no more."""
+        self.ended = True
+        if self._watch is not None:
+            self._watch.close()
+
+    async def next(self) -> Update | None:
+        """Wait for the next update; None at the end."""
+        while True:
+            update = await self.poll()
+            if update is not None or self.ended or self._watch is None:
+                return update
+            await self._watch.woken()
+
+    @abstractmethod
+    async def poll(self) -> Update | None:
+        """The next update, if there is one now.
+
+        After None, poll again when the watch has called `on_change`, unless `ended`. It also does so when a heartbeat
+        is due and when time is up.
+        """
+
+    @abstractmethod
+    async def _first(self, snapshot: Snapshot, position: Position) -> Update:
+        """The first update, for a follower that begins at a position."""
+
+    @abstractmethod
+    def _heartbeat(self, snapshot: Snapshot) -> Update:
+        """An update that says nothing new."""
+
+    async def _begin(self) -> Update | None:
+        opening = self._opening
+        snapshot = await opening.current() if self._watch is None else self._watch.latest()
+        if snapshot is None:
+            return None
+        snapshot, position = await opening.resume(snapshot, is_current=self._watch is None)
+        self._snapshot = snapshot
+        self._is_last = self._is_last or snapshot.terminal
+        update = await self._first(snapshot, position or Position(opening.order))
+        return replace(update, restarted=True) if position is None else update
+
+    def _advance(self) -> Snapshot | None:
+        """Go on to the next state to send; None if there is none now."""
+        if self._is_last or self._watch is None:
+            self.ended = True
+            return None
+        current, following = self._snapshot, self._watch.latest()
+        assert current is not None
+        time_is_up = self._until is not None and time.monotonic() >= self._until
+        if following is not None and following.revision > current.revision:
+            self._snapshot = current = following
+        elif not time_is_up:
+            return None
+        # When time is up, the state that was sent last may be sent again: now with all results that exist.
+        self._is_last = time_is_up or current.terminal
+        return current
+
+    def _set_heartbeat(self) -> None:
+        """Something is sent: the next heartbeat is due an interval from now."""
+        if self._interval is not None:
+            self._heartbeat_at = time.monotonic() + self._interval
+
+    def _idle(self) -> Update | None:
+        """A heartbeat if one is due; else None, and the watch wakes when one is due or time is up."""
+        if self._watch is None or self.ended:
+            return None
+        wake_at = self._until
+        if self._interval is not None:
+            if self._snapshot is not None and time.monotonic() >= self._heartbeat_at:
+                self._set_heartbeat()
+                return self._heartbeat(self._snapshot)
+            wake_at = self._heartbeat_at if wake_at is None else min(wake_at, self._heartbeat_at)
+        if wake_at is not None:
+            self._watch.wake_at(wake_at)
+        return None
+
+
+class StatusFollower(Follower):
+    """Follows the states of a run, without results."""
+
+    __slots__ = ("_order", "_resumed")
+
+    async def next(self) -> Update | None:
+        while True:
+            # After the first, an update needs no waiting. Awaiting `poll` for each of thousands would take longer.
+            update = await self.poll() if self._snapshot is None else self._following()
+            if update is not None or self.ended or self._watch is None:
+                return update
+            await self._watch.woken()
+
+    async def poll(self) -> Update | None:
+        if self.ended:
+            return None
+        return await self._begin() if self._snapshot is None else self._following()
+
+    def _following(self) -> Update | None:
+        snapshot = self._advance()
+        return self._idle() if snapshot is None else self._plain(snapshot)
+
+    async def _first(self, snapshot: Snapshot, position: Position) -> Update:
+        self._order = position.order
+        # The updates of all followers that begin anew are shared.
+        self._resumed = position if position.started else None
+        return self._plain(snapshot)
+
+    def _heartbeat(self, snapshot: Snapshot) -> Update:
+        return self._plain(snapshot, heartbeat=True)
+
+    def _plain(self, snapshot: Snapshot, *, heartbeat: bool = False) -> Update:
+        self._set_heartbeat()
+        if self._watch is None or self._resumed is not None:
+            return plain_update(snapshot, self._resumed or Position(self._order), heartbeat=heartbeat)
+        return self._watch.plain(snapshot, self._order, heartbeat=heartbeat)
+
+
+class ResultsFollower(Follower):
+    """Follows a run with its results: each is sent once."""
+
+    __slots__ = ("_more", "_position", "_reads")
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        watch: Watch | None,
+        run_id: str,
+        params: GetParams,
+        until: float | None,
+        *,
+        reads: SharedReads,
+    ) -> None:
+        super().__init__(runtime, watch, run_id, params, until)
+        self._reads = reads
+        self._position = Position(params.result_order)
+        self._more = False
+        """Whether the current state may have results that were not sent."""
+
+    async def poll(self) -> Update | None:
+        if self.ended:
+            return None
+        if self._snapshot is None:
+            return await self._begin()
+        if self._more:
+            update = await self._read(self._snapshot)
+            # The end of a sweep shows only when no result is left to send.
+            if update.status.results:
+                return update
+        snapshot = self._advance()
+        return self._idle() if snapshot is None else await self._read(snapshot)
+
+    async def _first(self, snapshot: Snapshot, position: Position) -> Update:
+        self._position = position
+        return await self._read(snapshot)
+
+    def _heartbeat(self, snapshot: Snapshot) -> Update:
+        return plain_update(snapshot, self._position, heartbeat=True)
+
+    async def _read(self, snapshot: Snapshot) -> Update:
+        update = await self._reads.after(snapshot, self._position, last=self._is_last)
+        self._position = update.position
+        self._more = update.more
+        self._set_heartbeat()
+        return update
+
+
+class _Opening(NamedTuple):
+    """What the first update is made of: the run, and the position that the client had reached before."""
+
+    runtime: Runtime
+    run_id: str
+    order: ResultOrder
+    resume_token: bytes
+
+    async def current(self) -> Snapshot:
+        return await self.runtime.get(self.run_id)
+
+    async def resume(self, snapshot: Snapshot, *, is_current: bool) -> tuple[Snapshot, Position | None]:
+        """The state to begin with, and the position in it; None if the resume token is not understood.
+
+        `is_current`: the snapshot has just been read from the runtime.
+        """
+        if not self.resume_token:
+            return snapshot, Position(self.order)
+        position = Position.from_token(self.resume_token, self.run_id, self.order)
+        if position is not None and not position.fits(snapshot) and not is_current:
+            # The token may come from another server, which has seen a later state.
+            current = await self.current()
+            snapshot = current if current.revision > snapshot.revision else snapshot
+        return snapshot, position if position is not None and position.fits(snapshot) else None

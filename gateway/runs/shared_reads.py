@@ -1,0 +1,84 @@
+"""Results that are read once for all followers that are at the same point."""
+
+from typing import Final, NamedTuple
+
+from gateway.concurrency.bounded_cache import BoundedCache
+from gateway.concurrency.single_flight import SingleFlight
+from gateway.core.errors import shutting_down
+from gateway.core.model import ItemResult
+from gateway.core.position import Position
+from gateway.core.runtime import Runtime, Snapshot, text_size
+from gateway.runs.update import Reading, Update
+
+SHARED_UPDATES: Final = 64
+"""How many updates with results are kept to be shared."""
+
+SHARED_TEXT: Final = 8 << 20
+"""How much result text they may hold together, in characters; the latest is kept whatever its size."""
+
+
+class SharedReads:
+    """Reads the next results of followers. An update is kept for those who come to the same point a little later."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._reads = SingleFlight(self._read)
+        self._kept: BoundedCache[_Point, Update] = BoundedCache(SHARED_UPDATES, SHARED_TEXT)
+        self._closed = False
+
+    async def after(self, snapshot: Snapshot, position: Position, *, last: bool) -> Update:
+        """The next update with results after a position.
+
+        `last`: no state follows this one that could fill the gaps between finished items. Raises Unavailable after
+        `close`, and what the runtime raises.
+        """
+        point = _Point(snapshot.status.run_id, snapshot.revision, position, last)
+        kept = self._kept.get(point)
+        if kept is not None:
+            return kept
+        if self._closed:
+            raise shutting_down()
+        if point not in self._reads and position.missing(snapshot, last=last) is None:
+            return self._update(point, snapshot, [], position)
+        return await self._reads.get(point, snapshot)
+
+    async def close(self) -> None:
+        """Stop reading: followers that wait for results get Unavailable."""
+        self._closed = True
+        await self._reads.close()
+        self._kept.clear()
+
+    async def _read(self, point: "_Point", snapshot: Snapshot) -> Update:
+        position, last = point.position, point.last
+        results: list[ItemResult] = []
+        reading = None
+        while not results and (page := position.missing(snapshot, last=last)) is not None:
+            results = await self._runtime.results(point.run_id, page)
+            reading = Reading(position, page, snapshot)
+            position = position.after(page, results, snapshot)
+        return self._update(point, snapshot, results, position, reading)
+
+    def _update(
+        self,
+        point: "_Point",
+        snapshot: Snapshot,
+        results: list[ItemResult],
+        position: Position,
+        reading: Reading | None = None,
+    ) -> Update:
+        status = snapshot.status.model_copy(update={"results": results})
+        more = position.missing(snapshot, last=point.last) is not None
+        update = Update(
+            status, snapshot.revision, position, snapshot.completions, snapshot.prefix, more=more, reading=reading
+        )
+        self._kept.put(point, update, sum(map(text_size, results)))
+        return update
+
+
+class _Point(NamedTuple):
+    """What makes two followers get the same results."""
+
+    run_id: str
+    revision: int
+    position: Position
+    last: bool
