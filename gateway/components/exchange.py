@@ -1,4 +1,4 @@
-"""One exchange with a component server: a request, the server's own requests meanwhile, the answer."""
+"""One exchange with a component server: a request, the requests that the server makes meanwhile, and the answer."""
 
 import asyncio
 import logging
@@ -43,7 +43,7 @@ _ACKNOWLEDGEMENT_SIZE: Final = 4096
 
 
 class Address(NamedTuple):
-    """Where a component server listens, and with what it is called."""
+    """The URL of a component server, and the session and the limits for calling it."""
 
     http: ClientSession
     url: str
@@ -89,7 +89,7 @@ class Exchange:
             raise _map_failure(failure) from failure
 
     async def _only_message(self, response: ClientResponse) -> ComponentMessage:
-        """The message that is the whole body. Servers send errors with any HTTP status, and successes with 200."""
+        """Return the message in the body. Servers send errors with any HTTP status, and successes with 200."""
         body = await read_body(response, self._address.limits.message_size)
         if is_success(response):
             return decode_message(body)
@@ -155,7 +155,10 @@ class Exchange:
             return None
 
     async def _deliver(self, answer: bytes) -> None:
-        """Hand an answer to the component. It waits for it, so failing to do so ends the execution."""
+        """Send an answer to the component, which waits for it. A failure ends the execution.
+
+        Raises ComponentError if the server does not take the answer.
+        """
         try:
             async with asyncio.timeout(self._address.limits.delivery_timeout):
                 for pause in _DELIVERY_PAUSES:
@@ -175,7 +178,7 @@ class Exchange:
                     await response.content.read(_ACKNOWLEDGEMENT_SIZE)
                     return True
                 if response.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-                    # The server will not think otherwise, and the component has lost its request.
+                    # The server would refuse it again, and the component would wait in vain.
                     raise ComponentError(
                         Code.PROTOCOL_BROKEN, "the component server did not understand the answer to its request"
                     )

@@ -20,7 +20,7 @@ class ComponentMessage(msgspec.Struct):
 
     @property
     def wants_answer(self) -> bool:
-        """Whether a request is no notification."""
+        """Whether a request is not a notification, which has no id."""
         return bytes(self.id) != _NULL
 
 
@@ -59,16 +59,16 @@ def encode_internal_error(request_id: Raw) -> bytes:
 
 
 def decode_message(text: bytes) -> ComponentMessage:
-    """Check a message and find its parts. Its payloads are valid UTF-8 JSON afterwards."""
+    """Check a message and find its parts, which are valid UTF-8 JSON. Raises ComponentError if it is malformed."""
     try:
         text.decode()
         return msgspec.json.decode(text, type=ComponentMessage)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-        raise broken("something that is no JSON-RPC message") from error
+        raise broken("something that is not a JSON-RPC message") from error
 
 
 def result_of(message: ComponentMessage, request_id: str) -> Raw:
-    """The result in the answer to a request. ComponentError if it is an error, or answers another request.
+    """Return the result in an answer. Raises ComponentError if it is an error, or the answer to another request.
 
     An error without an id counts as the answer: servers send it when they could not read the request.
     """

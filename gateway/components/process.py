@@ -25,7 +25,7 @@ _DIE_WITH_PARENT: Final = Path(__file__).with_name("die_with_parent.py")
 _CHUNK: Final = 4096
 _LONGEST_LINE: Final = 16384
 _LAST_WORDS: Final = 1.0
-"""Seconds that the output of a process that is gone is still read; somebody else may hold it open."""
+"""Seconds for which the output of a process that has exited is still read: its children may hold it open."""
 
 
 class _Announcement(msgspec.Struct):
@@ -35,7 +35,7 @@ class _Announcement(msgspec.Struct):
 
 
 class _Protocol(SubprocessStreamProtocol):
-    """Streams of a process, and when it has exited, whoever still holds its pipes."""
+    """Streams of a process, and its exit, even if other processes hold its pipes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(limit=_LONGEST_LINE, loop=loop)
@@ -60,7 +60,7 @@ class Process:
 
     @classmethod
     async def spawn(cls, name: str, command: Sequence[str], environment: Mapping[str, str]) -> "Process":
-        """Start a command with just this environment. ComponentError if that is impossible.
+        """Start a command with just this environment. Raises ComponentError if that is impossible.
 
         The program is looked up in the search path of this process. On Linux it dies with this process.
         """
@@ -85,7 +85,10 @@ class Process:
         return cls(name, transport, protocol)
 
     async def announced_port(self) -> int:
-        """The port in the first line that the process prints. ComponentError if it prints something else, or exits."""
+        """Return the port in the first line that the process prints.
+
+        Raises ComponentError if it prints something else, or exits before.
+        """
         try:
             line = await self._output.readline()
         except ValueError:
@@ -100,7 +103,7 @@ class Process:
             raise _not_started('the first line of the component server is not {"port": N}') from None
 
     async def exited(self) -> int:
-        """Wait until the process has exited; its exit status, negative for a signal."""
+        """Wait until the process has exited, and return its exit status, negative for a signal."""
         await self._protocol.exited.wait()
         return self._transport.get_returncode() or 0
 

@@ -22,7 +22,7 @@ RESERVED_PREFIX: Final = "/builtin"
 
 _IDLE_CONNECTION: Final = 2.0
 """Seconds that an idle connection is kept: less than servers do (5 s in the SDKs), which would else close it under a
-request. Such a request must not simply be sent again, since nobody knows whether it was executed."""
+request. Such a request must not simply be sent again, since it may have been executed."""
 _PROBE_AFTER: Final = 60
 """Seconds of silence after which TCP asks whether the other side still exists: an execution may take hours."""
 
@@ -69,7 +69,7 @@ class Components:
             await self._http.close()
 
     async def resolve(self, component: str) -> bool:
-        """Whether a component exists, as far as can be told: False if it has no route, or its server denies it."""
+        """Whether a component exists: False if it has no route, or its server denies it. True if its server is away."""
         prefix = self._prefix(component)
         if prefix is None:
             return False
@@ -82,10 +82,10 @@ class Components:
     async def execute(
         self, component: str, payload: JsonText, *, attempt: int, observability: ObservabilityContext, scope: str
     ) -> JsonText:
-        """Execute the component with this full path on an input and return its output. ComponentError if it has none.
+        """Execute the component with this full path on an input and return its output.
 
         `attempt` counts from 1; `scope` names the task for its callbacks, the same in all attempts. Cancelling the call
-        abandons the execution.
+        abandons the execution. Raises ComponentError if there is no output.
         """
         prefix = self._prefix(component)
         if prefix is None:

@@ -26,11 +26,11 @@ _FIRST_PAUSE: Final = 0.05
 _TIME_TO_EXIT: Final = 1.0
 """Seconds from losing a connection until the exit of the process is noticed, if that was the cause."""
 _STABLE_AFTER: Final = 10.0
-"""Seconds of service after which the end of a server is no failed start."""
+"""Seconds of service after which the end of a server does not count as a failed start."""
 
 
 class Surroundings(NamedTuple):
-    """What every route needs."""
+    """The things that every route needs."""
 
     http: ClientSession
     limits: Limits
@@ -47,7 +47,7 @@ class Route(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Try to reach the server once; it is no error if that fails."""
+        """Try to reach the server once. A failure is logged, not raised."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -55,7 +55,7 @@ class Route(ABC):
 
     @abstractmethod
     async def server(self) -> Server:
-        """The server, introduced. ComponentError if it is not to be had now."""
+        """Return the server, introduced. Raises ComponentError if it cannot be reached now."""
 
     async def execute(self, execution: Execution) -> JsonText:
         """Execute a component."""
@@ -64,7 +64,7 @@ class Route(ABC):
 
 
 class UrlRoute(Route):
-    """To a server that somebody else runs. It is introduced when it is needed, and again after it was lost."""
+    """To a server that others run. It is introduced when it is needed, and again after its connection was lost."""
 
     def __init__(self, name: str, url: str, surroundings: Surroundings) -> None:
         self._name = name
@@ -115,7 +115,7 @@ class CommandRoute(Route):
         self._environment = environment
         self._surroundings = surroundings
         self._state: Server | ComponentError | None = None
-        """The server, why there is none, or None while it starts."""
+        """The server, the reason why it did not start, or None while it starts."""
         self._settled = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -132,7 +132,10 @@ class CommandRoute(Route):
         self._settle(_closed())
 
     async def server(self) -> Server:
-        """While the server starts, wait for it; when that has failed, say so until it is tried again."""
+        """Return the server; wait for it while it starts.
+
+        Raises the ComponentError of the last start if it failed, until the next one begins.
+        """
         while self._state is None:
             await self._settled.wait()
         if isinstance(self._state, Server):
@@ -160,7 +163,7 @@ class CommandRoute(Route):
             self._settle(None)
 
     async def _served(self) -> float:
-        """Run the server until it ends; for how many seconds it served. Whatever happens, there is a next time."""
+        """Run the server until it ends, and return for how many seconds it served. Failures of any kind are logged."""
         try:
             return await self._run()
         except Exception:
@@ -169,7 +172,7 @@ class CommandRoute(Route):
             return 0.0
 
     async def _run(self) -> float:
-        """Run the server until it ends; for how many seconds it served."""
+        """Run the server until it ends, and return for how many seconds it served."""
         limits = self._surroundings.limits
         try:
             process = await Process.spawn(self._name, self._command, self._environment)

@@ -1,4 +1,4 @@
-"""A component server that listens: the handshake, what it offers, executing components."""
+"""A component server that listens: the handshake, its components, and their execution."""
 
 import asyncio
 from collections import deque
@@ -64,7 +64,10 @@ class Server:
         self._end = asyncio.Event()
 
     async def handshake(self) -> None:
-        """Introduce both sides, and learn what the server offers. ComponentError if it does not answer as it should."""
+        """Introduce both sides, and learn which components the server has.
+
+        Raises ComponentError if the server does not answer as the protocol says.
+        """
         # Both spellings: SDKs up to 0.9 demand the second. Without a blobThreshold, SDKs leave payloads in place.
         version = {"runtimeProtocolVersion": PROTOCOL_VERSION, "runtime_protocol_version": PROTOCOL_VERSION}
         url = self._blob_api_url
@@ -92,7 +95,7 @@ class Server:
         return True
 
     async def execute(self, execution: Execution) -> JsonText:
-        """Execute a component and return its output. ComponentError if it has none."""
+        """Execute a component and return its output. Raises ComponentError if it has none."""
         exchange = Exchange(self._address, self._callback, execution.scope)
         scope = asyncio.timeout(self._address.limits.execution_timeout)
         try:
@@ -136,7 +139,7 @@ class Server:
         self._instances.append(instance)
 
     async def _list(self) -> frozenset[str] | None:
-        """What the server offers; None if it does not say."""
+        """Return the components that the server lists; None if it does not list them."""
         try:
             result = await self._ask("components/list", {})
         except ComponentError as error:
@@ -146,7 +149,7 @@ class Server:
         try:
             listed = msgspec.json.decode(result, type=_ComponentList).components
         except (msgspec.DecodeError, RecursionError):
-            raise broken("a list of components that is none") from None
+            raise broken("a malformed list of components") from None
         return frozenset("/" + entry.component.lstrip("/") for entry in listed)
 
     async def _ask(self, method: str, params: Mapping[str, object]) -> Raw:

@@ -23,7 +23,7 @@ _SLICE: Final = 1 << 16
 
 
 def request_body(content: bytes) -> "bytes | LargeBody":
-    """Return what aiohttp is to send as the body of a request."""
+    """Return the body of a request in the form that suits its size."""
     return LargeBody(content) if len(content) > LARGE else content
 
 
@@ -49,7 +49,7 @@ class LargeBody(Payload):
         return self._content.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the body. A connection that ends meanwhile is no error here: reading from it tells how it has ended."""
+        """Write the body. Errors are not raised here: reading from the connection tells how it has ended."""
         try:
             transport = writer.transport if isinstance(writer, StreamWriter) else None
             if isinstance(writer, StreamWriter) and transport and transport.get_extra_info("sslcontext") is None:

@@ -1,4 +1,4 @@
-"""Reads server-sent events, as far as the protocols here use them: the data of each event, and the last id."""
+"""A reader of server-sent events, as far as the protocols here use them: the data of each event, and the last id."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class EventReader:
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that `chunk` completes. EventTooLarge if the limit is exceeded."""
+        """Yield the data of each event that `chunk` completes. Raises EventTooLarge if the limit is exceeded."""
         start = 0
         for match in _LINE_END.finditer(chunk):
             end = match.start()
@@ -49,7 +49,7 @@ class EventReader:
                 raise EventTooLarge
 
     def _line(self) -> bytes | None:
-        """Take the line that is complete; the data of the event if it ends one."""
+        """Take the line that is complete. Returns the data of the event if the line ends one."""
         line = bytes(self._partial)
         self._partial.clear()
         if self._first:

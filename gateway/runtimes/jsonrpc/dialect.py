@@ -82,9 +82,9 @@ class Dialect(StrEnum):
         return self is Dialect.V0_10
 
     def submit_params(self, params: SubmitParams, key: str | None) -> JsonText:
-        """The parameters of runs/submit. `key` counts at the upstream, whoever has given it here.
+        """The parameters of runs/submit. `key` is the idempotency key at the upstream, instead of that of the client.
 
-        Variables and label are passed on in every dialect, as the gateway spells them: none says what it does to them.
+        Variables and label are passed on in every dialect, as the gateway spells them: no dialect defines them.
         """
         changes: dict[str, object] = {"wait": False, "timeout": None, "idempotency_key": None}
         if self.snake_case:

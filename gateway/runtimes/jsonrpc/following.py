@@ -1,4 +1,4 @@
-"""One watched run: the latest state of it, for the one who reads the watch."""
+"""One watched run: its latest state, for the reader of the watch."""
 
 from gateway.concurrency.notify import Notify
 from gateway.core.runtime import Snapshot

@@ -1,4 +1,4 @@
-"""Whether a JSON-RPC server is there, what it speaks, and how long callers wait for one that is away.
+"""Whether a JSON-RPC server is there, its dialect, and how long callers wait for one that is away.
 
 A server that restarts is away for a moment. Callers wait for it meanwhile, up to a limit counted from when it went
 away, and call again where that has no effect twice. After that, calls are refused at once, until one task, which goes
@@ -70,9 +70,10 @@ class Reachability:
         return self._dialect
 
     async def retried(self, attempt: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
-        """Return what `attempt` returns. It is made again when it was cut off, if it is `repeatable`.
+        """Return the result of `attempt`, which is made again when it was cut off, if it is `repeatable`.
 
-        One whose request was not sent is made again in any case, one that timed out in none.
+        An attempt whose request was not sent is always made again, one that timed out never. Raises the error of the
+        last attempt, or that of `ready`.
         """
         retries = Retries(self)
         while True:
@@ -89,7 +90,7 @@ class Reachability:
                 await retries.pause(failure)
 
     def recheck(self) -> None:
-        """Find out whether the server is there, and what it speaks, before it is called again: a connection broke."""
+        """Probe the server before it is called again, because a connection broke: it may be another one now."""
         if self._dialect is not None:
             self._dialect = None
             self._failure = None
@@ -172,7 +173,7 @@ class Retries:
         self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
 
     async def pause(self, failure: Unavailable) -> None:
-        """Wait before the next attempt. Raises `failure`, what the last one ended with, if there is to be none.
+        """Wait before the next attempt. Raises `failure`, the error of the last one, if patience is exhausted.
 
         Failures count together if not more than the patience lies between them.
         """

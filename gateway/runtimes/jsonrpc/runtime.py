@@ -113,7 +113,7 @@ class JsonRpcRuntime(Runtime):
         return await self._polled_state(run_id)
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
-        """Goes on when the upstream comes back in time. Unavailable if it does not."""
+        """Goes on when the upstream comes back in time. Raises Unavailable if it does not."""
         self._refuse_if_draining()
         following = Following()
         task = asyncio.create_task(self._follow(run_id, following))
@@ -310,11 +310,11 @@ async def _within(seconds: float, event: asyncio.Event) -> None:
 
 
 def _blob_id(answer: JsonText) -> str:
-    """The id in an answer to who stores a blob."""
+    """The id in the answer to a request that stores a blob."""
     try:
         digest = blob_digest(blobs_json.blob_id_from_json(answer))
         if digest is None:
-            raise InvalidParams.field("blob_id", description="is no blob id")
+            raise InvalidParams.field("blob_id", description="is not a blob id")
     except InvalidParams as error:
         raise unreadable(error) from None
     return blob_id_of(digest)

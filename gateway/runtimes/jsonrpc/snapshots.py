@@ -29,10 +29,10 @@ class Update(NamedTuple):
 
 
 def canonical(status: RunStatus, run_id: str | None = None) -> RunStatus:
-    """A status with canonical ids. RemoteError if it is that of another run than the one that was asked for."""
+    """Return a status with canonical ids. Raises RemoteError if it is not the status of `run_id`."""
     given = canonical_run_id(status.run_id)
     if given is None:
-        raise RemoteError(RemoteError.code, "the upstream has sent a run id that is no UUID")
+        raise RemoteError(RemoteError.code, "the upstream has sent a run id that is not a UUID")
     if run_id is not None and given != run_id:
         raise RemoteError(RemoteError.code, "the upstream has sent the status of another run")
     digest = blob_digest(status.flow_id)

@@ -75,7 +75,7 @@ def test_ids_are_made_canonical() -> None:
     assert canonical(spelled) == canonical(spelled, RUN) == status(1)
     with pytest.raises(RemoteError, match="another run"):
         canonical(status(1), RUN.replace("1", "2"))
-    with pytest.raises(RemoteError, match="no UUID"):
+    with pytest.raises(RemoteError, match="not a UUID"):
         canonical(status(1).model_copy(update={"run_id": "run-1"}))
 
 
