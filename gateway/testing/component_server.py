@@ -15,7 +15,7 @@ _NOT_FOUND: Final = -32001
 _METHOD_NOT_FOUND: Final = -32601
 
 
-class _Refused(Exception):
+class _MethodFailed(Exception):
     """The error of a JSON-RPC response."""
 
     def __init__(self, code: int, message: str, data: Mapping[str, Any] | None = None) -> None:
@@ -34,8 +34,8 @@ async def component_server(functions: Functions) -> AsyncIterator[str]:
         response = {"jsonrpc": "2.0", "id": message["id"]}
         try:
             body = _encoded({**response, "result": await _result(functions, message["method"], message["params"])})
-        except _Refused as refused:
-            body = _encoded({**response, "error": refused.error})
+        except _MethodFailed as failed:
+            body = _encoded({**response, "error": failed.error})
         return web.Response(body=body, content_type="application/json")
 
     # The gateway bounds its requests.
@@ -55,7 +55,7 @@ async def component_server(functions: Functions) -> AsyncIterator[str]:
 
 
 async def _result(functions: Functions, method: str, params: Mapping[str, Any]) -> object:
-    """The result of a method. Raises _Refused if it has none."""
+    """The result of a method. Raises _MethodFailed if it has none."""
     match method:
         case "initialize":
             return {"serverProtocolVersion": 1}
@@ -66,8 +66,8 @@ async def _result(functions: Functions, method: str, params: Mapping[str, Any]) 
         case "components/execute" if params["component"] in functions.paths:
             return {"output": await _output(functions, params)}
         case "components/info" | "components/execute":
-            raise _Refused(_NOT_FOUND, f"no function is the component {params['component']}")
-    raise _Refused(_METHOD_NOT_FOUND, f"no method {method}")
+            raise _MethodFailed(_NOT_FOUND, f"no function is the component {params['component']}")
+    raise _MethodFailed(_METHOD_NOT_FOUND, f"no method {method}")
 
 
 async def _output(functions: Functions, params: Mapping[str, Any]) -> Any:
@@ -79,12 +79,12 @@ async def _output(functions: Functions, params: Mapping[str, Any]) -> Any:
         output = await functions.call(params["input"], context)
     except FunctionFailed as failed:
         data = {"component": component, "traceback": failed.trace}
-        raise _Refused(_COMPONENT_FAILED, str(failed), data) from None
+        raise _MethodFailed(_COMPONENT_FAILED, str(failed), data) from None
     try:
         _encoded(output)
     except (TypeError, ValueError, RecursionError) as error:
         message = f"component {component} has returned a value that JSON does not have: {error}"
-        raise _Refused(_COMPONENT_FAILED, message, {"component": component}) from None
+        raise _MethodFailed(_COMPONENT_FAILED, message, {"component": component}) from None
     return output
 
 

@@ -89,7 +89,7 @@ class Functions:
                 value = function(*arguments)
             except BaseException as error:
                 raised = error
-            with suppress(RuntimeError):  # The loop was closed: nobody waits for this function any more.
+            with suppress(RuntimeError):  # The loop is closed: the function has outlived the gateway.
                 loop.call_soon_threadsafe(end, value, raised)
 
         def end(value: Any, raised: BaseException | None) -> None:
@@ -107,7 +107,7 @@ class Functions:
 
 
 def _checked(path: str, function: ComponentFunction) -> bool:
-    """Whether a function takes a context. Raises ValueError if it cannot be a component, or `path` is not one's."""
+    """Whether a function takes a context. Raises ValueError if the path or the function is unusable."""
     root, *segments = path.split("/")
     if root or not segments or not all(segments) or any(character.isspace() for character in path):
         raise ValueError(f"component {path!r}: a path is written /name or /group/name")

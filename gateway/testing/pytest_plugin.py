@@ -1,8 +1,9 @@
-"""A gateway as a pytest fixture. The only module that imports pytest, which the gateway does not depend on.
+"""A gateway as a pytest fixture. Only this module imports pytest, which is not a dependency of the gateway.
 
     pytest_plugins = ["gateway.testing.pytest_plugin"]      # in conftest.py
 
-It is named by those who want it, and is no entry point: to install the gateway changes nobody's tests.
+Projects opt in by this line. As an entry point, the plugin would be loaded into every test run of every environment in
+which the gateway is installed.
 """
 
 from collections.abc import Iterator, Mapping

@@ -30,7 +30,7 @@ async def execute_flow(
     scope = Scope(text, variables, flow.defaults)
     if (output := _without_steps(flow, scope)) is not None:
         return output
-    return await _Execution(flow, scope, host, task).run()
+    return await _FlowExecution(flow, scope, host, task).run()
 
 
 def evaluate_inline(flow: Flow, text: JsonText, variables: Mapping[str, JsonText]) -> JsonText | None:
@@ -59,7 +59,7 @@ class _Goal:
         self.needs: dict[str, bool] = {}
 
 
-class _Execution:
+class _FlowExecution:
     """The execution of one item.
 
     Demand propagates backwards from the output, without recursion, so that chains of steps may have any length. A goal
