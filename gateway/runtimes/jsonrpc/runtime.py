@@ -19,11 +19,11 @@ from gateway.core.position import Position, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
-from gateway.runtimes.jsonrpc.following import Following
 from gateway.runtimes.jsonrpc.reachability import Retries
 from gateway.runtimes.jsonrpc.results_cache import Prefixes, Readings
-from gateway.runtimes.jsonrpc.snapshots import read_status, read_update, snapshot_of, snapshot_of_update, successor
+from gateway.runtimes.jsonrpc.snapshots import read_state, read_status, snapshot_of, successor
 from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, JsonRpcUpstream
+from gateway.runtimes.jsonrpc.watched_run import WatchedRun
 from gateway.storage.idempotency import Keys, fingerprint, global_key
 
 PATIENCE: Final = 10.0
@@ -60,7 +60,7 @@ class JsonRpcRuntime(Runtime):
         self._upstream = JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect)
         self._keys = keys
         self._readings = Readings(self._fetch)
-        self._followings: set[Following] = set()
+        self._watched: set[WatchedRun] = set()
         self._draining = False
 
     async def connect(self, seconds: float) -> bool:
@@ -115,17 +115,17 @@ class JsonRpcRuntime(Runtime):
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Goes on when the upstream comes back in time. Raises Unavailable if it does not."""
         self._refuse_if_draining()
-        following = Following()
-        task = asyncio.create_task(self._follow(run_id, following))
-        self._followings.add(following)
+        watched = WatchedRun()
+        task = asyncio.create_task(self._follow(run_id, watched))
+        self._watched.add(watched)
         try:
             terminal = False
             while not terminal:
-                snapshot = await following.next()
+                snapshot = await watched.next()
                 terminal = snapshot.terminal
                 yield snapshot
         finally:
-            self._followings.discard(following)
+            self._watched.discard(watched)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -142,8 +142,8 @@ class JsonRpcRuntime(Runtime):
     async def drain(self) -> None:
         self._draining = True
         self._upstream.reachability.stop_waiting()
-        for following in self._followings:
-            following.fail(shutting_down())
+        for watched in self._watched:
+            watched.fail(shutting_down())
 
     async def close(self) -> None:
         await self.drain()
@@ -163,21 +163,21 @@ class JsonRpcRuntime(Runtime):
         # The answer of another gateway names no revision: the lowest, so that whatever is read of the run is newer.
         return snapshot._replace(revision=0) if self._are_streams(dialect) else snapshot
 
-    async def _follow(self, run_id: str, following: Following) -> None:
+    async def _follow(self, run_id: str, watched: WatchedRun) -> None:
         """Show the states of a run until it has finished."""
         try:
             streams = self._are_streams(await self._upstream.reachability.ready())
             # Beyond the bound of streams, runs are polled.
             if streams and self._upstream.has_room:
                 try:
-                    return await self._stream(run_id, following)
+                    return await self._stream(run_id, watched)
                 except NoStream:
                     self._upstream.streams = False
-            await self._poll(run_id, following)
+            await self._poll(run_id, watched)
         except Exception as failure:
-            following.fail(failure)
+            watched.fail(failure)
 
-    async def _stream(self, run_id: str, following: Following) -> None:
+    async def _stream(self, run_id: str, watched: WatchedRun) -> None:
         params = get_params_to_json(GetParams(run_id=run_id, wait=True, heartbeat_interval=HEARTBEAT_SECONDS))
         retries = Retries(self._upstream.reachability)
         while True:
@@ -185,8 +185,8 @@ class JsonRpcRuntime(Runtime):
             try:
                 async with aclosing(self._upstream.events(params, quiet=3 * HEARTBEAT_SECONDS)) as events:
                     async for event in events:
-                        snapshot = snapshot_of_update(read_update(event, run_id))
-                        following.show(snapshot)
+                        snapshot = read_state(event, run_id).snapshot
+                        watched.show(snapshot)
                         if snapshot.terminal:
                             return
                 failure: Unavailable = ConnectionLost("has ended a stream before the run")
@@ -195,7 +195,7 @@ class JsonRpcRuntime(Runtime):
             self._upstream.reachability.recheck()
             await retries.pause(failure)
 
-    async def _poll(self, run_id: str, following: Following) -> None:
+    async def _poll(self, run_id: str, watched: WatchedRun) -> None:
         ended = asyncio.Event()
         waiting = asyncio.create_task(self._await_end(run_id, ended))
         prefixes = Prefixes(self._readings)
@@ -206,7 +206,7 @@ class JsonRpcRuntime(Runtime):
                 snapshot = await self.get(run_id)
                 if not self._are_streams(await self._upstream.reachability.ready()):
                     snapshot = await prefixes.completed(snapshot)
-                changed = following.show(successor(following.latest, snapshot))
+                changed = watched.show(successor(watched.latest, snapshot))
                 if snapshot.terminal:
                     return
                 if changed:
@@ -241,7 +241,7 @@ class JsonRpcRuntime(Runtime):
             snapshot = None
             async with aclosing(self._short_stream(params)) as events:
                 async for event in events:  # To the end, which is near: the connection is used again.
-                    snapshot = snapshot_of_update(read_update(event, run_id))
+                    snapshot = read_state(event, run_id).snapshot
             if snapshot is None:
                 raise RemoteError(RemoteError.code, "the upstream has sent no state")
             return snapshot
@@ -286,11 +286,11 @@ async def _collected(events: AsyncGenerator[Event, None], run_id: str, page: Pag
     async for event in events:
         if full:
             continue
-        update = read_update(event, run_id)
-        if update.restarted:
+        state = read_state(event, run_id)
+        if state.restarted:
             raise RemoteError(RemoteError.code, "the upstream does not understand the position of this gateway")
-        sent = update.status.results or []
-        found, more = of_page(page, sent, Position.from_token(update.token, run_id, page.order), received)
+        sent = state.status.results or []
+        found, more = of_page(page, sent, Position.from_token(state.token, run_id, page.order), received)
         received += len(sent)
         results += found
         size += sum(map(text_size, found))

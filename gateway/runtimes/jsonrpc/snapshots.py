@@ -17,7 +17,7 @@ from gateway.core.runtime import Snapshot
 from gateway.runtimes.jsonrpc.answers import Event, unreadable
 
 
-class Update(NamedTuple):
+class StreamedState(NamedTuple):
     """An event of a stream: the state, with the results that are new in it, and the resume token after it."""
 
     status: RunStatus
@@ -26,6 +26,12 @@ class Update(NamedTuple):
     prefix: int
     restarted: bool
     token: bytes
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The state without results, with the revision of the upstream."""
+        status = self.status.model_copy(update={"results": None})
+        return Snapshot(status, self.revision, self.completions, self.prefix)
 
 
 def canonical(status: RunStatus, run_id: str | None = None) -> RunStatus:
@@ -65,7 +71,7 @@ def successor(latest: Snapshot | None, snapshot: Snapshot) -> Snapshot | None:
     return snapshot._replace(revision=latest.revision + 1)
 
 
-def read_update(event: Event, run_id: str) -> Update:
+def read_state(event: Event, run_id: str) -> StreamedState:
     """Read an event."""
     try:
         status = canonical(run_status_from_json(event.params), run_id)
@@ -78,13 +84,7 @@ def read_update(event: Event, run_id: str) -> Update:
     except InvalidParams as error:
         raise unreadable(error) from None
     status = status.model_copy(update={"extensions": extensions})
-    return Update(status, revision, completions, prefix, restarted, resume_token_from_text(event.id))
-
-
-def snapshot_of_update(update: Update) -> Snapshot:
-    """The snapshot of an event, with the revision that the upstream gives."""
-    status = update.status.model_copy(update={"results": None})
-    return Snapshot(status, update.revision, update.completions, update.prefix)
+    return StreamedState(status, revision, completions, prefix, restarted, resume_token_from_text(event.id))
 
 
 def read_status(text: JsonText, run_id: str | None = None) -> RunStatus:

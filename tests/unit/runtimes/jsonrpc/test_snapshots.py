@@ -10,7 +10,7 @@ from gateway.core.errors import RemoteError
 from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.jsonrpc.answers import Event
-from gateway.runtimes.jsonrpc.snapshots import canonical, read_status, read_update, snapshot_of, successor
+from gateway.runtimes.jsonrpc.snapshots import canonical, read_state, read_status, snapshot_of, successor
 
 RUN = "11111111-2222-4333-8444-aaaaaaaaaaaa"
 DIGEST = "ab" * 32
@@ -84,7 +84,7 @@ def test_what_is_no_status_is_the_fault_of_the_upstream(text: str) -> None:
     with pytest.raises(RemoteError, match="unexpected response"):
         read_status(text)
     with pytest.raises(RemoteError, match="unexpected response"):
-        read_update(Event("", text), RUN)
+        read_state(Event("", text), RUN)
 
 
 def test_an_event_needs_its_revision() -> None:
@@ -93,9 +93,9 @@ def test_an_event_needs_its_revision() -> None:
         '"createdAt":"2025-01-15T10:30:00Z","more":1,"heartbeat":true'
     )
     with pytest.raises(RemoteError, match="revision"):
-        read_update(Event("", text + "}"), RUN)
-    update = read_update(Event("AQ", text + ',"revision":7,"finishedPrefix":2,"resultCount":3,"restarted":true}'), RUN)
-    assert (update.revision, update.completions, update.prefix) == (7, 3, 2)
-    assert (update.restarted, update.token) == (True, b"\x01")
-    assert update.status.extensions == {"more": "1"}
-    assert isinstance(snapshot_of(update.status, 0), Snapshot)
+        read_state(Event("", text + "}"), RUN)
+    state = read_state(Event("AQ", text + ',"revision":7,"finishedPrefix":2,"resultCount":3,"restarted":true}'), RUN)
+    assert (state.revision, state.completions, state.prefix) == (7, 3, 2)
+    assert (state.restarted, state.token) == (True, b"\x01")
+    assert state.status.extensions == {"more": "1"}
+    assert isinstance(snapshot_of(state.status, 0), Snapshot)

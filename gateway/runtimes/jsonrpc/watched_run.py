@@ -4,7 +4,7 @@ from gateway.concurrency.notify import Notify
 from gateway.core.runtime import Snapshot
 
 
-class Following:
+class WatchedRun:
     """A slot for the latest state, or for what has ended the watch."""
 
     def __init__(self) -> None:
