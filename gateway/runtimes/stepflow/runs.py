@@ -4,9 +4,9 @@ An engine returns no result before all items have ended, and then all of them in
 that were read last are kept, so that a page of results does not cost as much as all of them.
 """
 
-from collections import OrderedDict
 from typing import Final
 
+from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.core.errors import RunNotFound
 from gateway.core.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.core.runtime import Page, fill_page, text_size
@@ -33,8 +33,7 @@ class Runs:
     def __init__(self, engine: EngineRestClient, release: Release) -> None:
         self._engine = engine
         self._wire_format = release.wire_format
-        self._recent: OrderedDict[str, Results] = OrderedDict()
-        self._recent_bytes = 0
+        self._recent: BoundedCache[str, Results] = BoundedCache(RECENT_RUNS, RECENT_BYTES)
 
     async def submit(self, params: SubmitParams) -> RunStatus:
         """Submit a run. It may be over already if the parameters say that the caller waits for it.
@@ -79,7 +78,7 @@ class Runs:
         if results is None:
             results = await self._read_results(run_id)
         else:
-            self._recent.move_to_end(run_id)
+            self._recent.touch(run_id)
         return [] if results is None else _of_page(results, page)
 
     async def _read_results(self, run_id: str) -> Results | None:
@@ -101,14 +100,8 @@ class Runs:
 
     def _remember(self, run: RunStatus, results: Results) -> None:
         """Keep the results of a run. Those of a cancelled run may still change, as its items may go on."""
-        if run.status is RunState.CANCELLED:
-            return
-        earlier = self._recent.pop(run.run_id, None)
-        self._recent_bytes += results.size - (earlier.size if earlier else 0)
-        self._recent[run.run_id] = results
-        while len(self._recent) > RECENT_RUNS or (self._recent_bytes > RECENT_BYTES and len(self._recent) > 1):
-            _, oldest = self._recent.popitem(last=False)
-            self._recent_bytes -= oldest.size
+        if run.status is not RunState.CANCELLED:
+            self._recent.put(run.run_id, results, results.size)
 
 
 def _of_page(results: Results, page: Page) -> list[ItemResult]:

@@ -17,6 +17,7 @@ from tests.support.engine_proxy import EngineProxy
 
 RUN = "01a20377-4792-7b82-a1a4-f86edb2cd473"
 OTHER = "01a20377-4792-7b82-a1a4-f86edb2cd474"
+RELEASE = Release("0.12 or 0.13", WireFormat.PROTO_JSON)
 ALL = Page(ResultOrder.BY_INDEX, 0, 2, 0, 2)
 
 
@@ -37,10 +38,15 @@ async def server() -> AsyncIterator[EngineProxy]:
 
 
 @pytest.fixture
-async def runs(server: EngineProxy) -> AsyncIterator[Runs]:
+async def engine(server: EngineProxy) -> AsyncIterator[EngineRestClient]:
     engine = EngineRestClient(server.url)
-    yield Runs(engine, Release("0.12 or 0.13", WireFormat.PROTO_JSON))
+    yield engine
     await engine.close()
+
+
+@pytest.fixture
+def runs(engine: EngineRestClient) -> Runs:
+    return Runs(engine, RELEASE)
 
 
 async def test_results_are_read_once_for_all_pages(server: EngineProxy, runs: Runs) -> None:
@@ -62,9 +68,10 @@ async def test_results_of_a_cancelled_run_are_not_kept(server: EngineProxy, runs
 
 
 async def test_only_the_latest_results_are_kept(
-    server: EngineProxy, runs: Runs, monkeypatch: pytest.MonkeyPatch
+    server: EngineProxy, engine: EngineRestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RECENT_BYTES", 1)
+    runs = Runs(engine, RELEASE)
     for run_id, output in ((RUN, 1), (OTHER, 2), (RUN, 3)):
         server.replies += [state(run_id, 2), items(output, output)]
         for _ in range(2):
