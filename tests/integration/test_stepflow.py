@@ -369,7 +369,7 @@ async def test_a_submit_with_a_key_is_not_doubled_when_its_answer_is_lost(engine
         await service.close()
 
 
-async def test_lost_submits_that_cannot_be_told_apart_are_refused(engine: Engine) -> None:
+async def test_submits_in_doubt_that_cannot_be_told_apart_are_refused(engine: Engine) -> None:
     async with EngineProxy(engine.url, only="POST /runs").running() as proxy, runtime_over(proxy.url) as runtime:
         service = RunsService(runtime)
         params = SubmitParams(flow_id=await stored(service, ECHO), inputs=["1"], idempotency_key="k")
