@@ -61,12 +61,12 @@ class _Kinds(msgspec.Struct, rename="pascal"):
     run_completed: _RunCompleted | None = None
 
 
-class _Entry(msgspec.Struct, rename="camel"):
+class _JournalEntry(msgspec.Struct, rename="camel"):
     event: _Kinds
     sequence_number: int = 0
 
 
-_DECODER: Final = msgspec.json.Decoder(_Entry)
+_DECODER: Final = msgspec.json.Decoder(_JournalEntry)
 
 
 class Progress:
