@@ -1,6 +1,7 @@
 """A cache that is bounded by the number of its entries and by their sizes together."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -21,6 +22,13 @@ class BoundedCache(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
+    def values(self) -> Iterator[V]:
+        """Iterate over the entries, the oldest first."""
+        return (value for value, _ in self._entries.values())
 
     def get(self, key: K) -> V | None:
         """The entry with this key; None if there is none."""

@@ -8,11 +8,11 @@ import asyncio
 import hashlib
 import sqlite3
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.model import SubmitParams
@@ -139,15 +139,13 @@ class _Store(ABC):
 
 class _MemoryStore(_Store):
     def __init__(self) -> None:
-        self._uses: OrderedDict[_Name, _Use] = OrderedDict()
+        self._uses: BoundedCache[_Name, _Use] = BoundedCache(MEMORY_KEYS)
 
     async def get(self, name: _Name) -> _Use | None:
         return self._uses.get(name)
 
     async def put(self, name: _Name, use: _Use) -> None:
-        self._uses[name] = use
-        if len(self._uses) > MEMORY_KEYS:
-            self._uses.popitem(last=False)
+        self._uses.put(name, use)
 
     async def close(self) -> None:
         self._uses.clear()

@@ -1,6 +1,6 @@
-"""The results of runs at an upstream that gives all results of a run at once, and no others.
+"""The results of runs at an upstream that gives the results of a run only all at once.
 
-What was read last is kept for a while, so that the pages of a large run cost one request, not one each.
+They are kept for a while, so that all pages of a large run cost one request.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from gateway.core.runtime import Page, Snapshot, fill_page, text_size
 from gateway.runtimes.jsonrpc.answers import unreadable
 from gateway.runtimes.jsonrpc.snapshots import canonical, snapshot_of
 
-KEPT_READINGS: Final = 256
-KEPT_TEXT: Final = 32 << 20
-"""How many readings are kept, and how much result text they may hold together, in characters; the latest is kept
-whatever its size."""
+MAX_CACHED: Final = 256
+MAX_TEXT: Final = 32 << 20
+"""For how many runs results are kept, and how much text they may hold together, in characters. The latest are kept
+whatever their size."""
 
 CONCURRENT: Final = 4
-"""How many are read at once: each may be as large as an answer may be."""
+"""The results of how many runs are read at once: each answer may be as large as any."""
 
 PAUSES: Final = (0.0, 0.05, 0.2, 0.5, 1.0)
 """Seconds before each attempt to read results that the upstream counts, but does not show yet."""
@@ -36,13 +36,13 @@ _SLICE: Final = 32
 """How many results are read in a turn of the event loop."""
 
 
-class Reading:
-    """The results of a run at one moment. `complete`: the run had finished."""
+class CachedResults:
+    """The results that a run had when they were read. `complete` says whether the run had ended."""
 
     def __init__(self, status: RunStatus, results: list[ItemResult]) -> None:
         self.status = status
         self.results = results
-        """The results of finished items, in the order of completion: each has its place as its index."""
+        """The results of finished items, in the order of completion."""
         self.complete = status.status.terminal
         self.size = sum(map(text_size, results))
         self._by_index = sorted(range(len(results)), key=lambda place: results[place].item_index)
@@ -50,7 +50,7 @@ class Reading:
         self.prefix = next((at for at, index in enumerate(self._indexes) if at != index), len(self._indexes))
 
     def page(self, page: Page) -> list[ItemResult]:
-        """As `gateway.core.runtime.Runtime.results`."""
+        """Return the results of a page, as `gateway.core.runtime.Runtime.results` does."""
         return fill_page(self._of(page), text_size)
 
     def _of(self, page: Page) -> Iterator[ItemResult]:
@@ -65,41 +65,44 @@ class Reading:
                 yield self.results[place]
 
 
-class Readings:
-    """Reads results by `fetch`, which returns the answer of runs/get with all results in the order of completion."""
+class ResultsCache:
+    """Reads and keeps results. `fetch` returns the answer of runs/get with all results in the order of completion."""
 
     def __init__(self, fetch: Callable[[str], Awaitable[JsonText]]) -> None:
         self._fetch = fetch
         self._room = asyncio.Semaphore(CONCURRENT)
         self._reads = SingleFlight(self._read)
-        self._kept: BoundedCache[str, Reading] = BoundedCache(KEPT_READINGS, KEPT_TEXT)
+        self._kept: BoundedCache[str, CachedResults] = BoundedCache(MAX_CACHED, MAX_TEXT)
 
-    def kept(self, run_id: str) -> Reading | None:
-        """What was read last, if it is still there."""
+    def kept(self, run_id: str) -> CachedResults | None:
+        """Return the results that were read last; None if they are not kept."""
         return self._kept.get(run_id)
 
-    async def covering(self, run_id: str, completions: int) -> Reading:
-        """A reading with so many results, or of a finished run. Unavailable if the upstream does not show them."""
+    async def covering(self, run_id: str, completions: int) -> CachedResults:
+        """Return at least `completions` results of a run, or all of a run that has ended.
+
+        Raises Unavailable if the upstream does not show as many.
+        """
         for pause in PAUSES:
-            reading = self._kept.get(run_id)
-            if reading is None or not (reading.complete or len(reading.results) >= completions):
+            cached = self._kept.get(run_id)
+            if cached is None or not (cached.complete or len(cached.results) >= completions):
                 await asyncio.sleep(pause)
-                reading = await self.fresh(run_id)
-            if reading.complete or len(reading.results) >= completions:
+                cached = await self.fresh(run_id)
+            if cached.complete or len(cached.results) >= completions:
                 self._kept.touch(run_id)
-                return reading
+                return cached
         raise Unavailable("the upstream does not show all results that it counts", retry_after=1.0)
 
-    async def fresh(self, run_id: str) -> Reading:
-        """Read the results of a run, together with all who ask for them meanwhile."""
+    async def fresh(self, run_id: str) -> CachedResults:
+        """Read the results of a run. Callers that ask for the same run meanwhile share the request."""
         return await self._reads.get(run_id)
 
     async def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, and forget all results."""
         await self._reads.close()
         self._kept.clear()
 
-    async def _read(self, run_id: str) -> Reading:
+    async def _read(self, run_id: str) -> CachedResults:
         async with self._room:
             text = await self._fetch(run_id)
             try:
@@ -109,38 +112,38 @@ class Readings:
             except InvalidParams as error:
                 raise unreadable(error) from None
         before = self._kept.get(run_id)
-        reading = Reading(status, _in_order(results, before.results if before else ()))
-        self._kept.put(run_id, reading, reading.size)
-        return reading
+        cached = CachedResults(status, _in_order(results, before.results if before else ()))
+        self._kept.put(run_id, cached, cached.size)
+        return cached
 
 
 class Prefixes:
-    """Finds out which leading items of one run have finished: the counts do not tell, only the results do.
+    """Finds out which leading items of one run have finished. The counts do not say so, only the results do.
 
-    They are read when some have finished since the last time, unless those were so large that it is too early. Then the
-    prefix is that of the last time: results are streamed by index a little later.
+    Results are read again when more items have finished, but the larger they are, the less often. In between, the
+    prefix stays as it was, and results are streamed by index a little later.
     """
 
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
+    def __init__(self, cache: ResultsCache) -> None:
+        self._cache = cache
         self._not_before = 0.0
 
     async def completed(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot with its prefix; it may be a later one than was given."""
+        """Return the snapshot with its prefix, or a later snapshot of the run."""
         run_id = snapshot.status.run_id
-        known = self._readings.kept(run_id)
+        known = self._cache.kept(run_id)
         if snapshot.prefix == snapshot.completions or (known and len(known.results) >= snapshot.completions):
             return snapshot
         loop = asyncio.get_running_loop()
         if loop.time() < self._not_before:
             return snapshot
-        reading = await self._readings.fresh(run_id)
-        self._not_before = loop.time() + reading.size / READ_RATE
-        return snapshot_of(reading.status, reading.prefix)
+        cached = await self._cache.fresh(run_id)
+        self._not_before = loop.time() + cached.size / READ_RATE
+        return snapshot_of(cached.status, cached.prefix)
 
 
 async def _finished(entries: Sequence[JsonText]) -> list[ItemResult]:
-    """The results of finished items among the entries."""
+    """Return the results of finished items among the entries."""
     results = []
     for index, entry in enumerate(entries):
         if index % _SLICE == _SLICE - 1:
@@ -152,10 +155,10 @@ async def _finished(entries: Sequence[JsonText]) -> list[ItemResult]:
 
 
 def _in_order(results: list[ItemResult], before: Sequence[ItemResult]) -> list[ItemResult]:
-    """One result of each item, in the order of completion.
+    """Return one result of each item, in the order of completion.
 
-    That is the order in which the upstream gives them, unless their times say that it has ignored what it was asked
-    for. What was given a place before keeps it: followers may have been sent what stands there.
+    That is the order of the answer, unless the times in it say that the upstream has ignored the order that was asked
+    for. Results that had a place in `before` keep it: followers may have received them by that place.
     """
     times = [result.completed_at for result in results if result.completed_at is not None]
     if any(later < earlier for earlier, later in itertools.pairwise(times)):

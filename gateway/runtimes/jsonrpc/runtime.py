@@ -20,7 +20,7 @@ from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Ru
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
 from gateway.runtimes.jsonrpc.reachability import Retries
-from gateway.runtimes.jsonrpc.results_cache import Prefixes, Readings
+from gateway.runtimes.jsonrpc.results_cache import Prefixes, ResultsCache
 from gateway.runtimes.jsonrpc.snapshots import read_state, read_status, snapshot_of, successor
 from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, JsonRpcUpstream
 from gateway.runtimes.jsonrpc.watched_run import WatchedRun
@@ -59,7 +59,7 @@ class JsonRpcRuntime(Runtime):
     def __init__(self, url: str, keys: Keys, *, dialect: Dialect | None = None, patience: float = PATIENCE) -> None:
         self._upstream = JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect)
         self._keys = keys
-        self._readings = Readings(self._fetch)
+        self._results = ResultsCache(self._fetch)
         self._watched: set[WatchedRun] = set()
         self._draining = False
 
@@ -137,7 +137,7 @@ class JsonRpcRuntime(Runtime):
                 return await self._streamed_page(run_id, page)
             except NoStream:
                 self._upstream.streams = False
-        return (await self._readings.covering(run_id, page.completions)).page(page)
+        return (await self._results.covering(run_id, page.completions)).page(page)
 
     async def drain(self) -> None:
         self._draining = True
@@ -147,7 +147,7 @@ class JsonRpcRuntime(Runtime):
 
     async def close(self) -> None:
         await self.drain()
-        await self._readings.close()
+        await self._results.close()
         await self._upstream.close()
 
     def _are_streams(self, dialect: Dialect) -> bool:
@@ -198,7 +198,7 @@ class JsonRpcRuntime(Runtime):
     async def _poll(self, run_id: str, watched: WatchedRun) -> None:
         ended = asyncio.Event()
         waiting = asyncio.create_task(self._await_end(run_id, ended))
-        prefixes = Prefixes(self._readings)
+        prefixes = Prefixes(self._results)
         polls = Backoff(FIRST_POLL, LAST_POLL)
         try:
             while True:
@@ -230,8 +230,8 @@ class JsonRpcRuntime(Runtime):
     async def _polled_state(self, run_id: str) -> Snapshot:
         dialect = await self._upstream.reachability.ready()
         status = read_status(await self._upstream.call(GET, dialect.get_params(run_id)), run_id)
-        reading = self._readings.kept(run_id)
-        return snapshot_of(status, 0 if reading is None else reading.prefix)
+        cached = self._results.kept(run_id)
+        return snapshot_of(status, 0 if cached is None else cached.prefix)
 
     async def _streamed_state(self, run_id: str) -> Snapshot:
         """The state as a stream that ends at once tells it: with its revision, which runs/get alone does not give."""

@@ -6,9 +6,9 @@ of items, was created while the submit was under way, and was not the answer to 
 the engine has not accepted the submit. Submits in doubt are kept in memory; a restart of the gateway forgets them.
 """
 
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.core.errors import RemoteError
 from gateway.core.model import Nanoseconds
 from gateway.runtimes.stepflow.run_bodies import StoredRun
@@ -56,14 +56,12 @@ class InDoubtSubmits:
     """The submits in doubt by their keys, and the runs that other submits have made."""
 
     def __init__(self) -> None:
-        self._in_doubt: OrderedDict[ScopedKey, InDoubtSubmit] = OrderedDict()
-        self._answered: OrderedDict[str, None] = OrderedDict()
+        self._in_doubt: BoundedCache[ScopedKey, InDoubtSubmit] = BoundedCache(MAX_IN_DOUBT)
+        self._answered: BoundedCache[str, None] = BoundedCache(MAX_ANSWERED)
 
     def add(self, key: ScopedKey, submit: InDoubtSubmit) -> None:
         """Remember a submit whose answer was lost."""
-        self._in_doubt[key] = submit
-        if len(self._in_doubt) > MAX_IN_DOUBT:
-            self._in_doubt.popitem(last=False)
+        self._in_doubt.put(key, submit)
 
     def get(self, key: ScopedKey, fingerprint: str) -> InDoubtSubmit | None:
         """Return the earlier submit of this key if it is in doubt and had the same fingerprint."""
@@ -73,10 +71,8 @@ class InDoubtSubmits:
     def settle(self, key: ScopedKey | None, run_id: str) -> None:
         """Note that a submit was answered with this run, so that the run cannot be that of another one."""
         if key is not None:
-            self._in_doubt.pop(key, None)
-        self._answered[run_id] = None
-        if len(self._answered) > MAX_ANSWERED:
-            self._answered.popitem(last=False)
+            self._in_doubt.remove(key)
+        self._answered.put(run_id, None)
 
     def find_run(self, submit: InDoubtSubmit, runs: list[StoredRun]) -> str | None:
         """Return the id of the run that a submit in doubt has made, or None if it has made none of these.

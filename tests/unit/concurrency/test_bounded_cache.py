@@ -51,6 +51,14 @@ def test_an_entry_that_is_touched_is_the_latest() -> None:
     assert kept(cache, "abc") == "ac"
 
 
+def test_entries_can_be_iterated_over_the_oldest_first() -> None:
+    cache: BoundedCache[str, int] = BoundedCache(2)
+    for number, key in enumerate("abc"):
+        cache.put(key, number)
+    assert list(cache.values()) == [1, 2]
+    assert [key in cache for key in "abc"] == [False, True, True]
+
+
 def test_entries_can_be_forgotten() -> None:
     cache: BoundedCache[str, int] = BoundedCache(10, 100)
     cache.put("a", 1, 100)

@@ -9,8 +9,8 @@ import pytest
 from gateway.core.errors import RemoteError, Unavailable
 from gateway.core.model import ResultOrder
 from gateway.core.runtime import Page
-from gateway.runtimes.jsonrpc import results_cache as readings_module
-from gateway.runtimes.jsonrpc.results_cache import Prefixes, Reading, Readings
+from gateway.runtimes.jsonrpc import results_cache as module
+from gateway.runtimes.jsonrpc.results_cache import CachedResults, Prefixes, ResultsCache
 from gateway.runtimes.jsonrpc.snapshots import snapshot_of
 
 RUN = "11111111-2222-4333-8444-aaaaaaaaaaaa"
@@ -53,87 +53,87 @@ def server() -> Server:
 
 
 @pytest.fixture
-def readings(server: Server) -> Readings:
-    return Readings(server.fetch)
+def cache(server: Server) -> ResultsCache:
+    return ResultsCache(server.fetch)
 
 
-def order(reading: Reading) -> list[int]:
-    return [result.item_index for result in reading.results]
+def order(cached: CachedResults) -> list[int]:
+    return [result.item_index for result in cached.results]
 
 
-async def test_the_order_is_that_of_the_upstream(server: Server, readings: Readings) -> None:
+async def test_the_order_is_that_of_the_upstream(server: Server, cache: ResultsCache) -> None:
     server.entries = [entry(2), entry(0), {"itemIndex": 1, "status": "running"}, entry(3, None)]
-    reading = await readings.fresh(RUN)
-    assert (order(reading), reading.prefix, reading.complete) == ([2, 0, 3], 1, False)
+    cached = await cache.fresh(RUN)
+    assert (order(cached), cached.prefix, cached.complete) == ([2, 0, 3], 1, False)
 
 
-async def test_an_upstream_that_orders_by_index_is_corrected_by_its_times(server: Server, readings: Readings) -> None:
+async def test_an_upstream_that_orders_by_index_is_corrected_by_its_times(server: Server, cache: ResultsCache) -> None:
     server.entries = [entry(0, 7), entry(1, 5), entry(2, None), entry(3, 5)]
-    reading = await readings.fresh(RUN)
-    assert (order(reading), reading.prefix, reading.complete) == ([1, 3, 0, 2], 4, True)
+    cached = await cache.fresh(RUN)
+    assert (order(cached), cached.prefix, cached.complete) == ([1, 3, 0, 2], 4, True)
 
 
-async def test_a_place_is_kept_whatever_comes_later(server: Server, readings: Readings) -> None:
+async def test_a_place_is_kept_whatever_comes_later(server: Server, cache: ResultsCache) -> None:
     server.entries = [entry(2), entry(1), entry(2)]
-    assert order(await readings.fresh(RUN)) == [2, 1]
+    assert order(await cache.fresh(RUN)) == [2, 1]
     server.entries = [entry(0), entry(1), entry(2), entry(3)]
-    assert order(await readings.fresh(RUN)) == [2, 1, 0, 3]
+    assert order(await cache.fresh(RUN)) == [2, 1, 0, 3]
 
 
-async def test_who_reads_at_once_shares_a_request(server: Server, readings: Readings) -> None:
+async def test_callers_at_once_share_a_request(server: Server, cache: ResultsCache) -> None:
     server.gate.clear()
     server.entries = [entry(0)]
-    reading = [asyncio.create_task(readings.covering(RUN, 1)) for _ in range(5)]
+    tasks = [asyncio.create_task(cache.covering(RUN, 1)) for _ in range(5)]
     await asyncio.sleep(0)
-    reading[0].cancel()
+    tasks[0].cancel()
     await asyncio.sleep(0)
     server.gate.set()
-    assert {id(found) for found in await asyncio.gather(*reading[1:])} == {id(readings.kept(RUN))}
+    assert {id(found) for found in await asyncio.gather(*tasks[1:])} == {id(cache.kept(RUN))}
     assert server.reads == 1
 
 
 async def test_results_that_are_counted_but_not_shown_are_waited_for(
-    server: Server, readings: Readings, monkeypatch: pytest.MonkeyPatch
+    server: Server, cache: ResultsCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readings_module, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(module, "PAUSES", (0.0, 0.0, 0.0))
     with pytest.raises(Unavailable, match="counts"):
-        await readings.covering(RUN, 1)
+        await cache.covering(RUN, 1)
     assert server.reads == 3
     server.entries = [entry(0)]
-    assert order(await readings.covering(RUN, 1)) == [0]
+    assert order(await cache.covering(RUN, 1)) == [0]
     server.total = 1
-    await readings.fresh(RUN)
+    await cache.fresh(RUN)
     # It has finished: nothing more is to come.
-    assert order(await readings.covering(RUN, 4)) == [0]
+    assert order(await cache.covering(RUN, 4)) == [0]
 
 
 async def test_little_is_kept(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = [f"{number:08}{RUN[8:]}" for number in range(4)]
-    monkeypatch.setattr(readings_module, "KEPT_READINGS", 3)
+    monkeypatch.setattr(module, "MAX_CACHED", 3)
     server.entries = [entry(0, value="x" * 100)]
-    readings = Readings(server.fetch)
+    cache = ResultsCache(server.fetch)
     for run_id in (*runs, runs[1], runs[0]):
-        await readings.covering(run_id, 1)
-    assert [run_id for run_id in runs if readings.kept(run_id)] == [runs[0], runs[1], runs[3]]
-    monkeypatch.setattr(readings_module, "KEPT_TEXT", 150)
-    readings = Readings(server.fetch)
+        await cache.covering(run_id, 1)
+    assert [run_id for run_id in runs if cache.kept(run_id)] == [runs[0], runs[1], runs[3]]
+    monkeypatch.setattr(module, "MAX_TEXT", 150)
+    cache = ResultsCache(server.fetch)
     for run_id in (*runs, runs[2]):
-        await readings.fresh(run_id)
-    assert [run_id for run_id in runs if readings.kept(run_id)] == [runs[2]]
+        await cache.fresh(run_id)
+    assert [run_id for run_id in runs if cache.kept(run_id)] == [runs[2]]
 
 
-async def test_rubbish_among_the_results_is_told(server: Server, readings: Readings) -> None:
+async def test_malformed_results_are_an_error_of_the_upstream(server: Server, cache: ResultsCache) -> None:
     server.entries = [{"itemIndex": "0"}]
     with pytest.raises(RemoteError, match=r"results\[0\]\.item_index"):
-        await readings.fresh(RUN)
+        await cache.fresh(RUN)
 
 
-async def test_pages_hold_what_belongs_to_them(server: Server, readings: Readings) -> None:
+async def test_pages_hold_the_results_within_their_bounds(server: Server, cache: ResultsCache) -> None:
     server.entries = [entry(2), entry(0), entry(3), entry(1)]
-    reading = await readings.fresh(RUN)
+    cached = await cache.fresh(RUN)
 
     def page(order: ResultOrder, *bounds: int) -> list[int]:
-        return [result.item_index for result in reading.page(Page(order, *bounds))]
+        return [result.item_index for result in cached.page(Page(order, *bounds))]
 
     assert page(ResultOrder.BY_COMPLETION, 0, 3, 1, 4) == [0, 1]
     assert page(ResultOrder.BY_INDEX, 1, 4, 0, 3) == [2, 3]
@@ -141,20 +141,20 @@ async def test_pages_hold_what_belongs_to_them(server: Server, readings: Reading
 
 
 async def test_the_prefix_is_read_when_it_is_unknown_and_not_too_often(
-    server: Server, readings: Readings, monkeypatch: pytest.MonkeyPatch
+    server: Server, cache: ResultsCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefixes = Prefixes(readings)
+    prefixes = Prefixes(cache)
     server.entries = [entry(0), entry(2)]
-    given = snapshot_of((await Readings(server.fetch).fresh(RUN)).status, 0)
+    given = snapshot_of((await ResultsCache(server.fetch).fresh(RUN)).status, 0)
     server.reads = 0
     assert (await prefixes.completed(given)).prefix == 1
     assert (await prefixes.completed(given)).prefix == 0
     assert server.reads == 1
-    monkeypatch.setattr(readings_module, "READ_RATE", 1e-9)
+    monkeypatch.setattr(module, "READ_RATE", 1e-9)
     server.entries = [entry(0), entry(2), entry(1)]
     more = given._replace(completions=3)
     assert (await prefixes.completed(more)).prefix == 3
     server.total = 9
     assert (await prefixes.completed(more._replace(completions=4))).completions == 4
     assert server.reads == 2
-    await readings.close()
+    await cache.close()

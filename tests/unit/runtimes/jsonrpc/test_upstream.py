@@ -346,7 +346,7 @@ async def test_an_answer_is_bounded(server: Faulty, runtime: JsonRpcRuntime, mon
 
 async def test_a_run_id_that_is_no_uuid_is_told(server: Faulty, runtime: JsonRpcRuntime) -> None:
     server.faults = [no_uuid]
-    with pytest.raises(RemoteError, match="no UUID"):
+    with pytest.raises(RemoteError, match="not a UUID"):
         await runtime.submit(PARAMS, "")
 
 

@@ -71,9 +71,10 @@ def test_a_settled_submit_is_forgotten(submits: InDoubtSubmits) -> None:
     assert submits.get(KEY, "print") is None
 
 
-def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, submits: InDoubtSubmits) -> None:
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_IN_DOUBT", 2)
     monkeypatch.setattr(module, "MAX_ANSWERED", 2)
+    submits = InDoubtSubmits()
     for number in range(3):
         submits.add(ScopedKey("", str(number)), IN_DOUBT)
         submits.settle(None, str(number))
