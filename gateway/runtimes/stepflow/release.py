@@ -48,13 +48,13 @@ class Release(NamedTuple):
         return not self.name.startswith("0.10.")
 
 
-class _Health(msgspec.Struct):
+class _HealthBody(msgspec.Struct):
     status: str
     version: str | None = None
     build: dict[str, Any] | None = None
 
 
-_DECODER: Final = msgspec.json.Decoder(_Health)
+_DECODER: Final = msgspec.json.Decoder(_HealthBody)
 
 
 async def release_at(url: str) -> Release:
@@ -93,7 +93,7 @@ def release_from_health(status: int, body: bytes) -> str | None:
     It is empty for 0.12 and 0.13, which do not say it, and None if the answer is not that of a Stepflow engine.
     """
     try:
-        health: _Health = _DECODER.decode(body) if status == 200 else _Health("")
+        health: _HealthBody = _DECODER.decode(body) if status == 200 else _HealthBody("")
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if health.status != "healthy":

@@ -69,7 +69,7 @@ class Watches:
         self.streams = asyncio.Semaphore(MAX_STREAMS)
         self.waits = asyncio.Semaphore(MAX_WAITS)
         self.patience = patience
-        self._open: set[_Watch] = set()
+        self._open: set[_EventWatch] = set()
         self._draining = False
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
@@ -79,7 +79,7 @@ class Watches:
         the run, or has forgotten it.
         """
         self._refuse_if_draining()
-        watch = _Watch(self, run_id)
+        watch = _EventWatch(self, run_id)
         self._open.add(watch)
         revision = None
         try:
@@ -112,7 +112,7 @@ class Watches:
             raise shutting_down()
 
 
-class _Watch:
+class _EventWatch:
     """One watched run: what is known of it, and the tasks that read its state and its events."""
 
     def __init__(self, watches: Watches, run_id: str) -> None:
