@@ -45,21 +45,26 @@ test: lint types check-generated contract unit ## Check everything: format, lint
 # Released software that the tests run: they would set it up themselves, but then all of them wait for it.
 .PHONY: environments
 environments: $(VENV)/.ready $(if $(NPM),$(BUF))
-	@$(BIN)/python -m tests.support.set_up $(filter quick,$(MAKECMDGOALS))
+	@$(BIN)/python -m tests.support.set_up $(if $(filter quick test-pythons,$(MAKECMDGOALS)),quick)
 
 # How properties are tested: `fixed`, the same examples each time, or `explore`, others each time and more of them.
 HYPOTHESIS := fixed
 # Tests wait half of their time, so there are two processes for each processor.
-PYTEST = $(BIN)/python -m pytest -q -n $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaffinity(0)))') \
-	--dist worksteal --hypothesis-profile=$(HYPOTHESIS) $(if $(filter explore,$(HYPOTHESIS)),--timeout=600)
+PROCESSES = -n $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaffinity(0)))') --dist worksteal
+PYTEST = $(BIN)/python -m pytest -q $(PROCESSES) \
+	--hypothesis-profile=$(HYPOTHESIS) $(if $(filter explore,$(HYPOTHESIS)),--timeout=600)
 
 .PHONY: unit
 unit: environments
-	$(PYTEST)
+	$(PYTEST) --cov
 
 .PHONY: quick
 quick: environments ## Run the tests but for the slow ones, which need engines. HYPOTHESIS=explore for more examples.
 	$(PYTEST) -m "not slow"
+
+.PHONY: test-pythons
+test-pythons: environments ## Run the quick tests on each Python that is there, and with the oldest dependencies.
+	@$(BIN)/python -m tests.support.pythons -- $(PROCESSES)
 
 .PHONY: lint
 lint: $(VENV)/.ready ## Check format and lint rules.

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.session import coverage_settings
+
 PIPE = asyncio.subprocess.PIPE
 PROGRAM = str(Path(sys.executable).with_name("runs-gateway"))
 
@@ -25,7 +27,8 @@ class CommandLine:
     """Commands with one environment; `address` is where they find the gateway."""
 
     def __init__(self, home: Path) -> None:
-        self._environment = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "PATH": os.defpath}
+        places = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "PATH": os.defpath}
+        self._environment = {**places, **coverage_settings()}
 
     async def start(
         self, *arguments: str, env: Mapping[str, str] | None = None, stdin: int | None = None, stdout: int = PIPE

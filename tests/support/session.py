@@ -37,6 +37,11 @@ def started_with() -> dict[str, str]:
     return dict(_started_with)
 
 
+def coverage_settings() -> dict[str, str]:
+    """The variables that a child process with an environment of its own needs, to be measured if this process is."""
+    return {name: text for name, text in os.environ.items() if name.startswith("COVERAGE_")}
+
+
 def say(line: str) -> None:
     """Print a line on the terminal, also where pytest captures output."""
     with _capture.global_and_fixture_disabled() if _capture else contextlib.nullcontext():
