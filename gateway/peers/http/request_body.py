@@ -8,6 +8,7 @@ same socket beside it. The buffer of a socket that was reset can still be read o
 
 import asyncio
 import os
+import select
 import socket
 from typing import Final
 
@@ -30,7 +31,8 @@ def request_body(content: bytes) -> "bytes | LargeBody":
 class LargeBody(Payload):
     """Bytes that are written in slices, until all are written or the connection ends.
 
-    Over TLS only the transport can write: there, an answer before a reset may be lost.
+    Over TLS only the transport can write. Then an answer is lost if the connection is reset at the very moment of a
+    write.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -50,13 +52,16 @@ class LargeBody(Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the body. Errors are not raised here: reading from the connection tells how it has ended."""
+        assert isinstance(writer, StreamWriter)
+        transport = writer.transport
+        if transport is None:
+            raise ConnectionResetError("the connection was closed before the request")
         try:
-            transport = writer.transport if isinstance(writer, StreamWriter) else None
-            if isinstance(writer, StreamWriter) and transport and transport.get_extra_info("sslcontext") is None:
+            if transport.get_extra_info("sslcontext") is None:
                 await _flush(writer, transport)
                 await self._write_beside(transport)
             else:
-                await self._write_through(writer)
+                await self._write_through(writer, transport)
         except OSError:
             # The request ends when its answer, or the end of the connection, has been read. That cancels this.
             await asyncio.get_running_loop().create_future()
@@ -64,13 +69,6 @@ class LargeBody(Payload):
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Write the body, whose length is the one in the header."""
         await self.write(writer)
-
-    async def _write_through(self, writer: AbstractStreamWriter) -> None:
-        """Write by the transport."""
-        content = memoryview(self._content)
-        for start in range(0, len(content), _SLICE):
-            await writer.write(content[start : start + _SLICE])
-            await asyncio.sleep(0)
 
     async def _write_beside(self, transport: asyncio.Transport) -> None:
         """Write to the socket of the transport by another descriptor, while the transport reads."""
@@ -81,6 +79,17 @@ class LargeBody(Payload):
             for start in range(0, len(content), _SLICE):
                 await loop.sock_sendall(connection, content[start : start + _SLICE])
                 await asyncio.sleep(0)
+
+    async def _write_through(self, writer: StreamWriter, transport: asyncio.Transport) -> None:
+        """Write by the transport, which encrypts. An answer that is there before a slice is read before it."""
+        content = memoryview(self._content)
+        answered = select.poll()
+        answered.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        for start in range(0, len(content), _SLICE):
+            await asyncio.sleep(0)
+            if answered.poll(0):
+                await asyncio.sleep(0)
+            await writer.write(content[start : start + _SLICE])
 
 
 async def _flush(writer: StreamWriter, transport: asyncio.Transport) -> None:
