@@ -9,7 +9,7 @@ does not name, as they came.
 
 import re
 from enum import StrEnum
-from typing import Annotated, NamedTuple, Self, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -67,15 +67,6 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     extensions: dict[str, JsonText] = Field(default_factory=dict)
-
-    def __copy__(self) -> Self:
-        # As pydantic's own, but for what these messages do not have; `model_copy` is called several times in a submit.
-        copied = type(self).__new__(type(self))
-        object.__setattr__(copied, "__dict__", dict(self.__dict__))
-        object.__setattr__(copied, "__pydantic_extra__", None)
-        object.__setattr__(copied, "__pydantic_fields_set__", set(self.__pydantic_fields_set__))
-        object.__setattr__(copied, "__pydantic_private__", None)
-        return copied
 
 
 class ObservabilityContext(Message):
