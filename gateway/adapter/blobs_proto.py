@@ -15,7 +15,7 @@ _BLOB_TYPE_NUMBERS = {kind: number for number, kind in _BLOB_TYPES.items()}
 
 
 def blob_from_put_request(message: blobs_pb2.PutBlobRequest) -> Blob:
-    """Read the blob to store. TooLarge if binary content exceeds the limit of JSON content."""
+    """Read the blob to store. Raises TooLarge if binary content exceeds the limit of JSON content."""
     kind = _BLOB_TYPES.get(message.type)
     if kind is None:
         raise unknown_number("type")

@@ -1,8 +1,8 @@
 """JSON-RPC 2.0 envelopes: requests, batches, responses and errors.
 
-Ids are strings or integers, and are echoed as they are spelled. An error that has `data` came from another JSON-RPC
-server, or was given it by who raised it, and is written as it is; any other gets `data` that tells its reason, the
-fields that break their rules, and when to try again:
+Ids are strings or integers, and are echoed as they are spelled. The `data` of an error, from another JSON-RPC server or
+set where the error was raised, is written as it is. An error without gets `data` with its reason, the fields that break
+their rules, and the time to wait before a retry:
 
     {"reason": "INVALID_PARAMS", "violations": [{"field": "inputs[3]", "description": "..."}], "retryAfterSecs": 1.5}
 """
@@ -44,7 +44,7 @@ _JSON_NAMES = {
     "blob_id": "blobId",
     "blob_type": "blobType",
 }
-"""The parameters that JSON-RPC spells otherwise than the model."""
+"""The parameters whose names in JSON-RPC differ from those of the model."""
 
 _MODEL_NAMES = {json_name: name for name, json_name in _JSON_NAMES.items()}
 
@@ -58,7 +58,7 @@ class Request(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """What stands where a request should, and the error that answers it."""
+    """A malformed request, and the error that answers it."""
 
     id: JsonText
     error: GatewayError
@@ -76,8 +76,8 @@ class Batch(NamedTuple):
 def parse_body(body: str | bytes) -> Call | Batch:
     """Read the body of a POST.
 
-    ParseError if it is not JSON, InvalidRequest for an empty batch and one of more than MAX_BATCH calls, TooLarge. What
-    is wrong with a single call is told by a `Refused` in its place.
+    Raises ParseError if it is not JSON, InvalidRequest if it is an empty batch or one of more than MAX_BATCH calls,
+    TooLarge if it is too long. A single call that is malformed becomes a `Refused` in its place.
     """
     try:
         text = json_text(body)
@@ -148,10 +148,10 @@ def error_data(error: GatewayError) -> JsonText | None:
 
 
 def parse_response(body: str | bytes, request_id: JsonText | None = None) -> JsonText:
-    """The result in the answer of another server; raises the error that it is, if it is one.
+    """The result in the answer of another server. Raises the error that the answer holds if it holds one.
 
-    RemoteError also for what is no answer, or not that to the request with `request_id`. An error may have no id: that
-    of a request which could not be read.
+    Raises RemoteError if the body is not an answer, or not that to the request with `request_id`. An error may come
+    without id: that of a request which could not be read.
     """
     try:
         given = members(json_text(body))
@@ -167,7 +167,7 @@ def parse_response(body: str | bytes, request_id: JsonText | None = None) -> Jso
 
 
 def parse_error(body: str | bytes) -> GatewayError | None:
-    """The error in the answer of another server; None if it is anything else, such as an error that is no JSON-RPC."""
+    """The error in the answer of another server; None if the body is anything else, such as an error of a proxy."""
     try:
         given = members(json_text(body))
         return _read_error(given["error"]) if "jsonrpc" in given and "error" in given else None

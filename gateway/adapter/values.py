@@ -24,7 +24,7 @@ _VALUES = msgspec.json.Decoder()
 
 
 def json_value_to_text(message: runs_pb2.JsonValue, *path: str | int) -> JsonText:
-    """The JSON text of either encoding. InvalidParams if none is set, or at the place that is wrong."""
+    """The JSON text of either encoding. Raises InvalidParams if neither is set, or if a place in it is not JSON."""
     encoding = message.WhichOneof("encoding")
     if encoding == "json":
         return json_text(message.json, *path, "json")
@@ -52,7 +52,7 @@ def set_json_value(message: runs_pb2.JsonValue, text: JsonText, encoding: runs_p
 
 
 def value_to_text(value: Value, *path: str | int) -> JsonText:
-    """The JSON text of a Value. InvalidParams at the place that no JSON value can express, or that nests too deeply."""
+    """The JSON text of a Value. Raises InvalidParams if a place in it is not JSON, or nests too deeply."""
     parts: list[str] = []
     _write(value, parts, path, 0)
     return "".join(parts)

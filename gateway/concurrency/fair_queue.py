@@ -6,7 +6,7 @@ from collections import deque
 from gateway.core.errors import Overloaded
 
 MAX_QUEUE = 1_024
-"""How many newcomers a fair queue lets wait, unless told otherwise."""
+"""How many tasks may wait for admission, unless told otherwise."""
 
 
 class FairQueue:
@@ -22,13 +22,13 @@ class FairQueue:
         self._turning = False
 
     async def admit(self) -> None:
-        """Pass with new work; Overloaded if too many are queueing."""
+        """Pass with new work. Raises Overloaded if too many tasks are waiting."""
         if len(self._queue) >= self._max_queue:
             raise Overloaded("too many requests at once", retry_after=1.0)
         await self.yield_turn()
 
     async def yield_turn(self) -> None:
-        """Pass with work that has been let in before."""
+        """Pass with work that has been admitted before."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._queue.append(turn)

@@ -1,10 +1,10 @@
-"""Waking one task: an asyncio.Event for a single waiter, which there may be many thousands of, without its queue."""
+"""Waking one task: an asyncio.Event without its queue, since there may be many thousands, each with one waiter."""
 
 import asyncio
 
 
 class Notify:
-    """`set` lets the task that waits go on, or else the next `wait` return at once. One task waits at a time."""
+    """`set` wakes the task that waits; if no task does, the next `wait` returns at once. One task waits at a time."""
 
     __slots__ = ("_is_set", "_waiter")
 

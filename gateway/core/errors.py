@@ -37,10 +37,10 @@ def render_path(path: Path) -> str:
 
 
 class GatewayError(Exception):
-    """Something that a client is told about: `message` is meant for it and holds no internals.
+    """An error that clients are told: `message` is written for them and holds no internals.
 
     `data` is the text of the JSON value that goes into the JSON-RPC error as `data`. `retry_after` is how many seconds
-    a client should wait before it tries again, for errors that pass by themselves.
+    a client should wait before it tries again; None if the error does not pass by itself.
     """
 
     code: ClassVar[int]
@@ -67,7 +67,7 @@ class ParseError(GatewayError):
 
 
 class InvalidRequest(GatewayError):
-    """The body is JSON, but no JSON-RPC request."""
+    """The body is JSON, but not a JSON-RPC request."""
 
     code, grpc_status, http_status, reason = -32600, "INVALID_ARGUMENT", 400, "INVALID_REQUEST"
 
@@ -98,7 +98,7 @@ class InvalidParams(GatewayError):
 
 
 class InvalidFlow(InvalidParams):
-    """A document is no valid flow; `violations` holds paths inside it."""
+    """A document is not a valid flow; `violations` holds paths inside it."""
 
     reason = "INVALID_FLOW"
 
@@ -172,13 +172,13 @@ def shutting_down() -> Unavailable:
 
 
 class Internal(GatewayError):
-    """A defect. The message holds nothing but the id under which the log explains it."""
+    """A defect. The message holds only the id under which the log explains it."""
 
     code, grpc_status, http_status, reason = -32603, "INTERNAL", 500, "INTERNAL"
 
 
 class RemoteError(GatewayError):
-    """An error of another JSON-RPC server whose code is none of ours; code, message and data are kept as they came."""
+    """An error of another JSON-RPC server with a code that is not ours; it keeps code, message and data."""
 
     code, grpc_status, http_status, reason = -32603, "UNKNOWN", 502, "REMOTE_ERROR"
 

@@ -1,4 +1,4 @@
-"""What becomes of exceptions that nobody expected: the log gets all of it, the client an id."""
+"""Unexpected exceptions: the log gets all details, the client an id under which they are found."""
 
 import logging
 import uuid

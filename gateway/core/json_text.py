@@ -1,7 +1,7 @@
 """The text of JSON values: checking it, slicing it, reading scalars out of it; never rewriting it.
 
-`json_text` is the edge: what it returned is well formed, and so is every slice of it. The other functions read such
-text. All of them raise InvalidParams with the path that they were given.
+`json_text` is the edge: the text that it returns is well formed, and so is every slice of it. The other functions read
+such text. All of them raise InvalidParams, with the path that they were given, if the text is not what they read.
 """
 
 import re
@@ -33,8 +33,8 @@ _PAIRED_ESCAPES = re.compile(
 def json_text(text: str | bytes, *path: str | int) -> JsonText:
     """Check that `text` is exactly one JSON value and return it without the white space around it.
 
-    Everything else is kept as it is: numbers of any size, the order of keys, repeated keys. TooLarge above
-    MAX_JSON_BYTES.
+    Everything else is kept as it is: numbers of any size, the order of keys, repeated keys. Raises InvalidParams if it
+    is anything else, TooLarge if it is longer than MAX_JSON_BYTES.
     """
     if len(text) > MAX_JSON_BYTES:
         raise _too_large(path)

@@ -1,7 +1,7 @@
 """The canonical messages of the runs methods, as every part of the gateway passes them on.
 
 A payload (an input, a value, overrides, a blob) is the text of one JSON value: checked to be well formed at the edge,
-never rewritten, parsed only by who needs the value. Times are nanoseconds since the epoch, so that nothing is rounded.
+never rewritten, and parsed only where the value is needed. Times are nanoseconds since the epoch: none is rounded.
 
 Field names are the snake_case form of the names in the specification; `extensions` holds members that the specification
 does not name, as they came.
@@ -40,7 +40,7 @@ class RunState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing can follow this state."""
+        """Whether this state is the last one: no other state can follow."""
         return self in TERMINAL_STATES
 
 
@@ -112,7 +112,7 @@ class GetParams(Message):
 
 
 class ItemStatistics(Message):
-    """How many items are in which state."""
+    """The number of items in each state."""
 
     total: Annotated[int, Field(ge=0)]
     pending: Annotated[int, Field(ge=0)] = 0
@@ -166,7 +166,7 @@ _RUN_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def blob_digest(blob_id: str) -> str | None:
-    """The 64 hex digits of a blob id in either spelling, in lower case; None if it is no blob id."""
+    """The 64 hex digits of a blob id in either spelling, in lower case; None if the text is not a blob id."""
     match = _BLOB_ID.fullmatch(blob_id)
     return match[1].lower() if match else None
 

@@ -38,9 +38,9 @@ class Position(NamedTuple):
         return self.completion_offset > 0 or self.indexes > 0 or self.sweep > 0
 
     def missing(self, snapshot: Snapshot, *, last: bool) -> Page | None:
-        """What to send next of the results that the snapshot has; None if nothing.
+        """The page of results to send next, of those that the snapshot has; None if all have been sent.
 
-        `last`: nothing follows this state that could fill the gaps between finished items.
+        `last`: no state follows this one that could fill the gaps between finished items.
         """
         total = snapshot.status.items.total
         if self.order is ResultOrder.BY_COMPLETION:
@@ -71,7 +71,7 @@ class Position(NamedTuple):
 
     @classmethod
     def from_token(cls, token: bytes, run_id: str, order: ResultOrder) -> "Position | None":
-        """The position of a token; None if the token is none of this version, for this run and in this order."""
+        """The position of a token; None if the token is not of this version, for this run and in this order."""
         body, check = token[: _TOKEN.size], token[_TOKEN.size :]
         if len(token) != _TOKEN.size + _CHECK_LENGTH or check != _check(body, run_id):
             return None

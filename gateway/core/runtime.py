@@ -1,4 +1,4 @@
-"""What a runtime offers: the one interface between the runs service and everything that executes runs."""
+"""The interface between the runs service and everything that executes runs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ RESULT_PAGE_BYTES = 1 << 20
 """About how much result text a page holds at most; a single larger result makes a page of its own."""
 
 RESULT_PAGE_LENGTH = 1024
-"""How many results a page holds at most: bounds the work that one page is."""
+"""How many results a page holds at most: bounds the work for one page."""
 
 
 _T = TypeVar("_T")
@@ -78,36 +78,38 @@ class Runtime(ABC):
 
     @abstractmethod
     async def put_blob(self, blob: Blob) -> str:
-        """Store a blob durably and return its id. InvalidFlow if it is said to be a flow and is none."""
+        """Store a blob durably and return its id. Raises InvalidFlow if its type is flow and it is not a valid one."""
 
     @abstractmethod
     async def get_blob(self, blob_id: str) -> Blob:
-        """Return a blob. BlobNotFound if there is none."""
+        """Return a blob. Raises BlobNotFound if no blob has this id."""
 
     @abstractmethod
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
-        """Accept a run durably and start it. `params.wait` and `params.timeout` are the service's business.
+        """Accept a run durably and start it. `params.wait` and `params.timeout` are left to the service.
 
-        An idempotency key counts within `scope`: the same key, scope and parameters return the same run, others raise
-        IdempotencyConflict. FlowNotFound, InvalidFlow and InvalidParams for what cannot run.
+        An idempotency key counts within `scope`: the same key, scope and parameters return the same run. Raises
+        IdempotencyConflict if the parameters differ; FlowNotFound, InvalidFlow or InvalidParams if the run cannot be
+        executed.
         """
 
     @abstractmethod
     async def get(self, run_id: str) -> Snapshot:
-        """Return the current state. RunNotFound if there is no such run."""
+        """Return the current state. Raises RunNotFound if no run has this id."""
 
     @abstractmethod
     def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Yield the current state at once, then the latest state after each change, and end after a terminal one.
 
-        A slow reader skips states in between. Unavailable when the runtime drains; RunNotFound if there is no such run.
+        A slow reader skips states in between. Raises Unavailable if the runtime drains, RunNotFound if no run has this
+        id.
         """
 
     @abstractmethod
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         """Return results of a run from the start of `page` on: all of them, or as many as a page may hold.
 
-        At least one, unless there is none in the range.
+        An empty list means that the page has no results.
         """
 
     @abstractmethod

@@ -29,7 +29,10 @@ def rfc3339(time: Nanoseconds) -> str:
 
 
 def nanoseconds(text: str, *path: str | int) -> Nanoseconds:
-    """Read a time with any offset and at most 9 digits of a second. InvalidParams with `path` if it is none."""
+    """Read a time with any offset and at most 9 digits of a second.
+
+    Raises InvalidParams with `path` if the text is not such a time.
+    """
     match = _RFC_3339.fullmatch(text)
     if match is None:
         raise _no_time(path)

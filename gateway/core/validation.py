@@ -12,7 +12,7 @@ M = TypeVar("M", bound=Message)
 
 
 def validated(model: type[M], fields: Mapping[str, Any], *path: str | int) -> M:
-    """Build a message that sits at `path`. InvalidParams naming each field that breaks its rule."""
+    """Build a message that sits at `path`. Raises InvalidParams, naming each one, if fields break their rules."""
     try:
         return model(**fields)
     except ValidationError as error:

@@ -57,7 +57,7 @@ class Keys:
     async def open(cls, path: str) -> "Keys":
         """Open or create the file at `path`; `:memory:` keeps the latest MEMORY_KEYS, and nothing after the end.
 
-        StateError, one line, if the file is in use by another process, holds something else, or cannot be read.
+        Raises StateError, one line, if the file is in use by another process, holds something else, or cannot be read.
         """
         return cls(_MemoryStore() if path == IN_MEMORY else _FileStore(await StateFile.open(Path(path), _SCHEMA)))
 
@@ -69,12 +69,12 @@ class Keys:
         """Return the id of the run with this key, and whether this call has submitted it.
 
         `submit` is called if there is none; the key is durable before this returns, and free again if `submit` fails.
-        Concurrent calls wait for the first one, and share what becomes of it. IdempotencyConflict if the key stands for
+        Concurrent calls wait for the first one, and share its outcome. Raises IdempotencyConflict if the key stands for
         other parameters. A submit that has begun goes on when its caller leaves: the run may have been accepted.
         """
         name = _Name(scope, key)
         while (pending := self._pending.get(name)) is not None and pending[0] != fingerprint:
-            # Whether the key is taken depends on what becomes of the first.
+            # Whether the key is taken depends on the outcome of the first.
             await asyncio.wait({pending[1]})
         if pending is not None:
             run_id, _ = await asyncio.shield(pending[1])
@@ -108,7 +108,7 @@ class Keys:
 
 
 def fingerprint(params: SubmitParams) -> str:
-    """A digest of everything that makes a run what it is."""
+    """A digest of all parameters that determine a run."""
     digest = hashlib.sha256()
     fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
     variables = (part for name in sorted(params.variables) for part in (name, params.variables[name]))

@@ -60,7 +60,7 @@ class StateFile:
 
     @classmethod
     async def open(cls, path: Path, schema: Schema) -> "StateFile":
-        """Open or create the file. StateError if it is in use, cannot be read or holds something else."""
+        """Open or create the file. Raises StateError if it is in use, cannot be read or holds something else."""
         loop = asyncio.get_running_loop()
         reader = ThreadPoolExecutor(1, "state-reader")
         try:
@@ -89,7 +89,7 @@ class StateFile:
         self._writer.start()
 
     async def read(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
-        """What `operation` returns, called in the reader's thread. Unavailable if the file cannot be read."""
+        """Call `operation` in the reader's thread. Raises Unavailable if the file cannot be read."""
         try:
             return await self._loop.run_in_executor(self._reader, operation, self._reading)
         except sqlite3.Error as error:
@@ -97,9 +97,9 @@ class StateFile:
             raise Unavailable("the state cannot be read", retry_after=1.0) from error
 
     async def write(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
-        """What `operation` returns, called in the writer's thread, once its changes are durable.
+        """Call `operation` in the writer's thread, and return its result when its changes are durable.
 
-        Operations take effect in the order of the calls. Unavailable if the file cannot be written.
+        Operations take effect in the order of the calls. Raises Unavailable if the file cannot be written.
         """
         done: asyncio.Future[_T] = self._loop.create_future()
         self._add(_Write(done, operation))

@@ -1,4 +1,4 @@
-"""What all calls have in common: how their errors become statuses, their deadlines, and how many there may be."""
+"""What all calls share: errors as statuses, deadlines, and limits on their number."""
 
 import functools
 import time
@@ -22,7 +22,7 @@ _M = TypeVar("_M", bound=Message)
 
 
 class CapacityLimiter:
-    """A limited number of places. `with` takes one, or raises Overloaded."""
+    """A limited number of places. `with` takes one; raises Overloaded if all are taken."""
 
     def __init__(self, number: int, name: str) -> None:
         self._free = number
@@ -35,7 +35,7 @@ class CapacityLimiter:
         self.give_back()
 
     def take(self, number: int = 1) -> None:
-        """Take places; Overloaded if there are not enough."""
+        """Take places. Raises Overloaded if there are not enough."""
         if number > self._free:
             raise Overloaded(f"too many {self._name} at once", retry_after=1.0)
         self._free -= number
@@ -72,7 +72,7 @@ def deadline(context: Context) -> float | None:
 
 
 def fitting(message: _M, limit: int, otherwise: str) -> _M:
-    """The message, if it can be sent. grpc would end the call without saying what to do."""
+    """The message. Raises TooLarge if it exceeds the limit: grpc would end the call without saying what to do."""
     if message.ByteSize() > limit:
         raise TooLarge(otherwise)
     return message

@@ -46,7 +46,7 @@ class GrpcFront:
         return self._address
 
     async def start(self) -> None:
-        """Listen. OSError if the address cannot be taken."""
+        """Listen. Raises OSError if the address cannot be taken."""
         server = create_server(self._limits, self._transport, reuse_port=self._reuse_port)
         self._runs.add_to(server)
         blobs_pb2_grpc.add_BlobsServiceServicer_to_server(self._blobs, server)

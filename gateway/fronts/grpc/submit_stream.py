@@ -14,7 +14,7 @@ from gateway.fronts.grpc.transport import GrpcLimits
 from runs.v1 import runs_pb2
 
 INPUT_BYTES = 64
-"""What an input takes beyond the bytes of its text; counted, so that many tiny ones do not pass for nothing."""
+"""What an input takes beyond the bytes of its text: many tiny inputs count as well."""
 
 
 class Upload:
@@ -38,10 +38,10 @@ class Upload:
         self._inputs = []
 
     async def receive(self, requests: AsyncIterator[runs_pb2.SubmitRunStreamRequest]) -> tuple[SubmitParams, Encoding]:
-        """The parameters, with all inputs, and how results shall be encoded, when the client has closed its side.
+        """The parameters with all inputs, and the encoding of results, when the client has closed its side.
 
-        InvalidParams at once for what breaks a rule, TooLarge for more than an upload may be, Overloaded if there is no
-        room now.
+        Raises InvalidParams, at once, if a message breaks a rule, TooLarge if the upload exceeds its limit, Overloaded
+        if all uploads together leave no room.
         """
         params: SubmitParams | None = None
         encoding = runs_pb2.RESULT_ENCODING_UNSPECIFIED

@@ -1,7 +1,7 @@
 """WatchRuns: many runs on one stream, written by one task.
 
-A run that may have something to send stands in a queue, once. Whoever reads slowly makes the queue move slowly, and
-gets the latest state of each run when its turn comes.
+A run that may have an update stands in a queue, once. For a client that reads slowly the queue moves slowly: it gets
+the latest state of each run when the turn of the run comes.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ MAX_ANSWERS = 1_024
 """How many ends and errors may wait to be sent before no further request is read."""
 
 MAX_ID_LENGTH = 255
-"""How much of a run id that cannot be one is sent back."""
+"""How many characters of a malformed run id are sent back."""
 
 _CLOSE_BATCH = 64
 _UPDATE_TAG = bytes([runs_pb2.WatchRunsResponse.UPDATE_FIELD_NUMBER << 3 | 2])
@@ -58,7 +58,7 @@ class WatchStream:
         self._stopped = False
 
     async def serve(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> None:
-        """Follow runs until the client has closed its side and none is left. Unavailable when the server stops."""
+        """Follow runs until the client has closed its side and all have ended. Raises Unavailable after `stop`."""
         reading = asyncio.create_task(self._read(requests))
         reading.add_done_callback(lambda _: self._woken.set())
         try:
@@ -164,7 +164,7 @@ class WatchStream:
         try:
             update = await follower.poll()
         except Unavailable:
-            # It is not about this run: the server shuts down, or reaches no runtime.
+            # It concerns all runs: the server shuts down, or cannot reach its runtime.
             raise
         except Exception as failure:
             error = failure if isinstance(failure, GatewayError) else report_unexpected(failure)
@@ -197,7 +197,7 @@ class WatchStream:
 
 
 class _FollowedRun:
-    """A run that a stream follows; `follower` is None when it does so no more."""
+    """A run that a stream follows; `follower` is None when the stream has dropped it."""
 
     __slots__ = ("encoding", "follower", "is_queued", "key", "run_id")
 

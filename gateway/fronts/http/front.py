@@ -72,7 +72,7 @@ class MethodNotAllowed(MethodNotFound):
 
 
 class UnsupportedMediaType(InvalidRequest):
-    """The body is declared as something that is not taken here."""
+    """The media type of the body is not accepted here."""
 
     http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
 
@@ -121,7 +121,7 @@ class HttpFront:
         return self._address
 
     async def start(self) -> None:
-        """Listen. ValueError for a malformed address, OSError if it cannot be taken."""
+        """Listen. Raises ValueError if the address is malformed, OSError if it cannot be taken."""
         loop = asyncio.get_running_loop()
         if self._address.startswith("unix:"):
             path = self._address.removeprefix("unix:")
@@ -325,5 +325,5 @@ def _declares_json(request: web.BaseRequest) -> bool:
 
 
 def _media_type(request: web.BaseRequest) -> str:
-    """What the body is declared as, or "": aiohttp would take no declaration for a binary one."""
+    """The media type of the body, or "": aiohttp would take a missing one for that of binary content."""
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -1,4 +1,4 @@
-"""The JSON-RPC methods, whoever calls them: clients over HTTP, and components while they execute."""
+"""The JSON-RPC methods, for clients over HTTP and for components while they execute."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -44,7 +44,7 @@ class JsonRpcMethods:
 
         `scope` is that of idempotency keys: the task that calls. Without one, a caller whose `observability` holds a
         run id and a span id has the scope of the task that these and the step id name: the key that components send,
-        `subflowKey`, is unique within one task only. Anybody else shares one scope.
+        `subflowKey`, is unique within one task only. All other callers share one scope.
         """
         return await self.answer(read_body(body), scope)
 
@@ -131,7 +131,7 @@ def read_body(body: bytes) -> jsonrpc.Call | jsonrpc.Batch:
 
 
 def _scope(context: ObservabilityContext | None) -> str:
-    """The scope of the task that a trace tells of; "" if it tells of none."""
+    """The scope of the task that a trace names; "" if it names none."""
     if context is None or not context.run_id or not context.span_id:
         return ""
     return msgspec.json.encode([context.run_id, context.step_id, context.span_id]).decode()
