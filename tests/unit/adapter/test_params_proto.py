@@ -1,21 +1,19 @@
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
-from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.adapter import blobs_proto, params_proto, status_proto
+from gateway.adapter import params_proto
 from gateway.core import json_text
 from gateway.core.errors import InvalidParams, TooLarge
-from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
-from runs.v1 import blobs_pb2, runs_pb2
+from gateway.core.model import GetParams, ResultOrder, SubmitParams
+from runs.v1 import runs_pb2
 
 JSON_ONE = runs_pb2.JsonValue(json="1")
-UNKNOWN_BLOB_TYPE = cast("blobs_pb2.BlobType.ValueType", 7)
 
 
 def submit(**fields: Any) -> runs_pb2.SubmitRunRequest:
@@ -24,10 +22,6 @@ def submit(**fields: Any) -> runs_pb2.SubmitRunRequest:
 
 def get(**fields: Any) -> runs_pb2.GetRunRequest:
     return runs_pb2.GetRunRequest(**({"run_id": "r"} | fields))
-
-
-def status(**fields: Any) -> runs_pb2.RunStatus:
-    return runs_pb2.RunStatus(**({"status": runs_pb2.RUN_STATE_RUNNING} | fields))
 
 
 def test_unset_fields_are_absent() -> None:
@@ -58,6 +52,12 @@ def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
     params = params_proto.get_params_from_proto(get(timeout=Duration(seconds=seconds * (nanos == 0), nanos=nanos)))
     assert params.timeout == (seconds if nanos == 0 else nanos / 10**9)
     assert params_proto.get_params_to_proto(params).timeout == Duration(seconds=seconds * (nanos == 0), nanos=nanos)
+
+
+def test_a_payload_that_is_too_large_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "MAX_JSON_BYTES", 10)
+    with pytest.raises(TooLarge, match=r"^inputs\[1\]\.json: "):
+        params_proto.submit_params_from_proto(submit(inputs=[JSON_ONE, runs_pb2.JsonValue(json='"' + "x" * 10 + '"')]))
 
 
 @pytest.mark.parametrize(
@@ -95,71 +95,13 @@ def test_timeouts_are_the_nearest_double(seconds: int, nanos: int) -> None:
         (get(heartbeat_interval=Duration(seconds=1, nanos=-1)), "heartbeat_interval"),
         (get(heartbeat_interval=Duration(seconds=315_576_000_001)), "heartbeat_interval"),
         (get(extensions={"runId": JSON_ONE}), "extensions.runId"),
-        (status(status=0), "status"),
-        (status(status=9), "status"),
-        (status(created_at=Timestamp(seconds=10**15)), "created_at"),
-        (status(completed_at=Timestamp(nanos=-1)), "completed_at"),
-        (status(results=[runs_pb2.ItemResult()]), "results[0].status"),
-        (
-            status(results=[runs_pb2.ItemResult(status=runs_pb2.RUN_STATE_SUCCESS, value=runs_pb2.JsonValue())]),
-            "results[0].value",
-        ),
-        (
-            status(
-                results=[
-                    runs_pb2.ItemResult(
-                        status=runs_pb2.RUN_STATE_FAILED, error=runs_pb2.ItemError(data=runs_pb2.JsonValue())
-                    )
-                ]
-            ),
-            "results[0].error.data",
-        ),
-        (blobs_pb2.PutBlobRequest(), "content"),
-        (blobs_pb2.PutBlobRequest(json="nope"), "json"),
-        (blobs_pb2.PutBlobRequest(json="1", type=UNKNOWN_BLOB_TYPE), "type"),
-        (blobs_pb2.PutBlobRequest(binary=b"1", type=blobs_pb2.BLOB_TYPE_FLOW), "binary"),
-        (blobs_pb2.GetBlobResponse(), "content"),
-        (blobs_pb2.GetBlobResponse(json="1", type=UNKNOWN_BLOB_TYPE), "type"),
     ],
 )
 def test_refuses_and_names_the_field(message: Any, path: str) -> None:
     readers: dict[type, Callable[[Any], object]] = {
         runs_pb2.SubmitRunRequest: params_proto.submit_params_from_proto,
         runs_pb2.GetRunRequest: params_proto.get_params_from_proto,
-        runs_pb2.RunStatus: lambda message: status_proto.run_status_from_proto(message, with_results=True),
-        blobs_pb2.PutBlobRequest: blobs_proto.blob_from_put_request,
-        blobs_pb2.GetBlobResponse: blobs_proto.blob_from_get_response,
     }
     with pytest.raises(InvalidParams) as caught:
         readers[type(message)](message)
     assert [str(violation).split(":")[0] for violation in caught.value.violations] == [path]
-
-
-def test_no_results_are_not_results_not_asked_for() -> None:
-    assert status_proto.run_status_from_proto(status(), with_results=True).results == []
-    assert status_proto.run_status_from_proto(status(), with_results=False).results is None
-
-
-@pytest.mark.parametrize(
-    "blob", [Blob('{"b":1,"a":1e400}', BlobType.FLOW), Blob("null", BlobType.DATA), Blob(b"\xff\x00", BlobType.DATA)]
-)
-def test_blobs_there_and_back(blob: Blob) -> None:
-    assert blobs_proto.blob_from_put_request(blobs_proto.blob_to_put_request(blob)) == blob
-    assert blobs_proto.blob_from_get_response(blobs_proto.blob_to_get_response(blob)) == blob
-
-
-def test_a_blob_without_type_is_data() -> None:
-    assert blobs_proto.blob_from_put_request(blobs_pb2.PutBlobRequest(json=" 1 ")) == Blob("1", BlobType.DATA)
-
-
-def test_binary_blobs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blobs_proto, "MAX_JSON_BYTES", 10)
-    assert blobs_proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 10)).content == b"x" * 10
-    with pytest.raises(TooLarge, match=r"^binary: "):
-        blobs_proto.blob_from_put_request(blobs_pb2.PutBlobRequest(binary=b"x" * 11))
-
-
-def test_a_payload_that_is_too_large_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_text, "MAX_JSON_BYTES", 10)
-    with pytest.raises(TooLarge, match=r"^inputs\[1\]\.json: "):
-        params_proto.submit_params_from_proto(submit(inputs=[JSON_ONE, runs_pb2.JsonValue(json='"' + "x" * 10 + '"')]))
