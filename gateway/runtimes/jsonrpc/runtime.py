@@ -52,8 +52,8 @@ HEARTBEAT_SECONDS: Final = 20.0
 class JsonRpcRuntime(Runtime):
     """A server of the runs methods at an `http` or `https` URL, its upstream, as a runtime.
 
-    `keys` holds the idempotency keys of clients, whatever the upstream makes of them; the caller closes it, after the
-    runtime. Without a `dialect` it is found out, again after each outage.
+    `keys` holds the idempotency keys of clients, whether or not the upstream honours keys; the caller closes it, after
+    the runtime. Without a `dialect` it is found out, again after each outage.
     """
 
     def __init__(self, url: str, keys: Keys, *, dialect: Dialect | None = None, patience: float = PATIENCE) -> None:
@@ -151,7 +151,7 @@ class JsonRpcRuntime(Runtime):
         await self._upstream.close()
 
     def _are_streams(self, dialect: Dialect) -> bool:
-        """Whether states are streamed, and results given from any position on."""
+        """Whether the upstream streams states, and gives results from any position on."""
         return dialect is Dialect.SUPERSET and self._upstream.streams
 
     async def _submit(self, params: SubmitParams, key: str | None) -> Snapshot:
@@ -217,12 +217,12 @@ class JsonRpcRuntime(Runtime):
             await asyncio.gather(waiting, return_exceptions=True)
 
     async def _await_end(self, run_id: str, ended: asyncio.Event) -> None:
-        """Have the run polled when it may have ended. A server that does not wait is not asked more often than that."""
+        """Have the run polled when it may have ended, at most every LAST_POLL seconds if the server does not wait."""
         while True:
             try:
                 params = (await self._upstream.reachability.ready()).wait_params(run_id, WAIT_SECONDS)
             except GatewayError:
-                return  # Who polls gets the same.
+                return  # The polls fail with the same.
             await self._upstream.wait(GET, params, WAIT_SECONDS + READ_SECONDS)
             ended.set()
             await asyncio.sleep(LAST_POLL)
@@ -234,7 +234,7 @@ class JsonRpcRuntime(Runtime):
         return snapshot_of(status, 0 if cached is None else cached.prefix)
 
     async def _streamed_state(self, run_id: str) -> Snapshot:
-        """The state as a stream that ends at once tells it: with its revision, which runs/get alone does not give."""
+        """Return the state from a stream that ends at once: it has a revision, which runs/get alone does not give."""
         params = get_params_to_json(GetParams(run_id=run_id, wait=True, timeout=0.0))
 
         async def attempt() -> Snapshot:
