@@ -17,7 +17,7 @@ from grpc import aio
 
 from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, INPUT, ITEMS, RESULTS_RUN_ID, run_id
-from gateway.fronts.grpc.transport import GrpcLimits, create_server
+from gateway.fronts.grpc.server import GrpcLimits, create_server
 from gateway.server.app import tune_garbage_collection
 from gateway.server.scheduling import use_batch_scheduling
 from runs.v1 import runs_pb2, runs_pb2_grpc

@@ -18,7 +18,7 @@ from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
 from gateway.core.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
 from gateway.core.runtime import Page, Runtime, Snapshot
 from gateway.fronts.grpc import GrpcFront
-from gateway.fronts.grpc.transport import Transport
+from gateway.fronts.grpc.server import Transport
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService

@@ -8,7 +8,7 @@ from gateway.fronts.grpc.blobs_servicer import BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.health import Health
 from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
-from gateway.fronts.grpc.transport import GrpcLimits, Transport, create_server
+from gateway.fronts.grpc.server import GrpcLimits, Transport, create_server
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2, blobs_pb2_grpc
 

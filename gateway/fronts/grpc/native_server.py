@@ -29,7 +29,7 @@ _RETRY_SECONDS = tuple(0.001 * 2**count for count in range(8))
 _YIELD_BYTES = 16 << 10
 """The size of a message of a stream after which other calls have their turn."""
 _RELAY_SECONDS = 0.02
-"""What the last answers of the server behind are given to pass through: nothing tells when they have."""
+"""The time for the last answers of the server behind to pass through: nothing tells when they have."""
 _FLUSH_CHECKS = 100
 _FLUSH_CHECK_SECONDS = 0.01
 _STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
@@ -42,7 +42,7 @@ class NativeServer:
     """The part of `aio.Server` that the front needs.
 
     It answers methods that are coroutines and take one request; a grpcio server behind it answers all others. It
-    listens at one address. `options` are grpcio's; its limits on pings have no effect.
+    listens at one address. `options` are those of grpcio; limits on pings have no effect.
     """
 
     def __init__(self, options: Sequence[tuple[str, int]]) -> None:
@@ -69,7 +69,7 @@ class NativeServer:
                 self._handlers[f"/{service_name}/{name}"] = handler
 
     def add_insecure_port(self, address: str) -> int:
-        """Listen at `HOST:PORT` or `unix:PATH`, and return the port. RuntimeError if the address cannot be taken."""
+        """Listen at `HOST:PORT` or `unix:PATH` and return the port. Raises RuntimeError if the address cannot be taken."""
         options = self._options
         try:
             self._front = NativeGrpcFront(
@@ -181,7 +181,7 @@ class NativeServer:
 
 
 class _Context:
-    """What a method of the gateway's servicers needs of its call, as `aio.ServicerContext` has it."""
+    """The part of `aio.ServicerContext` that the methods of the gateway's servicers need."""
 
     __slots__ = ("_backlog", "_call_id", "_deadline", "_front", "_serialize")
 
@@ -241,7 +241,7 @@ class _Waiting(NamedTuple):
 
 
 class _Backlog:
-    """Messages whose readers are behind. Nothing tells when there is room, so it tries again, and ever more rarely.
+    """Messages whose readers are behind. Nothing tells when there is room: it tries again, with growing pauses.
 
     All messages that have been tried equally often are tried together: a stalled reader costs next to nothing.
     """

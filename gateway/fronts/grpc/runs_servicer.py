@@ -17,8 +17,8 @@ from gateway.core.model import SubmitParams
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
+from gateway.fronts.grpc.server import GrpcLimits
 from gateway.fronts.grpc.submit_stream import Upload
-from gateway.fronts.grpc.transport import GrpcLimits
 from gateway.fronts.grpc.watch_runs import WatchStream
 from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2

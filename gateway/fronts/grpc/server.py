@@ -1,4 +1,4 @@
-"""The gRPC server: the one place where it is made, before any service is added to it."""
+"""Making the gRPC server, before services are added to it."""
 
 from typing import Literal, NamedTuple, TypeAlias, cast
 
@@ -26,7 +26,7 @@ class GrpcLimits(NamedTuple):
 
 
 Transport: TypeAlias = Literal["grpcio", "native"]
-"""What speaks HTTP/2: grpcio, or the package `pygrpc-native`, which is faster and which the extra `native` installs."""
+"""The implementation of HTTP/2: grpcio, or the faster package `pygrpc-native`, which the extra `native` installs."""
 
 
 def create_server(limits: GrpcLimits, transport: Transport = "grpcio", *, reuse_port: bool = False) -> aio.Server:
@@ -55,7 +55,7 @@ def create_server(limits: GrpcLimits, transport: Transport = "grpcio", *, reuse_
         ("grpc.so_reuseport", int(reuse_port)),
     ]
     if transport == "native":
-        from gateway.fronts.grpc.native_transport import NativeServer
+        from gateway.fronts.grpc.native_server import NativeServer
 
         return cast("aio.Server", NativeServer(options))
     return aio.server(options=options)

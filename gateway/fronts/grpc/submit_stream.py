@@ -10,7 +10,7 @@ from gateway.core.model import JsonText, SubmitParams
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.inputs import read_inputs
 from gateway.fronts.grpc.messages import Encoding
-from gateway.fronts.grpc.transport import GrpcLimits
+from gateway.fronts.grpc.server import GrpcLimits
 from runs.v1 import runs_pb2
 
 INPUT_BYTES = 64

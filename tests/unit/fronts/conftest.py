@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
-from gateway.fronts.grpc.transport import Transport
+from gateway.fronts.grpc.server import Transport
 from gateway.runs.service import RunsService
 from tests.support.grpc_calls import Client, Serve
 from tests.support.scripted_runtime import ScriptedRuntime

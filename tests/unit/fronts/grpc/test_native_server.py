@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway.fronts.grpc.native_transport import NativeServer
-from gateway.fronts.grpc.transport import GrpcLimits, create_server
+from gateway.fronts.grpc.native_server import NativeServer
+from gateway.fronts.grpc.server import GrpcLimits, create_server
 from tests.support.tasks import all_ended
 
 LIMIT = 30.0
