@@ -69,7 +69,7 @@ class NativeServer:
                 self._handlers[f"/{service_name}/{name}"] = handler
 
     def add_insecure_port(self, address: str) -> int:
-        """Listen at `HOST:PORT` or `unix:PATH` and return the port. Raises RuntimeError if the address cannot be taken."""
+        """Listen at `HOST:PORT` or `unix:PATH` and return the port. Raises RuntimeError if the address is taken."""
         options = self._options
         try:
             self._front = NativeGrpcFront(
