@@ -10,6 +10,8 @@ from tests.suite.inner import Inner, ignore_signals
 REPORT = """
 import asyncio, json, locale, os, signal, subprocess, sys, time
 
+from tests.support.session import say
+
 CHILD = '''
 import json, os, signal, sys
 print(json.dumps([
@@ -24,6 +26,7 @@ print(json.dumps([
 
 
 def test_report(tmp_path):
+    say("said by a test")
     child = subprocess.run([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, check=True)
     (tmp_path / "file").touch()
     report = {
@@ -84,6 +87,7 @@ async def test_every_session_has_the_same_surroundings(tmp_path: Path, processes
         "-n", processes, environment={**HOSTILE, "PYTEST_REPORT": str(report)}, inherits=hostile_shell
     )
     assert report.exists(), printed
+    assert "said by a test\n" in printed
     found = json.loads(report.read_text())
     ignored = sorted([signal.SIGPIPE, signal.SIGXFSZ])
     stdin, interruptible, still_ignored, blocked, umask, encoding = found["child"]
