@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from google.protobuf import json_format
-
+from gateway.adapter.values import text_to_value
 from gateway.components import ComponentError
 from stepflow.v1 import orchestrator_pb2 as wire
 
@@ -26,7 +25,8 @@ COMPONENT_FAILED or RESOURCE_UNAVAILABLE as `onError` of the step says, and no o
 def task_error(error: ComponentError) -> wire.TaskError:
     """Return the error of a task whose component failed.
 
-    The engine keeps the code and the message. `data` holds the code and the data of the component.
+    The engine keeps the code and the message. `data` holds the code and the data of the component, which is left out
+    if a Value cannot hold it.
     """
     if error.unreachable:
         code = wire.TASK_ERROR_CODE_UNREACHABLE
@@ -34,11 +34,9 @@ def task_error(error: ComponentError) -> wire.TaskError:
         code = CODES.get(error.code, wire.TASK_ERROR_CODE_COMPONENT_FAILED)
     result = wire.TaskError(code=code, message=error.message)
     result.data["code"] = error.code
-    if error.data is not None:
-        try:
-            json_format.Parse(error.data, result.data.fields["data"])
-        except json_format.ParseError:
-            del result.data.fields["data"]
+    data = None if error.data is None else text_to_value(error.data)
+    if data is not None:
+        result.data.fields["data"].CopyFrom(data)
     return result
 
 

@@ -66,7 +66,7 @@ class DocumentServer:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
-        self.port = int(site.name.rpartition(":")[2])
+        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Stop as abruptly as a process that is killed: calls are cut off."""

@@ -225,6 +225,8 @@ async def test_methods_of_other_kinds_are_served_as_well(tmp_path: Path) -> None
         "Echo": grpc.stream_stream_rpc_method_handler(echo, _same, _same),
         "Count": grpc.unary_stream_rpc_method_handler(count, _same, _same),
     }
+    # Both, as generated code does: older versions of grpcio look for these methods in the first only.
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
     server.add_registered_method_handlers(SERVICE, handlers)
     address = f"unix:{tmp_path}/grpc.sock"
     server.add_insecure_port(address)
