@@ -124,7 +124,7 @@ def _resume_token(text: JsonText, *path: str | int) -> bytes:
 
 
 def _label(text: JsonText, *path: str | int) -> str | None:
-    """An empty label is none, as in a gRPC message."""
+    """An empty label counts as absent, as in a gRPC message."""
     return string(text, *path) or None
 
 

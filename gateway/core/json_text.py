@@ -128,7 +128,7 @@ def quote(value: str) -> JsonText:
 
 
 def _number(text: JsonText) -> int | float | None:
-    """The value of a number; None if the text is no number, or one beyond every range."""
+    """The value of a number; None if the text is not a number, or beyond every range."""
     try:
         value: int | float = _NUMBER.decode(text)
     except (msgspec.DecodeError, RecursionError):

@@ -82,7 +82,7 @@ class Position(NamedTuple):
 
     @classmethod
     def before(cls, page: Page) -> "Position":
-        """The position of a follower who is sent this page next; the page must not be empty.
+        """The position of a follower that is sent this page next; the page must not be empty.
 
         By index that is a sweep: whatever has finished of the page.
         """
@@ -105,7 +105,7 @@ def of_page(
 ) -> tuple[list[ItemResult], bool]:
     """Those of the results that belong to a page, and whether more of it can follow.
 
-    The results were sent to a follower who began at `Position.before(page)`, had `received` others, and is at `after`.
+    The results were sent to a follower that began at `Position.before(page)`, had `received` others, and is at `after`.
     """
     if page.order is ResultOrder.BY_COMPLETION:
         left = page.completions - page.first - received
@@ -119,5 +119,5 @@ def of_page(
 
 
 def _check(body: bytes, run_id: str) -> bytes:
-    """Tells tokens from anything else. It guards against mix-ups, not forgers, who harm themselves only."""
+    """A checksum that tells tokens from anything else. It guards against mix-ups; a forger harms only himself."""
     return hashlib.blake2b(body + run_id.encode(), digest_size=_CHECK_LENGTH, person=_PERSON).digest()

@@ -22,7 +22,7 @@ class Snapshot(NamedTuple):
     `status` comes without results. `revision` grows with each change of the run, over restarts, too. `completions`
     counts the results that exist; each result has a place in the order of completion below it. `prefix` counts the
     leading items that have all finished: items `0 .. prefix - 1` have results. `results` are those of all items, by
-    index, if the run has finished and they are at hand: then nobody needs to read them.
+    index, if the run has finished and they are at hand: then they need not be read.
     """
 
     status: RunStatus

@@ -30,8 +30,8 @@ class RunsService:
     """Answers the runs methods over one runtime.
 
     `deadline` is a value of `time.monotonic()` by which the caller must have its answer: a waiting call answers shortly
-    before with the current status. Cancelling a call stops the waiting, never the run. All who wait for a run share one
-    watch of it, which is kept for `grace` seconds when the last one has left.
+    before with the current status. Cancelling a call stops the waiting, never the run. All callers that wait for a run
+    share one watch of it, which is kept for `grace` seconds after the last one has left.
     """
 
     def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS) -> None:

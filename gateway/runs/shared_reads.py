@@ -18,7 +18,7 @@ SHARED_TEXT: Final = 8 << 20
 
 
 class SharedReads:
-    """Reads the next results of followers. An update is kept for those who come to the same point a little later."""
+    """Reads the next results of followers. An update is kept for followers that come to the same point later."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -68,7 +68,7 @@ class Keys:
     async def once(self, scope: str, key: str, fingerprint: str, submit: Submit) -> tuple[str, bool]:
         """Return the id of the run with this key, and whether this call has submitted it.
 
-        `submit` is called if there is none; the key is durable before this returns, and free again if `submit` fails.
+        `submit` is called if the key is new; the key is durable before this returns, and free again if `submit` fails.
         Concurrent calls wait for the first one, and share its outcome. Raises IdempotencyConflict if the key stands for
         other parameters. A submit that has begun goes on when its caller leaves: the run may have been accepted.
         """

@@ -147,7 +147,7 @@ class NativeServer:
         except _Abort as abort:
             context.fail(abort.code, abort.details, abort.trailing_metadata)
         except asyncio.CancelledError:
-            # The server stops; or the client has left, and this reaches nobody.
+            # The server stops; or the client has left, and this has no effect.
             context.fail(*_STOPPING)
             raise
         except Exception as error:
@@ -233,7 +233,7 @@ class _Context:
 
 
 class _Waiting(NamedTuple):
-    """A message for whose stream there is no room yet; `sent` becomes what the front says of it."""
+    """A message whose stream has no room yet; `sent` becomes the result of sending it."""
 
     call_id: int
     data: bytes

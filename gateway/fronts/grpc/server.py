@@ -9,7 +9,7 @@ class GrpcLimits(NamedTuple):
     """How much the front takes at once.
 
     `receive` and `send` bound one message, in bytes. `waits` bounds the calls that may wait, for a run or for the rest
-    of an upload, `calls` all others, so that waiting ones keep nobody else out. `runs` bounds the runs that one
+    of an upload, `calls` all others, so that waiting calls do not keep others out. `runs` bounds the runs that one
     WatchRuns stream follows, `followed` those of all such streams together. `inputs` bounds the inputs of one uploaded
     run, and `upload` the bytes that they take, of one run and of all that are being uploaded. What exceeds a limit of
     all together is refused as Overloaded.
