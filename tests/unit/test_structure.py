@@ -1,0 +1,80 @@
+"""The shape of the package: short files and functions, one meaning for a name, nothing twice, errors told alike."""
+
+import ast
+import builtins
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+GATEWAY = Path(__file__).parents[2] / "gateway"
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 40
+EQUAL_LINES = 12
+
+GENERATED = {"client/blocking.py"}
+"""Made from the asynchronous client: it repeats the lines and the names of its source."""
+
+PUBLIC_NAMES = {"ItemError", "ItemResult", "RunStatus"}
+"""The client's classes, named after the messages that they show to users: each name has one meaning."""
+
+SOURCES = {str(file.relative_to(GATEWAY)): file.read_text(encoding="utf-8") for file in sorted(GATEWAY.rglob("*.py"))}
+WRITTEN = {name: source for name, source in SOURCES.items() if name not in GENERATED}
+TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
+NODES = [(node, name) for name, tree in TREES.items() for node in ast.walk(tree)]
+CLASSES = [(node.name, name) for node, name in NODES if isinstance(node, ast.ClassDef)]
+
+ERROR_NAME = re.compile(r"Error$|^Invalid|^Unavailable|^Overloaded|NotFound$|TooLarge$")
+ERRORS = {name for name, _ in CLASSES if ERROR_NAME.search(name)} | {
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
+}
+CONDITION = re.compile(rf"\b(?:{'|'.join(sorted(ERRORS))})\b,? (?:if|when|unless|at)\b")
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_files_are_short(name: str) -> None:
+    lines = WRITTEN[name].count("\n")
+    assert lines <= MAX_FILE_LINES
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_functions_are_short(name: str) -> None:
+    functions = (node for node in ast.walk(TREES[name]) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    lines = {node.name: (node.end_lineno or 0) - node.lineno + 1 for node in functions}
+    assert {function: number for function, number in lines.items() if number > MAX_FUNCTION_LINES} == {}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """An underscore before it makes no other name."""
+    files = defaultdict(set)
+    for name, file in CLASSES:
+        if file in WRITTEN and name not in PUBLIC_NAMES:
+            files[name.lstrip("_")].add(file)
+    assert {name: found for name, found in files.items() if len(found) > 1} == {}
+
+
+def test_no_run_of_lines_stands_twice() -> None:
+    """Blank lines do not count, and a run that overlaps itself counts as well."""
+    seen: dict[tuple[str, ...], str] = {}
+    twice = []
+    for file, source in WRITTEN.items():
+        lines = [(number, line.strip()) for number, line in enumerate(source.splitlines(), 1) if line.strip()]
+        for start in range(len(lines) - EQUAL_LINES + 1):
+            run = lines[start : start + EQUAL_LINES]
+            place = f"{file}:{run[0][0]}"
+            first = seen.setdefault(tuple(line for _, line in run), place)
+            if first != place:
+                twice.append(f"{place} stands at {first} as well")
+    assert twice == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_docstrings_say_raises(name: str) -> None:
+    """A docstring says "Raises X if ...", never "X if ..." alone."""
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    docstrings = (ast.get_docstring(node) or "" for node in ast.walk(TREES[name]) if isinstance(node, documented))
+    sentences = (sentence for text in docstrings for sentence in re.split(r"(?<=[.;:])\s+", text))
+    raised = re.compile(r"\brais(?:es?|ed|ing)\b", re.IGNORECASE)
+    assert [text for text in sentences if CONDITION.search(text) and not raised.search(text)] == []
