@@ -120,8 +120,10 @@ async def _elsewhere(settings: ServeSettings, stack: AsyncExitStack, engine: str
             runtime: Runtime = await _relay(settings, stack)
         case RuntimeKind.JSONRPC:
             runtime = await _jsonrpc(settings, stack)
-        case _:
+        case RuntimeKind.STEPFLOW:
             runtime = await _stepflow(settings, stack, flag)
+        case RuntimeKind.EMBEDDED:
+            raise AssertionError("the embedded runtime is not elsewhere")
     backend = (
         Backend(runtime)
         if settings.queue is None

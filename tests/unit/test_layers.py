@@ -32,7 +32,6 @@ GRPC_FOLDERS = {
     "peers/grpc",
     "fronts/grpc",
     "runtimes/relay",
-    "runtimes/stepflow",
     "bridge",
     "client",
 }

@@ -26,11 +26,14 @@ TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 NODES = [(node, name) for name, tree in TREES.items() for node in ast.walk(tree)]
 CLASSES = [(node.name, name) for node, name in NODES if isinstance(node, ast.ClassDef)]
 
-ERROR_NAME = re.compile(r"Error$|^Invalid|^Unavailable|^Overloaded|NotFound$|TooLarge$")
-ERRORS = {name for name, _ in CLASSES if ERROR_NAME.search(name)} | {
-    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
-}
-CONDITION = re.compile(rf"\b(?:{'|'.join(sorted(ERRORS))})\b,? (?:if|when|unless|at)\b")
+ERRORS = {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
+for _ in range(5):  # Each round finds the errors that are made from those found before.
+    ERRORS |= {
+        node.name
+        for node, _ in NODES
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base).rpartition(".")[2] in ERRORS for base in node.bases)
+    }
+CONDITION = re.compile(rf"\b(?:{'|'.join(sorted(ERRORS))})\b(?:,[^,.]*)?,? (?:if|when|unless|at|for(?! which))\b")
 
 
 @pytest.mark.parametrize("name", WRITTEN)

@@ -41,7 +41,7 @@ class _StepsNeeded(msgspec.Struct, rename="camel"):
     step_ids: list[str] = []
 
 
-class _Step(msgspec.Struct, rename="camel"):
+class _StepEvent(msgspec.Struct, rename="camel"):
     run_id: str
     item_index: int = 0
     step_id: str | None = None
@@ -56,8 +56,8 @@ class _Kinds(msgspec.Struct, rename="pascal"):
     """The kinds of events that are read. All are None if an event is of another kind."""
 
     steps_needed: _StepsNeeded | None = None
-    step_started: _Step | None = None
-    step_completed: _Step | None = None
+    step_started: _StepEvent | None = None
+    step_completed: _StepEvent | None = None
     run_completed: _RunCompleted | None = None
 
 
@@ -120,10 +120,10 @@ class Progress:
         pending, running, success, failed = self._counts
         return ItemStatistics(total=len(self._states), pending=pending, running=running, success=success, failed=failed)
 
-    def _is_ours(self, event: _StepsNeeded | _Step) -> bool:
+    def _is_ours(self, event: _StepsNeeded | _StepEvent) -> bool:
         return event.run_id == self.run_id and 0 <= event.item_index < len(self._states)
 
-    def _complete(self, step: _Step) -> None:
+    def _complete(self, step: _StepEvent) -> None:
         # An engine that has lost the flow names no steps, neither here nor in StepsNeeded.
         bit = self._bit(step.step_id) if step.step_id is not None else 0
         self._ended[step.item_index] |= bit
