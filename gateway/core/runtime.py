@@ -89,8 +89,8 @@ class Runtime(ABC):
         """Accept a run durably and start it. `params.wait` and `params.timeout` are left to the service.
 
         An idempotency key counts within `scope`: the same key, scope and parameters return the same run. Raises
-        IdempotencyConflict if the parameters differ, and FlowNotFound, InvalidFlow or InvalidParams if the run cannot be
-        executed.
+        IdempotencyConflict if the parameters differ, and FlowNotFound, InvalidFlow or InvalidParams if the run cannot
+        be executed.
         """
 
     @abstractmethod
