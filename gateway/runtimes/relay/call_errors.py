@@ -42,5 +42,6 @@ def is_refusal(error: aio.AioRpcError) -> bool:
 
 
 def _details(error: aio.AioRpcError) -> bytes | None:
-    details = dict(error.trailing_metadata() or ()).get(DETAILS_TRAILER)
+    # Not dict(): the metadata of older grpcio has `keys` and yields pairs.
+    details = next((value for name, value in error.trailing_metadata() or () if name == DETAILS_TRAILER), None)
     return details if isinstance(details, bytes) else None
