@@ -126,6 +126,6 @@ async def _call(method: Callable[[Any], Awaitable[T]], request: object) -> T:
 
 def gateway_error(error: grpc.aio.AioRpcError) -> GatewayError:
     """The error that the server meant."""
-    details = dict(error.trailing_metadata()).get("grpc-status-details-bin")
+    details = next((value for name, value in error.trailing_metadata() if name == "grpc-status-details-bin"), None)
     assert details is None or isinstance(details, bytes)
     return from_status(error.code(), error.details(), details)
