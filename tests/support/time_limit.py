@@ -25,7 +25,7 @@ from _pytest.outcomes import OutcomeException
 AGAIN_SECONDS: Final = 10.0
 """How long fixtures have to end after the limit, and the pause before the next try to end the test."""
 
-SLOW_SECONDS: Final = 180.0
+SLOW_SECONDS: Final = 300.0
 """The limit of tests with real engines. That of the others is in pyproject.toml."""
 
 
