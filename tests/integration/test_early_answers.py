@@ -31,6 +31,14 @@ FLOW_ID = "sha256:" + "a" * 64
 
 Call = Callable[[JsonText], Awaitable[object]]
 
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take seconds to connect, which is not the matter here."""
+    for module in ("jsonrpc.upstream", "stepflow.engine"):
+        monkeypatch.setattr(f"gateway.runtimes.{module}.CONNECT_SECONDS", 60.0)
+
+
 _UPSTREAM = "the upstream has answered with the HTTP status"
 _ENGINE = "the engine answered with HTTP status"
 REFUSALS = {
