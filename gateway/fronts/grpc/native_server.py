@@ -133,13 +133,13 @@ class NativeServer:
             else:
                 _, _, remaining = details
                 handler = handlers[method]
-                context = _Context(front, backlog, call_id, handler, remaining)
+                context = _NativeContext(front, backlog, call_id, handler, remaining)
                 call = asyncio.create_task(self._answer(context, handler, payload))
                 self.calls[call_id] = call
                 # Not left to the call, which never runs if the client leaves at once.
                 call.add_done_callback(partial(self.calls.pop, call_id))
 
-    async def _answer(self, context: "_Context", handler: _Handler, payload: bytes) -> None:
+    async def _answer(self, context: "_NativeContext", handler: _Handler, payload: bytes) -> None:
         try:
             if len(payload) > self._options["grpc.max_receive_message_length"]:
                 await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request is larger than a message may be")
@@ -180,7 +180,7 @@ class NativeServer:
         self._stopped.set()
 
 
-class _Context:
+class _NativeContext:
     """The part of `aio.ServicerContext` that the methods of the gateway's servicers need."""
 
     __slots__ = ("_backlog", "_call_id", "_deadline", "_front", "_serialize")

@@ -77,7 +77,7 @@ class UnsupportedMediaType(InvalidRequest):
     http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
 
 
-_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_RouteHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class HttpFront:
@@ -103,11 +103,11 @@ class HttpFront:
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
         self._streams = event_stream.EventStreams(service, FairQueue())
-        self._routes: dict[str, dict[str, _Handler]] = {
+        self._routes: dict[str, dict[str, _RouteHandler]] = {
             RPC_PATH: {"POST": self._call},
             BLOBS_PATH: {"POST": self._put_blob},
         }
-        self._blob_routes: dict[str, _Handler] = {"GET": self._get_blob}
+        self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._server = web.Server(self._answer, handler_cancellation=True)
         self._listener: asyncio.Server | None = None
         self._open: dict[asyncio.Task[Any], int] = {}
@@ -172,7 +172,7 @@ class HttpFront:
         finally:
             self._held -= self._open.pop(task)
 
-    def _route(self, request: web.BaseRequest) -> _Handler:
+    def _route(self, request: web.BaseRequest) -> _RouteHandler:
         path = request.path
         methods = self._blob_routes if path.startswith(f"{BLOBS_PATH}/") else self._routes.get(path)
         if methods is None:

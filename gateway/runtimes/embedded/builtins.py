@@ -35,7 +35,7 @@ Execute: TypeAlias = Callable[[Flow, JsonText, Mapping[str, JsonText], Host, Tas
 """`gateway.runtimes.embedded.execution.execute_flow`."""
 
 
-class Call(NamedTuple):
+class BuiltinCall(NamedTuple):
     """One call of a built-in. `execute` runs a flow in place."""
 
     input: JsonText
@@ -44,10 +44,10 @@ class Call(NamedTuple):
     execute: Execute
 
 
-async def call_builtin(component: str, call: Call) -> JsonText:
+async def call_builtin(component: str, call: BuiltinCall) -> JsonText:
     """Execute a built-in. Raises ItemFailure if it fails, or an error of the host."""
     try:
-        output = await BUILTINS[component](_Input(members(call.input)), call)
+        output = await BUILTINS[component](_BuiltinInput(members(call.input)), call)
     except InvalidParams as error:
         raise ItemFailure.of(BAD_INPUT, f"bad input of {component}: {error}") from error
     if len(output) > MAX_JSON_BYTES:
@@ -55,7 +55,7 @@ async def call_builtin(component: str, call: Call) -> JsonText:
     return output
 
 
-class _Input:
+class _BuiltinInput:
     """The members of an input. Each method raises InvalidParams if its member is invalid."""
 
     def __init__(self, values: Mapping[str, JsonText]) -> None:
@@ -100,7 +100,7 @@ class _Input:
             raise error.under(name) from None
 
 
-async def _create_messages(given: _Input, call: Call) -> JsonText:
+async def _create_messages(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     messages = []
     for role, name in (("system", "system_instructions"), ("user", "user_prompt")):
         if role == "user" or given.has(name):
@@ -108,7 +108,7 @@ async def _create_messages(given: _Input, call: Call) -> JsonText:
     return write_object({"messages": write_array(messages)})
 
 
-async def _map(given: _Input, call: Call) -> JsonText:
+async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     items = elements(given.value("items"), "items")
     max_concurrency = given.count("max_concurrency", 1)
     flow_id = await _put(Blob(given.value("workflow"), BlobType.FLOW), "workflow", call)
@@ -118,7 +118,7 @@ async def _map(given: _Input, call: Call) -> JsonText:
     return write_object({"results": write_array(results), "successful": str(run.items.success), "failed": str(failed)})
 
 
-async def _iterate(given: _Input, call: Call) -> JsonText:
+async def _iterate(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     flow = given.flow("flow")
     value = given.value("initial_input")
     limit = given.count("max_iterations", 0)
@@ -144,14 +144,14 @@ def _iterated(result: JsonText, iterations: int, *, terminated: bool) -> JsonTex
     )
 
 
-async def _eval(given: _Input, call: Call) -> JsonText:
+async def _eval(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     flow_id = given.blob_id("flow_id")
     run = await call.host.run_flow(flow_id, [given.value("input")], None, call.task, "eval")
     results = [_result(result) for result in run.results or ()]
     return write_object({"result": results[0], "run_id": quote(run.run_id)})
 
 
-async def _put_blob(given: _Input, call: Call) -> JsonText:
+async def _put_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     kind = string(given.value("blob_type"), "blob_type") if given.has("blob_type") else BlobType.DATA
     if kind not in {*BlobType}:
         raise InvalidParams.field("blob_type", description="expected 'flow' or 'data'")
@@ -160,7 +160,7 @@ async def _put_blob(given: _Input, call: Call) -> JsonText:
     return write_object({"blob_id": quote(blob_digest(blob_id) or blob_id)})
 
 
-async def _put(blob: Blob, name: str, call: Call) -> str:
+async def _put(blob: Blob, name: str, call: BuiltinCall) -> str:
     """Store the member `name` of the input as a blob."""
     try:
         return await call.host.put_blob(blob)
@@ -168,7 +168,7 @@ async def _put(blob: Blob, name: str, call: Call) -> str:
         raise error.under(name) from None
 
 
-async def _get_blob(given: _Input, call: Call) -> JsonText:
+async def _get_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     blob = await call.host.get_blob(given.blob_id("blob_id"))
     if isinstance(blob.content, bytes):
         raise ItemFailure.of(COMPONENT_FAILED, "the blob holds binary data, which is no JSON value")
@@ -185,7 +185,7 @@ def _result(result: ItemResult) -> JsonText:
     return write_object({"outcome": '"failed"', "error": write_object(described)})
 
 
-BUILTINS: Mapping[str, Callable[[_Input, Call], Awaitable[JsonText]]] = {
+BUILTINS: Mapping[str, Callable[[_BuiltinInput, BuiltinCall], Awaitable[JsonText]]] = {
     "/builtin/create_messages": _create_messages,
     "/builtin/map": _map,
     "/builtin/iterate": _iterate,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.model import ItemError, JsonText
-from gateway.runtimes.embedded.builtins import BUILTINS, Call, call_builtin
+from gateway.runtimes.embedded.builtins import BUILTINS, BuiltinCall, call_builtin
 from gateway.runtimes.embedded.expressions import Expression, Scope
 from gateway.runtimes.embedded.flow import Flow, Step
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
@@ -177,7 +177,7 @@ class _FlowExecution:
     async def _call(self, component: str, text: JsonText, attempt: int, task: Task) -> JsonText:
         try:
             if component in BUILTINS:
-                return await call_builtin(component, Call(text, self._host, task, execute_flow))
+                return await call_builtin(component, BuiltinCall(text, self._host, task, execute_flow))
             return await self._host.execute(component, text, attempt, task)
         except Unavailable:
             raise
