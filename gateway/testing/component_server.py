@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from gateway.testing.functions import ComponentContext, FunctionFailed, Functions
+from gateway.testing.functions import ComponentContext, FunctionFailed, Functions, described
 
 _COMPONENT_FAILED: Final = -32100
 _NOT_FOUND: Final = -32001
@@ -31,11 +31,11 @@ async def component_server(functions: Functions) -> AsyncIterator[str]:
         message = json.loads(await request.read())
         if "id" not in message:
             return web.Response(status=HTTPStatus.ACCEPTED)
-        response = {"jsonrpc": "2.0", "id": message["id"]}
         try:
-            body = _encoded({**response, "result": await _result(functions, message["method"], message["params"])})
+            member, value = "result", await _result(functions, message["method"], message["params"])
         except _MethodFailed as failed:
-            body = _encoded({**response, "error": failed.error})
+            member, value = "error", _encoded(failed.error)
+        body = b'{"jsonrpc":"2.0","id":%b,"%b":%b}' % (_encoded(message["id"]), member.encode(), value)
         return web.Response(body=body, content_type="application/json")
 
     # The gateway bounds its requests.
@@ -54,23 +54,23 @@ async def component_server(functions: Functions) -> AsyncIterator[str]:
         await functions.close()
 
 
-async def _result(functions: Functions, method: str, params: Mapping[str, Any]) -> object:
-    """The result of a method. Raises _MethodFailed if it has none."""
+async def _result(functions: Functions, method: str, params: Mapping[str, Any]) -> bytes:
+    """The result of a method, as JSON. Raises _MethodFailed if it has none."""
     match method:
         case "initialize":
-            return {"serverProtocolVersion": 1}
+            return _encoded({"serverProtocolVersion": 1})
         case "components/list":
-            return {"components": [{"component": path} for path in functions.paths]}
+            return _encoded({"components": [{"component": path} for path in functions.paths]})
         case "components/info" if params["component"] in functions.paths:
-            return {"info": {"component": params["component"]}}
+            return _encoded({"info": {"component": params["component"]}})
         case "components/execute" if params["component"] in functions.paths:
-            return {"output": await _output(functions, params)}
+            return b'{"output":%b}' % await _output(functions, params)
         case "components/info" | "components/execute":
             raise _MethodFailed(_NOT_FOUND, f"no function is the component {params['component']}")
     raise _MethodFailed(_METHOD_NOT_FOUND, f"no method {method}")
 
 
-async def _output(functions: Functions, params: Mapping[str, Any]) -> Any:
+async def _output(functions: Functions, params: Mapping[str, Any]) -> bytes:
     component, observability = params["component"], params["observability"]
     context = ComponentContext(
         component, observability.get("step_id"), observability.get("run_id"), attempt=params["attempt"]
@@ -81,13 +81,28 @@ async def _output(functions: Functions, params: Mapping[str, Any]) -> Any:
         data = {"component": component, "traceback": failed.trace}
         raise _MethodFailed(_COMPONENT_FAILED, str(failed), data) from None
     try:
-        _encoded(output)
-    except (TypeError, ValueError, RecursionError) as error:
-        message = f"component {component} has returned a value that JSON does not have: {error}"
+        encoded = _encoded(output)
+        _check_keys(output)
+    except BaseException as error:  # The containers of an output may be of any class, which raises anything.
+        message = f"component {component} has returned a value that JSON does not have: {described(error)}"
         raise _MethodFailed(_COMPONENT_FAILED, message, {"component": component}) from None
-    return output
+    return encoded
 
 
 def _encoded(value: object) -> bytes:
     """The JSON of a value. Raises TypeError, ValueError or RecursionError if there is none."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _check_keys(value: object) -> None:
+    """Raises TypeError if a key is not text. `json` would write the keys 1 and "1" alike."""
+    pending = [value]
+    while pending:
+        container = pending.pop()
+        if isinstance(container, dict):
+            for key in container:
+                if not isinstance(key, str):
+                    raise TypeError(f"the keys of an object must be strings, got {key!r}")
+            pending.extend(container.values())
+        elif isinstance(container, list | tuple):
+            pending.extend(container)

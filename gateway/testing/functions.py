@@ -56,7 +56,7 @@ class Functions:
         return list(self._functions)
 
     async def call(self, value: Any, context: ComponentContext) -> Any:
-        """Call the function of a component. Raises FunctionFailed if it raises, or returns no JSON.
+        """Call the function of a component. Raises FunctionFailed if it raises.
 
         Cancelling the call cancels an `async` function; a plain one goes on.
         """
@@ -65,21 +65,27 @@ class Functions:
         try:
             if inspect.iscoroutinefunction(function):
                 return await function(*arguments)
-            returned = await self._call_in_thread(function, arguments, context.component)
+            returned, raised = await self._call_in_thread(function, arguments, context.component)
+            if raised is not None:
+                raise raised
             return await returned if inspect.isawaitable(returned) else returned
-        except asyncio.CancelledError:
-            raise
         except BaseException as error:  # The failures of pytest and of others are no Exception.
-            raise FunctionFailed(_described(error), "".join(traceback.format_exception(error))) from error
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
+            raise FunctionFailed(described(error), _trace(error)) from error
 
     async def close(self) -> None:
         """Wait until the plain functions have returned. Those that take too long are named in a warning."""
         if self._in_threads:
             await asyncio.wait(self._in_threads, timeout=THREAD_GRACE)
-        for path in sorted(set(self._in_threads.values())):
+        late, self._in_threads = self._in_threads, {}  # A gateway that starts again does not wait for them.
+        for path in sorted(set(late.values())):
             warnings.warn(f"component {path} has not returned although the gateway has stopped", stacklevel=2)
 
-    async def _call_in_thread(self, function: ComponentFunction, arguments: tuple[Any, ...], path: str) -> Any:
+    async def _call_in_thread(
+        self, function: ComponentFunction, arguments: tuple[Any, ...], path: str
+    ) -> tuple[Any, BaseException | None]:
+        """The value that a function has returned, and the exception that it has raised."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
@@ -94,20 +100,19 @@ class Functions:
 
         def end(value: Any, raised: BaseException | None) -> None:
             thread.join()
-            del self._in_threads[outcome]
+            self._in_threads.pop(outcome, None)
             outcome.set_result((value, raised))
 
         thread = threading.Thread(target=run, name=f"component {path}", daemon=True)
         self._in_threads[outcome] = path
         thread.start()
-        value, raised = await asyncio.shield(outcome)
-        if raised is not None:
-            raise raised
-        return value
+        return await asyncio.shield(outcome)
 
 
-def _checked(path: str, function: ComponentFunction) -> bool:
+def _checked(path: object, function: ComponentFunction) -> bool:
     """Whether a function takes a context. Raises ValueError if the path or the function is unusable."""
+    if not isinstance(path, str) or path != _sendable(path):
+        raise ValueError(f"component {path!r}: a path is text that can be sent")
     root, *segments = path.split("/")
     if root or not segments or not all(segments) or any(character.isspace() for character in path):
         raise ValueError(f"component {path!r}: a path is written /name or /group/name")
@@ -134,6 +139,29 @@ def _accepts(signature: inspect.Signature, number: int) -> bool:
     return True
 
 
-def _described(error: BaseException) -> str:
+def _is_cancelled() -> bool:
+    """Whether this call is being cancelled. If not, a CancelledError is a failure of the function."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def described(error: BaseException) -> str:
+    """The type and the message of an exception, as text that can be sent."""
     name = type(error).__name__
-    return f"{name}: {error}" if str(error) else name
+    try:
+        message = str(error)
+    except BaseException:
+        message = "<unprintable>"
+    return _sendable(f"{name}: {message}" if message else name)
+
+
+def _trace(error: BaseException) -> str | None:
+    try:
+        return _sendable("".join(traceback.format_exception(error)))
+    except Exception:  # A SyntaxError may have a position that Python cannot show.
+        return None
+
+
+def _sendable(text: str) -> str:
+    """Text without surrogates, which the names of files may bring along."""
+    return text.encode(errors="backslashreplace").decode()

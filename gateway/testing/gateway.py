@@ -1,6 +1,7 @@
 """A real gateway inside a test: `in_memory_gateway`."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -36,15 +37,26 @@ def in_memory_gateway(components: Mapping[str, ComponentFunction] = _NO_COMPONEN
 class InMemoryGateway:
     """A gateway in this process; see `in_memory_gateway`.
 
-    `address` is where it serves gRPC, `HOST:PORT`; `http_address` is where it serves JSON-RPC and the blob API.
+    It has addresses and clients inside its block only: elsewhere, they raise RuntimeError. Entering it while it runs
+    raises RuntimeError; it may be entered again afterwards.
     """
 
     def __init__(self, components: Mapping[str, ComponentFunction]) -> None:
         self._functions = Functions(components)
+        self._entered = threading.Lock()
         self._exits = ExitStack()
         self._async_exits = AsyncExitStack()
-        self.address = ""
-        self.http_address = ""
+        self._addresses: Addresses | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the gateway serves gRPC, `HOST:PORT`."""
+        return self._running.grpc
+
+    @property
+    def http_address(self) -> str:
+        """Where the gateway serves JSON-RPC and the blob API, `HOST:PORT`."""
+        return self._running.http
 
     @property
     def http_url(self) -> str:
@@ -60,19 +72,41 @@ class InMemoryGateway:
         return AsyncRunsClient(self.address, **options)
 
     def __enter__(self) -> Self:
-        self.address, self.http_address = self._exits.enter_context(_in_thread(lambda: _serving(self._functions)))
+        with ExitStack() as exits:
+            exits.enter_context(self._once_at_a_time())
+            self._addresses = exits.enter_context(_in_thread(lambda: _serving(self._functions)))
+            self._exits = exits.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._exits.close()
 
     async def __aenter__(self) -> Self:
-        serving = _serving(self._functions)
-        self.address, self.http_address = await self._async_exits.enter_async_context(serving)
+        async with AsyncExitStack() as exits:
+            exits.enter_context(self._once_at_a_time())
+            self._addresses = await exits.enter_async_context(_serving(self._functions))
+            self._async_exits = exits.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._async_exits.aclose()
+
+    @property
+    def _running(self) -> Addresses:
+        if self._addresses is None:
+            raise RuntimeError("the gateway is not running: it runs inside its `with` or `async with` block")
+        return self._addresses
+
+    @contextmanager
+    def _once_at_a_time(self) -> Iterator[None]:
+        """Last from the start of the gateway to its end. Raises RuntimeError if it has not ended."""
+        if not self._entered.acquire(blocking=False):
+            raise RuntimeError("the gateway is running already: a second one is made by in_memory_gateway()")
+        try:
+            yield
+        finally:
+            self._addresses = None
+            self._entered.release()
 
 
 @asynccontextmanager

@@ -23,9 +23,10 @@ def test_usable_paths(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/", "a", "a/b", "/a/", "//a", "/a//b", "/a b", "/a\n", "/builtin", "/builtin/map"]
+    "path",
+    ["", "/", "a", "a/b", "/a/", "//a", "/a//b", "/a b", "/a\n", "/builtin", "/builtin/map", "/\udc80", 5, None, b"/a"],
 )
-def test_unusable_paths(path: str) -> None:
+def test_unusable_paths(path: Any) -> None:
     with pytest.raises(ValueError, match="component"):
         Functions({path: plain})
 
@@ -73,6 +74,11 @@ async def test_how_functions_are_called(function: ComponentFunction, output: Any
     await functions.close()
 
 
+class Unprintable(Exception):
+    def __str__(self) -> str:
+        raise pytest.fail.Exception("no text")
+
+
 @pytest.mark.parametrize(
     ("raised", "message"),
     [
@@ -80,6 +86,12 @@ async def test_how_functions_are_called(function: ComponentFunction, output: Any
         (StopIteration(), "StopIteration"),
         (pytest.fail.Exception("no"), "Failed: no"),
         (SystemExit(3), "SystemExit: 3"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (GeneratorExit(), "GeneratorExit"),
+        (asyncio.CancelledError(), "CancelledError"),
+        (asyncio.CancelledError("by me"), "CancelledError: by me"),
+        (Unprintable(), "Unprintable: <unprintable>"),
+        (OSError("a\udc80"), "OSError: a\\udc80"),
     ],
 )
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -95,9 +107,44 @@ async def test_whatever_a_function_raises_fails_it(raised: BaseException, messag
     with pytest.raises(FunctionFailed) as caught:
         await functions.call(1, CONTEXT)
     # Python itself turns a StopIteration that leaves a coroutine into a RuntimeError.
-    assert str(caught.value) == message or isinstance(raised, StopIteration)
+    assert str(caught.value) == message or (kind == "async" and isinstance(raised, StopIteration))
     assert caught.value.trace is not None
     assert "test_functions.py" in caught.value.trace
+    assert caught.value.trace.isascii()
+
+
+async def test_an_exception_that_python_cannot_show_has_no_trace() -> None:
+    def fail(value: Any) -> Any:
+        raise SyntaxError("odd", ("file", 1, "a column", "text"))  # type: ignore[arg-type]
+
+    with pytest.raises(FunctionFailed, match="SyntaxError: odd") as caught:
+        await Functions({"/f": fail}).call(1, CONTEXT)
+    assert caught.value.trace is None
+
+
+async def test_a_task_that_was_cancelled_fails_the_function_that_awaits_it() -> None:
+    async def wait_for_a_cancelled_task(value: Any) -> None:
+        task = asyncio.ensure_future(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    with pytest.raises(FunctionFailed, match=r"^CancelledError$") as caught:
+        await Functions({"/f": wait_for_a_cancelled_task}).call(1, CONTEXT)
+    assert "await task" in str(caught.value.trace)
+
+
+async def test_a_call_that_is_cancelled_is_no_failure() -> None:
+    entered = asyncio.Event()
+
+    async def hold(value: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    call = asyncio.create_task(Functions({"/f": hold}).call(1, CONTEXT))
+    await entered.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
 
 
 async def test_plain_functions_may_wait_for_each_other() -> None:
@@ -144,6 +191,7 @@ async def test_a_function_that_does_not_return_is_named(monkeypatch: pytest.Monk
     await asyncio.gather(call, return_exceptions=True)
     with pytest.warns(UserWarning, match="component /f has not returned"):
         await functions.close()
+    await functions.close()  # It is named once.
     released.set()
     await asyncio.to_thread(threads[0].join)
 

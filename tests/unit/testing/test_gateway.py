@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -100,11 +100,51 @@ def test_an_exception_fails_the_step() -> None:
     assert "raise ValueError" in error.data["traceback"]
 
 
-@pytest.mark.parametrize("output", [{1, 2}, float("nan"), object(), "\ud800"])
+class Unreadable(dict[str, Any]):
+    def items(self) -> Any:
+        raise LookupError("no items")
+
+
+@pytest.mark.parametrize(
+    "output",
+    [{1, 2}, float("nan"), object(), "\ud800", {1: 1, "1": 2}, [({"a": {None: 1}},)], Unreadable(a=1)],
+)
 def test_an_output_that_is_no_json_fails_the_step(output: Any) -> None:
     with in_memory_gateway({"/odd": lambda _: output}) as gateway, gateway.client() as client:
         error = failed(client, "/odd", None)
     assert error.message.startswith("component /odd has returned a value that JSON does not have: ")
+
+
+@pytest.mark.parametrize("function", ["plain", "async"])
+def test_a_function_that_raises_cancelled_error_fails_the_step(function: str) -> None:
+    def plain(value: int) -> int:
+        raise asyncio.CancelledError
+
+    async def asynchronous(value: int) -> int:
+        task = asyncio.ensure_future(later(value))
+        task.cancel()
+        return await task
+
+    with (
+        in_memory_gateway({"/f": plain if function == "plain" else asynchronous}) as gateway,
+        gateway.client() as client,
+    ):
+        error = failed(client, "/f", 3)
+    assert (error.code, error.message) == (-32100, "CancelledError")
+    assert "in plain" in error.data["traceback"] or "await task" in error.data["traceback"]
+
+
+def test_an_exception_without_text_fails_the_step() -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    def fail(value: int) -> int:
+        raise Unprintable
+
+    with in_memory_gateway({"/f": fail}) as gateway, gateway.client() as client:
+        error = failed(client, "/f", 3)
+    assert (error.code, error.message) == (-32100, "Unprintable: <unprintable>")
 
 
 def test_a_component_that_is_not_there_is_refused() -> None:
@@ -119,6 +159,8 @@ def test_a_component_that_is_not_there_is_refused() -> None:
 def test_unusable_components_are_refused_before_anything_starts() -> None:
     with pytest.raises(ValueError, match="component 'double'"):
         in_memory_gateway({"double": double})
+    with pytest.raises(ValueError, match="component 5"):
+        in_memory_gateway({5: double})  # type: ignore[dict-item]
 
 
 def test_both_fronts_are_served() -> None:
@@ -154,6 +196,49 @@ def test_gateways_side_by_side_and_one_after_the_other() -> None:
             assert values(first, "/f", 0) + values(second, "/f", 0) == ["one", "two"]
             with pytest.raises(GatewayError):
                 second.get(first.submit(first.put_flow(flow("/f")), [0]).run_id)
+
+
+def test_a_gateway_that_runs_is_not_entered_again() -> None:
+    gateway = in_memory_gateway({"/double": double})
+    for _ in range(2):
+        with gateway, gateway.client() as client:
+            with pytest.raises(RuntimeError, match="running already"), gateway:
+                raise AssertionError("it must not be entered")
+            assert values(client, "/double", 1) == [2]
+
+
+async def test_a_gateway_that_runs_in_asyncio_is_not_entered_again() -> None:
+    gateway = in_memory_gateway({"/later": later})
+    for _ in range(2):
+        async with gateway, gateway.async_client() as client:
+            with pytest.raises(RuntimeError, match="running already"):
+                await gateway.__aenter__()
+            with pytest.raises(RuntimeError, match="running already"), gateway:
+                raise AssertionError("it must not be entered")
+            run = await client.submit_and_wait(await client.put_flow(flow("/later")), [1])
+            assert [result.value for result in run.results or ()] == [2]
+    with gateway:
+        assert gateway.address
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda gateway: gateway.address,
+        lambda gateway: gateway.http_address,
+        lambda gateway: gateway.http_url,
+        lambda gateway: gateway.client(),
+        lambda gateway: gateway.async_client(),
+    ],
+)
+def test_outside_its_block_a_gateway_has_no_address(use: Callable[[InMemoryGateway], Any]) -> None:
+    gateway = in_memory_gateway()
+    with pytest.raises(RuntimeError, match="is not running"):
+        use(gateway)
+    with gateway:
+        pass
+    with pytest.raises(RuntimeError, match="is not running"):
+        use(gateway)
 
 
 def test_nothing_listens_after_the_block() -> None:
@@ -217,6 +302,10 @@ def test_errors_of_the_start_are_raised_where_the_block_is_entered(monkeypatch: 
     def refuse(*_: object, **__: object) -> None:
         raise StartError("no")
 
-    monkeypatch.setattr("gateway.testing.gateway.running", refuse)
-    with pytest.raises(StartError), in_memory_gateway():
-        raise AssertionError("it must not start")
+    gateway = in_memory_gateway()
+    with monkeypatch.context() as patch:
+        patch.setattr("gateway.testing.gateway.running", refuse)
+        with pytest.raises(StartError), gateway:
+            raise AssertionError("it must not start")
+    with gateway:
+        assert gateway.address
