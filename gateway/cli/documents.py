@@ -27,7 +27,7 @@ def read_flow(file: Path) -> JsonText:
     # JSON is nearly a subset of YAML. Text that is not JSON is read as YAML, unless the name of the file promises JSON.
     if file.suffix == ".json" or _json_problem(text) is None:
         return text
-    from gateway.cli.yaml_json import yaml_to_json
+    from gateway.core.yaml_json import yaml_to_json
 
     try:
         return yaml_to_json(text)

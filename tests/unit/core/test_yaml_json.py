@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli.yaml_json import yaml_to_json
+from gateway.core.yaml_json import yaml_to_json
 
 CHARACTERS = st.characters(exclude_categories=["Cs", "Cc"])
 KEYS = st.text(CHARACTERS, max_size=80)
