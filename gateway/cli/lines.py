@@ -1,8 +1,46 @@
 """Prints lines of text. Importing it is cheap, so each command can report an error at once."""
 
+import errno
+import io
 import sys
+from typing import Any, TextIO
 
 _CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
+
+
+class OutputError(Exception):
+    """The output cannot be written. The message is one line for people."""
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"cannot write the output: {cause.strerror}")
+        self.reader_has_gone = cause.errno == errno.EPIPE
+
+
+class _OutputFile(io.FileIO):
+    """Raises OutputError once if it cannot be written, and then drops the rest: it is flushed again at exit."""
+
+    _lost = False
+
+    def write(self, data: Any, /) -> int:
+        if not self._lost:
+            try:
+                return super().write(data)
+            except OSError as error:
+                self._lost = True
+                raise OutputError(error) from None
+        return len(data)
+
+
+def open_output(stdout: TextIO) -> TextIO:
+    """Return a file that writes to the same place as `stdout`, and raises OutputError if that fails.
+
+    An OSError would not tell that it is about the output.
+    """
+    stdout.flush()
+    file = io.BufferedWriter(_OutputFile(stdout.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(
+        file, encoding=stdout.encoding, errors=stdout.errors, line_buffering=getattr(stdout, "line_buffering", False)
+    )
 
 
 def print_line(text: str) -> None:

@@ -1,6 +1,5 @@
 """The command line: which commands there are, and how they end."""
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -9,7 +8,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from gateway.cli import flows, runs, servers
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.cli.lines import print_error
+from gateway.cli.lines import OutputError, open_output, print_error
 
 app = App(
     name="runs-gateway",
@@ -28,12 +27,14 @@ for _command in (servers.serve, servers.bridge, flows.put, runs.submit, runs.get
 
 def main() -> None:
     """The console script: run the command line and exit."""
+    sys.stdout = open_output(sys.stdout)
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
+    except OutputError as error:
+        code = _output_lost(error)
     except BrokenPipeError:
-        # The interpreter flushes once more at exit, and would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # An error could not be printed.
         code = ExitCode.BROKEN_PIPE
     sys.exit(code)
 
@@ -43,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        print_error(f"{error} (see runs-gateway --help)")
+        print_error(f"{error} (see {' '.join([*app.name, *(error.command_chain or ())])} --help)")
         return ExitCode.USAGE
     except CommandError as error:
         print_error(str(error))
@@ -51,3 +52,10 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     return code if isinstance(code, int) else ExitCode.OK
+
+
+def _output_lost(error: OutputError) -> ExitCode:
+    if error.reader_has_gone:
+        return ExitCode.BROKEN_PIPE
+    print_error(str(error))
+    return ExitCode.ERROR

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 60.0
 """For how many seconds a command that waits for a run looks for a gateway that has gone."""
 
+VARIABLE_FORM = "NAME=JSON"
+
 Input = Annotated[
     list[str] | None,
     Parameter(name="--input", allow_leading_hyphen=True, help="The input of one item, as JSON. May be repeated."),
@@ -41,7 +43,7 @@ MaxConcurrency = Annotated[
 Overrides = Annotated[str | None, Parameter(help="Changes to the flow's steps for this run, as a JSON object.")]
 Variables = Annotated[
     list[str] | None,
-    Parameter(name="--variable", metavar="NAME=JSON", help="The value of a variable of the flow. May be repeated."),
+    Parameter(name="--variable", metavar=VARIABLE_FORM, help="The value of a variable of the flow. May be repeated."),
 ]
 IdempotencyKey = Annotated[
     str | None,
@@ -72,7 +74,7 @@ def submit(
 ) -> int:
     """Submit a run and print its id; with --wait, its state and results when it has finished."""
     texts = _inputs(input_, inputs)
-    values = assignments("--variable", variables or ())
+    values = assignments("--variable", VARIABLE_FORM, variables or ())
     from gateway.client import Json
 
     with connect(address) as client:

@@ -1,17 +1,10 @@
 """The commands that serve: `serve` and `bridge`."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
-from gateway.cli.parameters import AsJson
+from gateway.cli.parameters import AsJson, ConfigFile
 from gateway.cli.setting_flags import given, takes_settings
 from gateway.server.settings import BridgeSettings, ServeSettings
-
-ConfigFile = Annotated[
-    Path | None, Parameter(name="--config", env_var="RUNS_GATEWAY_CONFIG", help="A file of settings, TOML or YAML.")
-]
 
 
 @takes_settings(ServeSettings)

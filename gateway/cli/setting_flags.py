@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from inspect import Parameter as SignatureParameter
 from inspect import signature
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
 
 from cyclopts import Parameter
 from pydantic import BaseModel
@@ -13,6 +13,9 @@ from gateway.server.settings import Setting, settings_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_METAVARS = {str: "TEXT", int: "NUMBER", bool: "[BOOL]"}
+"""What the help shows after a flag. A flag with few values shows these."""
 
 
 def takes_settings(model: type[BaseModel]) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -35,22 +38,34 @@ def takes_settings(model: type[BaseModel]) -> Callable[[Callable[P, R]], Callabl
 def given(model: type[BaseModel], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of the flags that were given. Raises CommandError if an entry of a map is malformed."""
     settings = settings_of(model)
-    return {
-        name: assignments(settings[name].flag, value) if settings[name].entry else value
-        for name, value in flags.items()
-        if value is not None
-    }
+    given_flags = {name: value for name, value in flags.items() if value is not None}
+    for name, value in given_flags.items():
+        if entry := settings[name].entry:
+            given_flags[name] = assignments(settings[name].flag, entry.form, value)
+    return given_flags
 
 
 def _parameter(setting: Setting) -> SignatureParameter:
-    """The flag of a setting. Not given, it leaves the setting to the environment and the file."""
-    annotation: Any = list[str] if setting.entry else setting.field.annotation
+    """The flag of a setting. Not given, it leaves the setting to the environment and the file.
+
+    A flag gives text, which the settings check as they do for the environment.
+    """
+    kind = _kind(setting.field.annotation)
+    # A flag without a value is true. A value after an equals sign remains text.
+    annotation: Any = list[str] if setting.entry else bool | str if kind is bool else str
     flag = Parameter(
         name=setting.flag,
         help=f"{setting.field.description}{' May be repeated.' if setting.entry else ''}",
-        metavar=setting.entry.form if setting.entry else None,
+        metavar=setting.entry.form if setting.entry else _METAVARS.get(kind, "|".join(get_args(kind))),
         show_default=(lambda _: setting.default) if setting.has_default else False,
     )
     return SignatureParameter(
         setting.name, SignatureParameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, flag]
     )
+
+
+def _kind(annotation: Any) -> Any:
+    """The type of a setting without its checks and without None."""
+    if get_origin(annotation) is Annotated or type(None) in get_args(annotation):
+        return _kind(get_args(annotation)[0])
+    return annotation

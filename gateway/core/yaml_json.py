@@ -24,6 +24,10 @@ _SCALARS = {
 _DECIMAL = re.compile(r"([-+]?)0*([0-9]*)(?:\.([0-9]*))?(?:([eE][-+]?[0-9]+))?")
 
 
+class EmptyYamlError(ValueError):
+    """The text has no document: nothing, or comments only."""
+
+
 class _Loader(yaml.SafeLoader):
     """Composes nodes with the tags of the core schema instead of those of YAML 1.1."""
 
@@ -37,12 +41,13 @@ for _tag, _pattern in _SCALARS.items():
 def yaml_to_json(text: str) -> str:
     """Translate the one document in `text`.
 
-    Raises ValueError, which names the line, if the text is not YAML or has a value that JSON does not have.
+    Raises EmptyYamlError if there is none. Raises ValueError, which names the line, if the text is not YAML or has a
+    value that JSON does not have.
     """
     try:
         node = yaml.compose(text, Loader=_Loader)
         if node is None:
-            raise ValueError("the document is empty")
+            raise EmptyYamlError("the document is empty")
         return _render(node, {})
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1

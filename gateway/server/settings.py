@@ -5,13 +5,14 @@ are made of it.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 ENV_PREFIX = "RUNS_GATEWAY_"
@@ -21,6 +22,8 @@ MAX_WORKERS = 64
 
 MAX_OPEN_CALLS = 10_000_000
 """The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""
+
+_WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 
 
 class SettingsError(Exception):
@@ -106,6 +109,21 @@ def _check_transport(transport: str) -> str:
     return transport
 
 
+def _check_whole(number: Any) -> Any:
+    """Refuse what pydantic would take for a whole number: truth values, fractions and texts of them."""
+    if isinstance(number, int) and not isinstance(number, bool):
+        return number
+    if isinstance(number, str) and _WHOLE_NUMBER.fullmatch(number):
+        return number
+    raise ValueError(f"Input should be a whole number, got {number!r}")
+
+
+def _check_truth(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        return value
+    raise ValueError(f"Input should be true or false, got {value!r}")
+
+
 def _serve_state(settings: Mapping[str, Any]) -> str:
     return _state_file("runs.db" if settings["runtime"] == RuntimeKind.EMBEDDED else "keys.db")
 
@@ -142,7 +160,8 @@ Components = Annotated[
     Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
 ]
 NonEmpty = Annotated[str, Field(min_length=1)]
-OpenCalls = Annotated[int, Field(ge=1, le=MAX_OPEN_CALLS)]
+WholeNumber = Annotated[int, BeforeValidator(_check_whole)]
+OpenCalls = Annotated[WholeNumber, Field(ge=1, le=MAX_OPEN_CALLS)]
 
 
 class _SharedSettings(BaseModel):
@@ -155,14 +174,14 @@ class _SharedSettings(BaseModel):
         default={},
         description="The environment of component servers that are started by command. They inherit nothing.",
     )
-    max_tasks: int = Field(
+    max_tasks: WholeNumber = Field(
         default=100,
         ge=1,
         le=100_000,
         description="How many tasks of a queue may execute at the same time, not counting those that wait for runs of "
         "their own.",
     )
-    lossy_numbers: bool = Field(
+    lossy_numbers: Annotated[bool, BeforeValidator(_check_truth)] = Field(
         default=False,
         description="Let a Stepflow engine round the numbers that it cannot hold exactly. By default they are refused.",
     )
@@ -200,7 +219,7 @@ class ServeSettings(_SharedSettings):
         default=None,
         description="Be a bridge as well: the queue of the Stepflow engine whose tasks the component servers execute.",
     )
-    workers: int = Field(
+    workers: WholeNumber = Field(
         default=1,
         ge=1,
         le=MAX_WORKERS,
@@ -211,7 +230,7 @@ class ServeSettings(_SharedSettings):
         description="What speaks HTTP/2 for gRPC: `grpcio`, or `native`, which is faster (`pip install "
         "'runs-gateway[native]'`).",
     )
-    max_message_bytes: int = Field(
+    max_message_bytes: WholeNumber = Field(
         default=64 << 20,
         ge=1 << 16,
         lt=1 << 31,

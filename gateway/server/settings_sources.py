@@ -2,13 +2,13 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
+from gateway.core.yaml_json import EmptyYamlError, yaml_to_json
 from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, Setting, SettingsError, settings_of
 
 Settings = TypeVar("Settings", ServeSettings, BridgeSettings)
@@ -101,33 +101,56 @@ def _read_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) 
     # that runs next to a service with this name.
     source: _Source = {}
     for name, setting in known.items():
-        if (text := environ.get(setting.variable)) is not None:
+        # An empty variable is one that is not set: files for containers often cannot leave a variable out.
+        if text := environ.get(setting.variable):
             source[name] = (_parse_map(text, setting.variable) if setting.entry else text, setting.variable)
     return source
 
 
 def _parse_map(text: str, variable: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return json.loads(text, object_pairs_hook=_members)
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{variable}: expected a JSON object: {error}") from None
 
 
+def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Raises ValueError if it has a key twice."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
+    return members
+
+
 def _read_file(file: Path) -> _Source:
-    """Read a file of settings: YAML if its name ends with `.yaml` or `.yml`, otherwise TOML."""
+    """Read a file of settings. The ending of its name tells the format."""
+    parse = _PARSERS.get(file.suffix.lower())
+    if parse is None:
+        raise SettingsError(f"{file}: the name of a file of settings ends with {', '.join(_PARSERS)}")
     try:
-        text = file.read_text(encoding="utf-8")
-        is_yaml = file.suffix in {".yaml", ".yml"}
-        settings = yaml.safe_load(text) if is_yaml else tomllib.loads(text)
+        settings = parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{file}: {_one_line(error)}") from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):
         raise SettingsError(f"{file}: expected settings by name")
     return {str(name): (value, str(file)) for name, value in settings.items()}
+
+
+def _parse_yaml(text: str) -> Any:
+    try:
+        return json.loads(yaml_to_json(text))
+    except EmptyYamlError:
+        return None
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".yaml": _parse_yaml, ".yml": _parse_yaml}
+"""The formats of files of settings, by the endings of their names."""
 
 
 def _describe(error: Any, known: Mapping[str, Setting], origins: Mapping[str, str]) -> str:

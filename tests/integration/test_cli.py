@@ -17,7 +17,7 @@ import pytest
 from gateway.core.errors import Unavailable
 from gateway.core.model import GetParams
 from tests.support.clients import GrpcClient
-from tests.support.command_line import CommandLine, Serving, finish
+from tests.support.command_line import PIPE, CommandLine, Serving, finish
 from tests.support.component_server import Call, ComponentServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -226,14 +226,32 @@ async def test_ctrl_c_ends_watching_and_nothing_else(
     assert json.loads(await cli.output("get", run_id, "--wait", "--json"))["status"] == "success"
 
 
-async def test_nobody_reading_the_output_is_no_traceback(cli: CommandLine, serving: Serving, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["get", "watch"])
+async def test_nobody_reading_the_output_is_no_traceback(
+    command: str, cli: CommandLine, serving: Serving, tmp_path: Path
+) -> None:
     run_id = await cli.output("submit", await put_echo(cli, tmp_path), "--input", "1")
     reader, writer = os.pipe()
     os.close(reader)
-    process = await cli.start("watch", run_id, stdout=writer)
+    process = await cli.start(command, run_id, stdout=writer)
     os.close(writer)
     finished = await finish(process)
     assert (finished.code, finished.err) == (141, "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["put", "-"], ["get", "RUN"], ["get", "RUN", "--json"], ["watch", "RUN"], ["serve", "--help"]]
+)
+async def test_a_full_disk_is_an_error_in_one_line(
+    cli: CommandLine, serving: Serving, tmp_path: Path, arguments: list[str]
+) -> None:
+    run_id = await cli.output("submit", await put_echo(cli, tmp_path), "--input", "1")
+    words = [run_id if word == "RUN" else word for word in arguments]
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await cli.start(*words, stdin=PIPE, stdout=full)
+    os.close(full)
+    finished = await finish(process, "steps: []\noutput: 1\n")
+    assert (finished.code, finished.err) == (1, "error: cannot write the output: No space left on device\n")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +265,7 @@ async def test_nobody_reading_the_output_is_no_traceback(cli: CommandLine, servi
         (["submit", MISSING_FLOW, "--input", "{"], 2, "error: inputs[0]"),
         (["submit", MISSING_FLOW, "--input", "NaN"], 2, "error: inputs[0]"),
         (["submit", MISSING_FLOW, "--input", "1", "--overrides", "3"], 2, "error: overrides"),
-        (["submit", MISSING_FLOW, "--input", "1", "--variable", "v"], 2, "error: --variable: expected NAME=VALUE"),
+        (["submit", MISSING_FLOW, "--input", "1", "--variable", "v"], 2, "error: --variable: expected NAME=JSON"),
         (["submit", MISSING_FLOW, "--input", "1", "--max-concurrency", "0"], 2, "error: Invalid value"),
         (["submit", MISSING_FLOW], 2, "error: give either --input or --inputs"),
         (["submit", MISSING_FLOW, "--inputs", "/nowhere/i.json"], 2, "error: /nowhere/i.json: No such file"),
@@ -320,7 +338,7 @@ async def test_a_second_start_says_what_is_in_use(
 @pytest.mark.parametrize(
     ("component", "message"),
     [
-        ("/a", "error: --component: expected NAME=VALUE"),
+        ("/a", "error: --component: expected PREFIX=TARGET"),
         ("/a=", "error: component route '/a': the command is empty (--component)"),
         ("/a=http://", "error: component route '/a': the URL is malformed (--component)"),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.cli.errors import ExitCode
 from gateway.cli.main import run
+from gateway.cli.parameters import unless_empty
 from gateway.testing import InMemoryGateway, in_memory_gateway
 
 MISSING_RUN = "00000000-0000-0000-0000-000000000000"
@@ -65,6 +66,28 @@ def test_variables_and_overrides_are_json(flow_id: str, capsys: pytest.CaptureFi
     assert capsys.readouterr().err.startswith("error: overrides")
 
 
+def test_variables_that_are_empty_are_not_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUNS_GATEWAY_CONFIG", "")
+    monkeypatch.setenv("RUNS_GATEWAY_MAX_CALLS", "")
+    assert run(["serve", "--workers", "0"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("error: workers (from --workers): ")
+    assert unless_empty(str, "") == []
+    assert unless_empty(str, "a b") == ["a b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [(["fetch"], ""), (["get"], " get"), (["serve", "--nonsense"], " serve"), (["bridge", "--queue"], " bridge")],
+)
+def test_wrong_use_names_the_help_of_the_command(
+    arguments: list[str], place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == ExitCode.USAGE
+    assert capsys.readouterr().err.endswith(f"(see runs-gateway{place} --help)\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -77,6 +100,12 @@ def test_variables_and_overrides_are_json(flow_id: str, capsys: pytest.CaptureFi
         (["submit", MISSING_RUN, "--input", "1", "--inputs", "-"], ExitCode.USAGE, "give either --input or --inputs"),
         (["put", "/nowhere/flow.yaml"], ExitCode.USAGE, "/nowhere/flow.yaml: No such file or directory"),
         (["serve", "--config", "/nowhere.toml"], ExitCode.USAGE, "/nowhere.toml: No such file or directory"),
+        (["submit", MISSING_RUN, "--input", "1", "--variable", "v"], ExitCode.USAGE, "--variable: expected NAME=JSON"),
+        (
+            ["serve", "--config", "a.json"],
+            ExitCode.USAGE,
+            "a.json: the name of a file of settings ends with .toml",
+        ),
         (["serve", "--workers", "0"], ExitCode.USAGE, "workers (from --workers): Input should be"),
         (["bridge", "--queue", "q"], ExitCode.USAGE, "engine: is needed; give --engine, or RUNS_GATEWAY_ENGINE"),
     ],

@@ -1,16 +1,19 @@
 """Flags that are made from settings: their names, their values and their help."""
 
+import re
 from typing import Any
 
 import pytest
 from cyclopts import App, CycloptsError, Parameter
 
-from gateway.cli.errors import CommandError
+from gateway.cli.errors import CommandError, ExitCode
+from gateway.cli.main import run
 from gateway.cli.setting_flags import given, takes_settings
-from gateway.server.settings import BridgeSettings, ServeSettings, settings_of
+from gateway.server.settings import BridgeSettings, ServeSettings, Setting, settings_of
+from gateway.server.settings_sources import load_serve
 
-MODELS = [ServeSettings, BridgeSettings]
 Model = type[ServeSettings] | type[BridgeSettings]
+MODELS: list[Model] = [ServeSettings, BridgeSettings]
 
 
 def called(model: Model, *arguments: str) -> dict[str, Any]:
@@ -32,10 +35,10 @@ def test_flags_that_are_not_given_set_nothing(model: Model) -> None:
     assert called(model, "--other") == {}
 
 
-def test_values_have_the_types_of_the_settings() -> None:
+def test_values_are_texts_that_the_settings_check() -> None:
     arguments = ("--max-calls", "7", "--lossy-numbers", "--dialect", "0.9", "--state", "a.db", "--queue", "q")
     assert called(ServeSettings, *arguments) == {
-        "max_calls": 7,
+        "max_calls": "7",
         "lossy_numbers": True,
         "dialect": "0.9",
         "state": "a.db",
@@ -52,12 +55,50 @@ def test_maps_are_given_entry_by_entry(model: Model) -> None:
     }
     with pytest.raises(CommandError, match=r"^--component-env: expected NAME=VALUE, got 'A'$"):
         called(model, "--component-env", "A")
+    with pytest.raises(CommandError, match=r"^--component: expected PREFIX=TARGET, got 'A'$"):
+        called(model, "--component", "A")
 
 
-@pytest.mark.parametrize("arguments", [("--max-tasks", "many"), ("--dialect", "0.1"), ("--components", "/a=b")])
-def test_other_values_and_names_are_refused(arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("arguments", [("--components", "/a=b"), ("--max-calls",), ("--queue", "a", "--queue", "b")])
+def test_other_names_and_flags_without_one_value_are_refused(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CycloptsError):
         called(ServeSettings, *arguments)
+
+
+@pytest.mark.parametrize(("text", "value"), [("", True), ("=true", True), ("=false", False)])
+def test_a_flag_without_a_value_is_true(text: str, value: bool) -> None:
+    flags = called(ServeSettings, f"--lossy-numbers{text}")
+    assert load_serve({**flags, "runtime": "stepflow+http://a:1"}, {}).lossy_numbers is value
+
+
+def refused_value(setting: Setting) -> str:
+    """A value that a setting does not take."""
+    if setting.entry:
+        return "no equals sign"
+    return "" if setting.name in {"state", "queue"} else "?"
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [
+        pytest.param(command, setting, id=f"{command}{setting.flag}")
+        for command, model in zip(["serve", "bridge"], MODELS, strict=True)
+        for setting in settings_of(model).values()
+    ],
+)
+def test_a_value_that_is_refused_is_one_line_with_its_setting(
+    command: str, setting: Setting, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = {"engine": "http://a:1", "queue": "q", "components": '{"/a": "http://b"}'} if command == "bridge" else {}
+    for name in needed.keys() - {setting.name}:
+        monkeypatch.setenv(f"RUNS_GATEWAY_{name.upper()}", needed[name])
+    assert run([command, f"{setting.flag}={refused_value(setting)}"]) == ExitCode.USAGE
+    printed = capsys.readouterr().err
+    in_words = f"{setting.name} (from {setting.flag}): "
+    named = f"{setting.flag}: expected {setting.entry.form}, got " if setting.entry else in_words
+    assert printed.startswith(f"error: {named}")
+    assert printed.count("\n") == 1
+    assert not re.search("pydantic|validation error|see runs-gateway", printed)
 
 
 @pytest.mark.parametrize("model", MODELS)

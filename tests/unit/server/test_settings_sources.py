@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server.settings import RuntimeKind, ServeSettings, SettingsError
+from gateway.server.settings import RuntimeKind, ServeSettings, SettingsError, settings_of
 from gateway.server.settings_sources import load_bridge, load_serve
 
 
@@ -109,7 +109,16 @@ def test_addresses_that_are_refused(address: str) -> None:
         ("c.toml", "components = 3", r"components \(from .*c\.toml\): Input should be a valid dictionary"),
         ("c.toml", "[components]\n'/a' = 3", r"components\./a \(from .*c\.toml\): Input should be a valid string"),
         ("c.toml", "state =", r"c\.toml: Invalid value"),
-        ("c.yaml", "a: b: c", r"c\.yaml: mapping values are not allowed here"),
+        ("c.toml", "workers = true", r"workers \(from .*c\.toml\): Input should be a whole number, got True"),
+        ("c.toml", "max_calls = 1e3", r"max_calls \(from .*c\.toml\): Input should be a whole number, got 1000\.0"),
+        ("c.toml", "max_calls = '1.0'", r"max_calls \(from .*c\.toml\): Input should be a whole number, got '1\.0'"),
+        ("c.toml", "lossy_numbers = 1", r"lossy_numbers \(from .*c\.toml\): Input should be true or false, got 1"),
+        ("c.toml", "workers = 1\nworkers = 2", r"c\.toml: Cannot overwrite a value"),
+        ("c.yaml", "workers: 1\nworkers: 2", r"c\.yaml: line 2: the key 'workers' is given twice"),
+        ("c.yml", "components:\n  /a: b\n  /a: c", r"c\.yml: line 3: the key '/a' is given twice"),
+        ("c.json", "{}", r"c\.json: the name of a file of settings ends with \.toml, \.yaml, \.yml$"),
+        ("settings", "", r"settings: the name of a file of settings ends with \.toml, \.yaml, \.yml$"),
+        ("c.yaml", "a: b: c", r"c\.yaml: line 1: mapping values are not allowed here"),
         ("c.yaml", "- a", r"c\.yaml: expected settings by name"),
         ("c.yaml", "[" * 100_000, r"c\.yaml: "),
     ],
@@ -120,8 +129,9 @@ def test_a_file_that_cannot_be_used(tmp_path: Path, name: str, text: str, messag
     assert "\n" not in str(raised.value)
 
 
-def test_an_empty_file_sets_nothing(tmp_path: Path) -> None:
-    assert load_serve({}, {}, write(tmp_path, "c.yaml", "# nothing\n")) == load_serve({}, {})
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
+def test_an_empty_file_sets_nothing(text: str, tmp_path: Path) -> None:
+    assert load_serve({}, {}, write(tmp_path, "c.yaml", text)) == load_serve({}, {})
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -132,8 +142,20 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_an_environment_variable_that_is_not_valid_is_named() -> None:
     with pytest.raises(SettingsError, match="RUNS_GATEWAY_COMPONENTS: expected a JSON object"):
         load_serve({}, {"RUNS_GATEWAY_COMPONENTS": "/a=http://b"})
+    assert load_serve({}, {"RUNS_GATEWAY_MAX_CALLS": " 7\n"}).max_calls == 7
     with pytest.raises(SettingsError, match=r"max_calls \(from RUNS_GATEWAY_MAX_CALLS\)"):
         load_serve({}, {"RUNS_GATEWAY_MAX_CALLS": "many"})
+
+
+def test_a_map_in_the_environment_has_each_key_once() -> None:
+    with pytest.raises(SettingsError, match=r"^RUNS_GATEWAY_COMPONENTS: .*: the key '/a' is given twice$"):
+        load_serve({}, {"RUNS_GATEWAY_COMPONENTS": '{"/a": "http://b", "/a": "http://c"}'})
+
+
+def test_variables_that_are_empty_are_not_set(tmp_path: Path) -> None:
+    file = write(tmp_path, "c.toml", "max_calls = 7\n")
+    environ = {setting.variable: "" for setting in settings_of(ServeSettings).values()}
+    assert load_serve({}, environ, file) == load_serve({}, {}, file)
 
 
 def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
