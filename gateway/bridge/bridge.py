@@ -13,7 +13,7 @@ import msgspec
 from gateway.bridge.engine import EngineAway, EngineTaskClient, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal, task_error
 from gateway.bridge.payload import input_text, output_value
-from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, Outcome
+from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, TaskOutcome
 from gateway.bridge.task_limiter import TaskLimiter
 from gateway.components import Callback, ComponentError, Components
 from gateway.core.backoff import Backoff
@@ -156,7 +156,7 @@ class Bridge:
         self._executing.discard(task_id)
         self._changed.set()
 
-    async def _execute(self, task: BridgeTask) -> Outcome:
+    async def _execute(self, task: BridgeTask) -> TaskOutcome:
         """Wait until the task may execute, and execute its component."""
         try:
             await self._limiter.acquire(task.id)
@@ -171,7 +171,7 @@ class Bridge:
         finally:
             self._release(task.id)
 
-    async def _outcome_of(self, task: BridgeTask) -> Outcome:
+    async def _outcome_of(self, task: BridgeTask) -> TaskOutcome:
         text = input_text(task.request.input, lossy=self._lossy)
         output = await self._components.execute(
             self._full_path(task.path),

@@ -31,7 +31,7 @@ CLAIM_ATTEMPTS: Final = 5
 
 _log = logging.getLogger(__name__)
 
-Outcome = tasks.ComponentExecuteResponse | reports.TaskError
+TaskOutcome = tasks.ComponentExecuteResponse | reports.TaskError
 
 
 class BridgeTask:
@@ -79,7 +79,7 @@ class BridgeTask:
         self._orchestrator = assignment.context.orchestrator_service_url
         self._handed_out_again.set()
 
-    async def perform(self, execute: Callable[["BridgeTask"], Awaitable[Outcome]]) -> None:
+    async def perform(self, execute: Callable[["BridgeTask"], Awaitable[TaskOutcome]]) -> None:
         """Claim the task, execute it, and tell the engine the outcome. Failures are logged, not raised."""
         if not await self._claim():
             return
@@ -109,7 +109,7 @@ class BridgeTask:
             await self._find_orchestrator()
         return False
 
-    async def _send_heartbeats(self, execution: asyncio.Future[Outcome]) -> None:
+    async def _send_heartbeats(self, execution: asyncio.Future[TaskOutcome]) -> None:
         """Keep the task while it executes. The execution is cancelled if another worker has the task."""
         while True:
             await asyncio.sleep(self._interval)
@@ -123,7 +123,7 @@ class BridgeTask:
                 _log.info("task %s: no heartbeat: %s", self.id, error)
                 await self._find_orchestrator()
 
-    async def _complete(self, outcome: Outcome) -> None:
+    async def _complete(self, outcome: TaskOutcome) -> None:
         """Tell the engine the outcome, and try again until the engine takes it or has no use for it."""
         request = reports.CompleteTaskRequest(task_id=self.id, run_id=self.run_id or None)
         _set_outcome(request, outcome)
@@ -172,7 +172,7 @@ class BridgeTask:
             self._orchestrator = found
 
 
-def _set_outcome(request: reports.CompleteTaskRequest, outcome: Outcome) -> None:
+def _set_outcome(request: reports.CompleteTaskRequest, outcome: TaskOutcome) -> None:
     if isinstance(outcome, reports.TaskError):
         request.error.CopyFrom(outcome)
     else:

@@ -9,14 +9,14 @@ from gateway.cli.connection import connect
 from gateway.cli.documents import read_flow
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import DEFAULT_ADDRESS, Address, AsJson
+from gateway.cli.parameters import DEFAULT_ADDRESS, AsJson, GatewayAddress
 
 
 def put(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    address: Address = DEFAULT_ADDRESS,
+    address: GatewayAddress = DEFAULT_ADDRESS,
     as_json: AsJson = False,
 ) -> None:
     """Store a flow and print its id.

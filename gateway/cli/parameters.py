@@ -16,7 +16,7 @@ def unless_empty(_: Any, value: str, **__: Any) -> list[str]:
 DEFAULT_ADDRESS = str(ServeSettings.model_fields["grpc_address"].default)
 
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON, one value a line.")]
-Address = Annotated[
+GatewayAddress = Annotated[
     str,
     Parameter(
         name="--address",

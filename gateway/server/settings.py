@@ -153,8 +153,8 @@ class DefaultText(NamedTuple):
     text: str
 
 
-Address = Annotated[str, AfterValidator(_check_address)]
-Components = Annotated[
+ListenAddress = Annotated[str, AfterValidator(_check_address)]
+ComponentRoutes = Annotated[
     dict[str, str],
     EntryFlag("component", "PREFIX=TARGET"),
     Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
@@ -169,7 +169,7 @@ class _SharedSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    components: Components = {}
+    components: ComponentRoutes = {}
     component_env: Annotated[dict[str, str], EntryFlag("component-env", "NAME=VALUE")] = Field(
         default={},
         description="The environment of component servers that are started by command. They inherit nothing.",
@@ -190,11 +190,11 @@ class _SharedSettings(BaseModel):
 class ServeSettings(_SharedSettings):
     """The settings of `runs-gateway serve`."""
 
-    grpc_address: Address = Field(
+    grpc_address: ListenAddress = Field(
         default="127.0.0.1:50051",
         description="Where to serve gRPC: `HOST:PORT`, where port 0 takes a free one, or `unix:/PATH`.",
     )
-    http_address: Address = Field(
+    http_address: ListenAddress = Field(
         default="127.0.0.1:8080",
         description="Where to serve JSON-RPC and the blob API, in the same form.",
     )
@@ -260,7 +260,7 @@ class BridgeSettings(_SharedSettings):
     queue: NonEmpty = Field(
         description="The queue to take tasks from: `queueName` in the engine's configuration.",
     )
-    components: Annotated[Components, Field(min_length=1)]
+    components: Annotated[ComponentRoutes, Field(min_length=1)]
     gateway: Annotated[str, AfterValidator(_check_gateway)] | None = Field(
         default=None,
         description="A gateway over the same engine that receives the runs of components: `grpc://HOST:PORT` or "
@@ -272,7 +272,7 @@ class BridgeSettings(_SharedSettings):
         description="The file that keeps the run of each idempotency key, unless `gateway` is set. `:memory:` keeps "
         "nothing.",
     )
-    http_address: Address = Field(
+    http_address: ListenAddress = Field(
         default="127.0.0.1:0",
         description="Where component servers reach the blob API: `HOST:PORT`, where port 0 takes a free one.",
     )

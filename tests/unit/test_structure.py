@@ -25,6 +25,14 @@ WRITTEN = {name: source for name, source in SOURCES.items() if name not in GENER
 TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
 NODES = [(node, name) for name, tree in TREES.items() for node in ast.walk(tree)]
 CLASSES = [(node.name, name) for node, name in NODES if isinstance(node, ast.ClassDef)]
+ALIASES = [
+    (ast.unparse(target), name)
+    for name, tree in TREES.items()
+    for node in tree.body
+    if isinstance(node, ast.Assign | ast.AnnAssign) and "TypeVar" not in ast.unparse(node)
+    for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    if re.fullmatch(r"_?[A-Z]\w*[a-z]\w*", ast.unparse(target))
+]
 
 ERRORS = {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
 for _ in range(5):  # Each round finds the errors that are made from those found before.
@@ -49,10 +57,10 @@ def test_functions_are_short(name: str) -> None:
     assert {function: number for function, number in lines.items() if number > MAX_FUNCTION_LINES} == {}
 
 
-def test_a_class_name_means_one_thing() -> None:
+def test_the_name_of_a_class_or_an_alias_means_one_thing() -> None:
     """An underscore before it makes no other name."""
     files = defaultdict(set)
-    for name, file in CLASSES:
+    for name, file in [*CLASSES, *ALIASES]:
         if file in WRITTEN and name not in PUBLIC_NAMES:
             files[name.lstrip("_")].add(file)
     assert {name: found for name, found in files.items() if len(found) > 1} == {}
