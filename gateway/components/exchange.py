@@ -22,7 +22,7 @@ from gateway.components.message import (
     encode_request,
     result_of,
 )
-from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, request
+from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp
 from gateway.peers.http.sse import EventReader, EventTooLarge
 
@@ -90,11 +90,11 @@ class Exchange:
 
     async def _only_message(self, response: ClientResponse) -> ComponentMessage:
         """Return the message in the body. Servers send errors with any HTTP status, and successes with 200."""
-        body = await read_body(response, self._address.limits.message_size)
+        limit = self._address.limits.message_size
         if is_success(response):
-            return decode_message(body)
+            return decode_message(await read_body(response, limit))
         try:
-            message = decode_message(body)
+            message = decode_message(await read_refusal(response, limit))
         except ComponentError:
             message = ComponentMessage()
         if message.error is UNSET:

@@ -22,9 +22,10 @@ from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.runs import Runs
 from gateway.runtimes.stepflow.wire_format import WireFormat
 from gateway.storage.idempotency import Keys
-from tests.support.early_server import EarlyServer
+from tests.support.early_server import EarlyServer, Explanation
 
 CALLS = 200
+CALLS_UNEXPLAINED = 24
 AT_ONCE = 8
 TEXTS = tuple('"' + "x" * size + '"' for size in (*[3_000_000] * 7, 20_000_000))
 FLOW_ID = "sha256:" + "a" * 64
@@ -113,8 +114,8 @@ async def notifications(url: str) -> AsyncIterator[Call]:
         yield lambda text: notify(address, "initialized", {"input": text})
 
 
-async def outcomes(opened: AbstractAsyncContextManager[Call]) -> Counter[str]:
-    """What CALLS calls end with, some of them at once."""
+async def outcomes(opened: AbstractAsyncContextManager[Call], calls: int) -> Counter[str]:
+    """What so many calls end with, some of them at once."""
     bound = asyncio.Semaphore(AT_ONCE)
 
     async def outcome(index: int) -> str:
@@ -128,11 +129,10 @@ async def outcomes(opened: AbstractAsyncContextManager[Call]) -> Counter[str]:
             raise AssertionError("the call was not refused")
 
     async with opened as call:
-        return Counter(await asyncio.gather(*map(outcome, range(CALLS))))
+        return Counter(await asyncio.gather(*map(outcome, range(calls))))
 
 
-@pytest.mark.parametrize("status", [413, 401, 429, 503])
-@pytest.mark.parametrize(
+every_kind_of_call = pytest.mark.parametrize(
     ("opened", "peer"),
     [
         (submits, "upstream"),
@@ -143,6 +143,10 @@ async def outcomes(opened: AbstractAsyncContextManager[Call]) -> Counter[str]:
         (notifications, "component server"),
     ],
 )
+
+
+@pytest.mark.parametrize("status", [413, 401, 429, 503])
+@every_kind_of_call
 def test_a_refusal_before_the_end_of_the_request_is_told(
     opened: Callable[[str], AbstractAsyncContextManager[Call]], peer: str, status: int
 ) -> None:
@@ -150,4 +154,24 @@ def test_a_refusal_before_the_end_of_the_request_is_told(
         EarlyServer(HTTPStatus(status)).running() as server,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        assert runner.run(outcomes(opened(server.url))) == {REFUSALS[peer][status]: CALLS}
+        assert runner.run(outcomes(opened(server.url), CALLS)) == {REFUSALS[peer][status]: CALLS}
+
+
+@pytest.mark.parametrize("explanation", [Explanation.CUT, Explanation.ENDLESS])
+@pytest.mark.parametrize("status", [413, 503])
+@every_kind_of_call
+def test_the_status_of_a_refusal_counts_without_a_whole_body(
+    opened: Callable[[str], AbstractAsyncContextManager[Call]],
+    peer: str,
+    status: int,
+    explanation: Explanation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if explanation is Explanation.ENDLESS:
+        monkeypatch.setattr("gateway.peers.http.client.REFUSAL_SECONDS", 0.01)
+    with (
+        EarlyServer(HTTPStatus(status), explanation=explanation).running() as server,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        found = runner.run(outcomes(opened(server.url), CALLS_UNEXPLAINED))
+    assert found == {REFUSALS[peer][status]: CALLS_UNEXPLAINED}

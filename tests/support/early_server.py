@@ -22,6 +22,11 @@ RETRY_AFTER = 7
 _LINGER = struct.pack("ii", 1, 0)
 """Closing resets the connection, and discards what was not sent."""
 _REFUSAL = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32602,"message":"small"}}'
+_CLOSE = b"Connection: close\r\n"
+
+
+def _with_length(body: bytes) -> bytes:
+    return f"Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 class Farewell(Enum):
@@ -32,15 +37,39 @@ class Farewell(Enum):
     HOLD = "neither read on nor close it"
 
 
+class Explanation(Enum):
+    """The body of an early answer."""
+
+    WHOLE = "as long as it says"
+    CUT = "shorter than it says"
+    ENDLESS = "without an end"
+
+
+_EXPLANATIONS = {
+    Explanation.WHOLE: _with_length(b"refused early"),
+    Explanation.CUT: b"Content-Length: 1000\r\n\r\nrefused",
+    Explanation.ENDLESS: b"Transfer-Encoding: chunked\r\n\r\n",
+}
+
+
 class EarlyServer:
     """Answers large requests with `status`, and small ones with a JSON-RPC error, as a JSON-RPC server does.
 
-    It works in threads with blocking sockets: the client's event loop is at any point when the answer comes.
+    Early answers do not say that the connection will be closed. The server works in threads with blocking sockets: the
+    client's event loop is at any point when the answer comes.
     """
 
-    def __init__(self, status: HTTPStatus, farewells: tuple[Farewell, ...] = (Farewell.RESET, Farewell.CLOSE)) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        farewells: tuple[Farewell, ...] = (Farewell.RESET, Farewell.CLOSE),
+        explanation: Explanation = Explanation.WHOLE,
+    ) -> None:
         self.url = ""
-        self._answer = _response(status, b"refused early")
+        self.heads: list[bytes] = []
+        """The headers of large requests."""
+        self._answer = _response(status, _EXPLANATIONS[explanation])
+        self._endless = explanation is Explanation.ENDLESS
         self._variants = itertools.cycle(itertools.product(READ, farewells))
         self._stopped = threading.Event()
 
@@ -71,20 +100,22 @@ class EarlyServer:
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or b"0")
             if length <= LARGE:
                 _read(connection, length)
-                connection.sendall(_response(HTTPStatus.BAD_REQUEST, _REFUSAL))
+                connection.sendall(_response(HTTPStatus.BAD_REQUEST, _CLOSE + _with_length(_REFUSAL)))
                 return
+            self.heads.append(head)
             size, farewell = next(self._variants)
             _read(connection, size)
             connection.sendall(self._answer)
+            while self._endless and not self._stopped.wait(0.01):
+                connection.sendall(b"1\r\nx\r\n")
             if farewell is Farewell.HOLD:
                 self._stopped.wait()
             elif farewell is Farewell.RESET:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
 
 
-def _response(status: HTTPStatus, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Length: {len(body)}\r\nRetry-After: {RETRY_AFTER}\r\n"
-    return f"{head}Connection: close\r\n\r\n".encode() + body
+def _response(status: HTTPStatus, rest: bytes) -> bytes:
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\nRetry-After: {RETRY_AFTER}\r\n".encode() + rest
 
 
 def _read(connection: socket.socket, size: int) -> None:

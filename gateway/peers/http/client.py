@@ -1,8 +1,9 @@
 """The client of HTTP servers: sessions, requests, and bodies of answers in bounded memory."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from aiohttp import (
@@ -25,6 +26,9 @@ from gateway.peers.http.request_body import request_body
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
 """Content types."""
+
+REFUSAL_SECONDS: Final = 2.0
+"""How long the body of an answer without success is waited for. Its status is known by then, and says enough."""
 
 _IDENTITY: Final = "identity"
 
@@ -99,6 +103,22 @@ async def read_body(response: ClientResponse, limit: int) -> bytes:
             raise AnswerTooLarge(f"more than {limit} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+async def read_refusal(response: ClientResponse, limit: int) -> bytes:
+    """Return the body of an answer without success, or as much of it as could be read.
+
+    It ends early if the connection does, or after `limit` bytes or REFUSAL_SECONDS. None of this is an error: the
+    status has been received, and the body only explains it.
+    """
+    body = bytearray()
+    with suppress(ClientError, OSError):  # TimeoutError is an OSError.
+        async with asyncio.timeout(REFUSAL_SECONDS):
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    break
+    return bytes(body[:limit])
 
 
 def is_success(response: ClientResponse) -> bool:

@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import Payload
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import StreamWriter
 
 LARGE: Final = 1 << 16
@@ -33,10 +34,13 @@ class LargeBody(Payload):
 
     Over TLS only the transport can write. Then an answer is lost if the connection is reset at the very moment of a
     write.
+
+    The connection is not used again. A server that answers before it has read the body may close the connection without
+    a word about it in the answer. The next request on it would be lost.
     """
 
     def __init__(self, content: bytes) -> None:
-        super().__init__(content)
+        super().__init__(content, headers={"Connection": "close"})
         self._content = content
 
     @property
@@ -53,6 +57,9 @@ class LargeBody(Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the body. Errors are not raised here: reading from the connection tells how it has ended."""
         assert isinstance(writer, StreamWriter)
+        assert isinstance(writer.protocol, ResponseHandler)
+        # The header alone does not do: the server may ignore it.
+        writer.protocol.force_close()
         transport = writer.transport
         if transport is None:
             raise ConnectionResetError("the connection was closed before the request")

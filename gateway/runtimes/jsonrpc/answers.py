@@ -20,7 +20,7 @@ from gateway.core.errors import (
 )
 from gateway.core.json_text import MAX_JSON_BYTES, json_text, members, string
 from gateway.core.model import JsonText
-from gateway.peers.http.client import is_success, read_body
+from gateway.peers.http.client import is_success, read_body, read_refusal
 from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, NotConnected, NotHttp
 from gateway.peers.http.sse import EventReader, EventTooLarge
 
@@ -75,23 +75,22 @@ async def read_events(response: ClientResponse, request_id: str) -> AsyncGenerat
 
 async def read_result(response: ClientResponse, request_id: str) -> JsonText:
     """Return the result of a method. Raises the error in the answer, or the one for its HTTP status if it has none."""
-    body = await read_body(response, MAX_JSON_BYTES)
     if is_success(response):
-        return jsonrpc.parse_response(body, request_id)
-    if (error := jsonrpc.parse_error(body)) is not None:
+        return jsonrpc.parse_response(await read_body(response, MAX_JSON_BYTES), request_id)
+    if (error := jsonrpc.parse_error(await read_refusal(response, MAX_JSON_BYTES))) is not None:
         raise error
     raise _refusal(response)
 
 
 async def read_document(response: ClientResponse, method: str) -> JsonText:
     """Return the body of an answer of the blob API."""
-    body = await read_body(response, MAX_JSON_BYTES)
     if is_success(response):
+        body = await read_body(response, MAX_JSON_BYTES)
         try:
             return json_text(body)
         except InvalidParams as error:
             raise unreadable(error) from None
-    told = _told(body)
+    told = _told(await read_refusal(response, MAX_JSON_BYTES))
     if response.status == HTTPStatus.NOT_FOUND and method == "GET":
         raise BlobNotFound(told or "no blob has this id")
     if response.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY):

@@ -16,7 +16,7 @@ from yarl import URL
 
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, RemoteError, TooLarge, Unavailable
-from gateway.peers.http.client import EVENT_STREAM, client_session, read_body, request
+from gateway.peers.http.client import EVENT_STREAM, client_session, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, HttpFailure, NotConnected
 
 PATH: Final = "/api/v1"
@@ -58,7 +58,10 @@ class EngineRequest(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The answer to a request, of any HTTP status. The names of headers are found in any case of their letters."""
+    """The answer to a request, of any HTTP status. The names of headers are found in any case of their letters.
+
+    Without success, the body may be cut.
+    """
 
     status: int
     body: bytes
@@ -139,7 +142,8 @@ class EngineRestClient:
         try:
             async with request(http, wanted.method, url, wanted.body, headers=wanted.headers, times=times) as response:
                 self._mark_up()
-                return Answer(response.status, await read_body(response, MAX_ANSWER_BYTES), response.headers)
+                read = read_body if is_success(response) else read_refusal
+                return Answer(response.status, await read(response, MAX_ANSWER_BYTES), response.headers)
         except HttpFailure as failure:
             raise self._map_failure(failure) from None
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import ClientSession, ClientTimeout
 
-from gateway.peers.http.client import client_session, is_success, read_body, request
+from gateway.peers.http.client import client_session, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import (
     AnswerOverdue,
     AnswerTooLarge,
@@ -94,6 +94,32 @@ async def test_a_body_may_be_as_large_as_its_limit(session: ClientSession) -> No
         assert await get(session, server.url, 10) == (200, b"x" * 10)
         with pytest.raises(AnswerTooLarge):
             await get(session, server.url, 9)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (answer(b"whole", status="413 Such"), b"whole"),
+        (answer(b"too long for it", status="413 Such"), b"too long"),
+        (answer(b"cut", status="413 Such")[:-3], b""),
+    ],
+)
+async def test_a_refusal_is_read_as_far_as_it_can_be(session: ClientSession, sent: bytes, read: bytes) -> None:
+    async with (
+        ByteServer(sent).running() as server,
+        request(session, "GET", server.url, headers={}) as response,
+    ):
+        assert await read_refusal(response, len(b"too long")) == read
+        assert response.status == 413
+
+
+async def test_the_body_of_a_refusal_is_not_waited_for(session: ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.peers.http.client.REFUSAL_SECONDS", 0.01)
+    async with (
+        ByteServer(answer(b"late", status="413 Such")[:-4], stays=True).running() as server,
+        request(session, "GET", server.url, headers={}) as response,
+    ):
+        assert await read_refusal(response, 100) == b""
 
 
 async def test_a_server_that_is_not_there(session: ClientSession) -> None:

@@ -74,7 +74,7 @@ async def echoed(url: str, session: ClientSession, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("run", [on_asyncio, on_uvloop])
-def test_bodies_arrive_whole_on_one_connection(run: Callable[[Work], None]) -> None:
+def test_bodies_arrive_whole(run: Callable[[Work], None]) -> None:
     peers = set()
 
     async def handle(asked: web.Request) -> web.Response:
@@ -99,7 +99,20 @@ def test_bodies_arrive_whole_on_one_connection(run: Callable[[Work], None]) -> N
             await runner.cleanup()
 
     run(work)
-    assert len(peers) == 1
+    assert len(peers) == 4, "small bodies share a connection, and none is used after a large body"
+
+
+@pytest.mark.parametrize("farewell", Farewell)
+async def test_a_connection_is_not_used_after_a_large_body(farewell: Farewell) -> None:
+    session = client_session(idle_seconds=60.0)
+    try:
+        with EarlyServer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, (farewell,)).running() as server:
+            for _ in range(10):
+                assert await post(session, server.url, SIZES[0]) == (413, b"refused early")
+                assert (await post(session, server.url, 1))[0] == 400
+            assert all(b"\r\nconnection: close\r\n" in head.lower() for head in server.heads)
+    finally:
+        await session.close()
 
 
 def test_small_bodies_stay_as_they_are() -> None:
