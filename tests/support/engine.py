@@ -6,6 +6,7 @@ An engine listens on all interfaces and has no authentication, so it does not ou
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,8 @@ RELEASES = ("0.13.0", "0.12.0", "0.11.1", "0.10.0")
 """The last release of each series that the gateway supports, newest first."""
 
 _START_SECONDS: Final = 30.0
-_STOP_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 5.0
+"""Less than fixtures have to end after the time limit of a test."""
 
 
 def binary(release: str) -> Path:
@@ -87,9 +89,10 @@ class Engine:
             return
         self._process.terminate()
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._process.wait()
+        finally:
             await self.kill()
 
 

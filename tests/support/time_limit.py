@@ -53,11 +53,12 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
     def expired(_number: int, _frame: FrameType | None) -> None:
         if not _phase:
             return
+        seconds = f"another {AGAIN_SECONDS:g}" if item.stash.get(_limit_passed, False) else f"{settings.timeout:g}"
         item.stash[_limit_passed] = True
         item.add_report_section("at the limit", "stacks", stacks())
         _cancel(item)
         kind = TookTooLong if _phase == "call" else FixtureTookTooLong
-        raise kind(f"the test has not ended after {settings.timeout:g} s; the stacks are below")
+        raise kind(f"the {_phase} of the test has not ended after {seconds} s; the stacks are below")
 
     signal.signal(signal.SIGALRM, expired)
     signal.setitimer(signal.ITIMER_REAL, settings.timeout, AGAIN_SECONDS)
