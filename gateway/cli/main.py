@@ -27,6 +27,9 @@ for _command in (servers.serve, servers.bridge, flows.put, runs.submit, runs.get
 
 def main() -> None:
     """The console script: run the command line and exit."""
+    if sys.stdout is None:
+        print_error("standard output is closed")
+        sys.exit(ExitCode.ERROR)
     sys.stdout = open_output(sys.stdout)
     try:
         code = run(sys.argv[1:])

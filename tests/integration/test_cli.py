@@ -17,7 +17,7 @@ import pytest
 from gateway.core.errors import Unavailable
 from gateway.core.model import GetParams
 from tests.support.clients import GrpcClient
-from tests.support.command_line import PIPE, CommandLine, Serving, finish
+from tests.support.command_line import PIPE, PROGRAM, CommandLine, Serving, finish
 from tests.support.component_server import Call, ComponentServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -252,6 +252,12 @@ async def test_a_full_disk_is_an_error_in_one_line(
     os.close(full)
     finished = await finish(process, "steps: []\noutput: 1\n")
     assert (finished.code, finished.err) == (1, "error: cannot write the output: No space left on device\n")
+
+
+async def test_closed_output_is_an_error_in_one_line() -> None:
+    process = await asyncio.create_subprocess_exec("sh", "-c", f"exec '{PROGRAM}' --version >&-", stderr=PIPE)
+    finished = await finish(process)
+    assert (finished.code, finished.err) == (1, "error: standard output is closed\n")
 
 
 @pytest.mark.parametrize(
