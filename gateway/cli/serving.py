@@ -14,7 +14,7 @@ from gateway.cli.errors import CommandError, ExitCode
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
 from gateway.server.scheduling import use_batch_scheduling
-from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
+from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError, size_text
 from gateway.server.settings_sources import load_bridge, load_serve
 from gateway.server.signals import cancel_on_signals
 from gateway.server.worker_pool import WorkerPool
@@ -73,7 +73,8 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
             http = addresses.http if addresses.http.startswith("unix:") else f"http://{addresses.http}"
             embedded = settings.runtime_kind is RuntimeKind.EMBEDDED
             runs = {"state": settings.state} if embedded else {"runtime": settings.runtime}
-            _print_ready({"grpc": addresses.grpc, "http": http, **runs}, as_json)
+            memory = size_text(settings.max_memory)
+            _print_ready({"grpc": addresses.grpc, "http": http, **runs, "memory": memory}, as_json)
             await asyncio.Event().wait()
 
 
@@ -83,7 +84,8 @@ async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
     with cancel_on_signals():
         async with app.bridging(settings) as http:
             app.tune_garbage_collection()
-            _print_ready({"engine": settings.engine, "queue": settings.queue, "blobs": f"http://{http}"}, as_json)
+            where = {"engine": settings.engine, "queue": settings.queue, "blobs": f"http://{http}"}
+            _print_ready({**where, "memory": size_text(settings.max_memory)}, as_json)
             await asyncio.Event().wait()
 
 

@@ -56,7 +56,7 @@ def _parameter(setting: Setting) -> SignatureParameter:
     flag = Parameter(
         name=setting.flag,
         help=f"{setting.field.description}{' May be repeated.' if setting.entry else ''}",
-        metavar=setting.entry.form if setting.entry else _METAVARS.get(kind, "|".join(get_args(kind))),
+        metavar=setting.form or _METAVARS.get(kind, "|".join(get_args(kind))),
         show_default=(lambda _: setting.default) if setting.has_default else False,
     )
     return SignatureParameter(

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.core.model import (
     Blob,
@@ -31,10 +32,12 @@ class RunsService:
 
     `deadline` is a value of `time.monotonic()` by which the caller must have its answer: a waiting call answers shortly
     before with the current status. Cancelling a call stops the waiting, never the run. All callers that wait for a run
-    share one watch of it, which is kept for `grace` seconds after the last one has left.
+    share one watch of it, which is kept for `grace` seconds after the last one has left. Pages of results that
+    followers share draw from `account`.
     """
 
-    def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS, account: MemoryAccount | None = None) -> None:
+        self._account = account or MemoryAccount()
         self.hub = Hub(runtime, grace=grace)
         self._reads = SharedReads(runtime)
         self._runtime = runtime

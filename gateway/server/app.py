@@ -5,6 +5,7 @@ import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.http.front import BLOBS_PATH, HttpFront, HttpLimits
 from gateway.server.backend import Backend, open_backend, open_bridge
@@ -27,10 +28,12 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
     ports.
     """
     async with AsyncExitStack() as stack:
-        backend = await open_backend(settings, stack)
+        account = MemoryAccount(settings.max_memory)
+        backend = await open_backend(settings, account, stack)
         grpc = GrpcFront(
             backend.service,
             settings.grpc_address,
+            account=account,
             limits=_grpc_limits(settings),
             transport=settings.transport,
             reuse_port=reuse_port,
@@ -39,6 +42,7 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
             backend.methods,
             backend.service,
             settings.http_address,
+            account=account,
             limits=_http_limits(settings),
             reuse_port=reuse_port,
         )
@@ -54,8 +58,9 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
 async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIterator[Addresses]:
     """Keep a gateway running whose fronts are in `workers`, and whose runtime, for all of them, is in this process."""
     async with AsyncExitStack() as stack:
-        backend = await open_backend(settings, stack)
-        upstream = GrpcFront(backend.service, workers.upstream, limits=_upstream_limits(settings))
+        account = MemoryAccount(settings.max_memory // 2)
+        backend = await open_backend(settings, account, stack)
+        upstream = GrpcFront(backend.service, workers.upstream, account=account, limits=_upstream_limits(settings))
         stack.push_async_callback(_stop, backend, upstream)
         stack.push_async_callback(workers.stop)
         stack.push_async_callback(backend.finish_tasks)
@@ -70,9 +75,15 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
 async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
     """Keep a bridge running. It yields the address at which component servers find blobs."""
     async with AsyncExitStack() as stack:
-        backend = await open_bridge(settings, stack)
-        limits = _http_limits(settings.as_serve())
-        http = HttpFront(backend.methods, backend.service, settings.http_address, limits=limits)
+        account = MemoryAccount(settings.max_memory)
+        backend = await open_bridge(settings, account, stack)
+        http = HttpFront(
+            backend.methods,
+            backend.service,
+            settings.http_address,
+            account=account,
+            limits=_http_limits(settings.as_serve()),
+        )
         stack.push_async_callback(_stop, backend, http)
         await listen(http, "--http-address")
         await backend.start(reachable_url(http.address, BLOBS_PATH))

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 
 from gateway.bridge import Bridge
 from gateway.components import Components
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
@@ -22,11 +23,11 @@ CONNECT_SECONDS = 2.0
 
 
 class Backend:
-    """A runtime, and the services over it that the fronts serve."""
+    """A runtime, and the services over it that the fronts serve. What they hold for clients draws from `account`."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, account: MemoryAccount) -> None:
         self.runtime = runtime
-        self.service = RunsService(runtime)
+        self.service = RunsService(runtime, account=account)
         self.methods = JsonRpcMethods(self.service)
 
     async def start(self, blob_api_url: str | None) -> None:
@@ -51,8 +52,8 @@ class Backend:
 class EmbeddedBackend(Backend):
     """The runtime of this process, with the component servers that it calls."""
 
-    def __init__(self, runtime: EmbeddedRuntime, components: Components) -> None:
-        super().__init__(runtime)
+    def __init__(self, runtime: EmbeddedRuntime, components: Components, account: MemoryAccount) -> None:
+        super().__init__(runtime, account)
         self._runtime = runtime
         self._components = components
 
@@ -64,8 +65,8 @@ class EmbeddedBackend(Backend):
 class BridgedBackend(Backend):
     """A runtime elsewhere, with a bridge that executes the tasks of an engine's queue here."""
 
-    def __init__(self, runtime: Runtime, bridge: Bridge) -> None:
-        super().__init__(runtime)
+    def __init__(self, runtime: Runtime, bridge: Bridge, account: MemoryAccount) -> None:
+        super().__init__(runtime, account)
         self._bridge = bridge
 
     async def start(self, blob_api_url: str | None) -> None:
@@ -80,40 +81,42 @@ class BridgedBackend(Backend):
         await super().close()
 
 
-async def open_backend(settings: ServeSettings, stack: AsyncExitStack) -> Backend:
-    """Open the backend of a gateway; `stack` closes it.
+async def open_backend(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
+    """Open the backend of a gateway; `stack` closes it. What it keeps for clients draws from `account`.
 
     Raises SettingsError if a setting cannot be used, and StartError if the state or the engine cannot.
     """
     if settings.runtime_kind is RuntimeKind.EMBEDDED:
-        return await _embedded(settings, stack)
-    return await _elsewhere(settings, stack, _http_url(settings), "--runtime")
+        return await _embedded(settings, account, stack)
+    return await _elsewhere(settings, account, stack, _http_url(settings), "--runtime")
 
 
-async def open_bridge(settings: BridgeSettings, stack: AsyncExitStack) -> Backend:
+async def open_bridge(settings: BridgeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
     """Open the backend of a bridge; `stack` closes it. Raises as `open_backend` does."""
     if settings.gateway is not None:
         await _refuse_without_queues(settings.engine)
-    return await _elsewhere(settings.as_serve(), stack, settings.engine, "--engine")
+    return await _elsewhere(settings.as_serve(), account, stack, settings.engine, "--engine")
 
 
-async def _embedded(settings: ServeSettings, stack: AsyncExitStack) -> Backend:
+async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
     try:
         components = Components(settings.components, environment=settings.component_env)
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None
     stack.push_async_callback(components.close)
     try:
-        runtime = await EmbeddedRuntime.open(settings.state, components)
+        runtime = await EmbeddedRuntime.open(settings.state, components, account=account)
     except StateError as error:
         raise StartError(f"{error} (--state)") from None
     stack.push_async_callback(runtime.close)
-    backend = EmbeddedBackend(runtime, components)
+    backend = EmbeddedBackend(runtime, components, account)
     stack.push_async_callback(backend.close)
     return backend
 
 
-async def _elsewhere(settings: ServeSettings, stack: AsyncExitStack, engine: str, flag: str) -> Backend:
+async def _elsewhere(
+    settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack, engine: str, flag: str
+) -> Backend:
     """A runtime elsewhere, bridged if there is a queue: that of the engine at the URL `engine`, which `flag` sets."""
     match settings.runtime_kind:
         case RuntimeKind.RELAY:
@@ -125,9 +128,9 @@ async def _elsewhere(settings: ServeSettings, stack: AsyncExitStack, engine: str
         case RuntimeKind.EMBEDDED:
             raise AssertionError("the embedded runtime is not elsewhere")
     backend = (
-        Backend(runtime)
+        Backend(runtime, account)
         if settings.queue is None
-        else BridgedBackend(runtime, _bridge(settings, engine, settings.queue))
+        else BridgedBackend(runtime, _bridge(settings, engine, settings.queue), account)
     )
     stack.push_async_callback(backend.close)
     return backend

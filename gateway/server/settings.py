@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from gateway.server.machine_memory import machine_memory
+
 ENV_PREFIX = "RUNS_GATEWAY_"
 
 MAX_WORKERS = 64
@@ -23,7 +25,11 @@ MAX_WORKERS = 64
 MAX_OPEN_CALLS = 10_000_000
 """The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""
 
+MIN_MEMORY = 64 << 20
+"""The least memory that clients may use, in bytes."""
+
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,18})\s*(?:([KMGT])iB)?\s*")
 
 
 class SettingsError(Exception):
@@ -118,6 +124,27 @@ def _check_whole(number: Any) -> Any:
     raise ValueError(f"Input should be a whole number, got {number!r}")
 
 
+def _check_size(size: Any) -> Any:
+    """Read a size: a number of bytes, or a text such as `512MiB`."""
+    if isinstance(size, int) and not isinstance(size, bool):
+        return size
+    match = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    if match is None:
+        raise ValueError(f"expected a number of bytes, or one with KiB, MiB, GiB or TiB, got {size!r}")
+    number, unit = match.groups()
+    return int(number) << (10 * ("KMGT".index(unit) + 1) if unit else 0)
+
+
+def size_text(size: int) -> str:
+    """Write a size for people, rounded down: `512 MiB`."""
+    power = max(0, min(4, (size.bit_length() - 1) // 10))
+    return f"{size >> (10 * power)} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
+
+
+def _half_of_memory() -> int:
+    return max(MIN_MEMORY, machine_memory() // 2)
+
+
 def _check_truth(value: Any) -> Any:
     if isinstance(value, bool | str):
         return value
@@ -153,6 +180,12 @@ class DefaultText(NamedTuple):
     text: str
 
 
+class FlagValue(NamedTuple):
+    """Names what follows a flag, where the type of the setting does not tell."""
+
+    form: str
+
+
 ListenAddress = Annotated[str, AfterValidator(_check_address)]
 ComponentRoutes = Annotated[
     dict[str, str],
@@ -161,6 +194,7 @@ ComponentRoutes = Annotated[
 ]
 NonEmpty = Annotated[str, Field(min_length=1)]
 WholeNumber = Annotated[int, BeforeValidator(_check_whole)]
+ByteSize = Annotated[int, FlagValue("SIZE"), BeforeValidator(_check_size)]
 OpenCalls = Annotated[WholeNumber, Field(ge=1, le=MAX_OPEN_CALLS)]
 
 
@@ -180,6 +214,13 @@ class _SharedSettings(BaseModel):
         le=100_000,
         description="How many tasks of a queue may execute at the same time, not counting those that wait for runs of "
         "their own.",
+    )
+    max_memory: Annotated[ByteSize, DefaultText("half of what the machine or its control group has")] = Field(
+        default_factory=_half_of_memory,
+        ge=MIN_MEMORY,
+        le=1 << 60,
+        description="The memory that clients can make the gateway hold, in bytes or as `512MiB`. What does not fit is "
+        "refused. All processes of the gateway share it.",
     )
     lossy_numbers: Annotated[bool, BeforeValidator(_check_truth)] = Field(
         default=False,
@@ -299,6 +340,11 @@ class Setting(NamedTuple):
     def flag(self) -> str:
         """The flag, with its dashes."""
         return f"--{self.entry.name if self.entry else self.name.replace('_', '-')}"
+
+    @property
+    def form(self) -> str | None:
+        """What follows the flag, where the setting says so."""
+        return next((mark.form for mark in self.field.metadata if isinstance(mark, EntryFlag | FlagValue)), None)
 
     @property
     def variable(self) -> str:

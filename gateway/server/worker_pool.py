@@ -40,12 +40,14 @@ _SETTINGS: Final = frozenset(
         "max_message_bytes",
         "max_calls",
         "max_waiting_calls",
+        "max_memory",
         "runtime",
         "workers",
         "transport",
     }
 )
-"""The settings of the gateway that a worker gets. The others belong to the runtime, and may hold secrets."""
+"""The settings of the gateway that a worker gets; all workers together get half of the memory. The other ones
+belong to the runtime, and may hold secrets."""
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +143,7 @@ class WorkerPool:
                 "grpc_address": self.grpc_address,
                 "http_address": self.http_address,
                 "workers": 1,
+                "max_memory": self._settings.max_memory // 2 // self._settings.workers,
             }
         )
         text = settings.model_dump_json(include=set(_SETTINGS))

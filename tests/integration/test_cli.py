@@ -81,8 +81,8 @@ async def test_serve_tells_where_it_listens_and_when_it_is_ready(cli: CommandLin
     addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
     process = await cli.start("serve", *addresses, "--state", ":memory:")
     assert process.stdout is not None
-    lines = [(await process.stdout.readline()).decode().split() for _ in range(4)]
-    assert [line[0] for line in lines] == ["gRPC", "HTTP", "state", "ready"]
+    lines = [(await process.stdout.readline()).decode().split() for _ in range(5)]
+    assert [line[0] for line in lines] == ["gRPC", "HTTP", "state", "memory", "ready"]
     async with aiohttp.ClientSession() as http, http.get(f"{lines[1][1]}/health") as response:
         assert response.status == 200
     process.send_signal(signal.SIGINT)

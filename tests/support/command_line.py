@@ -79,6 +79,7 @@ class Serving(NamedTuple):
     http: str
     state: str = ""
     runtime: str = ""
+    memory: str = ""
 
 
 async def finish(process: asyncio.subprocess.Process, stdin: str = "") -> Finished:

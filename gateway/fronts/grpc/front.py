@@ -4,6 +4,7 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.grpc.blobs_servicer import BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.health import Health
@@ -18,7 +19,8 @@ SERVICES = (SERVICE, blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_
 class GrpcFront:
     """Serves gRPC at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
-    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out.
+    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
+    the front holds for clients draws from `account`.
     """
 
     def __init__(
@@ -26,11 +28,13 @@ class GrpcFront:
         service: RunsService,
         address: str,
         *,
+        account: MemoryAccount | None = None,
         limits: GrpcLimits | None = None,
         transport: Transport = "grpcio",
         reuse_port: bool = False,
     ) -> None:
         self._address = address
+        self._account = account or MemoryAccount()
         self._limits = limits or GrpcLimits()
         self._transport = transport
         self._reuse_port = reuse_port

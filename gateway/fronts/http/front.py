@@ -23,6 +23,7 @@ from aiohttp import HttpVersion11, web
 
 from gateway.adapter import blobs_json, jsonrpc
 from gateway.concurrency.fair_queue import FairQueue
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, Overloaded, ParseError, TooLarge
 from gateway.core.internal_errors import report_unexpected
 from gateway.core.json_text import json_text
@@ -83,7 +84,8 @@ _RouteHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class HttpFront:
     """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
-    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out.
+    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
+    the front holds for clients draws from `account`.
     """
 
     def __init__(
@@ -92,12 +94,14 @@ class HttpFront:
         service: RunsService,
         address: str,
         *,
+        account: MemoryAccount | None = None,
         limits: HttpLimits | None = None,
         reuse_port: bool = False,
     ) -> None:
         self._methods = methods
         self._service = service
         self._address = address
+        self._account = account or MemoryAccount()
         self._limits = limits or HttpLimits()
         self._reuse_port = reuse_port
         self._fair_queue = methods.fair_queue

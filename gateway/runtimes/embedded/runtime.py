@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gateway.adapter.params_json import observability_from_json, observability_to_json
 from gateway.components import Components
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import (
     BlobNotFound,
@@ -64,10 +65,13 @@ class EmbeddedRuntime(Runtime):
     """
 
     @classmethod
-    async def open(cls, state: str, components: Components) -> "EmbeddedRuntime":
+    async def open(
+        cls, state: str, components: Components, *, account: MemoryAccount | None = None
+    ) -> "EmbeddedRuntime":
         """Open the state, a path or `:memory:`, and load its unfinished runs, which `start` executes.
 
-        The caller starts and closes `components`. Raises StateError if the state cannot be used.
+        The caller starts and closes `components`. What is held for clients draws from `account`. Raises StateError if
+        the state cannot be used.
         """
         journal = MemoryJournal() if state == IN_MEMORY else await SqliteJournal.open(Path(state))
         runtime = cls(journal, components)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from gateway.server.settings import BridgeSettings, ServeSettings, settings_of
+from gateway.server.settings import BridgeSettings, ServeSettings, settings_of, size_text
 from tests.support.settings_tables import DOCUMENTS, TARGET, table
 from tests.support.tables import with_table
 
@@ -50,3 +50,22 @@ def test_defaults_that_depend_on_the_machine_are_computed(monkeypatch: pytest.Mo
     assert settings_of(ServeSettings)["state"].default == "/somewhere/runs-gateway/runs.db"
     assert settings_of(BridgeSettings)["state"].default == "/somewhere/runs-gateway/bridge.db"
     assert not settings_of(BridgeSettings)["engine"].has_default
+
+
+@pytest.mark.parametrize(
+    ("size", "read"),
+    [("512MiB", 512 << 20), (" 2 GiB ", 2 << 30), ("134217728", 1 << 27), (1 << 30, 1 << 30), ("1TiB", 1 << 40)],
+)
+def test_a_size_is_a_number_of_bytes_or_has_a_unit(size: object, read: int) -> None:
+    assert ServeSettings.model_validate({"max_memory": size}).max_memory == read
+
+
+@pytest.mark.parametrize("size", ["512MB", "1.5GiB", "-1", "", "MiB", True, 1.5e9, "63MiB", "9" * 19, None])
+def test_other_sizes_are_refused(size: object) -> None:
+    with pytest.raises(ValidationError):
+        ServeSettings.model_validate({"max_memory": size})
+
+
+def test_sizes_are_written_for_people() -> None:
+    sizes = (0, 1023, 1024, 512 << 20, (12 << 30) + 5, 1 << 60)
+    assert [size_text(size) for size in sizes] == ["0 bytes", "1023 bytes", "1 KiB", "512 MiB", "12 GiB", "1048576 TiB"]

@@ -68,6 +68,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_message_bytes": 1 << 20,
         "max_calls": 3,
         "max_waiting_calls": 4,
+        "max_memory": 1 << 29,
         "workers": 1,
         "transport": "native",
     }
