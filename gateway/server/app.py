@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
-from gateway.fronts.http.front import BLOBS_PATH, HttpFront, HttpLimits
+from gateway.fronts.http.front import BLOBS_PATH, HttpFront
+from gateway.fronts.http.limits import HttpLimits
 from gateway.server.backend import Backend, open_backend, open_bridge
 from gateway.server.listening import Addresses, listen, reachable_url
 from gateway.server.settings import BridgeSettings, ServeSettings

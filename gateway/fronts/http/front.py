@@ -13,72 +13,43 @@ parser keeps the interpreter lock, so a thread would not help.
 """
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 from aiohttp import HttpVersion11, web
 
 from gateway.adapter import blobs_json, jsonrpc
 from gateway.concurrency.fair_queue import FairQueue
-from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, Overloaded, ParseError, TooLarge
+from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
+from gateway.core.errors import GatewayError, Overloaded
 from gateway.core.internal_errors import report_unexpected
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
+from gateway.fronts.http.connection import HttpConnection, connection_of
+from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods, read_body
+from gateway.fronts.http.request_body import declares_json, media_type, read_request_body
+from gateway.fronts.http.responses import (
+    BINARY,
+    JSON,
+    RPC_PATH,
+    SERVER,
+    MethodNotAllowed,
+    PathNotFound,
+    UnsupportedMediaType,
+    json_response,
+    refusal,
+)
 from gateway.runs.service import RunsService
 
-RPC_PATH = "/"
 BLOBS_PATH = "/api/v1/blobs"
 HEALTH_PATH = "/health"
 
-JSON = "application/json"
-BINARY = "application/octet-stream"
-
-_SERVER = "runs-gateway"
 _BACKLOG = 1_024
-_CONNECTION_OPTIONS: dict[str, Any] = {"access_log": None, "auto_decompress": False}
 
-
-class HttpLimits(NamedTuple):
-    """How much the front holds at most.
-
-    `body` bounds one body, and `bodies` those of all requests that have not been answered, in bytes. `requests` bounds
-    the requests that have not been answered, those included that wait for a run, and event streams.
-    """
-
-    body: int = 64 << 20
-    bodies: int = 256 << 20
-    requests: int = 10_000
-
-
-class PathNotFound(MethodNotFound):
-    """Nothing is served at this path."""
-
-    reason = "PATH_NOT_FOUND"
-
-
-class MethodNotAllowed(MethodNotFound):
-    """The path is served, but not by this HTTP method."""
-
-    http_status, reason = 405, "METHOD_NOT_ALLOWED"
-
-    def __init__(self, allowed: str) -> None:
-        super().__init__(f"this path serves {allowed}")
-        self.allowed = allowed
-
-
-class UnsupportedMediaType(InvalidRequest):
-    """The media type of the body is not accepted here."""
-
-    http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
-
-
-_RouteHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_RouteHandler = Callable[[web.BaseRequest, MemoryHold], Awaitable[web.StreamResponse]]
 
 
 class HttpFront:
@@ -114,9 +85,8 @@ class HttpFront:
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._server = web.Server(self._answer, handler_cancellation=True)
         self._listener: asyncio.Server | None = None
-        self._open: dict[asyncio.Task[Any], int] = {}
-        """The requests that have not been answered, by their tasks, and how many bytes of their bodies are held."""
-        self._held = 0
+        self._open: set[asyncio.Task[Any]] = set()
+        """The tasks of requests that have not been answered."""
         self._draining = False
 
     @property
@@ -158,23 +128,24 @@ class HttpFront:
         await self._listener.wait_closed()
 
     def _connection(self) -> web.RequestHandler:
-        return HttpConnection(self._server, loop=asyncio.get_running_loop(), **_CONNECTION_OPTIONS)
+        return HttpConnection(self._server, self._account.share())
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
             return self._health()
         if len(self._open) >= self._limits.requests:
-            return _refusal(request, Overloaded("too many open requests", retry_after=1.0))
+            return refusal(request, Overloaded("too many open requests", retry_after=1.0))
         task = _current_task()
-        self._open[task] = 0
+        self._open.add(task)
         try:
-            return await self._route(request)(request)
+            with connection_of(request).share.hold() as held:
+                return await self._route(request)(request, held)
         except GatewayError as error:
-            return _refusal(request, error)
+            return refusal(request, error)
         except Exception as error:
-            return _refusal(request, report_unexpected(error))
+            return refusal(request, report_unexpected(error))
         finally:
-            self._held -= self._open.pop(task)
+            self._open.discard(task)
 
     def _route(self, request: web.BaseRequest) -> _RouteHandler:
         path = request.path
@@ -185,17 +156,18 @@ class HttpFront:
             raise MethodNotAllowed(", ".join(methods))
         return methods[request.method]
 
-    async def _call(self, request: web.BaseRequest) -> web.StreamResponse:
-        if not _declares_json(request):
+    async def _call(self, request: web.BaseRequest, held: MemoryHold) -> web.StreamResponse:
+        if not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
-        calls = read_body(await self._body(request))
+        calls = read_body(await self._body(request, held))
         if event_stream.is_preferred(",".join(request.headers.getall("Accept", ()))):
             follow = event_stream.follow_request(calls, request.headers.get("Last-Event-ID", ""))
             if follow is not None:
                 del calls  # A stream may last for long.
+                held.shrink(held.size)
                 return await self._stream(request, follow)
         answer = await self._methods.answer(calls)
-        return web.Response(status=202, headers={"Server": _SERVER}) if answer is None else _json(answer)
+        return web.Response(status=202, headers={"Server": SERVER}) if answer is None else json_response(answer)
 
     async def _stream(self, request: web.BaseRequest, follow: event_stream.Follow) -> web.StreamResponse:
         async with aclosing(self._streams.events(follow)) as events:
@@ -203,8 +175,8 @@ class HttpFront:
                 event = await anext(events)
             except Exception as error:
                 told = error if isinstance(error, GatewayError) else report_unexpected(error)
-                return _json(jsonrpc.error_response(follow.id, told))
-            response = web.StreamResponse(headers={**event_stream.HEADERS, "Server": _SERVER})
+                return json_response(jsonrpc.error_response(follow.id, told))
+            response = web.StreamResponse(headers={**event_stream.HEADERS, "Server": SERVER})
             if request.version < HttpVersion11:
                 response.force_close()  # Nothing else tells where the stream ends.
             try:
@@ -221,113 +193,38 @@ class HttpFront:
                     request.transport.close()
             return response
 
-    async def _put_blob(self, request: web.BaseRequest) -> web.Response:
-        binary = _media_type(request) == BINARY
-        if not binary and not _declares_json(request):
+    async def _put_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.Response:
+        binary = media_type(request) == BINARY
+        if not binary and not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
-        body = await self._body(request)
+        body = await self._body(request, held)
         blob = Blob(body, BlobType.DATA) if binary else blobs_json.blob_from_json(json_text(body))
-        return _json(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
+        return json_response(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
 
-    async def _get_blob(self, request: web.BaseRequest) -> web.Response:
+    async def _get_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.Response:
         await self._fair_queue.admit()
         blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
         blob = await self._service.get_blob(blob_id)
         await self._fair_queue.yield_turn()
         if BINARY not in request.headers.get("Accept", ""):
-            return _json(blobs_json.blob_to_json(blob, blob_id))
+            return json_response(blobs_json.blob_to_json(blob, blob_id))
         content = blob.content.encode() if isinstance(blob.content, str) else blob.content
-        headers = {"Content-Type": BINARY, "X-Content-Type-Options": "nosniff", "Server": _SERVER}
+        headers = {"Content-Type": BINARY, "X-Content-Type-Options": "nosniff", "Server": SERVER}
         return web.Response(body=content, headers=headers)
+
+    async def _body(self, request: web.BaseRequest, held: MemoryHold) -> bytes:
+        """The body of a request, when its turn to be worked on has come."""
+        body = await read_request_body(request, held, self._limits)
+        await self._fair_queue.admit()
+        return body
 
     def _health(self) -> web.Response:
         if self._draining:
-            return _json('{"status":"draining"}', status=503)
-        return _json('{"status":"healthy"}')
-
-    async def _body(self, request: web.BaseRequest) -> bytes:
-        """The body of a request, when its turn to be worked on has come. It counts as held until the answer."""
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise UnsupportedMediaType("bodies are taken without content-encoding only")
-        if (request.content_length or 0) > self._limits.body:
-            raise self._too_large()
-        task = _current_task()
-        chunks: list[bytes] = []
-        try:
-            while chunk := await request.content.readany():
-                self._open[task] += len(chunk)
-                self._held += len(chunk)
-                if self._open[task] > self._limits.body:
-                    raise self._too_large()
-                if self._held > self._limits.bodies:
-                    raise Overloaded("too many large requests at once", retry_after=1.0)
-                chunks.append(chunk)
-        except (web.RequestPayloadError, ConnectionError):
-            raise ParseError("the body ends too early or is encoded wrongly") from None
-        await self._fair_queue.admit()
-        return b"".join(chunks)
-
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"the body is larger than {self._limits.body} bytes")
-
-
-class HttpConnection(web.RequestHandler):
-    """A connection that answers malformed HTTP like all other requests: with JSON, without a traceback in the log."""
-
-    __slots__ = ()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        if status >= 500 and exc is not None:
-            error: GatewayError = report_unexpected(exc)
-        else:
-            error = InvalidRequest("the request is no HTTP/1.1 request that this server takes")
-        response = _refusal(request, error, status=status)
-        response.force_close()
-        return response
-
-
-def _refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None = None) -> web.Response:
-    """An error answer in the form of the path: that of JSON-RPC, or that of the blob API."""
-    status = status or error.http_status
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(math.ceil(error.retry_after))
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.allowed
-    if request.path == RPC_PATH:
-        return _json(jsonrpc.error_response(None, error), status, headers)
-    body = {
-        "code": status,
-        "message": jsonrpc.error_message(error),
-        "status": error.grpc_status,
-        "data": msgspec.Raw((jsonrpc.error_data(error) or "null").encode()),
-    }
-    return _json(msgspec.json.encode({"error": body}), status, headers)
-
-
-def _json(body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    content = body.encode() if isinstance(body, str) else body
-    headers = {"Content-Type": JSON, "Server": _SERVER, **(headers or {})}
-    return web.Response(body=content, status=status, headers=headers)
+            return json_response('{"status":"draining"}', status=503)
+        return json_response('{"status":"healthy"}')
 
 
 def _current_task() -> asyncio.Task[Any]:
     task = asyncio.current_task()
     assert task is not None
     return task
-
-
-def _declares_json(request: web.BaseRequest) -> bool:
-    kind = _media_type(request)
-    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def _media_type(request: web.BaseRequest) -> str:
-    """The media type of the body, or "": aiohttp would take a missing one for that of binary content."""
-    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()

@@ -13,7 +13,8 @@ from gateway.adapter import status_to_json
 from gateway.core.model import ItemError, ItemResult, SubmitParams
 from gateway.core.runtime import Page
 from gateway.fronts.http.event_stream import is_preferred
-from gateway.fronts.http.front import HttpFront, HttpLimits
+from gateway.fronts.http.front import HttpFront
+from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from tests.support.event_stream import HEADERS, Event, folded, following

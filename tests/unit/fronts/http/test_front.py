@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 
 from gateway.adapter import jsonrpc
-from gateway.fronts.http.front import HttpFront, HttpLimits
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.fronts.http.front import HttpFront
+from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from tests.support.followers import followed
@@ -65,9 +67,11 @@ class Server:
 async def serve(service: RunsService) -> AsyncIterator[Serve]:
     servers: list[Server] = []
 
-    async def start(limits: HttpLimits | None = None, address: str = "127.0.0.1:0") -> Server:
+    async def start(
+        limits: HttpLimits | None = None, address: str = "127.0.0.1:0", account: MemoryAccount | None = None
+    ) -> Server:
         methods = JsonRpcMethods(service)
-        front = HttpFront(methods, service, address, limits=limits)
+        front = HttpFront(methods, service, address, limits=limits, account=account)
         await front.start()
         servers.append(Server(front, methods))
         return servers[-1]
@@ -175,14 +179,17 @@ async def test_a_body_that_is_too_large_is_refused(serve: Serve, path: str, *, c
 
 
 async def test_the_bodies_of_open_requests_are_bounded_together(serve: Serve, runtime: ScriptedRuntime) -> None:
-    server = await serve(HttpLimits(body=10_000, bodies=10_000))
-    waiting = asyncio.create_task(server.submit(wait=True, flowLabel="x" * 200, inputs=["x" * 9_000]))
+    account = MemoryAccount(1 << 20)
+    server = await serve(account=account)
+    waiting = asyncio.create_task(server.submit(wait=True, inputs=["x" * 300_000]))
     await runtime.watched(1)
-    status, headers, answer = await server.post(b" " * 2_000)
+    status, headers, answer = await server.post(b" " * 400_000)
     assert (status, headers["Retry-After"], answer["error"]["code"]) == (429, "1", -32014)
+    assert (await server.post(b" " * 2_000))[0] == 200, "small requests always pass"
     await runtime.succeed(0)
     await waiting
-    status, _, answer = await server.post(b" " * 2_000)
+    assert account.held == 0
+    status, _, answer = await server.post(b" " * 400_000)
     assert (status, answer["error"]["code"]) == (200, -32700)
 
 

@@ -1,0 +1,14 @@
+"""How much the HTTP front holds at most."""
+
+from typing import NamedTuple
+
+
+class HttpLimits(NamedTuple):
+    """The limits of the front, apart from the account of memory.
+
+    `body` bounds one body, in bytes. `requests` bounds the requests that have not been answered, those included that
+    wait for a run, and event streams.
+    """
+
+    body: int = 64 << 20
+    requests: int = 10_000

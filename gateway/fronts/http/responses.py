@@ -1,0 +1,64 @@
+"""Responses, and the errors that only the HTTP front raises."""
+
+import math
+
+import msgspec
+from aiohttp import web
+
+from gateway.adapter import jsonrpc
+from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound
+
+RPC_PATH = "/"
+
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+SERVER = "runs-gateway"
+
+
+class PathNotFound(MethodNotFound):
+    """Nothing is served at this path."""
+
+    reason = "PATH_NOT_FOUND"
+
+
+class MethodNotAllowed(MethodNotFound):
+    """The path is served, but not by this HTTP method."""
+
+    http_status, reason = 405, "METHOD_NOT_ALLOWED"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"this path serves {allowed}")
+        self.allowed = allowed
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The media type of the body is not accepted here."""
+
+    http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
+
+
+def json_response(body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A response whose body is JSON."""
+    content = body.encode() if isinstance(body, str) else body
+    headers = {"Content-Type": JSON, "Server": SERVER, **(headers or {})}
+    return web.Response(body=content, status=status, headers=headers)
+
+
+def refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None = None) -> web.Response:
+    """An error answer in the form of the path: that of JSON-RPC, or that of the blob API."""
+    status = status or error.http_status
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    if request.path == RPC_PATH:
+        return json_response(jsonrpc.error_response(None, error), status, headers)
+    body = {
+        "code": status,
+        "message": jsonrpc.error_message(error),
+        "status": error.grpc_status,
+        "data": msgspec.Raw((jsonrpc.error_data(error) or "null").encode()),
+    }
+    return json_response(msgspec.json.encode({"error": body}), status, headers)
