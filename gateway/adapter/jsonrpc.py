@@ -1,13 +1,12 @@
 """JSON-RPC 2.0 envelopes: requests, batches, responses and errors.
 
-Ids are strings or integers, and are echoed as they are spelled. The `data` of an error, from another JSON-RPC server or
-set where the error was raised, is written as it is. An error without gets `data` with its reason, the fields that break
-their rules, and the time to wait before a retry:
+Ids are strings, numbers or null, and are echoed as they are spelled: `1.0` and `1e3` as well. The `data` of an error,
+from another JSON-RPC server or set where the error was raised, is written as it is. An error without gets `data` with
+its reason, the fields that break their rules, and the time to wait before a retry:
 
     {"reason": "INVALID_PARAMS", "violations": [{"field": "inputs[3]", "description": "..."}], "retryAfterSecs": 1.5}
 """
 
-import re
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
@@ -29,7 +28,6 @@ from gateway.core.model import JsonText
 MAX_BATCH = 1_000
 """The most requests in one batch."""
 
-_INTEGER = re.compile(r"-?[0-9]+")
 _JSON_NAMES = {
     "flow_id": "flowId",
     "max_concurrency": "maxConcurrency",
@@ -180,7 +178,7 @@ def _call(text: JsonText) -> Call:
     try:
         given = members(text)
         if not _is_id(given.get("id", "null")):
-            raise InvalidParams.field("id", description="expected a string or an integer")
+            raise InvalidParams.field("id", description="expected a string, a number or null")
         request_id = given.get("id", "null")
         if string(given.get("jsonrpc", "null"), "jsonrpc") != "2.0":
             raise InvalidParams.field("jsonrpc", description="expected '2.0'")
@@ -192,7 +190,7 @@ def _call(text: JsonText) -> Call:
 
 
 def _is_id(text: JsonText) -> bool:
-    return text.startswith('"') or text == "null" or _INTEGER.fullmatch(text) is not None
+    return text == "null" or text[0] in '"-0123456789'
 
 
 def _json_violations(error: InvalidParams) -> Iterable[Violation]:

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.adapter.jsonrpc import (
@@ -59,10 +59,7 @@ def test_requests(body: str, call: Request) -> None:
         ('{"jsonrpc":"1.0","id":1,"method":"m"}', "1"),
         ('{"jsonrpc":2.0,"id":1,"method":"m"}', "1"),
         ('{"id":1,"method":"m"}', "1"),
-        *(
-            (f'{{"jsonrpc":"2.0","id":{bad},"method":"m"}}', "null")
-            for bad in ("1.5", "1.0", "1e3", "true", "[]", "{}")
-        ),
+        *((f'{{"jsonrpc":"2.0","id":{bad},"method":"m"}}', "null") for bad in ("true", "false", "[]", "[1]", "{}")),
         ('{"jsonrpc":"2.0","id":1,"result":{}}', "1"),
     ],
 )
@@ -72,6 +69,36 @@ def test_what_is_no_request_is_answered(body: str, request_id: str) -> None:
     assert call.id == request_id
     answer = json.loads(error_response(call.id, call.error))
     assert (answer["error"]["code"], answer["error"]["data"]["reason"]) == (-32600, "INVALID_REQUEST")
+
+
+numbers = st.one_of(
+    st.integers().map(str),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,40})([.][0-9]{1,20})?([eE][+-]?[0-9]{1,6})?", fullmatch=True),
+)
+strings = st.builds(
+    lambda text, ascii_only: json.dumps(text, ensure_ascii=ascii_only),
+    st.text(st.characters(codec="utf-8")),
+    st.booleans(),
+)
+
+
+@given(st.just("null") | numbers | strings)
+@example("1.0")
+@example("1e3")
+@example("-0.0E-0")
+@example("1e999999")
+@example("9" * 5_000)
+@example(r'"\u0000\ud83d\ude00\/\b"')
+@example('""')
+def test_any_id_is_echoed_as_it_came(request_id: str) -> None:
+    call = parse_body(f'{{"id": {request_id} ,"method":"m","jsonrpc":"2.0"}}'.encode())
+    assert call == Request(request_id, "m", None)
+    batch = parse_body(f'[{{"jsonrpc":"2.0","id":{request_id}}}, {{"jsonrpc":"2.0","id":{request_id},"method":"m"}}]')
+    assert isinstance(batch, Batch)
+    assert [call.id for call in batch.calls] == [request_id, request_id]
+    assert f'"id":{request_id},' in error_response(request_id, InvalidRequest("x"))
+    assert f'"id":{request_id},' in response(request_id, "{}")
+    assert parse_response(response(request_id, "{}"), request_id) == "{}"
 
 
 def test_a_wrong_member_of_a_batch_gets_its_own_answer() -> None:

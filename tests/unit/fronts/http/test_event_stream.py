@@ -184,7 +184,7 @@ async def test_a_stream_folds_to_its_response_and_to_the_single_answer(
 
 async def test_a_stream_says_what_it_is_and_is_kept_by_nobody(server: Server, runtime: ScriptedRuntime) -> None:
     run_id = await server.submit(0)
-    body = json.dumps({"jsonrpc": "2.0", "id": "x", "method": "runs/get", "params": {"runId": run_id, "wait": True}})
+    body = f'{{"jsonrpc":"2.0","id":1.0,"method":"runs/get","params":{{"runId":"{run_id}","wait":true}}}}'
     async with server.session.post(server.url, data=body, headers=HEADERS) as response:
         text = (await response.read()).decode()
     headers = response.headers
@@ -194,7 +194,7 @@ async def test_a_stream_says_what_it_is_and_is_kept_by_nobody(server: Server, ru
     assert first.startswith("id: ")
     assert '\ndata: {"jsonrpc":"2.0","method":"runs/status","params":{"runId":' in first
     assert first.endswith(',"revision":1,"finishedPrefix":0,"resultCount":0}}')
-    assert second.startswith('data: {"jsonrpc":"2.0","id":"x","result":{"runId":')
+    assert second.startswith('data: {"jsonrpc":"2.0","id":1.0,"result":{"runId":')
     assert rest == ""
 
 

@@ -101,12 +101,23 @@ async def test_blobs_in_both_spellings(methods: JsonRpcMethods) -> None:
     assert (found["blobType"], found["blob_type"]) == ("data", "data")
 
 
-@pytest.mark.parametrize("given", ["1", "-7", '"x"', '"\\u00e9"', "null", "12345678901234567890123"])
+IDS = ["1", "-7", "1.0", "1e3", "-0.5E-2", '"x"', '"\\u00e9"', r'"\"\/\n"', "null", "12345678901234567890123"]
+
+
+@pytest.mark.parametrize("given", IDS)
 async def test_ids_are_echoed_as_they_are_spelled(methods: JsonRpcMethods, given: JsonText) -> None:
     body = f'{{"id":{given},"jsonrpc":"2.0","method":"runs/get","params":{{"runId":"{MISSING_RUN}"}}}}'
     answer = await methods.call(body.encode())
     assert answer is not None
     assert answer.startswith(f'{{"jsonrpc":"2.0","id":{given},"error":'.encode())
+
+
+async def test_the_members_of_a_batch_get_their_ids_back(methods: JsonRpcMethods) -> None:
+    calls = [f'{{"id":{given},"jsonrpc":"2.0","method":"runs/none"}}' for given in IDS]
+    answer = await methods.call(f"[{','.join(calls)}]".encode())
+    assert answer is not None
+    texts = answer.decode()[1:-1].split(',{"jsonrpc"')
+    assert [text.partition('"id":')[2].partition(',"error":')[0] for text in texts] == IDS
 
 
 @pytest.mark.parametrize(
@@ -131,7 +142,7 @@ async def test_ids_are_echoed_as_they_are_spelled(methods: JsonRpcMethods, given
         (b'{"jsonrpc":"2.0","id":1}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":7}', -32600),
         (b'{"jsonrpc":"2.0","id":{},"method":"runs/get"}', -32600),
-        (b'{"jsonrpc":"2.0","id":1.5,"method":"runs/get"}', -32600),
+        (b'{"jsonrpc":"2.0","id":[1],"method":"runs/get"}', -32600),
         (b'{"jsonrpc":"2.0","id":true,"method":"runs/get"}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"result":{}}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":""}', -32601),
