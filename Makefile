@@ -127,6 +127,10 @@ BENCH_TOOLS := gcc pkg-config h2load
 bench: $(VENV)/.ready bench-tools $(BENCHMARKS)/follow $(BENCHMARKS)/poll ## Measure, and write docs/benchmarks.md. BENCH="--quick" for options.
 	@PYTHONPATH=.:generated $(BIN)/python -m benchmarks.run $(BENCH)
 
+.PHONY: abuse
+abuse: $(VENV)/.ready ## Attack a running gateway for ten minutes, and write docs/limits.md. ABUSE="--only NAME" for options.
+	@PYTHONPATH=.:generated $(BIN)/python -m benchmarks.abuse.run $(ABUSE)
+
 .PHONY: bench-tools
 bench-tools:
 	@for tool in $(BENCH_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
