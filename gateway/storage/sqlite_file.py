@@ -12,9 +12,10 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from gateway.core.errors import Unavailable
@@ -38,12 +39,14 @@ busy event loop, which takes longer than to insert a row."""
 class Schema(NamedTuple):
     """What a file holds: the tables, made once, and a statement that each opening executes.
 
-    `version` is kept in the file as its `user_version`; files of another version, or for another purpose, are refused.
+    `version` is kept in the file as its `user_version`. `upgrades` holds the statements that bring a file of an earlier
+    version to the next one. Files of any other version, or for another purpose, are refused.
     """
 
     version: int
     tables: str
     opening: str = ""
+    upgrades: Mapping[int, str] = MappingProxyType({})
 
 
 class _Write(NamedTuple):
@@ -220,7 +223,7 @@ def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlit
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         writing = _connection(path)
         version = writing.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, schema.version):
+        if version not in (0, *schema.upgrades, schema.version):
             raise StateError(
                 f"the state {path} was written for another runtime or by another version of runs-gateway "
                 f"(schema {version})"
@@ -228,6 +231,10 @@ def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlit
         writing.execute("PRAGMA journal_mode = WAL")
         if version == 0:
             writing.executescript(f"BEGIN; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;")
+        else:
+            for earlier in range(version, schema.version):
+                upgrade = schema.upgrades[earlier]
+                writing.executescript(f"BEGIN; {upgrade} PRAGMA user_version = {earlier + 1}; COMMIT;")
         writing.execute(schema.opening)
         return lock, writing, _connection(path)
     except BlockingIOError as error:

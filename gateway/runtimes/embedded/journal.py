@@ -13,6 +13,9 @@ _item_index = attrgetter("item_index")
 MAX_ITEMS = 1 << 24
 """The largest number of items of a run: an index fits the lower 24 bits of the key of a row."""
 
+FINISHED_ITEMS = 4_096
+"""How many finished items are read at once."""
+
 
 class RunRecord(NamedTuple):
     """A run as it was accepted.
@@ -71,8 +74,10 @@ class FinishedItem(NamedTuple):
 class Journal(ABC):
     """Keeps blobs, accepted runs and their results.
 
-    An effect is durable when the method returns. Calls take effect in the order in which they are made. `epoch` counts
-    how often the journal was opened. Every method raises Unavailable if the journal cannot be written or read.
+    An effect is durable when the method returns. Calls take effect in the order in which they are made, but for
+    `create` with many inputs: it takes effect, as a whole, some time after calls that were made later. `epoch` counts
+    how often the journal was opened. Every method raises Unavailable if the journal cannot be written or read. A call
+    takes little time between two turns of the event loop, and between two turns of other calls in the journal.
     """
 
     epoch: int = 0
@@ -90,8 +95,12 @@ class Journal(ABC):
     ) -> RunRecord | None:
         """Accept a run. The inputs of one that has ended are not kept.
 
-        If another run of the scope has the same key, change nothing and return that run.
+        If another run of the scope has the same key, change nothing and return that run. Of a run that is not accepted,
+        for any reason, nothing is ever seen. Raises Unavailable after `drain` if many inputs are still to be kept.
         """
+
+    def drain(self) -> None:  # noqa: B027 - not every journal has what has to end.
+        """Accept no further runs with many inputs, so that the end does not wait for them."""
 
     @abstractmethod
     async def complete(self, completion: Completion) -> None:
@@ -105,8 +114,11 @@ class Journal(ABC):
         """The runs that have not ended, oldest first."""
 
     @abstractmethod
-    async def finished_items(self, run_id: str) -> list[FinishedItem]:
-        """The finished items of a run, in the order of completion."""
+    async def finished_items(self, run_id: str, first: int) -> list[FinishedItem]:
+        """Finished items of a run, in the order of completion, from the place `first` on: at most FINISHED_ITEMS.
+
+        The list is empty if there are no more.
+        """
 
     @abstractmethod
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:

@@ -8,6 +8,7 @@ from gateway.core.errors import Overloaded, RunNotFound
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
+    FINISHED_ITEMS,
     Completion,
     Ended,
     FinishedItem,
@@ -97,8 +98,9 @@ class MemoryJournal(Journal):
     async def unfinished(self) -> list[RunRecord]:
         return [kept.record for kept in self._runs.values() if kept.outcome is None]
 
-    async def finished_items(self, run_id: str) -> list[FinishedItem]:
-        return [FinishedItem(result.item_index, result.status) for result in self._runs[run_id].results]
+    async def finished_items(self, run_id: str, first: int) -> list[FinishedItem]:
+        results = self._runs[run_id].results[first : first + FINISHED_ITEMS]
+        return [FinishedItem(result.item_index, result.status) for result in results]
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
         inputs = self._runs[run_id].inputs

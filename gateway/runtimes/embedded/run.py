@@ -47,13 +47,14 @@ class Run:
         self._changed: asyncio.Event | None = None
 
     def restore(self, finished: Sequence[FinishedItem]) -> None:
-        """Take over the items that had finished before a restart."""
+        """Take over items that had finished before a restart: those that come next in the order of completion."""
         for item in finished:
             self._done[item.item_index] = True
             self._count(item.status)
-        self._places = self._completions = len(finished)
+        self._completions += len(finished)
+        self._places = self._completions
         self._failures = self._failed
-        self._started = bool(finished)
+        self._started = self._started or bool(finished)
         self._recent = None if finished else self._recent
         self._advance_prefix()
 

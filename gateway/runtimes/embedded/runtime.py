@@ -78,7 +78,10 @@ class EmbeddedRuntime(Runtime):
         try:
             for record in await journal.unfinished():
                 run = runtime._active[record.run_id] = Run(record, epoch=journal.epoch)
-                run.restore(await journal.finished_items(record.run_id))
+                restored = 0
+                while finished := await journal.finished_items(record.run_id, restored):
+                    run.restore(finished)
+                    restored += len(finished)
                 runtime._unfinished.append(run)
         except BaseException:
             await journal.close()
@@ -174,6 +177,7 @@ class EmbeddedRuntime(Runtime):
         """Also stop executing: an item that fails because the gateway shuts down must not count as failed."""
         self._draining = True
         self._started.set()
+        self._journal.drain()
         await asyncio.gather(*self._accepting, return_exceptions=True)
         await self._executor.stop()
         for run in self._active.values():

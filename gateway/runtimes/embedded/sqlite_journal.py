@@ -1,15 +1,19 @@
 """The journal in a SQLite file."""
 
+import asyncio
+import itertools
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
+from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, RunState
 from gateway.core.runtime import Page, fill_page, text_size
+from gateway.runtimes.embedded.arrivals import Arrivals, is_large
 from gateway.runtimes.embedded.journal import (
+    FINISHED_ITEMS,
     MAX_ITEMS,
     Completion,
     Ended,
@@ -19,15 +23,18 @@ from gateway.runtimes.embedded.journal import (
     RunRecord,
     of_page,
 )
+from gateway.runtimes.embedded.result_rows import INSERT_RESULT, RESULTS_TABLE, PartOfPage, read_results, result_row
 from gateway.storage.sqlite_file import Schema, StateFile
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A result has two keys, one with its
 # place in the order of completion and one with its item_index: both orders are range scans, and a second result for an
-# item or a place violates a key, so an item can finish only once.
+# item or a place violates a key, so an item can finish only once. `arriving` has the numbers of runs whose inputs are
+# being written, or have to be removed.
 #
 # `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
 # each: `_EndedRun`. Their ids grow, so rows are appended.
-_TABLES = """
+_ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
+_TABLES = f"""
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (
     run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, flow_id TEXT NOT NULL, flow_name TEXT, flow_label TEXT,
@@ -39,18 +46,19 @@ CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
 CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL);
-CREATE TABLE results (
-    place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
-    error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
-);
+{RESULTS_TABLE}
 CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROWID;
+{_ARRIVING}
 """
-SCHEMA = Schema(2, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES")
+SCHEMA = Schema(3, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades={2: _ARRIVING})
 
 _RECORD = ", ".join(RunRecord._fields)
 _OUTCOME = ", ".join(Outcome._fields)
-_INSERT_RESULT = "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_RESULT = "item, status, value, error_code, error_message, error_data, completed_at"
+_INSERT_RUN = (
+    f"INSERT INTO runs (run, {_RECORD}, {_OUTCOME}) "
+    f"VALUES ({', '.join('?' * (1 + len(RunRecord._fields) + len(Outcome._fields)))})"
+)
+_NOT_ENDED = (None,) * len(Outcome._fields)
 
 
 class _EndedItem(NamedTuple):
@@ -75,12 +83,16 @@ class SqliteJournal(Journal):
     async def open(cls, path: Path) -> "SqliteJournal":
         """Open or create the state at `path`. Raises StateError if it is in use or cannot be read."""
         file = await StateFile.open(path, SCHEMA)
-        journal = cls(file)
-        journal.epoch = await file.read(lambda db: int(db.execute("SELECT max(epoch) FROM epochs").fetchone()[0]))
-        return journal
+        opening = await file.read(_contents)
+        return cls(file, opening)
 
-    def __init__(self, file: StateFile) -> None:
+    def __init__(self, file: StateFile, opening: "_Contents") -> None:
+        self.epoch = opening.epoch
         self._file = file
+        self._numbers = itertools.count(opening.last_run + 1)
+        self._arrivals = Arrivals(file, opening.arriving)
+        self._arriving_keys: dict[tuple[str, str | None], asyncio.Event] = {}
+        self._further_reads = asyncio.Lock()
 
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
         await self._file.write(lambda db: _put_blob(db, blob_id, blob))
@@ -91,10 +103,18 @@ class SqliteJournal(Journal):
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
-        if ended is None or record.key is not None:
-            return await self._file.write(lambda db: _create(db, record, inputs, ended))
-        await self._file.append("ended_runs", (record.run_id, _ended_run(record, ended)))
-        return None
+        if ended is not None and record.key is None:
+            await self._file.append("ended_runs", (record.run_id, _ended_run(record, ended)))
+            return None
+        while record.key is not None and (arriving := self._arriving_keys.get((record.scope, record.key))) is not None:
+            await arriving.wait()
+        if ended is None and is_large(inputs):
+            return await self._create_large(record, inputs)
+        run = next(self._numbers)
+        return await self._file.write(lambda db: _create(db, run, record, inputs, ended))
+
+    def drain(self) -> None:
+        self._arrivals.drain()
 
     async def complete(self, completion: Completion) -> None:
         await self._file.write(lambda db: _complete(db, completion))
@@ -105,17 +125,59 @@ class SqliteJournal(Journal):
     async def unfinished(self) -> list[RunRecord]:
         return await self._file.read(_unfinished)
 
-    async def finished_items(self, run_id: str) -> list[FinishedItem]:
-        return await self._file.read(lambda db: _finished_items(db, run_id))
+    async def finished_items(self, run_id: str, first: int) -> list[FinishedItem]:
+        return await self._file.read(lambda db: _finished_items(db, run_id, first))
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
         return await self._file.read(lambda db: _inputs(db, run_id, start))
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        return await self._file.read(lambda db: _results(db, run_id, page))
+        results, rest = await self._file.read(lambda db: _results(db, run_id, page))
+        while rest is not None:
+            # Nothing yet. Such reads take turns, and only one of them at a time is before the reads of others.
+            async with self._further_reads:
+                results, rest = await self._file.read(lambda db, page=rest: _results(db, run_id, page))  # type: ignore[misc]
+        return results
 
     async def close(self) -> None:
+        await self._arrivals.close()
         await self._file.close()
+
+    async def _create_large(self, record: RunRecord, inputs: Sequence[JsonText]) -> RunRecord | None:
+        """Accept a run in several transactions. Other submits with its key wait until it has been accepted or not."""
+        run = next(self._numbers)
+        name, settled = (record.scope, record.key), asyncio.Event()
+        if record.key is not None:
+            self._arriving_keys[name] = settled
+        try:
+            taken = await self._file.write(lambda db: _begin(db, run, record))
+            if taken is None:
+                await self._arrivals.write(run, inputs)
+                taken = await self._file.write(lambda db: _arrive(db, run, record))
+        except BaseException:
+            self._arrivals.abandon(run)
+            raise
+        finally:
+            if record.key is not None:
+                del self._arriving_keys[name]
+            settled.set()
+        if taken is not None:
+            self._arrivals.abandon(run)
+        return taken
+
+
+class _Contents(NamedTuple):
+    """What a file holds when it is opened, for which time, its last run, and the runs that have not arrived."""
+
+    epoch: int
+    last_run: int
+    arriving: list[int]
+
+
+def _contents(db: sqlite3.Connection) -> _Contents:
+    epoch, last_run = db.execute("SELECT max(epoch), (SELECT max(run) FROM runs) FROM epochs").fetchone()
+    arriving = [run for (run,) in db.execute("SELECT run FROM arriving ORDER BY run")]
+    return _Contents(epoch, max([last_run or 0, *arriving]), arriving)
 
 
 def _put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
@@ -129,26 +191,44 @@ def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
     return None if row is None else Blob(row[0], BlobType(row[1]))
 
 
+def _taken(db: sqlite3.Connection, record: RunRecord) -> RunRecord | None:
+    """The run that has the key of a record."""
+    if record.key is None:
+        return None
+    name = (record.scope, record.key)
+    row = db.execute(f"SELECT {_RECORD} FROM runs WHERE scope = ? AND key = ?", name).fetchone()
+    return None if row is None else RunRecord(*row)
+
+
 def _create(
-    db: sqlite3.Connection, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None
+    db: sqlite3.Connection, run: int, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None
 ) -> RunRecord | None:
-    if record.key is not None:
-        taken = db.execute(
-            f"SELECT {_RECORD} FROM runs WHERE scope = ? AND key = ?", (record.scope, record.key)
-        ).fetchone()
-        if taken is not None:
-            return RunRecord(*taken)
-    outcome = ended.outcome if ended else (None,) * len(Outcome._fields)
-    marks = ", ".join("?" * (len(record) + len(outcome)))
-    run = db.execute(f"INSERT INTO runs ({_RECORD}, {_OUTCOME}) VALUES ({marks})", (*record, *outcome)).lastrowid
-    assert run is not None
+    if (taken := _taken(db, record)) is not None:
+        return taken
+    db.execute(_INSERT_RUN, (run, *record, *(ended.outcome if ended else _NOT_ENDED)))
     first = run * MAX_ITEMS
     if ended:
-        rows = (_row(result, place, first) for place, result in enumerate(ended.results))
-        db.executemany(_INSERT_RESULT, rows)
+        rows = (result_row(result, place, first) for place, result in enumerate(ended.results))
+        db.executemany(INSERT_RESULT, rows)
     else:
         db.executemany("INSERT INTO inputs VALUES (?, ?)", enumerate(inputs, first))
     return None
+
+
+def _begin(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | None:
+    """Let a run arrive, unless its key is taken."""
+    taken = _taken(db, record)
+    if taken is None:
+        db.execute("INSERT INTO arriving VALUES (?)", (run,))
+    return taken
+
+
+def _arrive(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | None:
+    """The run exists from now on, unless its key is taken."""
+    taken = _create(db, run, record, (), None)
+    if taken is None:
+        db.execute("DELETE FROM arriving WHERE run = ?", (run,))
+    return taken
 
 
 def _ended_run(record: RunRecord, ended: Ended) -> bytes:
@@ -176,20 +256,12 @@ def _ended_result(item_index: int, item: _EndedItem) -> ItemResult:
 
 
 def _complete(db: sqlite3.Connection, completion: Completion) -> None:
-    db.execute(_INSERT_RESULT, _row(completion.result, completion.place, _first_key(db, completion.run_id)))
+    db.execute(INSERT_RESULT, result_row(completion.result, completion.place, _first_key(db, completion.run_id)))
     if completion.outcome is not None:
         db.execute(
             "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
             (*completion.outcome, completion.run_id),
         )
-
-
-def _row(result: ItemResult, place: int, first: int) -> tuple[Any, ...]:
-    """A row of `results`; `first` is the first row key of the run."""
-    error = result.error
-    failure = (None, None, None) if error is None else (error.code, error.message, error.data)
-    keys = (first + place, first + result.item_index)
-    return (*keys, result.status.value, result.value, *failure, result.completed_at)
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:
@@ -212,10 +284,11 @@ def _unfinished(db: sqlite3.Connection) -> list[RunRecord]:
     return [RunRecord(*row) for row in rows]
 
 
-def _finished_items(db: sqlite3.Connection, run_id: str) -> list[FinishedItem]:
+def _finished_items(db: sqlite3.Connection, run_id: str, first_place: int) -> list[FinishedItem]:
     first = _first_key(db, run_id)
     rows = db.execute(
-        "SELECT item, status FROM results WHERE place >= ? AND place < ? ORDER BY place", (first, first + MAX_ITEMS)
+        "SELECT item, status FROM results WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
+        (first + first_place, first + MAX_ITEMS, FINISHED_ITEMS),
     )
     return [FinishedItem(item - first, RunState(status)) for item, status in rows]
 
@@ -228,26 +301,8 @@ def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
     return fill_page((text for (text,) in rows), len)
 
 
-def _results(db: sqlite3.Connection, run_id: str, page: Page) -> list[ItemResult]:
+def _results(db: sqlite3.Connection, run_id: str, page: Page) -> PartOfPage:
     if (ended_run := _find_ended(db, run_id)) is not None:
         results = [_ended_result(index, item) for index, item in enumerate(ended_run[2])]
-        return fill_page(of_page(results, page), text_size)
-    first = _first_key(db, run_id)
-    order = "place" if page.order is ResultOrder.BY_COMPLETION else "item"
-    bounds = (first + bound for bound in (page.start, page.stop, page.first, page.completions))
-    rows = db.execute(
-        f"SELECT {_RESULT} FROM results WHERE item >= ? AND item < ? AND place >= ? AND place < ? ORDER BY {order}",
-        tuple(bounds),
-    )
-    return fill_page((_result(row, first) for row in rows), text_size)
-
-
-def _result(row: tuple[Any, ...], first: int) -> ItemResult:
-    item, status, value, code, message, data, completed_at = row
-    return ItemResult(
-        item_index=item - first,
-        status=RunState(status),
-        value=value,
-        error=None if code is None else ItemError(code=code, message=message, data=data),
-        completed_at=completed_at,
-    )
+        return PartOfPage(fill_page(of_page(results, page), text_size))
+    return read_results(db, _first_key(db, run_id), page)

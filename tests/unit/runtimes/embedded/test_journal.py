@@ -104,7 +104,7 @@ async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_comp
     assert await read(ResultOrder.BY_INDEX, 1, 2, 0, 3) == [1]
     assert await journal.load("run-1") == (record(), outcome)
     assert await journal.unfinished() == []
-    assert await journal.finished_items("run-1") == [
+    assert await journal.finished_items("run-1", 0) == [
         FinishedItem(2, RunState.SUCCESS),
         FinishedItem(0, RunState.FAILED),
         FinishedItem(1, RunState.SUCCESS),
@@ -131,7 +131,7 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     second = await SqliteJournal.open(path)
     assert await second.get_blob("b") == Blob("1", BlobType.DATA)
     assert await second.unfinished() == [record()]
-    assert await second.finished_items("run-1") == [FinishedItem(1, RunState.SUCCESS)]
+    assert await second.finished_items("run-1", 0) == [FinishedItem(1, RunState.SUCCESS)]
     await second.close()
 
 
@@ -146,7 +146,7 @@ async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: 
 
     await asyncio.gather(*(complete(place) for place in range(500)))
     assert done == list(range(500))
-    assert len(await journal.finished_items("run-1")) == 500
+    assert len(await journal.finished_items("run-1", 0)) == 500
     await journal.close()
 
 
@@ -157,7 +157,7 @@ async def test_an_item_cannot_finish_twice(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await journal.complete(Completion("run-1", 1, success(1), None))
     await journal.complete(Completion("run-1", 1, success(2), None))
-    assert [item.item_index for item in await journal.finished_items("run-1")] == [1, 2]
+    assert [item.item_index for item in await journal.finished_items("run-1", 0)] == [1, 2]
     await journal.close()
 
 

@@ -1,0 +1,86 @@
+"""The results of runs as rows of a SQLite table, and reading them: each read looks at a bounded number of rows.
+
+A result has two keys, one with its place in the order of completion and one with its item_index. A page bounds both,
+and its position may come from a client that has made it up. So a read looks at the rows in a window of one of the keys,
+at most one row for each key in it, and the next read goes on after the window if none of them was of the page.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
+from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, text_size
+
+RESULTS_TABLE: Final = """
+CREATE TABLE results (
+    place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
+    error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
+);
+"""
+INSERT_RESULT: Final = "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+WINDOW: Final = 4_096
+"""How many rows a read looks at, besides those that it returns: less than a millisecond."""
+
+_RESULT = "item, status, value, error_code, error_message, error_data, completed_at"
+# A unary plus keeps SQLite from choosing the index of that column.
+_BY_PLACE = f"SELECT {_RESULT} FROM results WHERE place >= ? AND place < ? AND +item >= ? AND +item < ? ORDER BY place"
+_BY_ITEM = f"SELECT {_RESULT} FROM results WHERE item >= ? AND item < ? AND +place >= ? AND +place < ? ORDER BY item"
+_PLACES_BY_ITEM = (
+    "SELECT place FROM results WHERE place >= ? AND place < ? AND +item >= ? AND +item < ? ORDER BY +item LIMIT ?"
+)
+_AT_PLACE = f"SELECT {_RESULT} FROM results WHERE place = ?"
+
+
+class PartOfPage(NamedTuple):
+    """Results of a page, and if there were none in the window: the part of the page after it, if any is left."""
+
+    results: list[ItemResult]
+    rest: Page | None = None
+
+
+def result_row(result: ItemResult, place: int, first: int) -> tuple[Any, ...]:
+    """A row of the table; `first` is the first row key of the run."""
+    error = result.error
+    failure = (None, None, None) if error is None else (error.code, error.message, error.data)
+    keys = (first + place, first + result.item_index)
+    return (*keys, result.status.value, result.value, *failure, result.completed_at)
+
+
+def read_results(db: sqlite3.Connection, first: int, page: Page) -> PartOfPage:
+    """Read the first results of a page; `first` is the first row key of the run."""
+    if page.order is ResultOrder.BY_COMPLETION:
+        stop = min(page.completions, page.first + WINDOW)
+        rest = page._replace(first=stop)
+        rows = db.execute(_BY_PLACE, _bounds(first, page.first, stop, page.start, page.stop))
+    elif page.completions - page.first <= min(WINDOW, page.stop - page.start - 1):
+        bounds = _bounds(first, page.first, page.completions, page.start, page.stop)
+        places = db.execute(_PLACES_BY_ITEM, (*bounds, RESULT_PAGE_LENGTH)).fetchall()
+        return PartOfPage(_page((db.execute(_AT_PLACE, place).fetchone() for place in places), first))
+    else:
+        stop = min(page.stop, page.start + WINDOW)
+        rest = page._replace(start=stop)
+        rows = db.execute(_BY_ITEM, _bounds(first, page.start, stop, page.first, page.completions))
+    results = _page(rows, first)
+    more = not results and rest.start < rest.stop and rest.first < rest.completions
+    return PartOfPage(results, rest if more else None)
+
+
+def _bounds(first: int, *bounds: int) -> tuple[int, ...]:
+    return tuple(first + bound for bound in bounds)
+
+
+def _page(rows: Iterable[tuple[Any, ...]], first: int) -> list[ItemResult]:
+    return fill_page((_result(row, first) for row in rows), text_size)
+
+
+def _result(row: tuple[Any, ...], first: int) -> ItemResult:
+    item, status, value, code, message, data, completed_at = row
+    return ItemResult(
+        item_index=item - first,
+        status=RunState(status),
+        value=value,
+        error=None if code is None else ItemError(code=code, message=message, data=data),
+        completed_at=completed_at,
+    )

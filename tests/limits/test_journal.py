@@ -1,0 +1,312 @@
+"""What one client asks of the journal costs a bounded amount between two turns of everybody else."""
+
+import asyncio
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count, pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.core.errors import Unavailable
+from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
+from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
+from gateway.runtimes.embedded import arrivals, result_rows
+from gateway.runtimes.embedded.arrivals import SLICE_ROWS, SLICE_TEXT
+from gateway.runtimes.embedded.journal import MAX_ITEMS, RunRecord
+from gateway.runtimes.embedded.result_rows import WINDOW
+from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+
+MANY = 5 * SLICE_ROWS + 1
+STEPS_OF_ROW = 40
+"""How many steps of SQLite's machine a row takes at most that is returned."""
+
+
+def record(run_id: str, total: int = MANY, key: str | None = None) -> RunRecord:
+    return RunRecord(run_id, "flow", None, None, total, None, None, "{}", None, "", key, "print", 7)
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteJournal]:
+    journal = await SqliteJournal.open(path)
+    try:
+        yield journal
+    finally:
+        await journal.close()
+
+
+class Watched(Sequence[JsonText]):
+    """Inputs that tell how many of them were read by the end of each transaction of somebody else."""
+
+    def __init__(self, total: int, text: JsonText = "1") -> None:
+        self.text, self.total, self.reads = text, total, 0
+
+    def __len__(self) -> int:
+        return self.total
+
+    def __getitem__(self, index: object) -> Any:
+        raise AssertionError("inputs are read in order")
+
+    def __iter__(self) -> Iterator[JsonText]:
+        for _ in range(self.total):
+            self.reads += 1
+            yield self.text
+
+
+async def reads_between_commits(journal: SqliteJournal, inputs: Watched, creating: Awaitable[object]) -> list[int]:
+    """How many inputs were read between the commits of another client, one after the other."""
+    task = asyncio.ensure_future(creating)
+    reads = [0]
+    for number in count():
+        await journal.put_blob(f"blob-{number}", Blob("1", BlobType.DATA))
+        reads.append(inputs.reads)
+        if task.done():
+            break
+    await task
+    return [after - before for before, after in pairwise(reads)]
+
+
+async def test_others_write_between_the_transactions_of_a_large_submit(tmp_path: Path) -> None:
+    async with opened(tmp_path / "state.db") as journal:
+        many = Watched(MANY)
+        steps = await reads_between_commits(journal, many, journal.create(record("many"), many))
+        assert max(steps) <= 2 * SLICE_ROWS
+        large = Watched(64, '"' + "x" * (SLICE_TEXT // 4) + '"')
+        large_run = record("large", total=64)
+        steps = await reads_between_commits(journal, large, journal.create(large_run, list(large)))
+        assert await journal.load("many") == (record("many"), None)
+        assert len(await journal.inputs("many", MANY - 10)) == 10
+        assert await journal.load("large") == (large_run, None)
+
+
+async def test_a_large_submit_is_seen_at_its_end_only(tmp_path: Path) -> None:
+    async with opened(tmp_path / "state.db") as journal:
+        creating = asyncio.create_task(journal.create(record("run", key="key"), ["1"] * MANY))
+        while await rows(journal, "inputs") == 0:
+            pass
+        assert not creating.done()
+        assert await journal.load("run") is None
+        assert await journal.unfinished() == []
+        assert await journal.inputs("run", 0) == []
+        await creating
+        assert await journal.unfinished() == [record("run", key="key")]
+
+
+@pytest.mark.parametrize("others", [MANY, 1])
+async def test_of_two_submits_with_one_key_one_is_accepted(others: int, tmp_path: Path) -> None:
+    async with opened(tmp_path / "state.db") as journal:
+        first, second = record("first", key="key"), record("second", total=others, key="key")
+        creating = [journal.create(first, ["1"] * MANY), journal.create(second, ["2"] * others)]
+        assert await asyncio.gather(*creating) == [None, first]
+        assert await journal.unfinished() == [first]
+        await nothing_left(journal, MANY)
+
+
+async def test_a_submit_that_is_cut_off_leaves_nothing_and_its_key_is_free(tmp_path: Path) -> None:
+    async with opened(tmp_path / "state.db") as journal:
+        creating = asyncio.create_task(journal.create(record("run", key="key"), ["1"] * MANY))
+        while await rows(journal, "inputs") == 0:
+            pass
+        journal.drain()
+        with pytest.raises(Unavailable):
+            await creating
+        assert await journal.unfinished() == []
+    async with opened(tmp_path / "state.db") as journal:
+        assert await journal.create(record("again", key="key"), ["1"] * MANY) is None
+        await nothing_left(journal, MANY)
+        assert len(await journal.inputs("again", MANY - 1)) == 1
+
+
+async def test_a_full_disk_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrivals, "RETRY_SECONDS", 0.0)
+    async with opened(tmp_path / "state.db") as journal:
+        await journal.put_blob("blob", Blob("1", BlobType.DATA))
+        writing = journal._file._writing
+        pages = writing.execute("PRAGMA page_count").fetchone()[0]
+        writing.execute(f"PRAGMA max_page_count = {pages + 30}")
+        with pytest.raises(Unavailable):
+            await journal.create(record("run"), ["1"] * MANY)
+        writing.execute("PRAGMA max_page_count = 1000000")
+        await nothing_left(journal, 0)
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from typing import Any
+from tests.limits.test_journal import MANY, record
+from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+
+async def main():
+    journal = await SqliteJournal.open(Path(sys.argv[1]))
+    def inputs():
+        for number in range(MANY):
+            if number == MANY - 2:
+                print("almost", flush=True)
+                sys.stdin.read()
+            yield "1"
+    class Inputs(list):
+        def __iter__(self):
+            return inputs()
+    await journal.create(record("run", key="key"), Inputs([""] * MANY))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_is_killed_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(path), stdin=pipe, stdout=pipe)
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"almost\n"
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
+    process._transport.close()  # type: ignore[attr-defined]
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT count(*) FROM inputs").fetchone() == (4 * SLICE_ROWS,)
+    db.close()
+    async with opened(path) as journal:
+        assert await journal.unfinished() == []
+        assert await journal.create(record("again", key="key"), ["2"] * MANY) is None
+        await nothing_left(journal, MANY)
+        assert await journal.inputs("again", MANY - 1) == ["2"]
+
+
+async def test_a_state_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    async with opened(path) as journal:
+        await journal.create(record("run", total=1), ["1"])
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE arriving")
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    async with opened(path) as journal:
+        assert await journal.unfinished() == [record("run", total=1)]
+        assert await journal.create(record("many"), ["1"] * MANY) is None
+
+
+async def rows(journal: SqliteJournal, table: str) -> int:
+    return await journal._file.read(lambda db: int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]))
+
+
+async def nothing_left(journal: SqliteJournal, inputs: int) -> None:
+    """Wait until the file holds the inputs of runs that have been accepted, and no others."""
+    while await rows(journal, "arriving"):
+        pass
+    assert await rows(journal, "inputs") == inputs
+
+
+class Steps:
+    """Counts the steps of each read of a journal."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self.reads: list[int] = []
+        self._db = journal._file._reading
+        self._db.set_progress_handler(self._step, 1)
+        self._steps = 0
+        read = journal._file.read
+
+        async def counted(operation: Callable[[sqlite3.Connection], Any]) -> Any:
+            def counting(db: sqlite3.Connection) -> Any:
+                self._steps = 0
+                try:
+                    return operation(db)
+                finally:
+                    self.reads.append(self._steps)
+
+            return await read(counting)
+
+        setattr(journal._file, "read", counted)  # noqa: B010 - not a part of its type.
+
+    def _step(self) -> int:
+        self._steps += 1
+        return 0
+
+
+async def with_results(journal: SqliteJournal, total: int, order: str) -> None:
+    """A run whose items have finished in the order of their indexes, or from the last one to the first."""
+    await journal.create(record("run", total=total), ["1"])
+
+    def fill(db: sqlite3.Connection) -> None:
+        indexes = range(total) if order == "forwards" else range(total - 1, -1, -1)
+        results = (
+            ItemResult(item_index=index, status=RunState.SUCCESS, value="1", completed_at=1) for index in indexes
+        )
+        rows = (result_rows.result_row(result, place, MAX_ITEMS) for place, result in enumerate(results))
+        db.executemany(result_rows.INSERT_RESULT, rows)
+
+    await journal._file.write(fill)
+
+
+TOTAL = 20 * WINDOW
+FORGED = [
+    Page(ResultOrder.BY_INDEX, 0, TOTAL, TOTAL - 1, TOTAL),
+    Page(ResultOrder.BY_INDEX, 0, TOTAL, TOTAL // 2, TOTAL),
+    Page(ResultOrder.BY_INDEX, 0, TOTAL, 0, TOTAL),
+    Page(ResultOrder.BY_INDEX, 0, TOTAL, TOTAL - WINDOW - 1, TOTAL),
+    Page(ResultOrder.BY_INDEX, TOTAL // 2, TOTAL, 0, TOTAL // 2),
+    Page(ResultOrder.BY_INDEX, TOTAL // 2, TOTAL, TOTAL // 2, TOTAL - 1),
+    Page(ResultOrder.BY_INDEX, TOTAL - 1, TOTAL, 0, TOTAL),
+    Page(ResultOrder.BY_INDEX, TOTAL - 1, TOTAL, 0, 1),
+    Page(ResultOrder.BY_COMPLETION, 0, TOTAL, TOTAL - 1, TOTAL),
+    Page(ResultOrder.BY_COMPLETION, TOTAL - 1, TOTAL, 0, TOTAL),
+    Page(ResultOrder.BY_COMPLETION, 0, 1, 0, TOTAL),
+]
+
+
+@pytest.mark.parametrize("order", ["forwards", "backwards"])
+async def test_a_read_looks_at_few_rows_whatever_a_position_says(order: str, tmp_path: Path) -> None:
+    async with opened(tmp_path / "state.db") as journal:
+        await with_results(journal, TOTAL, order)
+        steps = Steps(journal)
+        for page in FORGED:
+            steps.reads.clear()
+            results = await journal.results("run", page)
+            expected = [
+                item
+                for place, item in enumerate(range(TOTAL) if order == "forwards" else range(TOTAL - 1, -1, -1))
+                if page.start <= item < page.stop and page.first <= place < page.completions
+            ]
+            if page.order is ResultOrder.BY_INDEX:
+                expected.sort()
+            found = [result.item_index for result in results]
+            assert found == expected[: len(found)]
+            assert bool(found) == bool(expected)
+            assert max(steps.reads) <= STEPS_OF_ROW * RESULT_PAGE_LENGTH + 12 * WINDOW
+
+
+async def test_finished_items_and_inputs_are_read_in_parts(tmp_path: Path) -> None:
+    async with opened(tmp_path / "state.db") as journal:
+        await with_results(journal, TOTAL, "forwards")
+        steps = Steps(journal)
+        found = 0
+        while items := await journal.finished_items("run", found):
+            found += len(items)
+        assert found == TOTAL
+        assert max(steps.reads) <= STEPS_OF_ROW * WINDOW
+
+
+async def test_other_reads_come_between_those_of_a_forged_position(tmp_path: Path) -> None:
+    """However many clients ask for such pages, one of their further reads at most is before that of another client."""
+    async with opened(tmp_path / "state.db") as journal:
+        await with_results(journal, TOTAL, "forwards")
+        await journal.put_blob("blob", Blob("1", BlobType.DATA))
+        page = Page(ResultOrder.BY_INDEX, 0, TOTAL, TOTAL - WINDOW - 1, TOTAL)
+        await journal.results("run", page)
+        steps = Steps(journal)
+        forged = [asyncio.create_task(journal.results("run", page)) for _ in range(20)]
+        while len(steps.reads) <= len(forged):
+            await journal.get_blob("blob")
+        before = len(steps.reads)
+        await journal.get_blob("blob")
+        assert len(steps.reads) - before <= 4
+        assert not all(task.done() for task in forged)
+        for task in forged:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*forged)
