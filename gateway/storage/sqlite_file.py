@@ -222,21 +222,12 @@ def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlit
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         writing = _connection(path)
-        version = writing.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, *schema.upgrades, schema.version):
-            raise StateError(
-                f"the state {path} was written for another runtime or by another version of runs-gateway "
-                f"(schema {version})"
-            )
-        writing.execute("PRAGMA journal_mode = WAL")
-        if version == 0:
-            writing.executescript(f"BEGIN; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;")
-        else:
-            for earlier in range(version, schema.version):
-                upgrade = schema.upgrades[earlier]
-                writing.executescript(f"BEGIN; {upgrade} PRAGMA user_version = {earlier + 1}; COMMIT;")
-        writing.execute(schema.opening)
-        return lock, writing, _connection(path)
+        try:
+            _prepare(writing, path, schema)
+            return lock, writing, _connection(path)
+        except BaseException:
+            writing.close()
+            raise
     except BlockingIOError as error:
         os.close(lock)
         raise StateError(f"the state {path} is in use by another process") from error
@@ -246,6 +237,22 @@ def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlit
     except StateError:
         os.close(lock)
         raise
+
+
+def _prepare(db: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    """Make the tables, or bring those of an older version up. Raises StateError if the file holds something else."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, schema.version, *schema.upgrades):
+        raise StateError(
+            f"the state {path} was written for another runtime or by another version of runs-gateway (schema {version})"
+        )
+    db.execute("PRAGMA journal_mode = WAL")
+    if version == 0:
+        db.executescript(f"BEGIN; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;")
+    while 0 < version < schema.version:
+        db.executescript(f"BEGIN; {schema.upgrades[version]} PRAGMA user_version = {version + 1}; COMMIT;")
+        version += 1
+    db.execute(schema.opening)
 
 
 def _connection(path: Path) -> sqlite3.Connection:
