@@ -20,6 +20,8 @@ _BY_CODE: dict[int, type[GatewayError]] = {
         errors.TooLarge,
         errors.Overloaded,
         errors.Unavailable,
+        errors.NestedTooDeeply,
+        errors.TooManyDescendants,
         errors.Internal,
     )
 }

@@ -163,6 +163,18 @@ class Unavailable(GatewayError):
     code, grpc_status, http_status, reason = -32015, "UNAVAILABLE", 503, "UNAVAILABLE"
 
 
+class NestedTooDeeply(GatewayError):
+    """A run, or a flow that runs in place, would be inside too many others."""
+
+    code, grpc_status, http_status, reason = -32016, "FAILED_PRECONDITION", 400, "NESTED_TOO_DEEPLY"
+
+
+class TooManyDescendants(GatewayError):
+    """The runs inside a run have too many items that have not ended."""
+
+    code, grpc_status, http_status, reason = -32017, "RESOURCE_EXHAUSTED", 429, "TOO_MANY_DESCENDANTS"
+
+
 SHUTTING_DOWN = "the server is shutting down"
 
 

@@ -8,6 +8,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
@@ -105,7 +106,8 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
         raise SettingsError(f"{error} (--component)") from None
     stack.push_async_callback(components.close)
     try:
-        runtime = await EmbeddedRuntime.open(settings.state, components, account=account)
+        nesting = Nesting(settings.max_depth, settings.max_descendants)
+        runtime = await EmbeddedRuntime.open(settings.state, components, account=account, nesting=nesting)
     except StateError as error:
         raise StartError(f"{error} (--state)") from None
     stack.push_async_callback(runtime.close)

@@ -286,6 +286,20 @@ class ServeSettings(_SharedSettings):
         description="How many gRPC calls that wait for a run may be open at the same time, and how many HTTP requests.",
     )
 
+    max_depth: WholeNumber = Field(
+        default=32,
+        ge=0,
+        le=1_000,
+        description="How deep runs may nest that flows and components start, and flows that `/builtin/iterate` runs. 0 "
+        "allows none.",
+    )
+    max_descendants: WholeNumber = Field(
+        default=100_000,
+        ge=1,
+        le=1 << 32,
+        description="How many items all runs inside one run may have at a time, until these runs end.",
+    )
+
     @property
     def runtime_kind(self) -> RuntimeKind:
         """The kind of `runtime`."""

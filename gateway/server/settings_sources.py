@@ -24,6 +24,8 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "max_tasks": frozenset({RuntimeKind.STEPFLOW}),
     "dialect": frozenset({RuntimeKind.JSONRPC}),
     "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
+    "max_depth": frozenset({RuntimeKind.EMBEDDED}),
+    "max_descendants": frozenset({RuntimeKind.EMBEDDED}),
 }
 """Settings that only some runtimes have."""
 

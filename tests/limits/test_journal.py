@@ -183,6 +183,8 @@ async def test_a_state_of_the_version_before_is_taken_over(tmp_path: Path) -> No
         await journal.create(record("run", total=1), ["1"])
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE arriving")
+        db.execute("ALTER TABLE runs DROP COLUMN depth")
+        db.execute("ALTER TABLE runs DROP COLUMN root_id")
         db.execute("PRAGMA user_version = 2")
     db.close()
     async with opened(path) as journal:

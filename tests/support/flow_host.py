@@ -21,6 +21,7 @@ from gateway.core.model import (
 )
 from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.flow import compile_flow
+from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.task import ItemFailure, Task
 
 Component = Callable[[JsonText, int, Task], Awaitable[JsonText]]
@@ -31,9 +32,13 @@ class FlowHost:
 
     def __init__(self, components: dict[str, Component] | None = None) -> None:
         self.components = components or {}
+        self.nesting = Nesting()
         self.blobs: dict[str, Blob] = {}
         self.calls: list[tuple[str, JsonText, int, Task]] = []
         self.runs: list[tuple[str, list[JsonText], int | None, str, str]] = []
+
+    def refuse_deeper(self, task: Task) -> None:
+        self.nesting.refuse_deeper(task.loops + 1, task.scope)
 
     async def execute(self, component: str, text: JsonText, attempt: int, task: Task) -> JsonText:
         self.calls.append((component, text, attempt, task))

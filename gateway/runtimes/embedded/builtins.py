@@ -28,9 +28,6 @@ DEFAULT_ITERATIONS = 1000
 MAX_COUNT = 2**32 - 1
 """The largest number that an input may have."""
 
-MAX_NESTING = 32
-"""How many iterates may run inside one another: a flow could pass itself on for ever."""
-
 Execute: TypeAlias = Callable[[Flow, JsonText, Mapping[str, JsonText], Host, Task], Awaitable[JsonText]]
 """`gateway.runtimes.embedded.execution.execute_flow`."""
 
@@ -109,6 +106,7 @@ async def _create_messages(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
 
 
 async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
+    call.host.refuse_deeper(call.task)
     items = elements(given.value("items"), "items")
     max_concurrency = given.count("max_concurrency", 1)
     flow_id = await _put(Blob(given.value("workflow"), BlobType.FLOW), "workflow", call)
@@ -119,12 +117,11 @@ async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
 
 
 async def _iterate(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
+    call.host.refuse_deeper(call.task)
     flow = given.flow("flow")
     value = given.value("initial_input")
     limit = given.count("max_iterations", 0)
     limit = DEFAULT_ITERATIONS if limit is None else limit
-    if len(call.task.path) > 2 * MAX_NESTING:
-        raise ItemFailure.of(COMPONENT_FAILED, f"more than {MAX_NESTING} iterates run inside one another")
     time_slice = TimeSlice()
     for iteration in range(limit):
         output = Value(await call.execute(flow, value, {}, call.host, call.task.within(iteration)))
@@ -145,6 +142,7 @@ def _iterated(result: JsonText, iterations: int, *, terminated: bool) -> JsonTex
 
 
 async def _eval(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
+    call.host.refuse_deeper(call.task)
     flow_id = given.blob_id("flow_id")
     run = await call.host.run_flow(flow_id, [given.value("input")], None, call.task, "eval")
     results = [_result(result) for result in run.results or ()]

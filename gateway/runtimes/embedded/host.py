@@ -5,6 +5,7 @@ from typing import Protocol
 
 from gateway.components import ComponentError, Components
 from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
+from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.task import ItemFailure, Task
 
 
@@ -22,12 +23,20 @@ class RunsApi(Protocol):
 
 
 class RunHost:
-    """Serves the items of one run. `trace` is the context that the run was submitted in."""
+    """Serves the items of one run, `depth` runs below its root. `trace` is the context that it was submitted in."""
 
-    def __init__(self, components: Components, runs: RunsApi, trace: ObservabilityContext | None) -> None:
+    def __init__(
+        self, components: Components, runs: RunsApi, nesting: Nesting, depth: int, trace: ObservabilityContext | None
+    ) -> None:
         self._components = components
         self._runs = runs
+        self._nesting = nesting
+        self._depth = depth
         self._trace_id = trace.trace_id if trace and trace.trace_id else uuid.uuid4().hex
+
+    def refuse_deeper(self, task: Task) -> None:
+        """Raise NestedTooDeeply if a task may not start a run, or run a flow in place."""
+        self._nesting.refuse_deeper(self._depth + task.loops + 1, task.scope)
 
     async def execute(self, component: str, payload: JsonText, attempt: int, task: Task) -> JsonText:
         """Execute a step on its component server."""

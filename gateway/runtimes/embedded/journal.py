@@ -21,7 +21,8 @@ class RunRecord(NamedTuple):
     """A run as it was accepted.
 
     `variables` and `observability` are JSON objects. `key` is the idempotency key, which is unique within `scope`;
-    `fingerprint` is a digest of the parameters that came with it.
+    `fingerprint` is a digest of the parameters that came with it. A run that was submitted inside another one has a
+    `depth` above 0, and `root_id` is the run that all of them are inside.
     """
 
     run_id: str
@@ -37,6 +38,8 @@ class RunRecord(NamedTuple):
     key: str | None
     fingerprint: str
     created_at: Nanoseconds
+    depth: int = 0
+    root_id: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -108,6 +111,10 @@ class Journal(ABC):
 
     @abstractmethod
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None: ...
+
+    @abstractmethod
+    async def find(self, scope: str, key: str) -> RunRecord | None:
+        """Return the run with this idempotency key."""
 
     @abstractmethod
     async def unfinished(self) -> list[RunRecord]:

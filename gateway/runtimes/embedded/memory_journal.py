@@ -62,8 +62,8 @@ class MemoryJournal(Journal):
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
-        if record.key is not None and (taken := self._keys.get((record.scope, record.key))) is not None:
-            return self._runs[taken].record
+        if record.key is not None and (taken := await self.find(record.scope, record.key)) is not None:
+            return taken
         if ended is None:
             kept = _Kept(record, inputs)
             kept.size += sum(map(len, inputs))
@@ -94,6 +94,10 @@ class MemoryJournal(Journal):
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         kept = self._runs.get(run_id)
         return None if kept is None else (kept.record, kept.outcome)
+
+    async def find(self, scope: str, key: str) -> RunRecord | None:
+        run_id = self._keys.get((scope, key))
+        return None if run_id is None else self._runs[run_id].record
 
     async def unfinished(self) -> list[RunRecord]:
         return [kept.record for kept in self._runs.values() if kept.outcome is None]

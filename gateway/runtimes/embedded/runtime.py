@@ -20,6 +20,7 @@ from gateway.core.errors import (
     InvalidFlow,
     InvalidParams,
     RunNotFound,
+    TooManyDescendants,
     Violation,
     render_path,
     shutting_down,
@@ -41,6 +42,7 @@ from gateway.runtimes.embedded.flow import Flow, compile_flow
 from gateway.runtimes.embedded.host import RunHost, RunsApi
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
+from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, parent_task
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.idempotency import fingerprint
@@ -66,15 +68,20 @@ class EmbeddedRuntime(Runtime):
 
     @classmethod
     async def open(
-        cls, state: str, components: Components, *, account: MemoryAccount | None = None
+        cls,
+        state: str,
+        components: Components,
+        *,
+        account: MemoryAccount | None = None,
+        nesting: Nesting | None = None,
     ) -> "EmbeddedRuntime":
         """Open the state, a path or `:memory:`, and load its unfinished runs, which `start` executes.
 
-        The caller starts and closes `components`. What is held for clients draws from `account`. Raises StateError if
-        the state cannot be used.
+        The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
+        inside runs. Raises StateError if the state cannot be used.
         """
         journal = MemoryJournal() if state == IN_MEMORY else await SqliteJournal.open(Path(state))
-        runtime = cls(journal, components)
+        runtime = cls(journal, components, nesting or Nesting())
         try:
             for record in await journal.unfinished():
                 run = runtime._active[record.run_id] = Run(record, epoch=journal.epoch)
@@ -83,14 +90,17 @@ class EmbeddedRuntime(Runtime):
                     run.restore(finished)
                     restored += len(finished)
                 runtime._unfinished.append(run)
+                if record.root_id is not None:
+                    runtime._nesting.add(record.root_id, record.total)
         except BaseException:
             await journal.close()
             raise
         return runtime
 
-    def __init__(self, journal: Journal, components: Components) -> None:
+    def __init__(self, journal: Journal, components: Components, nesting: Nesting) -> None:
         self._journal = journal
         self._components = components
+        self._nesting = nesting
         self._executor = Executor(journal)
         self._runs: RunsApi | None = None
         self._started = asyncio.Event()
@@ -140,14 +150,24 @@ class EmbeddedRuntime(Runtime):
         self._refuse_if_draining()
         if len(params.inputs) > MAX_ITEMS:
             raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
+        parent = parent_task(scope, params.observability)
+        ancestry = None if parent is None else await self._ancestry(parent)
         flow = await self._overridden_flow(params.flow_id, params.overrides)
         if flow.steps:
             await self._refuse_unknown_components(flow)
-        record = _record(params, scope, flow.name)
+        record = _record(params, scope, flow.name, ancestry)
         ended = run_inline(flow, params.variables, params.inputs)
         if ended is not None:
             run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
             return await self._accept(run, flow, (), ended)
+        if ancestry is not None:
+            try:
+                self._nesting.take(ancestry, record.total)
+            except TooManyDescendants:
+                # After a restart, items that execute again find their runs, which are among the descendants.
+                if record.key is None or (earlier := await self._journal.find(scope, record.key)) is None:
+                    raise
+                return await self._repeated(earlier, record.fingerprint)
         run = Run(record, epoch=self._journal.epoch)
         # A task of its own: if the client leaves now, the durable run must execute all the same.
         accepting = asyncio.create_task(self._accept(run, flow, params.inputs))
@@ -210,11 +230,12 @@ class EmbeddedRuntime(Runtime):
         record = run.record
         trace = None if record.observability is None else observability_from_json(record.observability)
         assert self._runs is not None
-        host = RunHost(self._components, self._runs, trace)
+        host = RunHost(self._components, self._runs, self._nesting, record.depth, trace)
         self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._ended))
 
     def _ended(self, run: Run) -> None:
         self._active.pop(run.record.run_id, None)
+        self._leave_family(run.record)
         self._keep(run)
 
     def _keep(self, run: Run) -> None:
@@ -226,8 +247,23 @@ class EmbeddedRuntime(Runtime):
             self._recent.popitem(last=False)
 
     def _drop(self, run: Run) -> None:
-        self._active.pop(run.record.run_id, None)
         self._recent.pop(run.record.run_id, None)
+        if self._active.pop(run.record.run_id, None) is not None:
+            self._leave_family(run.record)
+
+    def _leave_family(self, record: RunRecord) -> None:
+        if record.root_id is not None:
+            self._nesting.give_back(record.root_id, record.total)
+
+    async def _ancestry(self, parent: ParentTask) -> Ancestry | None:
+        """Where a run belongs that a task submits; None if this runtime does not know the run of the task."""
+        try:
+            record = (await self._find(parent.run_id)).record
+        except RunNotFound:
+            return None
+        depth = record.depth + parent.loops + 1
+        self._nesting.refuse_deeper(depth, parent.name)
+        return Ancestry(record.root_id or record.run_id, depth, parent.name)
 
     async def _find(self, run_id: str) -> Run:
         run = self._active.get(run_id) or self._recent.get(run_id)
@@ -294,7 +330,7 @@ def _stored_flow(blob: Blob) -> Flow:
         ) from error
 
 
-def _record(params: SubmitParams, scope: str, flow_name: str | None) -> RunRecord:
+def _record(params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None) -> RunRecord:
     variables = ",".join(f"{quote(name)}:{value}" for name, value in params.variables.items())
     created_at = time.time_ns()
     observability = params.observability
@@ -312,6 +348,8 @@ def _record(params: SubmitParams, scope: str, flow_name: str | None) -> RunRecor
         key=params.idempotency_key,
         fingerprint="" if params.idempotency_key is None else fingerprint(params),
         created_at=created_at,
+        depth=0 if ancestry is None else ancestry.depth,
+        root_id=None if ancestry is None else ancestry.root_id,
     )
 
 

@@ -40,7 +40,8 @@ CREATE TABLE runs (
     run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, flow_id TEXT NOT NULL, flow_name TEXT, flow_label TEXT,
     total INTEGER NOT NULL, max_concurrency INTEGER, overrides TEXT, variables TEXT NOT NULL, observability TEXT,
     scope TEXT NOT NULL, key TEXT, fingerprint TEXT NOT NULL, created_at INTEGER NOT NULL,
-    status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER
+    status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER,
+    depth INTEGER NOT NULL DEFAULT 0, root_id TEXT
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
@@ -50,7 +51,13 @@ CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL);
 CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROWID;
 {_ARRIVING}
 """
-SCHEMA = Schema(3, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades={2: _ARRIVING})
+
+# Each takes the same time for any number of rows: it runs before the gateway serves.
+_UPGRADES = {
+    2: _ARRIVING,
+    3: "ALTER TABLE runs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0; ALTER TABLE runs ADD COLUMN root_id TEXT;",
+}
+SCHEMA = Schema(4, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
 
 _RECORD = ", ".join(RunRecord._fields)
 _OUTCOME = ", ".join(Outcome._fields)
@@ -121,6 +128,9 @@ class SqliteJournal(Journal):
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         return await self._file.read(lambda db: _load(db, run_id))
+
+    async def find(self, scope: str, key: str) -> RunRecord | None:
+        return await self._file.read(lambda db: _find(db, scope, key))
 
     async def unfinished(self) -> list[RunRecord]:
         return await self._file.read(_unfinished)
@@ -193,10 +203,11 @@ def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
 
 def _taken(db: sqlite3.Connection, record: RunRecord) -> RunRecord | None:
     """The run that has the key of a record."""
-    if record.key is None:
-        return None
-    name = (record.scope, record.key)
-    row = db.execute(f"SELECT {_RECORD} FROM runs WHERE scope = ? AND key = ?", name).fetchone()
+    return None if record.key is None else _find(db, record.scope, record.key)
+
+
+def _find(db: sqlite3.Connection, scope: str, key: str) -> RunRecord | None:
+    row = db.execute(f"SELECT {_RECORD} FROM runs WHERE scope = ? AND key = ?", (scope, key)).fetchone()
     return None if row is None else RunRecord(*row)
 
 

@@ -56,6 +56,11 @@ class Task(NamedTuple):
         return step if isinstance(step, str) else None
 
     @property
+    def loops(self) -> int:
+        """How many flows that run in place are around it."""
+        return len(self.path) // 2
+
+    @property
     def scope(self) -> str:
         """A name that no other task has; the same for each attempt, and after a restart."""
         return "/".join((self.run_id, str(self.item_index), *(quote(str(part), safe="") for part in self.path)))
@@ -71,6 +76,9 @@ class Host(Protocol):
     Every method may raise ItemFailure, or an error of `gateway.core.errors`, which fails the step with the same code
     and message. Only Unavailable passes through: a step that stops together with the gateway has not failed.
     """
+
+    def refuse_deeper(self, task: Task) -> None:
+        """Raise NestedTooDeeply if a task may not start a run, or run a flow in place."""
 
     async def execute(self, component: str, text: JsonText, attempt: int, task: Task, /) -> JsonText:
         """Execute a component, other than a built-in, on the input `text`. `attempt` counts from 1."""

@@ -159,7 +159,9 @@ Global___JsonValue: _TypeAlias = JsonValue  # noqa: Y015
 
 @_typing.final
 class ObservabilityContext(_message.Message):
-    """The trace that a call belongs to: `observability`. Recorded with the run, never interpreted by the gateway."""
+    """The trace that a call belongs to: `observability`. Recorded with the run. The gateway interprets `run_id` alone: a run
+    that is submitted inside another one counts among its descendants.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -82,7 +82,9 @@ class RunsServiceServicer(object):
         - INVALID_ARGUMENT: a field breaks its rule, an input is not one JSON value, or the blob is not a valid flow.
         - NOT_FOUND: no blob has this flow id.
         - ALREADY_EXISTS: the idempotency key was used before with other parameters.
-        - RESOURCE_EXHAUSTED: a message or a payload is too large, or the server is at its limit of calls.
+        - RESOURCE_EXHAUSTED: a message or a payload is too large, or the server is at its limit of calls; or the runs inside
+        the same run have too many items that have not ended (TOO_MANY_DESCENDANTS).
+        - FAILED_PRECONDITION: the run would be inside too many others (NESTED_TOO_DEEPLY).
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
 

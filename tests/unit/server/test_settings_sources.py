@@ -69,6 +69,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_calls": 3,
         "max_waiting_calls": 4,
         "max_memory": 1 << 29,
+        "max_depth": 0,
+        "max_descendants": 5,
         "workers": 1,
         "transport": "native",
     }
@@ -224,6 +226,8 @@ def test_runtimes_that_are_refused(runtime: str) -> None:
         ("component_env", {"A": "b"}, "grpc://a:1"),
         ("dialect", "0.9", "embedded"),
         ("lossy_numbers", True, "jsonrpc+http://a:1"),
+        ("max_depth", 3, "grpc://a:1"),
+        ("max_descendants", 3, "stepflow+http://a:1"),
     ],
 )
 def test_settings_that_a_runtime_does_not_have_are_refused(name: str, value: object, runtime: str) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
-from gateway.runtimes.embedded.builtins import BUILTINS, MAX_NESTING
+from gateway.runtimes.embedded.builtins import BUILTINS
+from gateway.runtimes.embedded.nesting import MAX_DEPTH
 from gateway.runtimes.embedded.task import ItemFailure, Task
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run
 
@@ -219,9 +220,12 @@ async def test_a_flow_that_hands_itself_on_comes_to_an_end() -> None:
         "steps": [{"id": "s", "component": "/builtin/iterate", "input": again}],
         "output": {"next": {"$step": "s"}},
     }
-    with pytest.raises(ItemFailure, match=f"more than {MAX_NESTING} iterates") as caught:
+    with pytest.raises(ItemFailure) as caught:
         await run(compiled(**endless), {"flow": endless})
-    assert caught.value.error.code == -32100
+    place = "/".join(["run", "0", "s", *["0/s"] * MAX_DEPTH])
+    assert caught.value.error == ItemError(
+        code=-32016, message=f"{place}: runs nest at most {MAX_DEPTH} deep (max_depth)"
+    )
 
 
 async def test_a_value_that_grows_without_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.core.errors import Overloaded, RunNotFound, Unavailable
@@ -13,7 +14,7 @@ from gateway.core.runtime import RESULT_PAGE_BYTES, Page
 from gateway.runtimes.embedded.journal import Completion, Ended, FinishedItem, Journal, Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.storage.sqlite_file import StateError
+from gateway.storage.sqlite_file import Schema, StateError, StateFile
 
 FLOW_ID = "sha256:" + "ab" * 32
 
@@ -43,6 +44,33 @@ def success(index: int, value: str = "1") -> ItemResult:
 def failure(index: int) -> ItemResult:
     error = ItemError(code=-32100, message="broken", data='{"a":1}')
     return ItemResult(item_index=index, status=RunState.FAILED, error=error, completed_at=100 + index)
+
+
+VERSION_2 = """
+CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
+CREATE TABLE runs (
+    run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, flow_id TEXT NOT NULL, flow_name TEXT, flow_label TEXT,
+    total INTEGER NOT NULL, max_concurrency INTEGER, overrides TEXT, variables TEXT NOT NULL, observability TEXT,
+    scope TEXT NOT NULL, key TEXT, fingerprint TEXT NOT NULL, created_at INTEGER NOT NULL,
+    status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER
+);
+CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
+CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
+CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
+CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL);
+CREATE TABLE results (
+    place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
+    error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
+);
+CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO epochs DEFAULT VALUES;
+INSERT INTO runs VALUES (1, 'run-1', 'flow', 'name', NULL, 3, NULL, NULL, '{}', NULL, '', 'key', 'print', 7, NULL, NULL,
+    NULL, NULL);
+INSERT INTO inputs VALUES (16777216, '0'), (16777217, '1'), (16777218, '2');
+INSERT INTO results VALUES (16777216, 16777217, 'success', '1', NULL, NULL, NULL, 101);
+PRAGMA user_version = 2;
+"""
+"""The tables of version 2, with a run that has not ended."""
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -79,6 +107,8 @@ async def test_a_taken_key_returns_the_run_that_took_it_and_changes_nothing(jour
     assert await journal.load("run-2") is None
     assert await journal.create(record("run-3", key="k", scope="other"), ["4", "5", "6"]) is None
     assert await journal.create(record("run-4"), ["4", "5", "6"]) is None
+    assert await journal.find("task", "k") == first
+    assert await journal.find("task", "other") is None
 
 
 async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_completions(journal: Journal) -> None:
@@ -133,6 +163,43 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     assert await second.unfinished() == [record()]
     assert await second.finished_items("run-1", 0) == [FinishedItem(1, RunState.SUCCESS)]
     await second.close()
+
+
+async def test_a_file_of_version_2_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    db = sqlite3.connect(path)
+    db.executescript(VERSION_2)
+    ended = RunRecord("run-0", "flow", None, None, 1, None, None, "{}", None, "", None, "", 7)
+    row = msgspec.msgpack.encode((ended[:13], Outcome(RunState.SUCCESS, 1, 0, 9), [(9, "5", None)]))
+    db.execute("INSERT INTO ended_runs VALUES ('run-0', ?)", (row,))
+    db.commit()
+    db.close()
+    for _ in range(2):
+        journal = await SqliteJournal.open(path)
+        old = RunRecord("run-1", "flow", "name", None, 3, None, None, "{}", None, "", "key", "print", 7)
+        assert await journal.unfinished() == [old]
+        assert (old.depth, old.root_id) == (0, None)
+        assert await journal.finished_items("run-1", 0) == [FinishedItem(1, RunState.SUCCESS)]
+        assert await journal.load("run-0") == (ended, Outcome(RunState.SUCCESS, 1, 0, 9))
+        await journal.close()
+    journal = await SqliteJournal.open(path)
+    nested = record("run-2")._replace(depth=3, root_id="run-1")
+    assert await journal.create(nested, ["0", "1", "2"]) is None
+    assert await journal.load("run-2") == (nested, None)
+    await journal.close()
+
+
+async def test_an_upgrade_takes_effect_as_a_whole(tmp_path: Path) -> None:
+    schema = Schema(1, "CREATE TABLE a (x);")
+    await (await StateFile.open(tmp_path / "state.db", schema)).close()
+    broken = Schema(2, "", upgrades={1: "CREATE TABLE b (x); CREATE TABLE a (x);"})
+    with pytest.raises(StateError, match="table a already exists"):
+        await StateFile.open(tmp_path / "state.db", broken)
+    mended = Schema(3, "", upgrades={1: "CREATE TABLE b (x);", 2: "CREATE TABLE c (x);"})
+    file = await StateFile.open(tmp_path / "state.db", mended)
+    tables = await file.read(lambda db: [name for (name,) in db.execute("SELECT name FROM sqlite_schema")])
+    assert tables == ["a", "b", "c"]
+    await file.close()
 
 
 async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: Path) -> None:
