@@ -6,6 +6,7 @@ and writers give both. Ids are written as 64 hex digits alone, since the SDKs' r
 
 import binascii
 from base64 import b64encode
+from collections.abc import Iterator
 
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import members, quote, string
@@ -13,6 +14,9 @@ from gateway.core.model import Blob, BlobType, JsonText, blob_digest
 
 BINARY = "binary"
 """The blob type that says that `data` is a string of base64: the form of binary content in JSON."""
+
+_BASE64_STEP = 48 << 10
+"""How many bytes become a piece of base64: a multiple of three."""
 
 
 def blob_from_json(text: JsonText | None) -> Blob:
@@ -35,12 +39,30 @@ def blob_from_json(text: JsonText | None) -> Blob:
 
 def blob_to_json(blob: Blob, blob_id: str | None = None) -> JsonText:
     """Write `{data, blobType, blobId}`: what a get returns, or without an id what is put."""
-    if isinstance(blob.content, bytes):
-        data, kind = f'"{b64encode(blob.content).decode()}"', BINARY
-    else:
-        data, kind = blob.content, blob.type.value
+    return "".join(blob_to_json_pieces(blob, blob_id))
+
+
+def blob_to_json_pieces(blob: Blob, blob_id: str | None = None) -> Iterator[JsonText]:
+    """Write what `blob_to_json` writes, in pieces: JSON text is one of them, as it is; base64 comes in short ones."""
+    binary = isinstance(blob.content, bytes)
+    kind = BINARY if binary else blob.type.value
     blob_id_members = "" if blob_id is None else f",{_blob_id_members(blob_id)}"
-    return f'{{"data":{data},"blobType":"{kind}","blob_type":"{kind}"{blob_id_members}}}'
+    quotes = '"' if binary else ""
+    yield f'{{"data":{quotes}'
+    if isinstance(blob.content, bytes):
+        for start in range(0, len(blob.content), _BASE64_STEP):
+            yield b64encode(blob.content[start : start + _BASE64_STEP]).decode()
+    else:
+        yield blob.content
+    yield f'{quotes},"blobType":"{kind}","blob_type":"{kind}"{blob_id_members}}}'
+
+
+def blob_json_size(blob: Blob, blob_id: str) -> int | None:
+    """How many bytes `blob_to_json` writes; None if only encoding the text tells."""
+    if isinstance(blob.content, bytes):
+        around = len(blob_to_json(Blob(b"", blob.type), blob_id))
+        return around + (len(blob.content) + 2) // 3 * 4
+    return len(blob_to_json(Blob("", blob.type), blob_id)) + len(blob.content) if blob.content.isascii() else None
 
 
 def blob_id_from_json(text: JsonText | None) -> str:

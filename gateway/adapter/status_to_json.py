@@ -20,12 +20,17 @@ from gateway.adapter.status_from_json import (
 )
 from gateway.core.json_text import members, quote
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
+from gateway.core.runtime import text_size
 from gateway.core.times import rfc3339
 
 _SDK_ITEM_STATES = {RunState.SUCCESS: "completed", RunState.PENDING: "running"}
 _PAUSED = '"paused"'
 _SLICE_LENGTH = 64
 _SLICE_TEXT = 64 << 10
+_ENTRY_SIZE = 192
+"""About how long the entry of a result is without its value."""
+_STAND_IN = "\0"
+"""Stands where a large text will be: no JSON text holds this character."""
 
 
 def run_status_to_json(status: RunStatus) -> JsonText:
@@ -46,6 +51,33 @@ def around_results(status: RunStatus, more: Mapping[str, JsonText] | None = None
 def results_to_json(results: Sequence[ItemResult]) -> JsonText:
     """Write entries of `results` as the superset, with commas between them."""
     return ",".join(map(_superset_result, results))
+
+
+def result_pieces(result: ItemResult) -> Iterator[JsonText]:
+    """Write one entry of `results` as the superset, in pieces that hold the very text of a large value or `data`."""
+    error = result.error
+    if result.value is not None:
+        text, result = result.value, result.model_copy(update={"value": _STAND_IN})
+    elif error is not None and error.data is not None:
+        text = error.data
+        result = result.model_copy(update={"error": error.model_copy(update={"data": _STAND_IN})})
+    else:
+        text = ""
+    first, *others = _superset_result(result).split(_STAND_IN)
+    yield first
+    for other in others:
+        yield text
+        yield other
+
+
+def results_size(results: Sequence[ItemResult]) -> int:
+    """About how long the entries become at most, in characters."""
+    return sum(_ENTRY_SIZE + 2 * text_size(result) for result in results)
+
+
+def is_large(results: Sequence[ItemResult]) -> bool:
+    """Whether a slice of results is a single one that should be written in pieces."""
+    return len(results) == 1 and text_size(results[0]) > _SLICE_TEXT
 
 
 def result_slices(results: Sequence[ItemResult] | None) -> Iterator[slice]:

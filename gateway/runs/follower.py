@@ -48,6 +48,13 @@ class Follower(ABC):
         if self._watch is not None:
             self._watch.close()
 
+    @abstractmethod
+    def rewind(self, position: Position) -> None:
+        """Go back to a position that the last update has passed: the results after it are read again.
+
+        Thereby a caller need not hold an update of which it has passed on only a part.
+        """
+
     async def next(self) -> Update | None:
         """Wait for the next update; None at the end."""
         while True:
@@ -141,6 +148,9 @@ class StatusFollower(Follower):
         snapshot = self._advance()
         return self._idle() if snapshot is None else self._plain(snapshot)
 
+    def rewind(self, position: Position) -> None:
+        """Without results, there is nothing to go back to."""
+
     async def _first(self, snapshot: Snapshot, position: Position) -> Update:
         self._order = position.order
         # The updates of all followers that begin anew are shared.
@@ -177,6 +187,9 @@ class ResultsFollower(Follower):
         self._position = Position(params.result_order)
         self._more = False
         """Whether the current state may have results that were not sent."""
+
+    def rewind(self, position: Position) -> None:
+        self._position, self._more = position, True
 
     async def poll(self) -> Update | None:
         if self.ended:

@@ -9,6 +9,7 @@ from gateway.core.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.core.model import (
     Blob,
     GetParams,
+    ItemResult,
     ResultOrder,
     RunStatus,
     SubmitParams,
@@ -16,10 +17,10 @@ from gateway.core.model import (
     blob_id_of,
     canonical_run_id,
 )
-from gateway.core.position import Position
 from gateway.core.runtime import Runtime, Snapshot, text_size
 from gateway.runs.follower import Follower, ResultsFollower, StatusFollower
 from gateway.runs.hub import GRACE_SECONDS, Hub
+from gateway.runs.run_answer import ResultPages, RunAnswer
 from gateway.runs.shared_reads import SharedReads
 from gateway.runs.update import Update
 
@@ -63,26 +64,49 @@ class RunsService:
         An idempotency key counts within `scope`: the task that submits, or "" for callers outside of any task. Results
         with more than `max_results_text` characters of text are left out: they are None.
         """
+        opening = self.open_submit(params, scope=scope, deadline=deadline)
+        del params
+        return await _collected(await opening, max_results_text)
+
+    async def open_submit(
+        self,
+        params: SubmitParams,
+        *,
+        scope: str = "",
+        deadline: float | None = None,
+        accepted: Callable[[], None] | None = None,
+    ) -> RunAnswer:
+        """Like `submit`, for callers that read the results in pages.
+
+        `accepted` is called when the run has been accepted: its inputs are held here no more.
+        """
         flow_id = _blob_id(params.flow_id, "flow_id")
         if flow_id != params.flow_id:
             params = params.model_copy(update={"flow_id": flow_id})
-        until = _until(params.timeout, deadline)
-        snapshot = await self._runtime.submit(params, scope)
-        if not params.wait:
-            return snapshot.status
-        snapshot = await self._wait(snapshot, until)
-        return await self._with_results(snapshot, ResultOrder.BY_INDEX, max_results_text)
+        until, wait = _until(params.timeout, deadline), params.wait
+        submitting = self._runtime.submit(params, scope)
+        del params  # Its inputs may be many, and the end of the run far away.
+        snapshot = await submitting
+        if not wait:
+            return RunAnswer(snapshot.status, None)
+        if accepted is not None:
+            accepted()
+        return self._with_results(await self._wait(snapshot, until), ResultOrder.BY_INDEX)
 
     async def get(self, params: GetParams, *, deadline: float | None = None) -> RunStatus:
         """Return the status of a run; with `wait`, when it has finished or time is up."""
+        return await _collected(await self.open_get(params, deadline=deadline))
+
+    async def open_get(self, params: GetParams, *, deadline: float | None = None) -> RunAnswer:
+        """Like `get`, for callers that read the results in pages."""
         run_id = _run_id(params.run_id)
         until = _until(params.timeout, deadline)
         snapshot = await self._runtime.get(run_id)
         if params.wait:
             snapshot = await self._wait(snapshot, until)
         if not params.include_results:
-            return snapshot.status
-        return await self._with_results(snapshot, params.result_order)
+            return RunAnswer(snapshot.status, None)
+        return self._with_results(snapshot, params.result_order)
 
     async def follow(self, params: GetParams, *, deadline: float | None = None) -> AsyncGenerator[Update, None]:
         """Yield the current state, then each change; results are those that were not sent. Close it explicitly.
@@ -125,21 +149,23 @@ class RunsService:
                         break
         return snapshot
 
-    async def _with_results(self, snapshot: Snapshot, order: ResultOrder, max_text: int | None = None) -> RunStatus:
-        """The status with all results that there are; without any if they exceed `max_text` characters."""
-        limit = math.inf if max_text is None else max_text
-        results = list(snapshot.results or ()) if order is ResultOrder.BY_INDEX else []
-        size = sum(map(text_size, results))
-        position = Position(order)
-        while size <= limit and len(results) < snapshot.completions:
-            page = position.missing(snapshot, last=True)
-            if page is None:
-                break
-            part = await self._runtime.results(snapshot.status.run_id, page)
-            results += part
-            size += sum(map(text_size, part))
-            position = position.after(page, part, snapshot)
-        return snapshot.status.model_copy(update={"results": results}) if size <= limit else snapshot.status
+    def _with_results(self, snapshot: Snapshot, order: ResultOrder) -> RunAnswer:
+        return RunAnswer(snapshot.status, ResultPages(self._runtime, snapshot, order))
+
+
+async def _collected(answer: RunAnswer, max_text: int | None = None) -> RunStatus:
+    """The status with all results that there are; without any if they exceed `max_text` characters."""
+    if answer.results is None:
+        return answer.status
+    limit = math.inf if max_text is None else max_text
+    results: list[ItemResult] = []
+    size = 0
+    while page := await answer.results.next():
+        size += sum(map(text_size, page))
+        if size > limit:
+            return answer.status
+        results += page
+    return answer.status.model_copy(update={"results": results})
 
 
 def _until(timeout: float | None, deadline: float | None) -> float | None:

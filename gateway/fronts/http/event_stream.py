@@ -14,16 +14,22 @@ without `wait` at that moment, with all results, or the error that ended the str
 cut.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from gateway.adapter import jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
+from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import GatewayError
 from gateway.core.internal_errors import report_unexpected
 from gateway.core.model import GetParams, JsonText
+from gateway.core.runtime import text_size
+from gateway.fronts.http.connection import ClientLeft
+from gateway.fronts.http.pace import Pace
+from gateway.fronts.http.sending import Broken
+from gateway.fronts.http.written_update import WrittenUpdate, event_lines
 from gateway.runs.service import RunsService
 from gateway.runs.update import Update
 
@@ -44,10 +50,6 @@ class Follow(NamedTuple):
 
     id: JsonText
     params: GetParams
-
-
-class Broken(Exception):
-    """The response cannot be completed: the stream must be cut, as it cannot tell of the error any more."""
 
 
 def is_preferred(accept: str) -> bool:
@@ -77,138 +79,140 @@ def follow_request(call: jsonrpc.Call | jsonrpc.Batch, last_event_id: str) -> Fo
 
 
 class EventStreams:
-    """Writes event streams. The events of an update are written once for all followers.
+    """Writes event streams. The events of an update are written once for all followers, and draw from `share`.
 
-    A stream passes `fair_queue` between slices of work that could follow each other at once.
+    A stream passes `fair_queue` between slices of work that could follow each other at once. It is in step with its
+    client: an event is made when the one before has left this process, and a client that is behind holds no more than
+    the event that waits for it.
     """
 
-    def __init__(self, service: RunsService, fair_queue: FairQueue) -> None:
+    def __init__(self, service: RunsService, fair_queue: FairQueue, share: MemoryShare) -> None:
         self._service = service
         self._fair_queue = fair_queue
-        self._written: WeakMemo[Update, _Written] = WeakMemo()
+        self._share = share
+        self._written: WeakMemo[Update, WrittenUpdate] = WeakMemo()
 
-    async def events(self, follow: Follow) -> AsyncGenerator[bytes, None]:
-        """Yield the stream: each notification whole, the response perhaps in several pieces. Close it explicitly.
+    async def events(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
+        """Yield the stream, whose large events come in pieces. Close it explicitly.
 
-        Errors of the service are raised before the first event. Later, an error is the response, or raises Broken if
-        the response has begun.
+        Each piece must have been written when the next one is asked for. Errors of the service are raised before the
+        first event. Later, an error is the response, or raises Broken if an event that has begun cannot be completed.
         """
         begun = False
         try:
-            async with aclosing(self._notifications(follow.params)) as notifications:
-                async for event in notifications:
-                    yield event
-                    del event
-                    begun = True
-            async with aclosing(self._response(follow)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            for part in (self._notifications(follow.params, pace), self._response(follow, pace)):
+                async with aclosing(part) as pieces:
+                    async for piece in pieces:
+                        yield piece
+                        del piece
+                        begun = True
+        except (Broken, ClientLeft):
+            raise
         except Exception as error:
-            if not begun or isinstance(error, Broken):
+            if not begun:
                 raise
             told = error if isinstance(error, GatewayError) else report_unexpected(error)
-            yield b"data: %b\n\n" % _lines(jsonrpc.error_response(follow.id, told))
+            yield b"data: %b\n\n" % event_lines(jsonrpc.error_response(follow.id, told))
 
-    async def _notifications(self, params: GetParams) -> AsyncGenerator[bytes, None]:
+    async def _notifications(self, params: GetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
         more = False
-        async with aclosing(self._service.follow(params)) as updates:
-            async for update in updates:
+        with self._service.follower(params) as follower:
+            while (update := await follower.next()) is not None:
                 written = self._of(update)
                 for part in written.slices:
                     if more or part.start:
                         await self._fair_queue.yield_turn()
-                    yield b"".join(written.part(update, part))
+                    if written.is_large(update, part):
+                        async with aclosing(self._large(update, written.large_event(update, part), pace)) as pieces:
+                            async for piece in pieces:
+                                yield piece
+                                del piece
+                    else:
+                        yield written.event(update, part)
+                    if pace.paused and await pace.falls_behind():
+                        follower.rewind(update.position_after(part.stop))
+                        break
                 more = update.more
                 del update, written  # They may hold a mebibyte of results, and the next ones may be hours away.
+                if pace.behind:
+                    await pace.catch_up()
 
-    async def _response(self, follow: Follow) -> AsyncGenerator[bytes, None]:
+    async def _response(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
         """The response, of which at most a page of results and a piece are held."""
-        params = follow.params.model_copy(update={"wait": False, "resume_token": b"", "heartbeat_interval": None})
-        piece = comma = closing = b""
         begun = False
         try:
-            async with aclosing(self._service.follow(params)) as updates:
-                async for update in updates:
-                    if not closing:
-                        piece, closing = _around_response(follow.id, update)
-                    written = self._of(update)
-                    for part in written.slices:
-                        await self._fair_queue.yield_turn()
-                        if results := written.part(update, part).results:
-                            piece += comma + results
-                            comma = b","
-                        if len(piece) >= _PIECE:
-                            yield piece
-                            begun, piece = True, b""
-            yield piece + closing
+            async with aclosing(self._pieces_of_response(follow, pace)) as pieces:
+                async for piece in pieces:
+                    yield piece
+                    del piece
+                    begun = True
+        except ClientLeft:
+            raise
         except Exception as error:
             if not begun:
                 raise
-            if not isinstance(error, GatewayError):
+            if not isinstance(error, GatewayError | Broken):
                 report_unexpected(error)
             raise Broken from error
 
-    def _of(self, update: Update) -> "_Written":
+    async def _pieces_of_response(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
+        params = follow.params.model_copy(update={"wait": False, "resume_token": b"", "heartbeat_interval": None})
+        piece = comma = closing = b""
+        with self._service.follower(params) as follower:
+            while (update := await follower.next()) is not None:
+                if not closing:
+                    piece, closing = _around_response(follow.id, update)
+                written = self._of(update)
+                for part in written.slices:
+                    await self._fair_queue.yield_turn()
+                    if written.is_large(update, part):
+                        yield piece + comma
+                        piece = b""
+                        async with aclosing(self._large(update, written.large_results(update, part), pace)) as larges:
+                            async for large in larges:
+                                yield large
+                                del large
+                    else:
+                        results = written.results(update, part)
+                        piece += comma + results if results else b""
+                    comma = b"," if update.status.results else comma
+                    if len(piece) >= _PIECE:
+                        yield piece
+                        piece = b""
+                    if pace.paused and await pace.falls_behind():
+                        follower.rewind(update.position_after(part.stop))
+                        break
+                del update, written
+                if pace.behind:
+                    await pace.catch_up()
+        yield piece + closing
+
+    async def _large(self, update: Update, pieces: Iterator[bytes], pace: Pace) -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of a large result, which is held until all of them have been sent."""
+        begun = False
+        try:
+            with pace.holding(sum(map(text_size, update.status.results or ()))):
+                for piece in pieces:
+                    yield piece
+                    begun = True
+                    await self._fair_queue.yield_turn()
+                    await pace.catch_up()
+        except ClientLeft:
+            raise
+        except Exception as error:
+            if not begun:
+                raise
+            raise Broken from error
+
+    def _of(self, update: Update) -> WrittenUpdate:
         written = self._written.get(update)
-        return self._written.set(update, _Written(update)) if written is None else written
-
-
-class _Part(NamedTuple):
-    """The notification of some results of an update: the results, and the text before and after them."""
-
-    opening: bytes
-    results: bytes
-    closing: bytes
-
-
-class _Written:
-    """The notifications of an update: one for each slice of its results, written when it is first sent."""
-
-    __slots__ = ("_parts", "slices")
-
-    def __init__(self, update: Update) -> None:
-        self.slices = list(status_to_json.result_slices(update.status.results))
-        self._parts: dict[int, _Part] = {}
-
-    def part(self, update: Update, part: slice) -> _Part:
-        written = self._parts.get(part.start)
-        if written is None:
-            written = self._parts[part.start] = _write(update, part)
-        return written
-
-
-def _write(update: Update, part: slice) -> _Part:
-    token = update.position_after(part.stop).token(update.status.run_id)
-    more = {
-        "revision": str(update.revision),
-        "finishedPrefix": str(update.prefix),
-        "resultCount": str(update.completions),
-    }
-    if update.heartbeat:
-        more["heartbeat"] = "true"
-    if update.restarted and part.start == 0:
-        more["restarted"] = "true"
-    before, after = jsonrpc.around_params("runs/status")
-    opening, closing = status_to_json.around_results(update.status, more)
-    return _Part(
-        b"id: %b\ndata: %b" % (params_json.resume_token_to_text(token).encode(), _lines(before + opening)),
-        _lines(status_to_json.results_to_json((update.status.results or [])[part])),
-        _lines(closing + after) + b"\n\n",
-    )
+        return self._written.set(update, WrittenUpdate(update, self._share)) if written is None else written
 
 
 def _around_response(request_id: JsonText, update: Update) -> tuple[bytes, bytes]:
     before, after = jsonrpc.around_result(request_id)
     opening, closing = status_to_json.around_results(update.status)
-    return b"data: " + _lines(before + opening), _lines(closing + after) + b"\n\n"
-
-
-def _lines(text: str) -> bytes:
-    """Text as it stands in the data of an event, where each line has a name. Every line break becomes a line feed."""
-    content = text.encode()
-    if b"\r" in content:
-        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return content.replace(b"\n", b"\ndata: ")
+    return b"data: " + event_lines(before + opening), event_lines(closing + after) + b"\n\n"
 
 
 def _rank(media_range: str) -> tuple[str, float]:

@@ -13,11 +13,10 @@ parser keeps the interpreter lock, so a thread would not help.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from gateway.adapter import blobs_json, jsonrpc
 from gateway.concurrency.fair_queue import FairQueue
@@ -29,19 +28,25 @@ from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
 from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.http.long_texts import BlobText, LongText, draw_blob, encoded, is_long
 from gateway.fronts.http.methods import JsonRpcMethods, read_body
+from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.request_body import declares_json, media_type, read_request_body
 from gateway.fronts.http.responses import (
     BINARY,
+    BINARY_HEADERS,
     JSON,
+    JSON_HEADERS,
     RPC_PATH,
     SERVER,
     MethodNotAllowed,
     PathNotFound,
     UnsupportedMediaType,
+    binary_response,
     json_response,
     refusal,
 )
+from gateway.fronts.http.sending import in_step, send_parts
 from gateway.runs.service import RunsService
 
 BLOBS_PATH = "/api/v1/blobs"
@@ -77,7 +82,7 @@ class HttpFront:
         self._reuse_port = reuse_port
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
-        self._streams = event_stream.EventStreams(service, FairQueue())
+        self._streams = event_stream.EventStreams(service, FairQueue(), self._account.share())
         self._routes: dict[str, dict[str, _RouteHandler]] = {
             RPC_PATH: {"POST": self._call},
             BLOBS_PATH: {"POST": self._put_blob},
@@ -128,7 +133,7 @@ class HttpFront:
         await self._listener.wait_closed()
 
     def _connection(self) -> web.RequestHandler:
-        return HttpConnection(self._server, self._account.share())
+        return HttpConnection(self._server, self._account.share(), self._limits)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
@@ -165,33 +170,24 @@ class HttpFront:
             if follow is not None:
                 del calls  # A stream may last for long.
                 held.shrink(held.size)
-                return await self._stream(request, follow)
-        answer = await self._methods.answer(calls)
+                return await self._stream(request, follow, held)
+        answering = self._methods.answer(calls, held)
+        del calls  # So may a call that waits for a run.
+        answer = await answering
+        if isinstance(answer, LongText):
+            return await self._send_text(request, answer)
         return web.Response(status=202, headers={"Server": SERVER}) if answer is None else json_response(answer)
 
-    async def _stream(self, request: web.BaseRequest, follow: event_stream.Follow) -> web.StreamResponse:
-        async with aclosing(self._streams.events(follow)) as events:
-            try:
-                event = await anext(events)
-            except Exception as error:
-                told = error if isinstance(error, GatewayError) else report_unexpected(error)
-                return json_response(jsonrpc.error_response(follow.id, told))
-            response = web.StreamResponse(headers={**event_stream.HEADERS, "Server": SERVER})
-            if request.version < HttpVersion11:
-                response.force_close()  # Nothing else tells where the stream ends.
-            try:
-                await response.prepare(request)
-                await response.write(event)
-                del event  # It may be large, and the next one hours away.
-                async for event in events:
-                    await response.write(event)
-                    del event
-            except ConnectionError:
-                pass  # The client has left.
-            except event_stream.Broken:
-                if request.transport is not None:
-                    request.transport.close()
-            return response
+    async def _stream(
+        self, request: web.BaseRequest, follow: event_stream.Follow, held: MemoryHold
+    ) -> web.StreamResponse:
+        events = self._streams.events(follow, Pace(connection_of(request), held))
+        try:
+            first = await anext(events)
+        except Exception as error:
+            told = error if isinstance(error, GatewayError) else report_unexpected(error)
+            return json_response(jsonrpc.error_response(follow.id, told))
+        return await send_parts(request, event_stream.HEADERS, events, first=first)
 
     async def _put_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.Response:
         binary = media_type(request) == BINARY
@@ -201,16 +197,34 @@ class HttpFront:
         blob = Blob(body, BlobType.DATA) if binary else blobs_json.blob_from_json(json_text(body))
         return json_response(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
 
-    async def _get_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.Response:
+    async def _get_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.StreamResponse:
         await self._fair_queue.admit()
         blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
         blob = await self._service.get_blob(blob_id)
+        draw_blob(blob, held)
         await self._fair_queue.yield_turn()
         if BINARY not in request.headers.get("Accept", ""):
+            if is_long(blob):
+                return await self._send_text(request, BlobText(blob, blob_id, self._fair_queue))
             return json_response(blobs_json.blob_to_json(blob, blob_id))
-        content = blob.content.encode() if isinstance(blob.content, str) else blob.content
-        headers = {"Content-Type": BINARY, "X-Content-Type-Options": "nosniff", "Server": SERVER}
-        return web.Response(body=content, headers=headers)
+        content = blob.content
+        if is_long(blob):
+            length = len(content) if isinstance(content, bytes) or content.isascii() else None
+            return await self._send(request, BINARY_HEADERS, encoded(content), length)
+        return binary_response(content.encode() if isinstance(content, str) else content)
+
+    async def _send_text(self, request: web.BaseRequest, text: LongText) -> web.StreamResponse:
+        return await self._send(request, JSON_HEADERS, text.parts(), text.content_length)
+
+    async def _send(
+        self,
+        request: web.BaseRequest,
+        headers: Mapping[str, str],
+        parts: AsyncGenerator[bytes, None],
+        length: int | None,
+    ) -> web.StreamResponse:
+        parts = in_step(parts, connection_of(request), self._fair_queue)
+        return await send_parts(request, headers, parts, length=length)
 
     async def _body(self, request: web.BaseRequest, held: MemoryHold) -> bytes:
         """The body of a request, when its turn to be worked on has come."""

@@ -2,36 +2,60 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from contextlib import aclosing
+from functools import partial
+from io import BytesIO
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
+from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.core.errors import GatewayError, MethodNotFound
 from gateway.core.internal_errors import report_unexpected
-from gateway.core.model import Blob, JsonText, ObservabilityContext, RunStatus
+from gateway.core.model import Blob, JsonText, ObservabilityContext
+from gateway.fronts.http.batch import BatchText, KeptAnswer
+from gateway.fronts.http.long_texts import (
+    PART,
+    BlobText,
+    Enclosed,
+    Held,
+    LongText,
+    StatusText,
+    draw_blob,
+    is_long,
+)
+from gateway.runs.run_answer import RunAnswer
 from gateway.runs.service import RunsService
 
 BATCH_CONCURRENCY = 16
 """How many calls of one batch are executed at the same time."""
 
+_COPIES: Final = 2
+"""How many times the answer to a component is in memory while it is put together."""
+
+RpcAnswer: TypeAlias = bytes | LongText | None
+"""A short answer, or a long one that is made while it is read; None if there is nothing to say."""
+
 
 class _Method(NamedTuple):
-    execute: Callable[[JsonText | None, str], Awaitable[Any]]
-    write: Callable[[Any], Awaitable[JsonText]]
+    execute: Callable[[JsonText | None, str, Held], Awaitable[Any]]
+    write: Callable[[Any, Held], Awaitable[JsonText | LongText]]
 
 
 class JsonRpcMethods:
     """Answers JSON-RPC 2.0 requests, batches and notifications with a runs service.
 
     Every request gets an answer, whatever is wrong with it. Work passes `fair_queue`: a caller before it calls, and a
-    call before each member of a batch and before it writes an answer, or a slice of a long one.
+    call before each member of a batch and before it writes an answer, or a slice of a long one. Answers to components
+    draw from `share`.
     """
 
-    def __init__(self, service: RunsService) -> None:
+    def __init__(self, service: RunsService, share: MemoryShare | None = None) -> None:
         self.fair_queue = FairQueue()
         self._service = service
+        self._share = share or MemoryAccount().share()
         self._methods = {
             "runs/submit": _Method(self._submit, self._write_status),
             "runs/get": _Method(self._get, self._write_status),
@@ -44,80 +68,147 @@ class JsonRpcMethods:
 
         `scope` is that of idempotency keys: the task that calls. Without one, a caller whose `observability` holds a
         run id and a span id has the scope of the task that these and the step id name: the key that components send,
-        `subflowKey`, is unique within one task only. All other callers share one scope.
+        `subflowKey`, is unique within one task only. All other callers share one scope. A call whose answer finds no
+        room in memory is answered with an error.
         """
-        return await self.answer(read_body(body), scope)
+        with self._share.hold() as held:
+            calls = read_body(body)
+            if not isinstance(calls, jsonrpc.Batch):
+                member = await self._member(calls, scope, held, _COPIES)
+                return None if member is None else await _joined(member)
+            members = await self._execute(calls.calls, scope, held, _COPIES)
+            return await _joined(BatchText(members)) if members else None
 
-    async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, scope: str = "") -> bytes | None:
-        """Like `call`, for a body that `read_body` has read."""
+    async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, held: Held, scope: str = "") -> RpcAnswer:
+        """Like `call`, for a body that `read_body` has read.
+
+        What the answer holds, `held` grows by; the caller gives it back when the answer has been sent. What `held`
+        holds of a single call that waits for a run is given back as soon as the call has begun to wait.
+        """
         if not isinstance(calls, jsonrpc.Batch):
-            answer = await self._answer(calls, scope)
-            return None if answer is None else answer.encode()
-        answers = await self._answer_batch(calls.calls, scope)
-        return f"[{','.join(answers)}]".encode() if answers else None
+            answering = self._answer(calls, scope, held)
+            del calls
+            answer = await answering
+            return answer.encode() if isinstance(answer, str) else answer
+        members = await self._execute(calls.calls, scope, held)
+        if not members:
+            return None
+        if sum(member.length for member in members) > PART:
+            return BatchText(members)
+        return f"[{','.join(member.text for member in members)}]".encode()
 
-    async def _answer_batch(self, calls: list[jsonrpc.Call], scope: str) -> list[str]:
+    async def _execute(self, calls: list[jsonrpc.Call], scope: str, held: Held, copies: int = 1) -> list[KeptAnswer]:
         """The answers in the order of the calls; none for notifications."""
-        answers: list[str | None] = [None] * len(calls)
+        members: list[KeptAnswer | None] = [None] * len(calls)
         rest = iter(enumerate(calls))
 
         async def work() -> None:
             for index, call in rest:
                 await self.fair_queue.yield_turn()
-                answers[index] = await self._answer(call, scope)
+                members[index] = await self._member(call, scope, held, copies)
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(BATCH_CONCURRENCY, len(calls))):
                 workers.create_task(work())
-        return [answer for answer in answers if answer is not None]
+        return [member for member in members if member is not None]
 
-    async def _answer(self, call: jsonrpc.Call, scope: str) -> str | None:
+    async def _member(self, call: jsonrpc.Call, scope: str, held: Held, copies: int) -> KeptAnswer | None:
+        """The whole answer to a call, or the error that there is no room for it."""
+        member = KeptAnswer(held, copies)
+        try:
+            answer = await self._answer(call, scope, member)
+            if answer is None:
+                member.forget()
+                return None
+            await member.keep(answer)
+        except GatewayError as error:
+            member.replace(jsonrpc.error_response(call.id, error))
+        except Exception as error:
+            member.replace(jsonrpc.error_response(call.id, report_unexpected(error)))
+        return member
+
+    async def _answer(self, call: jsonrpc.Call, scope: str, held: Held) -> JsonText | LongText | None:
         if isinstance(call, jsonrpc.Refused):
             return jsonrpc.error_response(call.id, call.error)
+        request_id = call.id
         try:
             method = self._methods.get(call.method)
             if method is None:
                 raise MethodNotFound(f"no method {call.method!r}; there are {', '.join(self._methods)}")
-            result = await method.execute(call.params, scope)
-            if call.id is None:
+            executing = method.execute(call.params, scope, held)
+            del call  # It may hold many inputs, and the end of the run may be far away.
+            result = await executing
+            if request_id is None:
                 return None
-            return jsonrpc.response(call.id, await method.write(result))
+            text = await method.write(result, held)
+            if isinstance(text, str):
+                return jsonrpc.response(request_id, text)
+            before, after = jsonrpc.around_result(request_id)
+            return Enclosed(before, text, after)
         except GatewayError as error:
-            answer = error
+            return None if request_id is None else jsonrpc.error_response(request_id, error)
         except Exception as error:
-            answer = report_unexpected(error)
-        return None if call.id is None else jsonrpc.error_response(call.id, answer)
+            told = report_unexpected(error)
+            return None if request_id is None else jsonrpc.error_response(request_id, told)
 
-    async def _submit(self, params: JsonText | None, scope: str) -> RunStatus:
+    async def _submit(self, params: JsonText | None, scope: str, held: Held) -> RunAnswer:
         submit = params_json.submit_params_from_json(params)
-        return await self._service.submit(submit, scope=scope or _scope(submit.observability))
+        del params
+        submitting = self._service.open_submit(
+            submit, scope=scope or _scope(submit.observability), accepted=partial(_give_back, held)
+        )
+        del submit
+        return await submitting
 
-    async def _get(self, params: JsonText | None, scope: str) -> RunStatus:
-        return await self._service.get(params_json.get_params_from_json(params))
+    async def _get(self, params: JsonText | None, scope: str, held: Held) -> RunAnswer:
+        get = params_json.get_params_from_json(params)
+        if get.wait:
+            del params
+            _give_back(held)
+        return await self._service.open_get(get)
 
-    async def _put_blob(self, params: JsonText | None, scope: str) -> str:
+    async def _put_blob(self, params: JsonText | None, scope: str, held: Held) -> str:
         return await self._service.put_blob(blobs_json.blob_from_json(params))
 
-    async def _get_blob(self, params: JsonText | None, scope: str) -> tuple[Blob, str]:
+    async def _get_blob(self, params: JsonText | None, scope: str, held: Held) -> tuple[Blob, str]:
         blob_id = blobs_json.blob_id_from_json(params)
-        return await self._service.get_blob(blob_id), blob_id
+        blob = await self._service.get_blob(blob_id)
+        draw_blob(blob, held)
+        return blob, blob_id
 
-    async def _write_status(self, status: RunStatus) -> JsonText:
-        results = status.results or []
+    async def _write_status(self, answer: RunAnswer, held: Held) -> JsonText | LongText:
+        status, results = answer.status, answer.results
         texts: list[JsonText] = []
-        for part in status_to_json.result_slices(results):
+        if results is not None:
+            page = await results.next()
+            if not results.ended or status_to_json.results_size(page) > PART:
+                return StatusText(status, page, results, held, self.fair_queue)
+            status = status.model_copy(update={"results": page})
+        for part in status_to_json.result_slices(status.results):
             await self.fair_queue.yield_turn()
-            texts.append(status_to_json.results_to_json(results[part]))
+            texts.append(status_to_json.results_to_json((status.results or [])[part]))
         opening, closing = status_to_json.around_results(status)
         return f"{opening}{','.join(texts)}{closing}"
 
-    async def _write_blob_id(self, blob_id: str) -> JsonText:
+    async def _write_blob_id(self, blob_id: str, held: Held) -> JsonText:
         await self.fair_queue.yield_turn()
         return blobs_json.blob_id_to_json(blob_id)
 
-    async def _write_blob(self, found: tuple[Blob, str]) -> JsonText:
+    async def _write_blob(self, found: tuple[Blob, str], held: Held) -> JsonText | LongText:
         await self.fair_queue.yield_turn()
-        return blobs_json.blob_to_json(*found)
+        return BlobText(*found, self.fair_queue) if is_long(found[0]) else blobs_json.blob_to_json(*found)
+
+
+async def _joined(text: LongText) -> bytes:
+    whole = BytesIO()
+    async with aclosing(text.parts()) as parts:
+        async for part in parts:
+            whole.write(part)
+    return whole.getvalue()
+
+
+def _give_back(held: Held) -> None:
+    held.shrink(held.size)
 
 
 def read_body(body: bytes) -> jsonrpc.Call | jsonrpc.Batch:

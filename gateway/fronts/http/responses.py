@@ -15,6 +15,9 @@ BINARY = "application/octet-stream"
 
 SERVER = "runs-gateway"
 
+JSON_HEADERS = {"Content-Type": JSON, "Server": SERVER}
+BINARY_HEADERS = {"Content-Type": BINARY, "X-Content-Type-Options": "nosniff", "Server": SERVER}
+
 
 class PathNotFound(MethodNotFound):
     """Nothing is served at this path."""
@@ -38,11 +41,23 @@ class UnsupportedMediaType(InvalidRequest):
     http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
 
 
+class ShortResponse(web.Response):
+    """A response that is written at once, and forgets its body: the connection keeps it until the next request."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        await super().write_eof(data)
+        self.body = None
+
+
 def json_response(body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A response whose body is JSON."""
     content = body.encode() if isinstance(body, str) else body
-    headers = {"Content-Type": JSON, "Server": SERVER, **(headers or {})}
-    return web.Response(body=content, status=status, headers=headers)
+    return ShortResponse(body=content, status=status, headers={**JSON_HEADERS, **headers} if headers else JSON_HEADERS)
+
+
+def binary_response(content: bytes) -> web.Response:
+    """A response whose body is binary content."""
+    return ShortResponse(body=content, headers=BINARY_HEADERS)
 
 
 def refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None = None) -> web.Response:

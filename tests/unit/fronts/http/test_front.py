@@ -14,7 +14,8 @@ from gateway.adapter import jsonrpc
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
-from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.fronts.http.long_texts import Held
+from gateway.fronts.http.methods import JsonRpcMethods, RpcAnswer
 from gateway.runs.service import RunsService
 from tests.support.followers import followed
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
@@ -181,7 +182,9 @@ async def test_a_body_that_is_too_large_is_refused(serve: Serve, path: str, *, c
 async def test_the_bodies_of_open_requests_are_bounded_together(serve: Serve, runtime: ScriptedRuntime) -> None:
     account = MemoryAccount(1 << 20)
     server = await serve(account=account)
-    waiting = asyncio.create_task(server.submit(wait=True, inputs=["x" * 300_000]))
+    stored = await server.call("blobs/put", {"data": json.loads(str(FLOW.content)), "blobType": "flow"})
+    params = {"flowId": stored["blobId"], "inputs": ["x" * 300_000], "wait": True}
+    waiting = asyncio.create_task(server.post([{"jsonrpc": "2.0", "id": 1, "method": "runs/submit", "params": params}]))
     await runtime.watched(1)
     status, headers, answer = await server.post(b" " * 400_000)
     assert (status, headers["Retry-After"], answer["error"]["code"]) == (429, "1", -32014)
@@ -191,6 +194,16 @@ async def test_the_bodies_of_open_requests_are_bounded_together(serve: Serve, ru
     assert account.held == 0
     status, _, answer = await server.post(b" " * 400_000)
     assert (status, answer["error"]["code"]) == (200, -32700)
+
+
+async def test_a_submit_that_waits_for_its_run_holds_no_body(serve: Serve, runtime: ScriptedRuntime) -> None:
+    account = MemoryAccount(1 << 20)
+    server = await serve(account=account)
+    waiting = asyncio.create_task(server.submit(wait=True, inputs=["x" * 300_000]))
+    await runtime.watched(1)
+    assert account.held == 0
+    await runtime.succeed(0)
+    await waiting
 
 
 async def test_open_requests_are_bounded(serve: Serve, service: RunsService, runtime: ScriptedRuntime) -> None:
@@ -228,10 +241,10 @@ async def test_a_flood_of_requests_leaves_the_loop_to_others(server: Server) -> 
     begun = 0
     answer = server.methods.answer
 
-    async def counting(calls: jsonrpc.Call | jsonrpc.Batch, scope: str = "") -> bytes | None:
+    async def counting(calls: jsonrpc.Call | jsonrpc.Batch, held: Held, scope: str = "") -> RpcAnswer:
         nonlocal begun
         begun += 1
-        return await answer(calls, scope)
+        return await answer(calls, held, scope)
 
     server.methods.answer = counting  # type: ignore[method-assign]
     flood = [asyncio.create_task(server.post({})) for _ in range(100)]

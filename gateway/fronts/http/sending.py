@@ -1,0 +1,85 @@
+"""Responses that are written in parts, as the client reads them."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+
+from aiohttp import HttpVersion11, web
+from aiohttp.http import StreamWriter
+
+from gateway.concurrency.fair_queue import FairQueue
+from gateway.core.errors import GatewayError
+from gateway.core.internal_errors import report_unexpected
+from gateway.fronts.http.connection import HttpConnection, connection_of
+from gateway.fronts.http.responses import SERVER
+
+_TURN_BYTES = 256 << 10
+"""About how much is written before others have their turn."""
+
+
+class Broken(Exception):
+    """The response cannot be completed: it must be cut, as it cannot tell of the error any more."""
+
+
+async def send_parts(
+    request: web.BaseRequest,
+    headers: Mapping[str, str],
+    parts: AsyncGenerator[bytes, None],
+    *,
+    first: bytes = b"",
+    length: int | None = None,
+) -> web.StreamResponse:
+    """Send a response whose body is made while it is sent; `length` is the body's, in bytes, if it is known.
+
+    `parts` follow `first`, and are closed at the end. They are written as soon as they come: `in_step` waits for the
+    client. An error cuts the response: the client sees that the end is missing.
+    """
+    response = web.StreamResponse(headers={**headers, "Server": SERVER})
+    if length is not None:
+        response.content_length = length
+    elif request.version < HttpVersion11:
+        response.force_close()  # Nothing else tells where the body ends.
+    async with aclosing(parts):
+        try:
+            await response.prepare(request)
+            writer = request.writer
+            assert isinstance(writer, StreamWriter)
+            if first:
+                await writer.write(first, drain=False)
+            del first  # It may be large, and the next part hours away.
+            async for part in parts:
+                await writer.write(part, drain=False)
+                del part
+        except ConnectionError:
+            pass  # The client has left.
+        except Exception as error:
+            if not isinstance(error, GatewayError | Broken):
+                report_unexpected(error)
+            _cut(request, connection_of(request))
+    return response
+
+
+async def in_step(
+    parts: AsyncGenerator[bytes, None], connection: HttpConnection, fair_queue: FairQueue
+) -> AsyncGenerator[bytes, None]:
+    """Yield parts, each when the one before has left this process. `parts` is closed."""
+    written = 0
+    async with aclosing(parts):
+        async for part in parts:
+            written += len(part)
+            yield part
+            del part
+            if connection.writing_paused:
+                written = 0
+                await connection.drained()
+            elif written >= _TURN_BYTES:
+                written = 0
+                await fair_queue.yield_turn()
+
+
+def _cut(request: web.BaseRequest, connection: HttpConnection) -> None:
+    if connection.transport is None:
+        return
+    if request.version < HttpVersion11:
+        connection.transport.abort()  # An orderly end would look like the end of the body.
+    else:
+        connection.transport.close()
