@@ -18,7 +18,7 @@ from gateway.bridge.task_limiter import TaskLimiter
 from gateway.components import Callback, ComponentError, Components
 from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.internal_errors import error_to_tell, release_frames
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 
@@ -163,11 +163,13 @@ class Bridge:
             self._changed.set()
             return await self._outcome_of(task)
         except ComponentError as error:
+            release_frames(error)
             return task_error(error)
         except InvalidParams as error:
+            release_frames(error)
             return refusal(reports.TASK_ERROR_CODE_INVALID_INPUT, str(error))
         except Exception as error:
-            return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(report_unexpected(error)))
+            return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(error_to_tell(error)))
         finally:
             self._release(task.id)
 

@@ -98,7 +98,7 @@ class UrlRoute(Route):
         try:
             await self._server.handshake()
         except ComponentError as error:
-            self._failure = error
+            self._failure = error.again()  # without the frames of this attempt
             raise
         finally:
             self._attempts += 1

@@ -8,11 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import aclosing
-from types import TracebackType
 from typing import Any, Final
 
 from gateway.concurrency.batches import call_in_batches
-from gateway.core.errors import shutting_down
+from gateway.concurrency.tasks import retrieve_exception
+from gateway.core.errors import GatewayError, shutting_down
+from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import ResultOrder
 from gateway.core.position import Position
 from gateway.core.runtime import Runtime, Snapshot
@@ -55,6 +56,7 @@ class Hub:
             topic = self._topics[run_id] = _Topic(self, self._runtime, run_id)
             self._tasks.add(topic.task)
             topic.task.add_done_callback(self._tasks.discard)
+            topic.task.add_done_callback(retrieve_exception)
         return Watch(topic, on_change)
 
     def remove(self, topic: "_Topic") -> None:
@@ -79,9 +81,8 @@ class _Topic:
     def __init__(self, hub: Hub, runtime: Runtime, run_id: str) -> None:
         self.run_id = run_id
         self.snapshot: Snapshot | None = None
-        self.failure: Exception | None = None
+        self.failure: GatewayError | None = None
         self.plain: dict[tuple[ResultOrder, bool], Update] = {}
-        self.traceback: TracebackType | None = None
         self._hub = hub
         self._runtime = runtime
         self._watches: dict[Watch, None] = {}
@@ -108,9 +109,9 @@ class _Topic:
         else:
             self._leaving = asyncio.get_running_loop().call_later(self._hub.grace, self._close)
 
-    def fail(self, failure: Exception) -> None:
+    def fail(self, failure: GatewayError) -> None:
         """End the watches of all followers."""
-        self.failure, self.traceback = failure, failure.__traceback__
+        self.failure = failure
         if self._leaving is not None:
             self._leaving.cancel()
         self._wake()
@@ -128,7 +129,7 @@ class _Topic:
                     self._wake()
         except Exception as failure:
             self._hub.remove(self)
-            self.fail(failure)
+            self.fail(error_to_tell(failure))
 
     def _wake(self) -> None:
         """Wake all followers. A round goes to its end before the next one begins, so that each has its turn."""
@@ -195,7 +196,7 @@ class Watch:
         topic = self._topic
         if topic.failure is not None:
             # Raised for many, one after the other: their frames must not pile up in it.
-            raise topic.failure.with_traceback(topic.traceback)
+            raise topic.failure.with_traceback(None)
         if topic.snapshot is self._seen:
             return None
         self._seen = topic.snapshot

@@ -1,16 +1,17 @@
 """What all calls share: errors as statuses, deadlines, and limits on their number."""
 
+import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Never, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
 from grpc import aio
 
 from gateway.adapter.grpc_status import to_status
-from gateway.core.errors import GatewayError, Overloaded, TooLarge
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.errors import Overloaded, TooLarge
+from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.peers.grpc.channel import DETAILS_TRAILER
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
@@ -52,17 +53,18 @@ def handler(method: Callable[[_S, _Q, Context], Awaitable[_A]]) -> Callable[[_S,
     async def handle(servicer: _S, request: _Q, context: Context) -> _A:
         try:
             return await method(servicer, request, context)
-        except GatewayError as error:
-            await _abort(context, error)
         except Exception as error:
-            await _abort(context, report_unexpected(error))
+            code, message, details = to_status(error_to_tell(error))
+        except asyncio.CancelledError as cancelled:
+            release_frames(cancelled)
+            raise
+        ending = context.abort(code, message, ((DETAILS_TRAILER, details),))
+        # Its exception holds this frame, and the context of grpcio the exception: the frame holds nothing by then.
+        del request, context
+        await ending
+        raise AssertionError("the call has been aborted")
 
     return handle
-
-
-async def _abort(context: Context, error: GatewayError) -> Never:
-    code, message, details = to_status(error)
-    await context.abort(code, message, ((DETAILS_TRAILER, details),))
 
 
 def deadline(context: Context) -> float | None:

@@ -14,7 +14,7 @@ from gateway.adapter import params_proto
 from gateway.adapter.grpc_status import to_status
 from gateway.concurrency.notify import Notify
 from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable, shutting_down
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages
@@ -166,9 +166,8 @@ class WatchStream:
         except Unavailable:
             # It concerns all runs: the server shuts down, or cannot reach its runtime.
             raise
-        except Exception as failure:
-            error = failure if isinstance(failure, GatewayError) else report_unexpected(failure)
-            await self._end(run, _failed(run.run_id, error))
+        except Exception as error:
+            await self._end(run, _failed(run.run_id, error_to_tell(error)))
             return
         if update is not None:
             for message in self._messages.of(update, run.encoding):

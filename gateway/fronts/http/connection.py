@@ -6,8 +6,9 @@ from typing import Any, cast
 from aiohttp import web
 
 from gateway.concurrency.memory_account import MemoryShare
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import GatewayError, InvalidRequest
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.internal_errors import release_frames, report_unexpected
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.responses import refusal
 from gateway.fronts.http.stall_guard import StallGuard
@@ -79,6 +80,15 @@ class HttpConnection(web.RequestHandler):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    async def start(self) -> None:
+        # A connection that is closed while a body is still coming cancels the task, which holds itself by what it has
+        # raised, and the request with it.
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(retrieve_exception)
+        del task
+        await super().start()
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -90,6 +100,8 @@ class HttpConnection(web.RequestHandler):
             error: GatewayError = report_unexpected(exc)
         else:
             error = InvalidRequest("the request is no HTTP/1.1 request that this server takes")
+        if exc is not None:
+            release_frames(exc)
         response = refusal(request, error, status=status)
         response.force_close()
         return response

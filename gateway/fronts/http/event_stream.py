@@ -23,7 +23,7 @@ from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import GatewayError
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import GetParams, JsonText
 from gateway.core.runtime import text_size
 from gateway.fronts.http.connection import ClientLeft
@@ -111,8 +111,7 @@ class EventStreams:
         except Exception as error:
             if not begun:
                 raise
-            told = error if isinstance(error, GatewayError) else report_unexpected(error)
-            yield b"data: %b\n\n" % event_lines(jsonrpc.error_response(follow.id, told))
+            yield b"data: %b\n\n" % event_lines(jsonrpc.error_response(follow.id, error_to_tell(error)))
 
     async def _notifications(self, params: GetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
         more = False
@@ -151,8 +150,8 @@ class EventStreams:
         except Exception as error:
             if not begun:
                 raise
-            if not isinstance(error, GatewayError | Broken):
-                report_unexpected(error)
+            if not isinstance(error, Broken):
+                error_to_tell(error)
             raise Broken from error
 
     async def _pieces_of_response(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:

@@ -21,8 +21,8 @@ from aiohttp import web
 from gateway.adapter import blobs_json, jsonrpc
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
-from gateway.core.errors import GatewayError, Overloaded
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.errors import Overloaded
+from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
@@ -145,12 +145,14 @@ class HttpFront:
         try:
             with connection_of(request).share.hold() as held:
                 return await self._route(request)(request, held)
-        except GatewayError as error:
-            return refusal(request, error)
         except Exception as error:
-            return refusal(request, report_unexpected(error))
+            return refusal(request, error_to_tell(error))
+        except asyncio.CancelledError as cancelled:
+            release_frames(cancelled)
+            raise
         finally:
             self._open.discard(task)
+            del task
 
     def _route(self, request: web.BaseRequest) -> _RouteHandler:
         path = request.path
@@ -185,8 +187,7 @@ class HttpFront:
         try:
             first = await anext(events)
         except Exception as error:
-            told = error if isinstance(error, GatewayError) else report_unexpected(error)
-            return json_response(jsonrpc.error_response(follow.id, told))
+            return json_response(jsonrpc.error_response(follow.id, error_to_tell(error)))
         return await send_parts(request, event_stream.HEADERS, events, first=first)
 
     async def _put_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.Response:

@@ -12,8 +12,8 @@ import msgspec
 from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
-from gateway.core.errors import GatewayError, MethodNotFound
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.errors import MethodNotFound
+from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import Blob, JsonText, ObservabilityContext
 from gateway.fronts.http.batch import BatchText, KeptAnswer
 from gateway.fronts.http.long_texts import (
@@ -121,10 +121,8 @@ class JsonRpcMethods:
                 member.forget()
                 return None
             await member.keep(answer)
-        except GatewayError as error:
-            member.replace(jsonrpc.error_response(call.id, error))
         except Exception as error:
-            member.replace(jsonrpc.error_response(call.id, report_unexpected(error)))
+            member.replace(jsonrpc.error_response(call.id, error_to_tell(error)))
         return member
 
     async def _answer(self, call: jsonrpc.Call, scope: str, held: Held) -> JsonText | LongText | None:
@@ -145,11 +143,9 @@ class JsonRpcMethods:
                 return jsonrpc.response(request_id, text)
             before, after = jsonrpc.around_result(request_id)
             return Enclosed(before, text, after)
-        except GatewayError as error:
-            return None if request_id is None else jsonrpc.error_response(request_id, error)
         except Exception as error:
-            told = report_unexpected(error)
-            return None if request_id is None else jsonrpc.error_response(request_id, told)
+            told = error_to_tell(error)
+        return None if request_id is None else jsonrpc.error_response(request_id, told)
 
     async def _submit(self, params: JsonText | None, scope: str, held: Held) -> RunAnswer:
         submit = params_json.submit_params_from_json(params)
@@ -215,10 +211,8 @@ def read_body(body: bytes) -> jsonrpc.Call | jsonrpc.Batch:
     """Read a body. One that cannot be read is a call that is refused."""
     try:
         return jsonrpc.parse_body(body)
-    except GatewayError as error:
-        return jsonrpc.Refused("null", error)
     except Exception as error:
-        return jsonrpc.Refused("null", report_unexpected(error))
+        return jsonrpc.Refused("null", error_to_tell(error))
 
 
 def _scope(context: ObservabilityContext | None) -> str:

@@ -7,8 +7,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.http import StreamWriter
 
 from gateway.concurrency.fair_queue import FairQueue
-from gateway.core.errors import GatewayError
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.responses import SERVER
 
@@ -52,8 +51,10 @@ async def send_parts(
         except ConnectionError:
             pass  # The client has left.
         except Exception as error:
-            if not isinstance(error, GatewayError | Broken):
-                report_unexpected(error)
+            if isinstance(error, Broken):
+                release_frames(error)
+            else:
+                error_to_tell(error)
             _cut(request, connection_of(request))
     return response
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import GatewayError, Unavailable
+from gateway.core.internal_errors import release_frames
 from gateway.core.model import ItemError, JsonText
 from gateway.runtimes.embedded.builtins import BUILTINS, BuiltinCall, call_builtin
 from gateway.runtimes.embedded.expressions import Expression, Scope
@@ -108,6 +109,7 @@ class _FlowExecution:
         for step in self._running.values():
             step.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._running.clear()
 
     def _demand(self, step_id: str) -> None:
         if step_id not in self._demanded:
@@ -168,6 +170,7 @@ class _FlowExecution:
                 return Value(await self._call(step.component, text, attempt, task))
             except ItemFailure as failure:
                 error = failure.error
+                release_frames(failure)
             if attempt > step.on_error.retries:
                 return error if step.on_error.default is None else Value(step.on_error.default)
             attempt += 1

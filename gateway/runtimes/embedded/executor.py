@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import NamedTuple
 
 from gateway.core.errors import Unavailable
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.model import ItemError, ItemResult, JsonText, RunState
 from gateway.runtimes.embedded.execution import evaluate_inline, execute_flow
 from gateway.runtimes.embedded.flow import Flow
@@ -130,10 +130,11 @@ class Executor:
         try:
             value = await self._output(job, index, text)
         except ItemFailure as failure:
+            release_frames(failure)
             return _failed(index, failure.error)
         except Exception as error:
-            internal = report_unexpected(error)
-            return _failed(index, ItemError(code=internal.code, message=internal.message))
+            internal = error_to_tell(error)
+            return _failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message))
         return _succeeded(index, value)
 
     async def _output(self, job: Job, index: int, text: JsonText) -> JsonText:
@@ -142,17 +143,19 @@ class Executor:
         while True:
             try:
                 return await execute_flow(job.flow, text, job.variables, job.host, task)
-            except Unavailable:
+            except Unavailable as error:
                 # The cause is the journal, not the item: a full disk must not fail items.
-                await asyncio.sleep(RETRY_SECONDS)
+                release_frames(error)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _keep(self, completion: Completion) -> None:
         """Journal a completion, and retry for ever: a result that exists is never given up."""
         while True:
             try:
                 return await self._journal.complete(completion)
-            except Unavailable:
-                await asyncio.sleep(RETRY_SECONDS)
+            except Unavailable as error:
+                release_frames(error)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def _succeeded(index: int, value: JsonText) -> ItemResult:

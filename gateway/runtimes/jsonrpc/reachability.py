@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, RemoteError, Unavailable, shutting_down
-from gateway.core.internal_errors import report_unexpected
+from gateway.core.internal_errors import error_to_tell
 from gateway.runtimes.jsonrpc.answers import ConnectionLost
 from gateway.runtimes.jsonrpc.dialect import Dialect
 
@@ -130,10 +130,8 @@ class Reachability:
             while True:
                 try:
                     return self._mark_up(await self._probe())
-                except GatewayError as failure:
-                    self._mark_down(failure)
                 except Exception as failure:
-                    self._mark_down(report_unexpected(failure))
+                    self._mark_down(error_to_tell(failure))
                 self._wake()
                 await asyncio.sleep(backoff.next())
         finally:

@@ -14,6 +14,7 @@ from gateway.adapter import blobs_json
 from gateway.adapter.params_json import get_params_to_json
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
+from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
 from gateway.core.position import Position, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
@@ -175,7 +176,7 @@ class JsonRpcRuntime(Runtime):
                     self._upstream.streams = False
             await self._poll(run_id, watched)
         except Exception as failure:
-            watched.fail(failure)
+            watched.fail(error_to_tell(failure))
 
     async def _stream(self, run_id: str, watched: WatchedRun) -> None:
         params = get_params_to_json(GetParams(run_id=run_id, wait=True, heartbeat_interval=HEARTBEAT_SECONDS))

@@ -1,6 +1,7 @@
 """One watched run: its latest state, for the reader of the watch."""
 
 from gateway.concurrency.notify import Notify
+from gateway.core.errors import GatewayError
 from gateway.core.runtime import Snapshot
 
 
@@ -10,7 +11,7 @@ class WatchedRun:
     def __init__(self) -> None:
         self.latest: Snapshot | None = None
         self._read: Snapshot | None = None
-        self._failure: Exception | None = None
+        self._failure: GatewayError | None = None
         self._notify = Notify()
 
     def show(self, snapshot: Snapshot | None) -> bool:
@@ -21,7 +22,7 @@ class WatchedRun:
         self._notify.set()
         return True
 
-    def fail(self, failure: Exception) -> None:
+    def fail(self, failure: GatewayError) -> None:
         """End the watch. A terminal state that was not read yet is read before."""
         self._failure = failure
         self._notify.set()

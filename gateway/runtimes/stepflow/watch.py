@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from gateway.concurrency.notify import Notify
 from gateway.core.backoff import Backoff
-from gateway.core.errors import RemoteError, Unavailable, shutting_down
+from gateway.core.errors import GatewayError, RemoteError, Unavailable, shutting_down
+from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import RunStatus
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.stepflow.engine import EngineRestClient
@@ -121,7 +122,7 @@ class _EventWatch:
         self._run_id = run_id
         self._status: RunStatus | None = None
         self._progress: Progress | None = None
-        self._failure: Exception | None = None
+        self._failure: GatewayError | None = None
         self._tasks = [self._start(self._follow_state())]
 
     def snapshot(self) -> Snapshot | None:
@@ -143,7 +144,7 @@ class _EventWatch:
         try:
             await work
         except Exception as failure:
-            self._failure = failure
+            self._failure = error_to_tell(failure)
             self.changed.set()
 
     async def _follow_state(self) -> None:
