@@ -160,8 +160,11 @@ def parse_response(body: str | bytes, request_id: JsonText | None = None) -> Jso
             return given["result"]
         error = _read_error(given.get("error", "null"))
     except InvalidParams as broken:
-        raise RemoteError(RemoteError.code, f"the answer is no JSON-RPC response: {broken.message}") from None
-    raise error
+        error = RemoteError(RemoteError.code, f"the answer is no JSON-RPC response: {broken.message}")
+    try:
+        raise error
+    finally:
+        del error  # It holds this frame.
 
 
 def parse_error(body: str | bytes) -> GatewayError | None:

@@ -284,9 +284,13 @@ class AsyncRunsClient:
                     return submitted(await connection.upload(params, inputs, outage.remaining()))
             except UploadFailed as failed:
                 error = failed.reason
-            if not requests.repeatable(inputs):
-                raise error
-            await asyncio.sleep(outage.pause(error))
+            try:
+                if not requests.repeatable(inputs):
+                    raise error
+                pause = outage.pause(error)
+            finally:
+                del error  # It holds this frame.
+            await asyncio.sleep(pause)
 
     def _outage(self, timeout: float | None) -> Outage:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))

@@ -281,9 +281,13 @@ class RunsClient:
                     return submitted(connection.upload(params, inputs, outage.remaining()))
             except UploadFailed as failed:
                 error = failed.reason
-            if not requests.repeatable(inputs):
-                raise error
-            time.sleep(outage.pause(error))
+            try:
+                if not requests.repeatable(inputs):
+                    raise error
+                pause = outage.pause(error)
+            finally:
+                del error  # It holds this frame.
+            time.sleep(pause)
 
     def _outage(self, timeout: float | None) -> Outage:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))

@@ -11,6 +11,7 @@ from gateway.client.failure import UploadFailed, failure, silence
 from gateway.client.upload import Pipe
 from gateway.client.watchdog import Watchdog
 from gateway.core.errors import GatewayError
+from gateway.core.internal_errors import release_frames
 from gateway.core.model import SubmitParams
 from gateway.peers.grpc.channel import DETAILS_TRAILER
 from gateway.peers.grpc.upload import upload_parts
@@ -79,6 +80,7 @@ class Connection:
             except grpc.RpcError as error:
                 if not watchdog.expired:
                     raise self._failure(error) from None
+                release_frames(error)
                 self.dead = True
                 raise silence(self._address, seconds or 0) from None
             finally:
@@ -111,6 +113,7 @@ class Connection:
             pipe.close()
 
     def _failure(self, error: grpc.RpcError) -> GatewayError | TimeoutError:
+        release_frames(error)  # The error is the call, which the frames hold.
         call = cast("grpc.Call", error)
         details = next((value for key, value in call.trailing_metadata() or () if key == DETAILS_TRAILER), None)
         return failure(self._address, call.code(), call.details(), details)

@@ -55,8 +55,18 @@ class Outage:
 
         Raises `error` if a retry would not help, or not in time.
         """
+        pause = self._next(error)
+        if pause is None:
+            try:
+                raise error from None
+            finally:
+                del error  # The error holds this frame.
+        return pause
+
+    def _next(self, error: Exception) -> float | None:
+        """The next pause; None if a retry would not help, or not in time."""
         if not isinstance(error, (Unavailable, Overloaded)):
-            raise error from None
+            return None
         now = self._clock()
         if self._since is None:
             self._since = now
@@ -64,7 +74,7 @@ class Outage:
         if error.retry_after is not None:
             pause += error.retry_after
         if self._retry_for is not None and now + pause > self._since + self._retry_for:
-            raise error from None
+            return None
         if self._until is not None and now + pause >= self._until:
-            raise error from None
+            return None
         return pause

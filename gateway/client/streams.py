@@ -119,8 +119,11 @@ class RunStream:
         elif self._terminal and not self._params.include_results:
             return None
         self._cut = True
-        pause = self._outage.pause(error)
-        return _within(pause, self._until, self._clock(), error if self._revision is None else None)
+        try:
+            pause = self._outage.pause(error)
+            return _within(pause, self._until, self._clock(), error if self._revision is None else None)
+        finally:
+            del error  # It holds this frame.
 
     def cut(self) -> None:
         """Take note that the stream with this run and others has ended."""
@@ -178,7 +181,11 @@ class ManyRunsStream:
         if pause is None:
             del self._runs[run_id]
             return run_id, RunEnded()
-        raise error or Unavailable("the gateway has stopped following a run too early")
+        error = error or Unavailable("the gateway has stopped following a run too early")
+        try:
+            raise error
+        finally:
+            del error  # It holds this frame.
 
     def ended(self, error: Exception | None) -> float | None:
         """Return how many seconds to pause before the stream is started again; None: every run has ended.
@@ -190,7 +197,10 @@ class ManyRunsStream:
         for run in self._runs.values():
             run.cut()
         error = error or Unavailable("the gateway has ended the stream too early")
-        return _within(self._outage.pause(error), self._until, self._clock(), error if not self._heard else None)
+        try:
+            return _within(self._outage.pause(error), self._until, self._clock(), error if not self._heard else None)
+        finally:
+            del error  # It holds this frame.
 
 
 class Fold:
@@ -241,6 +251,9 @@ def _within(pause: float, until: float | None, now: float, error: Exception | No
         return pause
     if now < until:
         return min(pause, until - now)
-    if error is not None:
+    if error is None:
+        return None
+    try:
         raise error from None
-    return None
+    finally:
+        del error  # The error holds this frame.

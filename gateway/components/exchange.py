@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
-from typing import Final, NamedTuple, NoReturn, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import ClientResponse, ClientSession
 from msgspec import UNSET, Raw
@@ -112,7 +112,11 @@ class Exchange:
                     for task in requests:
                         task.cancel()
         except BaseExceptionGroup as errors:
-            _raise_first(errors)
+            failure = _first(errors)
+        try:
+            raise failure  # Not while the group is handled, which would become its context, and holds it.
+        finally:
+            del failure
 
     async def _read_events(
         self, response: ClientResponse, request_id: str, group: asyncio.TaskGroup, requests: set[asyncio.Task[None]]
@@ -203,9 +207,10 @@ def _map_failure(failure: HttpFailure) -> ComponentError:
     return ComponentError(Code.CONNECTION_LOST, f"the component server {what}", unreachable=True)
 
 
-def _raise_first(errors: BaseExceptionGroup[BaseException]) -> NoReturn:
-    """Raise the first failure of a group of tasks for all of them."""
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure of a group of tasks, which is raised for all of them."""
     first: BaseException = errors
     while isinstance(first, BaseExceptionGroup):
+        first.__traceback__ = None  # The group of tasks holds the exception in its frame.
         first = first.exceptions[0]
-    raise first
+    return first

@@ -1,8 +1,9 @@
 """Tasks whose callers may have left."""
 
 import asyncio
-from contextlib import suppress
 from typing import Any
+
+from gateway.core.internal_errors import release_frames
 
 
 def retrieve_exception(task: "asyncio.Task[Any]") -> None:
@@ -12,5 +13,7 @@ def retrieve_exception(task: "asyncio.Task[Any]") -> None:
     task that was cancelled keeps what it has raised, with all frames that it passed, until it is asked for: where one
     of these holds the task, they would hold each other.
     """
-    with suppress(asyncio.CancelledError):
+    try:
         task.exception()
+    except asyncio.CancelledError as cancelled:
+        release_frames(cancelled)

@@ -35,6 +35,9 @@ class Gateway:
 
     def __init__(self, runtime: Runtime, transport: Transport) -> None:
         self.runtime = runtime
+        self.peer: object = None
+        """What the runtime talks to, kept as long as the gateway: it remembers what it was sent."""
+        self.kept: list[object] = []
         self.service = RunsService(runtime, grace=0)
         self.methods = JsonRpcMethods(self.service)
         self.http = HttpFront(self.methods, self.service, "127.0.0.1:0", limits=HttpLimits(body=BODY_LIMIT))
@@ -98,10 +101,12 @@ def embedded(script: Script | None = None, state: str = ":memory:") -> Start:
 
     @asynccontextmanager
     async def start(transport: Transport) -> AsyncIterator[Gateway]:
-        async with ComponentServer(script or _refuse).running() as url:
+        server = ComponentServer(script or _refuse)
+        async with server.running() as url:
             components = Components({"/t": url})
             runtime = await EmbeddedRuntime.open(state, components)
             gateway = Gateway(runtime, transport)
+            gateway.peer = server
             await components.start(gateway.methods.call, None)
             await runtime.start(gateway.service)
             async with gateway.serving():

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.internal_errors import release_frames
@@ -160,6 +161,7 @@ class _FlowExecution:
     def _start(self, step: Step, text: JsonText) -> None:
         running = asyncio.create_task(self._execute(step, text))
         running.add_done_callback(lambda _: self._finished.put_nowait(step.id))
+        running.add_done_callback(retrieve_exception)
         self._running[step.id] = running
 
     async def _execute(self, step: Step, text: JsonText) -> Value | ItemError:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.model import ItemError, ItemResult, JsonText, RunState
@@ -84,6 +85,7 @@ class Executor:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        retrieve_exception(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a run has stopped executing and stays unfinished", exc_info=error)
 
