@@ -52,6 +52,7 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
         await listen(http, "--http-address")
         await backend.start(reachable_url(http.address, BLOBS_PATH))
         await listen(grpc, "--grpc-address")
+        backend.resume()
         yield Addresses(grpc.address, http.address)
 
 
@@ -69,6 +70,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         # Runs that go on may need the blob API at once, so workers come first.
         await workers.start()
         await backend.start(reachable_url(workers.http_address, BLOBS_PATH))
+        backend.resume()
         yield Addresses(workers.grpc_address, workers.http_address)
 
 

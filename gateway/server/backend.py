@@ -32,10 +32,10 @@ class Backend:
         self.methods = JsonRpcMethods(self.service)
 
     async def start(self, blob_api_url: str | None) -> None:
-        """Start component servers and go on with unfinished runs, if these are in this process.
+        """Start component servers, if they are in this process, and tell them the URL of the blob API."""
 
-        Component servers are told `blob_api_url`, the URL of the blob API.
-        """
+    def resume(self) -> None:
+        """Go on with unfinished runs in the background, if they are in this process, after `start`."""
 
     async def finish_tasks(self) -> None:
         """Take no more tasks, and wait for those that have begun. Runs that wait for tasks still make progress."""
@@ -61,6 +61,9 @@ class EmbeddedBackend(Backend):
     async def start(self, blob_api_url: str | None) -> None:
         await self._components.start(self.serve_component, blob_api_url)
         await self._runtime.start(self.service)
+
+    def resume(self) -> None:
+        self._runtime.resume()
 
 
 class BridgedBackend(Backend):

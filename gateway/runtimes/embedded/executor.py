@@ -110,7 +110,7 @@ class Executor:
         """Yield the unfinished items, by index, each with its input."""
         run, index = job.run, 0
         page = job.inputs
-        while index < run.record.total:
+        while (index := run.next_unfinished(index)) < run.record.total:
             if page is None:
                 page = await self._journal.inputs(run.record.run_id, index)
             if not page:

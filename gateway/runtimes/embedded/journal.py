@@ -14,7 +14,10 @@ MAX_ITEMS = 1 << 24
 """The largest number of items of a run: an index fits the lower 24 bits of the key of a row."""
 
 FINISHED_ITEMS = 4_096
-"""How many finished items are read at once."""
+"""Of how many items is read at once whether they have finished."""
+
+UNFINISHED_RUNS = 1_024
+"""How many unfinished runs are read at once."""
 
 
 class RunRecord(NamedTuple):
@@ -67,11 +70,20 @@ class Ended(NamedTuple):
     results: Sequence[ItemResult]
 
 
-class FinishedItem(NamedTuple):
-    """An item that had finished before a restart."""
+class FinishedItems(NamedTuple):
+    """Consecutive items of a run: a byte for each, which is 1 if it has finished, and how many of these have failed."""
 
-    item_index: int
-    status: RunState
+    done: bytes
+    failed: int
+
+
+class UnfinishedRun(NamedTuple):
+    """A run that had not ended when the journal was opened. Later runs have larger numbers."""
+
+    number: int
+    run_id: str
+    root_id: str | None
+    total: int
 
 
 class Journal(ABC):
@@ -117,15 +129,15 @@ class Journal(ABC):
         """Return the run with this idempotency key."""
 
     @abstractmethod
-    async def unfinished(self) -> list[RunRecord]:
-        """The runs that have not ended, oldest first."""
+    async def unfinished(self, after: int) -> list[UnfinishedRun]:
+        """The runs that had not ended when the journal was opened, and have not ended since, oldest first.
+
+        At most UNFINISHED_RUNS with a number above `after`, which is 0 or more. The list is empty if there are no more.
+        """
 
     @abstractmethod
-    async def finished_items(self, run_id: str, first: int) -> list[FinishedItem]:
-        """Finished items of a run, in the order of completion, from the place `first` on: at most FINISHED_ITEMS.
-
-        The list is empty if there are no more.
-        """
+    async def finished_items(self, run_id: str, start: int) -> FinishedItems:
+        """Whether items of a run have finished: FINISHED_ITEMS from the index `start` on, or all that are left."""
 
     @abstractmethod
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:

@@ -5,16 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.errors import Overloaded, RunNotFound
-from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
+from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     Completion,
     Ended,
-    FinishedItem,
+    FinishedItems,
     Journal,
     Outcome,
     RunRecord,
+    UnfinishedRun,
     of_page,
 )
 
@@ -99,12 +100,15 @@ class MemoryJournal(Journal):
         run_id = self._keys.get((scope, key))
         return None if run_id is None else self._runs[run_id].record
 
-    async def unfinished(self) -> list[RunRecord]:
-        return [kept.record for kept in self._runs.values() if kept.outcome is None]
+    async def unfinished(self, after: int) -> list[UnfinishedRun]:
+        return []
 
-    async def finished_items(self, run_id: str, first: int) -> list[FinishedItem]:
-        results = self._runs[run_id].results[first : first + FINISHED_ITEMS]
-        return [FinishedItem(result.item_index, result.status) for result in results]
+    async def finished_items(self, run_id: str, start: int) -> FinishedItems:
+        kept = self._runs[run_id]
+        indexes = range(start, min(start + FINISHED_ITEMS, kept.record.total))
+        places = [kept.places.get(index) for index in indexes]
+        failed = sum(kept.results[place].status is RunState.FAILED for place in places if place is not None)
+        return FinishedItems(bytes(place is not None for place in places), failed)
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
         inputs = self._runs[run_id].inputs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
-from gateway.runtimes.embedded.journal import Completion, FinishedItem, Outcome, RunRecord, of_page
+from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
 
 RECENT_BYTES = 1 << 16
 """How many characters of results a run keeps in memory, so that small runs are read without the journal."""
@@ -46,16 +46,19 @@ class Run:
         self._snapshot: Snapshot | None = None
         self._changed: asyncio.Event | None = None
 
-    def restore(self, finished: Sequence[FinishedItem]) -> None:
-        """Take over items that had finished before a restart: those that come next in the order of completion."""
-        for item in finished:
-            self._done[item.item_index] = True
-            self._count(item.status)
-        self._completions += len(finished)
-        self._places = self._completions
+    def restore(self, start: int, finished: FinishedItems) -> None:
+        """Take over items that had finished before a restart; the first of `finished` has the index `start`."""
+        done = finished.done
+        number = done.count(1)
+        self._done[start : start + len(done)] = done
+        self._success += number - finished.failed
+        self._failed += finished.failed
         self._failures = self._failed
-        self._started = self._started or bool(finished)
-        self._recent = None if finished else self._recent
+        self._completions += number
+        self._places = self._completions
+        if number:
+            self._started = True
+            self._recent = None
         self._advance_prefix()
 
     @property
@@ -71,6 +74,11 @@ class Run:
     def is_done(self, item_index: int) -> bool:
         """Whether an item has finished."""
         return self.finished or bool(self._done[item_index])
+
+    def next_unfinished(self, item_index: int) -> int:
+        """The first item from this one on that has not finished; the number of items if all have."""
+        found = self._done.find(0, item_index)
+        return self.record.total if found < 0 else found
 
     def start(self) -> None:
         """An item starts."""

@@ -7,11 +7,13 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from pathlib import Path
 
 from gateway.adapter.params_json import observability_from_json, observability_to_json
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import (
     BlobNotFound,
@@ -43,6 +45,7 @@ from gateway.runtimes.embedded.host import RunHost, RunsApi
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, parent_task
+from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.idempotency import fingerprint
@@ -75,7 +78,7 @@ class EmbeddedRuntime(Runtime):
         account: MemoryAccount | None = None,
         nesting: Nesting | None = None,
     ) -> "EmbeddedRuntime":
-        """Open the state, a path or `:memory:`, and load its unfinished runs, which `start` executes.
+        """Open the state, a path or `:memory:`.
 
         The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
         inside runs. Raises StateError if the state cannot be used.
@@ -83,15 +86,7 @@ class EmbeddedRuntime(Runtime):
         journal = MemoryJournal() if state == IN_MEMORY else await SqliteJournal.open(Path(state))
         runtime = cls(journal, components, nesting or Nesting())
         try:
-            for record in await journal.unfinished():
-                run = runtime._active[record.run_id] = Run(record, epoch=journal.epoch)
-                restored = 0
-                while finished := await journal.finished_items(record.run_id, restored):
-                    run.restore(finished)
-                    restored += len(finished)
-                runtime._unfinished.append(run)
-                if record.root_id is not None:
-                    runtime._nesting.add(record.root_id, record.total)
+            await runtime._resumption.look()
         except BaseException:
             await journal.close()
             raise
@@ -104,7 +99,8 @@ class EmbeddedRuntime(Runtime):
         self._executor = Executor(journal)
         self._runs: RunsApi | None = None
         self._started = asyncio.Event()
-        self._unfinished: list[Run] = []
+        self._resumption = Resumption(journal, nesting, self._find)
+        self._loads = SingleFlight(self._load)
         self._active: dict[str, Run] = {}
         self._recent: OrderedDict[str, Run] = OrderedDict()
         self._flows: OrderedDict[str, Flow] = OrderedDict()
@@ -112,21 +108,16 @@ class EmbeddedRuntime(Runtime):
         self._draining = False
 
     async def start(self, runs: RunsApi) -> None:
-        """Execute the runs that were unfinished when the state was last closed, and those that are submitted.
-
-        `runs` is the runs service over this runtime; it serves nested runs.
-        """
+        """Execute runs. `runs` is the runs service over this runtime; it serves nested runs."""
         self._runs = runs
         self._started.set()
-        unfinished, self._unfinished = self._unfinished, []
-        for run in unfinished:
-            try:
-                flow = await self._overridden_flow(run.record.flow_id, run.record.overrides)
-            except InvalidParams as error:
-                # The flow was valid when the run was accepted; this version of the gateway is stricter.
-                _log.error("run %s stays unfinished: %s", run.record.run_id, error)
-                continue
-            self._execute(run, flow, None)
+
+    def resume(self) -> None:
+        """Go on with the runs that were unfinished when the state was last closed, in the background, after `start`.
+
+        One that somebody asks for goes on at once.
+        """
+        self._resumption.start()
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
@@ -197,6 +188,7 @@ class EmbeddedRuntime(Runtime):
         """Also stop executing: an item that fails because the gateway shuts down must not count as failed."""
         self._draining = True
         self._started.set()
+        await self._resumption.stop()
         self._journal.drain()
         await asyncio.gather(*self._accepting, return_exceptions=True)
         await self._executor.stop()
@@ -205,6 +197,7 @@ class EmbeddedRuntime(Runtime):
 
     async def close(self) -> None:
         await self.drain()
+        await self._loads.close()
         await self._journal.close()
 
     async def _accept(self, run: Run, flow: Flow, inputs: Sequence[JsonText], ended: Ended | None = None) -> Snapshot:
@@ -227,6 +220,8 @@ class EmbeddedRuntime(Runtime):
         retrieve_exception(accepting)
 
     def _execute(self, run: Run, flow: Flow, inputs: Sequence[JsonText] | None) -> None:
+        if self._draining:
+            return
         record = run.record
         trace = None if record.observability is None else observability_from_json(record.observability)
         assert self._runs is not None
@@ -261,20 +256,34 @@ class EmbeddedRuntime(Runtime):
             record = (await self._find(parent.run_id)).record
         except RunNotFound:
             return None
+        await self._resumption.counted()
+        self._refuse_if_draining()
         depth = record.depth + parent.loops + 1
         self._nesting.refuse_deeper(depth, parent.name)
         return Ancestry(record.root_id or record.run_id, depth, parent.name)
 
     async def _find(self, run_id: str) -> Run:
         run = self._active.get(run_id) or self._recent.get(run_id)
-        if run is not None:
-            return run
+        return await self._loads.get(run_id) if run is None else run
+
+    async def _load(self, run_id: str) -> Run:
+        """Bring a run back into memory. If it has not ended, it goes on."""
         kept = await self._journal.load(run_id)
         if kept is None:
             raise RunNotFound(f"no run has the id '{run_id}'")
         # It may have been registered while the journal was read.
-        run = self._active.get(run_id) or self._recent.get(run_id) or Run(*kept, epoch=self._journal.epoch)
+        run = self._active.get(run_id) or self._recent.get(run_id)
+        if run is not None:
+            return run
+        run = Run(*kept, epoch=self._journal.epoch)
+        if run.finished:
+            self._keep(run)
+            return run
+        await restore(self._journal, run)
+        flow = await self._accepted_flow(run.record)
         self._keep(run)
+        if flow is not None:
+            self._resumption.when_counted(partial(self._execute, run, flow, None))
         return run
 
     async def _repeated(self, earlier: RunRecord, fingerprint: str) -> Snapshot:
@@ -282,6 +291,15 @@ class EmbeddedRuntime(Runtime):
         if earlier.fingerprint != fingerprint:
             raise IdempotencyConflict("the idempotency key was used before with other parameters")
         return await self.get(earlier.run_id)
+
+    async def _accepted_flow(self, record: RunRecord) -> Flow | None:
+        """The flow of a run that was accepted by an earlier process. None if it is not valid any more."""
+        try:
+            return await self._overridden_flow(record.flow_id, record.overrides)
+        except InvalidParams as error:
+            # This version of the gateway is stricter.
+            _log.error("run %s stays unfinished: %s", record.run_id, error)
+            return None
 
     async def _overridden_flow(self, flow_id: str, overrides: JsonText | None) -> Flow:
         flow = self._flows.get(flow_id)

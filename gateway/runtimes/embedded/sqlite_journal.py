@@ -15,12 +15,14 @@ from gateway.runtimes.embedded.arrivals import Arrivals, is_large
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
+    UNFINISHED_RUNS,
     Completion,
     Ended,
-    FinishedItem,
+    FinishedItems,
     Journal,
     Outcome,
     RunRecord,
+    UnfinishedRun,
     of_page,
 )
 from gateway.runtimes.embedded.result_rows import INSERT_RESULT, RESULTS_TABLE, PartOfPage, read_results, result_row
@@ -96,6 +98,7 @@ class SqliteJournal(Journal):
     def __init__(self, file: StateFile, opening: "_Contents") -> None:
         self.epoch = opening.epoch
         self._file = file
+        self._last_before = opening.last_run
         self._numbers = itertools.count(opening.last_run + 1)
         self._arrivals = Arrivals(file, opening.arriving)
         self._arriving_keys: dict[tuple[str, str | None], asyncio.Event] = {}
@@ -132,11 +135,11 @@ class SqliteJournal(Journal):
     async def find(self, scope: str, key: str) -> RunRecord | None:
         return await self._file.read(lambda db: _find(db, scope, key))
 
-    async def unfinished(self) -> list[RunRecord]:
-        return await self._file.read(_unfinished)
+    async def unfinished(self, after: int) -> list[UnfinishedRun]:
+        return await self._file.read(lambda db: _unfinished(db, after, self._last_before))
 
-    async def finished_items(self, run_id: str, first: int) -> list[FinishedItem]:
-        return await self._file.read(lambda db: _finished_items(db, run_id, first))
+    async def finished_items(self, run_id: str, start: int) -> FinishedItems:
+        return await self._file.read(lambda db: _finished_items(db, run_id, start))
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
         return await self._file.read(lambda db: _inputs(db, run_id, start))
@@ -290,18 +293,27 @@ def _load(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | Non
     return record, None if ended[0] is None else Outcome(RunState(ended[0]), *ended[1:])
 
 
-def _unfinished(db: sqlite3.Connection) -> list[RunRecord]:
-    rows = db.execute(f"SELECT {_RECORD} FROM runs WHERE status IS NULL ORDER BY run")
-    return [RunRecord(*row) for row in rows]
+def _unfinished(db: sqlite3.Connection, after: int, until: int) -> list[UnfinishedRun]:
+    wanted = "status IS NULL AND run > ? AND run <= ? ORDER BY run LIMIT ?"
+    rows = db.execute(f"SELECT run, run_id, root_id, total FROM runs WHERE {wanted}", (after, until, UNFINISHED_RUNS))
+    return [UnfinishedRun(*row) for row in rows]
 
 
-def _finished_items(db: sqlite3.Connection, run_id: str, first_place: int) -> list[FinishedItem]:
-    first = _first_key(db, run_id)
-    rows = db.execute(
-        "SELECT item, status FROM results WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
-        (first + first_place, first + MAX_ITEMS, FINISHED_ITEMS),
-    )
-    return [FinishedItem(item - first, RunState(status)) for item, status in rows]
+def _finished_items(db: sqlite3.Connection, run_id: str, start: int) -> FinishedItems:
+    run, total = db.execute("SELECT run, total FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    first = run * MAX_ITEMS + start
+    length = min(FINISHED_ITEMS, total - start)
+    window = (first, first + length)
+    number, failed = db.execute(
+        "SELECT count(*), coalesce(sum(status <> 'success'), 0) FROM results WHERE item >= ? AND item < ?", window
+    ).fetchone()
+    if number in (0, length):
+        # Nearly always: items finish about in the order of their indexes.
+        return FinishedItems(bytes([number > 0]) * length, failed)
+    done = bytearray(length)
+    for (item,) in db.execute("SELECT item FROM results WHERE item >= ? AND item < ?", window):
+        done[item - first] = 1
+    return FinishedItems(bytes(done), failed)
 
 
 def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:

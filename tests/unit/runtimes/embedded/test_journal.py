@@ -11,7 +11,17 @@ import pytest
 from gateway.core.errors import Overloaded, RunNotFound, Unavailable
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, Page
-from gateway.runtimes.embedded.journal import Completion, Ended, FinishedItem, Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import (
+    FINISHED_ITEMS,
+    UNFINISHED_RUNS,
+    Completion,
+    Ended,
+    FinishedItems,
+    Journal,
+    Outcome,
+    RunRecord,
+    UnfinishedRun,
+)
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.sqlite_file import Schema, StateError, StateFile
@@ -96,7 +106,6 @@ async def test_a_run_is_kept_as_it_was_accepted(journal: Journal) -> None:
     assert await journal.load("run-1") == (accepted, None)
     assert await journal.inputs("run-1", 0) == ['"x"', "1e400"]
     assert await journal.inputs("run-1", 1) == ["1e400"]
-    assert await journal.unfinished() == [accepted]
     assert await journal.load("run-2") is None
 
 
@@ -133,12 +142,8 @@ async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_comp
     assert await read(ResultOrder.BY_INDEX, 1, 3, 0, 2) == [2]
     assert await read(ResultOrder.BY_INDEX, 1, 2, 0, 3) == [1]
     assert await journal.load("run-1") == (record(), outcome)
-    assert await journal.unfinished() == []
-    assert await journal.finished_items("run-1", 0) == [
-        FinishedItem(2, RunState.SUCCESS),
-        FinishedItem(0, RunState.FAILED),
-        FinishedItem(1, RunState.SUCCESS),
-    ]
+    assert await journal.finished_items("run-1", 0) == FinishedItems(b"\1\1\1", 1)
+    assert await journal.finished_items("run-1", 1) == FinishedItems(b"\1\1", 0)
 
 
 async def test_a_page_holds_about_a_mebibyte_and_at_least_one_result(journal: Journal) -> None:
@@ -160,8 +165,32 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     await first.close()
     second = await SqliteJournal.open(path)
     assert await second.get_blob("b") == Blob("1", BlobType.DATA)
-    assert await second.unfinished() == [record()]
-    assert await second.finished_items("run-1", 0) == [FinishedItem(1, RunState.SUCCESS)]
+    assert await second.unfinished(0) == [UnfinishedRun(1, "run-1", None, 3)]
+    assert await second.finished_items("run-1", 0) == FinishedItems(b"\0\1\0", 0)
+    await second.create(record("run-2"), ["0", "1", "2"])
+    assert await second.unfinished(1) == []
+    await second.close()
+
+
+async def test_what_had_not_ended_is_read_in_parts(tmp_path: Path) -> None:
+    first = await SqliteJournal.open(tmp_path / "state.db")
+    total = FINISHED_ITEMS + 2
+    await first.create(record("large", total=total), ["0"] * total)
+    nested = [record(f"run-{n}", total=1)._replace(root_id="large") for n in range(UNFINISHED_RUNS)]
+    await asyncio.gather(*(first.create(run, ["0"]) for run in nested))
+    await asyncio.gather(
+        first.complete(Completion("run-7", 0, success(0), Outcome(RunState.SUCCESS, 1, 0, 9))),
+        first.complete(Completion("large", 0, failure(FINISHED_ITEMS), None)),
+    )
+    await first.close()
+    second = await SqliteJournal.open(tmp_path / "state.db")
+    page = await second.unfinished(0)
+    assert [page[0], page[1]] == [UnfinishedRun(1, "large", None, total), UnfinishedRun(2, "run-0", "large", 1)]
+    assert len(page) == UNFINISHED_RUNS
+    assert await second.unfinished(page[-1].number) == []
+    assert [run.run_id for run in await second.unfinished(page[-3].number)] == ["run-1022", "run-1023"]
+    assert await second.finished_items("large", 0) == FinishedItems(b"\0" * FINISHED_ITEMS, 0)
+    assert await second.finished_items("large", FINISHED_ITEMS) == FinishedItems(b"\1\0", 1)
     await second.close()
 
 
@@ -177,9 +206,10 @@ async def test_a_file_of_version_2_goes_on(tmp_path: Path) -> None:
     for _ in range(2):
         journal = await SqliteJournal.open(path)
         old = RunRecord("run-1", "flow", "name", None, 3, None, None, "{}", None, "", "key", "print", 7)
-        assert await journal.unfinished() == [old]
+        assert await journal.unfinished(0) == [UnfinishedRun(1, "run-1", None, 3)]
+        assert await journal.load("run-1") == (old, None)
         assert (old.depth, old.root_id) == (0, None)
-        assert await journal.finished_items("run-1", 0) == [FinishedItem(1, RunState.SUCCESS)]
+        assert await journal.finished_items("run-1", 0) == FinishedItems(b"\0\1\0", 0)
         assert await journal.load("run-0") == (ended, Outcome(RunState.SUCCESS, 1, 0, 9))
         await journal.close()
     journal = await SqliteJournal.open(path)
@@ -213,7 +243,7 @@ async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: 
 
     await asyncio.gather(*(complete(place) for place in range(500)))
     assert done == list(range(500))
-    assert len(await journal.finished_items("run-1", 0)) == 500
+    assert await journal.finished_items("run-1", 0) == FinishedItems(b"\1" * 500, 0)
     await journal.close()
 
 
@@ -224,7 +254,7 @@ async def test_an_item_cannot_finish_twice(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         await journal.complete(Completion("run-1", 1, success(1), None))
     await journal.complete(Completion("run-1", 1, success(2), None))
-    assert [item.item_index for item in await journal.finished_items("run-1", 0)] == [1, 2]
+    assert await journal.finished_items("run-1", 0) == FinishedItems(b"\0\1\1", 0)
     await journal.close()
 
 
@@ -302,7 +332,6 @@ async def test_a_run_that_ended_while_it_was_accepted_is_kept_whole(journal: Jou
     accepted = record(total=2, key=key)._replace(flow_label="label", max_concurrency=3, created_at=2**60 + 1)
     assert await journal.create(accepted, ["0", "1"], ended) is None
     assert await journal.load("run-1") == (accepted, ended.outcome)
-    assert await journal.unfinished() == []
     for order in ResultOrder:
         page = Page(order, 0, 2, 0, 2)
         assert await journal.results("run-1", page) == ended.results
@@ -314,7 +343,6 @@ async def test_a_run_without_items_ends_while_it_is_accepted(journal: Journal) -
     ended = Ended(Outcome(RunState.SUCCESS, 0, 0, 7), [])
     await journal.create(record(total=0), [], ended)
     assert await journal.load("run-1") == (record(total=0), ended.outcome)
-    assert await journal.unfinished() == []
     assert await journal.results("run-1", Page(ResultOrder.BY_INDEX, 0, 0, 0, 0)) == []
 
 

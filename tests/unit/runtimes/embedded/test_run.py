@@ -4,7 +4,7 @@ import asyncio
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import Page
-from gateway.runtimes.embedded.journal import FinishedItem, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import FinishedItems, Outcome, RunRecord
 from gateway.runtimes.embedded.run import RECENT_BYTES, Run
 
 
@@ -79,11 +79,16 @@ def test_the_prefix_counts_leading_finished_items() -> None:
 
 def test_a_restored_run_goes_on_where_it_was() -> None:
     run = Run(record(3))
-    run.restore([FinishedItem(2, RunState.FAILED)])
+    run.restore(0, FinishedItems(b"\0", 0))
+    assert run.snapshot().status.status is RunState.PENDING
+    run = Run(record(3))
+    run.restore(0, FinishedItems(b"\0", 0))
+    run.restore(1, FinishedItems(b"\0\1", 1))
     snapshot = run.snapshot()
     assert snapshot.status.status is RunState.RUNNING
     assert (snapshot.completions, snapshot.prefix) == (1, 0)
     assert [run.is_done(index) for index in range(3)] == [False, False, True]
+    assert [run.next_unfinished(index) for index in range(3)] == [0, 1, 3]
     assert run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 0, 1)) is None
     run.start()
     assert run.complete(success(0)).place == 1

@@ -1,0 +1,111 @@
+"""Brings back the runs that had not ended when the state was closed, in the background."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final
+
+from gateway.concurrency.batches import call_in_batches
+from gateway.core.errors import Unavailable
+from gateway.core.internal_errors import report_unexpected
+from gateway.runtimes.embedded.journal import Journal, UnfinishedRun
+from gateway.runtimes.embedded.nesting import Nesting
+from gateway.runtimes.embedded.run import Run
+
+RETRY_SECONDS: Final = 1.0
+"""Seconds until a read that the journal has refused is repeated."""
+
+
+class Resumption:
+    """Resumes unfinished runs one by one, oldest first, so that the reads of others come in between.
+
+    First it counts the items of nested runs. Until this is done, no run from before executes, and none of its family is
+    accepted. `resume` brings a run back if that has not been done: somebody may have asked for it.
+    """
+
+    def __init__(self, journal: Journal, nesting: Nesting, resume: Callable[[str], Awaitable[object]]) -> None:
+        self._journal = journal
+        self._nesting = nesting
+        self._resume = resume
+        self._counted = asyncio.Event()
+        self._held: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def look(self) -> None:
+        """Find out whether there is anything to resume: one short read."""
+        if not await self._journal.unfinished(0):
+            self._counted.set()
+
+    def start(self) -> None:
+        """Begin, in the background."""
+        if self._task is None and not self._counted.is_set():
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End it. What has not been resumed is resumed after the next start."""
+        self._held.clear()
+        self._counted.set()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def counted(self) -> None:
+        """Wait until the items of all families are counted, or until `stop`."""
+        if not self._counted.is_set():
+            await self._counted.wait()
+
+    def when_counted(self, execute: Callable[[], None]) -> None:
+        """Call `execute` as soon as a run from before may execute."""
+        if self._counted.is_set():
+            execute()
+        else:
+            self._held.append(execute)
+
+    async def _run(self) -> None:
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                for run in page:
+                    if run.root_id is not None:
+                        self._nesting.add(run.root_id, run.total)
+        self._counted.set()
+        held, self._held = self._held, []
+        call_in_batches(iter(held))
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                for run in page:
+                    await self._resume_one(run.run_id)
+
+    async def _pages(self) -> AsyncGenerator[list[UnfinishedRun], None]:
+        last = 0
+        while True:
+            try:
+                page = await self._journal.unfinished(last)
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            if not page:
+                return
+            yield page
+            last = page[-1].number
+
+    async def _resume_one(self, run_id: str) -> None:
+        while True:
+            try:
+                await self._resume(run_id)
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:
+                # This run stays unfinished; it must not keep the others from going on.
+                report_unexpected(error)
+                return
+            else:
+                return
+
+
+async def restore(journal: Journal, run: Run) -> None:
+    """Let a run know which of its items had finished. Raises Unavailable if the journal cannot be read."""
+    start = 0
+    while start < run.record.total:
+        finished = await journal.finished_items(run.record.run_id, start)
+        run.restore(start, finished)
+        start += len(finished.done)
