@@ -74,7 +74,8 @@ class MemoryHold:
     __slots__ = ("_share", "size")
 
     def __init__(self, share: MemoryShare, size: int) -> None:
-        share.take(size)
+        if size:
+            share.take(size)
         self._share = share
         self.size = size
 

@@ -129,4 +129,8 @@ def _upstream_limits(settings: ServeSettings) -> GrpcLimits:
 
 
 def _http_limits(settings: ServeSettings) -> HttpLimits:
-    return HttpLimits(body=settings.max_message_bytes, requests=settings.max_waiting_calls)
+    return HttpLimits(
+        body=settings.max_message_bytes,
+        requests=settings.max_waiting_calls,
+        body_seconds=settings.body_timeout,
+    )

@@ -222,6 +222,12 @@ class _SharedSettings(BaseModel):
         description="The memory that clients can make the gateway hold, in bytes or as `512MiB`. What does not fit is "
         "refused. All processes of the gateway share it.",
     )
+    body_timeout: WholeNumber = Field(
+        default=30,
+        ge=1,
+        le=3_600,
+        description="How many seconds the body of an HTTP request may come no further before the request is refused.",
+    )
     lossy_numbers: Annotated[bool, BeforeValidator(_check_truth)] = Field(
         default=False,
         description="Let a Stepflow engine round the numbers that it cannot hold exactly. By default they are refused.",

@@ -41,6 +41,7 @@ _SETTINGS: Final = frozenset(
         "max_calls",
         "max_waiting_calls",
         "max_memory",
+        "body_timeout",
         "runtime",
         "workers",
         "transport",

@@ -1,19 +1,34 @@
-"""One connection of a client to the HTTP front."""
+"""One connection of a client to the HTTP front: how long its client may take, and how much it may send ahead."""
 
 import asyncio
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.errors import GatewayError, InvalidRequest
+from gateway.core.errors import GatewayError, InvalidRequest, Overloaded
 from gateway.core.internal_errors import release_frames, report_unexpected
 from gateway.fronts.http.limits import HttpLimits
-from gateway.fronts.http.responses import refusal
+from gateway.fronts.http.responses import RequestTimeout, raw_refusal, refusal
 from gateway.fronts.http.stall_guard import StallGuard
 
-_OPTIONS: dict[str, Any] = {"access_log": None, "auto_decompress": False}
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""An interim response. Clients of HTTP/1.1 take any number of them before the response."""
+
+READ_AHEAD = 64 << 10
+"""How much of a body that nobody reads yet is received, in bytes: twice as much, and one more packet."""
+
+_SMALL_HEAD = 16 << 10
+_TURNS = 10
+"""More turns of the event loop than aiohttp takes from a request that has come, or an answer, to the next request."""
+
+_OPTIONS: dict[str, Any] = {
+    "access_log": None,
+    "auto_decompress": False,
+    "read_bufsize": READ_AHEAD,
+    "lingering_time": 0,  # The front reads the rest of refused bodies itself.
+}
 
 
 class ClientLeft(ConnectionError):
@@ -21,16 +36,50 @@ class ClientLeft(ConnectionError):
 
 
 class HttpConnection(web.RequestHandler):
-    """A connection that answers malformed HTTP like all other requests: with JSON, without a traceback in the log.
+    """A connection of a client that may be slow, may close its own side early, or may have left.
 
-    What its requests make the front hold draws from `share`. A client that does not read is dropped, as `limits` says.
+    The time for a head runs from its first byte until its request begins. A client that closes its side after a request
+    gets the answer. Until something is written to it, it looks like one that has left, and so it is sent an interim
+    response now and then, which one that has left answers with a reset. HTTP/1.0 has no interim responses: its clients
+    wait for as long as an idle connection is kept.
+
+    A client that does not read is dropped, as `limits` says.
+
+    What the requests of a connection make the front hold draws from `share`, their heads included, and so do requests
+    that are sent ahead of the answer to an earlier one.
     """
 
-    __slots__ = ("_guard", "_waiter_of_sent", "share")
+    __slots__ = (
+        "_ahead",
+        "_clock",
+        "_drawn",
+        "_guard",
+        "_half_closed_at",
+        "_head_began",
+        "_limits",
+        "_request",
+        "_timer",
+        "_waiter_of_sent",
+        "share",
+        "streams",
+    )
 
     def __init__(self, server: web.Server, share: MemoryShare, limits: HttpLimits) -> None:
-        super().__init__(server, loop=asyncio.get_running_loop(), **_OPTIONS)
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, keepalive_timeout=limits.idle_seconds, **_OPTIONS)
+        self._clock = loop.time
         self.share = share
+        self.streams = False
+        """Whether the response is an event stream. Its client leaves by closing its side."""
+        self._limits = limits
+        self._request: web.BaseRequest | None = None
+        self._ahead = 0
+        """How many bytes of the head, and of requests that have not begun, are held."""
+        self._drawn = 0
+        """How many of them are drawn from the share."""
+        self._head_began = 0.0
+        self._half_closed_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._guard = StallGuard(limits.unread_seconds)
         self._waiter_of_sent: asyncio.Future[None] | None = None
 
@@ -38,11 +87,6 @@ class HttpConnection(web.RequestHandler):
         # Writing pauses as soon as a byte must wait: what a client does not read is held by the system, or not at all.
         cast(asyncio.WriteTransport, transport).set_write_buffer_limits(0)
         super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._guard.close()
-        super().connection_lost(exc)
-        self._wake()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -89,6 +133,80 @@ class HttpConnection(web.RequestHandler):
         del task
         await super().start()
 
+    def begin(self, request: web.BaseRequest) -> None:
+        """A request begins. Raises Overloaded if there is no memory for its head and for what was sent ahead."""
+        self._request = request
+        self._head_began = 0.0
+        if self._half_closed_at:
+            self._end_body(request)
+            self._look_in(self._limits.half_closed_seconds)
+        if self._ahead > _SMALL_HEAD:
+            self._ahead = max(0, self._ahead - request.content.total_bytes)
+            self._draw()
+
+    def end(self) -> None:
+        """The request has been answered, in whatever way."""
+        request, self._request = self._request, None
+        self.streams = False
+        if self._drawn and request is not None:
+            head = sum(len(name) + len(value) for name, value in request.raw_headers)
+            rest = max(0, min(self._drawn, self._ahead - head))
+            self._ahead = rest if rest > _SMALL_HEAD else 0
+            self._draw()
+            if self._ahead:
+                self._await_head()
+        else:
+            self._ahead = 0
+        if self._half_closed_at:
+            self._close_if_idle(_TURNS)
+
+    def data_received(self, data: bytes) -> None:
+        """Part of a request has come, or several requests."""
+        request = self._request
+        if request is None:
+            self._ahead += len(data)
+            if not self._head_began:
+                self._await_head()
+            limit = READ_AHEAD
+        else:
+            if request.content.is_eof():
+                self._ahead += len(data)
+            limit = _SMALL_HEAD
+        if self._ahead - self._drawn > limit:
+            try:
+                self._draw()
+            except Overloaded as error:
+                self._refuse(error)
+                return
+        super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client has closed its side. Return whether it may still get answers."""
+        if self.streams or (self._request is None and not self._ahead):
+            return False
+        if not self._half_closed_at:
+            self._half_closed_at = self._clock()
+            if self._request is not None:
+                self._end_body(self._request)
+                self._look_in(self._limits.half_closed_seconds)
+            else:
+                self._close_if_idle(_TURNS)
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Nothing can be sent any more; give everything back."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if exc is not None:
+            release_frames(
+                exc
+            )  # The request keeps the exception, and the frames of what was being sent hold the request.
+        self._guard.close()
+        self._ahead = 0
+        self._draw()
+        super().connection_lost(exc)
+        self._wake()
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -96,6 +214,7 @@ class HttpConnection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
+        """Answer malformed HTTP like all other requests: with JSON, without a traceback in the log."""
         if status >= 500 and exc is not None:
             error: GatewayError = report_unexpected(exc)
         else:
@@ -105,6 +224,69 @@ class HttpConnection(web.RequestHandler):
         response = refusal(request, error, status=status)
         response.force_close()
         return response
+
+    def _await_head(self) -> None:
+        self._head_began = self._clock()
+        if self._timer is None:
+            self._look_in(self._limits.head_seconds)
+
+    def _look_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Look whether the head is late, or whether a client that sends nothing more is still there."""
+        self._timer = None
+        if self._half_closed_at:
+            self._look_for_client()
+        elif self._head_began:
+            left = self._head_began + self._limits.head_seconds - self._clock()
+            if left > 0:
+                self._look_in(left)
+            else:
+                self._refuse(RequestTimeout("the head of the request takes too long"))
+
+    def _look_for_client(self) -> None:
+        request, transport = self._request, self.transport
+        if request is None or transport is None:
+            return
+        if request.version >= HttpVersion11:
+            if request.writer.output_size == 0:
+                transport.write(INTERIM)
+            if self.transport is not None:
+                self._look_in(self._limits.half_closed_seconds)
+        elif self._clock() - self._half_closed_at < self._limits.idle_seconds:
+            self._look_in(self._limits.half_closed_seconds)
+        else:
+            self.force_close()
+
+    def _close_if_idle(self, turns: int) -> None:
+        """Close a connection on which nothing more comes, unless a request that has come begins within some turns."""
+        if self._request is None:
+            if turns:
+                asyncio.get_running_loop().call_soon(self._close_if_idle, turns - 1)
+            else:
+                self.force_close()
+
+    def _end_body(self, request: web.BaseRequest) -> None:
+        if not request.content.is_eof():
+            request.content.set_exception(web.RequestPayloadError("the client has closed its side"))
+
+    def _draw(self) -> None:
+        """Draw what is held from the share, unless it is little. Raises Overloaded if there is no room."""
+        held = self._ahead if self._ahead > _SMALL_HEAD else 0
+        if held > self._drawn:
+            self.share.take(held - self._drawn)
+        else:
+            self.share.give_back(self._drawn - held)
+        self._drawn = held
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answer what is no request yet, and close."""
+        if self.transport is not None and self._request is None:
+            self.transport.write(raw_refusal(error))
+        self.force_close()
 
 
 def connection_of(request: web.BaseRequest) -> HttpConnection:

@@ -14,6 +14,7 @@ parser keeps the interpreter lock, so a thread would not help.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -31,7 +32,13 @@ from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import BlobText, LongText, draw_blob, encoded, is_long
 from gateway.fronts.http.methods import JsonRpcMethods, read_body
 from gateway.fronts.http.pace import Pace
-from gateway.fronts.http.request_body import declares_json, media_type, read_request_body
+from gateway.fronts.http.request_body import (
+    check_expectation,
+    declares_json,
+    drop_rest,
+    media_type,
+    read_request_body,
+)
 from gateway.fronts.http.responses import (
     BINARY,
     BINARY_HEADERS,
@@ -41,6 +48,7 @@ from gateway.fronts.http.responses import (
     SERVER,
     MethodNotAllowed,
     PathNotFound,
+    RequestTimeout,
     UnsupportedMediaType,
     binary_response,
     json_response,
@@ -136,20 +144,45 @@ class HttpFront:
         return HttpConnection(self._server, self._account.share(), self._limits)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
-            return self._health()
-        if len(self._open) >= self._limits.requests:
-            return refusal(request, Overloaded("too many open requests", retry_after=1.0))
-        task = _current_task()
-        self._open.add(task)
+        connection = connection_of(request)
         try:
-            with connection_of(request).share.hold() as held:
-                return await self._route(request)(request, held)
-        except Exception as error:
-            return refusal(request, error_to_tell(error))
+            response = await self._respond(request, connection)
+            if not request.content.is_eof():
+                await self._refuse_body(request, response)
+            return response
         except asyncio.CancelledError as cancelled:
             release_frames(cancelled)
-            raise
+            raise asyncio.CancelledError from None  # A body that was still coming keeps the one that there was.
+        finally:
+            connection.end()
+
+    async def _refuse_body(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Send a refusal, and read the rest of the body: most clients read nothing until they have sent all."""
+        late = response.status == RequestTimeout.http_status
+        if late or "Expect" in request.headers:
+            response.force_close()  # Nobody knows whether the rest comes.
+        with suppress(ConnectionError):  # aiohttp finds out as well.
+            await response.prepare(request)
+            await response.write_eof()
+        if not late:
+            await drop_rest(request, self._limits.linger_seconds)
+
+    async def _respond(self, request: web.BaseRequest, connection: HttpConnection) -> web.StreamResponse:
+        task = _current_task()
+        try:
+            connection.begin(request)
+            if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
+                return self._health()
+            if len(self._open) >= self._limits.requests:
+                raise Overloaded("too many open requests", retry_after=1.0)
+            self._open.add(task)
+            route = self._route(request)
+            if "Expect" in request.headers:
+                check_expectation(request)
+            with connection.share.hold() as held:
+                return await route(request, held)
+        except Exception as error:
+            return refusal(request, error_to_tell(error))
         finally:
             self._open.discard(task)
             del task
@@ -188,6 +221,7 @@ class HttpFront:
             first = await anext(events)
         except Exception as error:
             return json_response(jsonrpc.error_response(follow.id, error_to_tell(error)))
+        connection_of(request).streams = True
         return await send_parts(request, event_stream.HEADERS, events, first=first)
 
     async def _put_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.Response:

@@ -1,4 +1,4 @@
-"""How much the HTTP front holds at most."""
+"""How much the HTTP front holds at most, and how long it waits for its clients."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,20 @@ class HttpLimits(NamedTuple):
     """The limits of the front, apart from the account of memory.
 
     `body` bounds one body, in bytes. `requests` bounds the requests that have not been answered, those included that
-    wait for a run, and event streams. A client that has read nothing of its answer for `unread_seconds` is dropped.
+    wait for a run, and event streams. The others are seconds.
     """
 
     body: int = 64 << 20
     requests: int = 10_000
+    head_seconds: float = 10.0
+    """How long the head of a request may take, from its first byte."""
+    body_seconds: float = 30.0
+    """How long a body may come no further."""
+    idle_seconds: float = 75.0
+    """How long a connection is kept that sends nothing."""
+    half_closed_seconds: float = 1.0
+    """How often to look whether a client that sends nothing more is still there for its answer."""
+    linger_seconds: float = 10.0
+    """How long the rest of a body is read after its refusal, so that the client can read the refusal."""
     unread_seconds: float = 60.0
+    """How long a client may read nothing of its answer."""

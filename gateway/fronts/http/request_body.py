@@ -1,45 +1,106 @@
-"""Reading the body of a request: how large it may be, and what it is declared to be."""
+"""Reading the body of a request: what it may be declared as, how large it may be, and how long it may take."""
 
-from aiohttp import web
+import asyncio
+from io import BytesIO
+
+from aiohttp import HttpVersion11, web
 
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import ParseError, TooLarge
+from gateway.core.internal_errors import release_frames
+from gateway.fronts.http.connection import INTERIM
 from gateway.fronts.http.limits import HttpLimits
-from gateway.fronts.http.responses import JSON, UnsupportedMediaType
+from gateway.fronts.http.responses import (
+    JSON,
+    ExpectationFailed,
+    RequestTimeout,
+    UnsupportedMediaType,
+)
+
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
+_JSON_TYPES = frozenset({JSON, "application/json-rpc", "application/jsonrequest"})
+
+
+def check_expectation(request: web.BaseRequest) -> None:
+    """Raise ExpectationFailed if the client expects anything but an interim response before it sends the body."""
+    expected = ",".join(request.headers.getall("Expect", ()))
+    if expected.strip().lower() != "100-continue" and request.version >= HttpVersion11:
+        raise ExpectationFailed("expected no expectation, or 100-continue")
 
 
 async def read_request_body(request: web.BaseRequest, held: MemoryHold, limits: HttpLimits) -> bytes:
-    """The body of a request. `held` grows by what has arrived.
+    """The body of a request, which is asked for if the client waits for that. `held` grows by what has arrived.
 
-    Raises TooLarge, ParseError, UnsupportedMediaType if it is not taken, Overloaded if there is no memory for it.
+    Raises TooLarge, UnsupportedMediaType, ParseError or RequestTimeout if the body is not taken, Overloaded if there
+    is no memory for it.
     """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise UnsupportedMediaType("bodies are taken without content-encoding only")
-    if (request.content_length or 0) > limits.body:
+    declared = request.content_length or 0
+    if declared > limits.body:
         raise _too_large(limits)
-    chunks: list[bytes] = []
-    size = 0
+    if request.content.is_eof():
+        body = request.content.read_nowait()
+        if len(body) > limits.body:
+            raise _too_large(limits)
+        held.grow(len(body))
+        return body
+    _ask_for_body(request, held, declared)
+    buffer = BytesIO()
+    while chunk := await _next_chunk(request, limits):
+        if buffer.tell() + len(chunk) > limits.body:
+            raise _too_large(limits)
+        held.grow(len(chunk))
+        buffer.write(chunk)
+    # The buffer has grown in its place. It becomes the body without a copy.
+    return buffer.getvalue()
+
+
+async def drop_rest(request: web.BaseRequest, seconds: float) -> None:
+    """Read the rest of a body for so long: a client may read the answer only when it has sent all."""
     try:
-        while chunk := await request.content.readany():
-            size += len(chunk)
-            if size > limits.body:
-                raise _too_large(limits)
-            held.grow(len(chunk))
-            chunks.append(chunk)
-    except (web.RequestPayloadError, ConnectionError):
-        raise ParseError("the body ends too early or is encoded wrongly") from None
-    return b"".join(chunks)
+        async with asyncio.timeout(seconds):
+            while request.transport is not None and await request.content.readany():
+                pass
+    except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
+        release_frames(error)  # The body keeps it.
 
 
 def declares_json(request: web.BaseRequest) -> bool:
-    """Whether the body is declared as JSON."""
+    """Whether the body is declared as JSON. Raises UnsupportedMediaType if it is not UTF-8."""
+    declared = request.headers.get("Content-Type", "")
+    if declared == JSON:
+        return True
     kind = media_type(request)
-    return kind == JSON or (kind.startswith("application/") and kind.endswith("+json"))
+    if kind not in _JSON_TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
+        return False
+    if (request.charset or "utf-8").lower() not in _UTF_8:
+        raise UnsupportedMediaType("expected content-type with charset=utf-8, or without charset: JSON is UTF-8")
+    return True
 
 
 def media_type(request: web.BaseRequest) -> str:
     """The media type of the body, or "": aiohttp would take a missing one for that of binary content."""
     return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def _ask_for_body(request: web.BaseRequest, held: MemoryHold, declared: int) -> None:
+    """Let a client send the body that waits to be asked, unless there is no memory for it."""
+    held.grow(declared)
+    held.shrink(declared)
+    if "Expect" in request.headers and request.version >= HttpVersion11 and request.transport is not None:
+        request.transport.write(INTERIM)
+
+
+async def _next_chunk(request: web.BaseRequest, limits: HttpLimits) -> bytes:
+    """What has arrived of the body, b"" at its end. Raises RequestTimeout if nothing comes for too long."""
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            return await request.content.readany()
+    except TimeoutError:
+        raise RequestTimeout(f"nothing of the body has come for {limits.body_seconds:g} seconds") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise ParseError("the body ends too early or is encoded wrongly") from None
 
 
 def _too_large(limits: HttpLimits) -> TooLarge:

@@ -1,6 +1,7 @@
 """Responses, and the errors that only the HTTP front raises."""
 
 import math
+from http import HTTPStatus
 
 import msgspec
 from aiohttp import web
@@ -41,6 +42,18 @@ class UnsupportedMediaType(InvalidRequest):
     http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
 
 
+class ExpectationFailed(InvalidRequest):
+    """The client expects something that no server here does."""
+
+    http_status, reason = 417, "EXPECTATION_FAILED"
+
+
+class RequestTimeout(InvalidRequest):
+    """The client takes too long to send its request."""
+
+    http_status, reason = 408, "REQUEST_TIMEOUT"
+
+
 class ShortResponse(web.Response):
     """A response that is written at once, and forgets its body: the connection keeps it until the next request."""
 
@@ -77,3 +90,14 @@ def refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None
         "data": msgspec.Raw((jsonrpc.error_data(error) or "null").encode()),
     }
     return json_response(msgspec.json.encode({"error": body}), status, headers)
+
+
+def raw_refusal(error: GatewayError) -> bytes:
+    """An error answer to what is no request yet, in the form of JSON-RPC. The connection is to be closed after it."""
+    body = jsonrpc.error_response(None, error).encode()
+    status = HTTPStatus(error.http_status)
+    head = (
+        f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {JSON}\r\nServer: {SERVER}\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + body

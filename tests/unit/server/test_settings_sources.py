@@ -71,6 +71,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_memory": 1 << 29,
         "max_depth": 0,
         "max_descendants": 5,
+        "body_timeout": 5,
         "workers": 1,
         "transport": "native",
     }
