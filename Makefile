@@ -119,6 +119,18 @@ engines-table: $(VENV)/.ready ## Write the table of differences into docs/engine
 settings-tables: $(VENV)/.ready ## Write the tables of settings into README.md and docs/engines.md.
 	@$(BIN)/python -m tests.support.settings_tables
 
+# The fuzzer guided by coverage is not to be had for every Python and machine; Hypothesis then looks alone.
+SECONDS := 20
+
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz ## Look for inputs that break an invariant. SECONDS=600 TARGET=flows for longer, and for one target.
+	@PYTHONPATH=.:generated $(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(addprefix --target ,$(TARGET))
+
+$(VENV)/.fuzz: $(VENV)/.ready
+	@$(BIN)/python $(PIP_INSTALL) --editable '.[fuzz]' 2>/dev/null || \
+		echo "atheris cannot be installed here: Hypothesis looks for failures alone"
+	@touch $@
+
 # The load clients are native: a client in Python would be the bottleneck. Two idle cores, about 20 minutes.
 BENCHMARKS := .cache/benchmarks
 BENCH_TOOLS := gcc pkg-config h2load

@@ -1,0 +1,97 @@
+"""Flow documents: accepted or refused with violations, whatever they hold; their spelling makes no difference."""
+
+import json
+from typing import Any, Final
+
+from hypothesis import strategies as st
+
+from gateway.core.errors import InvalidFlow
+from gateway.core.json_text import json_text
+from gateway.core.model import JsonText
+from gateway.runtimes.embedded.execution import evaluate_inline
+from gateway.runtimes.embedded.flow import Flow, compile_flow
+from gateway.runtimes.embedded.task import ItemFailure
+from tests.fuzz.invariants import InTree, in_tree, respelled
+from tests.fuzz.targets import expressions
+
+INPUT: Final = '{"a":[1,{"b":null}],"c":"x"}'
+
+_NAMES: Final = st.sampled_from(("a", "b", "c", "", "$step", "é"))
+_ON_ERROR: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "action": st.sampled_from(("fail", "retry", "useDefault", "none", 1)),
+        "maxRetries": st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+        "defaultValue": expressions.VALUES,
+    },
+)
+_STEPS: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": _NAMES | st.integers(),
+        "component": st.sampled_from(("/builtin/eval", "/x", "x", "", None)),
+        "input": expressions.EXPRESSIONS,
+        "onError": _ON_ERROR | st.none(),
+        "mustExecute": st.booleans() | st.none() | st.integers(),
+    },
+)
+_VARIABLES: Final = st.dictionaries(
+    _NAMES, st.fixed_dictionaries({}, optional={"type": _NAMES, "default": expressions.VALUES}) | st.booleans()
+)
+_SCHEMAS: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "properties": st.fixed_dictionaries(
+            {"variables": st.fixed_dictionaries({}, optional={"properties": _VARIABLES, "required": st.lists(_NAMES)})}
+        )
+    },
+)
+
+DOCUMENTS: Final[st.SearchStrategy[bytes]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.text() | st.none() | st.integers(),
+        "steps": st.lists(_STEPS, max_size=4) | st.none(),
+        "output": expressions.EXPRESSIONS,
+        "schemas": _SCHEMAS,
+        "unknown": expressions.VALUES,
+    },
+).map(lambda flow: json.dumps(flow).encode())
+
+
+def check(data: bytes) -> None:
+    """Compile the text, and the same flow in other spellings; run it if it needs no step."""
+    with in_tree() as read:
+        text = json_text(data)
+    if read.refused:
+        return
+    flow = compiled(text)
+    outcome = of(flow)
+    for other in respelled(text):
+        assert of(compiled(other)) == outcome, "a flow means something else in another spelling"
+
+
+def compiled(text: JsonText) -> Flow | InvalidFlow:
+    """The flow, or why it is none."""
+    try:
+        return compile_flow(text)
+    except InvalidFlow as error:
+        InTree().check(error)
+        return error
+
+
+def of(flow: Flow | InvalidFlow) -> Any:
+    """What can be observed of a flow, in any spelling."""
+    if isinstance(flow, InvalidFlow):
+        assert flow.violations, "a refused flow names no violation"
+        return sorted({violation.path for violation in flow.violations}, key=str)
+    return [*flow.steps], flow.components(), output_of(flow)
+
+
+def output_of(flow: Flow) -> Any:
+    """The value of the output for an input; None if steps are missing, the code of the error if it has none."""
+    try:
+        text = evaluate_inline(flow, INPUT, {})
+    except ItemFailure as failure:
+        return failure.error.code
+    return None if text is None else [json.loads(json_text(text))]
