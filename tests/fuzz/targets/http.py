@@ -13,7 +13,7 @@ from tests.fuzz.serving import Renewed, ServedRuns
 
 _LIMIT: Final = 64 << 10
 _HEALTH: Final = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+_STATUS: Final = re.compile(rb"HTTP/[0-9][.][0-9] ([0-9]{3}) ")
 
 
 class Served(ServedRuns):
