@@ -1,5 +1,6 @@
 """The interface between the runs service and everything that executes runs."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
@@ -12,6 +13,8 @@ RESULT_PAGE_BYTES = 1 << 20
 RESULT_PAGE_LENGTH = 1024
 """How many results a page holds at most: bounds the work for one page."""
 
+_RESULT_BYTES = 768
+"""About how much memory a result takes besides its text."""
 
 _T = TypeVar("_T")
 
@@ -55,6 +58,12 @@ def text_size(result: ItemResult) -> int:
     """How much text a result holds, in characters: what fills a page."""
     error = result.error
     return len(result.value or "") + (len(error.message) + len(error.data or "") if error else 0)
+
+
+def memory_size(result: ItemResult) -> int:
+    """About how much memory a result takes, in bytes."""
+    texts = (result.value,) if result.error is None else (result.error.message, result.error.data)
+    return _RESULT_BYTES + sum(sys.getsizeof(text) for text in texts if text is not None)
 
 
 def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:

@@ -38,9 +38,8 @@ class RunsService:
     """
 
     def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS, account: MemoryAccount | None = None) -> None:
-        self._account = account or MemoryAccount()
         self.hub = Hub(runtime, grace=grace)
-        self._reads = SharedReads(runtime)
+        self._reads = SharedReads(runtime, (account or MemoryAccount()).share())
         self._runtime = runtime
 
     async def put_blob(self, blob: Blob) -> str:

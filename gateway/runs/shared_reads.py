@@ -1,13 +1,15 @@
 """Results that are read once for all followers that are at the same point."""
 
+import weakref
 from typing import Final, NamedTuple
 
 from gateway.concurrency.bounded_cache import BoundedCache
+from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import shutting_down
 from gateway.core.model import ItemResult
 from gateway.core.position import Position
-from gateway.core.runtime import Runtime, Snapshot, text_size
+from gateway.core.runtime import Runtime, Snapshot, memory_size, text_size
 from gateway.runs.update import Reading, Update
 
 SHARED_UPDATES: Final = 64
@@ -18,10 +20,14 @@ SHARED_TEXT: Final = 8 << 20
 
 
 class SharedReads:
-    """Reads the next results of followers. An update is kept for followers that come to the same point later."""
+    """Reads the next results of followers. An update is kept for followers that come to the same point later.
 
-    def __init__(self, runtime: Runtime) -> None:
+    Updates draw from `share` once, however many followers have them, until nobody has them any more.
+    """
+
+    def __init__(self, runtime: Runtime, share: MemoryShare) -> None:
         self._runtime = runtime
+        self._share = share
         self._reads = SingleFlight(self._read)
         self._kept: BoundedCache[_Point, Update] = BoundedCache(SHARED_UPDATES, SHARED_TEXT)
         self._closed = False
@@ -30,7 +36,7 @@ class SharedReads:
         """The next update with results after a position.
 
         `last`: no state follows this one that could fill the gaps between finished items. Raises Unavailable after
-        `close`, and what the runtime raises.
+        `close`, Overloaded if there is no memory for the results, and what the runtime raises.
         """
         point = _Point(snapshot.status.run_id, snapshot.revision, position, last)
         kept = self._kept.get(point)
@@ -71,8 +77,14 @@ class SharedReads:
         update = Update(
             status, snapshot.revision, position, snapshot.completions, snapshot.prefix, more=more, reading=reading
         )
+        self._count(update, sum(map(memory_size, results)))
         self._kept.put(point, update, sum(map(text_size, results)))
         return update
+
+    def _count(self, update: Update, size: int) -> None:
+        if size:
+            self._share.take(size)
+            weakref.finalize(update, self._share.give_back, size).atexit = False
 
 
 class _Point(NamedTuple):

@@ -29,7 +29,7 @@ class Backend:
     def __init__(self, runtime: Runtime, account: MemoryAccount) -> None:
         self.runtime = runtime
         self.service = RunsService(runtime, account=account)
-        self.methods = JsonRpcMethods(self.service)
+        self.methods = JsonRpcMethods(self.service, account.share())
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""

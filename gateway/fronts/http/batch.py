@@ -7,28 +7,23 @@ from contextlib import aclosing
 from gateway.core.model import JsonText
 from gateway.fronts.http.long_texts import Held, LongText
 
-_UNCOUNTED = 4 << 10
+UNCOUNTED = 4 << 10
 """A text up to this length is never refused: its call has been executed, and a batch holds a bounded number of them."""
 
 
-class KeptAnswer(LongText):
-    """The answer to one call, and the share that it has in the memory of the batch.
+class KeptAnswer:
+    """A long answer to one call, and the share that it has in the memory of the batch.
 
     `copies` is how many times its text will be in memory.
     """
 
-    def __init__(self, held: Held, copies: int = 1) -> None:
+    __slots__ = ("_copies", "_held", "size", "texts")
+
+    def __init__(self, held: Held, copies: int) -> None:
         self.size = 0
-        self.length = 0
-        """How long the answer is, in characters."""
-        self._texts: list[JsonText] = []
+        self.texts: list[JsonText] = []
         self._held = held
         self._copies = copies
-
-    @property
-    def text(self) -> JsonText:
-        """The answer, if it is short."""
-        return "".join(self._texts)
 
     def grow(self, size: int) -> None:
         """Take more memory. Raises Overloaded if there is no room for it."""
@@ -43,52 +38,44 @@ class KeptAnswer(LongText):
     async def keep(self, answer: JsonText | LongText) -> None:
         """Keep the answer as a whole. Raises Overloaded if there is no room for it, and what reading it raises."""
         kept = 0
-        if isinstance(answer, LongText):
+        if isinstance(answer, str):
+            kept = self._add(answer)
+        else:
             async with aclosing(answer.pieces()) as pieces:
                 async for piece in pieces:
                     kept += self._add(piece)
-        else:
-            kept = self._add(answer)
         # What it was made of is not held any more.
         self.shrink(self.size - kept)
-
-    def replace(self, text: JsonText) -> None:
-        """Keep a short text instead of what has been kept so far."""
-        self.forget()
-        self._texts, self.length = [text], len(text)
 
     def forget(self) -> None:
         """Hold nothing any more."""
         self.shrink(self.size)
-        self._texts = []
-        self.length = 0
-
-    async def pieces(self) -> AsyncGenerator[JsonText, None]:
-        for text in self._texts:
-            yield text
+        self.texts = []
 
     def _add(self, text: JsonText) -> int:
-        size = self._copies * sys.getsizeof(text) if len(text) > _UNCOUNTED or self._texts else 0
+        size = self._copies * sys.getsizeof(text)
         self.grow(size)
-        self._texts.append(text)
-        self.length += len(text)
+        self.texts.append(text)
         return size
 
 
-class BatchText(LongText):
-    """The answers to a batch. Each gives its memory back when it has been read."""
+class KeptText(LongText):
+    """Answers as one text: that of a batch, or of a single call. Each gives its memory back when it has been read."""
 
-    def __init__(self, members: list[KeptAnswer]) -> None:
-        self._members = members[::-1]
+    def __init__(self, answers: list[JsonText | KeptAnswer], *, batch: bool) -> None:
+        self._answers = answers[::-1]
+        self._before, self._after = "[]" if batch else ("", "")
 
     async def pieces(self) -> AsyncGenerator[JsonText, None]:
-        before = "["
-        while self._members:
-            member = self._members.pop()
+        before = self._before
+        while self._answers:
+            answer = self._answers.pop()
             yield before
             before = ","
-            async for piece in member.pieces():
-                yield piece
-            del piece
-            member.forget()
-        yield "]"
+            if isinstance(answer, str):
+                yield answer
+            else:
+                for text in answer.texts:
+                    yield text
+                answer.forget()
+        yield self._after

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from gateway.adapter import blobs_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import Blob, ItemResult, JsonText, RunStatus
-from gateway.core.runtime import text_size
+from gateway.core.runtime import memory_size
 from gateway.runs.run_answer import ResultPages
 
 PART: Final = 64 << 10
@@ -146,7 +146,7 @@ class StatusText(LongText):
         yield closing
 
     def _make_room(self, page: list[ItemResult]) -> None:
-        size = sum(map(text_size, page))
+        size = sum(map(memory_size, page))
         if size > self._page_size:
             self._held.grow(size - self._page_size)
             self._page_size = size

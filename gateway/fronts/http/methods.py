@@ -15,7 +15,7 @@ from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.core.errors import MethodNotFound
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import Blob, JsonText, ObservabilityContext
-from gateway.fronts.http.batch import BatchText, KeptAnswer
+from gateway.fronts.http.batch import UNCOUNTED, KeptAnswer, KeptText
 from gateway.fronts.http.long_texts import (
     PART,
     BlobText,
@@ -73,11 +73,13 @@ class JsonRpcMethods:
         """
         with self._share.hold() as held:
             calls = read_body(body)
-            if not isinstance(calls, jsonrpc.Batch):
-                member = await self._member(calls, scope, held, _COPIES)
-                return None if member is None else await _joined(member)
-            members = await self._execute(calls.calls, scope, held, _COPIES)
-            return await _joined(BatchText(members)) if members else None
+            if isinstance(calls, jsonrpc.Batch):
+                answers = await self._execute(calls.calls, scope, held, _COPIES)
+                return await _joined(KeptText(answers, batch=True)) if answers else None
+            answer = await self._keep(calls, scope, KeptAnswer(held, _COPIES))
+            if answer is None or isinstance(answer, str):
+                return None if answer is None else answer.encode()
+            return await _joined(KeptText([answer], batch=False))
 
     async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, held: Held, scope: str = "") -> RpcAnswer:
         """Like `call`, for a body that `read_body` has read.
@@ -90,40 +92,47 @@ class JsonRpcMethods:
             del calls
             answer = await answering
             return answer.encode() if isinstance(answer, str) else answer
-        members = await self._execute(calls.calls, scope, held)
-        if not members:
+        answers = await self._execute(calls.calls, scope, held)
+        if not answers:
             return None
-        if sum(member.length for member in members) > PART:
-            return BatchText(members)
-        return f"[{','.join(member.text for member in members)}]".encode()
+        short = [answer for answer in answers if isinstance(answer, str)]
+        if len(short) < len(answers) or sum(map(len, short)) > PART:
+            return KeptText(answers, batch=True)
+        return f"[{','.join(short)}]".encode()
 
-    async def _execute(self, calls: list[jsonrpc.Call], scope: str, held: Held, copies: int = 1) -> list[KeptAnswer]:
+    async def _execute(
+        self, calls: list[jsonrpc.Call], scope: str, held: Held, copies: int = 1
+    ) -> list[JsonText | KeptAnswer]:
         """The answers in the order of the calls; none for notifications."""
-        members: list[KeptAnswer | None] = [None] * len(calls)
+        answers: list[JsonText | KeptAnswer | None] = [None] * len(calls)
         rest = iter(enumerate(calls))
 
         async def work() -> None:
+            kept = KeptAnswer(held, copies)
             for index, call in rest:
                 await self.fair_queue.yield_turn()
-                members[index] = await self._member(call, scope, held, copies)
+                answers[index] = await self._keep(call, scope, kept)
+                if answers[index] is kept:
+                    kept = KeptAnswer(held, copies)
 
         async with asyncio.TaskGroup() as workers:
             for _ in range(min(BATCH_CONCURRENCY, len(calls))):
                 workers.create_task(work())
-        return [member for member in members if member is not None]
+        return [answer for answer in answers if answer is not None]
 
-    async def _member(self, call: jsonrpc.Call, scope: str, held: Held, copies: int) -> KeptAnswer | None:
-        """The whole answer to a call, or the error that there is no room for it."""
-        member = KeptAnswer(held, copies)
-        try:
-            answer = await self._answer(call, scope, member)
-            if answer is None:
-                member.forget()
-                return None
-            await member.keep(answer)
-        except Exception as error:
-            member.replace(jsonrpc.error_response(call.id, error_to_tell(error)))
-        return member
+    async def _keep(self, call: jsonrpc.Call, scope: str, kept: KeptAnswer) -> JsonText | KeptAnswer | None:
+        """The answer to a call as a whole, in `kept` if it is long, or the error that there is no room for it."""
+        answer = await self._answer(call, scope, kept)
+        if answer is not None and (isinstance(answer, LongText) or len(answer) > UNCOUNTED):
+            try:
+                await kept.keep(answer)
+            except Exception as error:
+                answer = jsonrpc.error_response(call.id, error_to_tell(error))
+            else:
+                return kept
+        if kept.size:
+            kept.forget()
+        return answer
 
     async def _answer(self, call: jsonrpc.Call, scope: str, held: Held) -> JsonText | LongText | None:
         if isinstance(call, jsonrpc.Refused):
@@ -173,17 +182,18 @@ class JsonRpcMethods:
         return blob, blob_id
 
     async def _write_status(self, answer: RunAnswer, held: Held) -> JsonText | LongText:
-        status, results = answer.status, answer.results
-        texts: list[JsonText] = []
-        if results is not None:
-            page = await results.next()
-            if not results.ended or status_to_json.results_size(page) > PART:
-                return StatusText(status, page, results, held, self.fair_queue)
-            status = status.model_copy(update={"results": page})
-        for part in status_to_json.result_slices(status.results):
+        status, results = answer
+        if results is None:
             await self.fair_queue.yield_turn()
-            texts.append(status_to_json.results_to_json((status.results or [])[part]))
-        opening, closing = status_to_json.around_results(status)
+            return "".join(status_to_json.around_results(status))
+        page = await results.next()
+        if not results.ended or status_to_json.results_size(page) > PART:
+            return StatusText(status, page, results, held, self.fair_queue)
+        texts: list[JsonText] = []
+        for part in status_to_json.result_slices(page):
+            await self.fair_queue.yield_turn()
+            texts.append(status_to_json.results_to_json(page[part]))
+        opening, closing = status_to_json.around_results(status.model_copy(update={"results": page}))
         return f"{opening}{','.join(texts)}{closing}"
 
     async def _write_blob_id(self, blob_id: str, held: Held) -> JsonText:

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.concurrency.batches import BATCH
-from gateway.core.errors import Unavailable
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import Overloaded, Unavailable
 from gateway.core.model import ResultOrder, SubmitParams
 from gateway.core.position import Position
 from gateway.core.runtime import RESULT_PAGE_BYTES
@@ -23,8 +24,13 @@ def runtime() -> ScriptedRuntime:
 
 
 @pytest.fixture
-async def reads(runtime: ScriptedRuntime) -> AsyncIterator[SharedReads]:
-    yield SharedReads(runtime)
+def account() -> MemoryAccount:
+    return MemoryAccount(64 << 20)
+
+
+@pytest.fixture
+async def reads(runtime: ScriptedRuntime, account: MemoryAccount) -> AsyncIterator[SharedReads]:
+    yield SharedReads(runtime, account.share())
     await all_ended()
 
 
@@ -116,6 +122,33 @@ async def test_what_is_kept_to_be_shared_is_bounded(
     assert len(runtime.pages) == items
     await read(reads, runtime, run_id, positions[-kept - 1])
     assert len(runtime.pages) == items + 1
+
+
+async def test_what_is_shared_is_counted_once_and_until_nobody_has_it(
+    reads: SharedReads, runtime: ScriptedRuntime, account: MemoryAccount
+) -> None:
+    run_id = await submit(runtime)
+    for index in range(4):
+        await runtime.succeed(index, f'"{"x" * 1_000_000}"')
+    updates = await asyncio.gather(*(read(reads, runtime, run_id) for _ in range(10)))
+    assert 1_000_000 < account.held < 1_100_000
+    position = updates[0].position
+    updates.append(await read(reads, runtime, run_id, position))
+    assert 2_000_000 < account.held < 2_200_000
+    await reads.close()
+    assert account.held > 2_000_000, "those who have the updates hold them"
+    del updates
+    assert account.held == 0
+
+
+async def test_results_that_find_no_room_are_refused(runtime: ScriptedRuntime) -> None:
+    account = MemoryAccount(1 << 20)
+    reads = SharedReads(runtime, account.share())
+    run_id = await submit(runtime, items=1)
+    await runtime.succeed(0, f'"{"x" * 600_000}"')
+    with pytest.raises(Overloaded):
+        await read(reads, runtime, run_id)
+    assert account.held == 0
 
 
 async def test_closing_ends_reading(reads: SharedReads, runtime: ScriptedRuntime) -> None:
