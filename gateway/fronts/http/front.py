@@ -38,6 +38,7 @@ from gateway.fronts.http.request_body import (
     drop_rest,
     media_type,
     read_request_body,
+    text_bytes,
 )
 from gateway.fronts.http.responses import (
     BINARY,
@@ -199,7 +200,11 @@ class HttpFront:
     async def _call(self, request: web.BaseRequest, held: MemoryHold) -> web.StreamResponse:
         if not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
-        calls = read_body(await self._body(request, held))
+        body = await self._body(request, held)
+        held.grow(text_bytes(body))
+        calls = read_body(body)
+        held.shrink(len(body))
+        del body
         if event_stream.is_preferred(",".join(request.headers.getall("Accept", ()))):
             follow = event_stream.follow_request(calls, request.headers.get("Last-Event-ID", ""))
             if follow is not None:
@@ -229,6 +234,7 @@ class HttpFront:
         if not binary and not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
         body = await self._body(request, held)
+        held.grow(0 if binary else text_bytes(body))
         blob = Blob(body, BlobType.DATA) if binary else blobs_json.blob_from_json(json_text(body))
         return json_response(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
 
@@ -263,7 +269,7 @@ class HttpFront:
 
     async def _body(self, request: web.BaseRequest, held: MemoryHold) -> bytes:
         """The body of a request, when its turn to be worked on has come."""
-        body = await read_request_body(request, held, self._limits)
+        body = await read_request_body(request, held, self._limits, self._fair_queue)
         await self._fair_queue.admit()
         return body
 

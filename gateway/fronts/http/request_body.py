@@ -5,10 +5,12 @@ from io import BytesIO
 
 from aiohttp import HttpVersion11, web
 
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import ParseError, TooLarge
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.connection import INTERIM
+from gateway.fronts.http.expanding import Expander, expander_of
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.responses import (
     JSON,
@@ -17,6 +19,7 @@ from gateway.fronts.http.responses import (
     UnsupportedMediaType,
 )
 
+_SMALL_TEXT = 16 << 10
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 _JSON_TYPES = frozenset({JSON, "application/json-rpc", "application/jsonrequest"})
 
@@ -28,24 +31,28 @@ def check_expectation(request: web.BaseRequest) -> None:
         raise ExpectationFailed("expected no expectation, or 100-continue")
 
 
-async def read_request_body(request: web.BaseRequest, held: MemoryHold, limits: HttpLimits) -> bytes:
-    """The body of a request, which is asked for if the client waits for that. `held` grows by what has arrived.
+async def read_request_body(
+    request: web.BaseRequest, held: MemoryHold, limits: HttpLimits, fair_queue: FairQueue
+) -> bytes:
+    """The body of a request, expanded, which is asked for if the client waits for that.
 
-    Raises TooLarge, UnsupportedMediaType, ParseError or RequestTimeout if the body is not taken, Overloaded if there
-    is no memory for it.
+    `held` grows by what has arrived. Raises TooLarge, UnsupportedContentCoding, ParseError or RequestTimeout if the
+    body is not taken, Overloaded if there is no memory for it. Expanding a body passes `fair_queue`.
     """
-    if request.headers.get("Content-Encoding", "identity") != "identity":
-        raise UnsupportedMediaType("bodies are taken without content-encoding only")
+    expander = expander_of(request)
     declared = request.content_length or 0
     if declared > limits.body:
         raise _too_large(limits)
-    if request.content.is_eof():
+    if expander is None and request.content.is_eof():
         body = request.content.read_nowait()
         if len(body) > limits.body:
             raise _too_large(limits)
         held.grow(len(body))
         return body
-    _ask_for_body(request, held, declared)
+    if not request.content.is_eof():
+        _ask_for_body(request, held, declared)
+    if expander is not None:
+        return await _read_expanded(request, held, limits, expander, fair_queue)
     buffer = BytesIO()
     while chunk := await _next_chunk(request, limits):
         if buffer.tell() + len(chunk) > limits.body:
@@ -53,6 +60,29 @@ async def read_request_body(request: web.BaseRequest, held: MemoryHold, limits: 
         held.grow(len(chunk))
         buffer.write(chunk)
     # The buffer has grown in its place. It becomes the body without a copy.
+    return buffer.getvalue()
+
+
+async def _read_expanded(
+    request: web.BaseRequest, held: MemoryHold, limits: HttpLimits, expander: Expander, fair_queue: FairQueue
+) -> bytes:
+    """Read and expand a body. Neither its encoded nor its expanded form may be larger than a body may be."""
+    buffer = BytesIO()
+    encoded = window = 0
+    while chunk := await _next_chunk(request, limits):
+        encoded += len(chunk)
+        if encoded > limits.body:
+            raise _too_large(limits)
+        for piece in expander.expand(chunk):
+            if buffer.tell() + len(piece) > limits.body:
+                raise _too_large(limits)
+            in_window = min(len(piece), expander.window - window)
+            held.grow(len(piece) + in_window)
+            window += in_window
+            buffer.write(piece)
+            await fair_queue.yield_turn()
+    expander.end()
+    held.shrink(window)
     return buffer.getvalue()
 
 
@@ -64,6 +94,15 @@ async def drop_rest(request: web.BaseRequest, seconds: float) -> None:
                 pass
     except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
         release_frames(error)  # The body keeps it.
+
+
+def text_bytes(body: bytes) -> int:
+    """How many bytes the text of a body takes, and its slices take as much again. Those of a small one do not count."""
+    if len(body) <= _SMALL_TEXT:
+        return 0
+    # A text has 1 byte for each character, 4 if there is one beyond the basic plane, and 2 otherwise.
+    width = 1 if body.isascii() else 4 if any(lead in body for lead in range(0xF0, 0xF5)) else 2
+    return 2 * width * len(body)
 
 
 def declares_json(request: web.BaseRequest) -> bool:

@@ -14,6 +14,9 @@ RPC_PATH = "/"
 JSON = "application/json"
 BINARY = "application/octet-stream"
 
+CODINGS = "gzip, zstd"
+"""How bodies may be encoded."""
+
 SERVER = "runs-gateway"
 
 JSON_HEADERS = {"Content-Type": JSON, "Server": SERVER}
@@ -40,6 +43,12 @@ class UnsupportedMediaType(InvalidRequest):
     """The media type of the body is not accepted here."""
 
     http_status, reason = 415, "UNSUPPORTED_MEDIA_TYPE"
+
+
+class UnsupportedContentCoding(UnsupportedMediaType):
+    """The body is encoded in a way that is not accepted here."""
+
+    reason = "UNSUPPORTED_CONTENT_CODING"
 
 
 class ExpectationFailed(InvalidRequest):
@@ -81,6 +90,8 @@ def refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allowed
+    if isinstance(error, UnsupportedContentCoding):
+        headers["Accept-Encoding"] = CODINGS
     if request.path == RPC_PATH:
         return json_response(jsonrpc.error_response(None, error), status, headers)
     body = {
