@@ -123,7 +123,7 @@ class EmbeddedRuntime(Runtime):
         self._refuse_if_draining()
         content = blob.content.encode() if isinstance(blob.content, str) else blob.content
         blob_id = blob_id_of(hashlib.sha256(content).hexdigest())
-        if blob.type is BlobType.FLOW:
+        if blob.type is BlobType.FLOW and blob_id not in self._flows:
             self._remember_flow(blob_id, _compile(blob))
         await self._journal.put_blob(blob_id, blob)
         return blob_id
