@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.bridge.engine import EngineAway, EngineTaskClient, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal
+from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.backoff import Backoff
 from gateway.core.model import ObservabilityContext
 from stepflow.v1 import orchestrator_pb2 as reports
@@ -84,6 +85,7 @@ class BridgeTask:
         if not await self._claim():
             return
         execution = asyncio.ensure_future(execute(self))
+        execution.add_done_callback(retrieve_exception)
         heartbeats = asyncio.create_task(self._send_heartbeats(execution))
         try:
             await asyncio.wait([execution])

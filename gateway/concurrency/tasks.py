@@ -6,7 +6,7 @@ from typing import Any
 from gateway.core.internal_errors import release_frames
 
 
-def retrieve_exception(task: "asyncio.Task[Any]") -> None:
+def retrieve_exception(task: "asyncio.Future[Any]") -> None:
     """A done callback for tasks that several callers, or none, wait for: they get the exception.
 
     Without it, asyncio logs the exception of a task whose callers have all left, as one that was never retrieved. A

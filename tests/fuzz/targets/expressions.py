@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from gateway.core.errors import InvalidFlow
 from gateway.core.json_text import elements, json_text
-from gateway.runtimes.embedded.execution import evaluate_inline
-from gateway.runtimes.embedded.flow import compile_flow
-from gateway.runtimes.embedded.task import UNDEFINED, ItemFailure
+from gateway.core.model import ItemError, JsonText
+from gateway.runtimes.embedded.task import UNDEFINED
+from tests.fuzz.flow_calls import compiled, evaluated
 from tests.fuzz.invariants import in_tree
 
 _KEYS: Final = st.sampled_from(("a", "b", "c", "x y", "é", "0"))
@@ -42,6 +43,10 @@ _LARGEST: Final = 1 << 20
 """How long a value may be that a short document makes."""
 
 
+class _Number(str):
+    """A number as it is spelled."""
+
+
 class Unknown(Exception):
     """The reference does not say what an expression means."""
 
@@ -53,25 +58,34 @@ class Fails(Exception):
 def check(data: bytes) -> None:
     """Evaluate the expression, and compare with the reference where it knows the answer."""
     with in_tree() as read:
-        expression, text = elements(json_text(data))[:2]
-        flow = compile_flow(f'{{"output":{expression}}}')
-    if read.refused:
+        pair = elements(json_text(data))
+    if read.refused or len(pair) != 2:
         return
+    expression, text = pair
+    flow = compiled(f'{{"output":{expression}}}')
+    if isinstance(flow, InvalidFlow):
+        return
+    found = evaluated(flow, text)
+    assert found is not None, "an expression without steps waits for one"
     try:
-        found = evaluate_inline(flow, text, {})
-    except ItemFailure as failure:
-        outcome: Any = failure.error.code
-    else:
-        assert found is not None, "an expression without steps waits for one"
-        assert len(found) <= max(_LARGEST, len(data) ** 2), "a short expression makes a long value"
-        outcome = [json.loads(json_text(found))]
-    try:
-        expected: Any = [_value(json.loads(expression), json.loads(text))]
+        outcome: Any = found.code if isinstance(found, ItemError) else [_read(_checked(found, len(data)))]
+        expected: Any = [_value(_read(expression), _read(text))]
     except Fails:
         expected = UNDEFINED
     except (Unknown, RecursionError):
         return
     assert outcome == expected, f"the value is {outcome}, and should be {expected}"
+
+
+def _checked(value: JsonText, size: int) -> JsonText:
+    """The value of an expression in a document of a size."""
+    assert len(value) <= max(_LARGEST, size**2), "a short expression makes a long value"
+    return json_text(value)
+
+
+def _read(text: JsonText) -> Any:
+    """The value of JSON, whose numbers stay texts: `1.0` is another output than `1`."""
+    return json.loads(text, parse_int=_Number, parse_float=_Number)
 
 
 def _value(expression: Any, given: Any) -> Any:

@@ -6,15 +6,18 @@ from typing import Final
 from hypothesis import strategies as st
 
 from gateway.core.json_text import json_text
-from gateway.runtimes.embedded.flow import compile_flow
+from gateway.runtimes.embedded.flow import Flow
+from tests.fuzz.flow_calls import compiled, overridden
 from tests.fuzz.invariants import in_tree, respelled
 from tests.fuzz.targets import expressions, flows
 
-FLOW: Final = compile_flow(
+_COMPILED: Final = compiled(
     '{"steps":[{"id":"a","component":"/x","input":{"$input":"$"}},'
     '{"id":"b","component":"/y","input":{"k":[{"$step":"a"},1]},"onError":{"action":"retry"}}],'
     '"output":{"$step":"b","path":"$.k"}}'
 )
+assert isinstance(_COMPILED, Flow)
+FLOW: Final = _COMPILED
 
 _PATCHES: Final = st.fixed_dictionaries(
     {},
@@ -44,13 +47,13 @@ def check(data: bytes) -> None:
     """Apply the overrides, in several spellings, and again to their result."""
     with in_tree() as read:
         text = json_text(data)
-        changed = FLOW.with_overrides(text)
+        changed = overridden(FLOW, text)
     if read.refused:
         return
     assert [*changed.steps] == [*FLOW.steps], "overrides change which steps there are"
     for other in respelled(text):
-        assert flows.of(FLOW.with_overrides(other)) == flows.of(changed)
+        assert flows.of(overridden(FLOW, other)) == flows.of(changed)
     # A merge patch is idempotent. Its result may nest more deeply than one may be written.
     with in_tree() as again:
-        twice = changed.with_overrides(text)
+        twice = overridden(changed, text)
     assert again.refused or flows.of(twice) == flows.of(changed), "overrides change more when they are applied twice"
