@@ -15,7 +15,8 @@ import aiohttp
 import pytest
 
 from gateway.client import AsyncRunsClient
-from gateway.core.model import Blob, BlobType, GetParams, RunState, SubmitParams
+from gateway.core.errors import NestedTooDeeply
+from gateway.core.model import Blob, BlobType, GetParams, ObservabilityContext, RunState, SubmitParams
 from tests.support.clients import GrpcClient, JsonRpcClient
 from tests.support.command_line import CommandLine, Serving, finish
 from tests.support.component_server import Call, ComponentServer
@@ -252,4 +253,21 @@ async def test_workers_over_a_relay(commands: CommandLine, serving: Serving, hel
         run_id = await submit(client, 5)
         final = await client.get(GetParams(run_id=run_id, wait=True, include_results=True))
         assert [result.value for result in final.results or []] == ["0", "1", "2", "3", "4"]
+        await client.close()
+
+
+@pytest.mark.parametrize("front", ["grpc", "http"])
+async def test_runs_nest_through_workers(front: str, commands: CommandLine, held: Held, directory: Path) -> None:
+    arguments = ("--workers", "2", "--state", ":memory:", "--component", f"/test={held.server.url}", "--max-depth", "1")
+    async with commands.serving(*arguments, env={"TMPDIR": str(directory)}) as serving:
+        client = GrpcClient(serving.grpc) if front == "grpc" else JsonRpcClient(serving.http.removeprefix("http://"))
+        params = SubmitParams(flow_id=await client.put_blob(Blob(json.dumps(FLOW), BlobType.FLOW)), inputs=["1"])
+
+        async def submit_inside(run_id: str) -> str:
+            trace = ObservabilityContext(run_id=run_id, span_id="1")
+            return (await client.submit(params.model_copy(update={"observability": trace}))).run_id
+
+        nested = await submit_inside((await client.submit(params)).run_id)
+        with pytest.raises(NestedTooDeeply, match=f"{nested}: runs nest at most 1 deep"):
+            await submit_inside(nested)
         await client.close()
