@@ -109,7 +109,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
         raise SettingsError(f"{error} (--component)") from None
     stack.push_async_callback(components.close)
     try:
-        nesting = Nesting(settings.max_depth, settings.max_descendants)
+        nesting = Nesting(settings.max_depth, settings.max_descendants, account)
         runtime = await EmbeddedRuntime.open(settings.state, components, account=account, nesting=nesting)
     except StateError as error:
         raise StartError(f"{error} (--state)") from None

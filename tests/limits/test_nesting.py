@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from gateway.client import AsyncRunsClient
-from gateway.core.errors import GatewayError, NestedTooDeeply, TooManyDescendants
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import NestedTooDeeply, Overloaded, TooManyDescendants
 from gateway.core.model import ObservabilityContext, RunState
 from gateway.runtimes.embedded.journal import UNFINISHED_RUNS, RunRecord
 from gateway.runtimes.embedded.nesting import MAX_DEPTH, Ancestry, Nesting
@@ -71,9 +72,9 @@ class Peak(Nesting):
 
     most = 0
 
-    def add(self, root_id: str, items: int) -> None:
-        super().add(root_id, items)
-        self.most = max(self.most, self.live(root_id))
+    def take(self, ancestry: Ancestry, items: int, size: int) -> None:
+        super().take(ancestry, items, size)
+        self.most = max(self.most, self.live(ancestry.root_id))
 
 
 def innermost(result: Any) -> Any:
@@ -360,9 +361,25 @@ async def filled(embedded: Embedded, flow_id: str, number: int) -> None:
     )
 
 
-def test_a_root_that_was_used_up_is_not_the_concern_of_others() -> None:
-    nesting = Nesting(max_descendants=3)
-    nesting.take(Ancestry("one", 1, "task"), 3)
-    with pytest.raises(GatewayError):
-        nesting.take(Ancestry("one", 1, "task"), 1)
-    nesting.take(Ancestry("two", 1, "task"), 3)
+async def test_runs_inside_runs_draw_from_the_account_of_memory() -> None:
+    account = MemoryAccount(4 << 20)
+    async with opened(None, Nesting(account=account)) as embedded:
+        accepted = Accepted(embedded)
+        most = 0
+        create = embedded.journal.create
+
+        async def measured(*arguments: Any) -> Any:
+            nonlocal most
+            most = max(most, account.held)
+            return await create(*arguments)
+
+        embedded.journal.create = measured  # type: ignore[method-assign, assignment]
+        await embedded.start()
+        inputs = [{"id": await embedded.put(EVAL_ITSELF)}] * 64
+        status = await embedded.submit(EVAL_ITSELF, *inputs)
+        assert 1 << 20 < most < 2 << 20
+        assert account.held == 0
+        errors = {result.error.code for result in status.results or () if result.error is not None}
+        errors |= {innermost(json.loads(result.value))["code"] for result in status.results or () if result.value}
+        assert errors == {Overloaded.code}
+        assert len(accepted.records) < 64 * MAX_DEPTH

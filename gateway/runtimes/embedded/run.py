@@ -27,6 +27,8 @@ class Run:
     ) -> None:
         """Make a run that has just been accepted, or one that has ended; `results` holds all results, or none."""
         self.record = record
+        self.held = 0
+        """How many bytes of memory are counted for it."""
         # A run that is loaded after its end has the last revision of this epoch, which is larger than any before.
         self._revision = ((epoch + 1) << EPOCH_BITS) - 1 if outcome else epoch << EPOCH_BITS
         self._outcome = outcome

@@ -21,6 +21,7 @@ from gateway.core.errors import (
     IdempotencyConflict,
     InvalidFlow,
     InvalidParams,
+    Overloaded,
     RunNotFound,
     TooManyDescendants,
     Violation,
@@ -44,7 +45,7 @@ from gateway.runtimes.embedded.flow import Flow, compile_flow
 from gateway.runtimes.embedded.host import RunHost, RunsApi
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
-from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, parent_task
+from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
 from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
@@ -151,15 +152,16 @@ class EmbeddedRuntime(Runtime):
         if ended is not None:
             run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
             return await self._accept(run, flow, (), ended)
+        run = Run(record, epoch=self._journal.epoch)
         if ancestry is not None:
+            run.held = memory_of(record, params.inputs)
             try:
-                self._nesting.take(ancestry, record.total)
-            except TooManyDescendants:
+                self._nesting.take(ancestry, record.total, run.held)
+            except (TooManyDescendants, Overloaded):
                 # After a restart, items that execute again find their runs, which are among the descendants.
                 if record.key is None or (earlier := await self._journal.find(scope, record.key)) is None:
                     raise
                 return await self._repeated(earlier, record.fingerprint)
-        run = Run(record, epoch=self._journal.epoch)
         # A task of its own: if the client leaves now, the durable run must execute all the same.
         accepting = asyncio.create_task(self._accept(run, flow, params.inputs))
         self._accepting.add(accepting)
@@ -230,7 +232,7 @@ class EmbeddedRuntime(Runtime):
 
     def _ended(self, run: Run) -> None:
         self._active.pop(run.record.run_id, None)
-        self._leave_family(run.record)
+        self._leave_family(run)
         self._keep(run)
 
     def _keep(self, run: Run) -> None:
@@ -244,11 +246,11 @@ class EmbeddedRuntime(Runtime):
     def _drop(self, run: Run) -> None:
         self._recent.pop(run.record.run_id, None)
         if self._active.pop(run.record.run_id, None) is not None:
-            self._leave_family(run.record)
+            self._leave_family(run)
 
-    def _leave_family(self, record: RunRecord) -> None:
-        if record.root_id is not None:
-            self._nesting.give_back(record.root_id, record.total)
+    def _leave_family(self, run: Run) -> None:
+        if run.record.root_id is not None:
+            self._nesting.give_back(run.record.root_id, run.record.total, run.held)
 
     async def _ancestry(self, parent: ParentTask) -> Ancestry | None:
         """Where a run belongs that a task submits; None if this runtime does not know the run of the task."""
@@ -283,8 +285,14 @@ class EmbeddedRuntime(Runtime):
         flow = await self._accepted_flow(run.record)
         self._keep(run)
         if flow is not None:
-            self._resumption.when_counted(partial(self._execute, run, flow, None))
+            self._resumption.when_counted(partial(self._go_on, run, flow))
         return run
+
+    def _go_on(self, run: Run, flow: Flow) -> None:
+        """Execute a run from before."""
+        if run.record.root_id is not None:
+            run.held = self._nesting.hold(run.record.root_id, memory_of(run.record))
+        self._execute(run, flow, None)
 
     async def _repeated(self, earlier: RunRecord, fingerprint: str) -> Snapshot:
         """The answer to a submit whose key belongs to an earlier run."""

@@ -4,9 +4,21 @@ import uuid
 
 import pytest
 
-from gateway.core.errors import NestedTooDeeply, TooManyDescendants
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import NestedTooDeeply, Overloaded, TooManyDescendants
 from gateway.core.model import ObservabilityContext
-from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, parent_task
+from gateway.runtimes.embedded.executor import DEFAULT_CONCURRENCY
+from gateway.runtimes.embedded.journal import RunRecord
+from gateway.runtimes.embedded.nesting import (
+    INPUT_BYTES,
+    ITEM_BYTES,
+    RUN_BYTES,
+    Ancestry,
+    Nesting,
+    ParentTask,
+    memory_of,
+    parent_task,
+)
 from gateway.runtimes.embedded.task import Task
 
 RUN = str(uuid.uuid4())
@@ -54,18 +66,18 @@ def test_depth_is_bounded() -> None:
 def test_each_root_has_a_number_of_items_that_becomes_free_at_the_end_of_runs() -> None:
     nesting = Nesting(max_descendants=10)
     child = Ancestry("root", 1, "task")
-    nesting.take(child, 7)
-    nesting.take(Ancestry("other", 5, "task"), 10)
+    nesting.take(child, 7, 1)
+    nesting.take(Ancestry("other", 5, "task"), 10, 1)
     with pytest.raises(TooManyDescendants) as refused:
-        nesting.take(child, 4)
+        nesting.take(child, 4, 1)
     assert refused.value.message == (
         "task: all runs nested in run root have at most 10 items at a time (max_descendants)"
     )
     assert nesting.live("root") == 7
-    nesting.take(child, 3)
-    nesting.give_back("root", 7)
+    nesting.take(child, 3, 1)
+    nesting.give_back("root", 7, 1)
     assert nesting.live("root") == 3
-    nesting.give_back("root", 3)
+    nesting.give_back("root", 3, 1)
     assert nesting.live("root") == 0
 
 
@@ -73,5 +85,32 @@ def test_what_was_accepted_before_counts_beyond_the_bound() -> None:
     nesting = Nesting(max_descendants=2)
     nesting.add("root", 5)
     with pytest.raises(TooManyDescendants):
-        nesting.take(Ancestry("root", 1, "task"), 1)
+        nesting.take(Ancestry("root", 1, "task"), 1, 0)
     assert nesting.live("root") == 5
+
+
+def test_the_descendants_of_a_root_have_one_share_of_the_memory() -> None:
+    account = MemoryAccount(1 << 20)
+    nesting = Nesting(account=account)
+    one, two = Ancestry("one", 1, "task"), Ancestry("two", 1, "task")
+    while account.held < 400_000:
+        nesting.take(one, 1, 100_000)
+    with pytest.raises(Overloaded) as refused:
+        nesting.take(one, 1, 100_000)
+    assert refused.value.message == "task: the server has no memory left for a run inside another one"
+    assert (nesting.live("one"), account.held) == (4, 400_000)
+    nesting.take(two, 1, 100_000)
+    nesting.add("before", 1)
+    assert nesting.hold("before", 100_000) == 100_000
+    assert nesting.hold("before", 1_000_000) == 0
+    nesting.give_back("one", 4, 400_000)
+    nesting.give_back("two", 1, 100_000)
+    nesting.give_back("before", 1, 100_000)
+    assert account.held == 0
+
+
+def test_a_run_takes_memory_for_the_items_that_execute_at_once_and_for_all_inputs() -> None:
+    record = RunRecord(RUN, "flow", None, None, 1_000, None, None, "{}", None, "", None, "", 7)
+    assert memory_of(record) == RUN_BYTES + DEFAULT_CONCURRENCY * ITEM_BYTES
+    assert memory_of(record._replace(max_concurrency=2)) == RUN_BYTES + 2 * ITEM_BYTES
+    assert memory_of(record._replace(total=1), ["12345"]) == RUN_BYTES + ITEM_BYTES + INPUT_BYTES + 5
