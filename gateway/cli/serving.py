@@ -13,6 +13,7 @@ import uvloop
 from gateway.cli.errors import CommandError, ExitCode
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
+from gateway.core.descriptors import raise_descriptor_limit
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError, size_text
 from gateway.server.settings_sources import load_bridge, load_serve
@@ -51,6 +52,7 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
     """Run a server until a signal comes. Raises CommandError if it cannot start."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     use_batch_scheduling()
+    raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server)

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from gateway.components.error import Code, ComponentError
+from gateway.core.descriptors import inherited_descriptor_limit
 
 _log = logging.getLogger(__name__)
 _output_log = logging.getLogger("gateway.components.output")
@@ -69,7 +70,9 @@ class Process:
             raise _not_started("the command of the component server was not found")
         arguments = [program, *command[1:]]
         if sys.platform == "linux":
-            arguments = [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), str(os.getpid()), *arguments]
+            # The limit of descriptors is that of this process when it was started.
+            given = [str(os.getpid()), str(inherited_descriptor_limit())]
+            arguments = [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), *given, *arguments]
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.subprocess_exec(

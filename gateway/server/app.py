@@ -6,13 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.descriptors import descriptor_limit
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.http.front import BLOBS_PATH, HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.server.backend import Backend, open_backend, open_bridge
+from gateway.server.descriptor_watch import watched_descriptors
 from gateway.server.listening import Addresses, listen, reachable_url
 from gateway.server.settings import BridgeSettings, ServeSettings
 from gateway.server.worker_pool import WorkerPool
+
+CONNECTION_BYTES = 16 << 10
+"""About what an HTTP connection takes that waits for a request. All of them take a quarter of the memory at most."""
 
 STOP_GRACE = 5.0
 """Seconds that open calls get to end when the gateway stops."""
@@ -29,6 +34,7 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
     ports.
     """
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory)
         backend = await open_backend(settings, account, stack)
         grpc = GrpcFront(
@@ -60,6 +66,7 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
 async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIterator[Addresses]:
     """Keep a gateway running whose fronts are in `workers`, and whose runtime, for all of them, is in this process."""
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
         upstream = GrpcFront(backend.service, workers.upstream, account=account, limits=_upstream_limits(settings))
@@ -78,6 +85,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
 async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
     """Keep a bridge running. It yields the address at which component servers find blobs."""
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory)
         backend = await open_bridge(settings, account, stack)
         http = HttpFront(
@@ -132,5 +140,6 @@ def _http_limits(settings: ServeSettings) -> HttpLimits:
     return HttpLimits(
         body=settings.max_message_bytes,
         requests=settings.max_waiting_calls,
+        connections=max(1, min(descriptor_limit() // 3, settings.max_memory // 4 // CONNECTION_BYTES)),
         body_seconds=settings.body_timeout,
     )

@@ -7,6 +7,7 @@ import sys
 
 import uvloop
 
+from gateway.core.descriptors import raise_descriptor_limit
 from gateway.server import app
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import ServeSettings, SettingsError, StartError
@@ -18,6 +19,7 @@ def main() -> None:
     """Read the settings from standard input and serve, until that input ends or a signal comes."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
     use_batch_scheduling()
+    raise_descriptor_limit()
     settings = sys.stdin.readline()
     if not settings:
         return

@@ -280,3 +280,25 @@ async def test_large_heads_draw_from_the_account(*, complete: bool) -> None:
         await connection.close()
         await front.holding(0)
     await all_ended()
+
+
+# The number of connections
+
+
+async def test_connections_are_bounded_and_the_log_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_front(HttpLimits(connections=2)) as front:
+        first, _ = await front.connect(), await front.connect()
+        assert (await first.send(post()).answer()).status == 200
+        for _ in range(3):
+            refused = await front.connect()
+            assert (await refused.answer()).status == 429
+            assert await refused.rest() == b""
+        await first.close()
+        status = 429
+        while status == 429:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                status = (await (await front.connect()).send(post()).answer()).status
+        assert status == 200
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 HTTP connections are open: further ones are refused"
+    ]

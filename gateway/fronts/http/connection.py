@@ -9,6 +9,7 @@ from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import GatewayError, InvalidRequest, Overloaded
 from gateway.core.internal_errors import release_frames, report_unexpected
+from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.responses import RequestTimeout, raw_refusal, refusal
 from gateway.fronts.http.stall_guard import StallGuard
@@ -53,6 +54,7 @@ class HttpConnection(web.RequestHandler):
         "_ahead",
         "_clock",
         "_drawn",
+        "_gate",
         "_guard",
         "_half_closed_at",
         "_head_began",
@@ -64,10 +66,11 @@ class HttpConnection(web.RequestHandler):
         "streams",
     )
 
-    def __init__(self, server: web.Server, share: MemoryShare, limits: HttpLimits) -> None:
+    def __init__(self, server: web.Server, share: MemoryShare, limits: HttpLimits, gate: ConnectionGate) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(server, loop=loop, keepalive_timeout=limits.idle_seconds, **_OPTIONS)
         self._clock = loop.time
+        self._gate: ConnectionGate | None = gate
         self.share = share
         self.streams = False
         """Whether the response is an event stream. Its client leaves by closing its side."""
@@ -87,6 +90,13 @@ class HttpConnection(web.RequestHandler):
         # Writing pauses as soon as a byte must wait: what a client does not read is held by the system, or not at all.
         cast(asyncio.WriteTransport, transport).set_write_buffer_limits(0)
         super().connection_made(transport)
+        gate = self._gate
+        assert gate is not None
+        try:
+            gate.enter()
+        except Overloaded as error:
+            self._gate = None
+            self._refuse(error)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -202,6 +212,8 @@ class HttpConnection(web.RequestHandler):
                 exc
             )  # The request keeps the exception, and the frames of what was being sent hold the request.
         self._guard.close()
+        if self._gate is not None:
+            self._gate.leave()
         self._ahead = 0
         self._draw()
         super().connection_lost(exc)

@@ -28,6 +28,7 @@ from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
 from gateway.fronts.http.connection import HttpConnection, connection_of
+from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import BlobText, LongText, draw_blob, encoded, is_long
 from gateway.fronts.http.methods import JsonRpcMethods, read_body
@@ -99,6 +100,7 @@ class HttpFront:
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._server = web.Server(self._answer, handler_cancellation=True)
         self._listener: asyncio.Server | None = None
+        self._gate = ConnectionGate(self._limits.connections)
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of requests that have not been answered."""
         self._draining = False
@@ -142,7 +144,7 @@ class HttpFront:
         await self._listener.wait_closed()
 
     def _connection(self) -> web.RequestHandler:
-        return HttpConnection(self._server, self._account.share(), self._limits)
+        return HttpConnection(self._server, self._account.share(), self._limits, self._gate)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = connection_of(request)

@@ -12,6 +12,8 @@ class HttpLimits(NamedTuple):
 
     body: int = 64 << 20
     requests: int = 10_000
+    connections: int = 10_000
+    """How many connections may be open."""
     head_seconds: float = 10.0
     """How long the head of a request may take, from its first byte."""
     body_seconds: float = 30.0
