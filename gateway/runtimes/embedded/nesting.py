@@ -45,6 +45,8 @@ def parent_task(scope: str, trace: ObservabilityContext | None) -> ParentTask | 
     The scope of built-ins and of callbacks names it, as `Task.scope` does. Other callers name it in their trace, which
     they may forge.
     """
+    if not scope and trace is None:
+        return None
     run_id, *path = scope.split("/")
     if canonical_run_id(run_id) is not None:
         return ParentTask(run_id, (len(path) - 1) // 2, unquote(scope))

@@ -295,7 +295,10 @@ def _load(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | Non
 
 def _unfinished(db: sqlite3.Connection, after: int, until: int) -> list[UnfinishedRun]:
     wanted = "status IS NULL AND run > ? AND run <= ? ORDER BY run LIMIT ?"
-    rows = db.execute(f"SELECT run, run_id, root_id, total FROM runs WHERE {wanted}", (after, until, UNFINISHED_RUNS))
+    table = "runs INDEXED BY runs_unfinished"
+    rows = db.execute(
+        f"SELECT run, run_id, root_id, total FROM {table} WHERE {wanted}", (after, until, UNFINISHED_RUNS)
+    )
     return [UnfinishedRun(*row) for row in rows]
 
 
