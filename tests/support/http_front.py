@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Self
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
@@ -85,10 +87,21 @@ class RunningFront:
         self.account = account
         self.connections: list[RawConnection] = []
 
-    async def connect(self) -> RawConnection:
+    async def connect(self, receive_buffer: int | None = None) -> RawConnection:
+        """Connect. With a small `receive_buffer`, little of what the client does not read leaves the server."""
         host, _, port = self.front.address.rpartition(":")
-        self.connections.append(RawConnection(*await asyncio.open_connection(host, int(port))))
+        client = socket.socket()
+        if receive_buffer is not None:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
+        self.connections.append(RawConnection(*await asyncio.open_connection(sock=client)))
         return self.connections[-1]
+
+    @property
+    def open_connections(self) -> list[HttpConnection]:
+        """The connections on the side of the server."""
+        return [each for each in self.front._server.connections if isinstance(each, HttpConnection)]
 
     async def ask(self, method: str, params: object) -> Any:
         """Call a method on a connection of its own."""
@@ -118,12 +131,12 @@ class RunningFront:
 
 @asynccontextmanager
 async def running_front(
-    limits: HttpLimits | None = None, account: MemoryAccount | None = None
+    limits: HttpLimits | None = None, account: MemoryAccount | None = None, runtime: ScriptedRuntime | None = None
 ) -> AsyncIterator[RunningFront]:
     """Serve until the block is left."""
-    runtime = ScriptedRuntime()
-    service = RunsService(runtime, grace=0)
+    runtime = runtime or ScriptedRuntime()
     account = account or MemoryAccount()
+    service = RunsService(runtime, grace=0, account=account)
     front = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0", account=account, limits=limits)
     await front.start()
     running = RunningFront(front, runtime, service, account)

@@ -1,5 +1,7 @@
 """Responses that are written in parts, as the client reads them."""
 
+import socket
+import struct
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
@@ -10,6 +12,9 @@ from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.responses import SERVER
+
+_RESET = struct.pack("ii", 1, 0)
+"""Linger, for no time: closing a connection resets it."""
 
 _TURN_BYTES = 256 << 10
 """About how much is written before others have their turn."""
@@ -78,9 +83,12 @@ async def in_step(
 
 
 def _cut(request: web.BaseRequest, connection: HttpConnection) -> None:
-    if connection.transport is None:
+    transport = connection.transport
+    if transport is None:
         return
     if request.version < HttpVersion11:
-        connection.transport.abort()  # An orderly end would look like the end of the body.
+        # An orderly end would look like the end of the body.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
     else:
-        connection.transport.close()
+        transport.close()
