@@ -82,7 +82,7 @@ async def test_a_batch_gets_as_many_answers_as_find_room() -> None:
     assert [answer["id"] for answer in answers] == list(range(1_000))
     found = [answer for answer in answers if "result" in answer]
     refused = [answer["error"] for answer in answers if "error" in answer]
-    assert 10 <= len(found) <= 32
+    assert 5 <= len(found) <= 32
     assert {len(answer["result"]["data"]) for answer in found} == {MIB - 2}
     assert {(error["code"], error["data"]["retryAfterSecs"]) for error in refused} == {(-32014, 1.0)}
     assert peak.size < 3 * 32 * MIB

@@ -41,8 +41,6 @@ async def test_results_at_hand_are_not_read() -> None:
     snapshot = await finished(runtime, 0, 1, 2, 3, 4)
     page = Page(ResultOrder.BY_INDEX, 0, 10, 0, snapshot.completions)
     results = await runtime.results(runtime.run_ids[0], page)
-        (await runtime.results(runtime.run_ids[0], Page(ResultOrder.BY_INDEX, 0, 10, 0, snapshot.completions)))[:5]
-    )
     runtime.pages.clear()
     pages = ResultPages(runtime, snapshot._replace(results=results), ResultOrder.BY_INDEX)
     assert await pages_of(pages) == [[0, 1, 2, 3, 4]]
