@@ -8,8 +8,9 @@ import binascii
 from base64 import b64encode
 from collections.abc import Iterator
 
+from gateway.adapter.json_members import Params, members_of
 from gateway.core.errors import InvalidParams
-from gateway.core.json_text import members, quote, string
+from gateway.core.json_text import quote, string
 from gateway.core.model import Blob, BlobType, JsonText, blob_digest
 
 BINARY = "binary"
@@ -19,9 +20,9 @@ _BASE64_STEP = 48 << 10
 """How many bytes become a piece of base64: a multiple of three."""
 
 
-def blob_from_json(text: JsonText | None) -> Blob:
+def blob_from_json(params: Params) -> Blob:
     """Read `{data, blobType}`: what is put, or what a get has returned. Without a type it is data."""
-    given = {} if text is None else members(text)
+    given = members_of(params)
     data = given.get("data")
     if data is None:
         raise InvalidParams.field("data", description="Field required")
@@ -65,9 +66,9 @@ def blob_json_size(blob: Blob, blob_id: str) -> int | None:
     return len(blob_to_json(Blob("", blob.type), blob_id)) + len(blob.content) if blob.content.isascii() else None
 
 
-def blob_id_from_json(text: JsonText | None) -> str:
+def blob_id_from_json(params: Params) -> str:
     """Read `{blobId}`: which blob to get, or what a put has returned. Whether it is an id is not checked here."""
-    given = {} if text is None else members(text)
+    given = members_of(params)
     blob_id = _either(given, "blobId", "blob_id")
     if blob_id is None:
         raise InvalidParams.field("blob_id", description="Field required")

@@ -26,14 +26,25 @@ Members: TypeAlias = Mapping[str, Member]
 """The members of an object that have a field, by their names."""
 
 
-def read_members(text: JsonText, known: Members, *path: str | int) -> dict[str, Any]:
+Params: TypeAlias = JsonText | dict[str, Any] | None
+"""The parameters of a request: their text, or the members of a long object: texts, and `inputs` as PackedTexts."""
+
+
+def members_of(params: Params, *path: str | int) -> dict[str, Any]:
+    """The members of parameters; none if there are no parameters. Raises InvalidParams if they are not an object."""
+    if isinstance(params, dict):
+        return params
+    return {} if params is None else members(params, *path)
+
+
+def read_members(params: Params, known: Members, *path: str | int) -> dict[str, Any]:
     """Read an object: the fields of its known members, and the others as `extensions` if there are any.
 
-    Raises InvalidParams if the text is not an object, or if a reader does.
+    Raises InvalidParams if it is not an object, or if a reader does.
     """
     fields: dict[str, Any] = {}
     extensions: dict[str, JsonText] = {}
-    for name, member in members(text, *path).items():
+    for name, member in members_of(params, *path).items():
         if name not in known:
             extensions[name] = member
             continue

@@ -8,8 +8,9 @@ its reason, the fields that break their rules, and the time to wait before a ret
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from gateway.adapter.json_members import Params
 from gateway.adapter.remote_errors import parse_path, remote_error
 from gateway.core.errors import (
     GatewayError,
@@ -52,7 +53,7 @@ class Request(NamedTuple):
 
     id: JsonText | None
     method: str
-    params: JsonText | None
+    params: Params
 
 
 class Refused(NamedTuple):
@@ -83,12 +84,42 @@ def parse_body(body: str | bytes) -> Call | Batch:
     except InvalidParams as error:
         raise ParseError(error.message) from None
     if batch is None:
-        return _call(text)
-    if not batch:
+        return call_from_text(text)
+    refuse_batch(len(batch))
+    return Batch([call_from_text(member) for member in batch])
+
+
+def refuse_batch(number: int) -> None:
+    """Raises InvalidRequest if a batch must not hold this number of requests."""
+    if not number:
         raise InvalidRequest("a batch holds at least one request")
-    if len(batch) > MAX_BATCH:
+    if number > MAX_BATCH:
         raise InvalidRequest(f"a batch holds at most {MAX_BATCH:,} requests")
-    return Batch([_call(member) for member in batch])
+
+
+def call_from_text(text: JsonText) -> Call:
+    """Read a call."""
+    try:
+        given = members(text)
+    except InvalidParams as error:
+        return Refused("null", InvalidRequest(f"not a request: {error.message}"))
+    return call_from_members(given)
+
+
+def call_from_members(given: dict[str, Any]) -> Call:
+    """Read a call of which the members are known: texts, but for `params`."""
+    request_id = "null"
+    try:
+        if not _is_id(given.get("id", "null")):
+            raise InvalidParams.field("id", description="expected a string, a number or null")
+        request_id = given.get("id", "null")
+        if string(given.get("jsonrpc", "null"), "jsonrpc") != "2.0":
+            raise InvalidParams.field("jsonrpc", description="expected '2.0'")
+        method = string(given.get("method", "null"), "method")
+    except InvalidParams as error:
+        return Refused(request_id, InvalidRequest(f"not a request: {error.message}"))
+    params = given.get("params")
+    return Request(given.get("id"), method, None if params == "null" else params)
 
 
 def request(request_id: JsonText, method: str, params: JsonText) -> str:
@@ -174,22 +205,6 @@ def parse_error(body: str | bytes) -> GatewayError | None:
         return _read_error(given["error"]) if "jsonrpc" in given and "error" in given else None
     except GatewayError:
         return None
-
-
-def _call(text: JsonText) -> Call:
-    request_id = "null"
-    try:
-        given = members(text)
-        if not _is_id(given.get("id", "null")):
-            raise InvalidParams.field("id", description="expected a string, a number or null")
-        request_id = given.get("id", "null")
-        if string(given.get("jsonrpc", "null"), "jsonrpc") != "2.0":
-            raise InvalidParams.field("jsonrpc", description="expected '2.0'")
-        method = string(given.get("method", "null"), "method")
-    except InvalidParams as error:
-        return Refused(request_id, InvalidRequest(f"not a request: {error.message}"))
-    params = given.get("params")
-    return Request(given.get("id"), method, None if params == "null" else params)
 
 
 def _is_id(text: JsonText) -> bool:

@@ -8,11 +8,13 @@ Paths of errors use the names of `gateway.core.model`.
 """
 
 from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 
-from gateway.adapter.json_members import Member, Members, read_members, write_object
+from gateway.adapter.json_members import Member, Members, Params, read_members, write_object
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import boolean, elements, integer, members, number, object_text, quote, string
 from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
+from gateway.core.packed_texts import PackedTexts
 from gateway.core.validation import validated
 
 _ORDERS = {
@@ -23,9 +25,9 @@ _ORDERS = {
 }
 
 
-def submit_params_from_json(params: JsonText | None) -> SubmitParams:
+def submit_params_from_json(params: Params) -> SubmitParams:
     """Read the parameters of runs/submit."""
-    return validated(SubmitParams, read_members(_required(params), _SUBMIT))
+    return validated(SubmitParams, read_members(params, _SUBMIT))
 
 
 def submit_params_to_json(params: SubmitParams) -> JsonText:
@@ -48,9 +50,9 @@ def submit_params_to_json(params: SubmitParams) -> JsonText:
     return write_object(parts, params.extensions, SUBMIT_MEMBERS)
 
 
-def get_params_from_json(params: JsonText | None) -> GetParams:
+def get_params_from_json(params: Params) -> GetParams:
     """Read the parameters of runs/get."""
-    return validated(GetParams, read_members(_required(params), _GET))
+    return validated(GetParams, read_members(params, _GET))
 
 
 def get_params_to_json(params: GetParams) -> JsonText:
@@ -102,11 +104,6 @@ def observability_to_json(context: ObservabilityContext) -> JsonText:
     return write_object(parts, context.extensions, OBSERVABILITY_MEMBERS)
 
 
-def _required(params: JsonText | None) -> JsonText:
-    """Absent parameters are an empty object: what they lack is named by its field."""
-    return "{}" if params is None else params
-
-
 def _result_order(text: JsonText, *path: str | int) -> ResultOrder:
     order = _ORDERS.get(string(text, *path))
     if order is None:
@@ -121,6 +118,10 @@ def _seconds(text: JsonText, *path: str | int) -> float:
 
 def _resume_token(text: JsonText, *path: str | int) -> bytes:
     return resume_token_from_text(string(text, *path))
+
+
+def _inputs(inputs: JsonText | PackedTexts, *path: str | int) -> Sequence[JsonText]:
+    return inputs if isinstance(inputs, PackedTexts) else elements(inputs, *path)
 
 
 def _label(text: JsonText, *path: str | int) -> str | None:
@@ -153,7 +154,7 @@ _OBSERVABILITY: Members = {
 }
 _SUBMIT: Members = {
     "flowId": Member("flow_id", string),
-    "inputs": Member("inputs", elements),
+    "inputs": Member("inputs", _inputs),
     "wait": Member("wait", boolean),
     "maxConcurrency": Member("max_concurrency", integer),
     "overrides": Member("overrides", object_text),

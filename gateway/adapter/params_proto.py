@@ -3,6 +3,7 @@
 Readers raise InvalidParams with the path of the field that breaks its rule; writers assume what the model promises.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 from gateway.adapter.params_json import GET_MEMBERS, OBSERVABILITY_MEMBERS, SUBMIT_MEMBERS
@@ -16,6 +17,7 @@ from gateway.adapter.proto_fields import (
     write_texts,
 )
 from gateway.adapter.values import json_value_to_text
+from gateway.core.json_parts import Checkpoint, long_json_text
 from gateway.core.json_text import object_text
 from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
 from gateway.core.validation import validated
@@ -39,8 +41,9 @@ _ENCODINGS = frozenset(runs_pb2.ResultEncoding.values())
 
 def submit_params_from_proto(message: runs_pb2.SubmitRunRequest) -> SubmitParams:
     """Read the parameters of a submit."""
-    params = submit_params_without_inputs(message)
-    params.inputs.extend(input_from_proto(value, index) for index, value in enumerate(message.inputs))
+    inputs: list[JsonText] = []
+    params = submit_params_without_inputs(message, inputs)
+    inputs.extend(input_from_proto(value, index) for index, value in enumerate(message.inputs))
     return params
 
 
@@ -49,12 +52,19 @@ def input_from_proto(value: runs_pb2.JsonValue, index: int) -> JsonText:
     return json_value_to_text(value, "inputs", index)
 
 
-def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest) -> SubmitParams:
-    """Read the parameters of a submit but for its inputs, which may be many: they go into the empty list."""
+async def long_input_from_proto(value: runs_pb2.JsonValue, index: int, checkpoint: Checkpoint) -> JsonText:
+    """Read a long input, in turns with everything else."""
+    if value.WhichOneof("encoding") != "json":
+        return input_from_proto(value, index)
+    return await long_json_text(value.json, checkpoint, "inputs", index, "json")
+
+
+def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest, inputs: Sequence[JsonText]) -> SubmitParams:
+    """Read the parameters of a submit but for its inputs, which may be many: these are to be filled in later."""
     _check_encoding(message.result_encoding)
     fields: dict[str, object] = {
         "flow_id": message.flow_id,
-        "inputs": [],
+        "inputs": inputs,
         "wait": message.wait,
     }
     if message.HasField("max_concurrency"):

@@ -1,8 +1,10 @@
 """A fair queue: work that comes in floods shares an event loop with everything else."""
 
 import asyncio
+import time
 from collections import deque
 
+from gateway.concurrency.time_slice import SLICE_SECONDS
 from gateway.core.errors import Overloaded
 
 MAX_QUEUE = 1_024
@@ -46,3 +48,19 @@ class FairQueue:
         self._turning = bool(self._queue)
         if self._turning:
             asyncio.get_running_loop().call_soon(self._turn)
+
+
+class FairSlices:
+    """Passes a fair queue after each slice of time."""
+
+    __slots__ = ("_fair_queue", "_until")
+
+    def __init__(self, fair_queue: FairQueue) -> None:
+        self._fair_queue = fair_queue
+        self._until = time.monotonic() + SLICE_SECONDS
+
+    async def checkpoint(self) -> None:
+        """Return at once within a slice; pass the queue at the end of one."""
+        if time.monotonic() >= self._until:
+            await self._fair_queue.yield_turn()
+            self._until = time.monotonic() + SLICE_SECONDS

@@ -35,6 +35,14 @@ class MemoryAccount:
         """The share of one more client: a connection, or a part of the gateway that keeps data for many."""
         return MemoryShare(self)
 
+    def part(self, fraction: float) -> "MemoryPart":
+        """What a part of the gateway keeps for all clients: at most this fraction of the limit."""
+        return MemoryPart(self, int(self.limit * fraction))
+
+    def has_room(self, size: int) -> bool:
+        """Whether `size` more bytes leave alone what is kept for shares that hold little."""
+        return self.held + size <= self._common
+
     def fits(self, share: int, size: int) -> bool:
         """Whether a share that holds `share` bytes may hold `size` more."""
         if share + size <= SMALL_BYTES:
@@ -66,6 +74,39 @@ class MemoryShare:
     def hold(self, size: int = 0) -> "MemoryHold":
         """Hold `size` bytes, and more as it grows, for as long as a context lasts. Raises Overloaded as `take` does."""
         return MemoryHold(self, size)
+
+
+class MemoryPart:
+    """What a part of the gateway keeps for all clients. It has a limit of its own, which is no less for what clients
+    hold, so it need not forget things because of a burst of requests. What it keeps leaves them less.
+    """
+
+    __slots__ = ("_account", "held", "limit")
+
+    def __init__(self, account: MemoryAccount, limit: int) -> None:
+        self._account = account
+        self.limit = limit
+        self.held = 0
+
+    def fits(self, size: int) -> bool:
+        """Whether the limit of this part leaves room for `size` more bytes."""
+        return self.held + size <= self.limit
+
+    def take(self, size: int) -> None:
+        """Keep `size` more bytes. Raises Overloaded if the limit, or what clients hold, leaves no room for them."""
+        if not self.fits(size) or not self._account.has_room(size):
+            raise Overloaded("the server has no memory left to keep this", retry_after=1.0)
+        self.add(size)
+
+    def add(self, size: int) -> None:
+        """Keep `size` more bytes, which cannot be refused."""
+        self.held += size
+        self._account.held += size
+
+    def give_back(self, size: int) -> None:
+        """Keep `size` bytes less."""
+        self.held -= size
+        self._account.held -= size
 
 
 class MemoryHold:

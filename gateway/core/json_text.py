@@ -37,7 +37,7 @@ def json_text(text: str | bytes, *path: str | int) -> JsonText:
     is anything else, TooLarge if it is longer than MAX_JSON_BYTES.
     """
     if len(text) > MAX_JSON_BYTES:
-        raise _too_large(path)
+        raise too_large(*path)
     try:
         if isinstance(text, bytes):
             encoded: str | bytes = text
@@ -46,16 +46,16 @@ def json_text(text: str | bytes, *path: str | int) -> JsonText:
             # ASCII goes in as it is. Any other string would keep its encoded form for as long as it lives.
             encoded = text if text.isascii() else text.encode()
             if len(encoded) > MAX_JSON_BYTES:
-                raise _too_large(path)
+                raise too_large(*path)
         _VALUE.decode(encoded)
     except UnicodeDecodeError as error:
         raise InvalidParams.field(*path, description=f"not UTF-8 (byte {error.start})") from None
     except UnicodeEncodeError as error:
         raise InvalidParams.field(*path, description=f"lone surrogate (character {error.start})") from None
     except msgspec.DecodeError as error:
-        raise InvalidParams.field(*path, description=_what_is_wrong(str(text), str(error))) from None
+        raise InvalidParams.field(*path, description=what_is_wrong(str(text), str(error))) from None
     except RecursionError:
-        raise _too_deep(path) from None
+        raise too_deep(*path) from None
     return text.strip(_WHITE_SPACE)
 
 
@@ -66,7 +66,7 @@ def members(text: JsonText, *path: str | int) -> dict[str, JsonText]:
     except msgspec.DecodeError:
         raise InvalidParams.field(*path, description="expected an object") from None
     except RecursionError:
-        raise _too_deep(path) from None
+        raise too_deep(*path) from None
 
 
 def elements(text: JsonText, *path: str | int) -> list[JsonText]:
@@ -76,7 +76,7 @@ def elements(text: JsonText, *path: str | int) -> list[JsonText]:
     except msgspec.DecodeError:
         raise InvalidParams.field(*path, description="expected an array") from None
     except RecursionError:
-        raise _too_deep(path) from None
+        raise too_deep(*path) from None
 
 
 def object_text(text: JsonText, *path: str | int) -> JsonText:
@@ -127,16 +127,8 @@ def quote(value: str) -> JsonText:
     return _STRING_ENCODER.encode(value).decode()
 
 
-def _number(text: JsonText) -> int | float | None:
-    """The value of a number; None if the text is not a number, or beyond every range."""
-    try:
-        value: int | float = _NUMBER.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return value
-
-
-def _what_is_wrong(text: str, message: str) -> str:
+def what_is_wrong(text: str, message: str) -> str:
+    """Describe why a text is not a JSON value, given the message of the parser."""
     end = _PAIRED_ESCAPES.match(text).end()  # type: ignore[union-attr]
     if text.startswith("\\u", end):
         return f"not a JSON value: lone surrogate (character {end})"
@@ -145,10 +137,21 @@ def _what_is_wrong(text: str, message: str) -> str:
     return f"not a JSON value: {message.removeprefix('JSON is malformed: ')}"
 
 
-def _too_large(path: tuple[str | int, ...]) -> TooLarge:
+def too_large(*path: str | int) -> TooLarge:
+    """The error for a value longer than MAX_JSON_BYTES."""
     limit = f"more than {MAX_JSON_BYTES // 2**20} MiB of JSON"
     return TooLarge(f"{render_path(path)}: {limit}" if path else limit)
 
 
-def _too_deep(path: tuple[str | int, ...]) -> InvalidParams:
+def too_deep(*path: str | int) -> InvalidParams:
+    """The error for a value that nests beyond what parsers take."""
     return InvalidParams.field(*path, description="nested too deeply")
+
+
+def _number(text: JsonText) -> int | float | None:
+    """The value of a number; None if the text is not a number, or beyond every range."""
+    try:
+        value: int | float = _NUMBER.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return value

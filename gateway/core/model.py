@@ -8,10 +8,11 @@ does not name, as they came.
 """
 
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
 
 JsonText: TypeAlias = str
 """The text of one well-formed JSON value, without white space around it."""
@@ -80,10 +81,13 @@ class ObservabilityContext(Message):
 
 
 class SubmitParams(Message):
-    """Parameters of runs/submit. `timeout` is in seconds."""
+    """Parameters of runs/submit. `timeout` is in seconds.
+
+    `inputs` are texts: nothing checks that, since there may be millions. Many are a `PackedTexts`.
+    """
 
     flow_id: Annotated[str, Field(min_length=1)]
-    inputs: list[JsonText]
+    inputs: Annotated[Sequence[JsonText], SkipValidation]
     wait: bool = False
     max_concurrency: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
     overrides: JsonText | None = None

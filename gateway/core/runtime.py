@@ -78,6 +78,11 @@ def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
     return page
 
 
+def fits_page(texts: Sequence[str]) -> bool:
+    """Whether so many texts, of this length, make no more than a page."""
+    return len(texts) <= RESULT_PAGE_LENGTH and sum(map(len, texts)) <= RESULT_PAGE_BYTES
+
+
 class Runtime(ABC):
     """Executes runs and keeps blobs.
 

@@ -9,11 +9,13 @@ import hashlib
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.tasks import retrieve_exception
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.model import SubmitParams
 from gateway.storage.sqlite_file import Schema, StateFile
@@ -23,6 +25,9 @@ IN_MEMORY: Final = ":memory:"
 
 MEMORY_KEYS: Final = 100_000
 """How many keys are kept in memory; beyond it, those that were used first are forgotten. A file keeps all, for ever."""
+
+HASHED_AT_ONCE: Final = 16 << 10
+"""How many characters of parameters are hashed before everything else may have a turn; 64 more count for each."""
 
 # The version begins where that of other state files will not get, so that neither takes the other for its own.
 _SCHEMA: Final = Schema(
@@ -107,16 +112,37 @@ class Keys:
         retrieve_exception(task)
 
 
-def fingerprint(params: SubmitParams) -> str:
-    """A digest of all parameters that determine a run."""
+async def fingerprint(params: SubmitParams) -> str:
+    """A digest of all parameters that determine a run. Many of them are read in turns with everything else."""
     digest = hashlib.sha256()
     fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
     variables = (part for name in sorted(params.variables) for part in (name, params.variables[name]))
-    for part in (*fixed, str(len(params.inputs)), *params.inputs, *variables):
+    slices = TimeSlice()
+    read = 0
+    for part in chain(fixed, (str(len(params.inputs)),), params.inputs, variables):
+        if len(part) > HASHED_AT_ONCE:
+            await _hash_long(digest, part, slices)
+            continue
         content = part.encode()
         digest.update(b"%d:" % len(content))
         digest.update(content)
+        read += len(content) + 64
+        if read > HASHED_AT_ONCE:
+            await slices.checkpoint()
+            read = 0
     return digest.hexdigest()
+
+
+async def _hash_long(digest: "hashlib._Hash", text: str, slices: TimeSlice) -> None:
+    places = range(0, len(text), HASHED_AT_ONCE)
+    size = 0
+    for place in places:
+        size += len(text[place : place + HASHED_AT_ONCE].encode())
+        await slices.checkpoint()
+    digest.update(b"%d:" % size)
+    for place in places:
+        digest.update(text[place : place + HASHED_AT_ONCE].encode())
+        await slices.checkpoint()
 
 
 def global_key(scope: str, key: str | None) -> str | None:

@@ -14,6 +14,7 @@ from grpc import aio
 from gateway.adapter import params_proto, status_proto
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import SubmitParams
+from gateway.core.packed_texts import PackedTexts
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
@@ -79,8 +80,9 @@ class RunsServicer:
             if request.ByteSize() <= SLICE_BYTES:
                 params = params_proto.submit_params_from_proto(request)
             else:
-                params = params_proto.submit_params_without_inputs(request)
-                await read_inputs(request.inputs, params.inputs, self._fair_queue)
+                inputs = PackedTexts()
+                params = params_proto.submit_params_without_inputs(request, inputs)
+                await read_inputs(request.inputs, inputs, self._fair_queue)
             return await self._submit(params, request.result_encoding, context)
 
     @handler

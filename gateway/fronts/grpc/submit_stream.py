@@ -6,7 +6,8 @@ from typing import Self
 from gateway.adapter import params_proto
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import InvalidParams, TooLarge
-from gateway.core.model import JsonText, SubmitParams
+from gateway.core.model import SubmitParams
+from gateway.core.packed_texts import PackedTexts
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.inputs import read_inputs
 from gateway.fronts.grpc.messages import Encoding
@@ -28,14 +29,14 @@ class Upload:
         self._room = room
         self._fair_queue = fair_queue
         self._size = 0
-        self._inputs: list[JsonText] = []
+        self._inputs = PackedTexts()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._room.give_back(self._size)
-        self._inputs = []
+        self._inputs = PackedTexts()
 
     async def receive(self, requests: AsyncIterator[runs_pb2.SubmitRunStreamRequest]) -> tuple[SubmitParams, Encoding]:
         """The parameters with all inputs, and the encoding of results, when the client has closed its side.
@@ -50,7 +51,7 @@ class Upload:
             if params is None:
                 if not request.HasField("parameters"):
                     raise InvalidParams.field("parameters", description="the first message must set it")
-                params = params_proto.submit_params_without_inputs(request.parameters)
+                params = params_proto.submit_params_without_inputs(request.parameters, self._inputs)
                 encoding = request.parameters.result_encoding
                 await read_inputs(request.parameters.inputs, self._inputs, self._fair_queue)
             elif request.HasField("parameters"):
@@ -58,7 +59,7 @@ class Upload:
             await read_inputs(request.inputs, self._inputs, self._fair_queue)
         if params is None:
             raise InvalidParams.field("parameters", description="the first message must set it")
-        return params.model_copy(update={"inputs": self._inputs}), encoding
+        return params, encoding
 
     def _make_room(self, request: runs_pb2.SubmitRunStreamRequest) -> None:
         number = len(request.inputs) + len(request.parameters.inputs)

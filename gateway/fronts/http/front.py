@@ -8,8 +8,7 @@ those from a browser only where it is allowed to, and nothing here allows it.
 
 The front shares its event loop with others. A request passes a fair queue before it is worked on, so that a flood of
 them takes one slice of work in each iteration of the loop; while a call waits for a run it holds no place there. A
-slice is short for ordinary bodies. A body of many megabytes holds the loop for some milliseconds per megabyte: its
-parser keeps the interpreter lock, so a thread would not help.
+slice is short: long bodies are read a window at a time, since their parser would keep the interpreter lock.
 """
 
 import asyncio
@@ -20,10 +19,12 @@ from typing import Any
 from aiohttp import web
 
 from gateway.adapter import blobs_json, jsonrpc
-from gateway.concurrency.fair_queue import FairQueue
+from gateway.adapter.long_requests import read_long_members
+from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
 from gateway.core.errors import Overloaded
 from gateway.core.internal_errors import error_to_tell, release_frames
+from gateway.core.json_parts import LONG_TEXT
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
@@ -31,7 +32,7 @@ from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import BlobText, LongText, draw_blob, encoded, is_long
-from gateway.fronts.http.methods import JsonRpcMethods, read_body
+from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.request_body import (
     check_expectation,
@@ -204,7 +205,7 @@ class HttpFront:
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
         body = await self._body(request, held)
         held.grow(text_bytes(body))
-        calls = read_body(body)
+        calls = await self._methods.read(body)
         held.shrink(len(body))
         del body
         if event_stream.is_preferred(",".join(request.headers.getall("Accept", ()))):
@@ -237,8 +238,13 @@ class HttpFront:
             raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
         body = await self._body(request, held)
         held.grow(0 if binary else text_bytes(body))
-        blob = Blob(body, BlobType.DATA) if binary else blobs_json.blob_from_json(json_text(body))
+        blob = Blob(body, BlobType.DATA) if binary else await self._blob_from_json(body)
         return json_response(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
+
+    async def _blob_from_json(self, body: bytes) -> Blob:
+        if len(body) <= LONG_TEXT:
+            return blobs_json.blob_from_json(json_text(body))
+        return blobs_json.blob_from_json(await read_long_members(body, FairSlices(self._fair_queue).checkpoint))
 
     async def _get_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.StreamResponse:
         await self._fair_queue.admit()

@@ -10,10 +10,13 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 
 from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
-from gateway.concurrency.fair_queue import FairQueue
+from gateway.adapter.json_members import Params
+from gateway.adapter.long_requests import read_long_body
+from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.core.errors import MethodNotFound
 from gateway.core.internal_errors import error_to_tell
+from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
 from gateway.fronts.http.batch import UNCOUNTED, KeptAnswer, KeptText
 from gateway.fronts.http.long_texts import (
@@ -40,7 +43,7 @@ RpcAnswer: TypeAlias = bytes | LongText | None
 
 
 class _Method(NamedTuple):
-    execute: Callable[[JsonText | None, str, Held], Awaitable[Any]]
+    execute: Callable[[Params, str, Held], Awaitable[Any]]
     write: Callable[[Any, Held], Awaitable[JsonText | LongText]]
 
 
@@ -72,7 +75,8 @@ class JsonRpcMethods:
         room in memory is answered with an error.
         """
         with self._share.hold() as held:
-            calls = read_body(body)
+            calls = await self.read(body)
+            del body
             if isinstance(calls, jsonrpc.Batch):
                 answers = await self._execute(calls.calls, scope, held, _COPIES)
                 return await _joined(KeptText(answers, batch=True)) if answers else None
@@ -81,8 +85,17 @@ class JsonRpcMethods:
                 return None if answer is None else answer.encode()
             return await _joined(KeptText([answer], batch=False))
 
+    async def read(self, body: bytes) -> jsonrpc.Call | jsonrpc.Batch:
+        """Read a body. One that cannot be read is a call that is refused."""
+        try:
+            if len(body) <= LONG_TEXT:
+                return jsonrpc.parse_body(body)
+            return await read_long_body(body, FairSlices(self.fair_queue).checkpoint)
+        except Exception as error:
+            return jsonrpc.Refused("null", error_to_tell(error))
+
     async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, held: Held, scope: str = "") -> RpcAnswer:
-        """Like `call`, for a body that `read_body` has read.
+        """Like `call`, for a body that `read` has read.
 
         What the answer holds, `held` grows by; the caller gives it back when the answer has been sent. What `held`
         holds of a single call that waits for a run is given back as soon as the call has begun to wait.
@@ -156,7 +169,7 @@ class JsonRpcMethods:
             told = error_to_tell(error)
         return None if request_id is None else jsonrpc.error_response(request_id, told)
 
-    async def _submit(self, params: JsonText | None, scope: str, held: Held) -> RunAnswer:
+    async def _submit(self, params: Params, scope: str, held: Held) -> RunAnswer:
         submit = params_json.submit_params_from_json(params)
         del params
         submitting = self._service.open_submit(
@@ -165,17 +178,17 @@ class JsonRpcMethods:
         del submit
         return await submitting
 
-    async def _get(self, params: JsonText | None, scope: str, held: Held) -> RunAnswer:
+    async def _get(self, params: Params, scope: str, held: Held) -> RunAnswer:
         get = params_json.get_params_from_json(params)
         if get.wait:
             del params
             _give_back(held)
         return await self._service.open_get(get)
 
-    async def _put_blob(self, params: JsonText | None, scope: str, held: Held) -> str:
+    async def _put_blob(self, params: Params, scope: str, held: Held) -> str:
         return await self._service.put_blob(blobs_json.blob_from_json(params))
 
-    async def _get_blob(self, params: JsonText | None, scope: str, held: Held) -> tuple[Blob, str]:
+    async def _get_blob(self, params: Params, scope: str, held: Held) -> tuple[Blob, str]:
         blob_id = blobs_json.blob_id_from_json(params)
         blob = await self._service.get_blob(blob_id)
         draw_blob(blob, held)
@@ -215,14 +228,6 @@ async def _joined(text: LongText) -> bytes:
 
 def _give_back(held: Held) -> None:
     held.shrink(held.size)
-
-
-def read_body(body: bytes) -> jsonrpc.Call | jsonrpc.Batch:
-    """Read a body. One that cannot be read is a call that is refused."""
-    try:
-        return jsonrpc.parse_body(body)
-    except Exception as error:
-        return jsonrpc.Refused("null", error_to_tell(error))
 
 
 def _scope(context: ObservabilityContext | None) -> str:

@@ -1,12 +1,17 @@
 """The journal of `:memory:`: dictionaries, bounded in size."""
 
+import asyncio
+import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from gateway.core.errors import Overloaded, RunNotFound
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import RunNotFound, TooLarge
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
-from gateway.core.runtime import Page, fill_page, text_size
+from gateway.core.packed_texts import PackedTexts
+from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, text_size
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     Completion,
@@ -19,11 +24,22 @@ from gateway.runtimes.embedded.journal import (
     of_page,
 )
 
-MAX_BYTES = 1 << 30
-"""How much payload is kept, in characters. Finished runs are dropped, oldest first, to make room for new ones."""
+STATE_FRACTION: Final = 0.375
+"""The part of the account of memory that the state may take: requests and answers need more than half of it."""
 
-RUN_BYTES = 1 << 10
-"""The size of a run besides its payloads."""
+RUN_BYTES: Final = 1 << 10
+"""What a run takes besides its payloads: its record and ids (500 bytes), and entries in dictionaries."""
+
+ITEM_BYTES: Final = 832
+"""What a result takes besides its texts: the message with its dictionaries (710 bytes), and its place by item."""
+
+ERROR_BYTES: Final = 640
+"""What the error of a result takes besides its texts."""
+
+WINDOW: Final = 1_024
+"""How many results are looked at before everything else has a turn: some 0.1 ms."""
+
+_SIZED_AT_ONCE: Final = 4_096
 
 
 @dataclass(slots=True)
@@ -36,14 +52,18 @@ class _Kept:
     results: list[ItemResult] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
     size: int = RUN_BYTES
+    inputs_size: int = 0
 
 
 class MemoryJournal(Journal):
-    """Loses everything at the end of the process."""
+    """Loses everything at the end of the process.
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._size = 0
+    What it keeps draws from an account, by what it takes in memory. When STATE_FRACTION of that is full, finished runs
+    are forgotten, the oldest first.
+    """
+
+    def __init__(self, account: MemoryAccount | None = None) -> None:
+        self._memory = (account or MemoryAccount()).part(STATE_FRACTION)
         self._blobs: dict[str, Blob] = {}
         self._runs: dict[str, _Kept] = {}
         self._keys: dict[tuple[str, str], str] = {}
@@ -52,7 +72,7 @@ class MemoryJournal(Journal):
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
         known = self._blobs.get(blob_id)
         if known is None:
-            self._reserve(len(blob.content))
+            self._reserve(sys.getsizeof(blob.content))
             self._blobs[blob_id] = blob
         elif blob.type is BlobType.FLOW:
             self._blobs[blob_id] = known._replace(type=BlobType.FLOW)
@@ -63,14 +83,16 @@ class MemoryJournal(Journal):
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
+        size = 0 if ended is not None else await _inputs_size(inputs)
         if record.key is not None and (taken := await self.find(record.scope, record.key)) is not None:
             return taken
         if ended is None:
-            kept = _Kept(record, inputs)
-            kept.size += sum(map(len, inputs))
+            kept = _Kept(record, inputs, inputs_size=size)
+            size += ITEM_BYTES * record.total
         else:
             kept = _Kept(record, (), ended.outcome, list(ended.results))
-            kept.size += sum(map(text_size, ended.results))
+            size = sum(map(_result_size, ended.results))
+        kept.size += size
         self._reserve(kept.size)
         self._runs[record.run_id] = kept
         if record.key is not None:
@@ -81,9 +103,10 @@ class MemoryJournal(Journal):
 
     async def complete(self, completion: Completion) -> None:
         kept = self._runs[completion.run_id]
-        size = text_size(completion.result)
+        # Its room was made when the run was accepted, but for its texts.
+        size = _result_size(completion.result) - ITEM_BYTES
         self._forget(size)
-        self._size += size
+        self._memory.add(size)
         kept.size += size
         kept.results.append(completion.result)
         kept.places[completion.result.item_index] = completion.place
@@ -111,8 +134,7 @@ class MemoryJournal(Journal):
         return FinishedItems(bytes(place is not None for place in places), failed)
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
-        inputs = self._runs[run_id].inputs
-        return fill_page((inputs[index] for index in range(start, len(inputs))), len)
+        return fill_page(self._runs[run_id].inputs[start : start + RESULT_PAGE_LENGTH], len)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         kept = self._runs.get(run_id)
@@ -120,33 +142,72 @@ class MemoryJournal(Journal):
             raise RunNotFound(f"the run '{run_id}' has been forgotten to make room")
         if not kept.places:
             return fill_page(of_page(kept.results, page), text_size)
-        # A place equals the position in `results`: completions arrive in the order of their places.
-        places: Iterable[int] = range(page.first, page.completions)
-        if page.order is ResultOrder.BY_INDEX:
-            found = (kept.places.get(index) for index in range(page.start, page.stop))
-            places = (place for place in found if place is not None and page.first <= place < page.completions)
-        chosen = (kept.results[place] for place in places)
-        return fill_page((r for r in chosen if page.start <= r.item_index < page.stop), text_size)
+        rest: Page | None = page
+        found: list[ItemResult] = []
+        while rest is not None and not found:
+            found, rest = _read_window(kept, rest)
+            if rest is not None:
+                await asyncio.sleep(0)
+        return found
 
     async def close(self) -> None:
         return None
 
     def _reserve(self, size: int) -> None:
-        """Make room for new work. Raises Overloaded if unfinished runs fill the journal."""
+        """Make room for new work. Raises TooLarge if it is more than the state may take, and Overloaded if unfinished
+        runs fill that, or clients hold too much.
+        """
+        if size > self._memory.limit:
+            raise TooLarge(f"it takes {size >> 20} MiB, and the state in memory {self._memory.limit >> 20} MiB at most")
         self._forget(size)
-        if self._size + size > self._max_bytes:
-            raise Overloaded("the in-memory state is full", retry_after=1.0)
-        self._size += size
+        self._memory.take(size)
 
     def _forget(self, size: int) -> None:
-        while self._ended and self._size + size > self._max_bytes:
+        while self._ended and not self._memory.fits(size):
             kept = self._runs.pop(self._ended.popleft())
-            self._size -= kept.size
+            self._memory.give_back(kept.size)
             if kept.record.key is not None:
                 del self._keys[kept.record.scope, kept.record.key]
 
     def _release_inputs(self, kept: _Kept) -> None:
-        size = sum(map(len, kept.inputs))
+        self._memory.give_back(kept.inputs_size)
+        kept.size -= kept.inputs_size
+        kept.inputs_size = 0
         kept.inputs = ()
-        kept.size -= size
-        self._size -= size
+
+
+def _read_window(kept: _Kept, page: Page) -> tuple[list[ItemResult], Page | None]:
+    """Results of a page among WINDOW items or places, and the part of the page behind these, if none is among them."""
+    # A place equals the position in `results`: completions arrive in the order of their places.
+    rest: Page
+    if page.order is ResultOrder.BY_INDEX:
+        rest = page._replace(start=min(page.start + WINDOW, page.stop))
+        found = (kept.places.get(index) for index in range(page.start, rest.start))
+        places: Iterable[int] = (place for place in found if place is not None)
+    else:
+        rest = page._replace(first=min(page.first + WINDOW, page.completions))
+        places = range(page.first, rest.first)
+    chosen = (kept.results[place] for place in places if page.first <= place < page.completions)
+    results = fill_page((r for r in chosen if page.start <= r.item_index < page.stop), text_size)
+    more = not results and rest.start < rest.stop and rest.first < rest.completions
+    return results, rest if more else None
+
+
+async def _inputs_size(inputs: Sequence[JsonText]) -> int:
+    """What inputs take in memory, in bytes; many are counted in turns with everything else."""
+    if isinstance(inputs, PackedTexts):
+        return inputs.size
+    size = 8 * len(inputs)
+    for start in range(0, len(inputs), _SIZED_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        size += sum(map(sys.getsizeof, inputs[start : start + _SIZED_AT_ONCE]))
+    return size
+
+
+def _result_size(result: ItemResult) -> int:
+    """What a result takes in memory, in bytes."""
+    error = result.error
+    if error is None:
+        return ITEM_BYTES + sys.getsizeof(result.value)
+    return ITEM_BYTES + ERROR_BYTES + sys.getsizeof(error.message) + sys.getsizeof(error.data)

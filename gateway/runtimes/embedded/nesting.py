@@ -7,6 +7,7 @@ from urllib.parse import unquote
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.core.errors import NestedTooDeeply, Overloaded, TooManyDescendants
 from gateway.core.model import JsonText, ObservabilityContext, canonical_run_id
+from gateway.core.packed_texts import PackedTexts
 from gateway.runtimes.embedded.executor import DEFAULT_CONCURRENCY
 from gateway.runtimes.embedded.journal import RunRecord
 
@@ -59,7 +60,8 @@ def parent_task(scope: str, trace: ObservabilityContext | None) -> ParentTask | 
 def memory_of(record: RunRecord, inputs: Sequence[JsonText] = ()) -> int:
     """About how many bytes a run takes while it executes."""
     items = min(record.total, record.max_concurrency or DEFAULT_CONCURRENCY)
-    return RUN_BYTES + ITEM_BYTES * items + sum(map(len, inputs)) + INPUT_BYTES * len(inputs)
+    size = inputs.size if isinstance(inputs, PackedTexts) else sum(map(len, inputs)) + INPUT_BYTES * len(inputs)
+    return RUN_BYTES + ITEM_BYTES * items + size
 
 
 class Nesting:

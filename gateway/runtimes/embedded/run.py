@@ -8,8 +8,14 @@ from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
 
-RECENT_BYTES = 1 << 16
-"""How many characters of results a run keeps in memory, so that small runs are read without the journal."""
+RUN_BYTES = 4 << 10
+"""What a run takes in memory besides its results."""
+
+RESULT_BYTES = 768
+"""What a result takes in memory besides its text."""
+
+RECENT_BYTES = 1 << 18
+"""How much memory results of a run may take, so that small runs are read without the journal."""
 
 EPOCH_BITS = 40
 """Revisions count changes in these lower bits, and openings of the state above them, so they grow over restarts."""
@@ -41,7 +47,7 @@ class Run:
         self._failures = 0
         self._started = False
         self._recent: list[ItemResult] | None = list(results)
-        self._recent_size = sum(map(text_size, results))
+        self._recent_size = sum(map(text_size, results)) + RESULT_BYTES * len(results)
         self._in_order = True
         if self._recent_size > RECENT_BYTES or (outcome and len(results) < record.total):
             self._recent = None
@@ -67,6 +73,11 @@ class Run:
     def finished(self) -> bool:
         """Whether the run has ended, and watchers may see it."""
         return self._outcome is not None
+
+    @property
+    def size(self) -> int:
+        """How much memory the run takes, in bytes."""
+        return RUN_BYTES + (0 if self._recent is None else self._recent_size)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -172,7 +183,7 @@ class Run:
     def _remember(self, result: ItemResult) -> None:
         if self._recent is None:
             return
-        self._recent_size += text_size(result)
+        self._recent_size += RESULT_BYTES + text_size(result)
         if self._recent_size > RECENT_BYTES or len(self._recent) == RESULT_PAGE_LENGTH:
             self._recent = None
         else:

@@ -38,7 +38,7 @@ from gateway.core.model import (
     SubmitParams,
     blob_id_of,
 )
-from gateway.core.runtime import Page, Runtime, Snapshot
+from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.executor import Executor, Job, run_inline
 from gateway.runtimes.embedded.flow import Flow, compile_flow
@@ -46,6 +46,7 @@ from gateway.runtimes.embedded.host import RunHost, RunsApi
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
+from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
@@ -56,8 +57,8 @@ _log = logging.getLogger(__name__)
 IN_MEMORY = ":memory:"
 """The `state` that is kept in memory only."""
 
-RECENT_RUNS = 1024
-"""How many finished runs stay in memory beside the journal."""
+HASHED_AT_ONCE = 128 << 10
+"""How many bytes are hashed on the event loop: some 0.2 ms. For longer ones a thread is worth its while."""
 
 CACHED_FLOWS = 256
 """How many compiled flows stay in memory."""
@@ -84,8 +85,8 @@ class EmbeddedRuntime(Runtime):
         The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
         inside runs. Raises StateError if the state cannot be used.
         """
-        journal = MemoryJournal() if state == IN_MEMORY else await SqliteJournal.open(Path(state))
-        runtime = cls(journal, components, nesting or Nesting())
+        journal = MemoryJournal(account) if state == IN_MEMORY else await SqliteJournal.open(Path(state))
+        runtime = cls(journal, components, nesting or Nesting(), account or MemoryAccount())
         try:
             await runtime._resumption.look()
         except BaseException:
@@ -93,7 +94,7 @@ class EmbeddedRuntime(Runtime):
             raise
         return runtime
 
-    def __init__(self, journal: Journal, components: Components, nesting: Nesting) -> None:
+    def __init__(self, journal: Journal, components: Components, nesting: Nesting, account: MemoryAccount) -> None:
         self._journal = journal
         self._components = components
         self._nesting = nesting
@@ -103,7 +104,7 @@ class EmbeddedRuntime(Runtime):
         self._resumption = Resumption(journal, nesting, self._find)
         self._loads = SingleFlight(self._load)
         self._active: dict[str, Run] = {}
-        self._recent: OrderedDict[str, Run] = OrderedDict()
+        self._recent = RecentRuns(account)
         self._flows: OrderedDict[str, Flow] = OrderedDict()
         self._accepting: set[asyncio.Task[Snapshot]] = set()
         self._draining = False
@@ -123,7 +124,7 @@ class EmbeddedRuntime(Runtime):
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
         content = blob.content.encode() if isinstance(blob.content, str) else blob.content
-        blob_id = blob_id_of(hashlib.sha256(content).hexdigest())
+        blob_id = blob_id_of(await _sha256(content))
         if blob.type is BlobType.FLOW and blob_id not in self._flows:
             self._remember_flow(blob_id, _compile(blob))
         await self._journal.put_blob(blob_id, blob)
@@ -147,7 +148,8 @@ class EmbeddedRuntime(Runtime):
         flow = await self._overridden_flow(params.flow_id, params.overrides)
         if flow.steps:
             await self._refuse_unknown_components(flow)
-        record = _record(params, scope, flow.name, ancestry)
+        digest = "" if params.idempotency_key is None else await fingerprint(params)
+        record = _record(params, scope, flow.name, ancestry, digest)
         ended = run_inline(flow, params.variables, params.inputs)
         if ended is not None:
             run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
@@ -214,7 +216,8 @@ class EmbeddedRuntime(Runtime):
             self._drop(run)
             return await self._repeated(earlier, run.record.fingerprint)
         if not run.finished:
-            self._execute(run, flow, inputs)
+            # Many are read from the journal again, a page at a time, while the run executes.
+            self._execute(run, flow, inputs if fits_page(inputs) else None)
         return run.snapshot()
 
     def _accepted(self, accepting: asyncio.Task[Snapshot]) -> None:
@@ -239,12 +242,10 @@ class EmbeddedRuntime(Runtime):
         if not run.finished:
             self._active[run.record.run_id] = run
             return
-        self._recent[run.record.run_id] = run
-        if len(self._recent) > RECENT_RUNS:
-            self._recent.popitem(last=False)
+        self._recent.put(run)
 
     def _drop(self, run: Run) -> None:
-        self._recent.pop(run.record.run_id, None)
+        self._recent.remove(run.record.run_id)
         if self._active.pop(run.record.run_id, None) is not None:
             self._leave_family(run)
 
@@ -340,6 +341,13 @@ class EmbeddedRuntime(Runtime):
             raise shutting_down()
 
 
+async def _sha256(content: bytes) -> str:
+    if len(content) <= HASHED_AT_ONCE:
+        return hashlib.sha256(content).hexdigest()
+    # Of long texts, the digest is made without the interpreter's lock.
+    return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+
+
 def _compile(blob: Blob) -> Flow:
     if isinstance(blob.content, bytes):
         raise InvalidFlow([Violation((), "a flow is a JSON document, not binary data")])
@@ -356,7 +364,9 @@ def _stored_flow(blob: Blob) -> Flow:
         ) from error
 
 
-def _record(params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None) -> RunRecord:
+def _record(
+    params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None, digest: str
+) -> RunRecord:
     variables = ",".join(f"{quote(name)}:{value}" for name, value in params.variables.items())
     created_at = time.time_ns()
     observability = params.observability
@@ -372,7 +382,7 @@ def _record(params: SubmitParams, scope: str, flow_name: str | None, ancestry: A
         observability=None if observability is None else observability_to_json(observability),
         scope=scope,
         key=params.idempotency_key,
-        fingerprint="" if params.idempotency_key is None else fingerprint(params),
+        fingerprint=digest,
         created_at=created_at,
         depth=0 if ancestry is None else ancestry.depth,
         root_id=None if ancestry is None else ancestry.root_id,

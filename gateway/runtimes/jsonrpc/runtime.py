@@ -102,7 +102,7 @@ class JsonRpcRuntime(Runtime):
             accepted = await self._submit(params, key)
             return accepted.status.run_id
 
-        run_id, _ = await self._keys.once(scope, params.idempotency_key, fingerprint(params), submit)
+        run_id, _ = await self._keys.once(scope, params.idempotency_key, await fingerprint(params), submit)
         return await self.get(run_id) if accepted is None else accepted
 
     async def get(self, run_id: str) -> Snapshot:

@@ -45,7 +45,7 @@ class Submits:
             status = await self._runs.submit(params)
             self._in_doubt.settle(None, status.run_id)
             return status
-        key, digest = ScopedKey(scope, params.idempotency_key), fingerprint(params)
+        key, digest = ScopedKey(scope, params.idempotency_key), await fingerprint(params)
         accepted: list[RunStatus] = []
 
         async def once() -> str:

@@ -9,7 +9,7 @@ from gateway.adapter import jsonrpc
 from gateway.core.errors import Internal
 from gateway.core.json_text import elements, json_text, members
 from gateway.core.model import blob_id_of
-from gateway.fronts.http.methods import JsonRpcMethods, read_body
+from gateway.fronts.http.methods import JsonRpcMethods
 from tests.fuzz.serving import FLOW_ID, Renewed, ServedRuns
 from tests.fuzz.targets import expressions
 
@@ -83,7 +83,7 @@ DOCUMENTS: Final[st.SearchStrategy[bytes]] = (_CALLS | st.lists(_CALLS, max_size
 def check(data: bytes) -> None:
     """Call the methods with a body."""
     answer = GATEWAY.call(lambda served: served.methods.call(data))
-    parsed = read_body(data)
+    parsed = GATEWAY.call(lambda served: served.methods.read(data))
     calls = parsed.calls if isinstance(parsed, jsonrpc.Batch) else [parsed]
     expected = [call.id for call in calls if call.id is not None]
     if answer is None:

@@ -6,11 +6,12 @@ from gateway.core.validation import validated
 
 
 def test_every_violation_has_its_path() -> None:
+    fields = {"inputs": ["1"], "variables": {"a": 2}, "max_concurrency": 0, "wait": "yes", "timeout": -1.0, "other": 1}
     with pytest.raises(InvalidParams) as caught:
-        validated(SubmitParams, {"inputs": ["1", 2], "max_concurrency": 0, "wait": "yes", "timeout": -1.0, "other": 1})
+        validated(SubmitParams, fields)
     assert {violation.path for violation in caught.value.violations} == {
         ("flow_id",),
-        ("inputs", 1),
+        ("variables", "a"),
         ("max_concurrency",),
         ("wait",),
         ("timeout",),

@@ -1,6 +1,7 @@
 """Idempotency keys: in memory and in a file they keep the same promises; those in a file hold over a restart."""
 
 import asyncio
+import hashlib
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from gateway.core.errors import IdempotencyConflict, Unavailable
 from gateway.core.model import SubmitParams
+from gateway.core.packed_texts import PackedTexts
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage import idempotency
 from gateway.storage.idempotency import Keys, fingerprint
@@ -155,10 +157,10 @@ async def test_a_key_that_cannot_be_written_is_told(tmp_path: Path, engine: Engi
     await keys.close()
 
 
-def test_a_fingerprint_tells_everything_apart_that_makes_a_run() -> None:
+async def test_a_fingerprint_tells_everything_apart_that_makes_a_run() -> None:
     same = SubmitParams(flow_id=FLOW, inputs=["1", "2"], variables={"a": "1", "b": "2"})
     reordered = SubmitParams(flow_id=FLOW, inputs=["1", "2"], variables={"b": "2", "a": "1"}, wait=True, timeout=1.0)
-    assert fingerprint(same) == fingerprint(reordered)
+    assert await fingerprint(same) == await fingerprint(reordered)
     changes: list[dict[str, object]] = [
         {"flow_id": "sha256:" + "cd" * 32},
         {"inputs": ["12"]},
@@ -168,4 +170,17 @@ def test_a_fingerprint_tells_everything_apart_that_makes_a_run() -> None:
         {"variables": {"a": "1"}},
         {"flow_label": "x"},
     ]
-    assert len({fingerprint(same.model_copy(update=change)) for change in changes} | {fingerprint(same)}) == 8
+    changed = {await fingerprint(same.model_copy(update=change)) for change in changes}
+    assert len(changed | {await fingerprint(same)}) == 8
+
+
+async def test_a_fingerprint_of_many_or_long_inputs_is_that_of_their_texts() -> None:
+    texts = ['"é"', "1" * 100, '"' + "é" * 100_000 + '"', *(str(number) for number in range(5_000))]
+    params = SubmitParams(flow_id=FLOW, inputs=texts)
+    digest = hashlib.sha256()
+    for part in (FLOW, "None", "", "", str(len(texts)), *texts):
+        digest.update(f"{len(part.encode())}:{part}".encode())
+    assert await fingerprint(params) == digest.hexdigest()
+    packed = PackedTexts()
+    packed.extend(texts)
+    assert await fingerprint(params.model_copy(update={"inputs": packed})) == digest.hexdigest()

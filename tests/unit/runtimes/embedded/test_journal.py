@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.core.errors import Overloaded, RunNotFound, Unavailable
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import Overloaded, RunNotFound, TooLarge, Unavailable
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, Page
 from gateway.runtimes.embedded.journal import (
@@ -311,7 +312,7 @@ async def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
 
 
 async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not_fit() -> None:
-    journal = MemoryJournal(max_bytes=10_000)
+    journal = MemoryJournal(MemoryAccount(32_000))
     outcome = Outcome(RunState.SUCCESS, 1, 0, 9)
     for number in range(10):
         run_id = f"run-{number}"
@@ -322,8 +323,12 @@ async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not
     with pytest.raises(RunNotFound):
         await journal.results("run-0", Page(ResultOrder.BY_INDEX, 0, 1, 0, 1))
     assert await journal.create(record("again", total=1, key="run-0"), ["1"]) is None
+    with pytest.raises(TooLarge):
+        await journal.put_blob("large", Blob("x" * 13_000, BlobType.DATA))
+    for number in range(4):
+        await journal.create(record(f"unfinished-{number}", total=1), ["1"])
     with pytest.raises(Overloaded):
-        await journal.put_blob("large", Blob("x" * 11_000, BlobType.DATA))
+        await journal.create(record("one-more", total=3), ["1", "2", "3"])
 
 
 @pytest.mark.parametrize("key", [None, "key"])

@@ -1,0 +1,127 @@
+"""Many JSON texts in little memory: a million strings of one digit take 60 MB, and time to build and to free."""
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from operator import eq
+from typing import Final, overload
+
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import elements
+from gateway.core.json_walk import JsonWalk
+from gateway.core.model import JsonText
+
+CHUNK_TEXT: Final = 8 << 10
+"""About how many characters a chunk holds, or one larger text: bounds the work to take it apart."""
+
+_CHUNK_BYTES: Final = 100
+"""What a chunk takes beside its text: its entries in two lists, and an integer."""
+
+
+class PackedTexts(Sequence[JsonText]):
+    """A sequence of JSON texts, in chunks of about CHUNK_TEXT characters, which are taken apart when they are read."""
+
+    __slots__ = ("_chunks", "_last", "_last_length", "_size", "_starts", "_total")
+
+    def __init__(self) -> None:
+        self._chunks: list[JsonText] = []
+        self._starts: list[int] = []
+        self._total = 0
+        self._size = 0
+        self._last: list[JsonText] = []
+        """Texts that will be the next chunk."""
+        self._last_length = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes of memory the texts take."""
+        self._close_chunk()
+        return self._size
+
+    def append(self, text: JsonText) -> None:
+        """Append a text."""
+        self._last.append(text)
+        self._last_length += len(text) + 1
+        if self._last_length >= CHUNK_TEXT:
+            self._close_chunk()
+
+    def extend(self, texts: Iterable[JsonText]) -> None:
+        """Append texts."""
+        for text in texts:
+            self.append(text)
+
+    def append_chunk(self, text: JsonText, number: int) -> None:
+        """Append so many texts, at least one, with commas between them, of about CHUNK_TEXT characters."""
+        self._close_chunk()
+        self._chunks.append(text)
+        self._starts.append(self._total)
+        self._total += number
+        self._size += sys.getsizeof(text) + _CHUNK_BYTES
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it holds the same texts as another sequence does."""
+        return isinstance(other, Sequence) and len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        return self._total + len(self._last)
+
+    def __iter__(self) -> Iterator[JsonText]:
+        self._close_chunk()
+        for chunk in range(len(self._chunks)):
+            yield from self._texts(chunk)
+
+    @overload
+    def __getitem__(self, index: int) -> JsonText: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[JsonText]: ...
+
+    def __getitem__(self, index: int | slice) -> JsonText | list[JsonText]:
+        """A text, or those of a slice whose step is 1: the chunks are taken apart that it lies in."""
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(len(self))
+            return self._slice(start, stop)
+        place = range(len(self))[index]
+        return self._slice(place, place + 1)[0]
+
+    def _slice(self, start: int, stop: int) -> list[JsonText]:
+        self._close_chunk()
+        texts: list[JsonText] = []
+        chunk = bisect_right(self._starts, start) - 1
+        while start < stop:
+            first = self._starts[chunk]
+            part = self._texts(chunk)[start - first : stop - first]
+            texts += part
+            start += len(part)
+            chunk += 1
+        return texts
+
+    def _close_chunk(self) -> None:
+        if self._last:
+            last, self._last = self._last, []
+            self._last_length = 0
+            self.append_chunk(",".join(last), len(last))
+
+    def _texts(self, chunk: int) -> list[JsonText]:
+        text = self._chunks[chunk]
+        following = self._starts[chunk + 1] if chunk + 1 < len(self._starts) else self._total
+        return [text] if following - self._starts[chunk] == 1 else taken_apart(f"[{text}]")
+
+
+def taken_apart(array: JsonText) -> list[JsonText]:
+    """The elements of an array, which may nest as deeply as any text."""
+    try:
+        return elements(array)
+    except InvalidParams:
+        # The parser counts the levels of the array itself, and those of the calls that are under way here.
+        walk = JsonWalk(array, 0, len(array), checked=False, every_comma=True)
+    texts = []
+    start = 1
+    while not walk.finished:
+        walk.step()
+        if walk.cut > start:
+            texts.append(array[start : walk.cut - 1].strip(" \t\n\r"))
+            start = walk.cut
+    return [*texts, array[start:-1].strip(" \t\n\r")]
