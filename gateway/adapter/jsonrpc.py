@@ -159,7 +159,7 @@ def error_message(error: GatewayError) -> str:
     """The message of an error, with fields spelled as JSON-RPC spells them."""
     if error.data is not None or not isinstance(error, InvalidParams):
         return error.message
-    return "; ".join(str(violation) for violation in _json_violations(error))
+    return error.describe(_json_violations(error))
 
 
 def error_data(error: GatewayError) -> JsonText | None:

@@ -5,14 +5,27 @@ only look these columns up. Codes that JSON-RPC leaves to the server follow the 
 where it has one for the case, and use free numbers where it has none.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final, NamedTuple
 
 DOMAIN = "runs-gateway"
 """The domain of every reason, sent in google.rpc.ErrorInfo."""
 
 Path = tuple[str | int, ...]
 """Where something is in a message: names of `gateway.core.model` fields, keys of JSON objects, and indexes."""
+
+
+MAX_VIOLATIONS: Final = 100
+"""How many violations one error names."""
+
+MORE_VIOLATIONS: Final = "more were not looked for"
+"""The end of the message of an error whose violations were not all looked for."""
+
+MAX_NAME_CHARACTERS: Final = 100
+"""How much of a name that a client has chosen goes into a message."""
+
+_MAX_PATH_CHARACTERS: Final = 256
+_MAX_DESCRIPTION_CHARACTERS: Final = 500
 
 
 class Violation(NamedTuple):
@@ -34,6 +47,25 @@ def render_path(path: Path) -> str:
         else:
             text += f".{part}" if text else part
     return text
+
+
+def shortened(text: str, limit: int = MAX_NAME_CHARACTERS) -> str:
+    """The text, or its beginning and three dots if it has more than `limit` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _short(violation: Violation) -> Violation:
+    """The violation as an error keeps it, with a path and a description of bounded length."""
+    room = _MAX_PATH_CHARACTERS
+    path: list[str | int] = []
+    for part in violation.path:
+        kept = shortened(part) if isinstance(part, str) else part
+        room -= len(str(kept)) + 1
+        if room < 0:
+            path.append("...")
+            break
+        path.append(kept)
+    return Violation(tuple(path), shortened(violation.description, _MAX_DESCRIPTION_CHARACTERS))
 
 
 class GatewayError(Exception):
@@ -79,13 +111,18 @@ class MethodNotFound(GatewayError):
 
 
 class InvalidParams(GatewayError):
-    """Parameters break their rules; `violations` names every field that does."""
+    """Parameters break their rules; `violations` names the fields that do, but at most MAX_VIOLATIONS of them.
+
+    `rest` says how many more there are, or that there may be more; it is empty if there are no others.
+    """
 
     code, grpc_status, http_status, reason = -32602, "INVALID_ARGUMENT", 400, "INVALID_PARAMS"
 
-    def __init__(self, violations: Sequence[Violation], *, data: str | None = None) -> None:
-        super().__init__("; ".join(str(violation) for violation in violations), data=data)
-        self.violations = tuple(violations)
+    def __init__(self, violations: Sequence[Violation], *, data: str | None = None, rest: str = "") -> None:
+        hidden = len(violations) - MAX_VIOLATIONS
+        self.rest = rest or (f"and {hidden:,} more" if hidden > 0 else "")
+        self.violations = tuple(map(_short, violations[:MAX_VIOLATIONS]))
+        super().__init__(self.describe(self.violations), data=data)
 
     @classmethod
     def field(cls, *path: str | int, description: str) -> "InvalidParams":
@@ -94,7 +131,12 @@ class InvalidParams(GatewayError):
 
     def under(self, *prefix: str | int) -> "InvalidParams":
         """The same error for a value that sits at `prefix` of a larger message."""
-        return type(self)([Violation((*prefix, *path), text) for path, text in self.violations], data=self.data)
+        moved = [Violation((*prefix, *path), text) for path, text in self.violations]
+        return type(self)(moved, data=self.data, rest=self.rest)
+
+    def describe(self, violations: Iterable[Violation]) -> str:
+        """The message, with these spellings of the violations."""
+        return "; ".join([*map(str, violations), *([self.rest] if self.rest else [])])
 
 
 class InvalidFlow(InvalidParams):
