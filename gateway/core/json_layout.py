@@ -116,7 +116,7 @@ class Layout:
         return cls(text, starts, ends)
 
     def mark(self, pattern: re.Pattern[str]) -> Steps[None]:
-        """Note where matches of a pattern begin, which have at most MAX_MARK characters; `Span.is_marked` tells."""
+        """Note where matches of a pattern begin, which have at most MAX_MARK characters; `LongPart.is_marked` tells."""
         for start in range(0, len(self.text), STEP_CHARACTERS):
             end = start + STEP_CHARACTERS
             for found in pattern.finditer(self.text, start, end + MAX_MARK - 1):
@@ -129,9 +129,9 @@ class Layout:
         place = bisect_left(self._marks, start)
         return place < len(self._marks) and self._marks[place] < end
 
-    def whole(self) -> "Span":
+    def whole(self) -> "LongPart":
         """The whole text as a part of itself."""
-        return Span(self, 0, len(self.text))
+        return LongPart(self, 0, len(self.text))
 
     def children(self, start: int, indexes: Sequence[int] = ()) -> Generator[Child | None, None, None]:
         """The members of the object, or the elements of the array, that begins at `start`; None after a step.
@@ -200,7 +200,7 @@ class Layout:
                     yield
 
 
-class Span(NamedTuple):
+class LongPart(NamedTuple):
     """A part of a long text, from `start` to `end`. It has no text of its own."""
 
     layout: Layout
@@ -221,11 +221,11 @@ class Span(NamedTuple):
         _, start, end = child
         text = self.layout.text
         if end - start >= SHORT and text[start] in "[{":
-            return Span(self.layout, start, end)
+            return LongPart(self.layout, start, end)
         return text[start:end]
 
 
-Part: TypeAlias = JsonText | Span
+Part: TypeAlias = JsonText | LongPart
 """A JSON value: its text, or its place in a long text."""
 
 

@@ -137,9 +137,14 @@ def what_is_wrong(text: str, message: str) -> str:
     return f"not a JSON value: {message.removeprefix('JSON is malformed: ')}"
 
 
+def limit_text(size: int) -> str:
+    """A size in bytes, for messages."""
+    return f"{size // 2**20} MiB" if size and size % 2**20 == 0 else f"{size:,} bytes"
+
+
 def too_large(*path: str | int) -> TooLarge:
     """The error for a value longer than MAX_JSON_BYTES."""
-    limit = f"more than {MAX_JSON_BYTES // 2**20} MiB of JSON"
+    limit = f"more than {limit_text(MAX_JSON_BYTES)} of JSON"
     return TooLarge(f"{render_path(path)}: {limit}" if path else limit)
 
 

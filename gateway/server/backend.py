@@ -110,7 +110,9 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
     stack.push_async_callback(components.close)
     try:
         nesting = Nesting(settings.max_depth, settings.max_descendants, account)
-        runtime = await EmbeddedRuntime.open(settings.state, components, account=account, nesting=nesting)
+        runtime = await EmbeddedRuntime.open(
+            settings.state, components, account=account, nesting=nesting, max_flow_bytes=settings.max_flow_bytes
+        )
     except StateError as error:
         raise StartError(f"{error} (--state)") from None
     stack.push_async_callback(runtime.close)

@@ -291,7 +291,13 @@ class ServeSettings(_SharedSettings):
         default=50_000,
         description="How many gRPC calls that wait for a run may be open at the same time, and how many HTTP requests.",
     )
-
+    max_flow_bytes: ByteSize = Field(
+        default=4 << 20,
+        ge=1 << 10,
+        le=64 << 20,
+        description="The largest flow, the largest overrides, and the largest flow with overrides, in bytes or as "
+        "`4MiB`.",
+    )
     max_depth: WholeNumber = Field(
         default=32,
         ge=0,

@@ -19,6 +19,7 @@ _Source = dict[str, tuple[Any, str]]
 _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "state": frozenset(RuntimeKind) - {RuntimeKind.RELAY},
     "components": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
+    "max_flow_bytes": frozenset({RuntimeKind.EMBEDDED}),
     "component_env": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
     "queue": frozenset({RuntimeKind.STEPFLOW}),
     "max_tasks": frozenset({RuntimeKind.STEPFLOW}),

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.core.errors import BlobNotFound, FlowNotFound
+from gateway.core.json_layout import at_once
 from gateway.core.model import (
     Blob,
     BlobType,
@@ -20,7 +21,7 @@ from gateway.core.model import (
     blob_id_of,
 )
 from gateway.runtimes.embedded.execution import execute_flow
-from gateway.runtimes.embedded.flow import compile_flow
+from gateway.runtimes.embedded.flow import Flow, compile_flow
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.task import ItemFailure, Task
 
@@ -44,9 +45,12 @@ class FlowHost:
         self.calls.append((component, text, attempt, task))
         return await self.components[component](text, attempt, task)
 
+    async def compile(self, flow: JsonText, field: str) -> Flow:
+        return at_once(compile_flow(flow))
+
     async def put_blob(self, blob: Blob) -> str:
         if blob.type is BlobType.FLOW:
-            compile_flow(str(blob.content))
+            at_once(compile_flow(str(blob.content)))
         content = blob.content if isinstance(blob.content, bytes) else blob.content.encode()
         blob_id = blob_id_of(hashlib.sha256(content).hexdigest())
         self.blobs[blob_id] = blob
@@ -63,7 +67,7 @@ class FlowHost:
         self.runs.append((flow_id, inputs, max_concurrency, task.scope, key))
         if flow_id not in self.blobs:
             raise FlowNotFound(f"no flow has the id '{flow_id}'")
-        flow = compile_flow(str(self.blobs[flow_id].content))
+        flow = at_once(compile_flow(str(self.blobs[flow_id].content)))
         run_id = str(uuid.uuid4())
         tasks = [Task(run_id, flow_id, index) for index in range(len(inputs))]
         executions = [self.item(flow, text, task) for text, task in zip(inputs, tasks, strict=True)]
@@ -110,7 +114,7 @@ def failing(code: int = -32100, message: str = "it failed", data: JsonText | Non
 
 def compiled(steps: list[Any] | None = None, output: Any = None, **members: Any):
     """Compile a flow written in Python."""
-    return compile_flow(json.dumps({"steps": steps or [], "output": output, **members}))
+    return at_once(compile_flow(json.dumps({"steps": steps or [], "output": output, **members})))
 
 
 async def run(flow, value: Any = None, host: FlowHost | None = None, variables=None) -> Any:

@@ -15,10 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 from gateway.concurrency.time_slice import TimeSlice
-from gateway.core.errors import InvalidFlow, InvalidParams
+from gateway.core.errors import InvalidFlow, InvalidParams, TooLarge
 from gateway.core.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, RunState, blob_digest, blob_id_of
-from gateway.runtimes.embedded.flow import Flow, compile_flow
+from gateway.runtimes.embedded.evaluation import look_up
+from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.task import BAD_INPUT, COMPONENT_FAILED, UNUSABLE_VALUE, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import NULL, Value, write_array, write_object
 
@@ -27,6 +28,8 @@ DEFAULT_ITERATIONS = 1000
 
 MAX_COUNT = 2**32 - 1
 """The largest number that an input may have."""
+
+_RESULT, _NEXT = ("result",), ("next",)
 
 Execute: TypeAlias = Callable[[Flow, JsonText, Mapping[str, JsonText], Host, Task], Awaitable[JsonText]]
 """`gateway.runtimes.embedded.execution.execute_flow`."""
@@ -89,13 +92,6 @@ class _BuiltinInput:
             raise InvalidParams.field(name, description="expected 64 hex digits, or 'sha256:' and 64 hex digits")
         return blob_id_of(digest)
 
-    def flow(self, name: str) -> Flow:
-        """A member that is a flow."""
-        try:
-            return compile_flow(self.value(name))
-        except InvalidFlow as error:
-            raise error.under(name) from None
-
 
 async def _create_messages(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     messages = []
@@ -118,18 +114,19 @@ async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
 
 async def _iterate(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     call.host.refuse_deeper(call.task)
-    flow = given.flow("flow")
+    flow = await _flow(given, "flow", call)
     value = given.value("initial_input")
     limit = given.count("max_iterations", 0)
     limit = DEFAULT_ITERATIONS if limit is None else limit
     time_slice = TimeSlice()
     for iteration in range(limit):
         output = Value(await call.execute(flow, value, {}, call.host, call.task.within(iteration)))
-        if (result := output.get("result")) is not None:
-            return _iterated(result.text, iteration + 1, terminated=False)
-        if (following := output.get("next")) is None:
+        await look_up(output, (_RESULT, _NEXT), time_slice)
+        if (result := output.find(_RESULT)) is not None:
+            return _iterated(result, iteration + 1, terminated=False)
+        if (following := output.find(_NEXT)) is None:
             raise ItemFailure.of(COMPONENT_FAILED, "an iterated flow must return an object with 'result' or 'next'")
-        value = following.text
+        value = following
         await time_slice.checkpoint()
     return _iterated(value, limit, terminated=True)
 
@@ -158,12 +155,22 @@ async def _put_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     return write_object({"blob_id": quote(blob_digest(blob_id) or blob_id)})
 
 
+async def _flow(given: _BuiltinInput, name: str, call: BuiltinCall) -> Flow:
+    """Compile the member `name` of the input."""
+    try:
+        return await call.host.compile(given.value(name), name)
+    except InvalidFlow as error:
+        raise error.under(name) from None
+
+
 async def _put(blob: Blob, name: str, call: BuiltinCall) -> str:
     """Store the member `name` of the input as a blob."""
     try:
         return await call.host.put_blob(blob)
     except InvalidFlow as error:
         raise error.under(name) from None
+    except TooLarge as error:
+        raise TooLarge(f"{name}{error.message.removeprefix('data')}") from None
 
 
 async def _get_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:

@@ -5,11 +5,12 @@ from collections import deque
 from collections.abc import Mapping
 
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.concurrency.time_slice import TimeSlice
+from gateway.concurrency.time_slice import Checkpoints, TimeSlice
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import ItemError, JsonText
 from gateway.runtimes.embedded.builtins import BUILTINS, BuiltinCall, call_builtin
+from gateway.runtimes.embedded.evaluation import evaluate, evaluate_now
 from gateway.runtimes.embedded.expressions import Expression, Scope
 from gateway.runtimes.embedded.flow import Flow, Step
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
@@ -30,18 +31,17 @@ async def execute_flow(
     Raises ItemFailure if the item fails, and Unavailable if the host shuts down.
     """
     scope = Scope(text, variables, flow.defaults)
-    if (output := _without_steps(flow, scope)) is not None:
+    if not flow.forced and (output := await evaluate(flow.output, scope, TimeSlice())) is not None:
         return output
     return await _FlowExecution(flow, scope, host, task).run()
 
 
 def evaluate_inline(flow: Flow, text: JsonText, variables: Mapping[str, JsonText]) -> JsonText | None:
-    """Return the output of a flow for an input, or None if steps are needed. Raises ItemFailure if the item fails."""
-    return _without_steps(flow, Scope(text, variables, flow.defaults))
+    """Return the output of a flow for an input, or None if steps, or steps of work, are needed.
 
-
-def _without_steps(flow: Flow, scope: Scope) -> JsonText | None:
-    return None if flow.forced else flow.output.evaluate(scope)
+    Raises ItemFailure if the item fails.
+    """
+    return None if flow.forced else evaluate_now(flow.output, Scope(text, variables, flow.defaults))
 
 
 _CANCELLED = ItemError(code=COMPONENT_FAILED, message="the step was cancelled")
@@ -97,7 +97,7 @@ class _FlowExecution:
         time_slice = TimeSlice()
         while True:
             while self._ready:
-                self._pursue(self._ready.popleft())
+                await self._pursue(self._ready.popleft(), time_slice)
                 await time_slice.checkpoint()
             if self._output is not None and not self._forced:
                 return self._output
@@ -118,13 +118,13 @@ class _FlowExecution:
             step = self._flow.steps[step_id]
             self._ready.append(_Goal(step.input, step))
 
-    def _pursue(self, goal: _Goal) -> None:
+    async def _pursue(self, goal: _Goal, pace: Checkpoints) -> None:
         """Evaluate a goal; then run its step, or wait for the steps that are missing."""
         if self._output is not None and (goal.step is None or goal.step.id not in self._flow.reach):
             return
         self._scope.missing = {}
         try:
-            value: JsonText | ItemError | None = goal.expression.evaluate(self._scope)
+            value: JsonText | ItemError | None = await evaluate(goal.expression, self._scope, pace)
         except ItemFailure as failure:
             value = failure.error
         if value is None:

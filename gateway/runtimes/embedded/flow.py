@@ -10,14 +10,22 @@ ignored. Of the schemas, only the defaults of variables are used.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
-from gateway.core.errors import InvalidFlow, InvalidParams, Path, Violation
-from gateway.core.json_text import boolean, elements, integer, members, string
+from gateway.core.errors import InvalidFlow, InvalidParams, Path, TooLarge, Violation, shortened
+from gateway.core.json_layout import Part, Steps
+from gateway.core.json_text import MAX_JSON_BYTES, boolean, integer, limit_text, string
 from gateway.core.model import JsonText
-from gateway.runtimes.embedded.expression_compiler import compile_expression
+from gateway.runtimes.embedded.expression_compiler import (
+    EarlierSteps,
+    ExpressionCompiler,
+    TooManyViolations,
+    Violations,
+    document_part,
+)
 from gateway.runtimes.embedded.expressions import Constant, Expression
 from gateway.runtimes.embedded.overrides import parse_overrides
+from gateway.runtimes.embedded.parts import begins_with, elements, length_of, members, text_of
 from gateway.runtimes.embedded.values import NULL, write_array
 
 DEFAULT_RETRIES = 3
@@ -25,6 +33,12 @@ DEFAULT_RETRIES = 3
 
 MAX_RETRIES = 2**32 - 1
 """The largest `maxRetries`."""
+
+_STEP: Final = 64
+"""How many steps of a flow, or other small things, a step of the work looks at."""
+
+_CHARACTER_BYTES, _NODE_BYTES, _STEP_BYTES = 2, 250, 500
+"""About how much memory a character of the document, a node of an expression and a step of the flow take."""
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -46,6 +60,11 @@ class OnError(NamedTuple):
     default: JsonText | None = None
 
 
+_NEVER = OnError()
+_NULL = Expression(Constant(NULL))
+_NOTHING: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A compiled step."""
@@ -57,13 +76,14 @@ class Step:
     must_execute: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Flow:
     """A compiled flow; the same one serves any number of runs at the same time.
 
     `steps` are in the order of the document, by id. `defaults` are the values of variables that are not supplied.
     `forced` are the steps that execute even if the output does not need them; `reach` holds these and all steps that
-    they may need.
+    they may need. `components` has the index of the first step with each component. `size` is about how many bytes of
+    memory the flow takes.
     """
 
     name: str | None
@@ -72,29 +92,41 @@ class Flow:
     defaults: Mapping[str, JsonText]
     forced: tuple[str, ...]
     reach: frozenset[str]
-    document: Mapping[str, JsonText]
+    components: Mapping[str, int]
+    document: Mapping[str, Part]
+    size: int
 
-    def components(self) -> list[tuple[Path, str]]:
-        """The component of each step, with its path in the document."""
-        return [(("steps", index, "component"), step.component) for index, step in enumerate(self.steps.values())]
+    @property
+    def length(self) -> int:
+        """About how many characters the document has."""
+        return sum(map(length_of, self.document.values()))
 
-    def with_overrides(self, overrides: JsonText) -> "Flow":
+    def with_overrides(self, overrides: JsonText, max_bytes: int = MAX_JSON_BYTES) -> Steps["Flow"]:
         """Return the flow with some steps changed.
 
-        Raises InvalidParams, with paths under `overrides`, if the result is not a valid flow.
+        Raises InvalidParams, with paths under `overrides`, if the result is not a valid flow, and TooLarge if it has
+        more than `max_bytes`.
         """
-        patches = parse_overrides(overrides)
-        texts = elements(self.document["steps"]) if self.steps else []
+        patches = yield from parse_overrides(overrides)
+        parts = (yield from elements(self.document["steps"])) if self.steps else []
         origins: list[Path] = []
         for index, step_id in enumerate(self.steps):
             patch = patches.get(step_id)
             origins.append(patch.path if patch else ("steps", index))
             if patch:
-                texts[index] = patch.apply(step_id, texts[index])
+                parts[index] = yield from patch.apply(step_id, parts[index])
+            if index % _STEP == _STEP - 1:
+                yield
+        steps = write_array(map(text_of, parts))
+        others = sum(length_of(part) for name, part in self.document.items() if name != "steps")
+        if len(steps) + others > max_bytes:
+            raise TooLarge(f"overrides: the flow with them has more than {limit_text(max_bytes)}")
         try:
-            return _FlowCompiler().flow({**self.document, "steps": write_array(texts)})
+            changed = {**self.document, "steps": (yield from document_part(steps))}
+            return (yield from _FlowCompiler().flow(changed))
         except InvalidFlow as error:
-            raise InvalidParams([Violation(_moved(path, origins), text) for path, text in error.violations]) from error
+            moved = [Violation(_moved(path, origins), text) for path, text in error.violations]
+            raise InvalidParams(moved, rest=error.rest) from error
 
 
 def _moved(path: Path, origins: Sequence[Path]) -> Path:
@@ -105,15 +137,15 @@ def _moved(path: Path, origins: Sequence[Path]) -> Path:
     return path
 
 
-def compile_flow(text: JsonText) -> Flow:
-    """Compile a flow document. Raises InvalidFlow, with all violations, if it is invalid."""
+def compile_flow(text: JsonText) -> Steps[Flow]:
+    """Compile a flow document. Raises InvalidFlow, with its violations, if it is invalid."""
     try:
-        document = members(text)
+        document = yield from members((yield from document_part(text)))
     except InvalidParams as error:
         raise InvalidFlow(error.violations) from None
     if not {"steps", "output"} & document.keys():
         raise InvalidFlow([Violation((), "not a flow: it has neither 'steps' nor 'output'")])
-    return _FlowCompiler().flow(document)
+    return (yield from _FlowCompiler().flow(document))
 
 
 class _Read(Protocol[_T_co]):
@@ -122,140 +154,185 @@ class _Read(Protocol[_T_co]):
     def __call__(self, text: JsonText, *path: str | int) -> _T_co: ...
 
 
+class _ReadPart(Protocol[_T_co]):
+    """A function of `gateway.runtimes.embedded.parts`."""
+
+    def __call__(self, part: Part, *path: str | int) -> Steps[_T_co]: ...
+
+
 class _FlowCompiler:
     """Compiles one document, and collects its violations."""
 
     def __init__(self) -> None:
-        self._violations: list[Violation] = []
-        self._ids: frozenset[str] = frozenset()
-        self._steps: dict[str, Step] = {}
+        self._violations = Violations()
+        self._earlier = EarlierSteps()
+        self._expressions = ExpressionCompiler(self._violations, self._earlier)
+        self._steps: dict[str, Step] = self._earlier.earlier
 
-    def flow(self, document: Mapping[str, JsonText]) -> Flow:
+    def flow(self, document: Mapping[str, Part]) -> Steps[Flow]:
+        """Compile a document. Raises InvalidFlow, with its violations, if it is invalid."""
+        try:
+            flow = yield from self._flow(document)
+        except TooManyViolations:
+            self._violations.refuse()
+            raise
+        self._violations.refuse()
+        return flow
+
+    def _flow(self, document: Mapping[str, Part]) -> Steps[Flow]:
         name = self._optional(string, document, "name", ())
-        defaults = self._defaults(document)
-        self._compile_steps(self._optional(elements, document, "steps", ()) or [])
-        output = self._expression(document.get("output", NULL), ("output",))
-        if self._violations:
-            raise InvalidFlow(self._violations)
-        forced = tuple(step.id for step in self._steps.values() if step.must_execute)
-        return Flow(name, self._steps, output, defaults, forced, _reach(self._steps, forced), document)
+        defaults = yield from self._defaults(document)
+        if document.get("steps", NULL) != NULL:
+            yield from self._compile_steps((yield from self._read_part(elements, document["steps"], ("steps",))) or [])
+        output = yield from self._expressions.compile(document.get("output", NULL), ("output",))
+        components: dict[str, int] = {}
+        forced: list[str] = []
+        for index, step in enumerate(self._steps.values()):
+            components.setdefault(step.component, index)
+            if step.must_execute:
+                forced.append(step.id)
+            if index % _STEP == _STEP - 1:
+                yield
+        reach = (yield from _reach(self._steps, forced)) if forced else _NOTHING
+        size = sum(len(name) + length_of(part) for name, part in document.items())
+        size = _CHARACTER_BYTES * size + _NODE_BYTES * self._expressions.size + _STEP_BYTES * len(self._steps)
+        return Flow(name, self._steps, output, defaults, tuple(forced), reach, components, document, size)
 
-    def _compile_steps(self, texts: list[JsonText]) -> None:
-        steps = [self._read(members, step, ("steps", index)) or {} for index, step in enumerate(texts)]
-        ids = [self._required(step, "id", ("steps", index)) for index, step in enumerate(steps)]
-        self._ids = frozenset(ids)
+    def _compile_steps(self, parts: Sequence[Part]) -> Steps[None]:
+        steps: list[dict[str, Part]] = []
+        ids: list[str] = []
+        for index, part in enumerate(parts):
+            steps.append((yield from self._read_part(members, part, ("steps", index))) or {})
+            ids.append(self._required(steps[-1], "id", ("steps", index)))
+            if index % _STEP == _STEP - 1:
+                yield
+        self._earlier.ids = frozenset(ids)
         for index, (step_id, step) in enumerate(zip(ids, steps, strict=True)):
-            self._compile_step(step_id, step, ("steps", index))
+            yield from self._compile_step(step_id, step, ("steps", index))
+            if index % _STEP == _STEP - 1:
+                yield
 
-    def _compile_step(self, step_id: str, step: Mapping[str, JsonText], path: Path) -> None:
+    def _compile_step(self, step_id: str, step: Mapping[str, Part], path: Path) -> Steps[None]:
         component = self._required(step, "component", path)
         if component and not component.startswith("/"):
-            self._wrong((*path, "component"), "the name of a component begins with '/'")
-        expression = self._expression(step.get("input", NULL), (*path, "input"))
-        on_error = self._on_error(self._optional(members, step, "onError", path), (*path, "onError"))
+            self._violations.add((*path, "component"), "the name of a component begins with '/'")
+        given = step.get("input")
+        expression = _NULL if given is None else (yield from self._expressions.compile(given, (*path, "input")))
+        on_error = _NEVER
+        if step.get("onError", NULL) != NULL:
+            action = yield from self._optional_part(members, step, "onError", path)
+            on_error = self._on_error(action, (*path, "onError"))
         must_execute = self._optional(boolean, step, "mustExecute", path) or False
         if step_id in self._steps:
-            self._wrong((*path, "id"), f"another step has the id '{step_id}', too")
+            self._violations.add((*path, "id"), f"another step has the id '{shortened(step_id)}', too")
         elif step_id:
             self._steps[step_id] = Step(step_id, component, expression, on_error, must_execute)
 
-    def _expression(self, text: JsonText, path: Path) -> Expression:
-        """Compile an expression, which may refer to the steps that have been compiled so far."""
-        try:
-            expression = compile_expression(text, path)
-        except InvalidFlow as error:
-            self._violations += error.violations
-            return Expression(Constant(NULL), ())
-        for step_id, location in expression.references:
-            if step_id not in self._steps:
-                reason = "does not come before this one" if step_id in self._ids else "does not exist"
-                self._wrong(location, f"refers to step '{step_id}', which {reason}")
-        return expression
-
-    def _on_error(self, action: Mapping[str, JsonText] | None, path: Path) -> OnError:
+    def _on_error(self, action: Mapping[str, Part] | None, path: Path) -> OnError:
         if action is None:
-            return OnError()
+            return _NEVER
         match self._required(action, "action", path):
             case "fail":
-                return OnError()
+                return _NEVER
             case "useDefault":
-                return OnError(default=action.get("defaultValue", NULL))
+                return OnError(default=text_of(action.get("defaultValue", NULL)))
             case "retry":
                 return OnError(retries=self._retries(action, path))
             case name:
                 if name:
-                    self._wrong((*path, "action"), "expected 'fail', 'useDefault' or 'retry'")
-                return OnError()
+                    self._violations.add((*path, "action"), "expected 'fail', 'useDefault' or 'retry'")
+                return _NEVER
 
-    def _retries(self, action: Mapping[str, JsonText], path: Path) -> int:
+    def _retries(self, action: Mapping[str, Part], path: Path) -> int:
         retries = self._optional(integer, action, "maxRetries", path)
         if retries is None:
             return DEFAULT_RETRIES
         if not 0 <= retries <= MAX_RETRIES:
-            self._wrong((*path, "maxRetries"), f"expected an integer from 0 to {MAX_RETRIES}")
+            self._violations.add((*path, "maxRetries"), f"expected an integer from 0 to {MAX_RETRIES}")
         return retries
 
-    def _defaults(self, document: Mapping[str, JsonText]) -> dict[str, JsonText]:
+    def _defaults(self, document: Mapping[str, Part]) -> Steps[dict[str, JsonText]]:
         """The values of variables that are not supplied, by name."""
+        if "schemas" not in document:
+            return {}
         path: Path = ()
         schema = document
         for name in ("schemas", "properties", "variables"):
-            schema = self._schema(schema, name, path)
+            schema = yield from self._schema(schema, name, path)
             path = (*path, name)
-        required = self._strings(schema, "required", path)
-        variables = self._schema(schema, "properties", path)
+        required = yield from self._strings(schema, "required", path)
+        variables = yield from self._schema(schema, "properties", path)
         path = (*path, "properties")
         defaults = {}
-        for name in variables:
-            variable = self._schema(variables, name, path)
+        for number, name in enumerate(variables):
+            variable = yield from self._schema(variables, name, path)
             default = variable.get("default")
             if default is None and name not in required:
-                default = self._implied_default(variable, (*path, name))
+                default = yield from self._implied_default(variable, (*path, name))
             if default is not None:
-                defaults[name] = default
+                defaults[name] = text_of(default)
+            if number % _STEP == _STEP - 1:
+                yield
         return defaults
 
-    def _implied_default(self, variable: Mapping[str, JsonText], path: Path) -> JsonText | None:
-        if variable.get("type", NULL).startswith("["):
-            return NULL if "null" in self._strings(variable, "type", path) else None
+    def _implied_default(self, variable: Mapping[str, Part], path: Path) -> Steps[JsonText | None]:
+        if begins_with(variable.get("type", NULL), "["):
+            return NULL if "null" in (yield from self._strings(variable, "type", path)) else None
         return _IMPLIED_DEFAULTS.get(self._optional(string, variable, "type", path) or "")
 
-    def _schema(self, schemas: Mapping[str, JsonText], name: str, path: Path) -> Mapping[str, JsonText]:
+    def _schema(self, schemas: Mapping[str, Part], name: str, path: Path) -> Steps[Mapping[str, Part]]:
         """The members of a schema. A schema may also be true or false, which have none."""
         boolean_schema = schemas.get(name) in {"true", "false"}
-        return {} if boolean_schema else self._optional(members, schemas, name, path) or {}
+        return {} if boolean_schema else (yield from self._optional_part(members, schemas, name, path)) or {}
 
-    def _strings(self, inside: Mapping[str, JsonText], name: str, path: Path) -> list[str | None]:
-        texts = self._optional(elements, inside, name, path) or []
-        return [self._read(string, text, (*path, name, index)) for index, text in enumerate(texts)]
+    def _strings(self, inside: Mapping[str, Part], name: str, path: Path) -> Steps[set[str | None]]:
+        strings = set()
+        for index, part in enumerate((yield from self._optional_part(elements, inside, name, path)) or []):
+            strings.add(self._read(string, part, (*path, name, index)))
+            if index % _STEP == _STEP - 1:
+                yield
+        return strings
 
-    def _required(self, inside: Mapping[str, JsonText], name: str, path: Path) -> str:
+    def _required(self, inside: Mapping[str, Part], name: str, path: Path) -> str:
         """Return a member that is a non-empty string; if it is invalid, note the violation and return ""."""
         characters = self._read(string, inside.get(name, '""'), (*path, name))
         if characters == "":
-            self._wrong((*path, name), "is required")
+            self._violations.add((*path, name), "is required")
         return characters or ""
 
-    def _optional(self, read: _Read[_T], inside: Mapping[str, JsonText], name: str, path: Path) -> _T | None:
+    def _optional(self, read: _Read[_T], inside: Mapping[str, Part], name: str, path: Path) -> _T | None:
         """Return a member; None if it is absent, null or invalid. A violation is noted."""
-        text = inside.get(name, NULL)
-        return None if text == NULL else self._read(read, text, (*path, name))
+        part = inside.get(name, NULL)
+        return None if part == NULL else self._read(read, part, (*path, name))
 
-    def _read(self, read: _Read[_T], text: JsonText, path: Path) -> _T | None:
+    def _optional_part(
+        self, read: _ReadPart[_T], inside: Mapping[str, Part], name: str, path: Path
+    ) -> Steps[_T | None]:
+        """As `_optional`, for a member that may be long."""
+        part = inside.get(name, NULL)
+        return None if part == NULL else (yield from self._read_part(read, part, (*path, name)))
+
+    def _read(self, read: _Read[_T], part: Part, path: Path) -> _T | None:
         try:
-            return read(text, *path)
+            return read(text_of(part), *path)
         except InvalidParams as error:
-            self._violations += error.violations
+            self._violations.add_all(error)
             return None
 
-    def _wrong(self, path: Path, description: str) -> None:
-        self._violations.append(Violation(path, description))
+    def _read_part(self, read: _ReadPart[_T], part: Part, path: Path) -> Steps[_T | None]:
+        try:
+            return (yield from read(part, *path))
+        except InvalidParams as error:
+            self._violations.add_all(error)
+            return None
 
 
-def _reach(steps: Mapping[str, Step], forced: Sequence[str]) -> frozenset[str]:
+def _reach(steps: Mapping[str, Step], forced: Sequence[str]) -> Steps[frozenset[str]]:
     """The forced steps and all that they may need. Steps refer to earlier ones only, so one pass finds them."""
     reach = set(forced)
-    for step in reversed([*steps.values()]):
+    for index, step in enumerate(reversed([*steps.values()])):
         if step.id in reach:
-            reach.update(step_id for step_id, _ in step.input.references)
+            reach.update(step.input.references)
+        if index % _STEP == _STEP - 1:
+            yield
     return frozenset(reach)

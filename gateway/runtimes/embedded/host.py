@@ -5,6 +5,8 @@ from typing import Protocol
 
 from gateway.components import ComponentError, Components
 from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
+from gateway.runtimes.embedded.flow import Flow
+from gateway.runtimes.embedded.flow_cache import FlowCache
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.task import ItemFailure, Task
 
@@ -26,11 +28,19 @@ class RunHost:
     """Serves the items of one run, `depth` runs below its root. `trace` is the context that it was submitted in."""
 
     def __init__(
-        self, components: Components, runs: RunsApi, nesting: Nesting, depth: int, trace: ObservabilityContext | None
+        self,
+        components: Components,
+        runs: RunsApi,
+        nesting: Nesting,
+        flows: FlowCache,
+        *,
+        depth: int,
+        trace: ObservabilityContext | None,
     ) -> None:
         self._components = components
         self._runs = runs
         self._nesting = nesting
+        self._flows = flows
         self._depth = depth
         self._trace_id = trace.trace_id if trace and trace.trace_id else uuid.uuid4().hex
 
@@ -46,6 +56,10 @@ class RunHost:
             )
         except ComponentError as error:
             raise ItemFailure(ItemError(code=error.code, message=error.message, data=error.data)) from error
+
+    async def compile(self, flow: JsonText, field: str) -> Flow:
+        """Compile a flow. Items usually have the same one, so it is kept for the next."""
+        return await self._flows.compile(flow, flow, field)
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob."""

@@ -1,30 +1,34 @@
 """Paths into JSON values, as expressions write them."""
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.runtimes.embedded.values import Key, Value
+from gateway.core.errors import MAX_NAME_CHARACTERS, shortened
+from gateway.runtimes.embedded.look_up import Key, PathKeys
 
 _PATH_PART = re.compile(
     r"""\.(?P<name>[^.\[]*)|\[\s*(?:(?P<index>[0-9]{1,18})|"(?P<double>[^"]*)"|'(?P<single>[^']*)')\s*\]"""
 )
 
 
+MAX_KEYS = 1_000
+"""How many keys a path may have. No value nests more deeply."""
+
+
 class JsonPath(NamedTuple):
-    """A path into a JSON value: its keys, and its text for messages. Without keys it is the whole value."""
+    """A path into a JSON value: its keys. Without keys it is the whole value."""
 
-    keys: tuple[Key, ...]
-    text: str
+    keys: PathKeys
 
-    def find(self, value: Value) -> Value | None:
-        """Return the part at the path; None if it does not exist. Raises ItemFailure as `Value.get` does."""
+    @property
+    def text(self) -> str:
+        """The path as messages name it; the beginning of a long one."""
+        text = "$"
         for key in self.keys:
-            part = value.get(key)
-            if part is None:
-                return None
-            value = part
-        return value
+            if len(text) > MAX_NAME_CHARACTERS:
+                break
+            text += f"[{key}]" if isinstance(key, int) else f".{shortened(key)}"
+        return shortened(text)
 
 
 def parse_path(text: str) -> JsonPath:
@@ -47,13 +51,10 @@ def parse_path(text: str) -> JsonPath:
             keys.append(int(part["index"]))
         elif name or part["name"] is None:
             keys.append(name)
-    return path_of(keys)
+        if len(keys) > MAX_KEYS:
+            raise ValueError(f"a path of more than {MAX_KEYS:,} keys")
+    return JsonPath(tuple(keys))
 
 
-def path_of(keys: Sequence[Key]) -> JsonPath:
-    """The path that follows these keys."""
-    return JsonPath(tuple(keys), "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys))
-
-
-WHOLE = path_of(())
+WHOLE = JsonPath(())
 """The path `$`."""

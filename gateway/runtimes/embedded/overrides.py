@@ -5,73 +5,105 @@ are written `{"steps": {step id: override}}` or flat, `{step id: override}`; a m
 override for a step that the flow does not have is ignored.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
-from gateway.core.errors import InvalidParams, Path, Violation
-from gateway.core.json_text import members, object_text, quote
+from gateway.core.errors import MAX_VIOLATIONS, MORE_VIOLATIONS, InvalidParams, Path, Violation
+from gateway.core.json_layout import Part, Steps
+from gateway.core.json_text import quote
 from gateway.core.model import JsonText
-from gateway.runtimes.embedded.values import NULL, write_object
+from gateway.runtimes.embedded.parts import begins_with, members, part_of, text_of
+from gateway.runtimes.embedded.values import NULL
 
 MAX_DEPTH = 100
 """How many levels of objects a patch may have."""
 
 MERGE_PATCH = "merge_patch"
 
+_STEP: Final = 128
+"""How many overrides or members a step looks at."""
+
 
 class Patch(NamedTuple):
     """A change to one step, and its path in the parameters."""
 
     path: Path
-    text: JsonText
+    value: Part
 
-    def apply(self, step_id: str, step: JsonText) -> JsonText:
+    def apply(self, step_id: str, step: Part) -> Steps[JsonText]:
         """Return the changed step. Raises InvalidParams if the patch changes the id or nests too deeply."""
-        if members(self.text, *self.path).get("id", quote(step_id)) != quote(step_id):
+        changes = yield from members(self.value, *self.path)
+        if changes.get("id", quote(step_id)) != quote(step_id):
             raise InvalidParams.field(*self.path, "id", description="the id of a step cannot be overridden")
-        return _merged(step, self.text, self.path, 0)
+        pieces: list[JsonText] = []
+        yield from _merge(step, self.value, self.path, 0, pieces)
+        return "".join(pieces)
 
 
-def parse_overrides(text: JsonText) -> dict[str, Patch]:
-    """Return the patches by step id. Raises InvalidParams, with all violations, if one is invalid."""
+def parse_overrides(text: JsonText) -> Steps[dict[str, Patch]]:
+    """Return the patches by step id. Raises InvalidParams, with its violations, if one is invalid."""
     if text == NULL:
         return {}
     path: Path = ("overrides",)
-    violations: list[Violation] = []
-    overrides = members(text, *path)
+    overrides = yield from members((yield from part_of(text)), *path)
     if "steps" in overrides:
-        violations += [Violation((*path, name), "stands beside 'steps'") for name in overrides if name != "steps"]
+        beside = [Violation((*path, name), "stands beside 'steps'") for name in overrides if name != "steps"]
+        if beside:
+            raise InvalidParams(beside)
         path = (*path, "steps")
-        overrides = members(overrides["steps"], *path)
+        overrides = yield from members(overrides["steps"], *path)
+    return (yield from _patches(overrides, path))
+
+
+def _patches(overrides: Mapping[str, Part], path: Path) -> Steps[dict[str, Patch]]:
     patches = {}
-    for step_id, override in overrides.items():
+    violations: list[Violation] = []
+    for number, (step_id, override) in enumerate(overrides.items()):
         try:
-            patches[step_id] = _patch(override, (*path, step_id))
+            patches[step_id] = yield from _patch(override, (*path, step_id))
         except InvalidParams as error:
             violations += error.violations
+            if len(violations) > MAX_VIOLATIONS:
+                raise InvalidParams(violations, rest=MORE_VIOLATIONS) from None
+        if number % _STEP == _STEP - 1:
+            yield
     if violations:
         raise InvalidParams(violations)
     return patches
 
 
-def _patch(text: JsonText, path: Path) -> Patch:
-    override = members(text, *path)
+def _patch(part: Part, path: Path) -> Steps[Patch]:
+    override = yield from members(part, *path)
     if override.get("$type", NULL) not in {NULL, quote(MERGE_PATCH)}:
         raise InvalidParams.field(*path, "$type", description=f"only '{MERGE_PATCH}' is supported")
     if "value" not in override:
         raise InvalidParams.field(*path, "value", description="is required")
     path = (*path, "value")
-    return Patch(path, object_text(override["value"], *path))
+    if not begins_with(override["value"], "{"):
+        raise InvalidParams.field(*path, description="expected an object")
+    return Patch(path, override["value"])
 
 
-def _merged(target: JsonText, patch: JsonText, path: Path, depth: int) -> JsonText:
-    if not patch.startswith("{"):
-        return patch
+def _merge(target: Part, patch: Part, path: Path, depth: int, out: list[JsonText]) -> Steps[None]:
+    """Append the changed target, in pieces: what is inside another is not put together by itself."""
+    if not begins_with(patch, "{"):
+        out.append(text_of(patch))
+        return
     if depth == MAX_DEPTH:
         raise InvalidParams.field(*path, description=f"nested in more than {MAX_DEPTH} levels")
-    merged = members(target) if target.startswith("{") else {}
-    for name, change in members(patch, *path).items():
+    merged = (yield from members(target)) if begins_with(target, "{") else {}
+    changes = yield from members(patch, *path)
+    separator = "{"
+    for number, name in enumerate({**merged, **changes}):
+        change = changes.get(name)
         if change == NULL:
-            merged.pop(name, None)
+            continue
+        out.append(f"{separator}{quote(name)}:")
+        separator = ","
+        if change is None:
+            out.append(text_of(merged[name]))
         else:
-            merged[name] = _merged(merged.get(name, NULL), change, (*path, name), depth + 1)
-    return write_object(merged)
+            yield from _merge(merged.get(name, NULL), change, (*path, name), depth + 1, out)
+        if number % _STEP == _STEP - 1:
+            yield
+    out.append("}" if separator == "," else "{}")

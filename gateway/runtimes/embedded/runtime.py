@@ -5,7 +5,6 @@ import hashlib
 import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,10 @@ from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.tasks import retrieve_exception
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import (
+    MAX_VIOLATIONS,
+    MORE_VIOLATIONS,
     BlobNotFound,
     FlowNotFound,
     IdempotencyConflict,
@@ -23,9 +25,11 @@ from gateway.core.errors import (
     InvalidParams,
     Overloaded,
     RunNotFound,
+    TooLarge,
     TooManyDescendants,
     Violation,
     render_path,
+    shortened,
     shutting_down,
 )
 from gateway.core.json_text import members, quote
@@ -41,7 +45,8 @@ from gateway.core.model import (
 from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.executor import Executor, Job, run_inline
-from gateway.runtimes.embedded.flow import Flow, compile_flow
+from gateway.runtimes.embedded.flow import Flow
+from gateway.runtimes.embedded.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
 from gateway.runtimes.embedded.host import RunHost, RunsApi
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
@@ -60,8 +65,8 @@ IN_MEMORY = ":memory:"
 HASHED_AT_ONCE = 128 << 10
 """How many bytes are hashed on the event loop: some 0.2 ms. For longer ones a thread is worth its while."""
 
-CACHED_FLOWS = 256
-"""How many compiled flows stay in memory."""
+MEMORY_RETRY_SECONDS = 1.0
+"""How long a run from before waits, again and again, for the memory that its flow takes."""
 
 
 class EmbeddedRuntime(Runtime):
@@ -79,14 +84,16 @@ class EmbeddedRuntime(Runtime):
         *,
         account: MemoryAccount | None = None,
         nesting: Nesting | None = None,
+        max_flow_bytes: int = DEFAULT_MAX_FLOW_BYTES,
     ) -> "EmbeddedRuntime":
         """Open the state, a path or `:memory:`.
 
         The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
-        inside runs. Raises StateError if the state cannot be used.
+        inside runs, and `max_flow_bytes` flows and overrides. Raises StateError if the state cannot be used.
         """
+        account = account or MemoryAccount()
         journal = MemoryJournal(account) if state == IN_MEMORY else await SqliteJournal.open(Path(state))
-        runtime = cls(journal, components, nesting or Nesting(), account or MemoryAccount())
+        runtime = cls(journal, components, nesting or Nesting(), account, FlowCache(max_flow_bytes, account))
         try:
             await runtime._resumption.look()
         except BaseException:
@@ -94,7 +101,9 @@ class EmbeddedRuntime(Runtime):
             raise
         return runtime
 
-    def __init__(self, journal: Journal, components: Components, nesting: Nesting, account: MemoryAccount) -> None:
+    def __init__(
+        self, journal: Journal, components: Components, nesting: Nesting, account: MemoryAccount, flows: FlowCache
+    ) -> None:
         self._journal = journal
         self._components = components
         self._nesting = nesting
@@ -105,7 +114,7 @@ class EmbeddedRuntime(Runtime):
         self._loads = SingleFlight(self._load)
         self._active: dict[str, Run] = {}
         self._recent = RecentRuns(account)
-        self._flows: OrderedDict[str, Flow] = OrderedDict()
+        self._flows = flows
         self._accepting: set[asyncio.Task[Snapshot]] = set()
         self._draining = False
 
@@ -125,8 +134,8 @@ class EmbeddedRuntime(Runtime):
         self._refuse_if_draining()
         content = blob.content.encode() if isinstance(blob.content, str) else blob.content
         blob_id = blob_id_of(await _sha256(content))
-        if blob.type is BlobType.FLOW and blob_id not in self._flows:
-            self._remember_flow(blob_id, _compile(blob))
+        if blob.type is BlobType.FLOW:
+            await self._flows.compile(blob_id, blob.content, "data")
         await self._journal.put_blob(blob_id, blob)
         return blob_id
 
@@ -230,7 +239,7 @@ class EmbeddedRuntime(Runtime):
         record = run.record
         trace = None if record.observability is None else observability_from_json(record.observability)
         assert self._runs is not None
-        host = RunHost(self._components, self._runs, self._nesting, record.depth, trace)
+        host = RunHost(self._components, self._runs, self._nesting, self._flows, depth=record.depth, trace=trace)
         self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._ended))
 
     def _ended(self, run: Run) -> None:
@@ -303,12 +312,15 @@ class EmbeddedRuntime(Runtime):
 
     async def _accepted_flow(self, record: RunRecord) -> Flow | None:
         """The flow of a run that was accepted by an earlier process. None if it is not valid any more."""
-        try:
-            return await self._overridden_flow(record.flow_id, record.overrides)
-        except InvalidParams as error:
-            # This version of the gateway is stricter.
-            _log.error("run %s stays unfinished: %s", record.run_id, error)
-            return None
+        while True:
+            try:
+                return await self._overridden_flow(record.flow_id, record.overrides)
+            except (InvalidParams, TooLarge) as error:
+                # This gateway is stricter.
+                _log.error("run %s stays unfinished: %s", record.run_id, error)
+                return None
+            except Overloaded:
+                await asyncio.sleep(MEMORY_RETRY_SECONDS)
 
     async def _overridden_flow(self, flow_id: str, overrides: JsonText | None) -> Flow:
         flow = self._flows.get(flow_id)
@@ -316,23 +328,29 @@ class EmbeddedRuntime(Runtime):
             blob = await self._journal.get_blob(flow_id)
             if blob is None:
                 raise FlowNotFound(f"no flow has the id '{flow_id}'")
-            flow = _stored_flow(blob)
-            self._remember_flow(flow_id, flow)
-        else:
-            self._flows.move_to_end(flow_id)
-        return flow if overrides is None else flow.with_overrides(overrides)
+            flow = await self._stored_flow(flow_id, blob)
+        return flow if overrides is None else await self._flows.override(flow, overrides)
 
-    def _remember_flow(self, flow_id: str, flow: Flow) -> None:
-        self._flows[flow_id] = flow
-        if len(self._flows) > CACHED_FLOWS:
-            self._flows.popitem(last=False)
+    async def _stored_flow(self, flow_id: str, blob: Blob) -> Flow:
+        """The flow in a blob that a submit names. Its type does not matter: components also store flows as data."""
+        try:
+            return await self._flows.compile(flow_id, blob.content, "flow_id")
+        except InvalidFlow as error:
+            raise InvalidFlow(
+                [Violation(("flow_id",), f"the blob is not a valid flow: {named}") for named in error.violations],
+                rest=error.rest,
+            ) from error
 
     async def _refuse_unknown_components(self, flow: Flow) -> None:
-        unknown = [
-            Violation(("flow_id",), f"{render_path(path)}: no component '{component}'")
-            for path, component in flow.components()
-            if component not in BUILTINS and not await self._components.resolve(component)
-        ]
+        unknown = []
+        time_slice = TimeSlice()
+        for component, index in flow.components.items():
+            if component not in BUILTINS and not await self._components.resolve(component):
+                what = f"{render_path(('steps', index, 'component'))}: no component '{shortened(component)}'"
+                unknown.append(Violation(("flow_id",), what))
+                if len(unknown) > MAX_VIOLATIONS:
+                    raise InvalidFlow(unknown, rest=MORE_VIOLATIONS)
+            await time_slice.checkpoint()
         if unknown:
             raise InvalidFlow(unknown)
 
@@ -346,22 +364,6 @@ async def _sha256(content: bytes) -> str:
         return hashlib.sha256(content).hexdigest()
     # Of long texts, the digest is made without the interpreter's lock.
     return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
-
-
-def _compile(blob: Blob) -> Flow:
-    if isinstance(blob.content, bytes):
-        raise InvalidFlow([Violation((), "a flow is a JSON document, not binary data")])
-    return compile_flow(blob.content)
-
-
-def _stored_flow(blob: Blob) -> Flow:
-    """The flow in a blob that a submit names. Its type does not matter, since components also store flows as data."""
-    try:
-        return _compile(blob)
-    except InvalidFlow as error:
-        raise InvalidFlow(
-            [Violation(("flow_id",), f"the blob is not a valid flow: {violation}") for violation in error.violations]
-        ) from error
 
 
 def _record(

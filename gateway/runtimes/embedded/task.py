@@ -1,10 +1,13 @@
 """The execution of items and steps: its identity, its failures, and its host."""
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote
 
 from gateway.core.errors import GatewayError
 from gateway.core.model import Blob, ItemError, JsonText, RunStatus
+
+if TYPE_CHECKING:
+    from gateway.runtimes.embedded.flow import Flow
 
 COMPONENT_FAILED = -32100
 """A component ran and failed."""
@@ -82,6 +85,9 @@ class Host(Protocol):
 
     async def execute(self, component: str, text: JsonText, attempt: int, task: Task, /) -> JsonText:
         """Execute a component, other than a built-in, on the input `text`. `attempt` counts from 1."""
+
+    async def compile(self, flow: JsonText, field: str) -> "Flow":
+        """Compile a flow. Raises InvalidFlow if it is not valid; `field` has it, for messages."""
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob and return its id."""

@@ -2,45 +2,110 @@
 
 Nothing turns a payload into Python numbers or strings, so that integers of any size, decimals, the order of keys and
 the spelling of everything pass through unchanged.
+
+A short value is parsed level by level, as deep as paths go. That would be slow for a long one, and take memory for
+each part of it; so the parts of a long value are looked up together, in one pass and in steps, and only their places
+are kept.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
+from gateway.core.json_layout import Steps
 from gateway.core.json_text import quote
 from gateway.core.model import JsonText
+from gateway.runtimes.embedded.look_up import PathKeys, Places
 from gateway.runtimes.embedded.task import UNUSABLE_VALUE, ItemFailure
 
 NULL: JsonText = "null"
 
-Key: TypeAlias = str | int
-"""The position of a value in the one around it: the name of a member, or an index."""
+ALWAYS_SHORT: Final = 1 << 16
+"""Values of up to so many characters are short."""
 
-_OBJECT: msgspec.json.Decoder[dict[str, "msgspec.Raw | Value"]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAY: msgspec.json.Decoder[list["msgspec.Raw | Value"]] = msgspec.json.Decoder(list[msgspec.Raw])
+SHORT_CHARACTERS: Final = 1 << 20
+SHORT_COMMAS: Final = 1 << 13
+"""Other values are short if they have at most so many characters and commas."""
+
+MAX_PARSED: Final = 4 * SHORT_CHARACTERS
+"""A value becomes a long one when a path would parse more characters than this, since its parts nest deeply."""
+
+_Parsed: TypeAlias = "msgspec.Raw | Value"
+
+_OBJECT: msgspec.json.Decoder[dict[str, _Parsed]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY: msgspec.json.Decoder[list[_Parsed]] = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class NotLookedUp(Exception):
+    """A part of a long value has not been looked up yet."""
 
 
 class Value:
-    """A JSON value: its text, and the parts that have been sliced out of it so far."""
+    """A JSON value: its text, and the parts that have been sliced out of it, or looked up, so far."""
 
-    __slots__ = ("_elements", "_members", "text")
+    __slots__ = ("_elements", "_members", "_places", "text")
 
     def __init__(self, text: JsonText) -> None:
         self.text = text
-        self._members: dict[str, msgspec.Raw | Value] | None = None
-        self._elements: list[msgspec.Raw | Value] | None = None
+        self._members: dict[str, _Parsed] | None = None
+        self._elements: list[_Parsed] | None = None
+        self._places: Places | None = None
 
-    def get(self, key: Key) -> "Value | None":
-        """Return the member with this name, or the element with this index; None if it does not exist.
+    def find(self, keys: PathKeys) -> JsonText | None:
+        """Return the part at the end of these keys; None if it does not exist.
 
-        Raises ItemFailure if the value nests too deeply to be parsed.
+        Raises NotLookedUp if the value is long, and `look_up` has not been called with these keys. Raises ItemFailure
+        if a short value nests too deeply to be parsed.
         """
+        if len(self.text) > ALWAYS_SHORT and keys:
+            return self._find_in_large(keys)
+        value = self
         try:
-            return self._member(key) if isinstance(key, str) else self._element(key)
+            for key in keys:
+                part = value._member(key) if isinstance(key, str) else value._element(key)
+                if part is None:
+                    return None
+                value = part
         except RecursionError:
-            raise ItemFailure.of(UNUSABLE_VALUE, "a value is nested too deeply to be looked into") from None
+            raise _too_deep() from None
+        return value.text
+
+    def look_up(self, paths: Iterable[PathKeys]) -> Steps[None]:
+        """Look up the parts at the ends of these keys, so that `find` returns them."""
+        if self._places is None:
+            self._places = Places(self.text)
+        yield from self._places.look_up(paths)
+
+    def _find_in_large(self, keys: PathKeys) -> JsonText | None:
+        places = self._places
+        if places is None:
+            if len(self.text) <= SHORT_CHARACTERS and self.text.count(",") <= SHORT_COMMAS:
+                return self._parse(keys)
+            raise NotLookedUp
+        if keys not in places.found:
+            raise NotLookedUp
+        place = places.found[keys]
+        return None if place is None else self.text[place[0] : place[1]]
+
+    def _parse(self, keys: PathKeys) -> JsonText | None:
+        """Parse as `find` does, but not for long."""
+        room = MAX_PARSED
+        value: Value = self
+        for number, key in enumerate(keys):
+            room -= len(value.text)
+            if room < 0:
+                raise NotLookedUp
+            if len(value.text) <= ALWAYS_SHORT:
+                return value.find(keys[number:])
+            try:
+                part = value._member(key) if isinstance(key, str) else value._element(key)
+            except RecursionError:
+                raise _too_deep() from None
+            if part is None:
+                return None
+            value = part
+        return value.text
 
     def _member(self, name: str) -> "Value | None":
         members = self._members
@@ -61,6 +126,10 @@ class Value:
         if isinstance(element, msgspec.Raw):
             element = elements[index] = Value(str(element, "utf-8"))
         return element
+
+
+def _too_deep() -> ItemFailure:
+    return ItemFailure.of(UNUSABLE_VALUE, "a value is nested too deeply to be looked into")
 
 
 def write_object(members: Mapping[str, JsonText]) -> JsonText:

@@ -75,7 +75,7 @@ def of(flow: Flow | InvalidFlow) -> Any:
     if isinstance(flow, InvalidFlow):
         assert flow.violations, "a refused flow names no violation"
         return sorted({violation.path for violation in flow.violations}, key=str)
-    return [*flow.steps], flow.components(), output_of(flow)
+    return [*flow.steps], flow.components, output_of(flow)
 
 
 def output_of(flow: Flow) -> Any:

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import InvalidFlow, InvalidParams
+from gateway.core.json_layout import at_once
 from gateway.runtimes.embedded.flow import OnError, compile_flow
 from tests.support.flow_host import FlowHost, compiled, echo, run
 
@@ -16,7 +17,7 @@ def step(**members: Any) -> dict[str, Any]:
 
 def violations(document: Any) -> dict[str, str]:
     with pytest.raises(InvalidFlow) as caught:
-        compile_flow(document if isinstance(document, str) else json.dumps(document))
+        at_once(compile_flow(document if isinstance(document, str) else json.dumps(document)))
     return {"/".join(map(str, path)): text for path, text in caught.value.violations}
 
 
@@ -35,12 +36,12 @@ def test_a_flow_and_its_parts() -> None:
     assert flow.name == "f"
     assert list(flow.steps) == ["s", "t"]
     assert flow.forced == ("t",)
-    assert flow.components() == [(("steps", 0, "component"), "/x/y"), (("steps", 1, "component"), "/builtin/eval")]
+    assert flow.components == {"/x/y": 0, "/builtin/eval": 1}
 
 
 @pytest.mark.parametrize("document", ['{"steps":[]}', '{"output":null}', '{"steps":null,"output":null,"name":null}'])
 async def test_absent_members(document: str) -> None:
-    flow = compile_flow(document)
+    flow = at_once(compile_flow(document))
     assert (flow.name, flow.steps, flow.defaults) == (None, {}, {})
     assert await run(flow) is None
 
@@ -132,8 +133,8 @@ def test_all_violations_are_told() -> None:
     document = {"name": 1, "steps": [step(id=""), step(component="x", input={"$foo": 1}), 7], "output": {"$step": "n"}}
     assert list(violations(document)) == [
         "name",
-        "steps/2",
         "steps/0/id",
+        "steps/2",
         "steps/2/id",
         "steps/1/component",
         "steps/1/input/$foo",
@@ -164,7 +165,7 @@ def test_defaults_of_variables() -> None:
         "required": {"type": "string"},
         "both": {"type": "string", "default": "d"},
     }
-    flow = compile_flow(json.dumps(schemas({"properties": variables, "required": ["required", "both"]})))
+    flow = at_once(compile_flow(json.dumps(schemas({"properties": variables, "required": ["required", "both"]}))))
     assert flow.defaults == {
         "given": '"hello"',
         "big": str(2**60 + 1),
@@ -199,7 +200,7 @@ def test_wrong_schemas(document, path: str) -> None:
 
 @pytest.mark.parametrize("document", [schemas(None), schemas(True), {"output": 1, "schemas": {}}])
 def test_schemas_that_say_nothing(document) -> None:
-    assert compile_flow(json.dumps(document)).defaults == {}
+    assert at_once(compile_flow(json.dumps(document))).defaults == {}
 
 
 def overridden():
@@ -209,7 +210,7 @@ def overridden():
 
 async def outputs(overrides: str) -> Any:
     host = FlowHost({"/x/y": echo, "/other": echo})
-    flow = overridden().with_overrides(overrides)
+    flow = at_once(overridden().with_overrides(overrides))
     return await run(flow, host=host), [component for component, *_ in host.calls]
 
 
@@ -219,7 +220,7 @@ async def test_merge_patch_in_both_spellings(spelling: str, kind: str) -> None:
     patch = '{"component":"/other","input":{"x":1e400,"y":{"p":null,"new":{"deep":[null],"gone":null}}}}'
     overrides = spelling % f'{{{kind}"value":{patch}}}'
     flow = overridden()
-    changed = flow.with_overrides(overrides)
+    changed = at_once(flow.with_overrides(overrides))
     assert changed.steps["a"].component == "/other"
     host = FlowHost({"/x/y": echo, "/other": echo})
     await run(changed, host=host)
@@ -238,7 +239,9 @@ async def test_overrides_without_effect(overrides: str) -> None:
 
 async def test_an_override_may_add_members() -> None:
     flow = compiled([step()], {"$step": "s"})
-    changed = flow.with_overrides('{"s":{"value":{"input":{"k":{"$input":"$"}},"onError":{"action":"useDefault"}}}}')
+    changed = at_once(
+        flow.with_overrides('{"s":{"value":{"input":{"k":{"$input":"$"}},"onError":{"action":"useDefault"}}}}')
+    )
     assert await run(changed, 5, FlowHost({"/x/y": echo})) == {"k": 5}
     assert changed.steps["s"].on_error == OnError(default="null")
 
@@ -267,7 +270,7 @@ async def test_an_override_may_add_members() -> None:
 )
 def test_bad_overrides(overrides: str, path: str) -> None:
     with pytest.raises(InvalidParams) as caught:
-        compiled([step(id="a"), step(id="b", input={"$step": "a"})], {"$step": "b"}).with_overrides(overrides)
+        at_once(compiled([step(id="a"), step(id="b", input={"$step": "a"})], {"$step": "b"}).with_overrides(overrides))
     assert not isinstance(caught.value, InvalidFlow)
     assert path in ["/".join(map(str, violation.path)) for violation in caught.value.violations]
 
@@ -275,4 +278,4 @@ def test_bad_overrides(overrides: str, path: str) -> None:
 def test_a_patch_may_not_nest_too_deeply() -> None:
     patch = '{"input":' + '{"k":' * 200 + "1" + "}" * 200 + "}"
     with pytest.raises(InvalidParams, match="levels"):
-        compiled([step(id="a")]).with_overrides(f'{{"a":{{"value":{patch}}}}}')
+        at_once(compiled([step(id="a")]).with_overrides(f'{{"a":{{"value":{patch}}}}}'))
