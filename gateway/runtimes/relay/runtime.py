@@ -76,7 +76,7 @@ class RelayRuntime(Runtime):
         while True:
             self._refuse_if_draining()
             await outage.connected()
-            call = self._upstream.runs.GetRun(request)
+            call = self._upstream.watching(len(self._watches)).GetRun(request)
             self._watches.add(call)
             try:
                 while (response := await self._next(call)) is not None:

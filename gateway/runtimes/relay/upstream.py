@@ -23,6 +23,9 @@ LAST_DELAY: Final = 1.0
 """Seconds between the first two attempts, and the most between later ones. Half of a delay is drawn at random, so that
 the many calls that lost the same upstream do not come back at once."""
 
+WATCHES_PER_CONNECTION: Final = 8_192
+"""How many runs are watched over one connection: the upstream bounds the open calls of each."""
+
 _CHANNEL_OPTIONS: Final = channel_options(min_reconnect_ms=100, keepalive_ms=20_000)
 
 _log = logging.getLogger(__name__)
@@ -39,7 +42,8 @@ class RelayUpstream:
     def __init__(self, address: str, patience: float) -> None:
         self.address = address
         self._patience = patience
-        self._channel = aio.insecure_channel(address.removeprefix("grpc://"), options=_CHANNEL_OPTIONS)
+        self._channel = self._opened()
+        self._watching: list[tuple[aio.Channel, runs_pb2_grpc.RunsServiceAsyncStub]] = []
         self._connecting: asyncio.Task[None] | None = None
         self._timeouts: set[asyncio.Timeout] = set()
         self._waiting_allowed = True
@@ -65,6 +69,14 @@ class RelayUpstream:
             else:
                 self.mark_up()
                 return answer
+
+    def watching(self, number: int) -> "runs_pb2_grpc.RunsServiceAsyncStub":
+        """The methods for one more watch when there are `number`, on a connection that only watches take part in."""
+        index = number // WATCHES_PER_CONNECTION
+        while len(self._watching) <= index:
+            channel = self._opened()
+            self._watching.append((channel, runs_pb2_grpc.RunsServiceStub(channel)))
+        return self._watching[index][1]
 
     def mark_up(self) -> None:
         """Note that the upstream has answered."""
@@ -118,7 +130,11 @@ class RelayUpstream:
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        await self._channel.close()
+        for channel in (self._channel, *(channel for channel, _ in self._watching)):
+            await channel.close()
+
+    def _opened(self) -> aio.Channel:
+        return aio.insecure_channel(self.address.removeprefix("grpc://"), options=_CHANNEL_OPTIONS)
 
 
 class UpstreamOutage:

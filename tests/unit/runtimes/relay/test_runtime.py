@@ -323,3 +323,22 @@ async def test_a_submit_that_was_cut_off_is_repeated_only_with_a_key(tmp_path: P
     assert len(runtime.run_ids) == 1
     await relay.close()
     await upstream.stop()
+
+
+async def test_watches_leave_the_calls_of_a_connection_to_others(
+    scripted: ScriptedRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upstream allows two open calls on a connection, and three runs are watched."""
+    monkeypatch.setattr("gateway.runtimes.relay.upstream.WATCHES_PER_CONNECTION", 1)
+    upstream = Upstream(scripted, tmp_path / "bounded.sock")
+    await upstream.start(GrpcLimits(streams=2))
+    relay = RelayRuntime(upstream.address)
+    flow_id = await relay.put_blob(FLOW)
+    run_ids = [(await relay.submit(SubmitParams(flow_id=flow_id, inputs=["1"]), "")).status.run_id for _ in range(3)]
+    watches = [relay.watch(run_id) for run_id in run_ids]
+    assert [(await anext(watch)).status.run_id for watch in watches] == run_ids
+    assert (await relay.get(run_ids[0])).status.run_id == run_ids[0]
+    for watch in watches:
+        await watch.aclose()
+    await relay.close()
+    await upstream.stop()
