@@ -5,7 +5,8 @@ When grpc fails to send after the answer has come, it puts an error of its own i
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 from grpc import aio
@@ -20,17 +21,25 @@ PART_LENGTH: Final = 4_096
 """The most inputs in one message."""
 
 
+PART_SECONDS: Final = 10.0
+"""Inputs that come slowly are sent after so many seconds, since servers end uploads that do not go on."""
+
+
 class UploadParts:
     """Collects inputs into the messages of an upload; the first message also holds `parameters`."""
 
-    def __init__(self, parameters: runs_pb2.SubmitRunRequest) -> None:
+    def __init__(self, parameters: runs_pb2.SubmitRunRequest, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._message = runs_pb2.SubmitRunStreamRequest(parameters=parameters)
         self._size = 0
+        self._clock = clock
+        self._due = clock() + PART_SECONDS
 
     def add(self, text: JsonText) -> runs_pb2.SubmitRunStreamRequest | None:
-        """Add an input. Return the message before it if that is full, None otherwise."""
+        """Add an input. Return the message before it if that is full or due, None otherwise."""
         size = text_bytes(text)
-        full = self._size and (self._size + size > PART_BYTES or len(self._message.inputs) == PART_LENGTH)
+        full = self._size and (
+            self._size + size > PART_BYTES or len(self._message.inputs) == PART_LENGTH or self._clock() >= self._due
+        )
         message = self.rest() if full else None
         self._message.inputs.add().json = text
         self._size += size
@@ -39,6 +48,7 @@ class UploadParts:
     def rest(self) -> runs_pb2.SubmitRunStreamRequest:
         """Return the last message, with the inputs since the last full one."""
         message, self._message, self._size = self._message, runs_pb2.SubmitRunStreamRequest(), 0
+        self._due = self._clock() + PART_SECONDS
         return message
 
 
