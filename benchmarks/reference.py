@@ -17,7 +17,7 @@ from grpc import aio
 
 from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, INPUT, ITEMS, RESULTS_RUN_ID, run_id
-from gateway.fronts.grpc.server import GrpcLimits, create_server
+from gateway.fronts.grpc.server import GrpcLimits, server_options
 from gateway.server.app import tune_garbage_collection
 from gateway.server.scheduling import use_batch_scheduling
 from runs.v1 import runs_pb2, runs_pb2_grpc
@@ -189,7 +189,7 @@ def _result_messages(count: int) -> Iterator[runs_pb2.GetRunResponse]:
 async def serve(arguments: argparse.Namespace) -> None:
     """Serve until standard input ends."""
     runs = Runs(arguments.runs, arguments.queues, arguments.results)
-    server = create_server(GrpcLimits())
+    server = aio.server(options=server_options(GrpcLimits()))
     runs_pb2_grpc.add_RunsServiceServicer_to_server(runs, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

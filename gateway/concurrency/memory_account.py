@@ -31,9 +31,12 @@ class MemoryAccount:
         self._common = limit - limit // _RESERVE_FRACTION
         self.held = 0
 
-    def share(self) -> "MemoryShare":
-        """The share of one more client: a connection, or a part of the gateway that keeps data for many."""
-        return MemoryShare(self)
+    def share(self, small: int = SMALL_BYTES) -> "MemoryShare":
+        """The share of one more client: a connection, or a part of the gateway that keeps data for many.
+
+        It takes at most `small` bytes of what is kept for small requests: 0 if one client can have many shares.
+        """
+        return MemoryShare(self, small)
 
     def part(self, fraction: float) -> "MemoryPart":
         """What a part of the gateway keeps for all clients: at most this fraction of the limit."""
@@ -43,9 +46,9 @@ class MemoryAccount:
         """Whether `size` more bytes leave alone what is kept for shares that hold little."""
         return self.held + size <= self._common
 
-    def fits(self, share: int, size: int) -> bool:
+    def fits(self, share: int, size: int, small: int = SMALL_BYTES) -> bool:
         """Whether a share that holds `share` bytes may hold `size` more."""
-        if share + size <= SMALL_BYTES:
+        if share + size <= small:
             return self.held + size <= self.limit
         return share + size <= self._common - self.held - size
 
@@ -53,15 +56,16 @@ class MemoryAccount:
 class MemoryShare:
     """What one client makes the process hold."""
 
-    __slots__ = ("_account", "held")
+    __slots__ = ("_account", "_small", "held")
 
-    def __init__(self, account: MemoryAccount) -> None:
+    def __init__(self, account: MemoryAccount, small: int) -> None:
         self._account = account
+        self._small = small
         self.held = 0
 
     def take(self, size: int) -> None:
         """Hold `size` more bytes. Raises Overloaded if the account or the share leaves no room for them."""
-        if not self._account.fits(self.held, size):
+        if not self._account.fits(self.held, size, self._small):
             raise Overloaded("the server has no memory left for this request", retry_after=1.0)
         self.held += size
         self._account.held += size

@@ -122,17 +122,24 @@ async def _stop(backend: Backend, *fronts: GrpcFront | HttpFront) -> None:
 
 def _grpc_limits(settings: ServeSettings) -> GrpcLimits:
     size = settings.max_message_bytes
-    return GrpcLimits(receive=size, send=size, calls=settings.max_calls, waits=settings.max_waiting_calls)
+    return GrpcLimits(
+        receive=size,
+        send=size,
+        calls=settings.max_calls,
+        waits=settings.max_waiting_calls,
+        patience=settings.body_timeout,
+    )
 
 
 def _upstream_limits(settings: ServeSettings) -> GrpcLimits:
-    """The limits of all workers together."""
+    """The limits of all workers together. Each has one connection for all of its clients."""
     number = settings.workers
     return GrpcLimits(
         receive=MAX_INTERNAL,
         send=MAX_INTERNAL,
         calls=settings.max_calls * number,
         waits=settings.max_waiting_calls * number,
+        streams=settings.max_calls + settings.max_waiting_calls,
     )
 
 

@@ -226,7 +226,8 @@ class _SharedSettings(BaseModel):
         default=30,
         ge=1,
         le=3_600,
-        description="How many seconds the body of an HTTP request may come no further before the request is refused.",
+        description="How many seconds the body of an HTTP request, or an upload by gRPC, may come no further before it "
+        "is refused.",
     )
     lossy_numbers: Annotated[bool, BeforeValidator(_check_truth)] = Field(
         default=False,

@@ -1,19 +1,46 @@
 # ruff: noqa: N802 - the contract names the methods.
 """The blobs service."""
 
+from sys import getsizeof
+from typing import Any
+
+import grpc
+from grpc import aio
+
 from gateway.adapter import blobs_proto
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, fitting, handler
+from gateway.fronts.grpc.connections import BUILDING, COPIES, Connections
 from gateway.runs.service import RunsService
-from runs.v1 import blobs_pb2, blobs_pb2_grpc
+from runs.v1 import blobs_pb2
+
+BLOBS_SERVICE = blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_name
 
 
-class BlobsServicer(blobs_pb2_grpc.BlobsServiceServicer):
+class BlobsServicer:
     """Stores blobs and returns them. `send_limit`: the largest message, in bytes."""
 
-    def __init__(self, service: RunsService, calls: CapacityLimiter, send_limit: int) -> None:
+    def __init__(self, service: RunsService, calls: CapacityLimiter, connections: Connections, send_limit: int) -> None:
         self._service = service
         self._calls = calls
+        self._connections = connections
         self._send_limit = send_limit
+
+    def add_to(self, server: aio.Server) -> None:
+        """Let a server answer the methods. Blobs come serialized, so that nothing else of them is left meanwhile."""
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "PutBlob": grpc.unary_unary_rpc_method_handler(
+                self.PutBlob,
+                request_deserializer=blobs_pb2.PutBlobRequest.FromString,
+                response_serializer=blobs_pb2.PutBlobResponse.SerializeToString,
+            ),
+            "GetBlob": grpc.unary_unary_rpc_method_handler(
+                self.GetBlob,
+                request_deserializer=blobs_pb2.GetBlobRequest.FromString,
+                response_serializer=bytes,
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(BLOBS_SERVICE, handlers),))
+        server.add_registered_method_handlers(BLOBS_SERVICE, handlers)
 
     @handler
     async def PutBlob(self, request: blobs_pb2.PutBlobRequest, context: Context) -> blobs_pb2.PutBlobResponse:
@@ -23,8 +50,16 @@ class BlobsServicer(blobs_pb2_grpc.BlobsServiceServicer):
             return blobs_pb2.PutBlobResponse(blob_id=await self._service.put_blob(blob))
 
     @handler
-    async def GetBlob(self, request: blobs_pb2.GetBlobRequest, context: Context) -> blobs_pb2.GetBlobResponse:
-        """Return a blob."""
+    async def GetBlob(self, request: blobs_pb2.GetBlobRequest, context: Context) -> bytes:
+        """Return a blob, serialized."""
         with self._calls:
-            response = blobs_proto.blob_to_get_response(await self._service.get_blob(request.blob_id))
-            return fitting(response, self._send_limit, "the blob does not fit into one message")
+            blob = await self._service.get_blob(request.blob_id)
+            size = BUILDING * getsizeof(blob.content)
+            memory = self._connections.of(context)
+            memory.grow(size)
+            response = blobs_proto.blob_to_get_response(blob)
+            fitting(response, self._send_limit, "the blob does not fit into one message")
+            answer = response.SerializeToString()
+            memory.shrink(size)
+            memory.grow(COPIES * len(answer))
+            return answer

@@ -4,13 +4,13 @@ import asyncio
 import functools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, Never, TypeAlias, TypeVar, cast
 
 from google.protobuf.message import Message
 from grpc import aio
 
 from gateway.adapter.grpc_status import to_status
-from gateway.core.errors import Overloaded, TooLarge
+from gateway.core.errors import GatewayError, Overloaded, TooLarge
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.peers.grpc.channel import DETAILS_TRAILER
 
@@ -20,6 +20,12 @@ _S = TypeVar("_S")
 _Q = TypeVar("_Q")
 _A = TypeVar("_A")
 _M = TypeVar("_M", bound=Message)
+
+
+class RequestStalled(GatewayError):
+    """A client has begun to send a request, and has not gone on."""
+
+    code, grpc_status, http_status, reason = -32018, "DEADLINE_EXCEEDED", 408, "REQUEST_STALLED"
 
 
 class CapacityLimiter:
@@ -51,20 +57,27 @@ def handler(method: Callable[[_S, _Q, Context], Awaitable[_A]]) -> Callable[[_S,
 
     @functools.wraps(method)
     async def handle(servicer: _S, request: _Q, context: Context) -> _A:
+        answering = method(servicer, request, context)
+        del request  # It may be large, and the call go on for hours.
         try:
-            return await method(servicer, request, context)
+            return await answering
         except Exception as error:
-            code, message, details = to_status(error_to_tell(error))
+            ending = abort(context, error)
         except asyncio.CancelledError as cancelled:
             release_frames(cancelled)
             raise
-        ending = context.abort(code, message, ((DETAILS_TRAILER, details),))
         # Its exception holds this frame, and the context of grpcio the exception: the frame holds nothing by then.
-        del request, context
+        del context
         await ending
         raise AssertionError("the call has been aborted")
 
     return handle
+
+
+def abort(context: Context, error: Exception) -> Awaitable[Never]:
+    """End a call with the status and the details of an error: to be awaited by a frame that holds nothing."""
+    code, message, details = to_status(error_to_tell(error))
+    return context.abort(code, message, ((DETAILS_TRAILER, details),))
 
 
 def deadline(context: Context) -> float | None:

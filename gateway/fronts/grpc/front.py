@@ -1,19 +1,21 @@
 """The front as a whole: its services on one server, which starts, reports that it drains, and stops."""
 
+from typing import Any
+
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.fronts.grpc.blobs_servicer import BlobsServicer
+from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
+from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.health import Health
 from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
 from gateway.fronts.grpc.server import GrpcLimits, Transport, create_server
 from gateway.runs.service import RunsService
-from runs.v1 import blobs_pb2, blobs_pb2_grpc
 
-SERVICES = (SERVICE, blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_name)
+SERVICES = (SERVICE, BLOBS_SERVICE)
 
 
 class GrpcFront:
@@ -34,14 +36,15 @@ class GrpcFront:
         reuse_port: bool = False,
     ) -> None:
         self._address = address
-        self._account = account or MemoryAccount()
         self._limits = limits or GrpcLimits()
         self._transport = transport
         self._reuse_port = reuse_port
+        self._connections = Connections(account or MemoryAccount(), self._limits.patience)
         calls = CapacityLimiter(self._limits.calls, "calls")
-        self._runs = RunsServicer(service, calls, self._limits)
-        self._blobs = BlobsServicer(service, calls, self._limits.send)
-        self._health = Health()
+        waits = CapacityLimiter(self._limits.waits, "waiting calls")
+        self._runs = RunsServicer(service, calls, waits, self._connections, self._limits)
+        self._blobs = BlobsServicer(service, calls, self._connections, self._limits.send)
+        self._health = Health(waits)
         self._server: aio.Server | None = None
 
     @property
@@ -51,11 +54,15 @@ class GrpcFront:
 
     async def start(self) -> None:
         """Listen. Raises OSError if the address cannot be taken."""
-        server = create_server(self._limits, self._transport, reuse_port=self._reuse_port)
+        server = create_server(
+            self._limits, self._transport, connections=self._connections, reuse_port=self._reuse_port
+        )
         self._runs.add_to(server)
-        blobs_pb2_grpc.add_BlobsServiceServicer_to_server(self._blobs, server)
+        self._blobs.add_to(server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        described: Any = reflection.aio.ReflectionServicer(names)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(described, server)  # type: ignore[no-untyped-call]
         try:
             port = server.add_insecure_port(self._address)
         except RuntimeError:
@@ -64,12 +71,11 @@ class GrpcFront:
         self._server = server
         if not self._address.startswith("unix:"):
             self._address = f"{self._address.rpartition(':')[0]}:{port}"
-        for name in SERVICES:
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._health.serve(*SERVICES)
 
     async def drain(self) -> None:
         """Report by the health service that the server is about to stop; everything else goes on."""
-        await self._health.enter_graceful_shutdown()
+        self._health.drain()
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, give open ones `grace` seconds to end, then cancel them."""
@@ -79,3 +85,4 @@ class GrpcFront:
         self._health.end_watches()
         self._runs.stop()
         await self._server.stop(grace)
+        self._connections.close()

@@ -9,33 +9,29 @@ import inspect
 import shutil
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Never, TypeAlias
+from typing import Any
 
 import grpc
-from google.protobuf.message import DecodeError
-from grpc import aio
-from pygrpc_native import EVENT_CANCEL, STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
+from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
-from gateway.core.errors import SHUTTING_DOWN
-from gateway.core.internal_errors import report_unexpected
+from gateway.adapter.grpc_status import to_status
+from gateway.core.errors import SHUTTING_DOWN, TooLarge
+from gateway.core.internal_errors import error_to_tell
+from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
+from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
+from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
+from gateway.peers.grpc.channel import DETAILS_TRAILER
 
+_PENDING = "grpc.server.max_pending_requests_hard_limit"
 _BATCH = 64
 """Calls that begin in one step of the event loop, at most."""
-_RETRY_SECONDS = tuple(0.001 * 2**count for count in range(8))
-"""How long a message waits before it is tried again, by how often it has been."""
-_YIELD_BYTES = 16 << 10
-"""The size of a message of a stream after which other calls have their turn."""
 _RELAY_SECONDS = 0.02
 """The time for the last answers of the server behind to pass through: nothing tells when they have."""
 _FLUSH_CHECKS = 100
 _FLUSH_CHECK_SECONDS = 0.01
 _STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
-
-_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-_Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
 
 
 class NativeServer:
@@ -45,10 +41,15 @@ class NativeServer:
     listens at one address. `options` are those of grpcio; limits on pings have no effect.
     """
 
-    def __init__(self, options: Sequence[tuple[str, int]]) -> None:
+    def __init__(self, options: Sequence[tuple[str, int]], connections: Connections) -> None:
         self._options = dict(options)
-        self._inner = aio.server(options=options)
-        self._handlers: dict[str, _Handler] = {}
+        self._connections = connections
+        # The calls of all clients reach the server behind over a unix socket, any number of one client among them.
+        connections.nameless_small = 0
+        # All connections reach it through one or a few: the limit of one is kept before it.
+        behind = {**self._options, "grpc.max_concurrent_streams": self._options[_PENDING]}
+        self._inner = GrpcioServer(list(behind.items()), connections)
+        self._handlers: dict[str, MethodHandler] = {}
         self._front: NativeGrpcFront | None = None
         self.calls: dict[int, asyncio.Task[None]] = {}
         """The calls that are open, those of the server behind excepted."""
@@ -61,7 +62,7 @@ class NativeServer:
         """Called when a servicer is added, before its methods are."""
         self._inner.add_generic_rpc_handlers(generic_rpc_handlers)
 
-    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, _Handler]) -> None:
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
         """Called when a servicer is added."""
         self._inner.add_registered_method_handlers(service_name, method_handlers)
         for name, handler in method_handlers.items():
@@ -81,7 +82,8 @@ class NativeServer:
                 keepalive_time_ms=options["grpc.keepalive_time_ms"],
                 keepalive_timeout_ms=options["grpc.keepalive_timeout_ms"],
                 keepalive_permit_without_calls=bool(options["grpc.keepalive_permit_without_calls"]),
-                max_concurrent_streams=options["grpc.server.max_pending_requests_hard_limit"],
+                max_concurrent_streams=options["grpc.max_concurrent_streams"],
+                max_metadata_size=options["grpc.absolute_max_metadata_size"],
                 reuse_port=bool(options["grpc.so_reuseport"]),
             )
         except OSError as error:
@@ -101,7 +103,8 @@ class NativeServer:
         front.add_methods([(path, handler.response_streaming) for path, handler in self._handlers.items()])
         front.start()
         loop = asyncio.get_running_loop()
-        take = partial(self._take, front, _Backlog(front), list(self._handlers.values()))
+        methods = [NativeMethod(path, handler) for path, handler in self._handlers.items()]
+        take = partial(self._take, NativeBacklog(front), methods)
         threading.Thread(target=self._receive, args=(front, loop, take), name="grpc-calls", daemon=True).start()
 
     async def stop(self, grace: float | None) -> None:
@@ -123,35 +126,44 @@ class NativeServer:
             loop.call_soon_threadsafe(take, events)
         loop.call_soon_threadsafe(self._received_all.set)
 
-    def _take(self, front: NativeGrpcFront, backlog: "_Backlog", handlers: list[_Handler], events: list[Any]) -> None:
+    def _take(self, backlog: NativeBacklog, methods: list[NativeMethod], events: list[Any]) -> None:
         for kind, call_id, method, payload, _, details in events:
             if kind == EVENT_CANCEL:
                 if (left := self.calls.get(call_id)) is not None:
                     left.cancel()
             elif self._stopping:
-                front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
+                backlog.front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
             else:
-                _, _, remaining = details
-                handler = handlers[method]
-                context = _NativeContext(front, backlog, call_id, handler, remaining)
-                call = asyncio.create_task(self._answer(context, handler, payload))
+                _, peer, remaining = details
+                context = NativeContext(backlog, call_id, methods[method], peer, remaining)
+                call = asyncio.create_task(self._answer(context, payload))
                 self.calls[call_id] = call
                 # Not left to the call, which never runs if the client leaves at once.
                 call.add_done_callback(partial(self.calls.pop, call_id))
 
-    async def _answer(self, context: "_NativeContext", handler: _Handler, payload: bytes) -> None:
+    async def _answer(self, context: NativeContext, payload: bytes) -> None:
         try:
-            if len(payload) > self._options["grpc.max_receive_message_length"]:
-                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "the request is larger than a message may be")
-            await context.answer(handler, payload)
-        except _Abort as abort:
+            self._count(context, len(payload))
+            answering = context.answer(payload)
+            del payload
+            await answering
+        except NativeAbort as abort:
             context.fail(abort.code, abort.details, abort.trailing_metadata)
         except asyncio.CancelledError:
             # The server stops; or the client has left, and this has no effect.
             context.fail(*_STOPPING)
             raise
         except Exception as error:
-            context.fail(grpc.StatusCode.INTERNAL, report_unexpected(error).message)
+            code, message, details = to_status(error_to_tell(error))
+            context.fail(code, message, ((DETAILS_TRAILER, details),))
+
+    def _count(self, context: NativeContext, size: int) -> None:
+        """Begin a call whose request has so many bytes."""
+        memory = self._connections.begin(context)  # type: ignore[arg-type]
+        if size > self._options["grpc.max_receive_message_length"]:
+            raise TooLarge("the request is larger than a message may be")
+        if size > SMALL_MESSAGE:
+            memory.grow(COPIES * size)
 
     async def _end_calls(self, grace: float) -> None:
         if self.calls:
@@ -178,109 +190,6 @@ class NativeServer:
             await self._received_all.wait()
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         self._stopped.set()
-
-
-class _NativeContext:
-    """The part of `aio.ServicerContext` that the methods of the gateway's servicers need."""
-
-    __slots__ = ("_backlog", "_call_id", "_deadline", "_front", "_serialize")
-
-    def __init__(
-        self, front: NativeGrpcFront, backlog: "_Backlog", call_id: int, handler: _Handler, remaining: float | None
-    ) -> None:
-        self._front = front
-        self._backlog = backlog
-        self._call_id = call_id
-        self._serialize: Any = handler.response_serializer or bytes
-        self._deadline = None if remaining is None else time.monotonic() + remaining
-
-    def time_remaining(self) -> float | None:
-        """Seconds until the deadline; None if there is none."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
-
-    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: _Metadata = ()) -> Never:
-        """End the call with a status."""
-        raise _Abort(code, details, trailing_metadata)
-
-    async def write(self, message: Any) -> None:
-        """Send a message of a stream, when its reader has taken all earlier ones but one."""
-        data = self._serialize(message)
-        sent = self._front.stream_try_send(self._call_id, data)
-        if sent == STREAM_FULL:
-            sent = await self._backlog.send(self._call_id, data)
-        if sent == STREAM_CLOSED:
-            raise asyncio.CancelledError
-        if len(data) > _YIELD_BYTES:
-            await asyncio.sleep(0)
-
-    async def answer(self, handler: _Handler, payload: bytes) -> None:
-        """Answer the call."""
-        method: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        deserialize: Any = handler.request_deserializer or bytes
-        try:
-            request = deserialize(payload)
-        except DecodeError:
-            await self.abort(grpc.StatusCode.INTERNAL, "the request cannot be decoded")
-        response = await method(request, self)
-        if handler.response_streaming:
-            self._front.stream_end(self._call_id)
-        else:
-            self._front.respond(self._call_id, self._serialize(response))
-
-    def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata = ()) -> None:
-        """Let the call fail; nothing happens if it has ended."""
-        self._front.fail(self._call_id, code.value[0], details, trailing_metadata)
-
-
-class _Waiting(NamedTuple):
-    """A message whose stream has no room yet; `sent` becomes the result of sending it."""
-
-    call_id: int
-    data: bytes
-    sent: asyncio.Future[int]
-
-
-class _Backlog:
-    """Messages whose readers are behind. Nothing tells when there is room: it tries again, with growing pauses.
-
-    All messages that have been tried equally often are tried together: a stalled reader costs next to nothing.
-    """
-
-    def __init__(self, front: NativeGrpcFront) -> None:
-        self._front = front
-        self._waiting: list[list[_Waiting]] = [[] for _ in _RETRY_SECONDS]
-
-    async def send(self, call_id: int, data: bytes) -> int:
-        """Return when the message has been sent, or the stream is closed."""
-        waiting = _Waiting(call_id, data, asyncio.get_running_loop().create_future())
-        self._add(waiting, 0)
-        return await waiting.sent
-
-    def _add(self, waiting: _Waiting, tries: int) -> None:
-        if not self._waiting[tries]:
-            asyncio.get_running_loop().call_later(_RETRY_SECONDS[tries], self._try, tries)
-        self._waiting[tries].append(waiting)
-
-    def _try(self, tries: int) -> None:
-        all_waiting, self._waiting[tries] = self._waiting[tries], []
-        for waiting in all_waiting:
-            if waiting.sent.done():
-                continue  # the call has ended
-            sent = self._front.stream_try_send(waiting.call_id, waiting.data)
-            if sent == STREAM_FULL:
-                self._add(waiting, min(tries + 1, len(_RETRY_SECONDS) - 1))
-            else:
-                waiting.sent.set_result(sent)
-
-
-class _Abort(aio.AbortError):
-    """Ends a method."""
-
-    def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata) -> None:
-        super().__init__(details)
-        self.code = code
-        self.details = details
-        self.trailing_metadata = trailing_metadata
 
 
 def _unsent(front: NativeGrpcFront) -> int:

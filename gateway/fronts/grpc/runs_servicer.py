@@ -13,41 +13,55 @@ from grpc import aio
 
 from gateway.adapter import params_proto, status_proto
 from gateway.concurrency.fair_queue import FairQueue
-from gateway.core.model import SubmitParams
+from gateway.core.errors import Overloaded
+from gateway.core.model import ItemResult, RunStatus, SubmitParams
 from gateway.core.packed_texts import PackedTexts
+from gateway.core.runtime import text_size
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
+from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
 from gateway.fronts.grpc.server import GrpcLimits
-from gateway.fronts.grpc.submit_stream import Upload
+from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
 from gateway.fronts.grpc.watch_runs import WatchStream
+from gateway.runs.run_answer import RunAnswer
 from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
 
 SERVICE = runs_pb2.DESCRIPTOR.services_by_name["RunsService"].full_name
 
+_VALUES_FACTOR = 8
+"""How often results are held while an answer with values is built: these take up to six times the space of a text."""
+
 
 class RunsServicer:
-    """Submits runs and follows them. `calls` counts the calls that wait for nothing."""
+    """Submits runs and follows them. `calls` counts the calls that wait for nothing, `waits` all others."""
 
-    def __init__(self, service: RunsService, calls: CapacityLimiter, limits: GrpcLimits) -> None:
+    def __init__(
+        self,
+        service: RunsService,
+        calls: CapacityLimiter,
+        waits: CapacityLimiter,
+        connections: Connections,
+        limits: GrpcLimits,
+    ) -> None:
         self._service = service
         self._calls = calls
+        self._waits = waits
+        self._connections = connections
         self._limits = limits
-        self._waits = CapacityLimiter(limits.waits, "waiting calls")
-        self._uploads = CapacityLimiter(limits.upload, "bytes of uploads")
         self._followed = CapacityLimiter(limits.followed, "followed runs")
         self._messages = UpdateMessages(limits.send)
         self._fair_queue = FairQueue()
         self._watch_streams: set[WatchStream] = set()
 
     def add_to(self, server: aio.Server) -> None:
-        """Let a server answer the methods. The messages of streams come serialized, since many calls share them."""
+        """Let a server answer the methods. They serialize their answers: many calls share one, or it is large."""
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "SubmitRun": grpc.unary_unary_rpc_method_handler(
                 self.SubmitRun,
                 request_deserializer=runs_pb2.SubmitRunRequest.FromString,
-                response_serializer=runs_pb2.SubmitRunResponse.SerializeToString,
+                response_serializer=bytes,
             ),
             "GetRun": grpc.unary_stream_rpc_method_handler(
                 self.GetRun,
@@ -61,8 +75,8 @@ class RunsServicer:
             ),
             "SubmitRunStream": grpc.stream_unary_rpc_method_handler(
                 self.SubmitRunStream,
-                request_deserializer=runs_pb2.SubmitRunStreamRequest.FromString,
-                response_serializer=runs_pb2.SubmitRunResponse.SerializeToString,
+                request_deserializer=bytes,
+                response_serializer=bytes,
             ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -74,28 +88,32 @@ class RunsServicer:
             stream.stop()
 
     @handler
-    async def SubmitRun(self, request: runs_pb2.SubmitRunRequest, context: Context) -> runs_pb2.SubmitRunResponse:
+    async def SubmitRun(self, request: runs_pb2.SubmitRunRequest, context: Context) -> bytes:
         """Submit a run."""
         with self._waits if request.wait else self._calls:
             if request.ByteSize() <= SLICE_BYTES:
                 params = params_proto.submit_params_from_proto(request)
             else:
+                self._connections.of(context).grow(INPUT_BYTES * len(request.inputs))
                 inputs = PackedTexts()
                 params = params_proto.submit_params_without_inputs(request, inputs)
                 await read_inputs(request.inputs, inputs, self._fair_queue)
-            return await self._submit(params, request.result_encoding, context)
+                del inputs
+            submitting = self._submit(params, request.result_encoding, context)
+            del request, params
+            return await submitting
 
     @handler
-    async def SubmitRunStream(
-        self, requests: AsyncIterator[runs_pb2.SubmitRunStreamRequest], context: Context
-    ) -> runs_pb2.SubmitRunResponse:
+    async def SubmitRunStream(self, _: AsyncIterator[bytes], context: Context) -> bytes:
         """Submit a run in parts."""
-        with self._waits, Upload(self._limits, self._uploads, self._fair_queue) as upload:
-            params, encoding = await upload.receive(requests)
+        with self._waits:
+            params, encoding = await Upload(self._limits, self._connections, context, self._fair_queue).receive()
             # To grpc, a call that is aborted looks like one whose client has closed its side, until something is sent:
             # then this call is cancelled.
             await context.send_initial_metadata(())
-            return await self._submit(params, encoding, context)
+            submitting = self._submit(params, encoding, context)
+            del params
+            return await submitting
 
     @handler
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Context) -> None:
@@ -106,7 +124,10 @@ class RunsServicer:
             with self._service.follower(params, deadline=deadline(context)) as follower:
                 while (update := await follower.next()) is not None:
                     for message in self._messages.of(update, encoding):
-                        await context.write(message)
+                        if len(message) <= SMALL_MESSAGE:
+                            await context.write(message)
+                        else:
+                            await self._connections.write(context, message)
                     del update, message  # They may hold a mebibyte each, and the next ones may be hours away.
 
     @handler
@@ -114,18 +135,57 @@ class RunsServicer:
         """Follow many runs."""
         limits = self._limits
         with self._waits:
-            stream = WatchStream(self._service, self._messages, context, runs=limits.runs, followed=self._followed)
+            stream = WatchStream(
+                self._service,
+                self._messages,
+                self._connections,
+                context,
+                runs=limits.runs,
+                followed=self._followed,
+            )
             self._watch_streams.add(stream)
             try:
                 await stream.serve(requests)
             finally:
                 self._watch_streams.discard(stream)
 
-    async def _submit(self, params: SubmitParams, encoding: Encoding, context: Context) -> runs_pb2.SubmitRunResponse:
-        limit = self._limits.send
-        status = await self._service.submit(params, deadline=deadline(context), max_results_text=limit)
+    async def _submit(self, params: SubmitParams, encoding: Encoding, context: Context) -> bytes:
+        """The serialized answer. Its results are left out if they are too large, or if there is no room for them."""
+        memory = self._connections.of(context)
+        opening = self._service.open_submit(params, deadline=deadline(context), accepted=memory.release)
+        del params
+        run = await opening
+        memory.release()
+        status = await self._collected(run, encoding, memory)
+        answer = await self._answer(status, encoding, omitted=run.results is not None and status.results is None)
+        del run, status
+        memory.release()
+        if len(answer) > SMALL_MESSAGE:
+            memory.grow(COPIES * len(answer))
+        return answer
+
+    async def _collected(self, run: RunAnswer, encoding: Encoding, memory: CallMemory) -> RunStatus:
+        """The status with the results of a run; without them if they do not fit."""
+        if run.results is None:
+            return run.status
+        factor = _VALUES_FACTOR if encoding == runs_pb2.RESULT_ENCODING_VALUE else BUILDING
+        results: list[ItemResult] = []
+        size = held = 0
+        try:
+            while page := await run.results.next():
+                size += sum(map(text_size, page))
+                if size > self._limits.send:
+                    return run.status
+                if size > SMALL_MESSAGE:
+                    memory.grow(factor * (size - held))
+                    held = size
+                results += page
+        except Overloaded:
+            return run.status
+        return run.status.model_copy(update={"results": results})
+
+    async def _answer(self, status: RunStatus, encoding: Encoding, *, omitted: bool) -> bytes:
         response = runs_pb2.SubmitRunResponse()
-        omitted = params.wait and status.results is None
         for number, part in enumerate(parts(status, encoding)):
             if number == 0:
                 status_proto.set_run_status(response.run, part, encoding)
@@ -133,10 +193,10 @@ class RunsServicer:
                 # In between others.
                 await asyncio.sleep(0)
                 response.run.results.extend(status_proto.run_status_to_proto(part, encoding).results)
-            if response.ByteSize() > limit:
+            if response.ByteSize() > self._limits.send:
                 omitted = True
                 break
         if omitted:
             status = status.model_copy(update={"results": None})
             response = runs_pb2.SubmitRunResponse(run=status_proto.run_status_to_proto(status), results_omitted=True)
-        return response
+        return response.SerializeToString()

@@ -1,8 +1,12 @@
 """Making the gRPC server, before services are added to it."""
 
-from typing import Literal, NamedTuple, TypeAlias, cast
+from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
 from grpc import aio
+
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.fronts.grpc.connections import Connections
+from gateway.fronts.grpc.grpcio_server import GrpcioServer
 
 
 class GrpcLimits(NamedTuple):
@@ -11,8 +15,9 @@ class GrpcLimits(NamedTuple):
     `receive` and `send` bound one message, in bytes. `waits` bounds the calls that may wait, for a run or for the rest
     of an upload, `calls` all others, so that waiting calls do not keep others out. `runs` bounds the runs that one
     WatchRuns stream follows, `followed` those of all such streams together. `inputs` bounds the inputs of one uploaded
-    run, and `upload` the bytes that they take, of one run and of all that are being uploaded. What exceeds a limit of
-    all together is refused as Overloaded.
+    run, and `upload` the bytes that they take. `streams` bounds the open calls of one connection: further ones wait in
+    the client. A client may take `patience` seconds to send its request, or the next message of an upload. What exceeds
+    a limit of all together is refused as Overloaded.
     """
 
     receive: int = 64 << 20
@@ -23,25 +28,52 @@ class GrpcLimits(NamedTuple):
     followed: int = 500_000
     inputs: int = 1 << 24
     upload: int = 1 << 30
+    streams: int = 16_384
+    patience: float = 30.0
 
 
 Transport: TypeAlias = Literal["grpcio", "native"]
 """The implementation of HTTP/2: grpcio, or the faster package `pygrpc-native`, which the extra `native` installs."""
 
 
-def create_server(limits: GrpcLimits, transport: Transport = "grpcio", *, reuse_port: bool = False) -> aio.Server:
-    """A server without services and ports.
+METADATA_BYTES: Final = 8 << 10
+"""The most request metadata of a call: what clients may rely on, and what grpcio allows at least."""
+
+
+def create_server(
+    limits: GrpcLimits,
+    transport: Transport = "grpcio",
+    *,
+    connections: Connections | None = None,
+    reuse_port: bool = False,
+) -> aio.Server:
+    """A server without services and ports; what its calls hold is counted by `connections`.
 
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out.
     """
+    options = server_options(limits, reuse_port=reuse_port)
+    connections = connections or Connections(MemoryAccount(), limits.patience)
+    if transport == "native":
+        from gateway.fronts.grpc.native_server import NativeServer
+
+        return cast("aio.Server", NativeServer(options, connections))
+    return cast("aio.Server", GrpcioServer(options, connections))
+
+
+def server_options(limits: GrpcLimits, *, reuse_port: bool = False) -> list[tuple[str, int]]:
+    """The options of a server, as grpcio takes them."""
     pending = limits.calls + limits.waits
-    options = [
+    return [
         # Requests carry whole batches of inputs, and blobs; grpc's own limit is 4 MB.
         ("grpc.max_receive_message_length", limits.receive),
         ("grpc.max_send_message_length", limits.send),
         # Many calls that arrive at once wait for their handlers; by default those above some hundreds may be reset.
         ("grpc.server.max_pending_requests", pending),
         ("grpc.server.max_pending_requests_hard_limit", pending),
+        # Also against clients that open and reset calls all the time: calls that were reset count until they are gone.
+        ("grpc.max_concurrent_streams", limits.streams),
+        ("grpc.max_metadata_size", METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", METADATA_BYTES),
         # A client may ask every second whether the connection lives, with or without calls. By default it may every
         # five minutes, and is disconnected when it asks more often.
         ("grpc.http2.min_ping_interval_without_data_ms", 500),
@@ -54,8 +86,3 @@ def create_server(limits: GrpcLimits, transport: Transport = "grpcio", *, reuse_
         # Otherwise a second server on the same port fails to start rather than sharing the connections.
         ("grpc.so_reuseport", int(reuse_port)),
     ]
-    if transport == "native":
-        from gateway.fronts.grpc.native_server import NativeServer
-
-        return cast("aio.Server", NativeServer(options))
-    return aio.server(options=options)

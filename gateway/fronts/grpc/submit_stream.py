@@ -1,14 +1,15 @@
 """A submit in parts: the inputs of one run, collected until the client has finished."""
 
-from collections.abc import AsyncIterator
-from typing import Self
+from google.protobuf.message import DecodeError
+from grpc import aio
 
 from gateway.adapter import params_proto
 from gateway.concurrency.fair_queue import FairQueue
-from gateway.core.errors import InvalidParams, TooLarge
+from gateway.core.errors import InvalidParams, InvalidRequest, TooLarge
 from gateway.core.model import SubmitParams
 from gateway.core.packed_texts import PackedTexts
-from gateway.fronts.grpc.calls import CapacityLimiter
+from gateway.fronts.grpc.calls import Context
+from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.inputs import read_inputs
 from gateway.fronts.grpc.messages import Encoding
 from gateway.fronts.grpc.server import GrpcLimits
@@ -21,32 +22,31 @@ INPUT_BYTES = 64
 class Upload:
     """The messages of one SubmitRunStream call, read and checked as they come.
 
-    `room` counts the bytes that all uploads hold together. An upload is a context at whose end it holds none.
+    What it holds is counted for its call.
     """
 
-    def __init__(self, limits: GrpcLimits, room: CapacityLimiter, fair_queue: FairQueue) -> None:
+    def __init__(self, limits: GrpcLimits, connections: Connections, context: Context, fair_queue: FairQueue) -> None:
         self._limits = limits
-        self._room = room
+        self._connections = connections
+        self._context = context
+        self._memory = connections.of(context)
         self._fair_queue = fair_queue
         self._size = 0
         self._inputs = PackedTexts()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._room.give_back(self._size)
-        self._inputs = PackedTexts()
-
-    async def receive(self, requests: AsyncIterator[runs_pb2.SubmitRunStreamRequest]) -> tuple[SubmitParams, Encoding]:
+    async def receive(self) -> tuple[SubmitParams, Encoding]:
         """The parameters with all inputs, and the encoding of results, when the client has closed its side.
 
         Raises InvalidParams, at once, if a message breaks a rule, TooLarge if the upload exceeds its limit, Overloaded
-        if all uploads together leave no room.
+        if there is no room for it, RequestStalled if the client does not go on.
         """
         params: SubmitParams | None = None
         encoding = runs_pb2.RESULT_ENCODING_UNSPECIFIED
-        async for request in requests:
+        while (data := await self._connections.read(self._context)) is not aio.EOF:
+            transient = len(data)
+            self._memory.grow(transient)
+            request = _parsed(data)
+            del data
             self._make_room(request)
             if params is None:
                 if not request.HasField("parameters"):
@@ -57,6 +57,8 @@ class Upload:
             elif request.HasField("parameters"):
                 raise InvalidParams.field("parameters", description="only the first message may set it")
             await read_inputs(request.inputs, self._inputs, self._fair_queue)
+            del request
+            self._memory.shrink(transient)
         if params is None:
             raise InvalidParams.field("parameters", description="the first message must set it")
         return params, encoding
@@ -68,5 +70,12 @@ class Upload:
         size = request.ByteSize() + INPUT_BYTES * number
         if self._size + size > self._limits.upload:
             raise TooLarge(f"inputs: more than {self._limits.upload:,} bytes in all")
-        self._room.take(size)
         self._size += size
+        self._memory.grow(size)
+
+
+def _parsed(data: bytes) -> runs_pb2.SubmitRunStreamRequest:
+    try:
+        return runs_pb2.SubmitRunStreamRequest.FromString(data)
+    except DecodeError:
+        raise InvalidRequest("the request cannot be decoded") from None

@@ -17,6 +17,7 @@ from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavail
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
+from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
@@ -27,6 +28,9 @@ MAX_ANSWERS = 1_024
 
 MAX_ID_LENGTH = 255
 """How many characters of a malformed run id are sent back."""
+
+RUN_BYTES = 2 << 10
+"""What following a run on a stream takes."""
 
 _CLOSE_BATCH = 64
 _UPDATE_TAG = bytes([runs_pb2.WatchRunsResponse.UPDATE_FIELD_NUMBER << 3 | 2])
@@ -39,6 +43,7 @@ class WatchStream:
         self,
         service: RunsService,
         messages: UpdateMessages,
+        connections: Connections,
         context: Context,
         *,
         runs: int,
@@ -46,7 +51,9 @@ class WatchStream:
     ) -> None:
         self._service = service
         self._messages = messages
+        self._connections = connections
         self._context = context
+        self._memory = connections.of(context)
         self._deadline = deadline(context)
         self._max_runs = runs
         self._followed = followed
@@ -117,10 +124,20 @@ class WatchStream:
             raise Overloaded(f"more than {self._max_runs:,} runs on one stream")
         self._followed.take()
         try:
-            return self._service.follower(params, deadline=self._deadline, on_change=partial(self._enqueue, run))
-        except GatewayError:
+            self._memory.grow(RUN_BYTES)
+        except Overloaded:
             self._followed.give_back()
             raise
+        try:
+            return self._service.follower(params, deadline=self._deadline, on_change=partial(self._enqueue, run))
+        except GatewayError:
+            self._release()
+            raise
+
+    def _release(self) -> None:
+        """Give back what a run has taken."""
+        self._memory.shrink(RUN_BYTES)
+        self._followed.give_back()
 
     def _remove(self, run_id: str) -> None:
         run = self._runs.get(_key(run_id))
@@ -134,7 +151,7 @@ class WatchStream:
         run.follower.close()
         run.follower = None
         del self._runs[run.key]
-        self._followed.give_back()
+        self._release()
 
     def _enqueue(self, run: "_FollowedRun") -> None:
         if not run.is_queued:
@@ -143,6 +160,7 @@ class WatchStream:
             self._woken.set()
 
     def _answer(self, message: bytes) -> None:
+        self._memory.grow(len(message))
         self._answers += 1
         self._queue.append(message)
         self._woken.set()
@@ -154,6 +172,7 @@ class WatchStream:
         else:
             self._answers -= 1
             self._answered.set()
+            self._memory.shrink(len(entry))
             await self._context.write(entry)
 
     async def _send_update(self, run: "_FollowedRun") -> None:
@@ -173,7 +192,7 @@ class WatchStream:
             for message in self._messages.of(update, run.encoding):
                 if run.follower is None:
                     return
-                await self._context.write(_update(run.run_id, message))
+                await self._connections.write(self._context, _update(run.run_id, message))
             self._enqueue(run)
         elif follower.ended:
             await self._end(run, _ended(run.run_id))

@@ -1,5 +1,7 @@
 """The account of memory: shares that leave room for others, and small requests that always pass."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,3 +71,13 @@ def test_the_limit_is_never_exceeded(takes: list[tuple[int, int]]) -> None:
         except Overloaded:
             continue
     assert account.held == sum(share.held for share in shares) <= account.limit
+
+
+def test_a_share_may_have_no_part_in_what_is_kept_for_small_requests() -> None:
+    account = MemoryAccount(64 << 20)
+    shares = [account.share(small=0) for _ in range(10_000)]
+    for share in shares:
+        with suppress(Overloaded):
+            share.take(16 << 10)
+    assert account.held <= 56 << 20
+    account.share().take(16 << 10)

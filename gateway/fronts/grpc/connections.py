@@ -1,0 +1,116 @@
+"""What connections make the front hold: every call draws from the share that its connection has of the account."""
+
+import asyncio
+from functools import partial
+from typing import Any, Final
+
+from gateway.concurrency.memory_account import SMALL_BYTES, MemoryAccount, MemoryShare
+from gateway.concurrency.patience import Patience
+from gateway.fronts.grpc.calls import Context, RequestStalled
+
+CALL_BYTES: Final = 16 << 10
+"""What an open call takes in any case: grpc's state and buffers, tasks, a small request and a small answer."""
+
+SMALL_MESSAGE: Final = 4 << 10
+"""The largest message, in bytes, that `CALL_BYTES` allows for."""
+
+COPIES: Final = 2
+"""How often a larger message is held: as bytes here and in grpc, as bytes and a message, or as a message and text."""
+
+BUILDING: Final = 3
+"""How often the content of an answer is held while the answer is built: as text, as a message, and as bytes."""
+
+_NAMELESS: Final = "unix:"
+"""The peer of every connection over a unix socket. Each of their calls has a share of its own."""
+
+
+class CallMemory:
+    """What one call makes the front hold, until the call has ended and its answer has been sent."""
+
+    __slots__ = ("peer", "share", "size")
+
+    def __init__(self, peer: str, share: MemoryShare) -> None:
+        self.peer = peer
+        self.share = share
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """Hold more. Raises Overloaded if there is no room."""
+        self.share.take(size)
+        self.size += size
+
+    def shrink(self, size: int) -> None:
+        """Hold less."""
+        self.share.give_back(size)
+        self.size -= size
+
+    def release(self) -> None:
+        """Hold no more than any open call."""
+        if self.size != CALL_BYTES:
+            self.shrink(self.size - CALL_BYTES)
+
+
+class Connections:
+    """The shares of all connections that have open calls, and what each call holds of them.
+
+    A client has `patience` seconds to send its request, or the next message of it.
+    """
+
+    def __init__(self, account: MemoryAccount, patience: float) -> None:
+        self._account = account
+        self._patience = Patience(patience)
+        self.nameless_small = SMALL_BYTES
+        """How much a call over a unix socket may take of what is kept for small requests."""
+        self._shares: dict[str, MemoryShare] = {}
+        self._calls: dict[Context, CallMemory] = {}
+
+    def begin(self, context: Context) -> CallMemory:
+        """Count a call until its task has ended. Raises Overloaded if there is no room for it."""
+        peer = context.peer()
+        share = self._shares.get(peer)
+        if share is None:
+            share = self._account.share(self.nameless_small if peer == _NAMELESS else SMALL_BYTES)
+        memory = CallMemory(peer, share)
+        memory.grow(CALL_BYTES)
+        if peer != _NAMELESS:
+            self._shares[peer] = share
+        self._calls[context] = memory
+        # Not the callbacks of grpcio's contexts: they are a cycle, which holds the call until it is collected.
+        task = asyncio.current_task()
+        assert task is not None
+        task.add_done_callback(partial(self._end, context))
+        return memory
+
+    def of(self, context: Context) -> CallMemory:
+        """What an open call holds."""
+        return self._calls[context]
+
+    async def read(self, context: Context) -> Any:
+        """The next message of a request; `aio.EOF` if there are no more. Raises RequestStalled if it does not come."""
+        try:
+            return await self._patience.wait(context.read())
+        except TimeoutError:
+            raise RequestStalled("the client has not sent the rest of its request in time") from None
+
+    async def write(self, context: Context, message: bytes) -> None:
+        """Send a message of a stream. Raises Overloaded if there is no room to keep it until the client reads it."""
+        size = len(message)
+        if size <= SMALL_MESSAGE:
+            await context.write(message)
+            return
+        memory = self._calls[context]
+        memory.grow(COPIES * size)
+        try:
+            await context.write(message)
+        finally:
+            memory.shrink(COPIES * size)
+
+    def close(self) -> None:
+        """Look after the reading of requests no more."""
+        self._patience.close()
+
+    def _end(self, context: Context, _: object) -> None:
+        memory = self._calls.pop(context)
+        memory.shrink(memory.size)
+        if not memory.share.held:
+            self._shares.pop(memory.peer, None)

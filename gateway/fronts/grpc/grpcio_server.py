@@ -1,0 +1,149 @@
+"""The gRPC server on grpcio, whose calls are counted before their requests are read.
+
+Left to itself, grpcio reads the request of a call first, in full, and waits for it without end. To grpcio, all methods
+are therefore such that take a stream, and this module reads the one request of those that do not.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc import aio
+
+from gateway.core.errors import GatewayError, InvalidRequest
+from gateway.core.internal_errors import release_frames
+from gateway.fronts.grpc.calls import Context, abort
+from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
+
+MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class GrpcioServer:
+    """The part of `aio.Server` that the front needs. What calls hold is counted by `connections`."""
+
+    def __init__(self, options: Sequence[tuple[str, int]], connections: Connections) -> None:
+        self._server = aio.server(options=options)
+        self._connections = connections
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Called when a servicer is added, before its methods are."""
+        counted = tuple(_CountedHandlers(handlers, self._connections) for handlers in generic_rpc_handlers)
+        self._server.add_generic_rpc_handlers(counted)
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
+        """Called when a servicer is added. Older versions of grpcio ignore it, and ask the generic handlers."""
+        counted = {name: _counted(handler, self._connections) for name, handler in method_handlers.items()}
+        self._server.add_registered_method_handlers(service_name, counted)
+
+    def add_insecure_port(self, address: str) -> int:
+        """Listen at `HOST:PORT` or `unix:PATH` and return the port. Raises RuntimeError if the address is taken."""
+        return self._server.add_insecure_port(address)
+
+    async def start(self) -> None:
+        """Take calls."""
+        await self._server.start()
+
+    async def stop(self, grace: float | None) -> None:
+        """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
+        await self._server.stop(grace)
+
+
+class _CountedHandlers(grpc.GenericRpcHandler):
+    """Finds the handlers of methods, for versions of grpcio that look nowhere else."""
+
+    def __init__(self, handlers: grpc.GenericRpcHandler, connections: Connections) -> None:
+        self._handlers = handlers
+        self._connections = connections
+        self._found: dict[str, MethodHandler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "MethodHandler | None":
+        """The handler of a method; None if there is no such method."""
+        path = handler_call_details.method
+        found = self._found.get(path)
+        if found is None and (handler := self._handlers.service(handler_call_details)) is not None:
+            found = self._found[path] = _counted(handler, self._connections)
+        return found
+
+
+def _counted(handler: MethodHandler, connections: Connections) -> MethodHandler:
+    """The same method, counted from its first moment on."""
+    make = grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
+    if handler.request_streaming:
+        method: Any = handler.stream_stream or handler.stream_unary
+        return make(_taking(_written(method), connections), handler.request_deserializer, handler.response_serializer)
+    method = handler.unary_stream or handler.unary_unary
+    deserialize = handler.request_deserializer or bytes
+    return make(_reading(_written(method), deserialize, connections), None, handler.response_serializer)
+
+
+def _written(method: Any) -> Any:
+    """A method that writes what another one yields, and closes the generator in any case, as grpcio does not."""
+    if not inspect.isasyncgenfunction(method):
+        return method
+
+    async def write(request: Any, context: Context) -> None:
+        async with aclosing(method(request, context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return write
+
+
+def _reading(method: Any, deserialize: Any, connections: Connections) -> Any:
+    """A method that takes a stream of requests, and passes the first one on."""
+
+    async def serve(requests: object, context: Context) -> Any:
+        del requests
+        try:
+            request = await _request(deserialize, connections, context)
+        except GatewayError as error:
+            answering = abort(context, error)
+        else:
+            answering = method(request, context)
+            del request
+        del context
+        return await _ended(answering)
+
+    return serve
+
+
+async def _ended(answering: Awaitable[Any]) -> Any:
+    """Await the end of a call. The context of an aborted one holds an exception, and this must hold no context."""
+    try:
+        return await answering
+    except aio.AbortError as aborted:
+        release_frames(aborted)
+        raise
+
+
+async def _request(deserialize: Any, connections: Connections, context: Context) -> Any:
+    """The request of a call. Raises Overloaded if there is no room for it, InvalidRequest if there is none."""
+    memory = connections.begin(context)
+    data = await connections.read(context)
+    if data is aio.EOF:
+        raise InvalidRequest("the call has no request")
+    if len(data) > SMALL_MESSAGE:
+        memory.grow(COPIES * len(data))
+    try:
+        return deserialize(data)
+    except DecodeError:
+        raise InvalidRequest("the request cannot be decoded") from None
+
+
+def _taking(method: Any, connections: Connections) -> Any:
+    """A method that takes a stream of requests."""
+
+    async def serve(requests: AsyncIterator[Any], context: Context) -> Any:
+        try:
+            connections.begin(context)
+        except GatewayError as error:
+            answering = abort(context, error)
+        else:
+            answering = method(requests, context)
+        del requests, context
+        return await _ended(answering)
+
+    return serve

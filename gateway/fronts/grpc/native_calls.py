@@ -1,0 +1,206 @@
+"""A call on the native transport: its context, and the sending of its messages."""
+
+import asyncio
+import time
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Never, TypeAlias
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc import aio
+from pygrpc_native import STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
+
+from gateway.core.errors import InvalidRequest
+from gateway.fronts.grpc.connections import SMALL_MESSAGE
+from gateway.fronts.grpc.grpcio_server import MethodHandler
+
+_RETRY_SECONDS = tuple(0.001 * 2**count for count in range(8))
+"""How long a message waits before it is tried again, by how often it has been."""
+_YIELD_BYTES = 16 << 10
+"""The size of a message of a stream after which other calls have their turn."""
+
+_Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+
+class NativeAbort(aio.AbortError):
+    """Ends a method."""
+
+    def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+        self.trailing_metadata = trailing_metadata
+
+
+class NativeMethod(NamedTuple):
+    """A method that the transport serves: `/SERVICE/METHOD`, and what answers it."""
+
+    path: str
+    handler: MethodHandler
+
+
+class _Waiting(NamedTuple):
+    """What is tried again while it returns STREAM_FULL; its other result becomes that of `done`."""
+
+    attempt: Callable[[], int]
+    done: asyncio.Future[int]
+
+
+class NativeBacklog:
+    """Messages whose readers are behind. Nothing tells when there is room: it tries again, with growing pauses.
+
+    All messages that have been tried equally often are tried together: a stalled reader costs next to nothing.
+    """
+
+    def __init__(self, front: NativeGrpcFront) -> None:
+        self.front = front
+        self.answers = UnsentAnswers(front)
+        self._waiting: list[list[_Waiting]] = [[] for _ in _RETRY_SECONDS]
+
+    async def until_done(self, attempt: Callable[[], int]) -> int:
+        """Return the result of `attempt` when it is no longer STREAM_FULL."""
+        waiting = _Waiting(attempt, asyncio.get_running_loop().create_future())
+        self._add(waiting, 0)
+        return await waiting.done
+
+    def _add(self, waiting: _Waiting, tries: int) -> None:
+        if not self._waiting[tries]:
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS[tries], self._try, tries)
+        self._waiting[tries].append(waiting)
+
+    def _try(self, tries: int) -> None:
+        all_waiting, self._waiting[tries] = self._waiting[tries], []
+        for waiting in all_waiting:
+            if waiting.done.done():
+                continue  # the call has ended
+            result = waiting.attempt()
+            if result == STREAM_FULL:
+                self._add(waiting, min(tries + 1, len(_RETRY_SECONDS) - 1))
+            else:
+                waiting.done.set_result(result)
+
+
+class UnsentAnswers:
+    """Large answers that the transport has taken and not sent yet.
+
+    It tells how many it has sent in all, by method and size, and not which: the latest count as sent first, so that
+    those of clients that do not read stay.
+    """
+
+    def __init__(self, front: NativeGrpcFront) -> None:
+        self._front = front
+        metrics: Any = front.metrics()
+        self._size_bounds: list[int] = metrics["size_bounds"]
+        self._given: Counter[_SizeClass] = Counter()
+        self._waiting: defaultdict[_SizeClass, list[asyncio.Future[None]]] = defaultdict(list)
+        self._pause = _RETRY_SECONDS[0]
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def sent(self, method: str, size: int) -> None:
+        """Return when an answer of so many bytes, which the transport has just taken, has been sent or dropped."""
+        kind = _SizeClass(method, bisect_left(self._size_bounds, size))
+        self._given[kind] += 1
+        sent = asyncio.get_running_loop().create_future()
+        self._waiting[kind].append(sent)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_after(_RETRY_SECONDS[0])
+        await sent
+
+    def _look_after(self, pause: float) -> None:
+        self._pause = pause
+        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
+
+    def _look(self) -> None:
+        metrics: Any = self._front.metrics()
+        for kind, waiting in list(self._waiting.items()):
+            statuses = metrics["methods"][kind.method]["status"].values()
+            left = self._given[kind] - sum(status["sent"]["buckets"][kind.bucket] for status in statuses)
+            while len(waiting) > left:
+                sent = waiting.pop()
+                if not sent.done():  # The server has not given up on it.
+                    sent.set_result(None)
+            if not waiting:
+                del self._waiting[kind]
+        self._timer = None
+        if self._waiting:
+            self._look_after(min(2 * self._pause, _RETRY_SECONDS[-1]))
+
+
+class _SizeClass(NamedTuple):
+    method: str
+    bucket: int
+
+
+class NativeContext:
+    """The part of `aio.ServicerContext` that the methods of the gateway's servicers need."""
+
+    __slots__ = ("_backlog", "_call_id", "_deadline", "_front", "_method", "_peer", "_serialize")
+
+    def __init__(
+        self,
+        backlog: NativeBacklog,
+        call_id: int,
+        method: NativeMethod,
+        peer: str,
+        remaining: float | None,
+    ) -> None:
+        self._front = backlog.front
+        self._backlog = backlog
+        self._call_id = call_id
+        self._method = method
+        self._peer = peer
+        self._serialize: Any = method.handler.response_serializer or bytes
+        self._deadline = None if remaining is None else time.monotonic() + remaining
+
+    def peer(self) -> str:
+        """The address of the client, with its port."""
+        return self._peer
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the deadline; None if there is none."""
+        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: _Metadata = ()) -> Never:
+        """End the call with a status."""
+        raise NativeAbort(code, details, trailing_metadata)
+
+    async def write(self, message: Any) -> None:
+        """Send a message of a stream, when its reader has taken all earlier ones but one."""
+        data = self._serialize(message)
+        attempt = partial(self._front.stream_try_send, self._call_id, data)
+        sent = attempt()
+        if sent == STREAM_FULL:
+            sent = await self._backlog.until_done(attempt)
+        if sent == STREAM_CLOSED:
+            raise asyncio.CancelledError
+        if len(data) > _YIELD_BYTES:
+            await asyncio.sleep(0)
+
+    async def answer(self, payload: bytes) -> None:
+        """Answer the call."""
+        handler = self._method.handler
+        method: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
+        deserialize: Any = handler.request_deserializer or bytes
+        try:
+            answering = method(deserialize(payload), self)
+        except DecodeError:
+            raise InvalidRequest("the request cannot be decoded") from None
+        del payload
+        response = await answering
+        if handler.response_streaming:
+            self._front.stream_end(self._call_id)
+            return
+        data = self._serialize(response)
+        del response
+        size = len(data)
+        if self._front.respond(self._call_id, data) and size > SMALL_MESSAGE:
+            del data
+            await self._backlog.answers.sent(self._method.path, size)
+
+    def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata = ()) -> None:
+        """Let the call fail; nothing happens if it has ended."""
+        self._front.fail(self._call_id, code.value[0], details, trailing_metadata)
