@@ -135,6 +135,14 @@ class MemoryHold:
         self._share.take(size)
         self.size += size
 
+    def may_grow(self, size: int) -> bool:
+        """Hold more if there is room for it, and return whether there was."""
+        try:
+            self.grow(size)
+        except Overloaded:
+            return False
+        return True
+
     def shrink(self, size: int) -> None:
         """Hold less."""
         self._share.give_back(size)

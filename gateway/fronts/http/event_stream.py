@@ -28,6 +28,7 @@ from gateway.core.model import GetParams, JsonText
 from gateway.core.runtime import text_size
 from gateway.fronts.http.connection import ClientLeft
 from gateway.fronts.http.pace import Pace
+from gateway.fronts.http.preferences import ranks
 from gateway.fronts.http.sending import Broken
 from gateway.fronts.http.written_update import WrittenUpdate, event_lines
 from gateway.runs.service import RunsService
@@ -57,9 +58,9 @@ def is_preferred(accept: str) -> bool:
 
     Clients that rank both equally get JSON: component SDKs name both, and read a single answer.
     """
-    ranks = dict(map(_rank, accept.lower().split(",")))
-    plain = next((ranks[kind] for kind in _PLAIN if kind in ranks), 0.0)
-    return ranks.get(_EVENTS, 0.0) > plain
+    rank = ranks(accept)
+    plain = next((rank[kind] for kind in _PLAIN if kind in rank), 0.0)
+    return rank.get(_EVENTS, 0.0) > plain
 
 
 def follow_request(call: jsonrpc.Call | jsonrpc.Batch, last_event_id: str) -> Follow | None:
@@ -212,12 +213,3 @@ def _around_response(request_id: JsonText, update: Update) -> tuple[bytes, bytes
     before, after = jsonrpc.around_result(request_id)
     opening, closing = status_to_json.around_results(update.status)
     return b"data: " + event_lines(before + opening), event_lines(closing + after) + b"\n\n"
-
-
-def _rank(media_range: str) -> tuple[str, float]:
-    """A member of an `Accept` header: what it names, and its rank."""
-    kind, *parameters = (part.strip() for part in media_range.split(";"))
-    try:
-        return kind, next((float(text[2:]) for text in parameters if text.startswith("q=")), 1.0)
-    except ValueError:
-        return kind, 0.0

@@ -28,6 +28,7 @@ from gateway.core.json_parts import LONG_TEXT
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
+from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
 from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.limits import HttpLimits
@@ -53,9 +54,9 @@ from gateway.fronts.http.responses import (
     PathNotFound,
     RequestTimeout,
     UnsupportedMediaType,
-    binary_response,
     json_response,
     refusal,
+    whole_response,
 )
 from gateway.fronts.http.sending import in_step, send_parts
 from gateway.runs.service import RunsService
@@ -219,7 +220,9 @@ class HttpFront:
         answer = await answering
         if isinstance(answer, LongText):
             return await self._send_text(request, answer)
-        return web.Response(status=202, headers={"Server": SERVER}) if answer is None else json_response(answer)
+        if answer is None:
+            return web.Response(status=202, headers={"Server": SERVER})
+        return await self._send_whole(request, JSON_HEADERS, answer)
 
     async def _stream(
         self, request: web.BaseRequest, follow: event_stream.Follow, held: MemoryHold
@@ -255,12 +258,13 @@ class HttpFront:
         if BINARY not in request.headers.get("Accept", ""):
             if is_long(blob):
                 return await self._send_text(request, BlobText(blob, blob_id, self._fair_queue))
-            return json_response(blobs_json.blob_to_json(blob, blob_id))
+            return await self._send_whole(request, JSON_HEADERS, blobs_json.blob_to_json(blob, blob_id).encode())
         content = blob.content
         if is_long(blob):
             length = len(content) if isinstance(content, bytes) or content.isascii() else None
             return await self._send(request, BINARY_HEADERS, encoded(content), length)
-        return binary_response(content.encode() if isinstance(content, str) else content)
+        whole = content.encode() if isinstance(content, str) else content
+        return await self._send_whole(request, BINARY_HEADERS, whole)
 
     async def _send_text(self, request: web.BaseRequest, text: LongText) -> web.StreamResponse:
         return await self._send(request, JSON_HEADERS, text.parts(), text.content_length)
@@ -272,8 +276,23 @@ class HttpFront:
         parts: AsyncGenerator[bytes, None],
         length: int | None,
     ) -> web.StreamResponse:
-        parts = in_step(parts, connection_of(request), self._fair_queue)
-        return await send_parts(request, headers, parts, length=length)
+        connection = connection_of(request)
+        coding = coding_of_answer(request)
+        headers = {**headers, "Vary": "Accept-Encoding"}
+        with connection.share.hold() as held:
+            if coding is not None and held.may_grow(coding.memory):
+                headers["Content-Encoding"] = coding.name
+                parts, length = compressed(parts, coding, self._fair_queue), None
+            parts = in_step(parts, connection, self._fair_queue)
+            return await send_parts(request, headers, parts, length=length)
+
+    async def _send_whole(
+        self, request: web.BaseRequest, headers: Mapping[str, str], content: bytes
+    ) -> web.StreamResponse:
+        """Send a short answer: at once, unless it is long enough to be encoded for a client that asks for it."""
+        if len(content) < MIN_BYTES or coding_of_answer(request) is None:
+            return whole_response(content, headers)
+        return await self._send(request, headers, _one(content), len(content))
 
     async def _body(self, request: web.BaseRequest, held: MemoryHold) -> bytes:
         """The body of a request, when its turn to be worked on has come."""
@@ -285,6 +304,10 @@ class HttpFront:
         if self._draining:
             return json_response('{"status":"draining"}', status=503)
         return json_response('{"status":"healthy"}')
+
+
+async def _one(part: bytes) -> AsyncGenerator[bytes, None]:
+    yield part
 
 
 def _current_task() -> asyncio.Task[Any]:

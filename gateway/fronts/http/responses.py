@@ -1,6 +1,7 @@
 """Responses, and the errors that only the HTTP front raises."""
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -77,9 +78,9 @@ def json_response(body: str | bytes, status: int = 200, headers: dict[str, str] 
     return ShortResponse(body=content, status=status, headers={**JSON_HEADERS, **headers} if headers else JSON_HEADERS)
 
 
-def binary_response(content: bytes) -> web.Response:
-    """A response whose body is binary content."""
-    return ShortResponse(body=content, headers=BINARY_HEADERS)
+def whole_response(content: bytes, headers: Mapping[str, str]) -> web.Response:
+    """A response that is written at once."""
+    return ShortResponse(body=content, headers=headers)
 
 
 def refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None = None) -> web.Response:
