@@ -8,14 +8,12 @@ from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
 from gateway.bridge.engine import EngineAway, EngineTaskClient, TaskRefused, TaskUnknown
 from gateway.bridge.failure import refusal, task_error
 from gateway.bridge.payload import input_text, output_value
 from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, TaskOutcome
 from gateway.bridge.task_limiter import TaskLimiter
-from gateway.components import Callback, ComponentError, Components
+from gateway.components import Callback, ComponentError, Components, asks_for_runs
 from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
 from gateway.core.internal_errors import error_to_tell, release_frames
@@ -32,8 +30,6 @@ DRAIN_GRACE: Final = 10.0
 """Seconds that a draining bridge gives to tasks that wait for runs of their own, or for an engine that is away. It
 cannot wait for ever: perhaps no other worker executes those runs. The engine hands out abandoned tasks again, and the
 runs are found again."""
-
-_RUNS: Final = "runs/"
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +71,7 @@ class Bridge:
         """
 
         async def serve(body: bytes, task_id: str) -> bytes | None:
-            if _method(body).startswith(_RUNS):
+            if asks_for_runs(body):
                 self._release(task_id)
             return await callback(body, task_id)
 
@@ -191,17 +187,6 @@ class Bridge:
         """Return the path with its prefix, which a route of the engine may have removed."""
         known = any(prefix == "/" or path.startswith(f"{prefix}/") for prefix in self._prefixes)
         return path if known or len(self._prefixes) != 1 else f"{self._prefixes[0]}{path}"
-
-
-class _NamedMethod(msgspec.Struct):
-    method: str = ""
-
-
-def _method(body: bytes) -> str:
-    try:
-        return msgspec.json.decode(body, type=_NamedMethod).method
-    except (msgspec.DecodeError, RecursionError):
-        return ""
 
 
 async def _cancel(*tasks: asyncio.Task[None] | None) -> None:

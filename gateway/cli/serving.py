@@ -15,9 +15,10 @@ from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.server.scheduling import use_batch_scheduling
-from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError, size_text
+from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
 from gateway.server.settings_sources import load_bridge, load_serve
 from gateway.server.signals import cancel_on_signals
+from gateway.server.sizes import size_text
 from gateway.server.worker_pool import WorkerPool
 
 S = TypeVar("S", ServeSettings, BridgeSettings)
@@ -63,7 +64,8 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(settings: ServeSettings, as_json: bool) -> None:
-    with cancel_on_signals():
+    # The tasks of a queue are finished first, however long they take.
+    with cancel_on_signals(in_time=settings.queue is None):
         async with AsyncExitStack() as stack:
             workers = await stack.enter_async_context(WorkerPool(settings)) if settings.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.
@@ -83,7 +85,7 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
 async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
     from gateway.server import app
 
-    with cancel_on_signals():
+    with cancel_on_signals(in_time=False):
         async with app.bridging(settings) as http:
             app.tune_garbage_collection()
             where = {"engine": settings.engine, "queue": settings.queue, "blobs": f"http://{http}"}

@@ -3,7 +3,8 @@
 from gateway.components.error import ComponentError
 from gateway.components.exchange import Callback
 from gateway.components.limits import Limits
+from gateway.components.message import asks_for_runs
 from gateway.components.registry import Components
 from gateway.components.server import Execution
 
-__all__ = ["Callback", "ComponentError", "Components", "Execution", "Limits"]
+__all__ = ["Callback", "ComponentError", "Components", "Execution", "Limits", "asks_for_runs"]

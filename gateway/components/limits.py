@@ -12,7 +12,7 @@ class Limits(NamedTuple):
     """For each step of the handshake with a server."""
     start_timeout: float = 60.0
     """From spawning a server until it has announced its port and shaken hands."""
-    stop_timeout: float = 5.0
+    stop_timeout: float = 3.0
     """From asking a spawned server to terminate until it is killed."""
     execution_timeout: float | None = None
     """For one execution; None because components may run for hours."""

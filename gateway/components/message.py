@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 from gateway.components.error import Code, ComponentError
 
 _NULL = b"null"
+_RUNS = "runs/"
 
 
 class ComponentMessage(msgspec.Struct):
@@ -41,6 +42,18 @@ class _Notification(msgspec.Struct):
     method: str
     params: Any
     jsonrpc: str = "2.0"
+
+
+class _NamedMethod(msgspec.Struct):
+    method: str = ""
+
+
+def asks_for_runs(body: bytes) -> bool:
+    """Whether a request of a component submits a run or asks for one. False if it cannot be read."""
+    try:
+        return msgspec.json.decode(body, type=_NamedMethod).method.startswith(_RUNS)
+    except (msgspec.DecodeError, RecursionError):
+        return False
 
 
 def encode_request(request_id: str, method: str, params: object) -> bytes:

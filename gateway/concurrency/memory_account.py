@@ -65,15 +65,22 @@ class MemoryShare:
 
     def take(self, size: int) -> None:
         """Hold `size` more bytes. Raises Overloaded if the account or the share leaves no room for them."""
-        if not self._account.fits(self.held, size, self._small):
+        if not self.fits(size):
             raise Overloaded("the server has no memory left for this request", retry_after=1.0)
-        self.held += size
-        self._account.held += size
+        self.count(size)
 
     def give_back(self, size: int) -> None:
         """Hold `size` bytes less."""
-        self.held -= size
-        self._account.held -= size
+        self.count(-size)
+
+    def fits(self, size: int) -> bool:
+        """Whether the account and the share leave room for `size` more bytes."""
+        return self._account.fits(self.held, size, self._small)
+
+    def count(self, size: int) -> None:
+        """Hold `size` more bytes that are there already, whether they fit or not; less if it is negative."""
+        self.held += size
+        self._account.held += size
 
     def hold(self, size: int = 0) -> "MemoryHold":
         """Hold `size` bytes, and more as it grows, for as long as a context lasts. Raises Overloaded as `take` does."""

@@ -19,8 +19,11 @@ from gateway.server.worker_pool import WorkerPool
 CONNECTION_BYTES = 16 << 10
 """About what an HTTP connection takes that waits for a request. All of them take a quarter of the memory at most."""
 
-STOP_GRACE = 5.0
-"""Seconds that open calls get to end when the gateway stops."""
+STOP_SECONDS = 4.0
+"""Seconds in which the runtime and the fronts stop. Open calls get what the runtime leaves of them."""
+
+LEAST_GRACE = 0.5
+"""Seconds that open calls get in any case."""
 
 MAX_INTERNAL = (1 << 31) - 1
 """The largest message between the processes of one gateway: the workers bound what clients may send."""
@@ -116,8 +119,12 @@ async def _stop(backend: Backend, *fronts: GrpcFront | HttpFront) -> None:
     # Load balancers are told first; then waiting calls are sent away; then no call is left.
     await asyncio.gather(*(front.drain() for front in fronts))
     await backend.finish_tasks()
+    clock = asyncio.get_running_loop().time
+    end = clock() + STOP_SECONDS
     await backend.runtime.drain()
-    await asyncio.gather(*(front.stop(STOP_GRACE) for front in fronts))
+    grace = max(LEAST_GRACE, end - clock())
+    # Nothing executes any more. Component servers may need as long to stop as the fronts.
+    await asyncio.gather(backend.stop_components(), *(front.stop(grace) for front in fronts))
 
 
 def _grpc_limits(settings: ServeSettings) -> GrpcLimits:

@@ -3,7 +3,7 @@
 from contextlib import AsyncExitStack
 
 from gateway.bridge import Bridge
-from gateway.components import Components
+from gateway.components import Components, asks_for_runs
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
@@ -40,6 +40,9 @@ class Backend:
     async def finish_tasks(self) -> None:
         """Take no more tasks, and wait for those that have begun. Runs that wait for tasks still make progress."""
 
+    async def stop_components(self) -> None:
+        """Stop the component servers, if only the runtime of this process calls them, and it has drained."""
+
     async def close(self) -> None:
         """End the calls that wait for runs. The runtime is closed by the stack that opened it."""
         await self.service.close()
@@ -64,6 +67,14 @@ class EmbeddedBackend(Backend):
 
     def resume(self) -> None:
         self._runtime.resume()
+
+    async def stop_components(self) -> None:
+        await self._components.close()
+
+    async def serve_component(self, body: bytes, scope: str) -> bytes | None:
+        if asks_for_runs(body):
+            self._runtime.waits_for_runs(scope)
+        return await super().serve_component(body, scope)
 
 
 class BridgedBackend(Backend):
@@ -111,7 +122,12 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
     try:
         nesting = Nesting(settings.max_depth, settings.max_descendants, account)
         runtime = await EmbeddedRuntime.open(
-            settings.state, components, account=account, nesting=nesting, max_flow_bytes=settings.max_flow_bytes
+            settings.state,
+            components,
+            account=account,
+            nesting=nesting,
+            max_flow_bytes=settings.max_flow_bytes,
+            max_executing_items=settings.max_executing_items,
         )
     except StateError as error:
         raise StartError(f"{error} (--state)") from None

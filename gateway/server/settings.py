@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from gateway.server.machine_memory import machine_memory
+from gateway.server.sizes import parse_size
 
 ENV_PREFIX = "RUNS_GATEWAY_"
 
@@ -29,7 +30,6 @@ MIN_MEMORY = 64 << 20
 """The least memory that clients may use, in bytes."""
 
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
-_SIZE = re.compile(r"\s*([0-9]{1,18})\s*(?:([KMGT])iB)?\s*")
 
 
 class SettingsError(Exception):
@@ -124,23 +124,6 @@ def _check_whole(number: Any) -> Any:
     raise ValueError(f"Input should be a whole number, got {number!r}")
 
 
-def _check_size(size: Any) -> Any:
-    """Read a size: a number of bytes, or a text such as `512MiB`."""
-    if isinstance(size, int) and not isinstance(size, bool):
-        return size
-    match = _SIZE.fullmatch(size) if isinstance(size, str) else None
-    if match is None:
-        raise ValueError(f"expected a number of bytes, or one with KiB, MiB, GiB or TiB, got {size!r}")
-    number, unit = match.groups()
-    return int(number) << (10 * ("KMGT".index(unit) + 1) if unit else 0)
-
-
-def size_text(size: int) -> str:
-    """Write a size for people, rounded down: `512 MiB`."""
-    power = max(0, min(4, (size.bit_length() - 1) // 10))
-    return f"{size >> (10 * power)} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"
-
-
 def _half_of_memory() -> int:
     return max(MIN_MEMORY, machine_memory() // 2)
 
@@ -194,7 +177,7 @@ ComponentRoutes = Annotated[
 ]
 NonEmpty = Annotated[str, Field(min_length=1)]
 WholeNumber = Annotated[int, BeforeValidator(_check_whole)]
-ByteSize = Annotated[int, FlagValue("SIZE"), BeforeValidator(_check_size)]
+ByteSize = Annotated[int, FlagValue("SIZE"), BeforeValidator(parse_size)]
 OpenCalls = Annotated[WholeNumber, Field(ge=1, le=MAX_OPEN_CALLS)]
 
 
@@ -298,6 +281,13 @@ class ServeSettings(_SharedSettings):
         le=64 << 20,
         description="The largest flow, the largest overrides, and the largest flow with overrides, in bytes or as "
         "`4MiB`.",
+    )
+    max_executing_items: WholeNumber = Field(
+        default=1_000,
+        ge=1,
+        le=1_000_000,
+        description="How many items of all runs may execute at the same time, not counting those that wait for runs of "
+        "their own.",
     )
     max_depth: WholeNumber = Field(
         default=32,

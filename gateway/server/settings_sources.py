@@ -25,6 +25,7 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "max_tasks": frozenset({RuntimeKind.STEPFLOW}),
     "dialect": frozenset({RuntimeKind.JSONRPC}),
     "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
+    "max_executing_items": frozenset({RuntimeKind.EMBEDDED}),
     "max_depth": frozenset({RuntimeKind.EMBEDDED}),
     "max_descendants": frozenset({RuntimeKind.EMBEDDED}),
 }

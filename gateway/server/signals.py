@@ -1,18 +1,26 @@
 """Ending a server in order when a signal comes."""
 
 import asyncio
+import logging
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+EXIT_SECONDS = 5.5
+"""Seconds from a signal to the end of the process, at most."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
-def cancel_on_signals(*, force_on_second: bool = True) -> Iterator[None]:
+def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True) -> Iterator[None]:
     """End the block when SIGTERM or SIGINT comes, by cancelling the task that executes it.
 
-    With `force_on_second`, a second signal ends the process at once; without, it is ignored.
+    With `force_on_second`, a second signal ends the process at once; without, it is ignored. With `in_time`, the
+    process ends after `EXIT_SECONDS` whether the block has ended or not: what it keeps is safe at any moment.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -22,6 +30,8 @@ def cancel_on_signals(*, force_on_second: bool = True) -> Iterator[None]:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL if force_on_second else signal.SIG_IGN)
+        if in_time:
+            _exit_in_time()
         task.cancel(end)
 
     for number in _SIGNALS:
@@ -32,3 +42,15 @@ def cancel_on_signals(*, force_on_second: bool = True) -> Iterator[None]:
         if cancelled.args != (end,):
             raise
         task.uncancel()
+
+
+def _exit_in_time() -> None:
+    """End the process when its time is up, in a thread, since the event loop may be what has no end."""
+
+    def give_up() -> None:
+        _log.warning("not everything has ended in %.1f s; the process ends now", EXIT_SECONDS)
+        os._exit(0)
+
+    timer = threading.Timer(EXIT_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()

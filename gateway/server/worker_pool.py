@@ -25,7 +25,7 @@ from gateway.server.shared_ports import SharedPorts
 READY: Final = "ready"
 """The line that a worker prints when it listens; any other line is the reason why it cannot."""
 
-STOP_SECONDS: Final = 10.0
+KILL_SECONDS: Final = 4.5
 """Seconds that workers get to stop before they are killed: more than they give to open calls."""
 
 FIRST_DELAY: Final = 0.1
@@ -105,7 +105,7 @@ class WorkerPool:
             _signal(process.terminate)
         ends = [asyncio.create_task(process.wait()) for process in self._processes]
         if ends:
-            _, late = await asyncio.wait(ends, timeout=STOP_SECONDS)
+            _, late = await asyncio.wait(ends, timeout=KILL_SECONDS)
             if late:
                 _log.warning("%d workers take too long to stop and are killed", len(late))
                 for process in self._processes:

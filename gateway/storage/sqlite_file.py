@@ -12,12 +12,14 @@ import os
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
+from gateway.concurrency.batches import BATCH
 from gateway.core.errors import Unavailable
 
 _T = TypeVar("_T")
@@ -87,6 +89,7 @@ class StateFile:
         self._reading = reading
         self._reader = reader
         self._turn: list[_Write] = []
+        self._durable: deque[tuple[_Write, Any]] = deque()
         self._writes: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_batches, name="state-writer", daemon=True)
         self._writer.start()
@@ -151,7 +154,21 @@ class StateFile:
                 _log.exception("a write failed")
                 self._loop.call_soon_threadsafe(_fail, batch, error)
             else:
-                self._loop.call_soon_threadsafe(_resolve, batch, answers)
+                self._loop.call_soon_threadsafe(self._resolve, batch, answers)
+
+    def _resolve(self, batch: list[_Write], answers: list[Any]) -> None:
+        """Tell the callers that their writes are durable, in the order of the writes, and a few in each turn."""
+        self._durable.extend(zip(batch, answers, strict=True))
+        if len(self._durable) == len(batch):
+            self._resolve_some()
+
+    def _resolve_some(self) -> None:
+        for _ in range(min(BATCH, len(self._durable))):
+            write, answer = self._durable.popleft()
+            if not write.done.done():
+                write.done.set_result(answer)
+        if self._durable:
+            self._loop.call_soon(self._resolve_some)
 
     def _commit(self, batch: list[_Write]) -> list[Any]:
         """Execute a batch in one transaction: all of it, or nothing."""
@@ -198,12 +215,6 @@ def _append(db: sqlite3.Connection, batch: list[_Write]) -> None:
             while len(added) - start >= number:
                 db.execute(statement, [value for row in added[start : start + number] for value in row])
                 start += number
-
-
-def _resolve(batch: list[_Write], answers: list[Any]) -> None:
-    for write, answer in zip(batch, answers, strict=True):
-        if not write.done.done():
-            write.done.set_result(answer)
 
 
 def _fail(batch: list[_Write], error: Exception) -> None:

@@ -381,5 +381,7 @@ async def test_runs_inside_runs_draw_from_the_account_of_memory() -> None:
         assert account.held == 0
         errors = {result.error.code for result in status.results or () if result.error is not None}
         errors |= {innermost(json.loads(result.value))["code"] for result in status.results or () if result.value}
-        assert errors == {Overloaded.code}
+        # What those that fail give back lets some others get to the bottom.
+        assert Overloaded.code in errors
+        assert errors <= {Overloaded.code, NestedTooDeeply.code}
         assert len(accepted.records) < 64 * MAX_DEPTH

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from gateway.core.internal_errors import release_frames
+
 HANDSHAKE = {
     "initialize": {"serverProtocolVersion": 1},
     "components/list": {"components": [{"component": "/double"}, {"component": "/echo"}]},
@@ -115,8 +117,9 @@ class ComponentServer:
         try:
             while True:
                 await self._serve(await _read(reader, writer))
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError) as error:
+            # The reader keeps what a lost connection raises.
+            release_frames(error)
         finally:
             writer.transport.abort()
 

@@ -24,6 +24,7 @@ from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.flow import Flow, compile_flow
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.task import ItemFailure, Task
+from tests.support.item_work import ALONE
 
 Component = Callable[[JsonText, int, Task], Awaitable[JsonText]]
 
@@ -69,7 +70,7 @@ class FlowHost:
             raise FlowNotFound(f"no flow has the id '{flow_id}'")
         flow = at_once(compile_flow(str(self.blobs[flow_id].content)))
         run_id = str(uuid.uuid4())
-        tasks = [Task(run_id, flow_id, index) for index in range(len(inputs))]
+        tasks = [Task(run_id, flow_id, index, ALONE) for index in range(len(inputs))]
         executions = [self.item(flow, text, task) for text, task in zip(inputs, tasks, strict=True)]
         results = await asyncio.gather(*executions)
         failed = sum(result.status is RunState.FAILED for result in results)
@@ -91,7 +92,7 @@ class FlowHost:
         return ItemResult(item_index=task.item_index, status=RunState.SUCCESS, value=value)
 
 
-TASK = Task("run", blob_id_of("0" * 64), 0)
+TASK = Task("run", blob_id_of("0" * 64), 0, ALONE)
 
 
 def echo(text: JsonText, attempt: int, task: Task) -> Awaitable[JsonText]:

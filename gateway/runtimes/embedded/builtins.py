@@ -14,10 +14,19 @@ Optional members may be null; other members are ignored.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
-from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import InvalidFlow, InvalidParams, TooLarge
 from gateway.core.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
-from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, RunState, blob_digest, blob_id_of
+from gateway.core.model import (
+    Blob,
+    BlobType,
+    ItemError,
+    ItemResult,
+    JsonText,
+    RunState,
+    RunStatus,
+    blob_digest,
+    blob_id_of,
+)
 from gateway.runtimes.embedded.evaluation import look_up
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.task import BAD_INPUT, COMPONENT_FAILED, UNUSABLE_VALUE, Host, ItemFailure, Task
@@ -25,6 +34,9 @@ from gateway.runtimes.embedded.values import NULL, Value, write_array, write_obj
 
 DEFAULT_ITERATIONS = 1000
 """How often iterate runs its flow at most if its input has no `max_iterations`."""
+
+MAX_ITERATIONS = 100_000
+"""How often iterate runs its flow at most, whatever its input says."""
 
 MAX_COUNT = 2**32 - 1
 """The largest number that an input may have."""
@@ -106,10 +118,22 @@ async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     items = elements(given.value("items"), "items")
     max_concurrency = given.count("max_concurrency", 1)
     flow_id = await _put(Blob(given.value("workflow"), BlobType.FLOW), "workflow", call)
-    run = await call.host.run_flow(flow_id, items, max_concurrency, call.task, "map")
+    run = await _run(call, flow_id, items, max_concurrency, "map")
     results = [_result(result) for result in run.results or ()]
     failed = len(results) - run.items.success
     return write_object({"results": write_array(results), "successful": str(run.items.success), "failed": str(failed)})
+
+
+async def _run(
+    call: BuiltinCall, flow_id: str, items: list[JsonText], max_concurrency: int | None, key: str
+) -> RunStatus:
+    """Run a flow and wait for it. Meanwhile the item does not count as executing."""
+    work = call.task.work
+    await work.checkpoint()
+    async with work.waiting():
+        run = await call.host.run_flow(flow_id, items, max_concurrency, call.task, key)
+    await work.checkpoint()
+    return run
 
 
 async def _iterate(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
@@ -118,16 +142,17 @@ async def _iterate(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     value = given.value("initial_input")
     limit = given.count("max_iterations", 0)
     limit = DEFAULT_ITERATIONS if limit is None else limit
-    time_slice = TimeSlice()
-    for iteration in range(limit):
+    for iteration in range(min(limit, MAX_ITERATIONS)):
         output = Value(await call.execute(flow, value, {}, call.host, call.task.within(iteration)))
-        await look_up(output, (_RESULT, _NEXT), time_slice)
+        await look_up(output, (_RESULT, _NEXT), call.task.work)
         if (result := output.find(_RESULT)) is not None:
             return _iterated(result, iteration + 1, terminated=False)
         if (following := output.find(_NEXT)) is None:
             raise ItemFailure.of(COMPONENT_FAILED, "an iterated flow must return an object with 'result' or 'next'")
         value = following
-        await time_slice.checkpoint()
+        await call.task.work.checkpoint()
+    if limit > MAX_ITERATIONS:
+        raise ItemFailure(call.task.limit_reached(f"has iterated {MAX_ITERATIONS} times without a result"))
     return _iterated(value, limit, terminated=True)
 
 
@@ -141,7 +166,7 @@ def _iterated(result: JsonText, iterations: int, *, terminated: bool) -> JsonTex
 async def _eval(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     call.host.refuse_deeper(call.task)
     flow_id = given.blob_id("flow_id")
-    run = await call.host.run_flow(flow_id, [given.value("input")], None, call.task, "eval")
+    run = await _run(call, flow_id, [given.value("input")], None, "eval")
     results = [_result(result) for result in run.results or ()]
     return write_object({"result": results[0], "run_id": quote(run.run_id)})
 

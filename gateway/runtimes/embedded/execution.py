@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.concurrency.time_slice import Checkpoints, TimeSlice
+from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import ItemError, JsonText
@@ -31,8 +31,10 @@ async def execute_flow(
     Raises ItemFailure if the item fails, and Unavailable if the host shuts down.
     """
     scope = Scope(text, variables, flow.defaults)
-    if not flow.forced and (output := await evaluate(flow.output, scope, TimeSlice())) is not None:
-        return output
+    if not flow.forced:
+        await task.work.wait_for_room()
+        if (output := await evaluate(flow.output, scope, task.work)) is not None:
+            return output
     return await _FlowExecution(flow, scope, host, task).run()
 
 
@@ -43,6 +45,13 @@ def evaluate_inline(flow: Flow, text: JsonText, variables: Mapping[str, JsonText
     """
     return None if flow.forced else evaluate_now(flow.output, Scope(text, variables, flow.defaults))
 
+
+MAX_RETRIES = 1000
+"""How often a step is retried at most, whatever its flow says: with the pauses in between, for about eight hours."""
+
+FIRST_PAUSE = 0.05
+LAST_PAUSE = 30.0
+"""The seconds before the first retry, and before any later one at most."""
 
 _CANCELLED = ItemError(code=COMPONENT_FAILED, message="the step was cancelled")
 
@@ -73,6 +82,8 @@ class _FlowExecution:
         self._scope = scope
         self._host = host
         self._task = task
+        self._work = task.work
+        self._held = 0
         self._output: JsonText | ItemError | None = None
         self._forced = set(flow.forced)
         self._demanded: set[str] = set()
@@ -89,28 +100,33 @@ class _FlowExecution:
             output = await self._outcome()
         finally:
             await self._stop()
+            self._hold(-self._held)
         if isinstance(output, ItemError):
             raise ItemFailure(output)
         return output
 
     async def _outcome(self) -> JsonText | ItemError:
-        time_slice = TimeSlice()
         while True:
             while self._ready:
-                await self._pursue(self._ready.popleft(), time_slice)
-                await time_slice.checkpoint()
+                await self._work.checkpoint()
+                await self._work.wait_for_room()
+                await self._pursue(self._ready.popleft())
             if self._output is not None and not self._forced:
                 return self._output
-            await time_slice.checkpoint()
+            await self._work.checkpoint()
             step_id = await self._finished.get()
             step = self._running.pop(step_id)
             self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())
 
     async def _stop(self) -> None:
-        for step in self._running.values():
-            step.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
-        self._running.clear()
+        if self._running:
+            self._work.canceller.cancel(self._running.values())
+            await asyncio.wait(self._running.values())
+            self._running.clear()
+
+    def _hold(self, size: int) -> None:
+        self._held += size
+        self._work.hold(size)
 
     def _demand(self, step_id: str) -> None:
         if step_id not in self._demanded:
@@ -118,13 +134,13 @@ class _FlowExecution:
             step = self._flow.steps[step_id]
             self._ready.append(_Goal(step.input, step))
 
-    async def _pursue(self, goal: _Goal, pace: Checkpoints) -> None:
+    async def _pursue(self, goal: _Goal) -> None:
         """Evaluate a goal; then run its step, or wait for the steps that are missing."""
         if self._output is not None and (goal.step is None or goal.step.id not in self._flow.reach):
             return
         self._scope.missing = {}
         try:
-            value: JsonText | ItemError | None = await evaluate(goal.expression, self._scope, pace)
+            value: JsonText | ItemError | None = await evaluate(goal.expression, self._scope, self._work)
         except ItemFailure as failure:
             value = failure.error
         if value is None:
@@ -134,6 +150,8 @@ class _FlowExecution:
                 self._demand(step_id)
         elif goal.step is None:
             self._settle(value)
+            if isinstance(value, str):
+                self._hold(len(value))
         elif isinstance(value, ItemError):
             self._conclude(goal.step.id, value)
         else:
@@ -142,9 +160,8 @@ class _FlowExecution:
     def _settle(self, output: JsonText | ItemError) -> None:
         """The output is known: cancel all steps but the forced ones and those that they may need."""
         self._output = output
-        for step_id, step in self._running.items():
-            if step_id not in self._flow.reach:
-                step.cancel()
+        reach = self._flow.reach
+        self._work.canceller.cancel([step for step_id, step in self._running.items() if step_id not in reach])
 
     def _conclude(self, step_id: str, outcome: Value | ItemError) -> None:
         """A step has its outcome: wake the goals that need nothing else, and those that its failure fails."""
@@ -159,15 +176,26 @@ class _FlowExecution:
                 self._ready.append(goal)
 
     def _start(self, step: Step, text: JsonText) -> None:
-        running = asyncio.create_task(self._execute(step, text))
-        running.add_done_callback(lambda _: self._finished.put_nowait(step.id))
-        running.add_done_callback(retrieve_exception)
+        # The first step of many starts at once, in place of the item itself.
+        running = asyncio.create_task(self._execute(step, text, at_once=not self._running))
+        size = len(text)
+        self._hold(size)
+
+        def ended(step_task: "asyncio.Task[Value | ItemError]") -> None:
+            retrieve_exception(step_task)
+            self._hold(_output_size(step_task) - size)
+            self._finished.put_nowait(step.id)
+
+        running.add_done_callback(ended)
         self._running[step.id] = running
 
-    async def _execute(self, step: Step, text: JsonText) -> Value | ItemError:
+    async def _execute(self, step: Step, text: JsonText, *, at_once: bool) -> Value | ItemError:
         task = self._task.within(step.id)
+        backoff = Backoff(FIRST_PAUSE, LAST_PAUSE, jitter=0.5)
         attempt = 1
         while True:
+            if attempt > 1 or not at_once:
+                await self._work.checkpoint()
             try:
                 return Value(await self._call(step.component, text, attempt, task))
             except ItemFailure as failure:
@@ -175,9 +203,10 @@ class _FlowExecution:
                 release_frames(failure)
             if attempt > step.on_error.retries:
                 return error if step.on_error.default is None else Value(step.on_error.default)
+            if attempt > MAX_RETRIES:
+                return task.limit_reached(f"has failed {attempt} times and is not tried again: {error.message}")
             attempt += 1
-            # Attempts can fail without suspending, and a step may have billions of them.
-            await asyncio.sleep(0)
+            await self._work.pause(backoff.next())
 
     async def _call(self, component: str, text: JsonText, attempt: int, task: Task) -> JsonText:
         try:
@@ -188,3 +217,11 @@ class _FlowExecution:
             raise
         except GatewayError as error:
             raise ItemFailure.caused_by(error) from error
+
+
+def _output_size(step: "asyncio.Task[Value | ItemError]") -> int:
+    """The size of what a step has left, in characters."""
+    if step.cancelled() or step.exception() is not None:
+        return 0
+    outcome = step.result()
+    return len(outcome.text) if isinstance(outcome, Value) else 0

@@ -5,14 +5,19 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import NamedTuple
 
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.task_pool import TaskPool
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.model import ItemError, ItemResult, JsonText, RunState
+from gateway.core.runtime import text_size
 from gateway.runtimes.embedded.execution import evaluate_inline, execute_flow
 from gateway.runtimes.embedded.flow import Flow
+from gateway.runtimes.embedded.item_work import FamilyWork, ItemWork, SharedWork
 from gateway.runtimes.embedded.journal import Completion, Ended, Journal, Outcome
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.task import Host, ItemFailure, Task
@@ -20,8 +25,7 @@ from gateway.runtimes.embedded.task import Host, ItemFailure, Task
 _log = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 64
-"""How many items of a run execute at the same time if the submit has no `max_concurrency`. Items of all runs together
-have no bound: an item may wait for a nested run, and a common bound could make both wait for ever."""
+"""How many items of a run execute at the same time if the submit has no `max_concurrency`."""
 
 INLINE_ITEMS = 16
 INLINE_CHARACTERS = 1 << 16
@@ -30,6 +34,12 @@ one write and no task, and takes no longer than accepting it."""
 
 RETRY_SECONDS = 1.0
 """Seconds that an item waits before it retries a write that the journal has refused."""
+
+SMALL_RESULT = 1 << 10
+"""Results up to this size, in characters, are not counted while they wait to be kept: there are few at a time."""
+
+STOP_SECONDS = 2.0
+"""How long stopping waits for tasks to end. Those that are left end with the process, and lose nothing either."""
 
 
 class Job(NamedTuple):
@@ -50,61 +60,132 @@ def run_inline(flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[J
     results = []
     failed = 0
     for index, text in enumerate(inputs):
-        try:
-            value = evaluate_inline(flow, text, variables)
-        except ItemFailure as failure:
-            results.append(_failed(index, failure.error))
-            failed += 1
-            continue
-        if value is None:
+        result = _evaluated(flow, text, variables, index)
+        if result is None:
             return None
-        results.append(_succeeded(index, value))
+        results.append(result)
+        failed += result.status is RunState.FAILED
     state = RunState.FAILED if failed else RunState.SUCCESS
     return Ended(Outcome(state, len(results) - failed, failed, time.time_ns()), results)
 
 
-class Executor:
-    """Owns one task for each run that executes."""
+def _evaluated(flow: Flow, text: JsonText, variables: Mapping[str, JsonText], index: int) -> ItemResult | None:
+    """The result of an item that needs no steps, and takes one step of work; None if it needs more."""
+    try:
+        value = evaluate_inline(flow, text, variables)
+    except ItemFailure as failure:
+        return _failed(index, failure.error)
+    return None if value is None else _succeeded(index, value)
 
-    def __init__(self, journal: Journal) -> None:
+
+class Executor:
+    """Owns one task for each run that executes.
+
+    At most `max_items` items of all runs execute at the same time. What they make draws from `account`.
+    """
+
+    def __init__(self, journal: Journal, *, max_items: int, account: MemoryAccount) -> None:
         self._journal = journal
+        self._shared = SharedWork(max_items, account)
+        self._families: dict[str, FamilyWork] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = asyncio.Event()
+        self._stop_by: float | None = None
 
     def start(self, job: Job) -> None:
         """Execute the items of a run that have not finished."""
-        task = asyncio.create_task(self._execute(job))
+        root_id = job.run.record.root_id or job.run.record.run_id
+        family = self._families.get(root_id)
+        if family is None:
+            family = self._families[root_id] = FamilyWork(self._shared)
+        family.runs += 1
+        task = asyncio.create_task(self._execute(job, family))
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, root_id))
+
+    def waits_for_runs(self, scope: str) -> None:
+        """Note that the component that executes the task `scope` asks for runs.
+
+        Until it has ended, its item counts as one that waits, so that those runs have places.
+        """
+        self._shared.waits_for_runs(scope)
 
     async def stop(self) -> None:
-        """Stop executing. Unfinished items have no result; they execute again after a restart."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Stop executing. Unfinished items have no result; they execute again after a restart.
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+        Tasks are cancelled a few at a time. The first call takes `STOP_SECONDS` at most, and later ones wait no longer.
+        """
+        if self._stop_by is None:
+            self._stop_by = asyncio.get_running_loop().time() + STOP_SECONDS
+            self._shared.canceller.cancel(self._tasks)
+        if self._tasks:
+            self._stopped.clear()
+            try:
+                async with asyncio.timeout_at(self._stop_by):
+                    await self._stopped.wait()
+            except TimeoutError:
+                _log.warning("%d runs were still executing when the time to stop was over", len(self._tasks))
+
+    def _done(self, root_id: str, task: asyncio.Task[None]) -> None:
+        family = self._families[root_id]
+        family.runs -= 1
+        if not family.runs:
+            del self._families[root_id]
         self._tasks.discard(task)
         retrieve_exception(task)
+        if not self._tasks:
+            self._stopped.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a run has stopped executing and stays unfinished", exc_info=error)
 
-    async def _execute(self, job: Job) -> None:
+    async def _execute(self, job: Job, family: FamilyWork) -> None:
         async with aclosing(self._pending(job)) as pending:
             if job.run.record.total == 1:
                 async for index, text in pending:
-                    await self._item(job, index, text)
+                    await self._only_item(job, index, text, family)
             else:
-                await self._items(job, pending)
+                await self._items(job, pending, family)
         job.ended(job.run)
 
-    async def _items(self, job: Job, pending: AsyncGenerator[tuple[int, JsonText], None]) -> None:
-        limit = asyncio.Semaphore(job.run.record.max_concurrency or DEFAULT_CONCURRENCY)
-        async with asyncio.TaskGroup() as items:
+    async def _only_item(self, job: Job, index: int, text: JsonText, family: FamilyWork) -> None:
+        await family.places.take()
+        work = ItemWork(family)
+        try:
+            await self._item(job, index, text, work)
+        finally:
+            work.end()
+
+    async def _items(self, job: Job, pending: AsyncGenerator[tuple[int, JsonText], None], family: FamilyWork) -> None:
+        pool = TaskPool(job.run.record.max_concurrency or DEFAULT_CONCURRENCY, self._shared.canceller)
+        start = self._start_item if job.flow.steps else self._evaluate_item
+        try:
             async for index, text in pending:
-                await limit.acquire()
-                item = items.create_task(self._item(job, index, text))
-                item.add_done_callback(lambda _: limit.release())
+                if pool.is_full:
+                    await pool.free()
+                if not family.places.take_if_free():
+                    await family.places.take()
+                await start(job, index, text, ItemWork(family), pool)
+            await pool.join()
+        finally:
+            await pool.close()
+
+    async def _start_item(self, job: Job, index: int, text: JsonText, work: ItemWork, pool: TaskPool) -> None:
+        pool.start(self._item(job, index, text, work), work.end)
+
+    async def _evaluate_item(self, job: Job, index: int, text: JsonText, work: ItemWork, pool: TaskPool) -> None:
+        """Execute an item without steps. If it is short, only to keep its result takes a task."""
+        try:
+            await work.checkpoint()
+            await work.wait_for_room()
+            result = _evaluated(job.flow, text, job.variables, index)
+        except BaseException:
+            work.end()
+            raise
+        if result is None:
+            pool.start(self._item(job, index, text, work), work.end)
+            return
+        job.run.start()
+        pool.start(self._finish(job, result, work), work.end)
 
     async def _pending(self, job: Job) -> AsyncGenerator[tuple[int, JsonText], None]:
         """Yield the unfinished items, by index, each with its input."""
@@ -121,16 +202,21 @@ class Executor:
                 index += 1
             page = None
 
-    async def _item(self, job: Job, index: int, text: JsonText) -> None:
+    async def _item(self, job: Job, index: int, text: JsonText, work: ItemWork) -> None:
+        await work.checkpoint()
         job.run.start()
-        result = await self._result(job, index, text)
+        await self._finish(job, await self._result(job, index, text, work), work)
+
+    async def _finish(self, job: Job, result: ItemResult, work: ItemWork) -> None:
+        if (size := text_size(result)) > SMALL_RESULT:
+            work.hold(size)
         completion = job.run.complete(result)
         await self._keep(completion)
         job.run.publish(completion)
 
-    async def _result(self, job: Job, index: int, text: JsonText) -> ItemResult:
+    async def _result(self, job: Job, index: int, text: JsonText, work: ItemWork) -> ItemResult:
         try:
-            value = await self._output(job, index, text)
+            value = await self._output(job, index, text, work)
         except ItemFailure as failure:
             release_frames(failure)
             return _failed(index, failure.error)
@@ -139,16 +225,16 @@ class Executor:
             return _failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message))
         return _succeeded(index, value)
 
-    async def _output(self, job: Job, index: int, text: JsonText) -> JsonText:
+    async def _output(self, job: Job, index: int, text: JsonText, work: ItemWork) -> JsonText:
         record = job.run.record
-        task = Task(run_id=record.run_id, flow_id=record.flow_id, item_index=index)
+        task = Task(record.run_id, record.flow_id, index, work)
         while True:
             try:
                 return await execute_flow(job.flow, text, job.variables, job.host, task)
             except Unavailable as error:
                 # The cause is the journal, not the item: a full disk must not fail items.
                 release_frames(error)
-            await asyncio.sleep(RETRY_SECONDS)
+            await work.pause(RETRY_SECONDS)
 
     async def _keep(self, completion: Completion) -> None:
         """Journal a completion, and retry for ever: a result that exists is never given up."""

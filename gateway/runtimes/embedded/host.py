@@ -50,10 +50,12 @@ class RunHost:
 
     async def execute(self, component: str, payload: JsonText, attempt: int, task: Task) -> JsonText:
         """Execute a step on its component server."""
+        scope = task.scope
         try:
-            return await self._components.execute(
-                component, payload, attempt=attempt, observability=self._observability(task), scope=task.scope
-            )
+            async with task.work.call(scope):
+                return await self._components.execute(
+                    component, payload, attempt=attempt, observability=self._observability(task), scope=scope
+                )
         except ComponentError as error:
             raise ItemFailure(ItemError(code=error.code, message=error.message, data=error.data)) from error
 

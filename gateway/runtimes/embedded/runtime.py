@@ -3,14 +3,13 @@
 import asyncio
 import hashlib
 import logging
-import os
-import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from pathlib import Path
 
-from gateway.adapter.params_json import observability_from_json, observability_to_json
+from gateway.adapter.params_json import observability_from_json
 from gateway.components import Components
+from gateway.concurrency.batches import call_in_batches
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.tasks import retrieve_exception
@@ -32,13 +31,12 @@ from gateway.core.errors import (
     shortened,
     shutting_down,
 )
-from gateway.core.json_text import members, quote
+from gateway.core.json_text import members
 from gateway.core.model import (
     Blob,
     BlobType,
     ItemResult,
     JsonText,
-    Nanoseconds,
     SubmitParams,
     blob_id_of,
 )
@@ -48,9 +46,11 @@ from gateway.runtimes.embedded.executor import Executor, Job, run_inline
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
 from gateway.runtimes.embedded.host import RunHost, RunsApi
+from gateway.runtimes.embedded.item_work import DEFAULT_EXECUTING_ITEMS
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
+from gateway.runtimes.embedded.new_record import new_record
 from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
@@ -69,6 +69,10 @@ MEMORY_RETRY_SECONDS = 1.0
 """How long a run from before waits, again and again, for the memory that its flow takes."""
 
 
+ACCEPT_SECONDS = 1.0
+"""How long draining waits for submits to become durable."""
+
+
 class EmbeddedRuntime(Runtime):
     """Executes runs in this process. With a state file it loses nothing that it has accepted.
 
@@ -85,15 +89,19 @@ class EmbeddedRuntime(Runtime):
         account: MemoryAccount | None = None,
         nesting: Nesting | None = None,
         max_flow_bytes: int = DEFAULT_MAX_FLOW_BYTES,
+        max_executing_items: int = DEFAULT_EXECUTING_ITEMS,
     ) -> "EmbeddedRuntime":
         """Open the state, a path or `:memory:`.
 
         The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
-        inside runs, and `max_flow_bytes` flows and overrides. Raises StateError if the state cannot be used.
+        inside runs, `max_flow_bytes` flows and overrides, `max_executing_items` the items that execute at once. Raises
+        StateError if the state cannot be used.
         """
         account = account or MemoryAccount()
         journal = MemoryJournal(account) if state == IN_MEMORY else await SqliteJournal.open(Path(state))
-        runtime = cls(journal, components, nesting or Nesting(), account, FlowCache(max_flow_bytes, account))
+        executor = Executor(journal, max_items=max_executing_items, account=account)
+        flows = FlowCache(max_flow_bytes, account)
+        runtime = cls(journal, components, executor, nesting or Nesting(), account=account, flows=flows)
         try:
             await runtime._resumption.look()
         except BaseException:
@@ -102,12 +110,19 @@ class EmbeddedRuntime(Runtime):
         return runtime
 
     def __init__(
-        self, journal: Journal, components: Components, nesting: Nesting, account: MemoryAccount, flows: FlowCache
+        self,
+        journal: Journal,
+        components: Components,
+        executor: Executor,
+        nesting: Nesting,
+        *,
+        account: MemoryAccount,
+        flows: FlowCache,
     ) -> None:
         self._journal = journal
         self._components = components
         self._nesting = nesting
-        self._executor = Executor(journal)
+        self._executor = executor
         self._runs: RunsApi | None = None
         self._started = asyncio.Event()
         self._resumption = Resumption(journal, nesting, self._find)
@@ -129,6 +144,10 @@ class EmbeddedRuntime(Runtime):
         One that somebody asks for goes on at once.
         """
         self._resumption.start()
+
+    def waits_for_runs(self, scope: str) -> None:
+        """Note that the component that executes the task `scope` asks for runs, and waits for them from now on."""
+        self._executor.waits_for_runs(scope)
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
@@ -158,7 +177,7 @@ class EmbeddedRuntime(Runtime):
         if flow.steps:
             await self._refuse_unknown_components(flow)
         digest = "" if params.idempotency_key is None else await fingerprint(params)
-        record = _record(params, scope, flow.name, ancestry, digest)
+        record = new_record(params, scope, flow.name, ancestry, digest)
         ended = run_inline(flow, params.variables, params.inputs)
         if ended is not None:
             run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
@@ -199,14 +218,16 @@ class EmbeddedRuntime(Runtime):
 
     async def drain(self) -> None:
         """Also stop executing: an item that fails because the gateway shuts down must not count as failed."""
+        if self._draining:
+            return
         self._draining = True
         self._started.set()
         await self._resumption.stop()
         self._journal.drain()
-        await asyncio.gather(*self._accepting, return_exceptions=True)
+        if self._accepting:
+            await asyncio.wait(self._accepting, timeout=ACCEPT_SECONDS)
         await self._executor.stop()
-        for run in self._active.values():
-            run.touch()
+        call_in_batches(run.touch for run in list(self._active.values()))
 
     async def close(self) -> None:
         await self.drain()
@@ -364,35 +385,3 @@ async def _sha256(content: bytes) -> str:
         return hashlib.sha256(content).hexdigest()
     # Of long texts, the digest is made without the interpreter's lock.
     return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
-
-
-def _record(
-    params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None, digest: str
-) -> RunRecord:
-    variables = ",".join(f"{quote(name)}:{value}" for name, value in params.variables.items())
-    created_at = time.time_ns()
-    observability = params.observability
-    return RunRecord(
-        run_id=_new_run_id(created_at),
-        flow_id=params.flow_id,
-        flow_name=flow_name,
-        flow_label=params.flow_label,
-        total=len(params.inputs),
-        max_concurrency=params.max_concurrency,
-        overrides=params.overrides,
-        variables=f"{{{variables}}}",
-        observability=None if observability is None else observability_to_json(observability),
-        scope=scope,
-        key=params.idempotency_key,
-        fingerprint=digest,
-        created_at=created_at,
-        depth=0 if ancestry is None else ancestry.depth,
-        root_id=None if ancestry is None else ancestry.root_id,
-    )
-
-
-def _new_run_id(created_at: Nanoseconds) -> str:
-    """A UUID of version 7: runs that are accepted one after the other are neighbours in the index of the journal."""
-    time, chance = f"{created_at // 1_000_000:012x}", os.urandom(10).hex()
-    variant = "89ab"[int(chance[0], 16) % 4]
-    return f"{time[:8]}-{time[8:]}-7{chance[1:4]}-{variant}{chance[4:7]}-{chance[7:19]}"

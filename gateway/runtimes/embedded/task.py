@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote
 
 from gateway.core.errors import GatewayError
+from gateway.core.json_text import quote as quote_json
 from gateway.core.model import Blob, ItemError, JsonText, RunStatus
+from gateway.runtimes.embedded.item_work import ItemWork
 
 if TYPE_CHECKING:
     from gateway.runtimes.embedded.flow import Flow
@@ -17,6 +19,9 @@ BAD_INPUT = -32103
 
 UNDEFINED = -32200
 """An expression refers to something that does not exist."""
+
+LIMIT_REACHED = -32104
+"""A step has been tried, or has iterated, as often as the gateway does it."""
 
 UNUSABLE_VALUE = -32101
 """A value is too large or nested too deeply to go on with."""
@@ -44,12 +49,14 @@ class Task(NamedTuple):
     """The execution of an item, or of one of its steps.
 
     `path` is empty for the item itself and `(step,)` for a step. A flow that a step runs in place adds the number of
-    the iteration, counted from 0, and then its own steps: `(step, 0, inner step)`.
+    the iteration, counted from 0, and then its own steps: `(step, 0, inner step)`. `work` is what the item takes of
+    what all items share.
     """
 
     run_id: str
     flow_id: str
     item_index: int
+    work: ItemWork
     path: tuple[str | int, ...] = ()
 
     @property
@@ -67,6 +74,16 @@ class Task(NamedTuple):
     def scope(self) -> str:
         """A name that no other task has; the same for each attempt, and after a restart."""
         return "/".join((self.run_id, str(self.item_index), *(quote(str(part), safe="") for part in self.path)))
+
+    @property
+    def location(self) -> str:
+        """Where the task is inside the item, for messages."""
+        return f"step {'/'.join(map(str, self.path))}" if self.path else "the item"
+
+    def limit_reached(self, message: str) -> ItemError:
+        """The error of a task that has reached a limit of the gateway; its data has the path of the task."""
+        path = ",".join(quote_json(part) if isinstance(part, str) else str(part) for part in self.path)
+        return ItemError(code=LIMIT_REACHED, message=f"{self.location} {message}", data=f'{{"path":[{path}]}}')
 
     def within(self, *path: str | int) -> "Task":
         """The task at `path` inside this one."""

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from gateway.server.settings import BridgeSettings, ServeSettings, settings_of, size_text
+from gateway.server.settings import BridgeSettings, ServeSettings, settings_of
+from gateway.server.sizes import size_text
 from tests.support.settings_tables import DOCUMENTS, TARGET, table
 from tests.support.tables import with_table
 

@@ -70,6 +70,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_waiting_calls": 4,
         "max_memory": 1 << 29,
         "max_flow_bytes": 1 << 20,
+        "max_executing_items": 6,
         "max_depth": 0,
         "max_descendants": 5,
         "body_timeout": 5,

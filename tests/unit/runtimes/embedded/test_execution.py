@@ -9,6 +9,7 @@ from gateway.core.model import ItemError
 from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.task import ItemFailure, Task
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run
+from tests.support.item_work import item_work
 
 MISSING = {"$input": "nowhere"}
 
@@ -318,12 +319,13 @@ async def test_long_chains_may_fail(host: FlowHost) -> None:
 
 async def test_long_work_leaves_room_for_others(host: FlowHost) -> None:
     steps = [step(f"s{n}", n) for n in range(2_000)]
-    running = asyncio.create_task(run(compiled(steps, [ref(f"s{n}") for n in range(2_000)]), host=host))
+    flow = compiled(steps, [ref(f"s{n}") for n in range(2_000)])
+    running = asyncio.create_task(execute_flow(flow, "null", {}, host, TASK._replace(work=item_work())))
     turns = 0
     while not running.done():
         await asyncio.sleep(0)
         turns += 1
-    assert await running == list(range(2_000))
+    assert json.loads(await running) == list(range(2_000))
     assert turns > 10
 
 

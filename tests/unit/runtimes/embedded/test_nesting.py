@@ -1,7 +1,5 @@
 """Which task a run belongs to, and what its family may have."""
 
-import uuid
-
 import pytest
 
 from gateway.concurrency.memory_account import MemoryAccount
@@ -20,9 +18,10 @@ from gateway.runtimes.embedded.nesting import (
     parent_task,
 )
 from gateway.runtimes.embedded.task import Task
+from tests.support.item_work import ALONE
 
-RUN = str(uuid.uuid4())
-OTHER = str(uuid.uuid4())
+RUN = "337d39bf-92b0-44d2-a37c-c60a14f760ca"
+OTHER = "84407fd3-ed0a-4802-b1cf-16979dfd365d"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +36,7 @@ OTHER = str(uuid.uuid4())
 def test_the_scope_of_a_task_names_it_whatever_the_trace_claims(
     path: tuple[str | int, ...], loops: int, name: str
 ) -> None:
-    task = Task(RUN, "flow", 2, path)
+    task = Task(RUN, "flow", 2, ALONE, path)
     claim = ObservabilityContext(run_id=OTHER, span_id="s", step_id="s")
     assert parent_task(task.scope, claim) == ParentTask(RUN, loops, name)
     assert task.loops == loops

@@ -1,0 +1,127 @@
+"""Room for what tasks have made and still hold: those that would make more wait while too much is held."""
+
+import asyncio
+from collections import deque
+
+from gateway.concurrency.memory_account import MemoryShare
+
+
+class Room:
+    """Bounds the bytes that the tasks of many parties hold, to `limit` and one value more.
+
+    Nobody knows how large a value gets. So a task asks for room before it makes a value, counts the value afterwards,
+    and waits in between if there is no room: for all, or for its party, which may hold as much as it leaves free. Once
+    every task that holds something waits, one of them goes on all the same, for only then can any of them end.
+
+    What is held is counted in `share`, whose account may be full for other reasons; then tasks go on one by one.
+    """
+
+    def __init__(self, share: MemoryShare, limit: int) -> None:
+        self.share = share
+        self._limit = limit
+        # Those that hold something come first, since their end makes room.
+        self._holding: deque[_Waiter] = deque()
+        self._others: deque[_Waiter] = deque()
+        self._active = 0
+        self._woken: asyncio.Future[None] | None = None
+
+    def party(self) -> "RoomParty":
+        """One more party."""
+        return RoomParty(self)
+
+    def is_full(self, party: "RoomParty") -> bool:
+        """Whether a task of a party has to wait before it makes more."""
+        held = self.share.held
+        return held > 0 and (party.held + held > self._limit or not self.share.fits(0))
+
+    async def wait(self, holder: "RoomHolder") -> None:
+        """Wait until there is room for one more value of this holder."""
+        woken = asyncio.get_running_loop().create_future()
+        (self._holding if holder.held else self._others).append((holder, woken))
+        self.wake()
+        try:
+            await woken
+        finally:
+            if self._woken is woken:
+                # By then it has made its value.
+                asyncio.get_running_loop().call_soon(self._passed)
+
+    def activate(self, change: int) -> None:
+        """One more task that holds something goes on, or one less."""
+        self._active += change
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the next task go on if there is room, or nobody else that would make some."""
+        if self._woken is None:
+            _ = self._wake_one_of(self._holding) or self._wake_one_of(self._others)
+
+    def _wake_one_of(self, waiters: "deque[_Waiter]") -> bool:
+        for _ in range(len(waiters)):
+            holder, woken = waiters.popleft()
+            if woken.done():
+                continue
+            if self._active and self.is_full(holder.party):
+                waiters.append((holder, woken))
+                continue
+            self._woken = woken
+            woken.set_result(None)
+            return True
+        return False
+
+    def _passed(self) -> None:
+        self._woken = None
+        self.wake()
+
+
+class RoomParty:
+    """The tasks of one party, and how many bytes they hold together."""
+
+    __slots__ = ("held", "room")
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.held = 0
+
+
+class RoomHolder:
+    """What one task holds. It is idle while it waits for something that others have to do."""
+
+    __slots__ = ("_idle", "held", "party")
+
+    def __init__(self, party: RoomParty) -> None:
+        self.party = party
+        self.held = 0
+        self._idle = 0
+
+    async def wait_for_room(self) -> None:
+        """Wait until there is room for one more value."""
+        room = self.party.room
+        if room.is_full(self.party):
+            self.set_idle(True)
+            try:
+                await room.wait(self)
+            finally:
+                self.set_idle(False)
+
+    def hold(self, size: int) -> None:
+        """Hold more, or less: a negative number of bytes."""
+        party, before = self.party, self.held
+        self.held += size
+        party.held += size
+        room = party.room
+        room.share.count(size)
+        if not self._idle and bool(before) != bool(self.held):
+            room.activate(1 if self.held else -1)
+        elif size < 0:
+            room.wake()
+
+    def set_idle(self, idle: bool) -> None:
+        """Begin or end to wait. A task may wait for several things at the same time."""
+        before = self._idle
+        self._idle += 1 if idle else -1
+        if self.held and bool(before) != bool(self._idle):
+            self.party.room.activate(-1 if idle else 1)
+
+
+_Waiter = tuple[RoomHolder, "asyncio.Future[None]"]
