@@ -13,6 +13,11 @@ from tests.support.http_front import call, head, post, running_front
 from tests.support.tasks import all_ended
 
 SOON = 0.02
+"""Seconds, where nothing else has to happen in them."""
+
+LATER = 0.4
+"""Seconds, where something else has to happen before they have passed."""
+
 EXPECT = "Expect: 100-continue"
 
 
@@ -100,29 +105,29 @@ async def test_a_byte_now_and_then_makes_no_head() -> None:
 
 
 async def test_the_time_for_a_head_begins_with_each_request() -> None:
-    async with running_front(HttpLimits(head_seconds=SOON)) as front:
+    async with running_front(HttpLimits(head_seconds=LATER)) as front:
         connection = await front.connect()
-        for _ in range(3):
+        for _ in range(2):
             assert (await connection.send(post()).answer()).status == 200
-            await asyncio.sleep(SOON)
+            await asyncio.sleep(LATER)
         connection.send(b"POST /")
         assert (await connection.answer()).status == 408
 
 
 async def test_a_request_that_waits_is_not_late() -> None:
-    async with running_front(HttpLimits(head_seconds=SOON)) as front:
+    async with running_front(HttpLimits(head_seconds=LATER)) as front:
         run_id = await front.submit()
         connection = await front.connect()
         connection.send(call("runs/get", {"runId": run_id, "wait": True}))
         await followed(front.service, 1)
-        await asyncio.sleep(2 * SOON)
+        await asyncio.sleep(1.5 * LATER)
         await front.runtime.succeed(0)
         await front.runtime.succeed(1)
         assert (await connection.answer()).json()["result"]["status"] == "success"
 
 
 async def test_connections_that_send_nothing_end() -> None:
-    async with running_front(HttpLimits(idle_seconds=SOON)) as front:
+    async with running_front(HttpLimits(idle_seconds=LATER)) as front:
         silent, used = await front.connect(), await front.connect()
         assert (await used.send(post()).answer()).status == 200
         assert await silent.rest() == await used.rest() == b""
@@ -141,11 +146,11 @@ async def test_a_body_that_comes_no_further_is_refused_in_the_form_of_its_path(p
 
 
 async def test_a_body_may_come_slowly_as_long_as_it_comes() -> None:
-    async with running_front(HttpLimits(body_seconds=10 * SOON)) as front:
-        connection = (await front.connect()).send(head("/", "Content-Length: 20"))
-        for _ in range(20):
+    async with running_front(HttpLimits(body_seconds=2 * LATER)) as front:
+        connection = (await front.connect()).send(head("/", "Content-Length: 4"))
+        for _ in range(4):
             await connection.send(b" ").writer.drain()
-            await asyncio.sleep(SOON)
+            await asyncio.sleep(0.75 * LATER)
         assert (await connection.answer()).json()["error"]["code"] == -32700
 
 
@@ -196,7 +201,7 @@ async def test_a_call_ends_when_its_client_has_left(leave: str) -> None:
 
 
 async def test_a_client_of_http_1_0_that_has_closed_its_side_is_waited_for_no_longer_than_an_idle_one() -> None:
-    async with running_front(HttpLimits(half_closed_seconds=SOON, idle_seconds=SOON)) as front:
+    async with running_front(HttpLimits(half_closed_seconds=SOON, idle_seconds=LATER)) as front:
         run_id = await front.submit()
         request = call("runs/get", {"runId": run_id, "wait": True}).replace(b"HTTP/1.1", b"HTTP/1.0")
         connection = (await front.connect()).send(request)
