@@ -75,7 +75,8 @@ def of(flow: Flow | InvalidFlow) -> Any:
     if isinstance(flow, InvalidFlow):
         assert flow.violations, "a refused flow names no violation"
         return sorted({violation.path for violation in flow.violations}, key=str)
-    return [*flow.steps], flow.components, output_of(flow)
+    steps = [(step.id, step.component, step.on_error, step.must_execute) for step in flow.steps.values()]
+    return steps, output_of(flow)
 
 
 def output_of(flow: Flow) -> Any:
