@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-EXIT_SECONDS = 5.5
+EXIT_SECONDS = 4.8
 """Seconds from a signal to the end of the process, at most."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -25,7 +25,7 @@ from gateway.server.shared_ports import SharedPorts
 READY: Final = "ready"
 """The line that a worker prints when it listens; any other line is the reason why it cannot."""
 
-KILL_SECONDS: Final = 4.5
+KILL_SECONDS: Final = 4.2
 """Seconds that workers get to stop before they are killed: more than they give to open calls."""
 
 FIRST_DELAY: Final = 0.1
