@@ -53,6 +53,9 @@ FIRST_PAUSE = 0.05
 LAST_PAUSE = 30.0
 """The seconds before the first retry, and before any later one at most."""
 
+_AT_ONCE = 256
+"""How many steps or goals an execution looks at before others have a turn: a flow may have a hundred thousand."""
+
 _CANCELLED = ItemError(code=COMPONENT_FAILED, message="the step was cancelled")
 
 
@@ -94,9 +97,11 @@ class _FlowExecution:
 
     async def run(self) -> JsonText:
         self._ready.append(_Goal(self._flow.output))
-        for step_id in self._flow.forced:
-            self._demand(step_id)
         try:
+            for number, step_id in enumerate(self._flow.forced, 1):
+                self._demand(step_id)
+                if number % _AT_ONCE == 0:
+                    await self._work.checkpoint()
             output = await self._outcome()
         finally:
             await self._stop()
@@ -116,7 +121,7 @@ class _FlowExecution:
             await self._work.checkpoint()
             step_id = await self._finished.get()
             step = self._running.pop(step_id)
-            self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())
+            await self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())
 
     async def _stop(self) -> None:
         if self._running:
@@ -145,15 +150,17 @@ class _FlowExecution:
             value = failure.error
         if value is None:
             goal.needs = self._scope.missing
-            for step_id in goal.needs:
+            for number, step_id in enumerate(goal.needs, 1):
                 self._waiting.setdefault(step_id, []).append(goal)
                 self._demand(step_id)
+                if number % _AT_ONCE == 0:
+                    await self._work.checkpoint()
         elif goal.step is None:
             self._settle(value)
             if isinstance(value, str):
                 self._hold(len(value))
         elif isinstance(value, ItemError):
-            self._conclude(goal.step.id, value)
+            await self._conclude(goal.step.id, value)
         else:
             self._start(goal.step, value)
 
@@ -163,11 +170,13 @@ class _FlowExecution:
         reach = self._flow.reach
         self._work.canceller.cancel([step for step_id, step in self._running.items() if step_id not in reach])
 
-    def _conclude(self, step_id: str, outcome: Value | ItemError) -> None:
+    async def _conclude(self, step_id: str, outcome: Value | ItemError) -> None:
         """A step has its outcome: wake the goals that need nothing else, and those that its failure fails."""
         self._scope.steps[step_id] = outcome
         self._forced.discard(step_id)
-        for goal in self._waiting.pop(step_id, ()):
+        for number, goal in enumerate(self._waiting.pop(step_id, ()), 1):
+            if number % _AT_ONCE == 0:
+                await self._work.checkpoint()
             certain = goal.needs.pop(step_id, False)
             if certain and isinstance(outcome, ItemError):
                 goal.needs.clear()

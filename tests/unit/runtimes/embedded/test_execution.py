@@ -6,10 +6,10 @@ import pytest
 
 from gateway.core.errors import NotFound, Overloaded, Unavailable
 from gateway.core.model import ItemError
-from gateway.runtimes.embedded.execution import execute_flow
+from gateway.runtimes.embedded.execution import _FlowExecution, execute_flow
 from gateway.runtimes.embedded.task import ItemFailure, Task
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run
-from tests.support.item_work import item_work
+from tests.support.item_work import ALONE, item_work
 
 MISSING = {"$input": "nowhere"}
 
@@ -349,3 +349,25 @@ def test_scopes_tell_tasks_apart() -> None:
     assert TASK.within("a", 0, "b").scope == "run/0/a/0/b"
     assert len({task.scope for task in tasks}) == len(tasks)
     assert [task.step_id for task in tasks] == [None, "a", "b", "a/0/b", None, None]
+
+
+async def test_thousands_of_steps_that_are_needed_together_leave_turns_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    demanded = [0]
+    demand = _FlowExecution._demand
+
+    def counted_demand(execution: _FlowExecution, step_id: str) -> None:
+        demanded[-1] += 1
+        demand(execution, step_id)
+
+    async def counted_checkpoint() -> None:
+        demanded.append(0)
+
+    monkeypatch.setattr(_FlowExecution, "_demand", counted_demand)
+    monkeypatch.setattr(ALONE, "checkpoint", counted_checkpoint)
+    count = 2_000
+    steps = [step(f"s{index}", index, mustExecute=True) for index in range(count)]
+    steps.append(step("all", [ref(f"s{index}") for index in range(count)]))
+    assert await run(compiled(steps, ref("all")), None, FlowHost({"/echo": echo})) == [*range(count)]
+    assert max(demanded) <= 256
