@@ -157,10 +157,12 @@ class MemoryJournal(Journal):
         """Make room for new work. Raises TooLarge if it is more than the state may take, and Overloaded if unfinished
         runs fill that, or clients hold too much.
         """
-        if size > self._memory.limit:
+        memory = self._memory
+        if size > memory.limit:
             raise TooLarge(f"it takes {size >> 20} MiB, and the state in memory {self._memory.limit >> 20} MiB at most")
-        self._forget(size)
-        self._memory.take(size)
+        if memory.held + size > memory.limit:
+            self._forget(size)
+        memory.take(size)
 
     def _forget(self, size: int) -> None:
         while self._ended and not self._memory.fits(size):

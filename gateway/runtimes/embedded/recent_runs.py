@@ -28,12 +28,17 @@ class RecentRuns:
     def put(self, run: Run) -> None:
         """Keep a finished run, in place of the oldest ones."""
         run_id, size = run.record.run_id, run.size
-        self.remove(run_id)
-        self._runs[run_id] = run, size
-        self._memory.add(size)
-        while len(self._runs) > RECENT_RUNS or (not self._memory.fits(0) and len(self._runs) > 1):
-            _, (_, oldest) = self._runs.popitem(last=False)
-            self._memory.give_back(oldest)
+        runs, memory = self._runs, self._memory
+        if run_id in runs:
+            self.remove(run_id)
+        # Each submit passes here: the usual case, one in and one out, changes what is held once.
+        change = size
+        if len(runs) >= RECENT_RUNS:
+            change -= runs.popitem(last=False)[1][1]
+        runs[run_id] = run, size
+        memory.add(change)
+        while memory.held > memory.limit and len(runs) > 1:
+            memory.give_back(runs.popitem(last=False)[1][1])
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is kept."""
