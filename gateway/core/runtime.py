@@ -98,6 +98,13 @@ class Runtime(ABC):
     async def get_blob(self, blob_id: str) -> Blob:
         """Return a blob. Raises BlobNotFound if no blob has this id."""
 
+    async def peek_blob(self, blob_id: str) -> Blob | int:
+        """Return a blob, or only its length if it is long and that can be told without reading it.
+
+        The length is in bytes, or in characters if the blob is text. Raises BlobNotFound if no blob has this id.
+        """
+        return await self.get_blob(blob_id)
+
     @abstractmethod
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """Accept a run durably and start it. `params.wait` and `params.timeout` are left to the service.

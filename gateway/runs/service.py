@@ -46,9 +46,16 @@ class RunsService:
         """Store a blob and return its canonical id."""
         return await self._runtime.put_blob(blob)
 
-    async def get_blob(self, blob_id: str) -> Blob:
-        """Return a blob."""
-        return await self._runtime.get_blob(_blob_id(blob_id, "blob_id"))
+    async def get_blob(self, blob_id: str, admit: Callable[[int], None] | None = None) -> Blob:
+        """Return a blob. `admit` is told the length of a long one before it is read, if it is known, and may raise."""
+        blob_id = _blob_id(blob_id, "blob_id")
+        if admit is None:
+            return await self._runtime.get_blob(blob_id)
+        found = await self._runtime.peek_blob(blob_id)
+        if isinstance(found, int):
+            admit(found)
+            found = await self._runtime.get_blob(blob_id)
+        return found
 
     async def submit(
         self,

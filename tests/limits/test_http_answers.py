@@ -73,7 +73,8 @@ async def chunks(connection: RawConnection) -> AsyncIterator[bytes]:
 
 async def test_a_batch_gets_as_many_answers_as_find_room() -> None:
     account = MemoryAccount(32 * MIB)
-    async with serving(FullRuntime(blob_size=MIB), account) as front:
+    runtime = FullRuntime(blob_size=MIB)
+    async with serving(runtime, account) as front:
         connection = await front.connect()
         with peak_of_memory() as peak:
             assert (await connection.send(batch(1_000)).head())[0] == 200
@@ -85,6 +86,7 @@ async def test_a_batch_gets_as_many_answers_as_find_room() -> None:
     assert 5 <= len(found) <= 32
     assert {len(answer["result"]["data"]) for answer in found} == {MIB - 2}
     assert {(error["code"], error["data"]["retryAfterSecs"]) for error in refused} == {(-32014, 1.0)}
+    assert runtime.blobs_read < 64, "what finds no room is not read"
     assert peak.size < 3 * 32 * MIB
 
 

@@ -14,6 +14,7 @@ class FullRuntime(ScriptedRuntime):
 
     def __init__(self, items: int = 0, size: int = 0, *, blob_size: int = 0, broken_at: int | None = None) -> None:
         super().__init__()
+        self.blobs_read = 0
         self._items = items
         self._size = size
         self._blob_size = blob_size
@@ -44,5 +45,9 @@ class FullRuntime(ScriptedRuntime):
             for index in range(page.start, page.start + length)
         ]
 
+    async def peek_blob(self, blob_id: str) -> Blob | int:
+        return self._blob_size
+
     async def get_blob(self, blob_id: str) -> Blob:
+        self.blobs_read += 1
         return Blob(f'"{"x" * (self._blob_size - 2)}"', BlobType.DATA)

@@ -39,11 +39,11 @@ class KeptAnswer:
         """Keep the answer as a whole. Raises Overloaded if there is no room for it, and what reading it raises."""
         kept = 0
         if isinstance(answer, str):
-            kept = self._add(answer)
+            kept = self._add(answer, 0)
         else:
             async with aclosing(answer.pieces()) as pieces:
                 async for piece in pieces:
-                    kept += self._add(piece)
+                    kept += self._add(piece, max(0, answer.shared - kept))
         # What it was made of is not held any more.
         self.shrink(self.size - kept)
 
@@ -52,9 +52,9 @@ class KeptAnswer:
         self.shrink(self.size)
         self.texts = []
 
-    def _add(self, text: JsonText) -> int:
+    def _add(self, text: JsonText, drawn: int) -> int:
         size = self._copies * sys.getsizeof(text)
-        self.grow(size)
+        self.grow(max(0, size - drawn))
         self.texts.append(text)
         return size
 

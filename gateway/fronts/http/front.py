@@ -32,7 +32,7 @@ from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compres
 from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.limits import HttpLimits
-from gateway.fronts.http.long_texts import BlobText, LongText, draw_blob, encoded, is_long
+from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.request_body import (
@@ -252,8 +252,7 @@ class HttpFront:
     async def _get_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.StreamResponse:
         await self._fair_queue.admit()
         blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
-        blob = await self._service.get_blob(blob_id)
-        draw_blob(blob, held)
+        blob = await read_blob(self._service, blob_id, held)
         await self._fair_queue.yield_turn()
         if BINARY not in request.headers.get("Accept", ""):
             if is_long(blob):

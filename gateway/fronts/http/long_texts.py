@@ -15,6 +15,7 @@ from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import Blob, ItemResult, JsonText, RunStatus
 from gateway.core.runtime import memory_size
 from gateway.runs.run_answer import ResultPages
+from gateway.runs.service import RunsService
 
 PART: Final = 64 << 10
 """About how long a part is that is written at once, in characters. A text that is not longer is no long text."""
@@ -39,6 +40,9 @@ class Held(Protocol):
 
 class LongText(ABC):
     """A text that is made while it is read."""
+
+    shared = 0
+    """How many bytes of its pieces are held anyway, and have been drawn."""
 
     @property
     def content_length(self) -> int | None:
@@ -74,6 +78,7 @@ class Enclosed(LongText):
 
     def __init__(self, before: JsonText, text: LongText, after: JsonText) -> None:
         self._before, self._text, self._after = before, text, after
+        self.shared = text.shared
 
     @property
     def content_length(self) -> int | None:
@@ -94,6 +99,8 @@ class BlobText(LongText):
 
     def __init__(self, blob: Blob, blob_id: str, fair_queue: FairQueue) -> None:
         self._blob = blob
+        if isinstance(blob.content, str):
+            self.shared = sys.getsizeof(blob.content)
         self._blob_id = blob_id
         self._fair_queue = fair_queue
 
@@ -159,10 +166,22 @@ async def encoded(content: JsonText | bytes) -> AsyncGenerator[bytes, None]:
         yield part.encode() if isinstance(part, str) else part
 
 
-def draw_blob(blob: Blob, held: Held) -> None:
-    """Let `held` grow by a blob that is read for an answer. Raises Overloaded if there is no room for it."""
+async def read_blob(service: RunsService, blob_id: str, held: Held) -> Blob:
+    """Read a blob for an answer. `held` grows by it if it is long, before it is read if its length is known by then.
+
+    Raises Overloaded if there is no room for it, and what the service raises.
+    """
+    drawn = 0
+
+    def admit(length: int) -> None:
+        nonlocal drawn
+        held.grow(IN_FLIGHT + length)
+        drawn = IN_FLIGHT + length
+
+    blob = await service.get_blob(blob_id, admit)
     if is_long(blob):
-        held.grow(IN_FLIGHT + sys.getsizeof(blob.content))
+        held.grow(max(0, IN_FLIGHT + sys.getsizeof(blob.content) - drawn))
+    return blob
 
 
 def is_long(blob: Blob) -> bool:

@@ -26,8 +26,8 @@ from gateway.fronts.http.long_texts import (
     Held,
     LongText,
     StatusText,
-    draw_blob,
     is_long,
+    read_blob,
 )
 from gateway.runs.run_answer import RunAnswer
 from gateway.runs.service import RunsService
@@ -190,9 +190,7 @@ class JsonRpcMethods:
 
     async def _get_blob(self, params: Params, scope: str, held: Held) -> tuple[Blob, str]:
         blob_id = blobs_json.blob_id_from_json(params)
-        blob = await self._service.get_blob(blob_id)
-        draw_blob(blob, held)
-        return blob, blob_id
+        return await read_blob(self._service, blob_id, held), blob_id
 
     async def _write_status(self, answer: RunAnswer, held: Held) -> JsonText | LongText:
         status, results = answer

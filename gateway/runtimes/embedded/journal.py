@@ -104,6 +104,10 @@ class Journal(ABC):
     @abstractmethod
     async def get_blob(self, blob_id: str) -> Blob | None: ...
 
+    async def peek_blob(self, blob_id: str) -> Blob | int | None:
+        """The blob, or only its length if it is long and would have to be read; see `Runtime.peek_blob`."""
+        return await self.get_blob(blob_id)
+
     @abstractmethod
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None

@@ -159,10 +159,12 @@ class EmbeddedRuntime(Runtime):
         return blob_id
 
     async def get_blob(self, blob_id: str) -> Blob:
-        blob = await self._journal.get_blob(blob_id)
-        if blob is None:
+        if (blob := await self._journal.get_blob(blob_id)) is None:
             raise BlobNotFound(f"no blob has the id '{blob_id}'")
         return blob
+
+    async def peek_blob(self, blob_id: str) -> Blob | int:
+        return await self._journal.peek_blob(blob_id) or await self.get_blob(blob_id)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         # Before the start, components are unknown, and nested runs are not served.

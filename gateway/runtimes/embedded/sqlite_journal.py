@@ -67,6 +67,7 @@ _INSERT_RUN = (
     f"INSERT INTO runs (run, {_RECORD}, {_OUTCOME}) "
     f"VALUES ({', '.join('?' * (1 + len(RunRecord._fields) + len(Outcome._fields)))})"
 )
+_SHORT_BLOB = 64 << 10
 _NOT_ENDED = (None,) * len(Outcome._fields)
 
 
@@ -109,6 +110,9 @@ class SqliteJournal(Journal):
 
     async def get_blob(self, blob_id: str) -> Blob | None:
         return await self._file.read(lambda db: _get_blob(db, blob_id))
+
+    async def peek_blob(self, blob_id: str) -> Blob | int | None:
+        return await self._file.read(lambda db: _peek_blob(db, blob_id))
 
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
@@ -202,6 +206,17 @@ def _put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
 def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
     row = db.execute("SELECT content, type FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
     return None if row is None else Blob(row[0], BlobType(row[1]))
+
+
+def _peek_blob(db: sqlite3.Connection, blob_id: str) -> Blob | int | None:
+    row = db.execute(
+        "SELECT CASE WHEN length(content) <= ? THEN content END, type, length(content) FROM blobs WHERE blob_id = ?",
+        (_SHORT_BLOB, blob_id),
+    ).fetchone()
+    if row is None:
+        return None
+    content, kind, length = row
+    return int(length) if content is None else Blob(content, BlobType(kind))
 
 
 def _taken(db: sqlite3.Connection, record: RunRecord) -> RunRecord | None:

@@ -99,6 +99,13 @@ async def test_blobs_keep_their_bytes_and_become_flows_but_never_data_again(jour
     await journal.put_blob("c", Blob(b"\x00\xff", BlobType.DATA))
     assert await journal.get_blob("b") == Blob('{"b": 1e400,  "a":1}', BlobType.FLOW)
     assert await journal.get_blob("c") == Blob(b"\x00\xff", BlobType.DATA)
+    assert await journal.peek_blob("c") == Blob(b"\x00\xff", BlobType.DATA)
+    assert await journal.peek_blob("none") is None
+    for blob_id, content in (("text", '"' + "x" * 100_000 + '"'), ("bytes", bytes(100_002))):
+        long = Blob(content, BlobType.DATA)
+        await journal.put_blob(blob_id, long)
+        assert await journal.peek_blob(blob_id) in {100_002, long}, "what is in memory need not be read"
+        assert await journal.get_blob(blob_id) == long
 
 
 async def test_a_run_is_kept_as_it_was_accepted(journal: Journal) -> None:
