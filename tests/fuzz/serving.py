@@ -21,7 +21,7 @@ FLOW_ID: Final = "sha256:9bbf401eb63bce3d69f15032b71ce6ade4da410b65a712f35e00a81
 
 
 class ServedRuns:
-    """The runs service over the embedded runtime, with a flow that returns its input, and a run of it."""
+    """The runs service over the embedded runtime, with a flow that returns its input, and a run of it that has ended."""
 
     async def start(self) -> None:
         """Open it."""
@@ -31,9 +31,9 @@ class ServedRuns:
         await self.components.start(_unasked, None)
         await self.runtime.start(self.service)
         self.flow_id = await self.service.put_blob(Blob(FLOW, BlobType.FLOW))
-        self.run_id = (
-            await self.service.submit(SubmitParams(flow_id=self.flow_id, inputs=[str(index) for index in range(40)]))
-        ).run_id
+        inputs = [str(index) for index in range(40)]
+        run = await self.service.submit(SubmitParams(flow_id=self.flow_id, inputs=inputs, wait=True))
+        self.run_id = run.run_id
 
     async def close(self) -> None:
         """Close it."""
