@@ -21,7 +21,7 @@ FLOW_ID: Final = "sha256:9bbf401eb63bce3d69f15032b71ce6ade4da410b65a712f35e00a81
 
 
 class ServedRuns:
-    """The runs service over the embedded runtime, with a flow that returns its input, and a run of it that has ended."""
+    """The runs service over the embedded runtime, with a flow that returns its input, and a finished run of it."""
 
     async def start(self) -> None:
         """Open it."""
