@@ -14,3 +14,8 @@ def sdk_python() -> Callable[[str], Path]:
     from tests.support import sdk  # not before the plugins are there, which it imports
 
     return sdk.interpreter
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by their number: what was compressed has the time in it, and each process its own names of tests."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 8 else None
