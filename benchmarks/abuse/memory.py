@@ -21,7 +21,8 @@ def batch(grpc: str, http: str, seconds: float) -> str:
         blob_id = caller.put("data", json.dumps("x" * size))
         call = f'{{"jsonrpc":"2.0","id":1,"method":"blobs/get","params":{{"blobId":"{blob_id}"}}}}'
         _, answer = caller.post(f"[{','.join([call] * 1000)}]")
-        lengths.append(f"{len(answer) // MIB} MiB with {answer.count(b'-32014'):,} refusals")
+        refusals = answer.count(b'"code":-320')
+        lengths.append(f"{len(answer) // MIB} MiB with {refusals:,} refusals")
     return f"answers: {', '.join(lengths)}"
 
 

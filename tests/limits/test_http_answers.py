@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -11,6 +13,7 @@ import pytest
 from gateway.adapter import jsonrpc
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.http.long_texts import LongText
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from tests.support.full_runtime import RUN_ID, FullRuntime
@@ -88,6 +91,23 @@ async def test_a_batch_gets_as_many_answers_as_find_room() -> None:
     assert {(error["code"], error["data"]["retryAfterSecs"]) for error in refused} == {(-32014, 1.0)}
     assert runtime.blobs_read < 64, "what finds no room is not read"
     assert peak.size < 3 * 32 * MIB
+
+
+async def test_the_answers_to_one_batch_are_bounded_however_much_memory_there_is() -> None:
+    runtime = FullRuntime(blob_size=60 * MIB)
+    account = MemoryAccount(1 << 40)
+    service = RunsService(runtime, account=account)
+    methods = JsonRpcMethods(service, account.share())
+    with account.share().hold() as held:
+        calls = await methods.read(batch(20).partition(b"\r\n\r\n")[2])
+        answer = await methods.answer(calls, held)
+        assert isinstance(answer, LongText)
+        pieces = [piece async for piece in answer.pieces() if len(piece) < MIB]
+    await service.close()
+    assert runtime.blobs_read in range(2, 5), "what finds no room is not read"
+    codes = Counter(re.findall(r'"code":(-\d+)', "".join(pieces)))
+    assert codes == {"-32013": 20 - runtime.blobs_read}
+    assert account.held == 0
 
 
 async def test_the_answers_to_a_component_find_room_or_are_refused() -> None:

@@ -3,12 +3,39 @@
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Final
 
+from gateway.core.errors import TooLarge
 from gateway.core.model import JsonText
 from gateway.fronts.http.long_texts import Held, LongText
 
 UNCOUNTED = 4 << 10
 """A text up to this length is never refused: its call has been executed, and a batch holds a bounded number of them."""
+
+MAX_BATCH_BYTES: Final = 256 << 20
+"""What the answers to one batch take at most, in bytes, whatever the memory of the gateway leaves."""
+
+
+class BatchHold:
+    """What the answers to one batch hold together. It draws from `held`, and has a limit of its own."""
+
+    def __init__(self, held: Held) -> None:
+        self.size = 0
+        self._held = held
+
+    def grow(self, size: int) -> None:
+        """Hold more. Raises TooLarge if it is too much for one batch, and Overloaded if there is no room for it."""
+        if self.size + size > MAX_BATCH_BYTES:
+            raise TooLarge(
+                f"the answers to one batch take at most {MAX_BATCH_BYTES >> 20} MiB; call for this one alone"
+            )
+        self._held.grow(size)
+        self.size += size
+
+    def shrink(self, size: int) -> None:
+        """Hold less."""
+        self._held.shrink(size)
+        self.size -= size
 
 
 class KeptAnswer:
@@ -26,7 +53,7 @@ class KeptAnswer:
         self._copies = copies
 
     def grow(self, size: int) -> None:
-        """Take more memory. Raises Overloaded if there is no room for it."""
+        """Take more memory. Raises Overloaded or TooLarge if there is no room for it."""
         self._held.grow(size)
         self.size += size
 
@@ -36,7 +63,7 @@ class KeptAnswer:
         self.size -= size
 
     async def keep(self, answer: JsonText | LongText) -> None:
-        """Keep the answer as a whole. Raises Overloaded if there is no room for it, and what reading it raises."""
+        """Keep the answer as a whole. Raises what `grow` and reading it raise."""
         kept = 0
         if isinstance(answer, str):
             kept = self._add(answer, 0)

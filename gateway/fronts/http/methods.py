@@ -18,7 +18,7 @@ from gateway.core.errors import MethodNotFound
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
-from gateway.fronts.http.batch import UNCOUNTED, KeptAnswer, KeptText
+from gateway.fronts.http.batch import UNCOUNTED, BatchHold, KeptAnswer, KeptText
 from gateway.fronts.http.long_texts import (
     PART,
     BlobText,
@@ -119,6 +119,7 @@ class JsonRpcMethods:
         """The answers in the order of the calls; none for notifications."""
         answers: list[JsonText | KeptAnswer | None] = [None] * len(calls)
         rest = iter(enumerate(calls))
+        held = BatchHold(held)
 
         async def work() -> None:
             kept = KeptAnswer(held, copies)

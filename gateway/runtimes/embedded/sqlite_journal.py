@@ -209,14 +209,13 @@ def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
 
 
 def _peek_blob(db: sqlite3.Connection, blob_id: str) -> Blob | int | None:
-    row = db.execute(
-        "SELECT CASE WHEN length(content) <= ? THEN content END, type, length(content) FROM blobs WHERE blob_id = ?",
-        (_SHORT_BLOB, blob_id),
-    ).fetchone()
+    row = db.execute("SELECT rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
     if row is None:
         return None
-    content, kind, length = row
-    return int(length) if content is None else Blob(content, BlobType(kind))
+    # In SQL, to tell the length of a text is to read all of it.
+    with db.blobopen("blobs", "content", row[0], readonly=True) as content:
+        size = len(content)
+    return size if size > _SHORT_BLOB else _get_blob(db, blob_id)
 
 
 def _taken(db: sqlite3.Connection, record: RunRecord) -> RunRecord | None:
