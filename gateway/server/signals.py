@@ -11,6 +11,9 @@ from contextlib import contextmanager
 EXIT_SECONDS = 4.8
 """Seconds from a signal to the end of the process, at most."""
 
+ALARM_SECONDS = 5.0
+"""Seconds from a signal to the end of a process whose interpreter is not to be had. It then ends by SIGALRM."""
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
@@ -45,7 +48,10 @@ def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True) -> 
 
 
 def _exit_in_time() -> None:
-    """End the process when its time is up, in a thread, since the event loop may be what has no end."""
+    """End the process when its time is up: in a thread, since the event loop may be what has no end.
+
+    A thread needs the interpreter, which a collection or one long call may hold. Then an alarm ends the process.
+    """
 
     def give_up() -> None:
         _log.warning("not everything has ended in %.1f s; the process ends now", EXIT_SECONDS)
@@ -54,3 +60,5 @@ def _exit_in_time() -> None:
     timer = threading.Timer(EXIT_SECONDS, give_up)
     timer.daemon = True
     timer.start()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS)
