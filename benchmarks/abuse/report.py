@@ -16,6 +16,8 @@ class Measured(Protocol):
     @property
     def p99_ms(self) -> float: ...
     @property
+    def idle_p99_ms(self) -> float: ...
+    @property
     def memory_mib(self) -> int: ...
     @property
     def stop_seconds(self) -> float: ...
@@ -33,8 +35,8 @@ def write(page: Path, measured: Mapping[str, Mapping[str, Measured]]) -> None:
 def table(measured: Mapping[str, Mapping[str, Measured]]) -> str:
     """The figures of each attack with each of the settings, in Markdown."""
     lines = [
-        "| attack | settings | health p99 | memory | stop | ready again |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
+        "| attack | settings | health p99 | idle | memory | stop | ready again |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name, by_settings in measured.items():
         for settings, figures in by_settings.items():
@@ -42,6 +44,7 @@ def table(measured: Mapping[str, Mapping[str, Measured]]) -> str:
                 ROWS[name].title,
                 settings if settings == "default" else f"`--max-memory {settings}`",
                 f"{figures.p99_ms:.1f} ms",
+                f"{figures.idle_p99_ms:.1f} ms",
                 f"{figures.memory_mib:,} MiB",
                 f"{figures.stop_seconds:.1f} s",
                 f"{figures.ready_seconds:.1f} s",

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from benchmarks.abuse import report
 from benchmarks.abuse.suite import ROWS, Row
@@ -21,9 +21,10 @@ SETTINGS: Final[dict[str, tuple[str, ...]]] = {
 
 
 class Figures(NamedTuple):
-    """What an attack has done to a gateway."""
+    """What an attack has done to a gateway. `idle_p99_ms` is for the machine: of a gateway that nobody attacked."""
 
     p99_ms: float
+    idle_p99_ms: float
     max_ms: float
     memory_mib: int
     stop_seconds: float
@@ -46,38 +47,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     join_the_load()
     measured: dict[str, dict[str, Figures]] = {}
+    idle = Target(("--state", ":memory:"))
     for name, row in chosen.items():
         for settings in options.settings or SETTINGS:
-            figures = measured.setdefault(name, {})[settings] = _measure(name, row, SETTINGS[settings])
+            figures = measured.setdefault(name, {})[settings] = _measure(name, row, SETTINGS[settings], idle)
             _say(f"{name:16} {settings:8} {_shown(figures)}")
+    idle.kill()
     if not options.no_report:
         report.write(PROJECT / "docs" / "limits.md", measured)
     return 0
 
 
-def _measure(name: str, row: Row, flags: Sequence[str]) -> Figures:
+def _measure(name: str, row: Row, flags: Sequence[str], idle: Target) -> Figures:
     with tempfile.TemporaryDirectory(prefix="abuse-") as directory:
         state = row.state if row.state == ":memory:" else str(Path(directory) / row.state)
         port = _free_port()
         component = ("--component", f"/abuse=http://127.0.0.1:{port}/") if row.component else ()
         all_flags = ("--state", state, *component, *flags)
         target = Target(all_flags)
-        with target.sampled() as memory, probing(target) as probed:
+        with target.sampled() as memory, probing(target) as probed, probing(idle) as machine:
             outcome = attack(name, target, row.seconds, *([str(port)] if row.component else []))
         stopped = target.stop()
         again = Target(all_flags)
         again.stop()
-    return _figures(probed, max(memory), stopped, again.ready_seconds, outcome)
-
-
-def _figures(probed: dict[str, Any], memory: int, stopped: float, ready: float, outcome: str) -> Figures:
-    return Figures(probed["p99"], probed["max"], memory >> 20, round(stopped, 1), round(ready, 1), outcome)
+    ready = again.ready_seconds
+    return Figures(
+        probed["p99"], machine["p99"], probed["max"], max(memory) >> 20, round(stopped, 1), round(ready, 1), outcome
+    )
 
 
 def _shown(figures: Figures) -> str:
     return (
-        f"p99 {figures.p99_ms:8.1f} ms  max {figures.max_ms:8.1f} ms  {figures.memory_mib:5} MiB  "
-        f"stop {figures.stop_seconds:4.1f} s  ready {figures.ready_seconds:4.1f} s  {figures.outcome}"
+        f"p99 {figures.p99_ms:8.1f} ms (idle {figures.idle_p99_ms:6.1f})  max {figures.max_ms:8.1f} ms  "
+        f"{figures.memory_mib:5} MiB  stop {figures.stop_seconds:4.1f} s  "
+        f"ready {figures.ready_seconds:4.1f} s  {figures.outcome}"
     )
 
 
