@@ -1,8 +1,8 @@
 """A SQLite file that one process owns: one writer thread with group commit, one reader thread.
 
-Writes wait in a queue; the writer takes all that are there, commits them in one transaction, and only then tells their
-callers. So a commit, which waits for the disk, is shared by everything that arrived while the last one ran. The queue
-gets the writes of a turn of the event loop together, at its end: to wake the writer costs more than a write.
+The writer commits some writes in one transaction, and only then tells their callers. All writes that arrive while it
+runs wait for the next one, and share it: a commit waits for the disk. The writer gets them together, at the end of a
+turn of the event loop: to wake it costs more than a write.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 MAX_BATCH = 1024
-"""How many writes share a commit, and those of one turn more: bounds how long the first of them waits."""
+"""How many writes share a commit at most: bounds how long the first of them waits."""
 
 
 class StateError(Exception):
@@ -90,6 +90,7 @@ class StateFile:
         self._reader = reader
         self._turn: list[_Write] = []
         self._durable: deque[tuple[_Write, Any]] = deque()
+        self._committing = False
         self._writes: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_batches, name="state-writer", daemon=True)
         self._writer.start()
@@ -122,7 +123,8 @@ class StateFile:
 
     async def close(self) -> None:
         """Commit what is queued, then release the file."""
-        self._hand_over()
+        self._writes.put(self._turn)
+        self._turn = []
         self._writes.put(None)
         await self._loop.run_in_executor(self._reader, self._writer.join)
         self._reader.shutdown()
@@ -131,28 +133,35 @@ class StateFile:
         os.close(self._lock)
 
     def _add(self, write: _Write) -> None:
-        if not self._turn:
+        if not self._turn and not self._committing:
             self._loop.call_soon(self._hand_over)
         self._turn.append(write)
 
     def _hand_over(self) -> None:
-        """Let the writer have the writes of this turn."""
+        """Let the writer have the writes of this turn, or of all turns since its last commit began."""
+        if self._turn and not self._committing:
+            self._committing = True
+            self._writes.put(self._turn[:MAX_BATCH])
+            del self._turn[:MAX_BATCH]
+
+    def _committed(self) -> None:
+        """The writer waits for more. It gets what has come in between, and what callers write that are told now."""
+        self._committing = False
         if self._turn:
-            self._writes.put(self._turn)
-            self._turn = []
+            self._loop.call_soon(self._hand_over)
 
     def _write_batches(self) -> None:
         """The writer thread."""
-        while (batch := self._next_batch()) is not None:
+        while (batch := self._writes.get()) is not None:
             try:
                 answers = self._commit(batch)
             except sqlite3.Error as error:
                 _log.error("the state cannot be written: %s", error)
                 failure = Unavailable("the state cannot be written", retry_after=1.0)
-                self._loop.call_soon_threadsafe(_fail, batch, failure)
+                self._loop.call_soon_threadsafe(self._fail, batch, failure)
             except Exception as error:
                 _log.exception("a write failed")
-                self._loop.call_soon_threadsafe(_fail, batch, error)
+                self._loop.call_soon_threadsafe(self._fail, batch, error)
             else:
                 self._loop.call_soon_threadsafe(self._resolve, batch, answers)
 
@@ -161,6 +170,7 @@ class StateFile:
         self._durable.extend(zip(batch, answers, strict=True))
         if len(self._durable) == len(batch):
             self._resolve_some()
+        self._committed()
 
     def _resolve_some(self) -> None:
         for _ in range(min(BATCH, len(self._durable))):
@@ -169,6 +179,12 @@ class StateFile:
                 write.done.set_result(answer)
         if self._durable:
             self._loop.call_soon(self._resolve_some)
+
+    def _fail(self, batch: list[_Write], error: Exception) -> None:
+        for write in batch:
+            if not write.done.done():
+                write.done.set_exception(error)
+        self._committed()
 
     def _commit(self, batch: list[_Write]) -> list[Any]:
         """Execute a batch in one transaction: all of it, or nothing."""
@@ -184,23 +200,6 @@ class StateFile:
             raise
         return answers
 
-    def _next_batch(self) -> list[_Write] | None:
-        """Wait for writes and take all that are there; None when the file is closed."""
-        batch: list[_Write] = []
-        writes = self._writes.get()
-        while writes is not None:
-            batch += writes
-            if len(batch) >= MAX_BATCH:
-                return batch
-            try:
-                writes = self._writes.get_nowait()
-            except queue.Empty:
-                return batch
-        if batch:
-            self._writes.put(None)
-            return batch
-        return None
-
 
 def _append(db: sqlite3.Connection, batch: list[_Write]) -> None:
     rows: dict[str, list[tuple[Any, ...]]] = {}
@@ -215,12 +214,6 @@ def _append(db: sqlite3.Connection, batch: list[_Write]) -> None:
             while len(added) - start >= number:
                 db.execute(statement, [value for row in added[start : start + number] for value in row])
                 start += number
-
-
-def _fail(batch: list[_Write], error: Exception) -> None:
-    for write in batch:
-        if not write.done.done():
-            write.done.set_exception(error)
 
 
 def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
