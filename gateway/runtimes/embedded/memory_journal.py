@@ -41,6 +41,8 @@ WINDOW: Final = 1_024
 
 _SIZED_AT_ONCE: Final = 4_096
 
+_NO_PLACES: Final[dict[int, int]] = {}
+
 
 @dataclass(slots=True)
 class _Kept:
@@ -90,7 +92,7 @@ class MemoryJournal(Journal):
             kept = _Kept(record, inputs, inputs_size=size)
             size += ITEM_BYTES * record.total
         else:
-            kept = _Kept(record, (), ended.outcome, list(ended.results))
+            kept = _Kept(record, (), ended.outcome, list(ended.results), _NO_PLACES)
             size = sum(map(_result_size, ended.results))
         kept.size += size
         self._reserve(kept.size)

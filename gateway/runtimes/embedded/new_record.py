@@ -4,17 +4,16 @@ import os
 import time
 
 from gateway.adapter.params_json import observability_to_json
-from gateway.core.json_text import quote
 from gateway.core.model import Nanoseconds, SubmitParams
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Ancestry
+from gateway.runtimes.embedded.values import write_object
 
 
 def new_record(
     params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None, digest: str
 ) -> RunRecord:
     """The record of a run with a new id; `digest` is the fingerprint of what was submitted."""
-    variables = ",".join(f"{quote(name)}:{value}" for name, value in params.variables.items())
     created_at = time.time_ns()
     observability = params.observability
     return RunRecord(
@@ -25,7 +24,7 @@ def new_record(
         total=len(params.inputs),
         max_concurrency=params.max_concurrency,
         overrides=params.overrides,
-        variables=f"{{{variables}}}",
+        variables=write_object(params.variables) if params.variables else "{}",
         observability=None if observability is None else observability_to_json(observability),
         scope=scope,
         key=params.idempotency_key,

@@ -18,30 +18,28 @@ class RecentRuns:
 
     def __init__(self, account: MemoryAccount) -> None:
         self._memory = account.part(RECENT_FRACTION)
-        self._runs: OrderedDict[str, tuple[Run, int]] = OrderedDict()
+        self._runs: OrderedDict[str, Run] = OrderedDict()
 
     def get(self, run_id: str) -> Run | None:
         """The run with this id; None if it is not kept."""
-        kept = self._runs.get(run_id)
-        return None if kept is None else kept[0]
+        return self._runs.get(run_id)
 
     def put(self, run: Run) -> None:
-        """Keep a finished run, in place of the oldest ones."""
-        run_id, size = run.record.run_id, run.size
-        runs, memory = self._runs, self._memory
+        """Keep a finished run, in place of the oldest ones. Its size does not change any more."""
+        runs, memory, run_id = self._runs, self._memory, run.record.run_id
         if run_id in runs:
             self.remove(run_id)
+        runs[run_id] = run
         # Each submit passes here: the usual case, one in and one out, changes what is held once.
-        change = size
-        if len(runs) >= RECENT_RUNS:
-            change -= runs.popitem(last=False)[1][1]
-        runs[run_id] = run, size
+        change = run.size
+        if len(runs) > RECENT_RUNS:
+            change -= runs.popitem(last=False)[1].size
         memory.add(change)
         while memory.held > memory.limit and len(runs) > 1:
-            memory.give_back(runs.popitem(last=False)[1][1])
+            memory.give_back(runs.popitem(last=False)[1].size)
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is kept."""
-        kept = self._runs.pop(run_id, None)
-        if kept is not None:
-            self._memory.give_back(kept[1])
+        run = self._runs.pop(run_id, None)
+        if run is not None:
+            self._memory.give_back(run.size)

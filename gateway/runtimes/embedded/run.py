@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import lru_cache
 
 from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
@@ -16,6 +17,9 @@ RESULT_BYTES = 768
 
 RECENT_BYTES = 1 << 18
 """How much memory results of a run may take, so that small runs are read without the journal."""
+
+STATISTICS = 256
+"""How many statistics are kept: those of small runs are nearly always the same."""
 
 EPOCH_BITS = 40
 """Revisions count changes in these lower bits, and openings of the state above them, so they grow over restarts."""
@@ -152,13 +156,7 @@ class Run:
         record, total = self.record, self.record.total
         ended = self._outcome
         state = ended.status if ended else RunState.RUNNING if self._started else RunState.PENDING
-        items = ItemStatistics(
-            total=total,
-            pending=total - self._running - self._completions,
-            running=self._running,
-            success=self._success,
-            failed=self._failed,
-        )
+        items = _statistics(total, self._running, self._completions, self._success, self._failed)
         return RunStatus(
             run_id=record.run_id,
             flow_id=record.flow_id,
@@ -189,3 +187,9 @@ class Run:
         else:
             self._in_order = self._in_order and result.item_index == len(self._recent)
             self._recent.append(result)
+
+
+@lru_cache(STATISTICS)
+def _statistics(total: int, running: int, completions: int, success: int, failed: int) -> ItemStatistics:
+    pending = total - running - completions
+    return ItemStatistics(total=total, pending=pending, running=running, success=success, failed=failed)
