@@ -12,4 +12,4 @@ def test_an_interpreter_is_one_that_runs() -> None:
 def test_each_dependency_has_an_oldest_version() -> None:
     constraints = list(pythons.oldest())
     assert len(constraints) > 10
-    assert all(re.fullmatch(r"[\w-]+==\d+(\.\d+)*", constraint) for constraint in constraints)
+    assert all(re.fullmatch(r"[\w.-]+==\d+(\.\d+)*", constraint) for constraint in constraints)
