@@ -1,8 +1,8 @@
 """The interface between the runs service and everything that executes runs."""
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from sys import getsizeof
 from typing import NamedTuple, TypeVar
 
 from gateway.core.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
@@ -60,10 +60,26 @@ def text_size(result: ItemResult) -> int:
     return len(result.value or "") + (len(error.message) + len(error.data or "") if error else 0)
 
 
-def memory_size(result: ItemResult) -> int:
-    """About how much memory a result takes, in bytes."""
-    texts = (result.value,) if result.error is None else (result.error.message, result.error.data)
-    return _RESULT_BYTES + sum(sys.getsizeof(text) for text in texts if text is not None)
+def text_sizes(results: Sequence[ItemResult]) -> int:
+    """How much text results hold together, in characters."""
+    size = 0
+    for result in results:
+        if (value := result.value) is not None:
+            size += len(value)
+        if (error := result.error) is not None:
+            size += len(error.message) + len(error.data or "")
+    return size
+
+
+def memory_size(results: Sequence[ItemResult]) -> int:
+    """About how much memory results take, in bytes."""
+    size = _RESULT_BYTES * len(results)
+    for result in results:
+        if (value := result.value) is not None:
+            size += getsizeof(value)
+        if (error := result.error) is not None:
+            size += getsizeof(error.message) + getsizeof(error.data)
+    return size
 
 
 def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
@@ -76,6 +92,13 @@ def fill_page(entries: Iterable[_T], size: Callable[[_T], int]) -> list[_T]:
         if total >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
             break
     return page
+
+
+def result_page(results: list[ItemResult]) -> list[ItemResult]:
+    """The first results, as many as a page may hold: what `fill_page` finds, and faster if a page may hold all."""
+    if len(results) <= RESULT_PAGE_LENGTH and text_sizes(results) <= RESULT_PAGE_BYTES:
+        return results
+    return fill_page(results, text_size)
 
 
 def fits_page(texts: Sequence[str]) -> bool:

@@ -17,7 +17,7 @@ from gateway.core.model import (
     blob_id_of,
     canonical_run_id,
 )
-from gateway.core.runtime import Runtime, Snapshot, text_size
+from gateway.core.runtime import Runtime, Snapshot, text_sizes
 from gateway.runs.follower import Follower, ResultsFollower, StatusFollower
 from gateway.runs.hub import GRACE_SECONDS, Hub
 from gateway.runs.run_answer import ResultPages, RunAnswer
@@ -167,7 +167,7 @@ async def _collected(answer: RunAnswer, max_text: int | None = None) -> RunStatu
     results: list[ItemResult] = []
     size = 0
     while page := await answer.results.next():
-        size += sum(map(text_size, page))
+        size += text_sizes(page)
         if size > limit:
             return answer.status
         results += page

@@ -9,7 +9,7 @@ from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import shutting_down
 from gateway.core.model import ItemResult
 from gateway.core.position import Position
-from gateway.core.runtime import Runtime, Snapshot, memory_size, text_size
+from gateway.core.runtime import Runtime, Snapshot, memory_size, text_sizes
 from gateway.runs.update import Reading, Update
 
 SHARED_UPDATES: Final = 64
@@ -77,8 +77,8 @@ class SharedReads:
         update = Update(
             status, snapshot.revision, position, snapshot.completions, snapshot.prefix, more=more, reading=reading
         )
-        self._count(update, sum(map(memory_size, results)))
-        self._kept.put(point, update, sum(map(text_size, results)))
+        self._count(update, memory_size(results))
+        self._kept.put(point, update, text_sizes(results))
         return update
 
     def _count(self, update: Update, size: int) -> None:

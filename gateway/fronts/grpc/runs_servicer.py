@@ -16,7 +16,7 @@ from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.errors import Overloaded
 from gateway.core.model import ItemResult, RunStatus, SubmitParams
 from gateway.core.packed_texts import PackedTexts
-from gateway.core.runtime import text_size
+from gateway.core.runtime import text_sizes
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
@@ -173,7 +173,7 @@ class RunsServicer:
         size = held = 0
         try:
             while page := await run.results.next():
-                size += sum(map(text_size, page))
+                size += text_sizes(page)
                 if size > self._limits.send:
                     return run.status
                 if size > SMALL_MESSAGE:

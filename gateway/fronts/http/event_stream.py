@@ -25,7 +25,7 @@ from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import GatewayError
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import GetParams, JsonText
-from gateway.core.runtime import text_size
+from gateway.core.runtime import text_sizes
 from gateway.fronts.http.connection import ClientLeft
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.preferences import ranks
@@ -191,7 +191,7 @@ class EventStreams:
         """Yield the pieces of a large result, which is held until all of them have been sent."""
         begun = False
         try:
-            with pace.holding(sum(map(text_size, update.status.results or ()))):
+            with pace.holding(text_sizes(update.status.results or ())):
                 for piece in pieces:
                     yield piece
                     begun = True

@@ -153,7 +153,7 @@ class StatusText(LongText):
         yield closing
 
     def _make_room(self, page: list[ItemResult]) -> None:
-        size = sum(map(memory_size, page))
+        size = memory_size(page)
         if size > self._page_size:
             self._held.grow(size - self._page_size)
             self._page_size = size

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +11,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import RunNotFound, TooLarge
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
-from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, text_size
+from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     Completion,
@@ -184,15 +184,17 @@ def _read_window(kept: _Kept, page: Page) -> tuple[list[ItemResult], Page | None
     """Results of a page among WINDOW items or places, and the part of the page behind these, if none is among them."""
     # A place equals the position in `results`: completions arrive in the order of their places.
     rest: Page
+    first, completions = page.first, page.completions
     if page.order is ResultOrder.BY_INDEX:
         rest = page._replace(start=min(page.start + WINDOW, page.stop))
-        found = (kept.places.get(index) for index in range(page.start, rest.start))
-        places: Iterable[int] = (place for place in found if place is not None)
+        places = map(kept.places.get, range(page.start, rest.start))
+        chosen = [kept.results[place] for place in places if place is not None and first <= place < completions]
     else:
-        rest = page._replace(first=min(page.first + WINDOW, page.completions))
-        places = range(page.first, rest.first)
-    chosen = (kept.results[place] for place in places if page.first <= place < page.completions)
-    results = fill_page((r for r in chosen if page.start <= r.item_index < page.stop), text_size)
+        rest = page._replace(first=min(first + WINDOW, completions))
+        chosen = kept.results[first : rest.first]
+        if page.start or page.stop < kept.record.total:
+            chosen = [result for result in chosen if page.start <= result.item_index < page.stop]
+    results = result_page(chosen)
     more = not results and rest.start < rest.stop and rest.first < rest.completions
     return results, rest if more else None
 

@@ -14,7 +14,7 @@ from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import InvalidParams, Unavailable
 from gateway.core.model import ItemResult, JsonText, ResultOrder, RunStatus
-from gateway.core.runtime import Page, Snapshot, fill_page, text_size
+from gateway.core.runtime import Page, Snapshot, fill_page, text_size, text_sizes
 from gateway.runtimes.jsonrpc.answers import unreadable
 from gateway.runtimes.jsonrpc.snapshots import canonical, snapshot_of
 
@@ -44,7 +44,7 @@ class CachedResults:
         self.results = results
         """The results of finished items, in the order of completion."""
         self.complete = status.status.terminal
-        self.size = sum(map(text_size, results))
+        self.size = text_sizes(results)
         self._by_index = sorted(range(len(results)), key=lambda place: results[place].item_index)
         self._indexes = [results[place].item_index for place in self._by_index]
         self.prefix = next((at for at, index in enumerate(self._indexes) if at != index), len(self._indexes))

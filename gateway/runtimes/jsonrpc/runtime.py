@@ -17,7 +17,7 @@ from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, Rem
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
 from gateway.core.position import Position, of_page
-from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_sizes
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
 from gateway.runtimes.jsonrpc.reachability import Retries
@@ -294,7 +294,7 @@ async def _collected(events: AsyncGenerator[Event, None], run_id: str, page: Pag
         found, more = of_page(page, sent, Position.from_token(state.token, run_id, page.order), received)
         received += len(sent)
         results += found
-        size += sum(map(text_size, found))
+        size += text_sizes(found)
         full = not more or size >= RESULT_PAGE_BYTES or len(results) >= RESULT_PAGE_LENGTH
         if full and (received < page.completions or received > RESTED_RESULTS or size > RESTED_TEXT):
             break

@@ -14,7 +14,7 @@ from gateway.adapter import blobs_proto, params_proto
 from gateway.core.errors import RemoteError, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, SubmitParams
 from gateway.core.position import Position
-from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_sizes
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
@@ -155,7 +155,7 @@ class RelayRuntime(Runtime):
                 found, more = results_of_page(response, page, received)
                 received += len(response.run.results)
                 results += found
-                size += sum(map(text_size, found))
+                size += text_sizes(found)
         except aio.AioRpcError:
             # The results that have come are valid. The next page begins after them, and fails if it must.
             if not results:
