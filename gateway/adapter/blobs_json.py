@@ -40,30 +40,32 @@ def blob_from_json(params: Params) -> Blob:
 
 def blob_to_json(blob: Blob, blob_id: str | None = None) -> JsonText:
     """Write `{data, blobType, blobId}`: what a get returns, or without an id what is put."""
-    return "".join(blob_to_json_pieces(blob, blob_id))
+    content = blob.content
+    opening, closing = _around_content(blob, blob_id)
+    return f"{opening}{content if isinstance(content, str) else b64encode(content).decode()}{closing}"
 
 
 def blob_to_json_pieces(blob: Blob, blob_id: str | None = None) -> Iterator[JsonText]:
     """Write what `blob_to_json` writes, in pieces: JSON text is one of them, as it is; base64 comes in short ones."""
-    binary = isinstance(blob.content, bytes)
-    kind = BINARY if binary else blob.type.value
-    blob_id_members = "" if blob_id is None else f",{_blob_id_members(blob_id)}"
-    quotes = '"' if binary else ""
-    yield f'{{"data":{quotes}'
+    opening, closing = _around_content(blob, blob_id)
+    yield opening
     if isinstance(blob.content, bytes):
         for start in range(0, len(blob.content), _BASE64_STEP):
             yield b64encode(blob.content[start : start + _BASE64_STEP]).decode()
     else:
         yield blob.content
-    yield f'{quotes},"blobType":"{kind}","blob_type":"{kind}"{blob_id_members}}}'
+    yield closing
 
 
 def blob_json_size(blob: Blob, blob_id: str) -> int | None:
     """How many bytes `blob_to_json` writes; None if only encoding the text tells."""
     if isinstance(blob.content, bytes):
-        around = len(blob_to_json(Blob(b"", blob.type), blob_id))
-        return around + (len(blob.content) + 2) // 3 * 4
-    return len(blob_to_json(Blob("", blob.type), blob_id)) + len(blob.content) if blob.content.isascii() else None
+        size = (len(blob.content) + 2) // 3 * 4
+    elif blob.content.isascii():
+        size = len(blob.content)
+    else:
+        return None
+    return size + sum(map(len, _around_content(blob, blob_id)))
 
 
 def blob_id_from_json(params: Params) -> str:
@@ -78,6 +80,14 @@ def blob_id_from_json(params: Params) -> str:
 def blob_id_to_json(blob_id: str) -> JsonText:
     """Write `{blobId}`: what a put returns, or which blob to get."""
     return f"{{{_blob_id_members(blob_id)}}}"
+
+
+def _around_content(blob: Blob, blob_id: str | None) -> tuple[JsonText, JsonText]:
+    binary = isinstance(blob.content, bytes)
+    kind = BINARY if binary else blob.type.value
+    blob_id_members = "" if blob_id is None else f",{_blob_id_members(blob_id)}"
+    quotes = '"' if binary else ""
+    return f'{{"data":{quotes}', f'{quotes},"blobType":"{kind}","blob_type":"{kind}"{blob_id_members}}}'
 
 
 def _blob_id_members(blob_id: str) -> str:

@@ -129,8 +129,7 @@ def request(request_id: JsonText, method: str, params: JsonText) -> str:
 
 def response(request_id: JsonText, result: JsonText) -> str:
     """Write the answer to a request."""
-    opening, closing = around_result(request_id)
-    return f"{opening}{result}{closing}"
+    return f'{{"jsonrpc":"2.0","id":{request_id},"result":{result}}}'
 
 
 def around_result(request_id: JsonText) -> tuple[str, str]:

@@ -4,6 +4,8 @@ Readers raise InvalidParams with the path of the field that breaks its rule; wri
 times within the years 1 to 9999.
 """
 
+from collections.abc import Iterable
+
 from gateway.adapter.proto_fields import JSON, read_texts, read_time, unknown_number, write_texts, write_time
 from gateway.adapter.values import json_value_to_text, set_json_value
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, RunState, RunStatus
@@ -40,10 +42,18 @@ def set_run_status(message: runs_pb2.RunStatus, status: RunStatus, encoding: run
     write_time(message.created_at, status.created_at)
     if status.completed_at is not None:
         write_time(message.completed_at, status.completed_at)
-    for result in status.results or ():
-        _set_result(message.results.add(), result, encoding)
+    if status.results:
+        add_results(message, status.results, encoding)
     if status.extensions:
         write_texts(message.extensions, status.extensions)
+
+
+def add_results(
+    message: runs_pb2.RunStatus, results: Iterable[ItemResult], encoding: runs_pb2.ResultEncoding.ValueType
+) -> None:
+    """Write further results of a status."""
+    for result in results:
+        _set_result(message.results.add(), result, encoding)
 
 
 def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) -> RunStatus:

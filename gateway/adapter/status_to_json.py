@@ -20,7 +20,7 @@ from gateway.adapter.status_from_json import (
 )
 from gateway.core.json_text import members, quote
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
-from gateway.core.runtime import text_size
+from gateway.core.runtime import text_size, text_sizes
 from gateway.core.times import rfc3339
 
 _SDK_ITEM_STATES = {RunState.SUCCESS: "completed", RunState.PENDING: "running"}
@@ -39,13 +39,17 @@ def run_status_to_json(status: RunStatus) -> JsonText:
     return f"{opening}{results_to_json(status.results or [])}{closing}"
 
 
-def around_results(status: RunStatus, more: Mapping[str, JsonText] | None = None) -> tuple[JsonText, JsonText]:
+def around_results(
+    status: RunStatus, more: Mapping[str, JsonText] | None = None, *, with_results: bool = False
+) -> tuple[JsonText, JsonText]:
     """What stands in the superset before and after the entries of `results`, if the status has results.
 
-    `more` are members to add at the end; they stand in for extensions of the same names.
+    `more` are members to add at the end; they stand in for extensions of the same names. `with_results`: there are
+    results that are not in the status.
     """
     opening = ",".join(_run_status_parts(status, _superset_statistics(status.items)))
-    return _around_results(status, opening, {**status.extensions, **(more or {})})
+    extensions = {**status.extensions, **more} if more else status.extensions
+    return _around_results(opening, extensions, with_results or status.results is not None)
 
 
 def results_to_json(results: Sequence[ItemResult]) -> JsonText:
@@ -72,7 +76,7 @@ def result_pieces(result: ItemResult) -> Iterator[JsonText]:
 
 def results_size(results: Sequence[ItemResult]) -> int:
     """About how long the entries become at most, in characters."""
-    return sum(_ENTRY_SIZE + 2 * text_size(result) for result in results)
+    return _ENTRY_SIZE * len(results) + 2 * text_sizes(results)
 
 
 def is_large(results: Sequence[ItemResult]) -> bool:
@@ -95,7 +99,9 @@ def result_slices(results: Sequence[ItemResult] | None) -> Iterator[slice]:
 def run_status_to_canonical_json(status: RunStatus) -> JsonText:
     """Write a status in the document's style."""
     statistics = write_object(_statistics_parts(status.items), status.items.extensions, STATISTICS_MEMBERS)
-    opening, closing = _around_results(status, ",".join(_run_status_parts(status, statistics)), status.extensions)
+    opening, closing = _around_results(
+        ",".join(_run_status_parts(status, statistics)), status.extensions, status.results is not None
+    )
     return f"{opening}{','.join(map(_result, status.results or []))}{closing}"
 
 
@@ -112,10 +118,10 @@ def _run_status_parts(status: RunStatus, items: JsonText) -> list[str]:
     return parts
 
 
-def _around_results(status: RunStatus, opening: str, extensions: Mapping[str, JsonText]) -> tuple[JsonText, JsonText]:
+def _around_results(opening: str, extensions: Mapping[str, JsonText], has_results: bool) -> tuple[JsonText, JsonText]:
     closing = write_object([], extensions, RUN_STATUS_MEMBERS).removeprefix("{")
     comma = "" if closing == "}" else ","
-    if status.results is None:
+    if not has_results:
         return f"{{{opening}", f"{comma}{closing}"
     return f'{{{opening},"results":[', f"]{comma}{closing}"
 

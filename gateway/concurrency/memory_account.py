@@ -65,13 +65,16 @@ class MemoryShare:
 
     def take(self, size: int) -> None:
         """Hold `size` more bytes. Raises Overloaded if the account or the share leaves no room for them."""
-        if not self.fits(size):
+        account = self._account
+        if not account.fits(self.held, size, self._small):
             raise Overloaded("the server has no memory left for this request", retry_after=1.0)
-        self.count(size)
+        self.held += size
+        account.held += size
 
     def give_back(self, size: int) -> None:
         """Hold `size` bytes less."""
-        self.count(-size)
+        self.held -= size
+        self._account.held -= size
 
     def fits(self, size: int) -> bool:
         """Whether the account and the share leave room for `size` more bytes."""
@@ -135,7 +138,8 @@ class MemoryHold:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.shrink(self.size)
+        if self.size:
+            self.shrink(self.size)
 
     def grow(self, size: int) -> None:
         """Hold more. Raises Overloaded as `MemoryShare.take` does."""

@@ -8,8 +8,9 @@ import grpc
 from grpc import aio
 
 from gateway.adapter import blobs_proto
+from gateway.core.model import Blob
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, fitting, handler
-from gateway.fronts.grpc.connections import BUILDING, COPIES, Connections
+from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Connections
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2
 
@@ -54,12 +55,16 @@ class BlobsServicer:
         """Return a blob, serialized."""
         with self._calls:
             blob = await self._service.get_blob(request.blob_id)
-            size = BUILDING * getsizeof(blob.content)
+            if (size := getsizeof(blob.content)) <= SMALL_MESSAGE:
+                return self._answer(blob)
+            size *= BUILDING
             memory = self._connections.of(context)
             memory.grow(size)
-            response = blobs_proto.blob_to_get_response(blob)
-            fitting(response, self._send_limit, "the blob does not fit into one message")
-            answer = response.SerializeToString()
+            answer = self._answer(blob)
             memory.shrink(size)
             memory.grow(COPIES * len(answer))
             return answer
+
+    def _answer(self, blob: Blob) -> bytes:
+        response = blobs_proto.blob_to_get_response(blob)
+        return fitting(response, self._send_limit, "the blob does not fit into one message").SerializeToString()

@@ -25,14 +25,16 @@ _NAMELESS: Final = "unix:"
 
 
 class CallMemory:
-    """What one call makes the front hold, until the call has ended and its answer has been sent."""
+    """What one call makes the front hold, until the call has ended and its answer has been sent: CALL_BYTES or more,
+    which `share` holds.
+    """
 
     __slots__ = ("peer", "share", "size")
 
     def __init__(self, peer: str, share: MemoryShare) -> None:
         self.peer = peer
         self.share = share
-        self.size = 0
+        self.size = CALL_BYTES
 
     def grow(self, size: int) -> None:
         """Hold more. Raises Overloaded if there is no room."""
@@ -66,20 +68,37 @@ class Connections:
 
     def begin(self, context: Context) -> CallMemory:
         """Count a call until its task has ended. Raises Overloaded if there is no room for it."""
-        peer = context.peer()
-        share = self._shares.get(peer)
-        if share is None:
-            share = self._account.share(self.nameless_small if peer == _NAMELESS else SMALL_BYTES)
-        memory = CallMemory(peer, share)
-        memory.grow(CALL_BYTES)
-        if peer != _NAMELESS:
-            self._shares[peer] = share
-        self._calls[context] = memory
+        memory = self.count(context)
         # Not the callbacks of grpcio's contexts: they are a cycle, which holds the call until it is collected.
         task = asyncio.current_task()
         assert task is not None
-        task.add_done_callback(partial(self._end, context))
+        task.add_done_callback(partial(self.end, context))
         return memory
+
+    def count(self, context: Context) -> CallMemory:
+        """Count a call until `end`. Raises Overloaded if there is no room for it."""
+        peer = context.peer()
+        share = self._shares.get(peer)
+        if share is not None:
+            share.take(CALL_BYTES)
+        elif peer == _NAMELESS:
+            share = self._account.share(self.nameless_small)
+            share.take(CALL_BYTES)
+        else:
+            share = self._account.share()
+            share.take(CALL_BYTES)
+            self._shares[peer] = share
+        memory = self._calls[context] = CallMemory(peer, share)
+        return memory
+
+    def end(self, context: Context, _: object = None) -> None:
+        """A call has ended; nothing happens if it has not been counted."""
+        memory = self._calls.pop(context, None)
+        if memory is not None:
+            share = memory.share
+            share.give_back(memory.size)
+            if not share.held:
+                self._shares.pop(memory.peer, None)
 
     def of(self, context: Context) -> CallMemory:
         """What an open call holds."""
@@ -108,9 +127,3 @@ class Connections:
     def close(self) -> None:
         """Look after the reading of requests no more."""
         self._patience.close()
-
-    def _end(self, context: Context, _: object) -> None:
-        memory = self._calls.pop(context)
-        memory.shrink(memory.size)
-        if not memory.share.held:
-            self._shares.pop(memory.peer, None)

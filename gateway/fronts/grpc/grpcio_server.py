@@ -5,7 +5,7 @@ are therefore such that take a stream, and this module reads the one request of 
 """
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -104,19 +104,15 @@ def _reading(method: Any, deserialize: Any, connections: Connections) -> Any:
         else:
             answering = method(request, context)
             del request
+        # The context of an aborted call holds its exception, and thereby this frame.
         del context
-        return await _ended(answering)
+        try:
+            return await answering
+        except aio.AbortError as aborted:
+            release_frames(aborted)
+            raise
 
     return serve
-
-
-async def _ended(answering: Awaitable[Any]) -> Any:
-    """Await the end of a call. The context of an aborted one holds an exception, and this must hold no context."""
-    try:
-        return await answering
-    except aio.AbortError as aborted:
-        release_frames(aborted)
-        raise
 
 
 async def _request(deserialize: Any, connections: Connections, context: Context) -> Any:
@@ -144,6 +140,10 @@ def _taking(method: Any, connections: Connections) -> Any:
         else:
             answering = method(requests, context)
         del requests, context
-        return await _ended(answering)
+        try:
+            return await answering
+        except aio.AbortError as aborted:
+            release_frames(aborted)
+            raise
 
     return serve

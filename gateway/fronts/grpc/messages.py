@@ -58,17 +58,12 @@ class UpdateMessages:
             index += 1
 
 
-def parts(status: RunStatus, encoding: Encoding) -> Iterator[RunStatus]:
-    """The same status in parts: each holds the next results, and is a short piece of work to translate."""
-    results = status.results or []
-    start = _part_end(results, 0, encoding)
-    if start == len(results):
-        yield status
-        return
-    yield _part(status, 0, start)
+def parts(results: list[ItemResult], encoding: Encoding) -> Iterator[list[ItemResult]]:
+    """Results in parts, each of which is a short piece of work to translate."""
+    start = 0
     while start < len(results):
         end = _part_end(results, start, encoding)
-        yield _part(status, start, end)
+        yield results[start:end]
         start = end
 
 

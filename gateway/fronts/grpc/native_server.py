@@ -19,7 +19,7 @@ from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 from gateway.adapter.grpc_status import to_status
 from gateway.core.errors import SHUTTING_DOWN, TooLarge
 from gateway.core.internal_errors import error_to_tell
-from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
+from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
 from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
 from gateway.peers.grpc.channel import DETAILS_TRAILER
@@ -44,6 +44,7 @@ class NativeServer:
     def __init__(self, options: Sequence[tuple[str, int]], connections: Connections) -> None:
         self._options = dict(options)
         self._connections = connections
+        self._small = min(SMALL_MESSAGE, self._options["grpc.max_receive_message_length"])
         # The calls of all clients reach the server behind over a unix socket, any number of one client among them.
         connections.nameless_small = 0
         # All connections reach it through one or a few: the limit of one is kept before it.
@@ -139,11 +140,17 @@ class NativeServer:
                 call = asyncio.create_task(self._answer(context, payload))
                 self.calls[call_id] = call
                 # Not left to the call, which never runs if the client leaves at once.
-                call.add_done_callback(partial(self.calls.pop, call_id))
+                call.add_done_callback(partial(self._end, call_id, context))
+
+    def _end(self, call_id: int, context: NativeContext, _: object) -> None:
+        del self.calls[call_id]
+        self._connections.end(context)  # type: ignore[arg-type]
 
     async def _answer(self, context: NativeContext, payload: bytes) -> None:
         try:
-            self._count(context, len(payload))
+            memory = self._connections.count(context)  # type: ignore[arg-type]
+            if len(payload) > self._small:
+                self._count_large(memory, len(payload))
             answering = context.answer(payload)
             del payload
             await answering
@@ -157,13 +164,10 @@ class NativeServer:
             code, message, details = to_status(error_to_tell(error))
             context.fail(code, message, ((DETAILS_TRAILER, details),))
 
-    def _count(self, context: NativeContext, size: int) -> None:
-        """Begin a call whose request has so many bytes."""
-        memory = self._connections.begin(context)  # type: ignore[arg-type]
+    def _count_large(self, memory: CallMemory, size: int) -> None:
         if size > self._options["grpc.max_receive_message_length"]:
             raise TooLarge("the request is larger than a message may be")
-        if size > SMALL_MESSAGE:
-            memory.grow(COPIES * size)
+        memory.grow(COPIES * size)
 
     async def _end_calls(self, grace: float) -> None:
         if self.calls:

@@ -156,18 +156,18 @@ class RunsServicer:
         del params
         run = await opening
         memory.release()
-        status = await self._collected(run, encoding, memory)
-        answer = await self._answer(status, encoding, omitted=run.results is not None and status.results is None)
-        del run, status
+        results = await self._collected(run, encoding, memory)
+        answer = await self._answer(run.status, results, encoding, omitted=run.results is not None and results is None)
+        del run, results
         memory.release()
         if len(answer) > SMALL_MESSAGE:
             memory.grow(COPIES * len(answer))
         return answer
 
-    async def _collected(self, run: RunAnswer, encoding: Encoding, memory: CallMemory) -> RunStatus:
-        """The status with the results of a run; without them if they do not fit."""
+    async def _collected(self, run: RunAnswer, encoding: Encoding, memory: CallMemory) -> list[ItemResult] | None:
+        """The results of a run; None if it comes without, or if they do not fit."""
         if run.results is None:
-            return run.status
+            return None
         factor = _VALUES_FACTOR if encoding == runs_pb2.RESULT_ENCODING_VALUE else BUILDING
         results: list[ItemResult] = []
         size = held = 0
@@ -175,28 +175,28 @@ class RunsServicer:
             while page := await run.results.next():
                 size += text_sizes(page)
                 if size > self._limits.send:
-                    return run.status
+                    return None
                 if size > SMALL_MESSAGE:
                     memory.grow(factor * (size - held))
                     held = size
                 results += page
         except Overloaded:
-            return run.status
-        return run.status.model_copy(update={"results": results})
+            return None
+        return results
 
-    async def _answer(self, status: RunStatus, encoding: Encoding, *, omitted: bool) -> bytes:
+    async def _answer(
+        self, status: RunStatus, results: list[ItemResult] | None, encoding: Encoding, *, omitted: bool
+    ) -> bytes:
         response = runs_pb2.SubmitRunResponse()
-        for number, part in enumerate(parts(status, encoding)):
-            if number == 0:
-                status_proto.set_run_status(response.run, part, encoding)
-            else:
+        status_proto.set_run_status(response.run, status, encoding)
+        for number, part in enumerate(parts(results or [], encoding)):
+            if number:
                 # In between others.
                 await asyncio.sleep(0)
-                response.run.results.extend(status_proto.run_status_to_proto(part, encoding).results)
+            status_proto.add_results(response.run, part, encoding)
             if response.ByteSize() > self._limits.send:
                 omitted = True
                 break
         if omitted:
-            status = status.model_copy(update={"results": None})
             response = runs_pb2.SubmitRunResponse(run=status_proto.run_status_to_proto(status), results_omitted=True)
         return response.SerializeToString()

@@ -58,6 +58,8 @@ def is_preferred(accept: str) -> bool:
 
     Clients that rank both equally get JSON: component SDKs name both, and read a single answer.
     """
+    if _EVENTS not in accept.lower():
+        return False
     rank = ranks(accept)
     plain = next((rank[kind] for kind in _PLAIN if kind in rank), 0.0)
     return rank.get(_EVENTS, 0.0) > plain

@@ -205,7 +205,8 @@ class HttpFront:
         if not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
         body = await self._body(request, held)
-        held.grow(text_bytes(body))
+        if text := text_bytes(body):
+            held.grow(text)
         calls = await self._methods.read(body)
         held.shrink(len(body))
         del body

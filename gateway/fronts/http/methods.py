@@ -205,7 +205,7 @@ class JsonRpcMethods:
         for part in status_to_json.result_slices(page):
             await self.fair_queue.yield_turn()
             texts.append(status_to_json.results_to_json(page[part]))
-        opening, closing = status_to_json.around_results(status.model_copy(update={"results": page}))
+        opening, closing = status_to_json.around_results(status, with_results=True)
         return f"{opening}{','.join(texts)}{closing}"
 
     async def _write_blob_id(self, blob_id: str, held: Held) -> JsonText:
