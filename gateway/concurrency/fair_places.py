@@ -125,10 +125,13 @@ class PlacesParty:
 
     def give_back(self) -> None:
         """Give a place back."""
-        self.count(-1)
-        if not self.held:
-            self._places._emptied(self)
-        self._places._give()
+        places = self._places
+        self.held -= 1
+        places.taken -= 1
+        if places._returning or places._without or places._with:
+            if not self.held:
+                places._emptied(self)
+            places._give()
 
     def give(self) -> bool:
         """Give the place that is free to the first task that waits; False if none does."""

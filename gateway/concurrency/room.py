@@ -53,7 +53,7 @@ class Room:
 
     def wake(self) -> None:
         """Let the next task go on if there is room, or nobody else that would make some."""
-        if self._woken is None:
+        if self._woken is None and (self._holding or self._others):
             _ = self._wake_one_of(self._holding) or self._wake_one_of(self._others)
 
     def _wake_one_of(self, waiters: "deque[_Waiter]") -> bool:

@@ -112,13 +112,15 @@ class _FlowExecution:
 
     async def _outcome(self) -> JsonText | ItemError:
         while True:
+            pursued = bool(self._ready)
             while self._ready:
                 await self._work.checkpoint()
                 await self._work.wait_for_room()
                 await self._pursue(self._ready.popleft())
             if self._output is not None and not self._forced:
                 return self._output
-            await self._work.checkpoint()
+            if not pursued:
+                await self._work.checkpoint()
             step_id = await self._finished.get()
             step = self._running.pop(step_id)
             await self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())
@@ -130,8 +132,9 @@ class _FlowExecution:
             self._running.clear()
 
     def _hold(self, size: int) -> None:
-        self._held += size
-        self._work.hold(size)
+        if size:
+            self._held += size
+            self._work.hold(size)
 
     def _demand(self, step_id: str) -> None:
         if step_id not in self._demanded:
