@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -253,6 +254,47 @@ async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: 
     assert done == list(range(500))
     assert await journal.finished_items("run-1", 0) == FinishedItems(b"\1" * 500, 0)
     await journal.close()
+
+
+async def test_all_that_is_written_during_a_commit_shares_the_next_one(tmp_path: Path) -> None:
+    file = await StateFile.open(tmp_path / "state.db", Schema(1, "CREATE TABLE a (x);"))
+    statements: list[str] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(db: sqlite3.Connection) -> None:
+        db.set_trace_callback(statements.append)
+        begun.set()
+        go_on.wait()
+
+    writes = [asyncio.create_task(file.write(slow))]
+    await asyncio.to_thread(begun.wait)
+    for number in range(5):
+        writes.append(asyncio.create_task(file.append("a", (number,))))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(*writes)
+    assert statements.count("COMMIT") == 2
+    await file.close()
+
+
+async def test_closing_commits_what_waits_for_the_commit_before(tmp_path: Path) -> None:
+    schema = Schema(1, "CREATE TABLE a (x);")
+    file = await StateFile.open(tmp_path / "state.db", schema)
+    go_on = threading.Event()
+    writes: list[asyncio.Task[object]] = [asyncio.create_task(file.write(lambda _: go_on.wait()))]
+    await asyncio.sleep(0)
+    writes.append(asyncio.create_task(file.append("a", (1,))))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(file.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    await asyncio.gather(*writes)
+    again = await StateFile.open(tmp_path / "state.db", schema)
+    assert await again.read(lambda db: db.execute("SELECT x FROM a").fetchall()) == [(1,)]
+    await again.close()
 
 
 async def test_an_item_cannot_finish_twice(tmp_path: Path) -> None:
