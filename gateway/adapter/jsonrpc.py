@@ -113,7 +113,8 @@ def call_from_members(given: dict[str, Any]) -> Call:
         if not _is_id(given.get("id", "null")):
             raise InvalidParams.field("id", description="expected a string, a number or null")
         request_id = given.get("id", "null")
-        if string(given.get("jsonrpc", "null"), "jsonrpc") != "2.0":
+        version = given.get("jsonrpc", "null")
+        if version != '"2.0"' and string(version, "jsonrpc") != "2.0":
             raise InvalidParams.field("jsonrpc", description="expected '2.0'")
         method = string(given.get("method", "null"), "method")
     except InvalidParams as error:

@@ -82,6 +82,9 @@ class MemoryJournal(Journal):
     async def get_blob(self, blob_id: str) -> Blob | None:
         return self._blobs.get(blob_id)
 
+    async def peek_blob(self, blob_id: str) -> Blob | None:
+        return self._blobs.get(blob_id)
+
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
