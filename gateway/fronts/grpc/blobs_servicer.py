@@ -1,8 +1,9 @@
 # ruff: noqa: N802 - the contract names the methods.
 """The blobs service."""
 
+import asyncio
 from sys import getsizeof
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from grpc import aio
@@ -16,6 +17,11 @@ from runs.v1 import blobs_pb2
 
 BLOBS_SERVICE = blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_name
 
+LONG: Final = 1 << 20
+PAUSE: Final = 0.005
+"""Answers above so many bytes are put together one after the other, with pauses of so many seconds, in which others are
+served: tens of milliseconds for each would add up."""
+
 
 class BlobsServicer:
     """Stores blobs and returns them. `send_limit`: the largest message, in bytes."""
@@ -25,6 +31,7 @@ class BlobsServicer:
         self._calls = calls
         self._connections = connections
         self._send_limit = send_limit
+        self._long_answers = asyncio.Lock()
 
     def add_to(self, server: aio.Server) -> None:
         """Let a server answer the methods. Blobs come serialized, so that nothing else of them is left meanwhile."""
@@ -54,13 +61,26 @@ class BlobsServicer:
     async def GetBlob(self, request: blobs_pb2.GetBlobRequest, context: Context) -> bytes:
         """Return a blob, serialized."""
         with self._calls:
-            blob = await self._service.get_blob(request.blob_id)
+            memory = self._connections.of(context)
+            drawn = 0
+
+            def admit(length: int) -> None:
+                nonlocal drawn
+                memory.grow(BUILDING * length)
+                drawn = BUILDING * length
+
+            blob = await self._service.get_blob(request.blob_id, admit)
             if (size := getsizeof(blob.content)) <= SMALL_MESSAGE:
                 return self._answer(blob)
-            size *= BUILDING
-            memory = self._connections.of(context)
-            memory.grow(size)
-            answer = self._answer(blob)
+            size = max(drawn, BUILDING * size)
+            memory.grow(size - drawn)
+            if len(blob.content) <= LONG:
+                answer = self._answer(blob)
+            else:
+                async with self._long_answers:
+                    answer = self._answer(blob)
+                    await asyncio.sleep(PAUSE)
+            del blob
             memory.shrink(size)
             memory.grow(COPIES * len(answer))
             return answer
