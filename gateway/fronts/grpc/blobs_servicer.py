@@ -9,8 +9,9 @@ import grpc
 from grpc import aio
 
 from gateway.adapter import blobs_proto
+from gateway.core.errors import TooLarge
 from gateway.core.model import Blob
-from gateway.fronts.grpc.calls import CapacityLimiter, Context, fitting, handler
+from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Connections
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2
@@ -86,5 +87,8 @@ class BlobsServicer:
             return answer
 
     def _answer(self, blob: Blob) -> bytes:
-        response = blobs_proto.blob_to_get_response(blob)
-        return fitting(response, self._send_limit, "the blob does not fit into one message").SerializeToString()
+        # To ask a message for its size would serialize it once more.
+        answer = blobs_proto.blob_to_get_response(blob).SerializeToString()
+        if len(answer) > self._send_limit:
+            raise TooLarge("the blob does not fit into one message")
+        return answer
