@@ -115,6 +115,8 @@ def check(data: bytes) -> None:
     _, kind, is_stream, _ = METHODS[number]
     messages = messages if is_stream else messages[:1] or [b""]
     code, details = GATEWAY.call(lambda served: _status(served, number, messages))
+    if details == "Internal error from Core":
+        return  # grpcio's client says this when the answer comes while it still sends; no gateway does.
     if code in _DEFECTS and not all(_is_readable(kind, message) for message in messages):
         return  # grpcio says this of bytes that are no message, before the gateway sees them.
     assert code not in _DEFECTS, f"a request is taken for a defect: {details}"
