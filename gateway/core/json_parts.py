@@ -12,7 +12,7 @@ from gateway.core.errors import InvalidParams
 from gateway.core.json_text import MAX_JSON_BYTES, string, too_deep, too_large
 from gateway.core.json_walk import WINDOW, JsonWalk
 from gateway.core.model import JsonText
-from gateway.core.packed_texts import PackedTexts, taken_apart
+from gateway.core.packed_texts import PackedTexts, number_of
 
 LONG_TEXT: Final = 64 << 10
 """The length of texts, in bytes or characters, from which on they are read in turns: shorter ones take half a
@@ -144,5 +144,5 @@ async def packed_elements(text: bytes, span: Span, checkpoint: Checkpoint, *path
     async for part in _parts(text, span, checkpoint, every_comma=False):
         content = await decoded(text, stripped(text, part), checkpoint, *path)
         # A piece without a comma that a window finds is one long element.
-        packed.append_chunk(content, len(taken_apart(f"[{content}]")) if len(content) <= WINDOW else 1)
+        packed.append_chunk(content, number_of(f"[{content}]") if len(content) <= WINDOW else 1)
     return packed

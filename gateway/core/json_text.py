@@ -71,8 +71,17 @@ def members(text: JsonText, *path: str | int) -> dict[str, JsonText]:
 
 def elements(text: JsonText, *path: str | int) -> list[JsonText]:
     """The elements of an array."""
+    return [str(raw, "utf-8") for raw in _elements(text, path)]
+
+
+def count_elements(text: JsonText, *path: str | int) -> int:
+    """How many elements an array has."""
+    return len(_elements(text, path))
+
+
+def _elements(text: JsonText, path: tuple[str | int, ...]) -> list[msgspec.Raw]:
     try:
-        return [str(raw, "utf-8") for raw in _ARRAY.decode(text)]
+        return _ARRAY.decode(text)
     except msgspec.DecodeError:
         raise InvalidParams.field(*path, description="expected an array") from None
     except RecursionError:

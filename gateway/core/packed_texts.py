@@ -1,21 +1,38 @@
 """Many JSON texts in little memory: a million strings of one digit take 60 MB, and time to build and to free."""
 
+import re
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from operator import eq
-from typing import Final, overload
+from typing import Final, NamedTuple, overload
 
 from gateway.core.errors import InvalidParams
-from gateway.core.json_text import elements
+from gateway.core.json_text import count_elements, elements
 from gateway.core.json_walk import JsonWalk
 from gateway.core.model import JsonText
 
 CHUNK_TEXT: Final = 8 << 10
 """About how many characters a chunk holds, or one larger text: bounds the work to take it apart."""
 
+_PACKED_AT_ONCE: Final = 256
+_NOT_PLAIN: Final = re.compile(r'["\[{ \t\n\r]')
+"""What an array does not have in which all commas lie between elements, and nothing else does."""
+
 _CHUNK_BYTES: Final = 100
 """What a chunk takes beside its text: its entries in two lists, and an integer."""
+
+
+class Chunk(NamedTuple):
+    """Some texts, with commas between them. `place` is that of the first one in their sequence."""
+
+    place: int
+    text: JsonText
+    number: int
+
+    def texts(self) -> list[JsonText]:
+        """The texts, taken apart."""
+        return [self.text] if self.number == 1 else taken_apart(f"[{self.text}]")
 
 
 class PackedTexts(Sequence[JsonText]):
@@ -51,7 +68,10 @@ class PackedTexts(Sequence[JsonText]):
             self.append(text)
 
     def append_chunk(self, text: JsonText, number: int) -> None:
-        """Append so many texts, at least one, with commas between them, of about CHUNK_TEXT characters."""
+        """Append so many texts, at least one, with commas between them, of about CHUNK_TEXT characters.
+
+        There may be white space around texts, but not around a single one.
+        """
         self._close_chunk()
         self._chunks.append(text)
         self._starts.append(self._total)
@@ -68,9 +88,14 @@ class PackedTexts(Sequence[JsonText]):
         return self._total + len(self._last)
 
     def __iter__(self) -> Iterator[JsonText]:
+        for chunk in self.chunks():
+            yield from chunk.texts()
+
+    def chunks(self) -> Iterator[Chunk]:
+        """The texts, as they are kept."""
         self._close_chunk()
         for chunk in range(len(self._chunks)):
-            yield from self._texts(chunk)
+            yield self._chunk(chunk)
 
     @overload
     def __getitem__(self, index: int) -> JsonText: ...
@@ -92,7 +117,7 @@ class PackedTexts(Sequence[JsonText]):
         chunk = bisect_right(self._starts, start) - 1
         while start < stop:
             first = self._starts[chunk]
-            part = self._texts(chunk)[start - first : stop - first]
+            part = self._chunk(chunk).texts()[start - first : stop - first]
             texts += part
             start += len(part)
             chunk += 1
@@ -104,14 +129,38 @@ class PackedTexts(Sequence[JsonText]):
             self._last_length = 0
             self.append_chunk(",".join(last), len(last))
 
-    def _texts(self, chunk: int) -> list[JsonText]:
-        text = self._chunks[chunk]
-        following = self._starts[chunk + 1] if chunk + 1 < len(self._starts) else self._total
-        return [text] if following - self._starts[chunk] == 1 else taken_apart(f"[{text}]")
+    def _chunk(self, number: int) -> Chunk:
+        place = self._starts[number]
+        following = self._starts[number + 1] if number + 1 < len(self._starts) else self._total
+        return Chunk(place, self._chunks[number], following - place)
+
+
+def chunks_of(texts: Sequence[JsonText]) -> Iterator[Chunk]:
+    """The texts of any sequence in chunks. Between two of these lies little work."""
+    if isinstance(texts, PackedTexts):
+        yield from texts.chunks()
+        return
+    for start in range(0, len(texts), _PACKED_AT_ONCE):
+        packed = PackedTexts()
+        packed.extend(texts[start : start + _PACKED_AT_ONCE])
+        for chunk in packed.chunks():
+            yield chunk._replace(place=start + chunk.place)
+
+
+def number_of(array: JsonText) -> int:
+    """How many elements an array has that is not empty."""
+    if not _NOT_PLAIN.search(array, 1):
+        return array.count(",") + 1
+    try:
+        return count_elements(array)
+    except InvalidParams:
+        return len(taken_apart(array))
 
 
 def taken_apart(array: JsonText) -> list[JsonText]:
     """The elements of an array, which may nest as deeply as any text."""
+    if not _NOT_PLAIN.search(array, 1):
+        return array[1:-1].split(",")
     try:
         return elements(array)
     except InvalidParams:
