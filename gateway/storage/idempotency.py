@@ -8,8 +8,7 @@ import asyncio
 import hashlib
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from itertools import chain
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +17,7 @@ from gateway.concurrency.tasks import retrieve_exception
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import IdempotencyConflict
 from gateway.core.model import SubmitParams
+from gateway.core.packed_texts import chunks_of
 from gateway.storage.sqlite_file import Schema, StateFile
 
 IN_MEMORY: Final = ":memory:"
@@ -27,7 +27,10 @@ MEMORY_KEYS: Final = 100_000
 """How many keys are kept in memory; beyond it, those that were used first are forgotten. A file keeps all, for ever."""
 
 HASHED_AT_ONCE: Final = 16 << 10
-"""How many characters of parameters are hashed before everything else may have a turn; 64 more count for each."""
+"""How many characters of a long parameter are hashed before everything else may have a turn."""
+
+_PARTS_AT_ONCE: Final = 512
+_LONG_PART: Final = 1 << 10
 
 # The version begins where that of other state files will not get, so that neither takes the other for its own.
 _SCHEMA: Final = Schema(
@@ -116,21 +119,28 @@ async def fingerprint(params: SubmitParams) -> str:
     """A digest of all parameters that determine a run. Many of them are read in turns with everything else."""
     digest = hashlib.sha256()
     fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
-    variables = (part for name in sorted(params.variables) for part in (name, params.variables[name]))
+    variables = [part for name in sorted(params.variables) for part in (name, params.variables[name])]
     slices = TimeSlice()
-    read = 0
-    for part in chain(fixed, (str(len(params.inputs)),), params.inputs, variables):
-        if len(part) > HASHED_AT_ONCE:
-            await _hash_long(digest, part, slices)
-            continue
-        content = part.encode()
-        digest.update(b"%d:" % len(content))
-        digest.update(content)
-        read += len(content) + 64
-        if read > HASHED_AT_ONCE:
-            await slices.checkpoint()
-            read = 0
+    await _hash(digest, (*fixed, str(len(params.inputs))), slices)
+    for chunk in chunks_of(params.inputs):
+        await _hash(digest, chunk.texts(), slices)
+    await _hash(digest, variables, slices)
     return digest.hexdigest()
+
+
+async def _hash(digest: "hashlib._Hash", parts: Sequence[str], slices: TimeSlice) -> None:
+    """Hash texts, each with its length in bytes before it, which few of them have at once."""
+    for start in range(0, len(parts), _PARTS_AT_ONCE):
+        some = parts[start : start + _PARTS_AT_ONCE]
+        if max(map(len, some)) > _LONG_PART:
+            for part in some:
+                await _hash_long(digest, part, slices)
+        elif all(map(str.isascii, some)):
+            digest.update("".join([f"{len(part)}:{part}" for part in some]).encode())
+        else:
+            for content in map(str.encode, some):
+                digest.update(b"%d:%b" % (len(content), content))
+        await slices.checkpoint()
 
 
 async def _hash_long(digest: "hashlib._Hash", text: str, slices: TimeSlice) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count, pairwise
 from pathlib import Path
@@ -14,14 +14,19 @@ import pytest
 
 from gateway.core.errors import Unavailable
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
+from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
 from gateway.runtimes.embedded import arrivals, result_rows
-from gateway.runtimes.embedded.arrivals import SLICE_ROWS, SLICE_TEXT
+from gateway.runtimes.embedded.arrivals import SLICE_TEXT
 from gateway.runtimes.embedded.journal import MAX_ITEMS, RunRecord, UnfinishedRun
 from gateway.runtimes.embedded.result_rows import WINDOW
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 
-MANY = 5 * SLICE_ROWS + 1
+TEXT = '"' + "x" * 509 + '"'
+SLICE = SLICE_TEXT // len(TEXT)
+"""How many such inputs a transaction writes, about."""
+
+MANY = 5 * SLICE + 1
 STEPS_OF_ROW = 40
 """How many steps of SQLite's machine a row takes at most that is returned."""
 
@@ -42,19 +47,17 @@ async def opened(path: Path) -> AsyncIterator[SqliteJournal]:
 class Watched(Sequence[JsonText]):
     """Inputs that tell how many of them were read by the end of each transaction of somebody else."""
 
-    def __init__(self, total: int, text: JsonText = "1") -> None:
+    def __init__(self, total: int, text: JsonText = TEXT) -> None:
         self.text, self.total, self.reads = text, total, 0
 
     def __len__(self) -> int:
         return self.total
 
-    def __getitem__(self, index: object) -> Any:
-        raise AssertionError("inputs are read in order")
-
-    def __iter__(self) -> Iterator[JsonText]:
-        for _ in range(self.total):
-            self.reads += 1
-            yield self.text
+    def __getitem__(self, index: Any) -> Any:
+        start, stop, _ = index.indices(self.total)
+        assert start == self.reads, "inputs are read in order"
+        self.reads = stop
+        return [self.text] * (stop - start)
 
 
 async def reads_between_commits(journal: SqliteJournal, inputs: Watched, creating: Awaitable[object]) -> list[int]:
@@ -74,10 +77,11 @@ async def test_others_write_between_the_transactions_of_a_large_submit(tmp_path:
     async with opened(tmp_path / "state.db") as journal:
         many = Watched(MANY)
         steps = await reads_between_commits(journal, many, journal.create(record("many"), many))
-        assert max(steps) <= 2 * SLICE_ROWS
+        assert max(steps) <= 2 * SLICE
+        assert await number_of_inputs(journal) == MANY
         large = Watched(64, '"' + "x" * (SLICE_TEXT // 4) + '"')
         large_run = record("large", total=64)
-        steps = await reads_between_commits(journal, large, journal.create(large_run, list(large)))
+        steps = await reads_between_commits(journal, large, journal.create(large_run, [large.text] * 64))
         assert await journal.load("many") == (record("many"), None)
         assert len(await journal.inputs("many", MANY - 10)) == 10
         assert await journal.load("large") == (large_run, None)
@@ -85,7 +89,7 @@ async def test_others_write_between_the_transactions_of_a_large_submit(tmp_path:
 
 async def test_a_large_submit_is_seen_at_its_end_only(tmp_path: Path) -> None:
     async with opened(tmp_path / "state.db") as journal:
-        creating = asyncio.create_task(journal.create(record("run", key="key"), ["1"] * MANY))
+        creating = asyncio.create_task(journal.create(record("run", key="key"), [TEXT] * MANY))
         while await rows(journal, "inputs") == 0:
             pass
         assert not creating.done()
@@ -100,7 +104,7 @@ async def test_a_large_submit_is_seen_at_its_end_only(tmp_path: Path) -> None:
 async def test_of_two_submits_with_one_key_one_is_accepted(others: int, tmp_path: Path) -> None:
     async with opened(tmp_path / "state.db") as journal:
         first, second = record("first", key="key"), record("second", total=others, key="key")
-        creating = [journal.create(first, ["1"] * MANY), journal.create(second, ["2"] * others)]
+        creating = [journal.create(first, [TEXT] * MANY), journal.create(second, ["2"] * others)]
         assert await asyncio.gather(*creating) == [None, first]
         assert await journal.load("first") == (first, None)
         assert await rows(journal, "runs") == 1
@@ -109,7 +113,7 @@ async def test_of_two_submits_with_one_key_one_is_accepted(others: int, tmp_path
 
 async def test_a_submit_that_is_cut_off_leaves_nothing_and_its_key_is_free(tmp_path: Path) -> None:
     async with opened(tmp_path / "state.db") as journal:
-        creating = asyncio.create_task(journal.create(record("run", key="key"), ["1"] * MANY))
+        creating = asyncio.create_task(journal.create(record("run", key="key"), [TEXT] * MANY))
         while await rows(journal, "inputs") == 0:
             pass
         journal.drain()
@@ -117,7 +121,7 @@ async def test_a_submit_that_is_cut_off_leaves_nothing_and_its_key_is_free(tmp_p
             await creating
         assert await rows(journal, "runs") == 0
     async with opened(tmp_path / "state.db") as journal:
-        assert await journal.create(record("again", key="key"), ["1"] * MANY) is None
+        assert await journal.create(record("again", key="key"), [TEXT] * MANY) is None
         await nothing_left(journal, MANY)
         assert len(await journal.inputs("again", MANY - 1)) == 1
 
@@ -130,7 +134,7 @@ async def test_a_full_disk_in_the_middle_leaves_nothing(tmp_path: Path, monkeypa
         pages = writing.execute("PRAGMA page_count").fetchone()[0]
         writing.execute(f"PRAGMA max_page_count = {pages + 30}")
         with pytest.raises(Unavailable):
-            await journal.create(record("run"), ["1"] * MANY)
+            await journal.create(record("run"), [TEXT] * MANY)
         writing.execute("PRAGMA max_page_count = 1000000")
         await nothing_left(journal, 0)
 
@@ -139,21 +143,18 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from typing import Any
-from tests.limits.test_journal import MANY, record
+from tests.limits.test_journal import MANY, TEXT, record
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 
 async def main():
     journal = await SqliteJournal.open(Path(sys.argv[1]))
-    def inputs():
-        for number in range(MANY):
-            if number == MANY - 2:
+    class Inputs(list):
+        def __getitem__(self, index):
+            if index.stop >= MANY:
                 print("almost", flush=True)
                 sys.stdin.read()
-            yield "1"
-    class Inputs(list):
-        def __iter__(self):
-            return inputs()
-    await journal.create(record("run", key="key"), Inputs([""] * MANY))
+            return super().__getitem__(index)
+    await journal.create(record("run", key="key"), Inputs([TEXT] * MANY))
 
 asyncio.run(main())
 """
@@ -169,13 +170,13 @@ async def test_a_process_that_is_killed_in_the_middle_leaves_nothing(tmp_path: P
     await process.wait()
     process._transport.close()  # type: ignore[attr-defined]
     with sqlite3.connect(path) as db:
-        assert db.execute("SELECT count(*) FROM inputs").fetchone() == (4 * SLICE_ROWS,)
+        assert 4 * SLICE <= db.execute("SELECT sum(number) FROM inputs").fetchone()[0] < MANY
     db.close()
     async with opened(path) as journal:
         assert await journal.unfinished(0) == []
-        assert await journal.create(record("again", key="key"), ["2"] * MANY) is None
+        assert await journal.create(record("again", key="key"), [TEXT] * MANY) is None
         await nothing_left(journal, MANY)
-        assert await journal.inputs("again", MANY - 1) == ["2"]
+        assert await journal.inputs("again", MANY - 1) == [TEXT]
 
 
 async def test_a_state_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
@@ -184,24 +185,53 @@ async def test_a_state_of_the_version_before_is_taken_over(tmp_path: Path) -> No
         await journal.create(record("run", total=1), ["1"])
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE arriving")
+        db.execute("ALTER TABLE inputs DROP COLUMN number")
         db.execute("ALTER TABLE runs DROP COLUMN depth")
         db.execute("ALTER TABLE runs DROP COLUMN root_id")
         db.execute("PRAGMA user_version = 2")
     db.close()
     async with opened(path) as journal:
         assert await journal.unfinished(0) == [UnfinishedRun(1, "run", None, 1)]
-        assert await journal.create(record("many"), ["1"] * MANY) is None
+        assert await journal.inputs("run", 0) == ["1"]
+        assert await journal.create(record("many"), [TEXT] * MANY) is None
 
 
 async def rows(journal: SqliteJournal, table: str) -> int:
     return await journal._file.read(lambda db: int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]))
 
 
+async def number_of_inputs(journal: SqliteJournal) -> int:
+    query = "SELECT coalesce(sum(number), 0) FROM inputs"
+    return await journal._file.read(lambda db: int(db.execute(query).fetchone()[0]))
+
+
 async def nothing_left(journal: SqliteJournal, inputs: int) -> None:
     """Wait until the file holds the inputs of runs that have been accepted, and no others."""
     while await rows(journal, "arriving"):
         pass
-    assert await rows(journal, "inputs") == inputs
+    assert await number_of_inputs(journal) == inputs
+
+
+async def test_a_million_small_inputs_are_a_few_rows(tmp_path: Path) -> None:
+    """And one transaction: a statement for each input would take longer than all the rest of a submit."""
+    packed = PackedTexts()
+    for _ in range(250):
+        packed.append_chunk(",".join("1234567"[: 1 + index % 7] for index in range(1_600)), 1_600)
+    total = 250 * 1_600
+    async with opened(tmp_path / "state.db") as journal:
+        statements: list[str] = []
+        journal._file._writing.set_trace_callback(statements.append)
+        assert await journal.create(record("run", total=total), packed) is None
+        journal._file._writing.set_trace_callback(None)
+        assert len(statements) <= 300
+        assert await rows(journal, "inputs") == 250
+        index = 0
+        while page := await journal.inputs("run", index):
+            assert page == packed[index : index + len(page)]
+            assert len(page) <= 2 * RESULT_PAGE_LENGTH + 1_600
+            index += len(page)
+        assert index == total
+        assert await journal.inputs("run", total - 3) == packed[total - 3 :]
 
 
 class Steps:

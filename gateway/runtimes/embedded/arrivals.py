@@ -9,21 +9,20 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import Unavailable, shutting_down
 from gateway.core.model import JsonText
+from gateway.core.packed_texts import PackedTexts, chunks_of
 from gateway.runtimes.embedded.journal import MAX_ITEMS
 from gateway.storage.sqlite_file import StateFile
 
 _log = logging.getLogger(__name__)
 
-SLICE_ROWS: Final = 4_096
-"""How many inputs a transaction writes at most: some 10 ms, for which others wait."""
-
 SLICE_TEXT: Final = 1 << 20
-"""How many characters of inputs a transaction writes at most, or one larger input."""
+"""How many characters of inputs a transaction writes, about, or one larger input: some ms, for which others wait."""
 
 REMOVAL_SECONDS: Final = 0.005
 """About how long a transaction removes what was left behind."""
@@ -31,15 +30,21 @@ REMOVAL_SECONDS: Final = 0.005
 RETRY_SECONDS: Final = 10.0
 """Seconds until removing is tried again when the file could not be written."""
 
-InputRow: TypeAlias = tuple[int, JsonText]
-"""A row of `inputs`: its key and the text."""
+INSERT_INPUTS: Final = "INSERT INTO inputs VALUES (?, ?, ?)"
+
+_MANY: Final = 4_096
+
+InputRow: TypeAlias = tuple[int, JsonText, int]
+"""A row of `inputs`: the key of the first input in it, the texts with commas between them, and their number."""
 
 
 def is_large(inputs: Sequence[JsonText]) -> bool:
     """Whether inputs are too many for one transaction."""
     if len(inputs) <= 1:
         return False
-    return len(inputs) > SLICE_ROWS or sum(map(len, inputs)) > SLICE_TEXT
+    if isinstance(inputs, PackedTexts):
+        return inputs.size > SLICE_TEXT
+    return len(inputs) > _MANY or sum(map(len, inputs)) > SLICE_TEXT
 
 
 class Arrivals:
@@ -54,10 +59,22 @@ class Arrivals:
 
     async def write(self, run: int, inputs: Sequence[JsonText]) -> None:
         """Write all inputs of a run whose number is in `arriving`. Raises Unavailable after `drain`."""
-        rows = enumerate(inputs, run * MAX_ITEMS)
-        while await self._file.write(lambda db: _write_slice(db, rows)):
-            if self._draining:
-                raise shutting_down()
+        first, pace = run * MAX_ITEMS, TimeSlice()
+        rows: list[InputRow] = []
+        size = 0
+        for place, text, number in chunks_of(inputs):
+            rows.append((first + place, text, number))
+            size += len(text)
+            if size >= SLICE_TEXT:
+                await self._insert(rows)
+                rows, size = [], 0
+            await pace.checkpoint()
+        await self._insert(rows)
+
+    async def _insert(self, rows: list[InputRow]) -> None:
+        await self._file.write(lambda db: db.executemany(INSERT_INPUTS, rows))
+        if self._draining:
+            raise shutting_down()
 
     def abandon(self, run: int) -> None:
         """Remove what was written of a run, in the background, unless it has arrived."""
@@ -91,19 +108,6 @@ class Arrivals:
             if finished:
                 self._left.popleft()
         self._removing = None
-
-
-def _write_slice(db: sqlite3.Connection, rows: Iterator[InputRow]) -> bool:
-    """Write the next rows. Return whether there may be more."""
-    part: list[InputRow] = []
-    size = 0
-    for row in rows:
-        part.append(row)
-        size += len(row[1])
-        if len(part) == SLICE_ROWS or size >= SLICE_TEXT:
-            break
-    db.executemany("INSERT INTO inputs VALUES (?, ?)", part)
-    return bool(part)
 
 
 def _remove_slice(db: sqlite3.Connection, run: int) -> bool:

@@ -145,7 +145,7 @@ class Journal(ABC):
 
     @abstractmethod
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
-        """Return inputs from the index `start` on: as many as fit a page, and at least one if any is left."""
+        """Return inputs from the index `start` on: about as many as fit a page, and at least one if any is left."""
 
     @abstractmethod
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:

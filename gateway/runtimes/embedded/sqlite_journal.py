@@ -10,8 +10,9 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, RunState
-from gateway.core.runtime import Page, fill_page, text_size
-from gateway.runtimes.embedded.arrivals import Arrivals, is_large
+from gateway.core.packed_texts import Chunk, chunks_of
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
+from gateway.runtimes.embedded.arrivals import INSERT_INPUTS, Arrivals, is_large
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
@@ -28,7 +29,8 @@ from gateway.runtimes.embedded.journal import (
 from gateway.runtimes.embedded.result_rows import INSERT_RESULT, RESULTS_TABLE, PartOfPage, read_results, result_row
 from gateway.storage.sqlite_file import Schema, StateFile
 
-# `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A result has two keys, one with its
+# `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
+# `number` inputs, with commas between them, and the key of the first one. A result has two keys, one with its
 # place in the order of completion and one with its item_index: both orders are range scans, and a second result for an
 # item or a place violates a key, so an item can finish only once. `arriving` has the numbers of runs whose inputs are
 # being written, or have to be removed.
@@ -36,6 +38,7 @@ from gateway.storage.sqlite_file import Schema, StateFile
 # `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
 # each: `_EndedRun`. Their ids grow, so rows are appended.
 _ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
+_NUMBER = "number INTEGER NOT NULL DEFAULT 1"
 _TABLES = f"""
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (
@@ -48,7 +51,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
 CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
-CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL);
+CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
 CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROWID;
 {_ARRIVING}
@@ -58,8 +61,9 @@ CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROW
 _UPGRADES = {
     2: _ARRIVING,
     3: "ALTER TABLE runs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0; ALTER TABLE runs ADD COLUMN root_id TEXT;",
+    4: f"ALTER TABLE inputs ADD COLUMN {_NUMBER};",
 }
-SCHEMA = Schema(4, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
+SCHEMA = Schema(5, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
 
 _RECORD = ", ".join(RunRecord._fields)
 _OUTCOME = ", ".join(Outcome._fields)
@@ -239,7 +243,8 @@ def _create(
         rows = (result_row(result, place, first) for place, result in enumerate(ended.results))
         db.executemany(INSERT_RESULT, rows)
     else:
-        db.executemany("INSERT INTO inputs VALUES (?, ?)", enumerate(inputs, first))
+        chunks = chunks_of(inputs)
+        db.executemany(INSERT_INPUTS, ((first + place, text, number) for place, text, number in chunks))
     return None
 
 
@@ -335,10 +340,21 @@ def _finished_items(db: sqlite3.Connection, run_id: str, start: int) -> Finished
 
 def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
     first = _first_key(db, run_id)
+    if first < 0:
+        return []
     rows = db.execute(
-        "SELECT input FROM inputs WHERE item >= ? AND item < ? ORDER BY item", (first + start, first + MAX_ITEMS)
+        "SELECT item, input, number FROM inputs WHERE item >= "
+        "(SELECT item FROM inputs WHERE item >= ? AND item <= ? ORDER BY item DESC LIMIT 1) AND item < ? ORDER BY item",
+        (first, first + start, first + MAX_ITEMS),
     )
-    return fill_page((text for (text,) in rows), len)
+    page: list[JsonText] = []
+    size = 0
+    for item, text, number in rows:
+        page += Chunk(item, text, number).texts()[max(0, first + start - item) :]
+        size += len(text)
+        if size >= RESULT_PAGE_BYTES or len(page) >= RESULT_PAGE_LENGTH:
+            break
+    return page
 
 
 def _results(db: sqlite3.Connection, run_id: str, page: Page) -> PartOfPage:
