@@ -33,7 +33,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "expressions": Row("flows of 1,000,000 expressions, and of as many mistakes", parsing.many_expressions),
     "copies": Row("60 copies of a 1 MB input in each of 60 outputs", parsing.copies, 10.0),
     "inputs": Row("a submit of 8,000,000 inputs beside 20 small ones", parsing.many_inputs),
-    "tokens": Row("100 forged resume tokens for a run of 600,000 items", parsing.forged_positions),
+    "tokens": Row("100 forged resume tokens for a run of 600,000 items", parsing.forged_positions, 75.0),
     "batch": Row("batches of 1,000 blobs of 1 MB, and of 20 MB", memory.batch),
     "unread-blobs": Row("60 HTTP clients that do not read 20 MB, and 60 that read and stay", memory.unread_blobs),
     "unread-grpc": Row("100 gRPC clients that do not read 30 MB", memory.unread_grpc),
