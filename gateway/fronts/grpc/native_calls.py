@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from bisect import bisect_left
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Never, TypeAlias
@@ -16,9 +14,8 @@ from pygrpc_native import STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 from gateway.core.errors import InvalidRequest
 from gateway.fronts.grpc.connections import SMALL_MESSAGE
 from gateway.fronts.grpc.grpcio_server import MethodHandler
+from gateway.fronts.grpc.unsent_answers import RETRY_SECONDS, UnsentAnswers
 
-_RETRY_SECONDS = tuple(0.001 * 2**count for count in range(8))
-"""How long a message waits before it is tried again, by how often it has been."""
 _YIELD_BYTES = 16 << 10
 """The size of a message of a stream after which other calls have their turn."""
 
@@ -58,7 +55,7 @@ class NativeBacklog:
     def __init__(self, front: NativeGrpcFront) -> None:
         self.front = front
         self.answers = UnsentAnswers(front)
-        self._waiting: list[list[_Waiting]] = [[] for _ in _RETRY_SECONDS]
+        self._waiting: list[list[_Waiting]] = [[] for _ in RETRY_SECONDS]
 
     async def until_done(self, attempt: Callable[[], int]) -> int:
         """Return the result of `attempt` when it is no longer STREAM_FULL."""
@@ -68,7 +65,7 @@ class NativeBacklog:
 
     def _add(self, waiting: _Waiting, tries: int) -> None:
         if not self._waiting[tries]:
-            asyncio.get_running_loop().call_later(_RETRY_SECONDS[tries], self._try, tries)
+            asyncio.get_running_loop().call_later(RETRY_SECONDS[tries], self._try, tries)
         self._waiting[tries].append(waiting)
 
     def _try(self, tries: int) -> None:
@@ -78,61 +75,9 @@ class NativeBacklog:
                 continue  # the call has ended
             result = waiting.attempt()
             if result == STREAM_FULL:
-                self._add(waiting, min(tries + 1, len(_RETRY_SECONDS) - 1))
+                self._add(waiting, min(tries + 1, len(RETRY_SECONDS) - 1))
             else:
                 waiting.done.set_result(result)
-
-
-class UnsentAnswers:
-    """Large answers that the transport has taken and not sent yet.
-
-    It tells how many it has sent in all, by method and size, and not which: the latest count as sent first, so that
-    those of clients that do not read stay.
-    """
-
-    def __init__(self, front: NativeGrpcFront) -> None:
-        self._front = front
-        metrics: Any = front.metrics()
-        self._size_bounds: list[int] = metrics["size_bounds"]
-        self._given: Counter[_SizeClass] = Counter()
-        self._waiting: defaultdict[_SizeClass, list[asyncio.Future[None]]] = defaultdict(list)
-        self._pause = _RETRY_SECONDS[0]
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def sent(self, method: str, size: int) -> None:
-        """Return when an answer of so many bytes, which the transport has just taken, has been sent or dropped."""
-        kind = _SizeClass(method, bisect_left(self._size_bounds, size))
-        self._given[kind] += 1
-        sent = asyncio.get_running_loop().create_future()
-        self._waiting[kind].append(sent)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._look_after(_RETRY_SECONDS[0])
-        await sent
-
-    def _look_after(self, pause: float) -> None:
-        self._pause = pause
-        self._timer = asyncio.get_running_loop().call_later(pause, self._look)
-
-    def _look(self) -> None:
-        metrics: Any = self._front.metrics()
-        for kind, waiting in list(self._waiting.items()):
-            statuses = metrics["methods"][kind.method]["status"].values()
-            left = self._given[kind] - sum(status["sent"]["buckets"][kind.bucket] for status in statuses)
-            while len(waiting) > left:
-                sent = waiting.pop()
-                if not sent.done():  # The server has not given up on it.
-                    sent.set_result(None)
-            if not waiting:
-                del self._waiting[kind]
-        self._timer = None
-        if self._waiting:
-            self._look_after(min(2 * self._pause, _RETRY_SECONDS[-1]))
-
-
-class _SizeClass(NamedTuple):
-    method: str
-    bucket: int
 
 
 class NativeContext:
@@ -155,6 +100,11 @@ class NativeContext:
         self._peer = peer
         self._serialize: Any = method.handler.response_serializer or bytes
         self._deadline = None if remaining is None else time.monotonic() + remaining
+
+    @property
+    def method(self) -> str:
+        """The method, as `/SERVICE/METHOD`."""
+        return self._method.path
 
     def peer(self) -> str:
         """The address of the client, with its port."""

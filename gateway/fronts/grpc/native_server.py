@@ -9,6 +9,7 @@ import inspect
 import shutil
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -128,6 +129,7 @@ class NativeServer:
         loop.call_soon_threadsafe(self._received_all.set)
 
     def _take(self, backlog: NativeBacklog, methods: list[NativeMethod], events: list[Any]) -> None:
+        open_calls = backlog.answers.open_calls
         for kind, call_id, method, payload, _, details in events:
             if kind == EVENT_CANCEL:
                 if (left := self.calls.get(call_id)) is not None:
@@ -137,13 +139,15 @@ class NativeServer:
             else:
                 _, peer, remaining = details
                 context = NativeContext(backlog, call_id, methods[method], peer, remaining)
+                open_calls[context.method] += 1
                 call = asyncio.create_task(self._answer(context, payload))
                 self.calls[call_id] = call
                 # Not left to the call, which never runs if the client leaves at once.
-                call.add_done_callback(partial(self._end, call_id, context))
+                call.add_done_callback(partial(self._end, call_id, context, open_calls))
 
-    def _end(self, call_id: int, context: NativeContext, _: object) -> None:
+    def _end(self, call_id: int, context: NativeContext, open_calls: Counter[str], _: object) -> None:
         del self.calls[call_id]
+        open_calls[context.method] -= 1
         self._connections.end(context)  # type: ignore[arg-type]
 
     async def _answer(self, context: NativeContext, payload: bytes) -> None:
