@@ -18,7 +18,7 @@ from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
 from gateway.runtimes.embedded import arrivals, result_rows
 from gateway.runtimes.embedded.arrivals import SLICE_TEXT
-from gateway.runtimes.embedded.journal import MAX_ITEMS, RunRecord, UnfinishedRun
+from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, Outcome, RunRecord, UnfinishedRun
 from gateway.runtimes.embedded.result_rows import WINDOW
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 
@@ -270,8 +270,8 @@ async def with_results(journal: SqliteJournal, total: int, order: str) -> None:
         results = (
             ItemResult(item_index=index, status=RunState.SUCCESS, value="1", completed_at=1) for index in indexes
         )
-        rows = (result_rows.result_row(result, place, MAX_ITEMS) for place, result in enumerate(results))
-        db.executemany(result_rows.INSERT_RESULT, rows)
+        for place, result in enumerate(results):
+            result_rows.insert_result(db, result, place, MAX_ITEMS)
 
     await journal._file.write(fill)
 
@@ -344,3 +344,24 @@ async def test_other_reads_come_between_those_of_a_forged_position(tmp_path: Pat
             task.cancel()
         with suppress(asyncio.CancelledError):
             await asyncio.gather(*forged)
+
+
+async def test_long_texts_are_written_and_read_in_parts(tmp_path: Path) -> None:
+    """To bind a text as a whole converts it while nothing else runs; the string keeps its other form from then on."""
+    text = '"' + "é" * (3 << 20) + '"'
+    size = sys.getsizeof(text)
+    result = ItemResult(item_index=0, status=RunState.SUCCESS, value=text, completed_at=1)
+    outcome = Outcome(RunState.SUCCESS, 2, 0, 1)
+    async with opened(tmp_path / "state.db") as journal:
+        await journal.put_blob("blob", Blob(text, BlobType.DATA))
+        await journal.create(record("run", total=2), ["1", text])
+        await journal.create(record("one", total=1), [text])
+        await journal.create(record("ended", total=1, key="key"), (), Ended(outcome, [result]))
+        await journal.complete(Completion("run", 0, result, None))
+        assert sys.getsizeof(text) == size
+        assert await journal.get_blob("blob") == Blob(text, BlobType.DATA)
+        assert await journal.inputs("run", 0) == ["1", text]
+        assert await journal.inputs("one", 0) == [text]
+        for run_id in ("run", "ended"):
+            for order in ResultOrder:
+                assert await journal.results(run_id, Page(order, 0, 2, 0, 1)) == [result]

@@ -36,6 +36,7 @@ from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long,
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.request_body import (
+    SMALL_TEXT,
     check_expectation,
     declares_json,
     drop_rest,
@@ -205,8 +206,8 @@ class HttpFront:
         if not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
         body = await self._body(request, held)
-        if text := text_bytes(body):
-            held.grow(text)
+        if len(body) > SMALL_TEXT:
+            held.grow(await text_bytes(body, self._fair_queue))
         calls = await self._methods.read(body)
         held.shrink(len(body))
         del body
@@ -241,7 +242,8 @@ class HttpFront:
         if not binary and not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
         body = await self._body(request, held)
-        held.grow(0 if binary else text_bytes(body))
+        if not binary and len(body) > SMALL_TEXT:
+            held.grow(await text_bytes(body, self._fair_queue))
         blob = Blob(body, BlobType.DATA) if binary else await self._blob_from_json(body)
         return json_response(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
 

@@ -19,7 +19,10 @@ from gateway.fronts.http.responses import (
     UnsupportedMediaType,
 )
 
-_SMALL_TEXT = 16 << 10
+SMALL_TEXT = 16 << 10
+"""The text of a body of so many bytes does not count."""
+
+_SCANNED_AT_ONCE = 256 << 10
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 _JSON_TYPES = frozenset({JSON, "application/json-rpc", "application/jsonrequest"})
 
@@ -96,12 +99,17 @@ async def drop_rest(request: web.BaseRequest, seconds: float) -> None:
         release_frames(error)  # The body keeps it.
 
 
-def text_bytes(body: bytes) -> int:
-    """How many bytes the text of a body takes, and its slices take as much again. Those of a small one do not count."""
-    if len(body) <= _SMALL_TEXT:
-        return 0
+async def text_bytes(body: bytes, fair_queue: FairQueue) -> int:
+    """How many bytes the text of a long body takes, and its slices take as much again. Counting passes `fair_queue`."""
     # A text has 1 byte for each character, 4 if there is one beyond the basic plane, and 2 otherwise.
-    width = 1 if body.isascii() else 4 if any(lead in body for lead in range(0xF0, 0xF5)) else 2
+    width = 1
+    for start in range(0, len(body), _SCANNED_AT_ONCE):
+        part = body[start : start + _SCANNED_AT_ONCE]
+        if not part.isascii():
+            width = 4 if any(lead in part for lead in range(0xF0, 0xF5)) else 2
+        if width == 4:
+            break
+        await fair_queue.yield_turn()
     return 2 * width * len(body)
 
 

@@ -17,6 +17,7 @@ from gateway.core.errors import Unavailable, shutting_down
 from gateway.core.model import JsonText
 from gateway.core.packed_texts import PackedTexts, chunks_of
 from gateway.runtimes.embedded.journal import MAX_ITEMS
+from gateway.storage.long_texts import TextColumn, is_long
 from gateway.storage.sqlite_file import StateFile
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ REMOVAL_SECONDS: Final = 0.005
 RETRY_SECONDS: Final = 10.0
 """Seconds until removing is tried again when the file could not be written."""
 
-INSERT_INPUTS: Final = "INSERT INTO inputs VALUES (?, ?, ?)"
+INPUT: Final = TextColumn("inputs", "input", ("item", "number"))
 
 _MANY: Final = 4_096
 
@@ -45,6 +46,15 @@ def is_large(inputs: Sequence[JsonText]) -> bool:
     if isinstance(inputs, PackedTexts):
         return inputs.size > SLICE_TEXT
     return len(inputs) > _MANY or sum(map(len, inputs)) > SLICE_TEXT
+
+
+def insert_inputs(db: sqlite3.Connection, rows: Sequence[InputRow]) -> None:
+    """Insert rows of `inputs`, of which any may hold a long text."""
+    if any(is_long(text) for _, text, _ in rows):
+        for item, text, number in rows:
+            INPUT.insert(db, text, (item, number))
+    else:
+        db.executemany("INSERT INTO inputs VALUES (?, ?, ?)", rows)
 
 
 class Arrivals:
@@ -72,7 +82,7 @@ class Arrivals:
         await self._insert(rows)
 
     async def _insert(self, rows: list[InputRow]) -> None:
-        await self._file.write(lambda db: db.executemany(INSERT_INPUTS, rows))
+        await self._file.write(lambda db: insert_inputs(db, rows))
         if self._draining:
             raise shutting_down()
 

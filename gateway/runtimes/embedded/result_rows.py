@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, text_size
+from gateway.storage.long_texts import LONG_TEXT, TextColumn
 
 RESULTS_TABLE: Final = """
 CREATE TABLE results (
@@ -18,12 +19,16 @@ CREATE TABLE results (
     error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
 );
 """
-INSERT_RESULT: Final = "INSERT INTO results VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 WINDOW: Final = 4_096
 """How many rows a read looks at, besides those that it returns: less than a millisecond."""
 
-_RESULT = "item, status, value, error_code, error_message, error_data, completed_at"
+_OTHERS = ("place", "item", "status", "error_code", "error_message", "error_data", "completed_at")
+_VALUE: Final = TextColumn("results", "value", _OTHERS)
+_RESULT = (
+    f"item, status, {_VALUE.short}, error_code, error_message, error_data, completed_at, "
+    f"iif(length(value) > {LONG_TEXT}, place, NULL)"
+)
 # A unary plus keeps SQLite from choosing the index of that column.
 _BY_PLACE = f"SELECT {_RESULT} FROM results WHERE place >= ? AND place < ? AND +item >= ? AND +item < ? ORDER BY place"
 _BY_ITEM = f"SELECT {_RESULT} FROM results WHERE item >= ? AND item < ? AND +place >= ? AND +place < ? ORDER BY item"
@@ -40,12 +45,15 @@ class PartOfPage(NamedTuple):
     rest: Page | None = None
 
 
-def result_row(result: ItemResult, place: int, first: int) -> tuple[Any, ...]:
-    """A row of the table; `first` is the first row key of the run."""
+def insert_result(db: sqlite3.Connection, result: ItemResult, place: int, first: int) -> None:
+    """Insert a row; `first` is the first row key of the run.
+
+    Raises sqlite3.IntegrityError if there is a result for the item or the place.
+    """
     error = result.error
     failure = (None, None, None) if error is None else (error.code, error.message, error.data)
     keys = (first + place, first + result.item_index)
-    return (*keys, result.status.value, result.value, *failure, result.completed_at)
+    _VALUE.insert(db, result.value, (*keys, result.status.value, *failure, result.completed_at))
 
 
 def read_results(db: sqlite3.Connection, first: int, page: Page) -> PartOfPage:
@@ -57,12 +65,12 @@ def read_results(db: sqlite3.Connection, first: int, page: Page) -> PartOfPage:
     elif page.completions - page.first <= min(WINDOW, page.stop - page.start - 1):
         bounds = _bounds(first, page.first, page.completions, page.start, page.stop)
         places = db.execute(_PLACES_BY_ITEM, (*bounds, RESULT_PAGE_LENGTH)).fetchall()
-        return PartOfPage(_page((db.execute(_AT_PLACE, place).fetchone() for place in places), first))
+        return PartOfPage(_page(db, (db.execute(_AT_PLACE, place).fetchone() for place in places), first))
     else:
         stop = min(page.stop, page.start + WINDOW)
         rest = page._replace(start=stop)
         rows = db.execute(_BY_ITEM, _bounds(first, page.start, stop, page.first, page.completions))
-    results = _page(rows, first)
+    results = _page(db, rows, first)
     more = not results and rest.start < rest.stop and rest.first < rest.completions
     return PartOfPage(results, rest if more else None)
 
@@ -71,12 +79,14 @@ def _bounds(first: int, *bounds: int) -> tuple[int, ...]:
     return tuple(first + bound for bound in bounds)
 
 
-def _page(rows: Iterable[tuple[Any, ...]], first: int) -> list[ItemResult]:
-    return fill_page((_result(row, first) for row in rows), text_size)
+def _page(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], first: int) -> list[ItemResult]:
+    return fill_page((_result(db, row, first) for row in rows), text_size)
 
 
-def _result(row: tuple[Any, ...], first: int) -> ItemResult:
-    item, status, value, code, message, data, completed_at = row
+def _result(db: sqlite3.Connection, row: tuple[Any, ...], first: int) -> ItemResult:
+    item, status, value, code, message, data, completed_at, long = row
+    if long is not None:
+        value = _VALUE.read(db, long)
     return ItemResult(
         item_index=item - first,
         status=RunState(status),

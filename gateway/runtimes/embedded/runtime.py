@@ -32,6 +32,7 @@ from gateway.core.errors import (
     shutting_down,
 )
 from gateway.core.json_text import members
+from gateway.core.long_strings import utf8_parts
 from gateway.core.model import (
     Blob,
     BlobType,
@@ -63,7 +64,7 @@ IN_MEMORY = ":memory:"
 """The `state` that is kept in memory only."""
 
 HASHED_AT_ONCE = 128 << 10
-"""How many bytes are hashed on the event loop: some 0.2 ms. For longer ones a thread is worth its while."""
+"""How much is hashed on the event loop, bytes or characters: some 0.2 ms. For more a thread is worth its while."""
 
 MEMORY_RETRY_SECONDS = 1.0
 """How long a run from before waits, again and again, for the memory that its flow takes."""
@@ -151,8 +152,7 @@ class EmbeddedRuntime(Runtime):
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
-        content = blob.content.encode() if isinstance(blob.content, str) else blob.content
-        blob_id = blob_id_of(await _sha256(content))
+        blob_id = blob_id_of(await _sha256(blob.content))
         if blob.type is BlobType.FLOW:
             await self._flows.compile(blob_id, blob.content, "data")
         await self._journal.put_blob(blob_id, blob)
@@ -382,8 +382,15 @@ class EmbeddedRuntime(Runtime):
             raise shutting_down()
 
 
-async def _sha256(content: bytes) -> str:
+async def _sha256(content: str | bytes) -> str:
     if len(content) <= HASHED_AT_ONCE:
-        return hashlib.sha256(content).hexdigest()
+        return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
     # Of long texts, the digest is made without the interpreter's lock.
-    return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())
+    return await asyncio.to_thread(_digest_of_long, content)
+
+
+def _digest_of_long(content: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in utf8_parts(content) if isinstance(content, str) else (content,):
+        digest.update(part)
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ import msgspec
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, RunState
 from gateway.core.packed_texts import Chunk, chunks_of
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
-from gateway.runtimes.embedded.arrivals import INSERT_INPUTS, Arrivals, is_large
+from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
@@ -26,7 +26,13 @@ from gateway.runtimes.embedded.journal import (
     UnfinishedRun,
     of_page,
 )
-from gateway.runtimes.embedded.result_rows import INSERT_RESULT, RESULTS_TABLE, PartOfPage, read_results, result_row
+from gateway.runtimes.embedded.result_rows import (
+    RESULTS_TABLE,
+    PartOfPage,
+    insert_result,
+    read_results,
+)
+from gateway.storage.long_texts import TextColumn
 from gateway.storage.sqlite_file import Schema, StateFile
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
@@ -71,6 +77,7 @@ _INSERT_RUN = (
     f"INSERT INTO runs (run, {_RECORD}, {_OUTCOME}) "
     f"VALUES ({', '.join('?' * (1 + len(RunRecord._fields) + len(Outcome._fields)))})"
 )
+_CONTENT = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR IGNORE")
 _SHORT_BLOB = 64 << 10
 _NOT_ENDED = (None,) * len(Outcome._fields)
 
@@ -202,14 +209,17 @@ def _contents(db: sqlite3.Connection) -> _Contents:
 
 
 def _put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
-    db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?, ?)", (blob_id, blob.type.value, blob.content))
+    _CONTENT.insert(db, blob.content, (blob_id, blob.type.value))
     if blob.type is BlobType.FLOW:
         db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (blob_id,))
 
 
 def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
-    row = db.execute("SELECT content, type FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
-    return None if row is None else Blob(row[0], BlobType(row[1]))
+    row = db.execute(f"SELECT {_CONTENT.short}, type, rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
+    if row is None:
+        return None
+    content, kind, place = row
+    return Blob(_CONTENT.read(db, place) if content is None else content, BlobType(kind))
 
 
 def _peek_blob(db: sqlite3.Connection, blob_id: str) -> Blob | int | None:
@@ -240,11 +250,10 @@ def _create(
     db.execute(_INSERT_RUN, (run, *record, *(ended.outcome if ended else _NOT_ENDED)))
     first = run * MAX_ITEMS
     if ended:
-        rows = (result_row(result, place, first) for place, result in enumerate(ended.results))
-        db.executemany(INSERT_RESULT, rows)
+        for place, result in enumerate(ended.results):
+            insert_result(db, result, place, first)
     else:
-        chunks = chunks_of(inputs)
-        db.executemany(INSERT_INPUTS, ((first + place, text, number) for place, text, number in chunks))
+        insert_inputs(db, [(first + place, text, number) for place, text, number in chunks_of(inputs)])
     return None
 
 
@@ -289,7 +298,7 @@ def _ended_result(item_index: int, item: _EndedItem) -> ItemResult:
 
 
 def _complete(db: sqlite3.Connection, completion: Completion) -> None:
-    db.execute(INSERT_RESULT, result_row(completion.result, completion.place, _first_key(db, completion.run_id)))
+    insert_result(db, completion.result, completion.place, _first_key(db, completion.run_id))
     if completion.outcome is not None:
         db.execute(
             "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
@@ -343,13 +352,14 @@ def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
     if first < 0:
         return []
     rows = db.execute(
-        "SELECT item, input, number FROM inputs WHERE item >= "
+        f"SELECT item, {INPUT.short}, number FROM inputs WHERE item >= "
         "(SELECT item FROM inputs WHERE item >= ? AND item <= ? ORDER BY item DESC LIMIT 1) AND item < ? ORDER BY item",
         (first, first + start, first + MAX_ITEMS),
     )
     page: list[JsonText] = []
     size = 0
-    for item, text, number in rows:
+    for item, short, number in rows:
+        text = INPUT.read(db, item) if short is None else short
         page += Chunk(item, text, number).texts()[max(0, first + start - item) :]
         size += len(text)
         if size >= RESULT_PAGE_BYTES or len(page) >= RESULT_PAGE_LENGTH:
