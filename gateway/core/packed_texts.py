@@ -3,18 +3,19 @@
 import re
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from operator import eq
 from typing import Final, NamedTuple, overload
 
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import count_elements, elements
-from gateway.core.json_walk import JsonWalk
+from gateway.core.json_walk import WINDOW, JsonWalk
 from gateway.core.model import JsonText
 
 CHUNK_TEXT: Final = 8 << 10
 """About how many characters a chunk holds, or one larger text: bounds the work to take it apart."""
 
+_SPACE: Final = " \t\n\r"
 _PACKED_AT_ONCE: Final = 256
 _NOT_PLAIN: Final = re.compile(r'["\[{ \t\n\r]')
 """What an array does not have in which all commas lie between elements, and nothing else does."""
@@ -165,12 +166,29 @@ def taken_apart(array: JsonText) -> list[JsonText]:
         return elements(array)
     except InvalidParams:
         # The parser counts the levels of the array itself, and those of the calls that are under way here.
-        walk = JsonWalk(array, 0, len(array), checked=False, every_comma=True)
-    texts = []
+        return [text for text in _parts(array, every_comma=True) if text]
+
+
+def packed_array(array: JsonText) -> Generator[None, None, PackedTexts]:
+    """The elements of an array of any length, in steps."""
+    packed = PackedTexts()
+    for part in _parts(array, every_comma=False):
+        if part:
+            # What is longer than a window is one element.
+            packed.append_chunk(part, number_of(f"[{part}]") if len(part) <= WINDOW else 1)
+        yield
+    return packed
+
+
+def _parts(array: JsonText, *, every_comma: bool) -> Iterator[JsonText]:
+    """What stands between some of the commas of an array, or between all of them; "" after a step without any."""
+    walk = JsonWalk(array, 0, len(array), checked=False, every_comma=every_comma)
     start = 1
     while not walk.finished:
         walk.step()
         if walk.cut > start:
-            texts.append(array[start : walk.cut - 1].strip(" \t\n\r"))
+            yield array[start : walk.cut - 1].strip(_SPACE)
             start = walk.cut
-    return [*texts, array[start:-1].strip(" \t\n\r")]
+        else:
+            yield ""
+    yield array[start:-1].strip(_SPACE)

@@ -11,15 +11,21 @@ import pytest
 from gateway.adapter.grpc_status import to_status
 from gateway.adapter.jsonrpc import error_response
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core import json_text
 from gateway.core.errors import MAX_VIOLATIONS, InvalidFlow, InvalidParams, Overloaded, TooLarge
 from gateway.core.json_layout import at_once
+from gateway.core.json_walk import WINDOW
+from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.runtimes.embedded import expressions, flow_cache
+from gateway.runtimes.embedded.builtins import BuiltinCall, call_builtin
+from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.expression_compiler import compile_expression
 from gateway.runtimes.embedded.expressions import Scope, TooLongAtOnce
 from gateway.runtimes.embedded.flow import compile_flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
-from gateway.runtimes.embedded.task import ItemFailure
+from gateway.runtimes.embedded.task import ItemFailure, Task
 from gateway.runtimes.embedded.values import NotLookedUp, Value
+from tests.support.flow_host import TASK, FlowHost
 
 LENGTH = 1 << 20
 MAX_CALLS = 10_000
@@ -238,3 +244,36 @@ async def test_a_flow_that_finds_no_memory_is_refused() -> None:
     text = filled('{"$input":"a"}', '{"output":[', "]}", 1 << 16)
     with pytest.raises(Overloaded):
         await FlowCache(account=MemoryAccount(1 << 20)).compile("a", text, "data")
+
+
+async def test_the_input_of_a_built_in_is_read_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No parser gets a long text, and the items of a map are held in about the space of their text."""
+    longest = 0
+
+    class Parser:
+        def __init__(self, parser: Any) -> None:
+            self._parser = parser
+
+        def decode(self, text: str) -> Any:
+            nonlocal longest
+            longest = max(longest, len(text))
+            return self._parser.decode(text)
+
+    for name in ("_OBJECT", "_ARRAY", "_STRING"):
+        monkeypatch.setattr(json_text, name, Parser(getattr(json_text, name)))
+    given: list[Any] = []
+
+    class Host(FlowHost):
+        async def run_flow(self, flow_id: str, inputs: Any, max_concurrency: int | None, task: Task, key: str) -> Any:
+            given.append(inputs)
+            return RunStatus(
+                run_id="r", flow_id=flow_id, status=RunState.SUCCESS, items=ItemStatistics(total=0), created_at=0
+            )
+
+    items = ",".join(["12"] * (LENGTH // 3))
+    text = f'{{"workflow":{{"output":1}},"items":[{items}],"user_prompt":"{"x" * LENGTH}"}}'
+    for name in ("map", "create_messages"):
+        await call_builtin(f"/builtin/{name}", BuiltinCall(text, Host(), TASK, execute_flow))
+    assert 0 < longest <= 3 * WINDOW
+    assert len(given[0]) == LENGTH // 3
+    assert given[0].size <= 1.2 * len(items)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from gateway.core.errors import BlobNotFound, FlowNotFound
@@ -37,7 +37,7 @@ class FlowHost:
         self.nesting = Nesting()
         self.blobs: dict[str, Blob] = {}
         self.calls: list[tuple[str, JsonText, int, Task]] = []
-        self.runs: list[tuple[str, list[JsonText], int | None, str, str]] = []
+        self.runs: list[tuple[str, Sequence[JsonText], int | None, str, str]] = []
 
     def refuse_deeper(self, task: Task) -> None:
         self.nesting.refuse_deeper(task.loops + 1, task.scope)
@@ -63,7 +63,7 @@ class FlowHost:
         return self.blobs[blob_id]
 
     async def run_flow(
-        self, flow_id: str, inputs: list[JsonText], max_concurrency: int | None, task: Task, key: str
+        self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str
     ) -> RunStatus:
         self.runs.append((flow_id, inputs, max_concurrency, task.scope, key))
         if flow_id not in self.blobs:

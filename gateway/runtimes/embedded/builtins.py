@@ -11,9 +11,10 @@ A `result` is {"outcome": "success", "result": value} or {"outcome": "failed", "
 Optional members may be null; other members are ignored.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
+from gateway.concurrency.time_slice import in_slices
 from gateway.core.errors import InvalidFlow, InvalidParams, TooLarge
 from gateway.core.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
 from gateway.core.model import (
@@ -27,10 +28,11 @@ from gateway.core.model import (
     blob_digest,
     blob_id_of,
 )
+from gateway.core.packed_texts import packed_array
 from gateway.runtimes.embedded.evaluation import look_up
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.task import BAD_INPUT, COMPONENT_FAILED, UNUSABLE_VALUE, Host, ItemFailure, Task
-from gateway.runtimes.embedded.values import NULL, Value, write_array, write_object
+from gateway.runtimes.embedded.values import ALWAYS_SHORT, NULL, Value, write_object
 
 DEFAULT_ITERATIONS = 1000
 """How often iterate runs its flow at most if its input has no `max_iterations`."""
@@ -41,6 +43,22 @@ MAX_ITERATIONS = 100_000
 MAX_COUNT = 2**32 - 1
 """The largest number that an input may have."""
 
+_MEMBERS: Final = (
+    "user_prompt",
+    "system_instructions",
+    "workflow",
+    "items",
+    "max_concurrency",
+    "flow",
+    "initial_input",
+    "max_iterations",
+    "flow_id",
+    "input",
+    "data",
+    "blob_type",
+    "blob_id",
+)
+_WRITTEN_AT_ONCE: Final = 64
 _RESULT, _NEXT = ("result",), ("next",)
 
 Execute: TypeAlias = Callable[[Flow, JsonText, Mapping[str, JsonText], Host, Task], Awaitable[JsonText]]
@@ -59,12 +77,22 @@ class BuiltinCall(NamedTuple):
 async def call_builtin(component: str, call: BuiltinCall) -> JsonText:
     """Execute a built-in. Raises ItemFailure if it fails, or an error of the host."""
     try:
-        output = await BUILTINS[component](_BuiltinInput(members(call.input)), call)
+        output = await BUILTINS[component](await _read(call), call)
     except InvalidParams as error:
         raise ItemFailure.of(BAD_INPUT, f"bad input of {component}: {error}") from error
     if len(output) > MAX_JSON_BYTES:
         raise ItemFailure.of(UNUSABLE_VALUE, f"the output of {component} exceeds {MAX_JSON_BYTES} characters")
     return output
+
+
+async def _read(call: BuiltinCall) -> "_BuiltinInput":
+    """The members of the input that built-ins have. A long input is looked through in steps."""
+    if len(call.input) <= ALWAYS_SHORT or not call.input.startswith("{"):
+        return _BuiltinInput(members(call.input))
+    whole = Value(call.input)
+    await look_up(whole, [(name,) for name in _MEMBERS], call.task.work)
+    found = {name: whole.find((name,)) for name in _MEMBERS}
+    return _BuiltinInput({name: text for name, text in found.items() if text is not None})
 
 
 class _BuiltinInput:
@@ -85,8 +113,10 @@ class _BuiltinInput:
 
     def string(self, name: str) -> JsonText:
         """A member that is a string, as JSON text."""
-        string(self.value(name), name)
-        return self.value(name)
+        text = self.value(name)
+        if not text.startswith('"'):
+            raise InvalidParams.field(name, description="expected a string")
+        return text
 
     def count(self, name: str, least: int) -> int | None:
         """An optional member that is an integer, `least` or more."""
@@ -106,26 +136,38 @@ class _BuiltinInput:
 
 
 async def _create_messages(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
-    messages = []
+    messages: list[str] = []
     for role, name in (("system", "system_instructions"), ("user", "user_prompt")):
         if role == "user" or given.has(name):
-            messages.append(write_object({"role": quote(role), "content": given.string(name)}))
-    return write_object({"messages": write_array(messages)})
+            messages += ("," if messages else "", f'{{"role":"{role}","content":', given.string(name), "}")
+    return "".join(('{"messages":[', *messages, "]}"))
 
 
 async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     call.host.refuse_deeper(call.task)
-    items = elements(given.value("items"), "items")
+    items = await _elements(given.value("items"), "items", call)
     max_concurrency = given.count("max_concurrency", 1)
     flow_id = await _put(Blob(given.value("workflow"), BlobType.FLOW), "workflow", call)
     run = await _run(call, flow_id, items, max_concurrency, "map")
-    results = [_result(result) for result in run.results or ()]
-    failed = len(results) - run.items.success
-    return write_object({"results": write_array(results), "successful": str(run.items.success), "failed": str(failed)})
+    parts = ['{"results":[']
+    results = run.results or ()
+    for index, result in enumerate(results):
+        parts += ("," if index else "", *_result(result))
+        if index % _WRITTEN_AT_ONCE == 0:
+            await call.task.work.checkpoint()
+    success = run.items.success
+    parts.append(f'],"successful":{success},"failed":{len(results) - success}}}')
+    return "".join(parts)
+
+
+async def _elements(text: JsonText, name: str, call: BuiltinCall) -> Sequence[JsonText]:
+    if len(text) <= ALWAYS_SHORT or not text.startswith("["):
+        return elements(text, name)
+    return await in_slices(packed_array(text), call.task.work)
 
 
 async def _run(
-    call: BuiltinCall, flow_id: str, items: list[JsonText], max_concurrency: int | None, key: str
+    call: BuiltinCall, flow_id: str, items: Sequence[JsonText], max_concurrency: int | None, key: str
 ) -> RunStatus:
     """Run a flow and wait for it. Meanwhile the item does not count as executing."""
     work = call.task.work
@@ -167,8 +209,7 @@ async def _eval(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     call.host.refuse_deeper(call.task)
     flow_id = given.blob_id("flow_id")
     run = await _run(call, flow_id, [given.value("input")], None, "eval")
-    results = [_result(result) for result in run.results or ()]
-    return write_object({"result": results[0], "run_id": quote(run.run_id)})
+    return "".join(('{"result":', *_result((run.results or [])[0]), ',"run_id":', quote(run.run_id), "}"))
 
 
 async def _put_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
@@ -205,14 +246,15 @@ async def _get_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     return write_object({"data": blob.content})
 
 
-def _result(result: ItemResult) -> JsonText:
+def _result(result: ItemResult) -> tuple[str, ...]:
+    """The parts of a text: a value may be long, and is copied once, into the output."""
     if result.status is RunState.SUCCESS:
-        return write_object({"outcome": '"success"', "result": NULL if result.value is None else result.value})
+        return '{"outcome":"success","result":', NULL if result.value is None else result.value, "}"
     error = result.error or ItemError(code=COMPONENT_FAILED, message="the item was cancelled")
     described = {"code": str(error.code), "message": quote(error.message)}
     if error.data is not None:
         described["data"] = error.data
-    return write_object({"outcome": '"failed"', "error": write_object(described)})
+    return '{"outcome":"failed","error":', write_object(described), "}"
 
 
 BUILTINS: Mapping[str, Callable[[_BuiltinInput, BuiltinCall], Awaitable[JsonText]]] = {

@@ -1,6 +1,7 @@
 """Serves the items of a run while they execute: components, blobs and nested runs."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.components import ComponentError, Components
@@ -72,7 +73,7 @@ class RunHost:
         return await self._runs.get_blob(blob_id)
 
     async def run_flow(
-        self, flow_id: str, inputs: list[JsonText], max_concurrency: int | None, task: Task, key: str
+        self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str
     ) -> RunStatus:
         """Run a flow and wait for it. After a restart, the same key finds the run that was submitted before."""
         params = SubmitParams(

@@ -1,5 +1,6 @@
 """The execution of items and steps: its identity, its failures, and its host."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -113,7 +114,7 @@ class Host(Protocol):
         """Return a blob; its id may come in either spelling."""
 
     async def run_flow(
-        self, flow_id: str, inputs: list[JsonText], max_concurrency: int | None, task: Task, key: str
+        self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str
     ) -> RunStatus:
         """Run a stored flow, wait until it has finished, and return its status with the results by index.
 

@@ -25,6 +25,7 @@ def assert_found(layout: Layout, start: int, end: int) -> None:
 def test_all_children_of_any_text_are_found(text: str, size: tuple[int, int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_layout, "STEP_CHARACTERS", size[0])
+        patch.setattr(json_layout, "SEARCHED_CHARACTERS", size[0])
         patch.setattr(json_layout, "SHORT", size[1])
         assert_found(at_once(Layout.of(text)), 0, len(text))
 

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core import packed_texts
-from gateway.core.packed_texts import CHUNK_TEXT, PackedTexts
+from gateway.core.json_layout import at_once
+from gateway.core.packed_texts import CHUNK_TEXT, PackedTexts, packed_array
 
 TEXTS = ["1", '"a,b"', "[1, [2]]", '{"a": "]"}', f'"{"x" * CHUNK_TEXT}"', "null"]
 
@@ -50,3 +51,8 @@ def test_many_small_texts_take_little_memory() -> None:
     sequence = packed([str(number) for number in range(100_000)])
     assert sequence.size < 700_000
     assert max(map(len, sequence._chunks)) <= packed_texts.CHUNK_TEXT + 10
+
+
+@given(st.lists(st.sampled_from([*TEXTS, "[" * 30 + "]" * 30]), max_size=40), st.sampled_from([",", " ,\n"]))
+def test_an_array_is_packed_in_steps(texts: list[str], comma: str) -> None:
+    assert at_once(packed_array(f"[ {comma.join(texts)} ]")) == texts

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ItemStatis
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.nesting import MAX_DEPTH
 from gateway.runtimes.embedded.task import ItemFailure, Task
+from gateway.runtimes.embedded.values import ALWAYS_SHORT
 from tests.support.flow_host import TASK, FlowHost, compiled, echo, failing, run
 
 IDENTITY = {"steps": [], "output": {"$input": "$"}}
@@ -129,7 +131,7 @@ class CancellingHost(FlowHost):
     """A host whose nested runs are cancelled."""
 
     async def run_flow(
-        self, flow_id: str, inputs: list[JsonText], max_concurrency: int | None, task: Task, key: str
+        self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str
     ) -> RunStatus:
         return RunStatus(
             run_id="r",
@@ -297,3 +299,18 @@ async def test_binary_blobs_are_no_values() -> None:
 
 def test_the_task_of_an_item_has_no_step() -> None:
     assert TASK.step_id is None
+
+
+async def test_long_inputs_are_read_like_short_ones() -> None:
+    long = "é" * ALWAYS_SHORT
+    host = FlowHost()
+    blob_id = (await call("put_blob", {"data": IDENTITY, "more": long, "blob_type": "flow"}, host))["blob_id"]
+    evaluated = await call("eval", {"more": [1], "input": {"v": long}, "flow_id": blob_id}, host)
+    assert evaluated["result"] == {"outcome": "success", "result": {"v": long}}
+    items = [1, [2, "3,4"], long, *range(5_000)]
+    mapped = await call("map", {"workflow": IDENTITY, "items": items}, host)
+    assert [result["result"] for result in mapped["results"]] == items
+    assert (mapped["successful"], mapped["failed"]) == (5_003, 0)
+    assert (await call("create_messages", {"user_prompt": long}))["messages"] == [{"role": "user", "content": long}]
+    assert (await failure("map", {"workflow": IDENTITY, "items": long})).message.endswith("items: expected an array")
+    assert "expected an object" in (await failure("map", long)).message
