@@ -4,9 +4,9 @@ Functions that return `Steps` are generators: they yield after each step, and re
 its end; on an event loop, others have a turn between the steps.
 
 `json_walk` goes over texts for another purpose. The two share their way of skipping what is short by a regular
-expression, and searching through strings, and nothing else. A walk checks bytes or text that may be malformed, and stops
-at commas of the outermost level; it asks the parser for the next one, and never learns what lies between. A layout goes
-into well-formed text again and again, along any path, and so remembers where long parts end on every level.
+expression, and of searching through strings, and nothing else. A walk checks bytes or text that may be malformed, and
+stops at commas of the outermost level; it asks the parser for the next one, and never learns what lies between. A
+layout goes into well-formed text again and again, along any path, and so remembers where long parts end on every level.
 
 The text is well formed. A first pass over it, the only one that looks at every character, notes where its long parts
 end (`Layout`). After that, the members and elements of a part are found without looking into its long parts again.
