@@ -40,7 +40,7 @@ serve: $(VENV)/.ready ## Start the gateway on its default addresses; Ctrl-C stop
 	@$(BIN)/runs-gateway serve
 
 .PHONY: test
-test: lint types check-generated contract unit ## Check everything: format, lint, types, generated code, contract, tests.
+test: lint types check-generated contract unit ## Check everything: format, lint, types, code, contract, tests. COVERAGE=1 as in CI.
 
 # Released software that the tests run: they would set it up themselves, but then all of them wait for it.
 .PHONY: environments
@@ -54,9 +54,12 @@ PROCESSES = -n $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaf
 PYTEST = $(BIN)/python -m pytest -q $(PROCESSES) \
 	--hypothesis-profile=$(HYPOTHESIS) $(if $(filter explore,$(HYPOTHESIS)),--timeout=600)
 
+# CI measures what the tests cover. It takes half as long again: each process that a test starts loads coverage first.
+COVERAGE := $(CI)
+
 .PHONY: unit
 unit: environments
-	$(PYTEST) --cov
+	$(PYTEST) $(if $(COVERAGE),--cov)
 
 .PHONY: quick
 quick: environments ## Run the tests but for the slow ones, which need engines. HYPOTHESIS=explore for more examples.

@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
@@ -14,6 +13,12 @@ SETTINGS = """
 asyncio_mode = auto
 asyncio_default_fixture_loop_scope = function
 addopts = -p no:cacheprovider
+"""
+
+# Not a function that the child calls before it becomes pytest: that would be a fork, which gRPC does not survive.
+BECOME_PYTHON = """
+import os, sys
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
@@ -31,28 +36,20 @@ class Inner:
         self,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
-        inherits: Callable[[], object] | None = None,
+        shell: str = "",
         stdin: int = asyncio.subprocess.DEVNULL,
     ) -> str:
-        """Run them; what pytest printed. `inherits` sets what a shell would have set."""
+        """Run them; what pytest printed. `shell` is a program that sets what a shell would have set."""
         plugins = [part for plugin in PLUGINS for part in ("-p", plugin)]
         settings = ("--rootdir", str(self._folder), "-c", str(self._folder / "pytest.ini"))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "pytest", *settings, *plugins, *arguments, str(self._folder)),
+            *(sys.executable, *(["-c", shell + BECOME_PYTHON] if shell else [])),
+            *("-m", "pytest", *settings, *plugins, *arguments, str(self._folder)),
             cwd=PROJECT,
             env={"PATH": os.defpath, "PYTHONPATH": f"{PROJECT}", **(environment or {})},
-            preexec_fn=inherits,
             stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            restore_signals=inherits is None,
         )
         out, _ = await process.communicate()
         return out.decode()
-
-
-def ignore_signals() -> None:
-    """As `nohup` and background jobs of scripts leave them."""
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})

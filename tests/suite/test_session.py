@@ -1,11 +1,10 @@
 import json
-import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from tests.suite.inner import Inner, ignore_signals
+from tests.suite.inner import Inner
 
 REPORT = """
 import asyncio, json, locale, os, signal, subprocess, sys, time
@@ -69,11 +68,17 @@ HOSTILE = {
 """What shells and continuous integration are known to set."""
 
 
-def hostile_shell() -> None:
-    """What is inherited besides the environment: signals, umask, a closed standard input."""
-    ignore_signals()
-    os.umask(0o077)
-    os.close(0)
+HOSTILE_SHELL = """
+import os, signal
+
+# As `nohup` and background jobs of scripts leave them.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCHLD):
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
+os.umask(0o077)
+os.close(0)
+"""
+"""What is inherited besides the environment: signals, umask, a closed standard input."""
 
 
 @pytest.mark.parametrize("processes", ["0", "1"])
@@ -84,7 +89,7 @@ async def test_every_session_has_the_same_surroundings(tmp_path: Path, processes
     inner = Inner(folder)
     inner.write("test_report.py", REPORT)
     printed = await inner.run(
-        "-n", processes, environment={**HOSTILE, "PYTEST_REPORT": str(report)}, inherits=hostile_shell
+        "-n", processes, environment={**HOSTILE, "PYTEST_REPORT": str(report)}, shell=HOSTILE_SHELL
     )
     assert report.exists(), printed
     assert "said by a test\n" in printed
