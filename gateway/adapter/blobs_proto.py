@@ -1,10 +1,19 @@
 """Blobs <-> protobuf messages."""
 
+import io
+from collections.abc import Awaitable, Callable
+from typing import Final
+
 from gateway.adapter.proto_fields import unknown_number
 from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.json_text import MAX_JSON_BYTES, json_text
 from gateway.core.model import Blob, BlobType
 from runs.v1 import blobs_pb2
+
+_SLICE: Final = 64 << 10
+"""How many characters or bytes are written at once."""
+
+_LENGTH_DELIMITED: Final = 2
 
 _BLOB_TYPES = {
     blobs_pb2.BLOB_TYPE_UNSPECIFIED: BlobType.DATA,
@@ -47,6 +56,45 @@ def blob_to_get_response(blob: Blob) -> blobs_pb2.GetBlobResponse:
     if isinstance(blob.content, bytes):
         return blobs_pb2.GetBlobResponse(binary=blob.content, type=kind)
     return blobs_pb2.GetBlobResponse(json=blob.content, type=kind)
+
+
+async def long_get_response(blob: Blob, limit: int, checkpoint: Callable[[], Awaitable[None]]) -> bytes:
+    """Write a stored blob as a serialized message, in slices. `checkpoint` is passed after each.
+
+    Protobuf would do it as a whole, and hold the content twice meanwhile. Raises TooLarge if the message exceeds
+    `limit` bytes.
+    """
+    content = blob.content
+    size = len(content)
+    if isinstance(content, str) and not content.isascii():
+        size = 0
+        for start in range(0, len(content), _SLICE):
+            size += len(content[start : start + _SLICE].encode())
+            await checkpoint()
+    head = _before_content(blob, size)
+    if len(head) + size > limit:
+        raise TooLarge("the blob does not fit into one message")
+    # Bytes of the right size, which it then fills and returns: it copies nothing while it grows, and at the end.
+    message = io.BytesIO(bytes(len(head) + size))
+    message.write(head)
+    for start in range(0, len(content), _SLICE):
+        part = content[start : start + _SLICE]
+        message.write(part.encode() if isinstance(part, str) else part)
+        await checkpoint()
+    return message.getvalue()
+
+
+def _before_content(blob: Blob, size: int) -> bytes:
+    """The other field of the message, and the number and the size of the field with the content."""
+    fields = blobs_pb2.GetBlobResponse.DESCRIPTOR.fields_by_name
+    number = fields["binary" if isinstance(blob.content, bytes) else "json"].number
+    head = bytearray(blobs_pb2.GetBlobResponse(type=_BLOB_TYPE_NUMBERS[blob.type]).SerializeToString())
+    head.append(number << 3 | _LENGTH_DELIMITED)
+    while size > 0x7F:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return bytes(head)
 
 
 def _blob(message: blobs_pb2.PutBlobRequest | blobs_pb2.GetBlobResponse, kind: BlobType) -> Blob:

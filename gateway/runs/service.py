@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidBlobId, InvalidRunId, Violation
@@ -46,14 +46,17 @@ class RunsService:
         """Store a blob and return its canonical id."""
         return await self._runtime.put_blob(blob)
 
-    async def get_blob(self, blob_id: str, admit: Callable[[int], None] | None = None) -> Blob:
-        """Return a blob. `admit` is told the length of a long one before it is read, if it is known, and may raise."""
+    async def get_blob(self, blob_id: str, admit: Callable[[int], Awaitable[None]] | None = None) -> Blob:
+        """Return a blob.
+
+        `admit` is told the length of a long one before it is read, if it is known. It may wait, or raise.
+        """
         blob_id = _blob_id(blob_id, "blob_id")
         if admit is None:
             return await self._runtime.get_blob(blob_id)
         found = await self._runtime.peek_blob(blob_id)
         if isinstance(found, int):
-            admit(found)
+            await admit(found)
             found = await self._runtime.get_blob(blob_id)
         return found
 

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.model import Blob, BlobType
-from gateway.fronts.grpc import GrpcFront, GrpcLimits
+from gateway.fronts.grpc import GrpcFront, GrpcLimits, long_answers
 from gateway.fronts.grpc.connections import CALL_BYTES
 from gateway.fronts.grpc.server import Transport
 from gateway.runs.service import RunsService
@@ -110,6 +110,67 @@ async def test_results_that_are_not_read_stay_within_the_share() -> None:
         assert 4 * MIB < served.account.held <= 8 * MIB
         assert len(await read_all(served.client.get(run.run_id, include_results=True))) >= 1
     await served.until_nothing_is_held()
+
+
+async def test_long_answers_wait_until_others_are_read(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client has no more of them unread than it leaves to others, and those that wait take nothing."""
+    monkeypatch.setattr(long_answers, "_MOST_ROOM", 16 * MIB)
+    async with serving(transport, 256 * MIB) as served, raw_http2(served.front.address) as raw:
+        request = await blob(served, MIB + MIB // 2)
+        monkeypatch.setattr(served.runtime, "peek_blob", _length_of_blob)
+        streams = [raw.open(GET_BLOB, request) for _ in range(5)]
+        await served.until(lambda: served.account.held > 6 * MIB)
+        other = await served.client.blobs.GetBlob(blobs_pb2.GetBlobRequest.FromString(request))
+        assert len(other.json) > MIB
+        assert served.account.held < 7 * MIB
+        assert raw.ended == set()
+        for stream in streams:
+            raw.give_window(4 * MIB, stream)
+        await raw.until(lambda: len(raw.ended) == 5)
+        assert min(raw.received.values()) > MIB
+        await served.until_nothing_is_held()
+
+
+async def _length_of_blob(_: str) -> int:
+    """The embedded runtime tells the length of a long blob before it reads it."""
+    return MIB + MIB // 2
+
+
+@pytest.mark.parametrize("path", [GET_BLOB, GET_RUN])
+async def test_long_answers_that_wait_for_too_long_are_refused(
+    transport: Transport, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(long_answers, "_MOST_ROOM", 16 * MIB)
+    monkeypatch.setattr(long_answers, "WAIT_SECONDS", 0.05)
+    if transport == "native" and path == GET_RUN:
+        pytest.skip("on the native transport it is not known when a message of a stream has been sent")
+    async with serving(transport, 256 * MIB) as served, raw_http2(served.front.address) as raw:
+        request = await blob(served, MIB + MIB // 2)
+        if path == GET_RUN:
+            run = await served.client.submit(inputs=1)
+            await served.runtime.succeed(0, f'"{"x" * (MIB + MIB // 2)}"')
+            request = runs_pb2.GetRunRequest(run_id=run.run_id, include_results=True).SerializeToString()
+        for _ in range(5):
+            raw.open(path, request)
+        await raw.until(lambda: len(raw.ended) == 3)
+        await served.until(lambda: served.account.held < 7 * MIB)
+    assert not caplog.records
+
+
+async def test_the_results_of_a_submit_are_left_out_if_others_are_not_read(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_answers, "_MOST_ROOM", 16 * MIB)
+    monkeypatch.setattr(long_answers, "WAIT_SECONDS", 0.05)
+    async with serving(transport, 256 * MIB) as served, raw_http2(served.front.address) as raw:
+        raw.open(GET_BLOB, await blob(served, 7 * MIB))
+        await served.until(lambda: served.account.held > 14 * MIB)
+        submitting = asyncio.create_task(_submit(served, wait=True))
+        await served.runtime.watched(1)
+        await served.runtime.succeed(0, f'"{"x" * 3 * MIB}"')
+        response = await submitting
+        assert response.results_omitted
+        assert response.run.status == runs_pb2.RUN_STATE_SUCCESS
 
 
 async def test_small_updates_that_are_not_read_take_what_a_call_takes(transport: Transport) -> None:

@@ -1,27 +1,23 @@
 # ruff: noqa: N802 - the contract names the methods.
 """The blobs service."""
 
-import asyncio
 from sys import getsizeof
-from typing import Any, Final
+from typing import Any
 
 import grpc
 from grpc import aio
 
 from gateway.adapter import blobs_proto
+from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.core.errors import TooLarge
 from gateway.core.model import Blob
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Connections
+from gateway.fronts.grpc.long_answers import LONG
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2
 
 BLOBS_SERVICE = blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_name
-
-LONG: Final = 1 << 20
-PAUSE: Final = 0.005
-"""Answers above so many bytes are put together one after the other, with pauses of so many seconds, in which others are
-served: tens of milliseconds for each would add up."""
 
 
 class BlobsServicer:
@@ -32,7 +28,7 @@ class BlobsServicer:
         self._calls = calls
         self._connections = connections
         self._send_limit = send_limit
-        self._long_answers = asyncio.Lock()
+        self._fair_queue = FairQueue()
 
     def add_to(self, server: aio.Server) -> None:
         """Let a server answer the methods. Blobs come serialized, so that nothing else of them is left meanwhile."""
@@ -65,8 +61,10 @@ class BlobsServicer:
             memory = self._connections.of(context)
             drawn = 0
 
-            def admit(length: int) -> None:
+            async def admit(length: int) -> None:
                 nonlocal drawn
+                if length > LONG:
+                    await self._connections.begin_long(memory, COPIES * length)
                 memory.grow(BUILDING * length)
                 drawn = BUILDING * length
 
@@ -78,9 +76,11 @@ class BlobsServicer:
             if len(blob.content) <= LONG:
                 answer = self._answer(blob)
             else:
-                async with self._long_answers:
-                    answer = self._answer(blob)
-                    await asyncio.sleep(PAUSE)
+                if not memory.long:
+                    await self._connections.begin_long(memory, COPIES * len(blob.content))
+                checkpoint = FairSlices(self._fair_queue).checkpoint
+                answer = await blobs_proto.long_get_response(blob, self._send_limit, checkpoint)
+                await self._connections.long_turn()
             del blob
             memory.shrink(size)
             memory.grow(COPIES * len(answer))

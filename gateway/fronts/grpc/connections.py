@@ -7,6 +7,7 @@ from typing import Any, Final
 from gateway.concurrency.memory_account import SMALL_BYTES, MemoryAccount, MemoryShare
 from gateway.concurrency.patience import Patience
 from gateway.fronts.grpc.calls import Context, RequestStalled
+from gateway.fronts.grpc.long_answers import LONG, LongAnswers
 
 CALL_BYTES: Final = 16 << 10
 """What an open call takes in any case: grpc's state and buffers, tasks, a small request and a small answer."""
@@ -18,7 +19,8 @@ COPIES: Final = 2
 """How often a larger message is held: as bytes here and in grpc, as bytes and a message, or as a message and text."""
 
 BUILDING: Final = 3
-"""How often the content of an answer is held while the answer is built: as text, as a message, and as bytes."""
+"""How often the content of an answer is held while the answer is built: as text, as a message, and as bytes. Long blobs
+are not held as a message."""
 
 _NAMELESS: Final = "unix:"
 """The peer of every connection over a unix socket. Each of their calls has a share of its own."""
@@ -29,12 +31,14 @@ class CallMemory:
     which `share` holds.
     """
 
-    __slots__ = ("peer", "share", "size")
+    __slots__ = ("long", "peer", "share", "size")
 
     def __init__(self, peer: str, share: MemoryShare) -> None:
         self.peer = peer
         self.share = share
         self.size = CALL_BYTES
+        self.long = 0
+        """The bytes of long answers that have not been read."""
 
     def grow(self, size: int) -> None:
         """Hold more. Raises Overloaded if there is no room."""
@@ -63,6 +67,8 @@ class Connections:
         self._patience = Patience(patience)
         self.nameless_small = SMALL_BYTES
         """How much a call over a unix socket may take of what is kept for small requests."""
+        self._long_answers = LongAnswers(account.limit)
+        self.long_turn = self._long_answers.turn
         self._shares: dict[str, MemoryShare] = {}
         self._calls: dict[Context, CallMemory] = {}
 
@@ -95,6 +101,8 @@ class Connections:
         """A call has ended; nothing happens if it has not been counted."""
         memory = self._calls.pop(context, None)
         if memory is not None:
+            if memory.long:
+                self.end_long(memory, memory.long)
             share = memory.share
             share.give_back(memory.size)
             if not share.held:
@@ -118,11 +126,32 @@ class Connections:
             await context.write(message)
             return
         memory = self._calls[context]
-        memory.grow(COPIES * size)
+        if size > LONG:
+            await self.begin_long(memory, COPIES * size)
         try:
-            await context.write(message)
+            memory.grow(COPIES * size)
+            try:
+                if size > LONG:
+                    await self.long_turn()
+                await context.write(message)
+            finally:
+                memory.shrink(COPIES * size)
         finally:
-            memory.shrink(COPIES * size)
+            if size > LONG:
+                self.end_long(memory, COPIES * size)
+
+    async def begin_long(self, memory: CallMemory, size: int) -> None:
+        """Wait until there is room for a long answer of a call that takes `size` bytes, by default until the call ends.
+
+        That draws nothing from the account. Raises Overloaded if there is no room for too long.
+        """
+        await self._long_answers.take("" if memory.peer == _NAMELESS else memory.peer, size)
+        memory.long += size
+
+    def end_long(self, memory: CallMemory, size: int) -> None:
+        """A long answer of a call has been read."""
+        memory.long -= size
+        self._long_answers.give_back("" if memory.peer == _NAMELESS else memory.peer, size)
 
     def close(self) -> None:
         """Look after the reading of requests no more."""

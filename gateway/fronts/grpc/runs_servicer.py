@@ -20,6 +20,7 @@ from gateway.core.runtime import text_sizes
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
+from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
 from gateway.fronts.grpc.server import GrpcLimits
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
@@ -158,7 +159,14 @@ class RunsServicer:
         memory.release()
         results = await self._collected(run, encoding, memory)
         answer = await self._answer(run.status, results, encoding, omitted=run.results is not None and results is None)
-        del run, results
+        del results
+        if (size := COPIES * len(answer)) > COPIES * LONG:
+            try:
+                await self._connections.begin_long(memory, size)
+            except Overloaded:
+                answer = await self._answer(run.status, None, encoding, omitted=True)
+            else:
+                await self._connections.long_turn()
         memory.release()
         if len(answer) > SMALL_MESSAGE:
             memory.grow(COPIES * len(answer))
@@ -199,4 +207,6 @@ class RunsServicer:
                 break
         if omitted:
             response = runs_pb2.SubmitRunResponse(run=status_proto.run_status_to_proto(status), results_omitted=True)
+        if response.ByteSize() > LONG:
+            await self._connections.long_turn()
         return response.SerializeToString()

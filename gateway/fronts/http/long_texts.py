@@ -173,7 +173,7 @@ async def read_blob(service: RunsService, blob_id: str, held: Held) -> Blob:
     """
     drawn = 0
 
-    def admit(length: int) -> None:
+    async def admit(length: int) -> None:
         nonlocal drawn
         held.grow(IN_FLIGHT + length)
         drawn = IN_FLIGHT + length

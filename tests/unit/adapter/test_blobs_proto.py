@@ -49,3 +49,25 @@ def test_refuses_and_names_the_field(message: Any, path: str) -> None:
     with pytest.raises(InvalidParams) as caught:
         readers[type(message)](message)
     assert [str(violation).split(":")[0] for violation in caught.value.violations] == [path]
+
+
+@pytest.mark.parametrize("kind", BlobType)
+@pytest.mark.parametrize(
+    "content", ["", "1", '"' + "x" * 200_000 + '"', '"' + "xé\U0001f600" * 50_000 + '"', b"", bytes(range(256)) * 1000]
+)
+async def test_a_long_answer_is_what_protobuf_would_write(kind: BlobType, content: str | bytes) -> None:
+    blob = Blob(content, kind)
+    passed = 0
+
+    async def checkpoint() -> None:
+        nonlocal passed
+        passed += 1
+
+    expected = blobs_proto.blob_to_get_response(blob)
+    size = expected.ByteSize()
+    written = await blobs_proto.long_get_response(blob, size, checkpoint)
+    assert len(written) == size
+    assert blobs_pb2.GetBlobResponse.FromString(written) == expected
+    assert passed >= len(content) // (64 << 10)
+    with pytest.raises(TooLarge):
+        await blobs_proto.long_get_response(blob, size - 1, checkpoint)
