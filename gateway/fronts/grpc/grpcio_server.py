@@ -5,6 +5,7 @@ are therefore such that take a stream, and this module reads the one request of 
 """
 
 import inspect
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from grpc import aio
 
 from gateway.core.errors import GatewayError, InvalidRequest
 from gateway.core.internal_errors import release_frames
-from gateway.fronts.grpc.calls import Context, abort
+from gateway.fronts.grpc.calls import Context, abort, is_cut
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -25,6 +26,7 @@ class GrpcioServer:
     """The part of `aio.Server` that the front needs. What calls hold is counted by `connections`."""
 
     def __init__(self, options: Sequence[tuple[str, int]], connections: Connections) -> None:
+        logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
         self._server = aio.server(options=options)
         self._connections = connections
 
@@ -49,6 +51,15 @@ class GrpcioServer:
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
         await self._server.stop(grace)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record of grpcio tells of a failure.
+
+    grpcio, as of 1.85, logs a traceback for each call whose client leaves while it is sent an answer: many at once, if
+    a connection ends.
+    """
+    return record.exc_info is None or not is_cut(record.exc_info[1])
 
 
 class _CountedHandlers(grpc.GenericRpcHandler):

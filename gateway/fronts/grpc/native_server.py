@@ -30,7 +30,8 @@ _BATCH = 64
 """Calls that begin in one step of the event loop, at most."""
 _RELAY_SECONDS = 0.02
 """The time for the last answers of the server behind to pass through: nothing tells when they have."""
-_FLUSH_CHECKS = 100
+_FLUSH_SECONDS = (0.3, 1.0)
+"""How long the last answers may take to be sent, if the calls took the whole grace to end, and if they took less."""
 _FLUSH_CHECK_SECONDS = 0.01
 _STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
 
@@ -113,9 +114,12 @@ class NativeServer:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
         if not self._stopping:
             self._stopping = True
+            clock = asyncio.get_running_loop().time
+            end = clock() + (grace or 0.0)
             try:
                 await asyncio.gather(self._inner.stop(grace), self._end_calls(grace or 0.0))
-                await self._flush()
+                least, most = _FLUSH_SECONDS
+                await self._flush(min(most, max(least, end - clock())))
             finally:
                 await self._close()
         await self._stopped.wait()
@@ -181,12 +185,12 @@ class NativeServer:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
-    async def _flush(self) -> None:
+    async def _flush(self, seconds: float) -> None:
         """Wait until the answers that were given have been sent: closing the front would drop them."""
         if self._front is None:
             return
         await asyncio.sleep(_RELAY_SECONDS)
-        for _ in range(_FLUSH_CHECKS):
+        for _ in range(round(seconds / _FLUSH_CHECK_SECONDS)):
             if not _unsent(self._front):
                 return
             await asyncio.sleep(_FLUSH_CHECK_SECONDS)

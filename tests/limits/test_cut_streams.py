@@ -1,0 +1,122 @@
+"""Clients that leave in the middle of their streams, by the hundred, are no errors: the log says nothing of them."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from runs.v1 import blobs_pb2, runs_pb2
+from tests.support.command_line import CommandLine, finish
+from tests.support.grpc_calls import Client
+from tests.support.raw_http2 import RawHttp2, raw_http2
+
+MIB = 1 << 20
+ROUNDS = 12
+GET_BLOB = "/runs.v1.BlobsService/GetBlob"
+GET_RUN = "/runs.v1.RunsService/GetRun"
+SUBMIT = "/runs.v1.RunsService/SubmitRun"
+UPLOAD = "/runs.v1.RunsService/SubmitRunStream"
+WATCH = "/runs.v1.RunsService/WatchRuns"
+HEALTH = "/grpc.health.v1.Health/Watch"
+
+MODES = [
+    pytest.param(("--transport", "grpcio"), id="grpcio"),
+    pytest.param(("--transport", "native"), id="native"),
+    pytest.param(("--transport", "grpcio", "--workers", "2"), id="grpcio-workers"),
+    pytest.param(("--transport", "native", "--workers", "2"), id="native-workers"),
+]
+
+
+class Calls:
+    """Every kind of call, on one run with large results, one that goes on, and a blob."""
+
+    def __init__(self, blob_id: str, flow_id: str, finished: str, running: str) -> None:
+        json_text = runs_pb2.JsonValue(json=f'"{"x" * 100_000}"')
+        submit = runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=[json_text] * 20, wait=True)
+        follow = [
+            runs_pb2.GetRunRequest(run_id=run_id, wait=True, include_results=True) for run_id in (finished, running)
+        ]
+        self.whole = [
+            (GET_BLOB, blobs_pb2.GetBlobRequest(blob_id=blob_id).SerializeToString()),
+            *((GET_RUN, request.SerializeToString()) for request in follow),
+            (SUBMIT, submit.SerializeToString()),
+            (HEALTH, b""),
+        ]
+        self.open = [
+            (UPLOAD, runs_pb2.SubmitRunStreamRequest(parameters=submit).SerializeToString()),
+            *((WATCH, runs_pb2.WatchRunsRequest(add=request).SerializeToString()) for request in follow),
+        ]
+
+    def make(self, raw: RawHttp2) -> list[int]:
+        """Make all calls on one connection, and return their streams."""
+        streams = [raw.open(path, request) for path, request in self.whole]
+        return streams + [raw.open(path, request, end=False) for path, request in self.open]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """For sockets: the paths of the test run's own are too long."""
+    with tempfile.TemporaryDirectory() as directory:
+        yield Path(directory)
+
+
+@asynccontextmanager
+async def log_of(home: Path, *flags: str) -> AsyncIterator[tuple[str, list[str]]]:
+    """A gateway, and what it has logged when the block has been left."""
+    addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--state", ":memory:")
+    environment = {"TMPDIR": str(home)}
+    process = await CommandLine(home).start("serve", "--json", *addresses, *flags, env=environment)
+    log: list[str] = []
+    try:
+        assert process.stdout is not None
+        yield json.loads(await process.stdout.readline())["grpc"], log
+    finally:
+        process.terminate()
+        ended = await finish(process)
+        log += ended.err.splitlines()
+
+
+async def calls_of(client: Client) -> Calls:
+    """What there is to be asked for."""
+    blob = await client.blobs.PutBlob(blobs_pb2.PutBlobRequest(binary=bytes(4 * MIB)))
+    flow = await client.blobs.PutBlob(
+        blobs_pb2.PutBlobRequest(json='{"output":{"$input":"$"}}', type=blobs_pb2.BLOB_TYPE_FLOW)
+    )
+    # It takes attempts for minutes to fail.
+    step = {"id": "s", "component": "/builtin/get_blob", "input": {"blob_id": "0" * 64}}
+    retried = {"steps": [step | {"onError": {"action": "retry", "maxRetries": 1000}}], "output": {"$step": "s"}}
+    slow = await client.blobs.PutBlob(blobs_pb2.PutBlobRequest(json=json.dumps(retried), type=blobs_pb2.BLOB_TYPE_FLOW))
+    large = runs_pb2.JsonValue(json=f'"{"x" * MIB}"')
+    submit = runs_pb2.SubmitRunRequest(flow_id=flow.blob_id, inputs=[large] * 8, wait=True)
+    finished = await client.runs.SubmitRun(submit)
+    running = await client.runs.SubmitRun(
+        runs_pb2.SubmitRunRequest(flow_id=slow.blob_id, inputs=[runs_pb2.JsonValue(json="1")])
+    )
+    return Calls(blob.blob_id, flow.blob_id, finished.run.run_id, running.run.run_id)
+
+
+@pytest.mark.parametrize("flags", MODES)
+async def test_clients_that_leave_are_no_errors(flags: tuple[str, ...], home: Path) -> None:
+    async with log_of(home, *flags) as (address, log):
+        client = Client(address)
+        calls = await calls_of(client)
+        for number in range(ROUNDS):
+            # At once; while answers are made; and while they are being read, or not.
+            async with raw_http2(address, window=100_000 * (number % 3)) as raw:
+                streams = calls.make(raw)
+                for _ in range(number * number):
+                    await asyncio.sleep(0)
+                if number % 3:
+                    await raw.until(lambda raw=raw: raw.received)
+                if number % 4 == 3:
+                    for stream in streams:
+                        raw.cancel(stream)
+                    with suppress(ConnectionError):  # The native transport disconnects such a client.
+                        await raw.flush()
+            await client.blobs.PutBlob(blobs_pb2.PutBlobRequest(json=str(number)))
+        await client.close()
+    assert log == [], "\n".join(log)
