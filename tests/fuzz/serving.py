@@ -1,7 +1,7 @@
 """A gateway in memory for the targets that call one. It is made anew now and then, since it keeps what it is given."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
 from gateway.components import Components
@@ -11,8 +11,6 @@ from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from tests.fuzz.bounded_loop import BoundedLoop
 
 T = TypeVar("T")
-S = TypeVar("S")
-
 CALLS: Final = 500
 """How many documents one gateway gets."""
 
@@ -42,12 +40,14 @@ class ServedRuns:
         await self.components.close()
 
 
-class Renewed(Generic[S]):
-    """Something that serves, made by `start` and ended by `stop`, and made again after CALLS calls."""
+S = TypeVar("S", bound=ServedRuns)
 
-    def __init__(self, start: Callable[[], Awaitable[S]], stop: Callable[[S], Awaitable[None]]) -> None:
-        self._start = start
-        self._stop = stop
+
+class Renewed(Generic[S]):
+    """Something that serves, and is made again after CALLS calls."""
+
+    def __init__(self, make: Callable[[], S]) -> None:
+        self._make = make
         self._calls = 0
         self._loop: BoundedLoop | None = None
         self._served: S | None = None
@@ -57,7 +57,8 @@ class Renewed(Generic[S]):
         if self._loop is None or self._served is None:
             self._loop = BoundedLoop()
             asyncio.set_event_loop(self._loop)
-            self._served = self._loop.result(_awaited(self._start()))
+            self._served = self._make()
+            self._loop.result(self._served.start())
         self._calls += 1
         try:
             return self._loop.result(work(self._served))
@@ -68,15 +69,11 @@ class Renewed(Generic[S]):
     def close(self) -> None:
         """End it."""
         if self._loop is not None and self._served is not None:
-            self._loop.result(_awaited(self._stop(self._served)))
+            self._loop.result(self._served.close())
             self._loop.result(_let_go())
             asyncio.set_event_loop(None)
             self._loop.close()
         self._loop = self._served = None
-
-
-async def _awaited(work: Awaitable[T]) -> T:
-    return await work
 
 
 async def _let_go() -> None:

@@ -66,6 +66,10 @@ class FlowCache:
                     self._flows.put(key, flow, flow.size)
         return flow
 
+    def forget(self, key: str) -> None:
+        """Let go of a flow that the state does not keep: a run of it could not go on after a restart."""
+        self._flows.remove(key)
+
     async def override(self, flow: Flow, overrides: JsonText) -> Flow:
         """Return the flow with some steps changed.
 

@@ -155,7 +155,11 @@ class EmbeddedRuntime(Runtime):
         blob_id = blob_id_of(await _sha256(blob.content))
         if blob.type is BlobType.FLOW:
             await self._flows.compile(blob_id, blob.content, "data")
-        await self._journal.put_blob(blob_id, blob)
+        try:
+            await self._journal.put_blob(blob_id, blob)
+        except BaseException:
+            self._flows.forget(blob_id)
+            raise
         return blob_id
 
     async def get_blob(self, blob_id: str) -> Blob:

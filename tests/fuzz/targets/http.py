@@ -33,13 +33,7 @@ class Served(ServedRuns):
         await super().close()
 
 
-async def _start() -> Served:
-    served = Served()
-    await served.start()
-    return served
-
-
-GATEWAY: Final = Renewed(_start, Served.close)
+GATEWAY: Final = Renewed(Served)
 
 _BODIES: Final = st.sampled_from(
     (

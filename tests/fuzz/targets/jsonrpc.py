@@ -23,13 +23,7 @@ class Served(ServedRuns):
         self.methods = JsonRpcMethods(self.service)
 
 
-async def _start() -> Served:
-    served = Served()
-    await served.start()
-    return served
-
-
-GATEWAY: Final = Renewed(_start, Served.close)
+GATEWAY: Final = Renewed(Served)
 
 _IDS: Final = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.booleans()
 _FLOW_IDS: Final = st.sampled_from((FLOW_ID, FLOW_ID[7:], blob_id_of("0" * 64), "x", 7))

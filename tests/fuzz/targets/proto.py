@@ -47,13 +47,7 @@ class Served(ServedRuns):
         await super().close()
 
 
-async def _start() -> Served:
-    served = Served()
-    await served.start()
-    return served
-
-
-GATEWAY: Final = Renewed(_start, Served.close)
+GATEWAY: Final = Renewed(Served)
 
 _FLOW_IDS: Final = st.sampled_from((FLOW_ID, FLOW_ID[7:], blob_id_of("0" * 64), "", "x"))
 _TEXTS: Final = st.sampled_from(("1", '{"a":[1e400]}', "", "{", '"\\ud800"', "null")) | st.text(max_size=8)

@@ -13,13 +13,7 @@ ITEMS: Final = 40
 _TOKEN: Final = struct.Struct(">BQQQ")
 
 
-async def _start() -> ServedRuns:
-    served = ServedRuns()
-    await served.start()
-    return served
-
-
-GATEWAY: Final = Renewed(_start, ServedRuns.close)
+GATEWAY: Final = Renewed(ServedRuns)
 
 _NUMBERS: Final = st.integers(0, ITEMS + 1) | st.integers(0, 2**64 - 1)
 DOCUMENTS: Final[st.SearchStrategy[bytes]] = (

@@ -1,14 +1,16 @@
 """The embedded runtime as a whole."""
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.components import Components
-from gateway.core.errors import Unavailable
-from gateway.core.model import Blob, BlobType, RunState, RunStatus, SubmitParams
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import FlowNotFound, TooLarge, Unavailable
+from gateway.core.model import Blob, BlobType, RunState, RunStatus, SubmitParams, blob_id_of
 from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.runtime import IN_MEMORY, EmbeddedRuntime
 
@@ -70,3 +72,17 @@ async def test_a_submit_that_waits_for_the_start_is_refused_when_the_runtime_dra
     await runtime.drain()
     with pytest.raises(Unavailable):
         await submit
+
+
+async def test_no_run_has_a_flow_that_could_not_be_kept() -> None:
+    components = Components({})
+    runtime = await EmbeddedRuntime.open(IN_MEMORY, components, account=MemoryAccount(1_000))
+    await runtime.start(RunsService(runtime, grace=0))
+    content = json.dumps({"description": "x" * 1_000, "output": 1})
+    with pytest.raises(TooLarge):
+        await runtime.put_blob(Blob(content, BlobType.FLOW))
+    flow_id = blob_id_of(hashlib.sha256(content.encode()).hexdigest())
+    with pytest.raises(FlowNotFound):
+        await runtime.submit(SubmitParams(flow_id=flow_id, inputs=["1"]), "")
+    await runtime.close()
+    await components.close()
