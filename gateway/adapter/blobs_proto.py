@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gateway.adapter.proto_fields import unknown_number
+from gateway.adapter.proto_wire import length_prefix
 from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.json_text import MAX_JSON_BYTES, json_text
 from gateway.core.model import Blob, BlobType
@@ -12,8 +13,6 @@ from runs.v1 import blobs_pb2
 
 _SLICE: Final = 64 << 10
 """How many characters or bytes are written at once."""
-
-_LENGTH_DELIMITED: Final = 2
 
 _BLOB_TYPES = {
     blobs_pb2.BLOB_TYPE_UNSPECIFIED: BlobType.DATA,
@@ -25,13 +24,27 @@ _BLOB_TYPE_NUMBERS = {kind: number for number, kind in _BLOB_TYPES.items()}
 
 def blob_from_put_request(message: blobs_pb2.PutBlobRequest) -> Blob:
     """Read the blob to store. Raises TooLarge if binary content exceeds the limit of JSON content."""
+    kind = put_request_kind(message)
+    blob = _blob(message, kind)
+    if isinstance(blob.content, bytes):
+        refuse_binary(len(blob.content), kind)
+    return blob
+
+
+def put_request_kind(message: blobs_pb2.PutBlobRequest) -> BlobType:
+    """The type of the blob to store."""
     kind = _BLOB_TYPES.get(message.type)
     if kind is None:
         raise unknown_number("type")
-    blob = _blob(message, kind)
-    if kind is BlobType.FLOW and isinstance(blob.content, bytes):
+    return kind
+
+
+def refuse_binary(size: int, kind: BlobType) -> None:
+    """Raise InvalidParams or TooLarge if so many bytes cannot be the content of a blob of this type."""
+    if kind is BlobType.FLOW:
         raise InvalidParams.field("binary", description="a flow is JSON: set json")
-    return blob
+    if size > MAX_JSON_BYTES:
+        raise TooLarge(f"binary: more than {MAX_JSON_BYTES // 2**20} MiB")
 
 
 def blob_to_put_request(blob: Blob) -> blobs_pb2.PutBlobRequest:
@@ -88,13 +101,8 @@ def _before_content(blob: Blob, size: int) -> bytes:
     """The other field of the message, and the number and the size of the field with the content."""
     fields = blobs_pb2.GetBlobResponse.DESCRIPTOR.fields_by_name
     number = fields["binary" if isinstance(blob.content, bytes) else "json"].number
-    head = bytearray(blobs_pb2.GetBlobResponse(type=_BLOB_TYPE_NUMBERS[blob.type]).SerializeToString())
-    head.append(number << 3 | _LENGTH_DELIMITED)
-    while size > 0x7F:
-        head.append(size & 0x7F | 0x80)
-        size >>= 7
-    head.append(size)
-    return bytes(head)
+    other = blobs_pb2.GetBlobResponse(type=_BLOB_TYPE_NUMBERS[blob.type]).SerializeToString()
+    return other + length_prefix(number, size)
 
 
 def _blob(message: blobs_pb2.PutBlobRequest | blobs_pb2.GetBlobResponse, kind: BlobType) -> Blob:

@@ -8,8 +8,10 @@ import grpc
 from grpc import aio
 
 from gateway.adapter import blobs_proto
+from gateway.adapter.long_messages import read_long_blob
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.core.errors import TooLarge
+from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Connections
@@ -35,7 +37,7 @@ class BlobsServicer:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "PutBlob": grpc.unary_unary_rpc_method_handler(
                 self.PutBlob,
-                request_deserializer=blobs_pb2.PutBlobRequest.FromString,
+                request_deserializer=_put_request,
                 response_serializer=blobs_pb2.PutBlobResponse.SerializeToString,
             ),
             "GetBlob": grpc.unary_unary_rpc_method_handler(
@@ -48,10 +50,14 @@ class BlobsServicer:
         server.add_registered_method_handlers(BLOBS_SERVICE, handlers)
 
     @handler
-    async def PutBlob(self, request: blobs_pb2.PutBlobRequest, context: Context) -> blobs_pb2.PutBlobResponse:
+    async def PutBlob(self, request: blobs_pb2.PutBlobRequest | bytes, context: Context) -> blobs_pb2.PutBlobResponse:
         """Store a blob."""
         with self._calls:
-            blob = blobs_proto.blob_from_put_request(request)
+            if isinstance(request, bytes):
+                blob = await read_long_blob(request, FairSlices(self._fair_queue).checkpoint)
+            else:
+                blob = blobs_proto.blob_from_put_request(request)
+            del request
             return blobs_pb2.PutBlobResponse(blob_id=await self._service.put_blob(blob))
 
     @handler
@@ -92,3 +98,8 @@ class BlobsServicer:
         if len(answer) > self._send_limit:
             raise TooLarge("the blob does not fit into one message")
         return answer
+
+
+def _put_request(data: bytes) -> blobs_pb2.PutBlobRequest | bytes:
+    """A request. A long one is left to the method, which reads it in slices of time."""
+    return data if len(data) > LONG_TEXT else blobs_pb2.PutBlobRequest.FromString(data)

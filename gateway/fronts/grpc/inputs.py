@@ -1,6 +1,7 @@
 """The inputs of a run, which may be millions, read in slices of time."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from gateway.adapter import params_proto
 from gateway.adapter.params_proto import long_input_from_proto
@@ -13,6 +14,14 @@ SLICE_BYTES = 1 << 10
 """The largest request whose inputs are read at once: any inputs of this size take less than a slice of time."""
 
 _CLOCK_STRIDE = 16
+
+SubmitOrBytes: TypeAlias = runs_pb2.SubmitRunRequest | bytes
+"""A request, or one that is long and not parsed yet."""
+
+
+def submit_from_bytes(data: bytes) -> SubmitOrBytes:
+    """A request. A long one is left to the method, which reads it in slices of time."""
+    return data if len(data) > LONG_TEXT else runs_pb2.SubmitRunRequest.FromString(data)
 
 
 async def read_inputs(values: Iterable[runs_pb2.JsonValue], inputs: PackedTexts, fair_queue: FairQueue) -> None:

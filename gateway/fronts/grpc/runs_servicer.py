@@ -12,14 +12,15 @@ import grpc
 from grpc import aio
 
 from gateway.adapter import params_proto, status_proto
-from gateway.concurrency.fair_queue import FairQueue
+from gateway.adapter.long_messages import read_long_submit
+from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.core.errors import Overloaded
 from gateway.core.model import ItemResult, RunStatus, SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import text_sizes
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
-from gateway.fronts.grpc.inputs import SLICE_BYTES, read_inputs
+from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs, submit_from_bytes
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
 from gateway.fronts.grpc.server import GrpcLimits
@@ -61,7 +62,7 @@ class RunsServicer:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "SubmitRun": grpc.unary_unary_rpc_method_handler(
                 self.SubmitRun,
-                request_deserializer=runs_pb2.SubmitRunRequest.FromString,
+                request_deserializer=submit_from_bytes,
                 response_serializer=bytes,
             ),
             "GetRun": grpc.unary_stream_rpc_method_handler(
@@ -89,8 +90,12 @@ class RunsServicer:
             stream.stop()
 
     @handler
-    async def SubmitRun(self, request: runs_pb2.SubmitRunRequest, context: Context) -> bytes:
+    async def SubmitRun(self, request: SubmitOrBytes, context: Context) -> bytes:
         """Submit a run."""
+        if isinstance(request, bytes):
+            submitting = self._submit_long(request, context)
+            del request
+            return await submitting
         with self._waits if request.wait else self._calls:
             if request.ByteSize() <= SLICE_BYTES:
                 params = params_proto.submit_params_from_proto(request)
@@ -102,6 +107,15 @@ class RunsServicer:
                 del inputs
             submitting = self._submit(params, request.result_encoding, context)
             del request, params
+            return await submitting
+
+    async def _submit_long(self, data: bytes, context: Context) -> bytes:
+        with self._calls:
+            params, message = await read_long_submit(data, FairSlices(self._fair_queue).checkpoint)
+            del data
+        with self._waits if params.wait else self._calls:
+            submitting = self._submit(params, message.result_encoding, context)
+            del params, message
             return await submitting
 
     @handler

@@ -4,8 +4,10 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from gateway.adapter import params_proto
-from gateway.concurrency.fair_queue import FairQueue
+from gateway.adapter.long_messages import read_long_part
+from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.core.errors import InvalidParams, InvalidRequest, TooLarge
+from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.fronts.grpc.calls import Context
@@ -45,37 +47,52 @@ class Upload:
         while (data := await self._connections.read(self._context)) is not aio.EOF:
             transient = len(data)
             self._memory.grow(transient)
-            request = _parsed(data)
+            self._make_room(transient)
+            reading = self._read_long(data) if transient > LONG_TEXT else self._read(data)
             del data
-            self._make_room(request)
+            request = await reading
             if params is None:
                 if not request.HasField("parameters"):
                     raise InvalidParams.field("parameters", description="the first message must set it")
                 params = params_proto.submit_params_without_inputs(request.parameters, self._inputs)
                 encoding = request.parameters.result_encoding
-                await read_inputs(request.parameters.inputs, self._inputs, self._fair_queue)
             elif request.HasField("parameters"):
                 raise InvalidParams.field("parameters", description="only the first message may set it")
-            await read_inputs(request.inputs, self._inputs, self._fair_queue)
             del request
             self._memory.shrink(transient)
         if params is None:
             raise InvalidParams.field("parameters", description="the first message must set it")
         return params, encoding
 
-    def _make_room(self, request: runs_pb2.SubmitRunStreamRequest) -> None:
+    async def _read(self, data: bytes) -> runs_pb2.SubmitRunStreamRequest:
+        """Read a message, with its inputs."""
+        try:
+            request = runs_pb2.SubmitRunStreamRequest.FromString(data)
+        except DecodeError:
+            raise InvalidRequest("the request cannot be decoded") from None
         number = len(request.inputs) + len(request.parameters.inputs)
-        if len(self._inputs) + number > self._limits.inputs:
+        self._refuse_more_than_allowed(len(self._inputs) + number)
+        self._make_room(INPUT_BYTES * number)
+        await read_inputs(request.parameters.inputs, self._inputs, self._fair_queue)
+        await read_inputs(request.inputs, self._inputs, self._fair_queue)
+        return request
+
+    async def _read_long(self, data: bytes) -> runs_pb2.SubmitRunStreamRequest:
+        """Read a long message; what is returned has none of its inputs."""
+        before = len(self._inputs)
+        reading = read_long_part(data, self._inputs, FairSlices(self._fair_queue).checkpoint)
+        del data
+        request = await reading
+        self._refuse_more_than_allowed(len(self._inputs))
+        self._make_room(INPUT_BYTES * (len(self._inputs) - before))
+        return request
+
+    def _refuse_more_than_allowed(self, number: int) -> None:
+        if number > self._limits.inputs:
             raise InvalidParams.field("inputs", description=f"more than {self._limits.inputs:,}")
-        size = request.ByteSize() + INPUT_BYTES * number
+
+    def _make_room(self, size: int) -> None:
         if self._size + size > self._limits.upload:
             raise TooLarge(f"inputs: more than {self._limits.upload:,} bytes in all")
         self._size += size
         self._memory.grow(size)
-
-
-def _parsed(data: bytes) -> runs_pb2.SubmitRunStreamRequest:
-    try:
-        return runs_pb2.SubmitRunStreamRequest.FromString(data)
-    except DecodeError:
-        raise InvalidRequest("the request cannot be decoded") from None
