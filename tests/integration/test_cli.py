@@ -254,6 +254,27 @@ async def test_a_full_disk_is_an_error_in_one_line(
     assert (finished.code, finished.err) == (1, "error: cannot write the output: No space left on device\n")
 
 
+async def test_a_command_ends_without_taking_apart_what_it_holds() -> None:
+    """For a gateway with millions of results in memory, that would take seconds."""
+    program = """
+import atexit, sys
+from gateway.cli import main
+
+class Held:
+    def __del__(self):
+        print("taken apart", flush=True)
+
+held = Held()
+atexit.register(lambda: print("ended in order", flush=True))
+sys.argv[1:] = ["--version"]
+main()
+"""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE, stderr=PIPE)
+    ended = await finish(process)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines()[1:] == ["ended in order"]
+
+
 async def test_closed_output_is_an_error_in_one_line() -> None:
     process = await asyncio.create_subprocess_exec("sh", "-c", f"exec '{PROGRAM}' --version >&-", stderr=PIPE)
     finished = await finish(process)
