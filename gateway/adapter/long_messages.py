@@ -1,6 +1,6 @@
 """Long protobuf messages, read in turns with everything else.
 
-`checkpoint` is awaited after each step. Values in protobuf's own form (`google.protobuf.Value`) are read as a whole.
+`checkpoint` is awaited after each step.
 """
 
 from typing import Final
@@ -8,6 +8,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from gateway.adapter.blobs_proto import put_request_kind, refuse_binary
+from gateway.adapter.long_values import long_value_to_text
 from gateway.adapter.params_proto import input_from_proto, submit_params_without_inputs
 from gateway.adapter.proto_wire import LENGTH_DELIMITED, WireField, field_at, length_prefix, short_fields_end
 from gateway.core.errors import InvalidParams, InvalidRequest
@@ -21,6 +22,7 @@ _INPUTS: Final = runs_pb2.SubmitRunRequest.INPUTS_FIELD_NUMBER
 _INPUTS_TAG: Final = _INPUTS << 3 | LENGTH_DELIMITED
 _PARAMETERS: Final = runs_pb2.SubmitRunStreamRequest.PARAMETERS_FIELD_NUMBER
 _JSON: Final = runs_pb2.JsonValue.JSON_FIELD_NUMBER
+_VALUE: Final = runs_pb2.JsonValue.VALUE_FIELD_NUMBER
 _BLOB_JSON: Final = blobs_pb2.PutBlobRequest.JSON_FIELD_NUMBER
 _BLOB_BINARY: Final = blobs_pb2.PutBlobRequest.BINARY_FIELD_NUMBER
 _AT_ONCE: Final = 4 << 10
@@ -89,6 +91,8 @@ class LongInputs:
             last = field_at(data, place, value.stop)
             place = last.stop
             await self._checkpoint()
+        if (last.number, last.kind) == (_VALUE, LENGTH_DELIMITED):
+            return await long_value_to_text(data, last.start, last.stop, self._checkpoint, "inputs", index, "value")
         if (last.number, last.kind) != (_JSON, LENGTH_DELIMITED):
             return input_from_proto(runs_pb2.JsonValue.FromString(data[value.start : value.stop]), index)
         path = ("inputs", index, "json")

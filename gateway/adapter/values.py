@@ -54,7 +54,7 @@ def set_json_value(message: runs_pb2.JsonValue, text: JsonText, encoding: runs_p
 def value_to_text(value: Value, *path: str | int) -> JsonText:
     """The JSON text of a Value. Raises InvalidParams if a place in it is not JSON, or nests too deeply."""
     parts: list[str] = []
-    _write(value, parts, path, 0)
+    write_value(value, parts, path, 0)
     return "".join(parts)
 
 
@@ -73,7 +73,8 @@ class _TooDeep(Exception):
     """A value nests more than MAX_VALUE_DEPTH levels."""
 
 
-def _write(value: Value, parts: list[str], path: tuple[str | int, ...], depth: int) -> None:
+def write_value(value: Value, parts: list[str], path: tuple[str | int, ...], depth: int) -> None:
+    """Append the text of a Value at a depth. Raises InvalidParams as `value_to_text` does."""
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         parts.append(quote(value.string_value))
@@ -85,12 +86,18 @@ def _write(value: Value, parts: list[str], path: tuple[str | int, ...], depth: i
         parts.append("null")
     elif kind is None:
         raise InvalidParams.field(*path, description="no kind of value is set")
-    elif depth == MAX_VALUE_DEPTH:
-        raise InvalidParams.field(*path, description=f"nested more than {MAX_VALUE_DEPTH} levels deep")
-    elif kind == "struct_value":
-        _write_object(value.struct_value, parts, path, depth + 1)
     else:
-        _write_array(value.list_value, parts, path, depth + 1)
+        refuse_deeper(depth, path)
+        if kind == "struct_value":
+            _write_object(value.struct_value, parts, path, depth + 1)
+        else:
+            _write_array(value.list_value, parts, path, depth + 1)
+
+
+def refuse_deeper(depth: int, path: tuple[str | int, ...]) -> None:
+    """Raise InvalidParams if nothing may be inside a value at this depth."""
+    if depth == MAX_VALUE_DEPTH:
+        raise InvalidParams.field(*path, description=f"nested more than {MAX_VALUE_DEPTH} levels deep")
 
 
 def _write_object(struct: Struct, parts: list[str], path: tuple[str | int, ...], depth: int) -> None:
@@ -99,7 +106,7 @@ def _write_object(struct: Struct, parts: list[str], path: tuple[str | int, ...],
     # Sorted: a protobuf map has no order, and the same value must give the same text each time it is sent.
     for name in sorted(fields):
         parts.append(f"{opening}{quote(name)}:")
-        _write(fields[name], parts, (*path, name), depth)
+        write_value(fields[name], parts, (*path, name), depth)
         opening = ","
     parts.append("{}" if opening == "{" else "}")
 
@@ -108,7 +115,7 @@ def _write_array(array: ListValue, parts: list[str], path: tuple[str | int, ...]
     opening = "["
     for index, element in enumerate(array.values):
         parts.append(opening)
-        _write(element, parts, (*path, index), depth)
+        write_value(element, parts, (*path, index), depth)
         opening = ","
     parts.append("[]" if opening == "[" else "]")
 
