@@ -27,7 +27,7 @@ _VALUES: Final = ListValue.VALUES_FIELD_NUMBER
 _VALUES_TAG: Final = _VALUES << 3 | LENGTH_DELIMITED
 _KEY, _VALUE = 1, 2
 
-_Path = tuple[str | int, ...]
+_ValuePath = tuple[str | int, ...]
 
 
 async def long_value_to_text(data: bytes, start: int, stop: int, checkpoint: Checkpoint, *path: str | int) -> JsonText:
@@ -36,12 +36,12 @@ async def long_value_to_text(data: bytes, start: int, stop: int, checkpoint: Che
     Raises InvalidParams as that does, or if an object has more than MAX_MEMBERS members; DecodeError if the message is
     malformed.
     """
-    writer = _Writer(data, checkpoint)
+    writer = _LongValueWriter(data, checkpoint)
     await writer.write(start, stop, path, 0)
     return "".join(writer.parts)
 
 
-class _Writer:
+class _LongValueWriter:
     """Writes values in a message. `parts` is their text."""
 
     def __init__(self, data: bytes, checkpoint: Checkpoint) -> None:
@@ -49,7 +49,7 @@ class _Writer:
         self._checkpoint = checkpoint
         self.parts: list[str] = []
 
-    async def write(self, start: int, stop: int, path: _Path, depth: int) -> None:
+    async def write(self, start: int, stop: int, path: _ValuePath, depth: int) -> None:
         """Write a Value at a depth."""
         spans: list[Span] = []
         kind = ""
@@ -73,12 +73,12 @@ class _Writer:
             self._write_short(Value.FromString(self._data[start:stop]), path, depth)
             await self._checkpoint()
 
-    def _write_short(self, value: Value, path: _Path, depth: int) -> None:
+    def _write_short(self, value: Value, path: _ValuePath, depth: int) -> None:
         parts: list[str] = []
         write_value(value, parts, path, depth)
         self.parts.append("".join(parts))
 
-    async def _write_string(self, span: Span, path: _Path) -> None:
+    async def _write_string(self, span: Span, path: _ValuePath) -> None:
         text = await decoded(self._data, span, self._checkpoint, *path)
         self.parts.append('"')
         for start in range(0, len(text), PART):
@@ -86,13 +86,13 @@ class _Writer:
             await self._checkpoint()
         self.parts.append('"')
 
-    async def _write_array(self, spans: list[Span], path: _Path, depth: int) -> None:
+    async def _write_array(self, spans: list[Span], path: _ValuePath, depth: int) -> None:
         number = 0
         for span in spans:
             number = await self._write_elements(span, path, depth, number)
         self.parts.append("]" if number else "[]")
 
-    async def _write_elements(self, span: Span, path: _Path, depth: int, number: int) -> int:
+    async def _write_elements(self, span: Span, path: _ValuePath, depth: int, number: int) -> int:
         """Write the elements in a ListValue, before which there are so many, and return how many there are then."""
         place, stop = span
         while place < stop:
@@ -115,7 +115,7 @@ class _Writer:
             await self._checkpoint()
         return number
 
-    async def _write_object(self, spans: list[Span], path: _Path, depth: int) -> None:
+    async def _write_object(self, spans: list[Span], path: _ValuePath, depth: int) -> None:
         members = await self._members(spans, path, depth)
         names = list(members)
         runs: list[list[str]] = []
@@ -138,7 +138,7 @@ class _Writer:
                 await self.write(member.start, member.stop, (*path, name), depth)
         self.parts.append("".join([*texts, "}" if names else "{}"]))
 
-    async def _members(self, spans: list[Span], path: _Path, depth: int) -> dict[str, Span | JsonText]:
+    async def _members(self, spans: list[Span], path: _ValuePath, depth: int) -> dict[str, Span | JsonText]:
         """The texts of the values of an object, or where long ones are; of repeated names the last one counts."""
         members: dict[str, Span | JsonText] = {}
         for span in spans:
@@ -162,7 +162,7 @@ class _Writer:
                 await self._checkpoint()
         return members
 
-    async def _member(self, entry: WireField, path: _Path) -> tuple[str, Span]:
+    async def _member(self, entry: WireField, path: _ValuePath) -> tuple[str, Span]:
         """The name of a member, and where its value is."""
         name, value = "", Span(entry.stop, entry.stop)
         async for field in self._fields(entry.start, entry.stop):
