@@ -83,8 +83,9 @@ class FairTurns:
             self._in_turn = False
             return
         self._until = 0.0
-        # As many as came in time before; if all did, more of them.
-        number = min(MAX_WOKEN, 2 * self._woken) if self._served >= self._woken else max(1, self._served)
+        # As many as came in time before; if all did, a few more, since to wake one in vain costs as much as some work.
+        more = 1 + self._woken // 8 if self._served >= self._woken else 0
+        number = min(MAX_WOKEN, self._served + more)
         self._woken = self._served = 0
         while self._rotation and self._woken < max(1, number):
             line = self._rotation.popleft()
@@ -109,15 +110,20 @@ class Line:
         """How many tasks wait for a turn."""
         return len(self._tasks)
 
-    async def checkpoint(self) -> None:
-        """Return at once if the task may go on in this turn; else wait for the next turn of the line."""
+    def goes_on(self) -> bool:
+        """Whether a task may go on in this turn, without a checkpoint."""
         turns = self._turns
         if self._turn == turns.number and turns.has_time():
-            return
+            return True
         turn = turns.admit()
-        if not turn:
-            turn = await self._wait_for_turn()
-        self._turn = turn
+        if turn:
+            self._turn = turn
+        return turn > 0
+
+    async def checkpoint(self) -> None:
+        """Return at once if the task may go on in this turn; else wait for the next turn of the line."""
+        if not self.goes_on():
+            self._turn = await self._wait_for_turn()
 
     def wake(self) -> bool:
         """Wake the first task that waits; False if none does."""

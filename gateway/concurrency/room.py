@@ -2,8 +2,12 @@
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from gateway.concurrency.memory_account import MemoryShare
+
+UNCOUNTED: Final = 1 << 10
+"""How many bytes of each task may not be counted yet: to count each small value would take longer than to make it."""
 
 
 class Room:
@@ -37,7 +41,7 @@ class Room:
     async def wait(self, holder: "RoomHolder") -> None:
         """Wait until there is room for one more value of this holder."""
         woken = asyncio.get_running_loop().create_future()
-        (self._holding if holder.held else self._others).append((holder, woken))
+        (self._holding if holder.makes_room else self._others).append((holder, woken))
         self.wake()
         try:
             await woken
@@ -87,41 +91,57 @@ class RoomParty:
 class RoomHolder:
     """What one task holds. It is idle while it waits for something that others have to do."""
 
-    __slots__ = ("_idle", "held", "party")
+    __slots__ = ("_counted", "_idle", "held", "party")
 
     def __init__(self, party: RoomParty) -> None:
         self.party = party
         self.held = 0
+        self._counted = 0
         self._idle = 0
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether its end makes room for others."""
+        return self._counted > 0
+
+    def has_room(self) -> bool:
+        """Whether there is room for one more value."""
+        return not self.party.room.is_full(self.party)
 
     async def wait_for_room(self) -> None:
         """Wait until there is room for one more value."""
-        room = self.party.room
-        if room.is_full(self.party):
-            self.set_idle(True)
-            try:
-                await room.wait(self)
-            finally:
-                self.set_idle(False)
+        if self.has_room():
+            return
+        self.set_idle(True)
+        try:
+            await self.party.room.wait(self)
+        finally:
+            self.set_idle(False)
 
     def hold(self, size: int) -> None:
-        """Hold more, or less: a negative number of bytes."""
-        party, before = self.party, self.held
+        """Hold more, or less: a negative number of bytes. Up to UNCOUNTED are counted later, with others."""
         self.held += size
-        party.held += size
-        room = party.room
-        room.share.count(size)
-        if not self._idle and bool(before) != bool(self.held):
-            room.activate(1 if self.held else -1)
-        elif size < 0:
-            room.wake()
+        uncounted = self.held - self._counted
+        if uncounted and (not self.held or not -UNCOUNTED <= uncounted <= UNCOUNTED):
+            self._count(uncounted)
 
     def set_idle(self, idle: bool) -> None:
         """Begin or end to wait. A task may wait for several things at the same time."""
         before = self._idle
         self._idle += 1 if idle else -1
-        if self.held and bool(before) != bool(self._idle):
+        if self.makes_room and bool(before) != bool(self._idle):
             self.party.room.activate(-1 if idle else 1)
+
+    def _count(self, size: int) -> None:
+        party, before = self.party, self.makes_room
+        self._counted += size
+        party.held += size
+        room = party.room
+        room.share.count(size)
+        if not self._idle and before != self.makes_room:
+            room.activate(-1 if before else 1)
+        elif size < 0:
+            room.wake()
 
 
 _Waiter = tuple[RoomHolder, "asyncio.Future[None]"]

@@ -18,13 +18,14 @@ class Alone(ItemWork):
     def __init__(self) -> None:
         self.pauses: list[float] = []
         self.held = 0
+        self.goes_on: Any = self.has_room
         self.checkpoint: Any = self._checkpoint
 
     async def _checkpoint(self) -> None:
         pass
 
-    async def wait_for_room(self) -> None:
-        pass
+    def has_room(self) -> bool:
+        return True
 
     def hold(self, size: int) -> None:
         self.held += size

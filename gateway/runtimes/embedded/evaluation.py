@@ -18,24 +18,26 @@ async def evaluate(expression: Expression, scope: Scope, pace: Checkpoints) -> J
 
     Raises ItemFailure if the expression has no value.
     """
-    at_once = expression.size <= SHORT_NODES
+    try:
+        return evaluate_now(expression, scope)
+    except TooLongAtOnce:
+        pass
     while True:
-        try:
-            value = expression.evaluate(scope) if at_once else await in_slices(expression.steps(scope), pace)
-        except TooLongAtOnce:
-            at_once = False
-            continue
+        await in_slices(scope.look_up(), pace)
+        scope.missing = {}
+        value = await in_slices(expression.steps(scope), pace)
         if value is not None or not scope.lookups:
             return value
-        await in_slices(scope.look_up(), pace)
 
 
 def evaluate_now(expression: Expression, scope: Scope) -> JsonText | None:
-    """As `evaluate`, but return None also if that would take more than one step."""
-    try:
-        return expression.evaluate(scope) if expression.size <= SHORT_NODES else None
-    except TooLongAtOnce:
-        return None
+    """As `evaluate`, but raise TooLongAtOnce if that would take more than one step of work."""
+    if expression.size > SHORT_NODES:
+        raise TooLongAtOnce
+    value = expression.evaluate(scope)
+    if value is None and scope.lookups:
+        raise TooLongAtOnce
+    return value
 
 
 async def look_up(value: Value, paths: Sequence[PathKeys], pace: Checkpoints) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping
 
+from gateway.concurrency.notify import Notify
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, Unavailable
@@ -11,7 +12,7 @@ from gateway.core.internal_errors import release_frames
 from gateway.core.model import ItemError, JsonText
 from gateway.runtimes.embedded.builtins import BUILTINS, BuiltinCall, call_builtin
 from gateway.runtimes.embedded.evaluation import evaluate, evaluate_now
-from gateway.runtimes.embedded.expressions import Expression, Scope
+from gateway.runtimes.embedded.expressions import Expression, Scope, TooLongAtOnce
 from gateway.runtimes.embedded.flow import Flow, Step
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import Value
@@ -30,12 +31,13 @@ async def execute_flow(
 
     Raises ItemFailure if the item fails, and Unavailable if the host shuts down.
     """
-    scope = Scope(text, variables, flow.defaults)
-    if not flow.forced:
-        await task.work.wait_for_room()
-        if (output := await evaluate(flow.output, scope, task.work)) is not None:
-            return output
-    return await _FlowExecution(flow, scope, host, task).run()
+    if not flow.steps:
+        if not task.work.has_room():
+            await task.work.wait_for_room()
+        output = await evaluate(flow.output, Scope(text, variables, flow.defaults), task.work)
+        assert output is not None, "without steps, none are missing"
+        return output
+    return await _FlowExecution(flow, Scope(text, variables, flow.defaults), host, task).run()
 
 
 def evaluate_inline(flow: Flow, text: JsonText, variables: Mapping[str, JsonText]) -> JsonText | None:
@@ -43,7 +45,12 @@ def evaluate_inline(flow: Flow, text: JsonText, variables: Mapping[str, JsonText
 
     Raises ItemFailure if the item fails.
     """
-    return None if flow.forced else evaluate_now(flow.output, Scope(text, variables, flow.defaults))
+    if flow.forced:
+        return None
+    try:
+        return evaluate_now(flow.output, Scope(text, variables, flow.defaults))
+    except TooLongAtOnce:
+        return None
 
 
 MAX_RETRIES = 1000
@@ -90,13 +97,13 @@ class _FlowExecution:
         self._output: JsonText | ItemError | None = None
         self._forced = set(flow.forced)
         self._demanded: set[str] = set()
-        self._ready: deque[_Goal] = deque()
+        self._ready = deque([_Goal(flow.output)])
         self._waiting: dict[str, list[_Goal]] = {}
         self._running: dict[str, asyncio.Task[Value | ItemError]] = {}
-        self._finished: asyncio.Queue[str] = asyncio.Queue()
+        self._finished: deque[str] = deque()
+        self._any_finished = Notify()
 
     async def run(self) -> JsonText:
-        self._ready.append(_Goal(self._flow.output))
         try:
             for number, step_id in enumerate(self._flow.forced, 1):
                 self._demand(step_id)
@@ -105,25 +112,29 @@ class _FlowExecution:
             output = await self._outcome()
         finally:
             await self._stop()
-            self._hold(-self._held)
+            self._work.hold(-self._held)
         if isinstance(output, ItemError):
             raise ItemFailure(output)
         return output
 
     async def _outcome(self) -> JsonText | ItemError:
+        work = self._work
         while True:
-            pursued = bool(self._ready)
             while self._ready:
-                await self._work.checkpoint()
-                await self._work.wait_for_room()
+                if not (work.goes_on() and work.has_room()):
+                    await work.checkpoint()
+                    await work.wait_for_room()
                 await self._pursue(self._ready.popleft())
             if self._output is not None and not self._forced:
                 return self._output
-            if not pursued:
-                await self._work.checkpoint()
-            step_id = await self._finished.get()
-            step = self._running.pop(step_id)
-            await self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())
+            while not self._finished:
+                await self._any_finished.wait()
+            for _ in range(min(len(self._finished), _AT_ONCE)):
+                step_id = self._finished.popleft()
+                step = self._running.pop(step_id)
+                await self._conclude(step_id, _CANCELLED if step.cancelled() else step.result())
+            if self._finished:
+                await work.checkpoint()
 
     async def _stop(self) -> None:
         if self._running:
@@ -164,8 +175,10 @@ class _FlowExecution:
                 self._hold(len(value))
         elif isinstance(value, ItemError):
             await self._conclude(goal.step.id, value)
-        else:
+        elif self._ready or self._running or self._task.loops:
             self._start(goal.step, value)
+        else:
+            await self._run_alone(goal.step, value)
 
     def _settle(self, output: JsonText | ItemError) -> None:
         """The output is known: cancel all steps but the forced ones and those that they may need."""
@@ -187,6 +200,21 @@ class _FlowExecution:
             elif not goal.needs:
                 self._ready.append(goal)
 
+    async def _run_alone(self, step: Step, text: JsonText) -> None:
+        """Run a step that nothing runs beside, in the task of the item: nothing can make it useless.
+
+        Flows that run in place do without this, or they would nest too deeply for the stack.
+        """
+        self._hold(len(text))
+        try:
+            outcome = await self._execute(step, text, at_once=True)
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            outcome = _CANCELLED
+        self._hold(_size(outcome) - len(text))
+        await self._conclude(step.id, outcome)
+
     def _start(self, step: Step, text: JsonText) -> None:
         # The first step of many starts at once, in place of the item itself.
         running = asyncio.create_task(self._execute(step, text, at_once=not self._running))
@@ -195,8 +223,10 @@ class _FlowExecution:
 
         def ended(step_task: "asyncio.Task[Value | ItemError]") -> None:
             retrieve_exception(step_task)
-            self._hold(_output_size(step_task) - size)
-            self._finished.put_nowait(step.id)
+            left = 0 if step_task.cancelled() or step_task.exception() is not None else _size(step_task.result())
+            self._hold(left - size)
+            self._finished.append(step.id)
+            self._any_finished.set()
 
         running.add_done_callback(ended)
         self._running[step.id] = running
@@ -206,8 +236,9 @@ class _FlowExecution:
         backoff = Backoff(FIRST_PAUSE, LAST_PAUSE, jitter=0.5)
         attempt = 1
         while True:
-            if attempt > 1 or not at_once:
+            if not (at_once or self._work.goes_on()):
                 await self._work.checkpoint()
+            at_once = False
             try:
                 return Value(await self._call(step.component, text, attempt, task))
             except ItemFailure as failure:
@@ -231,9 +262,12 @@ class _FlowExecution:
             raise ItemFailure.caused_by(error) from error
 
 
-def _output_size(step: "asyncio.Task[Value | ItemError]") -> int:
+def _size(outcome: Value | ItemError) -> int:
     """The size of what a step has left, in characters."""
-    if step.cancelled() or step.exception() is not None:
-        return 0
-    outcome = step.result()
     return len(outcome.text) if isinstance(outcome, Value) else 0
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that runs is to end, and not only something that it has waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -53,15 +53,16 @@ class FamilyWork:
 class ItemWork(RoomHolder):
     """What one item takes. It is made with a place, which its family has taken for it, and ends with `end`.
 
-    `checkpoint` waits for the item's turn on the event loop. Work between checkpoints is short.
+    `checkpoint` waits for the item's turn on the event loop, unless it `goes_on`. Work between checkpoints is short.
     """
 
-    __slots__ = ("_ended", "_family", "_has_place", "_returning", "_waits", "checkpoint")
+    __slots__ = ("_ended", "_family", "_has_place", "_returning", "_waits", "checkpoint", "goes_on")
 
     def __init__(self, family: FamilyWork) -> None:
         super().__init__(family.room)
         self._family = family
         self.checkpoint = family.line.checkpoint
+        self.goes_on = family.line.goes_on
         self._has_place = True
         self._returning = self._ended = False
         self._waits = 0

@@ -88,7 +88,7 @@ class Task(NamedTuple):
 
     def within(self, *path: str | int) -> "Task":
         """The task at `path` inside this one."""
-        return self._replace(path=(*self.path, *path))
+        return Task(self.run_id, self.flow_id, self.item_index, self.work, (*self.path, *path))
 
 
 class Host(Protocol):
