@@ -1,68 +1,57 @@
-"""Many tasks of one owner, a bounded number of them at the same time."""
+"""Many tasks of one owner."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from gateway.concurrency.canceller import Canceller
+from gateway.concurrency.notify import Notify
+
+
+def _nothing() -> None:
+    pass
 
 
 class TaskPool:
-    """Runs tasks, at most `limit` at the same time. One task uses the pool, and closes it in any case.
+    """Runs tasks for one task, which uses the pool, waits for changes in it, and closes it in any case.
 
-    It costs less than a group of tasks behind a semaphore, and ends its tasks in batches.
+    It costs less than a group of tasks, and ends its tasks in batches.
     """
 
-    def __init__(self, limit: int, canceller: Canceller) -> None:
-        self._limit = limit
+    def __init__(self, canceller: Canceller) -> None:
         self._canceller = canceller
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed: asyncio.Future[None] | None = None
+        self._changed = Notify()
         self._failure: BaseException | None = None
 
-    @property
-    def is_full(self) -> bool:
-        """Whether no more tasks may start now, for instance because one has failed."""
-        return len(self._tasks) >= self._limit or self._failure is not None
-
-    async def free(self) -> None:
-        """Wait until one more task may start. Raises what a task has raised."""
-        while len(self._tasks) >= self._limit and not self._failure:
-            await self._change()
-        self._raise()
-
-    def start(self, work: Coroutine[Any, Any, None], ended: Callable[[], None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None], ended: Callable[[], None] = _nothing) -> None:
         """Start a task, and call `ended` at its end."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
+        task.add_done_callback(partial(self._done, ended))
 
-        def done(task: "asyncio.Task[None]") -> None:
-            self._tasks.discard(task)
-            ended()
-            if not task.cancelled() and (error := task.exception()) is not None:
-                self._failure = self._failure or error
-            if self._changed is not None and not self._changed.done():
-                self._changed.set_result(None)
+    def notify(self) -> None:
+        """The tasks have changed something that the owner may wait for."""
+        self._changed.set()
 
-        task.add_done_callback(done)
-
-    async def join(self) -> None:
-        """Wait until all tasks have ended. Raises what a task has raised."""
-        while self._tasks and not self._failure:
-            await self._change()
-        self._raise()
+    async def change(self) -> None:
+        """Wait until there has been a change since the last call. Raises what a task has raised."""
+        await self._changed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def close(self) -> None:
         """Cancel the tasks that are left, and wait until they have ended."""
         self._canceller.cancel(self._tasks)
         while self._tasks:
-            await self._change()
+            await self._changed.wait()
 
-    async def _change(self) -> None:
-        """Wait until a task has ended."""
-        self._changed = asyncio.get_running_loop().create_future()
-        await self._changed
-
-    def _raise(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+    def _done(self, ended: Callable[[], None], task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        ended()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            self.notify()
+        if not self._tasks:
+            self.notify()

@@ -13,7 +13,7 @@ import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
@@ -201,19 +201,24 @@ class StateFile:
         return answers
 
 
+def insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows into a table, several by each statement."""
+    start = 0
+    for number in _ROWS_TOGETHER:
+        while len(rows) - start >= number:
+            marks = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * number)
+            values = [value for row in rows[start : start + number] for value in row]
+            db.execute(f"INSERT INTO {table} VALUES {marks}", values)
+            start += number
+
+
 def _append(db: sqlite3.Connection, batch: list[_Write]) -> None:
     rows: dict[str, list[tuple[Any, ...]]] = {}
     for write in batch:
         if write.table:
             rows.setdefault(write.table, []).append(write.row)
     for table, added in rows.items():
-        marks = f"({', '.join('?' * len(added[0]))})"
-        start = 0
-        for number in _ROWS_TOGETHER:
-            statement = f"INSERT INTO {table} VALUES {', '.join([marks] * number)}"
-            while len(added) - start >= number:
-                db.execute(statement, [value for row in added[start : start + number] for value in row])
-                start += number
+        insert_rows(db, table, added)
 
 
 def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:

@@ -270,8 +270,7 @@ async def with_results(journal: SqliteJournal, total: int, order: str) -> None:
         results = (
             ItemResult(item_index=index, status=RunState.SUCCESS, value="1", completed_at=1) for index in indexes
         )
-        for place, result in enumerate(results):
-            result_rows.insert_result(db, result, place, MAX_ITEMS)
+        result_rows.insert_results(db, enumerate(results), MAX_ITEMS)
 
     await journal._file.write(fill)
 
@@ -357,7 +356,7 @@ async def test_long_texts_are_written_and_read_in_parts(tmp_path: Path) -> None:
         await journal.create(record("run", total=2), ["1", text])
         await journal.create(record("one", total=1), [text])
         await journal.create(record("ended", total=1, key="key"), (), Ended(outcome, [result]))
-        await journal.complete(Completion("run", 0, result, None))
+        await journal.complete([Completion("run", 0, result, None)])
         assert sys.getsizeof(text) == size
         assert await journal.get_blob("blob") == Blob(text, BlobType.DATA)
         assert await journal.inputs("run", 0) == ["1", text]

@@ -6,7 +6,7 @@ The clock of the budget is a counter here: each look at it is a tenth of a milli
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -254,12 +254,12 @@ async def test_values_on_their_way_to_the_journal_are_bounded(monkeypatch: pytes
         complete = journal.complete
         most = 0
 
-        async def slow(completion: Completion) -> None:
+        async def slow(completions: Sequence[Completion]) -> None:
             nonlocal most
             for _ in range(3):
                 most = max(most, gateway.held)
                 await asyncio.sleep(0)
-            await complete(completion)
+            await complete(completions)
 
         monkeypatch.setattr(journal, "complete", slow)
         value = "x" * 30_000

@@ -122,8 +122,8 @@ class Journal(ABC):
         """Accept no further runs with many inputs, so that the end does not wait for them."""
 
     @abstractmethod
-    async def complete(self, completion: Completion) -> None:
-        """Keep the result of an item and, with the last one, the outcome of the run."""
+    async def complete(self, completions: Sequence[Completion]) -> None:
+        """Keep the results of items of one run and, with the last one, its outcome: all of them, or nothing."""
 
     @abstractmethod
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None: ...

@@ -106,19 +106,21 @@ class MemoryJournal(Journal):
             self._ended.append(record.run_id)
         return None
 
-    async def complete(self, completion: Completion) -> None:
-        kept = self._runs[completion.run_id]
-        # Its room was made when the run was accepted, but for its texts.
-        size = _result_size(completion.result) - ITEM_BYTES
+    async def complete(self, completions: Sequence[Completion]) -> None:
+        run_id, outcome = completions[-1].run_id, completions[-1].outcome
+        kept = self._runs[run_id]
+        # Their room was made when the run was accepted, but for their texts.
+        size = sum(_result_size(completion.result) - ITEM_BYTES for completion in completions)
         self._forget(size)
         self._memory.add(size)
         kept.size += size
-        kept.results.append(completion.result)
-        kept.places[completion.result.item_index] = completion.place
-        if completion.outcome is not None:
-            kept.outcome = completion.outcome
+        for completion in completions:
+            kept.results.append(completion.result)
+            kept.places[completion.result.item_index] = completion.place
+        if outcome is not None:
+            kept.outcome = outcome
             self._release_inputs(kept)
-            self._ended.append(completion.run_id)
+            self._ended.append(run_id)
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         kept = self._runs.get(run_id)

@@ -8,8 +8,8 @@ from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.core.errors import NestedTooDeeply, Overloaded, TooManyDescendants
 from gateway.core.model import JsonText, ObservabilityContext, canonical_run_id
 from gateway.core.packed_texts import PackedTexts
-from gateway.runtimes.embedded.executor import DEFAULT_CONCURRENCY
 from gateway.runtimes.embedded.journal import RunRecord
+from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY
 
 MAX_DEPTH = 32
 """How deep runs may nest, unless told otherwise. A root run has the depth 0."""

@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, text_size
-from gateway.storage.long_texts import LONG_TEXT, TextColumn
+from gateway.storage.long_texts import LONG_TEXT, TextColumn, is_long
+from gateway.storage.sqlite_file import insert_rows
 
 RESULTS_TABLE: Final = """
 CREATE TABLE results (
@@ -45,15 +46,21 @@ class PartOfPage(NamedTuple):
     rest: Page | None = None
 
 
-def insert_result(db: sqlite3.Connection, result: ItemResult, place: int, first: int) -> None:
-    """Insert a row; `first` is the first row key of the run.
+def insert_results(db: sqlite3.Connection, results: Iterable[tuple[int, ItemResult]], first: int) -> None:
+    """Insert results, each with its place; `first` is the first row key of the run.
 
-    Raises sqlite3.IntegrityError if there is a result for the item or the place.
+    Raises sqlite3.IntegrityError if there is a result for an item or a place.
     """
-    error = result.error
-    failure = (None, None, None) if error is None else (error.code, error.message, error.data)
-    keys = (first + place, first + result.item_index)
-    _VALUE.insert(db, result.value, (*keys, result.status.value, *failure, result.completed_at))
+    rows = []
+    for place, result in results:
+        error = result.error
+        failure = (None, None, None) if error is None else (error.code, error.message, error.data)
+        keys = (first + place, first + result.item_index, result.status.value)
+        if is_long(result.value):
+            _VALUE.insert(db, result.value, (*keys, *failure, result.completed_at))
+        else:
+            rows.append((*keys, result.value, *failure, result.completed_at))
+    insert_rows(db, "results", rows)
 
 
 def read_results(db: sqlite3.Connection, first: int, page: Page) -> PartOfPage:

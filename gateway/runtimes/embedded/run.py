@@ -28,8 +28,8 @@ EPOCH_BITS = 40
 class Run:
     """Counts the items of a run. All methods are called on the event loop.
 
-    An item goes through `start`, `complete` (it gets its place in the order of completion, and the journal keeps it)
-    and `publish` (it is durable, and watchers may see it).
+    An item goes through `start`, unless nobody sees it run, `complete` (it gets its place in the order of completion,
+    and the journal keeps it) and `publish` (it is durable, and watchers may see it).
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Run:
         self._outcome = outcome
         self._done = bytearray(0 if outcome else record.total)
         self._prefix = record.total if outcome else 0
-        self._running = 0
+        self._running: set[int] = set()
         self._success = outcome.success if outcome else 0
         self._failed = outcome.failed if outcome else 0
         self._places = self._completions = record.total if outcome else 0
@@ -97,14 +97,22 @@ class Run:
         found = self._done.find(0, item_index)
         return self.record.total if found < 0 else found
 
-    def start(self) -> None:
-        """An item starts."""
+    @property
+    def running(self) -> int:
+        """How many items have started, and have no result that watchers may see."""
+        return len(self._running)
+
+    def start(self, item_index: int) -> None:
+        """An item starts: it is seen to run from now on."""
         self._started = True
-        self._running += 1
+        self._running.add(item_index)
         self.touch()
 
     def complete(self, result: ItemResult) -> Completion:
         """An item has its result: give it a place; the last one ends the run."""
+        if not self._started:
+            self._started = True
+            self.touch()
         place = self._places
         self._places += 1
         self._failures += result.status is RunState.FAILED
@@ -114,16 +122,21 @@ class Run:
             outcome = Outcome(state, self.record.total - self._failures, self._failures, time.time_ns())
         return Completion(self.record.run_id, place, result, outcome)
 
-    def publish(self, completion: Completion) -> None:
-        """A completion is durable: show it."""
-        result = completion.result
-        self._running -= 1
-        self._done[result.item_index] = True
-        self._count(result.status)
-        self._completions = completion.place + 1
+    def publish(self, completions: Sequence[Completion]) -> None:
+        """Completions are durable: show them. They are the next ones in the order of their places."""
+        failed = 0
+        for completion in completions:
+            result = completion.result
+            self._done[result.item_index] = True
+            self._running.discard(result.item_index)
+            failed += result.status is RunState.FAILED
+            if self._recent is not None:
+                self._remember(result, self._recent)
+        self._failed += failed
+        self._success += len(completions) - failed
+        self._completions += len(completions)
+        self._outcome = completions[-1].outcome
         self._advance_prefix()
-        self._remember(result)
-        self._outcome = completion.outcome
         self.touch()
 
     def snapshot(self) -> Snapshot:
@@ -156,7 +169,7 @@ class Run:
         record, total = self.record, self.record.total
         ended = self._outcome
         state = ended.status if ended else RunState.RUNNING if self._started else RunState.PENDING
-        items = _statistics(total, self._running, self._completions, self._success, self._failed)
+        items = _statistics(total, self.running, self._completions, self._success, self._failed)
         return RunStatus(
             run_id=record.run_id,
             flow_id=record.flow_id,
@@ -168,25 +181,17 @@ class Run:
             completed_at=ended.completed_at if ended else None,
         )
 
-    def _count(self, state: RunState) -> None:
-        if state is RunState.SUCCESS:
-            self._success += 1
-        else:
-            self._failed += 1
-
     def _advance_prefix(self) -> None:
         pending = self._done.find(0, self._prefix)
         self._prefix = self.record.total if pending < 0 else pending
 
-    def _remember(self, result: ItemResult) -> None:
-        if self._recent is None:
-            return
+    def _remember(self, result: ItemResult, recent: list[ItemResult]) -> None:
         self._recent_size += RESULT_BYTES + text_size(result)
-        if self._recent_size > RECENT_BYTES or len(self._recent) == RESULT_PAGE_LENGTH:
+        if self._recent_size > RECENT_BYTES or len(recent) == RESULT_PAGE_LENGTH:
             self._recent = None
         else:
-            self._in_order = self._in_order and result.item_index == len(self._recent)
-            self._recent.append(result)
+            self._in_order = self._in_order and result.item_index == len(recent)
+            recent.append(result)
 
 
 @lru_cache(STATISTICS)

@@ -43,7 +43,7 @@ from gateway.core.model import (
 )
 from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.builtins import BUILTINS
-from gateway.runtimes.embedded.executor import Executor, Job, run_inline
+from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
 from gateway.runtimes.embedded.host import RunHost, RunsApi
@@ -55,6 +55,7 @@ from gateway.runtimes.embedded.new_record import new_record
 from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.run_execution import Job
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.idempotency import fingerprint
 
@@ -68,7 +69,6 @@ HASHED_AT_ONCE = 128 << 10
 
 MEMORY_RETRY_SECONDS = 1.0
 """How long a run from before waits, again and again, for the memory that its flow takes."""
-
 
 ACCEPT_SECONDS = 1.0
 """How long draining waits for submits to become durable."""

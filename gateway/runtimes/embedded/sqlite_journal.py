@@ -26,12 +26,7 @@ from gateway.runtimes.embedded.journal import (
     UnfinishedRun,
     of_page,
 )
-from gateway.runtimes.embedded.result_rows import (
-    RESULTS_TABLE,
-    PartOfPage,
-    insert_result,
-    read_results,
-)
+from gateway.runtimes.embedded.result_rows import RESULTS_TABLE, PartOfPage, insert_results, read_results
 from gateway.storage.long_texts import TextColumn
 from gateway.storage.sqlite_file import Schema, StateFile
 
@@ -141,8 +136,8 @@ class SqliteJournal(Journal):
     def drain(self) -> None:
         self._arrivals.drain()
 
-    async def complete(self, completion: Completion) -> None:
-        await self._file.write(lambda db: _complete(db, completion))
+    async def complete(self, completions: Sequence[Completion]) -> None:
+        await self._file.write(lambda db: _complete(db, completions))
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         return await self._file.read(lambda db: _load(db, run_id))
@@ -250,8 +245,7 @@ def _create(
     db.execute(_INSERT_RUN, (run, *record, *(ended.outcome if ended else _NOT_ENDED)))
     first = run * MAX_ITEMS
     if ended:
-        for place, result in enumerate(ended.results):
-            insert_result(db, result, place, first)
+        insert_results(db, enumerate(ended.results), first)
     else:
         insert_inputs(db, [(first + place, text, number) for place, text, number in chunks_of(inputs)])
     return None
@@ -297,12 +291,13 @@ def _ended_result(item_index: int, item: _EndedItem) -> ItemResult:
     return ItemResult(item_index=item_index, status=state, value=value, error=error, completed_at=completed_at)
 
 
-def _complete(db: sqlite3.Connection, completion: Completion) -> None:
-    insert_result(db, completion.result, completion.place, _first_key(db, completion.run_id))
-    if completion.outcome is not None:
+def _complete(db: sqlite3.Connection, completions: Sequence[Completion]) -> None:
+    run_id, outcome = completions[-1].run_id, completions[-1].outcome
+    insert_results(db, [(done.place, done.result) for done in completions], _first_key(db, run_id))
+    if outcome is not None:
         db.execute(
             "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
-            (*completion.outcome, completion.run_id),
+            (*outcome, run_id),
         )
 
 

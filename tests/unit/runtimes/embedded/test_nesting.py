@@ -5,7 +5,6 @@ import pytest
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import NestedTooDeeply, Overloaded, TooManyDescendants
 from gateway.core.model import ObservabilityContext
-from gateway.runtimes.embedded.executor import DEFAULT_CONCURRENCY
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import (
     INPUT_BYTES,
@@ -17,6 +16,7 @@ from gateway.runtimes.embedded.nesting import (
     memory_of,
     parent_task,
 )
+from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY
 from gateway.runtimes.embedded.task import Task
 from tests.support.item_work import ALONE
 

@@ -21,18 +21,18 @@ def failure(index: int) -> ItemResult:
 
 
 def finish(run: Run, result: ItemResult) -> None:
-    run.start()
-    run.publish(run.complete(result))
+    run.start(result.item_index)
+    run.publish([run.complete(result)])
 
 
 def test_a_run_is_pending_then_running_then_succeeds() -> None:
     run = Run(record(2))
     assert run.snapshot().status.status is RunState.PENDING
     assert run.snapshot().status.items.pending == 2
-    run.start()
+    run.start(0)
     assert run.snapshot().status.status is RunState.RUNNING
     assert run.snapshot().status.items.running == 1
-    run.publish(run.complete(success(0)))
+    run.publish([run.complete(success(0))])
     assert run.snapshot().status.items.model_dump(exclude={"extensions"}) == {
         "total": 2,
         "pending": 1,
@@ -59,12 +59,12 @@ def test_one_failed_item_fails_the_run_when_all_have_finished() -> None:
 
 def test_a_completion_is_unseen_until_it_is_published() -> None:
     run = Run(record(1))
-    run.start()
+    run.start(0)
     before = run.snapshot()
     completion = run.complete(success(0))
     assert run.snapshot() is before
     assert not run.is_done(0)
-    run.publish(completion)
+    run.publish([completion])
     assert run.snapshot().completions == 1
 
 
@@ -90,9 +90,9 @@ def test_a_restored_run_goes_on_where_it_was() -> None:
     assert [run.is_done(index) for index in range(3)] == [False, False, True]
     assert [run.next_unfinished(index) for index in range(3)] == [0, 1, 3]
     assert run.recent(Page(ResultOrder.BY_INDEX, 0, 3, 0, 1)) is None
-    run.start()
+    run.start(0)
     assert run.complete(success(0)).place == 1
-    run.start()
+    run.start(1)
     assert run.complete(success(1)).outcome is not None
 
 
@@ -122,7 +122,7 @@ async def test_waiting_ends_with_the_next_change_even_if_others_have_looked_alre
     waiting = asyncio.create_task(run.changed(seen))
     await asyncio.sleep(0)
     assert not waiting.done()
-    run.start()
+    run.start(0)
     assert run.snapshot() is not seen
     await waiting
     await run.changed(seen)

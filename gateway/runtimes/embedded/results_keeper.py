@@ -1,0 +1,68 @@
+"""The results of a run on their way to the journal."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.concurrency.notify import Notify
+from gateway.concurrency.room import RoomHolder
+from gateway.core.errors import Unavailable
+from gateway.core.internal_errors import release_frames
+from gateway.core.model import ItemResult
+from gateway.core.runtime import text_size
+from gateway.runtimes.embedded.journal import Completion, Journal
+from gateway.runtimes.embedded.run import Run
+
+RETRY_SECONDS: Final = 1.0
+"""Seconds before a write is repeated that the journal has refused."""
+
+MAX_TOGETHER: Final = 256
+"""How many results are written, and published, together: some 0.2 ms of the event loop."""
+
+
+class ResultsKeeper:
+    """Keeps the results of a run, one write at a time: those that come during a write share the next one.
+
+    So results become durable, and are published, in the order of completion, even if a write has to be repeated.
+    `holder` holds them until then, and `kept` is called after each write.
+    """
+
+    def __init__(self, run: Run, journal: Journal, holder: RoomHolder, kept: Callable[[], None]) -> None:
+        self._run = run
+        self._journal = journal
+        self._holder = holder
+        self._kept = kept
+        self._waiting: list[Completion] = []
+        self._added = Notify()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many results wait as are written together: those who could wait should add no more."""
+        return len(self._waiting) >= MAX_TOGETHER
+
+    def add(self, result: ItemResult) -> None:
+        """An item has its result."""
+        self._holder.hold(text_size(result))
+        self._waiting.append(self._run.complete(result))
+        self._added.set()
+
+    async def keep_all(self) -> None:
+        """Keep results until the run has ended."""
+        while not self._run.finished:
+            await self._added.wait()
+            while self._waiting:
+                completions = self._waiting[:MAX_TOGETHER]
+                del self._waiting[:MAX_TOGETHER]
+                await self._keep(completions)
+                self._run.publish(completions)
+                self._holder.hold(-sum(text_size(completion.result) for completion in completions))
+                self._kept()
+
+    async def _keep(self, completions: Sequence[Completion]) -> None:
+        """Write completions, and retry for ever: a result that exists is never given up."""
+        while True:
+            try:
+                return await self._journal.complete(completions)
+            except Unavailable as error:
+                release_frames(error)
+            await asyncio.sleep(RETRY_SECONDS)

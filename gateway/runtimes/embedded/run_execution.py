@@ -1,0 +1,141 @@
+"""The execution of one run: its items, at its own concurrency."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+from gateway.concurrency.room import RoomHolder
+from gateway.concurrency.task_pool import TaskPool
+from gateway.core.errors import Unavailable
+from gateway.core.internal_errors import error_to_tell, release_frames
+from gateway.core.model import ItemError, ItemResult, JsonText
+from gateway.runtimes.embedded.execution import execute_flow
+from gateway.runtimes.embedded.flow import Flow
+from gateway.runtimes.embedded.item_results import evaluated, failed, succeeded
+from gateway.runtimes.embedded.item_work import FamilyWork, ItemWork
+from gateway.runtimes.embedded.journal import Journal
+from gateway.runtimes.embedded.results_keeper import RETRY_SECONDS, ResultsKeeper
+from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.task import Host, ItemFailure, Task
+
+DEFAULT_CONCURRENCY = 64
+"""How many items of a run execute at the same time if the submit has no `max_concurrency`."""
+
+
+class Job(NamedTuple):
+    """A run to execute. `inputs` is None if only the journal has them; `ended` is called at the end of the run."""
+
+    run: Run
+    flow: Flow
+    variables: Mapping[str, JsonText]
+    inputs: Sequence[JsonText] | None
+    host: Host
+    ended: Callable[[Run], None]
+
+
+class RunExecution:
+    """Executes the items of one run that have not finished.
+
+    An item without steps that takes one step of work is evaluated in the task of the run, and nobody sees it run. Any
+    other item has a task and a place. It counts as running until its result has been published.
+    """
+
+    def __init__(self, job: Job, family: FamilyWork, journal: Journal) -> None:
+        self._job = job
+        self._run = job.run
+        self._family = family
+        self._journal = journal
+        self._limit = job.run.record.max_concurrency or DEFAULT_CONCURRENCY
+        self._pool = TaskPool(family.shared.canceller)
+        self._keeper = ResultsKeeper(job.run, journal, RoomHolder(family.room), self._pool.notify)
+
+    async def execute(self) -> None:
+        """Return when all results are kept. Raises what the journal has raised, but for Unavailable."""
+        async with aclosing(self._pending()) as pending:
+            if self._run.record.total == 1:
+                async for index, text in pending:
+                    await self._only_item(index, text)
+            else:
+                await self._items(pending)
+
+    async def _only_item(self, index: int, text: JsonText) -> None:
+        if not self._family.places.take_if_free():
+            await self._family.places.take()
+        work = ItemWork(self._family)
+        try:
+            self._run.start(index)
+            await self._item(index, text, work)
+        finally:
+            work.end()
+        await self._keeper.keep_all()
+
+    async def _items(self, pending: AsyncGenerator[tuple[int, JsonText], None]) -> None:
+        evaluator = None if self._job.flow.steps else RoomHolder(self._family.room)
+        try:
+            self._pool.start(self._keeper.keep_all())
+            async for index, text in pending:
+                if evaluator is None or not await self._evaluate(index, text, evaluator):
+                    await self._start(index, text)
+            while not self._run.finished:
+                await self._pool.change()
+        finally:
+            await self._pool.close()
+
+    async def _evaluate(self, index: int, text: JsonText, evaluator: RoomHolder) -> bool:
+        """Execute an item in one step of work; False if it needs more."""
+        while self._keeper.is_full:
+            await self._pool.change()
+        if not evaluator.has_room():
+            await evaluator.wait_for_room()
+        if not self._family.line.goes_on():
+            await self._family.line.checkpoint()
+        result = evaluated(self._job.flow, text, self._job.variables, index)
+        if result is None:
+            return False
+        self._keeper.add(result)
+        return True
+
+    async def _start(self, index: int, text: JsonText) -> None:
+        """Start an item as soon as the run may have one more, and there is a place for it."""
+        while self._run.running >= self._limit:
+            await self._pool.change()
+        if not self._family.places.take_if_free():
+            await self._family.places.take()
+        work = ItemWork(self._family)
+        self._run.start(index)
+        self._pool.start(self._item(index, text, work), work.end)
+
+    async def _pending(self) -> AsyncGenerator[tuple[int, JsonText], None]:
+        """Yield the unfinished items, by index, each with its input."""
+        run, index = self._run, 0
+        page = self._job.inputs
+        while (index := run.next_unfinished(index)) < run.record.total:
+            if page is None:
+                page = await self._journal.inputs(run.record.run_id, index)
+            if not page:
+                raise LookupError(f"the journal has no input {index} of run {run.record.run_id}")
+            for text in page:
+                if not run.is_done(index):
+                    yield index, text
+                index += 1
+            page = None
+
+    async def _item(self, index: int, text: JsonText, work: ItemWork) -> None:
+        self._keeper.add(await self._result(index, text, work))
+
+    async def _result(self, index: int, text: JsonText, work: ItemWork) -> ItemResult:
+        job, record = self._job, self._run.record
+        task = Task(record.run_id, record.flow_id, index, work)
+        while True:
+            try:
+                return succeeded(index, await execute_flow(job.flow, text, job.variables, job.host, task))
+            except ItemFailure as failure:
+                release_frames(failure)
+                return failed(index, failure.error)
+            except Unavailable as error:
+                # The cause is the journal, not the item: a full disk must not fail items.
+                release_frames(error)
+            except Exception as error:
+                internal = error_to_tell(error)
+                return failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message))
+            await work.pause(RETRY_SECONDS)
