@@ -1,9 +1,10 @@
 """The messages that an update of a run is sent as: built and serialized once for all followers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeAlias
 
 from gateway.adapter import status_proto
+from gateway.adapter.long_results import with_long_result
 from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import TooLarge
 from gateway.core.model import ItemError, ItemResult, RunStatus
@@ -37,10 +38,11 @@ class UpdateMessages:
         self._json: WeakMemo[Update, _Built] = WeakMemo()
         self._values: WeakMemo[Update, _Built] = WeakMemo()
 
-    def of(self, update: Update, encoding: Encoding) -> Iterable[bytes]:
+    def of(self, update: Update, encoding: Encoding) -> Iterable[bytes | None]:
         """The serialized GetRunResponses of an update, in order: each with about 1 MiB of results at most.
 
-        Each is a short piece of work when it is first asked for, and shared from then on.
+        Each is a short piece of work when it is first asked for, and shared from then on. Of one with a longer result,
+        there are several pieces of work, and None after each: others shall have a turn.
         """
         memo = self._values if encoding == _VALUE else self._json
         built = memo.get(update)
@@ -48,14 +50,15 @@ class UpdateMessages:
             built = memo.set(update, _Built())
         return built.messages if built.complete else self._build(built, update, encoding)
 
-    def _build(self, built: "_Built", update: Update, encoding: Encoding) -> Iterator[bytes]:
-        """The messages; a missing one is built when it is its turn."""
+    def _build(self, built: "_Built", update: Update, encoding: Encoding) -> Iterator[bytes | None]:
+        """The messages; a missing one is built when it is its turn, by all followers together that ask for it."""
         index = 0
         while index < len(built.messages) or not built.complete:
-            if index == len(built.messages):
-                built.add(update, encoding, self._limit)
-            yield built.messages[index]
-            index += 1
+            if index == len(built.messages) and not built.step(update, encoding, self._limit):
+                yield None
+            else:
+                yield built.messages[index]
+                index += 1
 
 
 def parts(results: list[ItemResult], encoding: Encoding) -> Iterator[list[ItemResult]]:
@@ -70,36 +73,62 @@ def parts(results: list[ItemResult], encoding: Encoding) -> Iterator[list[ItemRe
 class _Built:
     """The messages of an update that exist already, how many results they hold, and whether these are all."""
 
-    __slots__ = ("complete", "messages", "results")
+    __slots__ = ("_adding", "complete", "messages", "results")
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
         self.results = 0
         self.complete = False
+        self._adding: Generator[None, None, bytes | None] | None = None
 
-    def add(self, update: Update, encoding: Encoding, limit: int) -> None:
-        """Build the next one."""
+    def step(self, update: Update, encoding: Encoding, limit: int) -> bool:
+        """Build the next one, or a part of it if it is long. Return whether it is there."""
         results = update.status.results or []
         end = _part_end(results, self.results, encoding)
+        if end - self.results == 1 and encoding == _JSON and len(results[self.results].value or "") > _PART_TEXT:
+            if self._adding is None:
+                self._adding = _steps(update, self.results, limit - ENVELOPE_BYTES)
+            try:
+                next(self._adding)
+                return False
+            except StopIteration as finished:
+                self._adding = None
+                long = finished.value or _serialized(update, self.results, end, encoding, replaced=_too_large(limit))
+                self._add(long, end, results)
+        else:
+            self._add_short(update, end, encoding, limit)
+        return True
+
+    def _add_short(self, update: Update, end: int, encoding: Encoding, limit: int) -> None:
+        results = update.status.results or []
         room = limit - ENVELOPE_BYTES
-        message = _message(update, self.results, end, encoding)
+        message = _serialized(update, self.results, end, encoding)
         while len(message) > room and end - self.results > 1:
             end = (self.results + end) // 2
-            message = _message(update, self.results, end, encoding)
+            message = _serialized(update, self.results, end, encoding)
         if len(message) > room and encoding == _VALUE:
-            message = _message(update, self.results, end, _JSON)
+            message = _serialized(update, self.results, end, _JSON)
         if len(message) > room:
-            message = _message(update, self.results, end, encoding, replaced=_too_large(limit))
+            message = _serialized(update, self.results, end, encoding, replaced=_too_large(limit))
+        self._add(message, end, results)
+
+    def _add(self, message: bytes, end: int, results: list[ItemResult]) -> None:
         self.messages.append(message)
         self.results = end
         self.complete = end == len(results)
 
 
-def _message(update: Update, start: int, end: int, encoding: Encoding, *, replaced: ItemError | None = None) -> bytes:
+def _serialized(
+    update: Update, start: int, end: int, encoding: Encoding, *, replaced: ItemError | None = None
+) -> bytes:
     status = _part(update.status, start, end)
     if replaced is not None:
         results = [result.model_copy(update={"value": None, "error": replaced}) for result in status.results or ()]
         status = status.model_copy(update={"results": results})
+    return _message(update, status, start, end, encoding).SerializeToString()
+
+
+def _message(update: Update, status: RunStatus, start: int, end: int, encoding: Encoding) -> runs_pb2.GetRunResponse:
     message = runs_pb2.GetRunResponse(
         revision=update.revision,
         resume_token=update.position_after(end).token(status.run_id),
@@ -109,7 +138,14 @@ def _message(update: Update, start: int, end: int, encoding: Encoding, *, replac
         result_count=update.completions,
     )
     status_proto.set_run_status(message.run, status, encoding)
-    return message.SerializeToString()
+    return message
+
+
+def _steps(update: Update, start: int, room: int) -> Generator[None, None, bytes | None]:
+    """Build the message with one long result; None if it does not fit."""
+    results = update.status.results or []
+    status = update.status.model_copy(update={"results": []})
+    return with_long_result(_message(update, status, start, start + 1, _JSON), results[start], room)
 
 
 def _part(status: RunStatus, start: int, end: int) -> RunStatus:

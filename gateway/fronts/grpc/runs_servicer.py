@@ -139,7 +139,9 @@ class RunsServicer:
             with self._service.follower(params, deadline=deadline(context)) as follower:
                 while (update := await follower.next()) is not None:
                     for message in self._messages.of(update, encoding):
-                        if len(message) <= SMALL_MESSAGE:
+                        if message is None:
+                            await self._fair_queue.yield_turn()
+                        elif len(message) <= SMALL_MESSAGE:
                             await context.write(message)
                         else:
                             await self._connections.write(context, message)

@@ -192,7 +192,10 @@ class WatchStream:
             for message in self._messages.of(update, run.encoding):
                 if run.follower is None:
                     return
-                await self._connections.write(self._context, _update(run.run_id, message))
+                if message is None:
+                    await asyncio.sleep(0)
+                else:
+                    await self._connections.write(self._context, _update(run.run_id, message))
             self._enqueue(run)
         elif follower.ended:
             await self._end(run, _ended(run.run_id))

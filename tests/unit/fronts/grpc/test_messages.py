@@ -229,3 +229,22 @@ async def test_the_answer_of_get_is_what_the_stream_folds_to(client: Client, ser
     (message,) = await read_all(client.get(run.run_id, wait=True, include_results=True))
     answer = await service.get(GetParams(run_id=run.run_id, include_results=True))
     assert status_proto.run_status_from_proto(message.run, with_results=True) == answer
+
+
+@pytest.mark.parametrize("encoding", [JSON, VALUE])
+async def test_followers_build_a_long_result_together(
+    client: Client, runtime: ScriptedRuntime, encoding: Encoding
+) -> None:
+    run = await client.submit(inputs=3)
+    long = '"' + "é" * (2 << 20) + '"'
+    for index, value in enumerate(["1", long, "2"]):
+        await runtime.succeed(index, value)
+    streams = [
+        client.get(run_id=run.run_id, include_results=True, result_encoding=encoding, wait=number % 2 == 0)
+        for number in range(4)
+    ]
+    for messages in await asyncio.gather(*map(read_all, streams)):
+        assert indexes(messages) == [0, 1, 2]
+        statuses = [status_proto.run_status_from_proto(message.run, with_results=True) for message in messages]
+        values = [result.value for status in statuses for result in status.results or ()]
+        assert values == ["1", long, "2"]
