@@ -85,7 +85,7 @@ class _Built:
         """Build the next one, or a part of it if it is long. Return whether it is there."""
         results = update.status.results or []
         end = _part_end(results, self.results, encoding)
-        if end - self.results == 1 and encoding == _JSON and len(results[self.results].value or "") > _PART_TEXT:
+        if end - self.results == 1 and encoding != _VALUE and len(results[self.results].value or "") > _PART_TEXT:
             if self._adding is None:
                 self._adding = _steps(update, self.results, limit - ENVELOPE_BYTES)
             try:

@@ -3,12 +3,14 @@
 import asyncio
 import random
 from typing import Any, TypeAlias
+from unittest.mock import Mock
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from gateway.adapter import params_proto, status_proto
+from gateway.adapter.long_results import with_long_result
 from gateway.core.model import GetParams, ItemError
 from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
@@ -231,10 +233,12 @@ async def test_the_answer_of_get_is_what_the_stream_folds_to(client: Client, ser
     assert status_proto.run_status_from_proto(message.run, with_results=True) == answer
 
 
-@pytest.mark.parametrize("encoding", [JSON, VALUE])
+@pytest.mark.parametrize("encoding", [runs_pb2.RESULT_ENCODING_UNSPECIFIED, JSON, VALUE])
 async def test_followers_build_a_long_result_together(
-    client: Client, runtime: ScriptedRuntime, encoding: Encoding
+    client: Client, runtime: ScriptedRuntime, encoding: Encoding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    built = Mock(side_effect=with_long_result)
+    monkeypatch.setattr("gateway.fronts.grpc.messages.with_long_result", built)
     run = await client.submit(inputs=3)
     long = '"' + "é" * (2 << 20) + '"'
     for index, value in enumerate(["1", long, "2"]):
@@ -243,8 +247,9 @@ async def test_followers_build_a_long_result_together(
         client.get(run_id=run.run_id, include_results=True, result_encoding=encoding, wait=number % 2 == 0)
         for number in range(4)
     ]
-    for messages in await asyncio.gather(*map(read_all, streams)):
-        assert indexes(messages) == [0, 1, 2]
-        statuses = [status_proto.run_status_from_proto(message.run, with_results=True) for message in messages]
+    for received in await asyncio.gather(*map(read_all, streams)):
+        assert indexes(received) == [0, 1, 2]
+        statuses = [status_proto.run_status_from_proto(message.run, with_results=True) for message in received]
         values = [result.value for status in statuses for result in status.results or ()]
         assert values == ["1", long, "2"]
+    assert built.called == (encoding != VALUE)
