@@ -1,5 +1,6 @@
 """Serves the items of a run while they execute: components, blobs and nested runs."""
 
+import secrets
 import uuid
 from collections.abc import Sequence
 from typing import Protocol
@@ -90,7 +91,7 @@ class RunHost:
         """A new span in the trace of the run. Components expect flow ids without the prefix `sha256:`."""
         return ObservabilityContext(
             trace_id=self._trace_id,
-            span_id=uuid.uuid4().hex[:16],
+            span_id=secrets.token_hex(8),
             run_id=task.run_id,
             flow_id=blob_digest(task.flow_id),
             step_id=task.step_id,

@@ -74,7 +74,7 @@ class Task(NamedTuple):
     @property
     def scope(self) -> str:
         """A name that no other task has; the same for each attempt, and after a restart."""
-        return "/".join((self.run_id, str(self.item_index), *(quote(str(part), safe="") for part in self.path)))
+        return "/".join((self.run_id, str(self.item_index), *map(_escaped, self.path)))
 
     @property
     def location(self) -> str:
@@ -89,6 +89,12 @@ class Task(NamedTuple):
     def within(self, *path: str | int) -> "Task":
         """The task at `path` inside this one."""
         return Task(self.run_id, self.flow_id, self.item_index, self.work, (*self.path, *path))
+
+
+def _escaped(part: str | int) -> str:
+    """A part of a path without slashes."""
+    text = str(part)
+    return text if text.isascii() and text.isalnum() else quote(text, safe="")
 
 
 class Host(Protocol):
