@@ -121,7 +121,11 @@ async def fingerprint(params: SubmitParams) -> str:
     fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
     variables = [part for name in sorted(params.variables) for part in (name, params.variables[name])]
     slices = TimeSlice()
-    await _hash(digest, (*fixed, str(len(params.inputs))), slices)
+    number = str(len(params.inputs))
+    if len(params.inputs) < _PARTS_AT_ONCE:
+        await _hash(digest, [*fixed, number, *params.inputs, *variables], slices)
+        return digest.hexdigest()
+    await _hash(digest, [*fixed, number], slices)
     for chunk in chunks_of(params.inputs):
         await _hash(digest, chunk.texts(), slices)
     await _hash(digest, variables, slices)
@@ -135,8 +139,8 @@ async def _hash(digest: "hashlib._Hash", parts: Sequence[str], slices: TimeSlice
         if max(map(len, some)) > _LONG_PART:
             for part in some:
                 await _hash_long(digest, part, slices)
-        elif all(map(str.isascii, some)):
-            digest.update("".join([f"{len(part)}:{part}" for part in some]).encode())
+        elif (text := "".join([f"{len(part)}:{part}" for part in some])).isascii():
+            digest.update(text.encode())
         else:
             for content in map(str.encode, some):
                 digest.update(b"%d:%b" % (len(content), content))
