@@ -4,16 +4,14 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
-
 from gateway.cli.lines import print_line, printable
 from gateway.core.json_text import quote
 from gateway.core.model import ItemStatistics, JsonText, RunState
 from gateway.core.times import rfc3339
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from gateway.client import ItemResult, RunStatus, RunUpdate
 
 STYLES = {
@@ -52,6 +50,9 @@ def show_lines(updates: Iterable["RunUpdate"]) -> "RunStatus":
 
 def print_status(status: "RunStatus") -> None:
     """Print the state of a run for people."""
+    # A server needs nothing of it, and starts the sooner.
+    from rich.console import Console
+
     console = Console(highlight=False)
     lines = {
         "run": status.run_id,
@@ -74,6 +75,8 @@ def print_status(status: "RunStatus") -> None:
 
 def show_progress(updates: Iterable["RunUpdate"]) -> "RunStatus":
     """Draw a bar on the terminal that follows the updates. Return the state of the last one."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("[{task.fields[style]}]{task.fields[state]:<9}"),
         BarColumn(),
@@ -105,7 +108,9 @@ def _notice(update: "RunUpdate") -> str | None:
     return "reconnected" if update.reconnected else None
 
 
-def _print(console: Console, *parts: str | tuple[str, str]) -> None:
+def _print(console: "Console", *parts: str | tuple[str, str]) -> None:
+    from rich.text import Text
+
     # One line of output for each line of text, for any width of the terminal: lines are searched and cut.
     console.print(Text.assemble(*parts), soft_wrap=True)
 
