@@ -40,12 +40,13 @@ def main() -> int:
 
 
 def interpreter(version: str) -> str | None:
-    """The first program that runs this version and can make environments: on the PATH, or one of pyenv.
+    """The first program that runs this version and can make environments: on the PATH, this one, or one of pyenv.
 
     A program of pyenv on the PATH may be there for a version that is not active, and then does not run.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    candidates = [shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))]
+    own = shutil.which(f"python{version}", path=f"{sys.base_prefix}/bin")
+    candidates = [shutil.which(f"python{version}"), own, *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))]
     check = f"import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != ({version.replace('.', ', ')}))"
     for candidate in filter(None, candidates):
         if subprocess.run([candidate, "-c", check], capture_output=True, check=False).returncode == 0:

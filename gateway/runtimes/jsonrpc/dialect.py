@@ -21,6 +21,7 @@ from gateway.core.errors import (
     RunNotFound,
     Unavailable,
 )
+from gateway.core.internal_errors import release_frames
 from gateway.core.json_text import members, quote
 from gateway.core.model import JsonText, SubmitParams, blob_digest
 
@@ -167,10 +168,9 @@ async def _refusal(ask: Ask, method: str, params: JsonText) -> GatewayError | No
         await ask(method, params)
     except (Unavailable, Overloaded):
         raise
-    except RemoteError as error:
-        if error.remote_code == RemoteError.code:
-            raise  # The upstream has not understood, or its answer is not JSON-RPC.
-        return error
     except GatewayError as error:
+        if isinstance(error, RemoteError) and error.remote_code == RemoteError.code:
+            raise  # The upstream has not understood, or its answer is not JSON-RPC.
+        release_frames(error)
         return error
     return None
