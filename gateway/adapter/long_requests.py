@@ -4,11 +4,21 @@ The parameters of a long request are its members, and the inputs of a submit are
 """
 
 from gateway.adapter.json_members import Params
-from gateway.adapter.jsonrpc import MAX_BATCH, Batch, Call, call_from_members, call_from_text, refuse_batch
-from gateway.core.errors import InvalidParams, ParseError
+from gateway.adapter.jsonrpc import (
+    MAX_BATCH,
+    Batch,
+    Call,
+    Refused,
+    Request,
+    call_from_members,
+    call_from_text,
+    refuse_batch,
+)
+from gateway.core.errors import InvalidParams, InvalidRequest, ParseError
 from gateway.core.json_parts import (
     LONG_TEXT,
     Checkpoint,
+    NameTooLong,
     Span,
     check_json,
     decoded,
@@ -49,11 +59,20 @@ async def _call(body: bytes, span: Span, checkpoint: Checkpoint) -> Call:
         return call_from_text(await decoded(body, span, checkpoint))
     if not body.startswith(b"{", span.start):
         return call_from_text("null")
-    spans = await member_spans(body, span, checkpoint)
+    try:
+        spans = await member_spans(body, span, checkpoint)
+    except NameTooLong as error:
+        return Refused("null", InvalidRequest(f"not a request: {error.message}"))
     params = spans.pop("params", None)
     given: dict[str, Params] = {name: await decoded(body, at, checkpoint) for name, at in spans.items()}
     if params is not None:
-        given["params"] = await _members(body, params, checkpoint, packs=_is_submit(given.get("method")))
+        try:
+            given["params"] = await _members(body, params, checkpoint, packs=_is_submit(given.get("method")))
+        except NameTooLong as error:
+            call = call_from_members(given)
+            if isinstance(call, Request) and call.id is not None:
+                return Refused(call.id, error.under("params"))
+            return call  # A notification, which nothing answers. Every method refuses it without parameters.
     return call_from_members(given)
 
 

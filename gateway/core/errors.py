@@ -6,7 +6,7 @@ where it has one for the case, and use free numbers where it has none.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, Self
 
 DOMAIN = "runs-gateway"
 """The domain of every reason, sent in google.rpc.ErrorInfo."""
@@ -125,7 +125,7 @@ class InvalidParams(GatewayError):
         super().__init__(self.describe(self.violations), data=data)
 
     @classmethod
-    def field(cls, *path: str | int, description: str) -> "InvalidParams":
+    def field(cls, *path: str | int, description: str) -> Self:
         """One field that breaks its rule."""
         return cls([Violation(path, description)])
 

@@ -28,6 +28,10 @@ _NAME: Final = re.compile(rb'[ \t\n\r]*+("(?:[^"\\]++|\\.)*+")[ \t\n\r]*+:[ \t\n
 _DECODED_AT_ONCE: Final = 256 << 10
 
 
+class NameTooLong(InvalidParams):
+    """The name of a member is longer than MAX_NAME."""
+
+
 class Span(NamedTuple):
     """Where a value is in a text."""
 
@@ -115,12 +119,15 @@ async def _parts(text: bytes, span: Span, checkpoint: Checkpoint, *, every_comma
 
 
 async def member_spans(text: bytes, span: Span, checkpoint: Checkpoint) -> dict[str, Span]:
-    """Where the members of an object are that has been checked; of repeated members the last one counts."""
+    """Where the members of an object are that has been checked; of repeated members the last one counts.
+
+    Raises NameTooLong if a member has a name of more than MAX_NAME bytes.
+    """
     found: dict[str, Span] = {}
     async for part in _parts(text, span, checkpoint, every_comma=True):
         name = _NAME.match(text, part.start, min(part.stop, part.start + MAX_NAME))
         if name is None:
-            raise InvalidParams.field(description=f"a name of more than {MAX_NAME} bytes")
+            raise NameTooLong.field(description=f"a member has a name of more than {MAX_NAME:,} bytes")
         try:
             found[string(name[1].decode())] = stripped(text, Span(name.end(), part.stop))
         except UnicodeDecodeError as error:

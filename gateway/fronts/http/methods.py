@@ -14,7 +14,7 @@ from gateway.adapter.json_members import Params
 from gateway.adapter.long_requests import read_long_body
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
-from gateway.core.errors import MethodNotFound
+from gateway.core.errors import MethodNotFound, shortened
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
@@ -155,7 +155,7 @@ class JsonRpcMethods:
         try:
             method = self._methods.get(call.method)
             if method is None:
-                raise MethodNotFound(f"no method {call.method!r}; there are {', '.join(self._methods)}")
+                raise MethodNotFound(f"no method {shortened(call.method)!r}; there are {', '.join(self._methods)}")
             executing = method.execute(call.params, scope, held)
             del call  # It may hold many inputs, and the end of the run may be far away.
             result = await executing

@@ -120,3 +120,36 @@ async def test_mistakes_are_told_with_their_place(text: str, place: int) -> None
         await read_long_body(text.encode(), checkpoint)
     assert type(error.value) is short
     assert f"(byte {place})" in error.value.message
+
+
+LONG_NAME = "n" * (json_parts.MAX_NAME + 1)
+
+
+@pytest.mark.parametrize(
+    ("request_id", "told"),
+    [(7, ("7", -32602)), ("é", ('"é"', -32602)), (None, ("null", -32602)), ([], ("null", -32600))],
+)
+async def test_a_name_that_is_too_long_in_parameters_is_told_with_the_id(
+    request_id: object, told: tuple[str, int]
+) -> None:
+    whole = {"jsonrpc": "2.0", "id": request_id, "method": "runs/submit", "params": {LONG_NAME: 1}}
+    for batch in (False, True):
+        body = json.dumps([whole, 1] if batch else whole, ensure_ascii=False).encode()
+        read = await read_long_body(body, checkpoint)
+        call = read.calls[0] if isinstance(read, Batch) else read
+        assert isinstance(call, Refused)
+        assert (call.id, call.error.code) == told
+        if told[1] == -32602:
+            assert call.error.message == "params: a member has a name of more than 65,536 bytes"
+
+
+async def test_a_name_that_is_too_long_in_a_request_makes_it_none() -> None:
+    call = await read_long_body(json.dumps({"jsonrpc": "2.0", "id": 1, LONG_NAME: 1}).encode(), checkpoint)
+    assert isinstance(call, Refused)
+    assert (call.id, call.error.code) == ("null", -32600)
+    assert "65,536 bytes" in call.error.message
+
+
+async def test_a_name_that_is_too_long_in_a_notification_is_not_answered() -> None:
+    body = json.dumps({"jsonrpc": "2.0", "method": "runs/submit", "params": {LONG_NAME: 1}}).encode()
+    assert await read_long_body(body, checkpoint) == Request(None, "runs/submit", None)

@@ -419,3 +419,9 @@ async def test_malformed_parameters_of_streams_are_named(methods: JsonRpcMethods
     answer = await call(methods, request("runs/get", {"runId": MISSING_RUN, name: value}))
     assert answer["error"]["code"] == -32602
     assert [violation["field"] for violation in answer["error"]["data"]["violations"]] == [name]
+
+
+async def test_a_long_name_of_a_method_is_cut(methods: JsonRpcMethods) -> None:
+    code, message = await error(methods, request("m" * 2_000_000))
+    assert (code, len(message) < 300) == (-32601, True)
+    assert message.startswith("no method 'mmm")
