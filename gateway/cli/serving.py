@@ -14,6 +14,7 @@ from gateway.cli.errors import CommandError, ExitCode
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
 from gateway.core.descriptors import raise_descriptor_limit
+from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
 from gateway.server.settings_sources import load_bridge, load_serve
@@ -64,6 +65,7 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
 
 
 async def _serve(settings: ServeSettings, as_json: bool) -> None:
+    warn_if_beyond(settings.max_memory)
     # The tasks of a queue are finished first, however long they take.
     with cancel_on_signals(in_time=settings.queue is None):
         async with AsyncExitStack() as stack:
@@ -85,6 +87,7 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
 async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
     from gateway.server import app
 
+    warn_if_beyond(settings.max_memory)
     with cancel_on_signals(in_time=False):
         async with app.bridging(settings) as http:
             app.tune_garbage_collection()

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-_SIZE = re.compile(r"\s*([0-9]{1,18})\s*(?:([KMGT])iB)?\s*")
+_SIZE = re.compile(r"\s*([0-9]{1,1000})\s*(?:([KMGT])iB)?\s*")
 
 
 def parse_size(size: Any) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server.machine_memory import machine_memory
+from gateway.server.machine_memory import machine_memory, warn_if_beyond
 
 TOTAL = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
@@ -37,3 +37,12 @@ def test_in_a_container_its_own_group_is_the_root(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1048576\n")
     (tmp_path / "own").write_text("0::/\n")
     assert machine_memory(tmp_path, tmp_path / "own") == 1 << 20
+
+
+def test_a_limit_beyond_the_memory_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    available = machine_memory()
+    warn_if_beyond(available)
+    assert caplog.records == []
+    warn_if_beyond(max(available + 1, 1 << 50))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "--max-memory is 1024 TiB, and there are " in caplog.text

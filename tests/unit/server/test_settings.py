@@ -67,6 +67,11 @@ def test_other_sizes_are_refused(size: object) -> None:
         ServeSettings.model_validate({"max_memory": size})
 
 
+def test_a_size_that_is_too_large_is_told_the_limit() -> None:
+    with pytest.raises(ValidationError, match=f"less than or equal to {1 << 60}"):
+        ServeSettings.model_validate({"max_memory": "9" * 23})
+
+
 def test_sizes_are_written_for_people() -> None:
     sizes = (0, 1023, 1024, 512 << 20, (12 << 30) + 5, 1 << 60)
     assert [size_text(size) for size in sizes] == ["0 bytes", "1023 bytes", "1 KiB", "512 MiB", "12 GiB", "1048576 TiB"]
