@@ -266,6 +266,10 @@ def _prepare(db: sqlite3.Connection, path: Path, schema: Schema) -> None:
 
 def _connection(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-    db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA cache_size = -65536")
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -65536")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db

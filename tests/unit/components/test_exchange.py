@@ -162,7 +162,7 @@ BODIES = {
     "no UTF-8": b'{"id":"<id>","result":{"output":"\xff"}}',
     "a lone surrogate": b'{"id":"<id>","result":{"output":"\\ud800"}}',
     "NaN": b'{"id":"<id>","result":{"output":NaN}}',
-    "too deep": b'{"id":"<id>","result":{"output":' + b"[" * 5000 + b"]" * 5000 + b"}}",
+    "too deep": b'{"id":"<id>","result":{"output":' + b"[" * 50_000 + b"]" * 50_000 + b"}}",
     "trailing text": b'{"id":"<id>","result":{"output":1}} 2',
     "an array": b'[{"id":"<id>","result":{"output":1}}]',
     "another id": b'{"id":"other","result":{"output":1}}',
