@@ -7,7 +7,8 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from gateway.core.json_text import members, quote
+from gateway.core.errors import InvalidParams
+from gateway.core.json_text import MAX_MEMBERS, members, quote, too_many
 from gateway.core.model import JsonText
 
 
@@ -26,15 +27,28 @@ Members: TypeAlias = Mapping[str, Member]
 """The members of an object that have a field, by their names."""
 
 
-Params: TypeAlias = JsonText | dict[str, Any] | None
-"""The parameters of a request: their text, or the members of a long object: texts, and `inputs` as PackedTexts."""
+Params: TypeAlias = JsonText | dict[str, Any] | InvalidParams | None
+"""The parameters of a request: their text, or the members of a long object, or why these are refused.
+
+Members are texts, but `inputs` may be PackedTexts, and long objects like `variables` may be divided into members, too.
+"""
 
 
 def members_of(params: Params, *path: str | int) -> dict[str, Any]:
-    """The members of parameters; none if there are no parameters. Raises InvalidParams if they are not an object."""
+    """The members of parameters, or of an object in them; none if there are no parameters.
+
+    Raises InvalidParams if they are refused, are not an object, or have more than MAX_MEMBERS members.
+    """
     if isinstance(params, dict):
         return params
-    return {} if params is None else members(params, *path)
+    if isinstance(params, InvalidParams):
+        raise params
+    if params is None:
+        return {}
+    given = members(params, *path)
+    if len(given) > MAX_MEMBERS:
+        raise too_many(*path or ("params",))
+    return given
 
 
 def read_members(params: Params, known: Members, *path: str | int) -> dict[str, Any]:

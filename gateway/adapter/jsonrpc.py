@@ -23,7 +23,17 @@ from gateway.core.errors import (
     Violation,
     render_path,
 )
-from gateway.core.json_text import elements, integer, json_text, members, number, quote, string
+from gateway.core.json_text import (
+    MAX_MEMBERS,
+    elements,
+    integer,
+    json_text,
+    members,
+    number,
+    quote,
+    string,
+    too_many,
+)
 from gateway.core.model import JsonText
 
 MAX_BATCH = 1_000
@@ -113,6 +123,8 @@ def call_from_members(given: dict[str, Any]) -> Call:
         if not _is_id(given.get("id", "null")):
             raise InvalidParams.field("id", description="expected a string, a number or null")
         request_id = given.get("id", "null")
+        if len(given) > MAX_MEMBERS:
+            raise too_many()
         version = given.get("jsonrpc", "null")
         if version != '"2.0"' and string(version, "jsonrpc") != "2.0":
             raise InvalidParams.field("jsonrpc", description="expected '2.0'")

@@ -8,6 +8,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 
 from gateway.adapter.blobs_proto import put_request_kind, refuse_binary
+from gateway.adapter.long_fields import FewFields
 from gateway.adapter.long_values import long_value_to_text
 from gateway.adapter.params_proto import input_from_proto, submit_params_without_inputs
 from gateway.adapter.proto_wire import LENGTH_DELIMITED, WireField, field_at, length_prefix, short_fields_end
@@ -26,6 +27,7 @@ _VALUE: Final = runs_pb2.JsonValue.VALUE_FIELD_NUMBER
 _BLOB_JSON: Final = blobs_pb2.PutBlobRequest.JSON_FIELD_NUMBER
 _BLOB_BINARY: Final = blobs_pb2.PutBlobRequest.BINARY_FIELD_NUMBER
 _AT_ONCE: Final = 4 << 10
+_CLOCK_STRIDE: Final = 16
 assert runs_pb2.SubmitRunStreamRequest.INPUTS_FIELD_NUMBER == _INPUTS
 
 
@@ -38,38 +40,40 @@ class LongInputs:
         self._chunk: list[JsonText] = []
         self._number = 0
 
-    async def take(self, data: bytes, start: int, stop: int) -> bytes:
-        """Take the inputs out of a SubmitRunRequest or SubmitRunStreamRequest, and return what is left of it.
+    async def take(self, data: bytes, start: int, stop: int, others: FewFields) -> list[bytes]:
+        """Take the inputs out of a SubmitRunRequest or SubmitRunStreamRequest. Returns what `others` takes of it.
 
-        Raises InvalidParams, with the place among all inputs, if one is not a JSON value.
+        Raises InvalidParams, with the place among all inputs, if one is not a JSON value; and what `others` raises.
         """
         rest: list[bytes] = []
         place = start
         while place < stop:
             end = short_fields_end(data, place, stop, _INPUTS_TAG, _AT_ONCE)
             if end > place:
-                self._add_short(data[place:end])
+                await self._add_short(data[place:end])
             else:
                 field = field_at(data, place, stop)
                 end = field.stop
                 if (field.number, field.kind) == (_INPUTS, LENGTH_DELIMITED):
                     await self._add(data, field)
                 else:
-                    rest.append(data[place:end])
+                    rest += await others.take(place, field)
             place = end
             await self._checkpoint()
         self._flush()
-        return b"".join(rest)
+        return rest
 
-    def _add_short(self, data: bytes) -> None:
+    async def _add_short(self, data: bytes) -> None:
         values = runs_pb2.SubmitRunRequest.FromString(data).inputs
         texts = [value.json for value in values]
         joined = ",".join(texts)
         if not _are_elements(texts, joined):
-            self._flush()
-            for value in values:
-                self._inputs.append(input_from_proto(value, len(self._inputs)))
-            return
+            first = len(self._inputs) + self._number
+            for index, value in enumerate(values):
+                texts[index] = input_from_proto(value, first + index)
+                if index % _CLOCK_STRIDE == 0:
+                    await self._checkpoint()
+            joined = ",".join(texts)
         self._chunk.append(joined)
         self._number += len(texts)
         if sum(map(len, self._chunk)) >= CHUNK_TEXT - _AT_ONCE:
@@ -108,8 +112,10 @@ class LongInputs:
 async def read_long_submit(data: bytes, checkpoint: Checkpoint) -> tuple[SubmitParams, runs_pb2.SubmitRunRequest]:
     """The parameters of a submit, and its message without the inputs. Raises InvalidRequest if it is malformed."""
     inputs = PackedTexts()
+    others = FewFields(data, runs_pb2.SubmitRunRequest.DESCRIPTOR, checkpoint)
     try:
-        message = runs_pb2.SubmitRunRequest.FromString(await LongInputs(inputs, checkpoint).take(data, 0, len(data)))
+        rest = await LongInputs(inputs, checkpoint).take(data, 0, len(data), others)
+        message = runs_pb2.SubmitRunRequest.FromString(b"".join(rest))
     except DecodeError:
         raise InvalidRequest("the request cannot be decoded") from None
     return submit_params_without_inputs(message, inputs), message
@@ -121,18 +127,22 @@ async def read_long_part(data: bytes, inputs: PackedTexts, checkpoint: Checkpoin
     Raises InvalidRequest if it is malformed.
     """
     taking = LongInputs(inputs, checkpoint)
+    others = FewFields(data, runs_pb2.SubmitRunStreamRequest.DESCRIPTOR, checkpoint)
+    parameters = FewFields(data, runs_pb2.SubmitRunRequest.DESCRIPTOR, checkpoint, ("parameters",))
+    rest: list[bytes] = []
+    place = 0
     try:
-        place, rest = 0, b""
         while place < len(data):
             field = field_at(data, place, len(data))
             if (field.number, field.kind) == (_PARAMETERS, LENGTH_DELIMITED):
-                left = await taking.take(data, field.start, field.stop)
-                rest += length_prefix(_PARAMETERS, len(left)) + left
+                others.count(field)
+                left = await taking.take(data, field.start, field.stop, parameters)
+                rest += [length_prefix(_PARAMETERS, sum(map(len, left))), *left]
                 place = field.stop
             else:
-                rest += await taking.take(data, place, len(data))
+                rest += await taking.take(data, place, len(data), others)
                 place = len(data)
-        return runs_pb2.SubmitRunStreamRequest.FromString(rest)
+        return runs_pb2.SubmitRunStreamRequest.FromString(b"".join(rest))
     except DecodeError:
         raise InvalidRequest("the request cannot be decoded") from None
 
@@ -140,17 +150,20 @@ async def read_long_part(data: bytes, inputs: PackedTexts, checkpoint: Checkpoin
 async def read_long_blob(data: bytes, checkpoint: Checkpoint) -> Blob:
     """Read a PutBlobRequest as `blobs_proto.blob_from_put_request` does."""
     content: WireField | None = None
-    rest, place = b"", 0
+    others = FewFields(data, blobs_pb2.PutBlobRequest.DESCRIPTOR, checkpoint)
+    rest: list[bytes] = []
+    place = 0
     try:
         while place < len(data):
             field = field_at(data, place, len(data))
             if field.number in (_BLOB_JSON, _BLOB_BINARY) and field.kind == LENGTH_DELIMITED:
+                others.count(field)
                 content = field
             else:
-                rest += data[place : field.stop]
+                rest += await others.take(place, field)
             place = field.stop
             await checkpoint()
-        message = blobs_pb2.PutBlobRequest.FromString(rest)
+        message = blobs_pb2.PutBlobRequest.FromString(b"".join(rest))
     except DecodeError:
         raise InvalidRequest("the request cannot be decoded") from None
     kind = put_request_kind(message)

@@ -3,6 +3,8 @@
 The parameters of a long request are its members, and the inputs of a submit are packed.
 """
 
+from typing import Any, Final
+
 from gateway.adapter.json_members import Params
 from gateway.adapter.jsonrpc import (
     MAX_BATCH,
@@ -27,11 +29,12 @@ from gateway.core.json_parts import (
     packed_elements,
     stripped,
 )
-from gateway.core.json_text import string
+from gateway.core.json_text import MAX_MEMBERS, string, too_many
 from gateway.core.model import JsonText
-from gateway.core.packed_texts import PackedTexts
 
-_SUBMIT = "runs/submit"
+_SUBMIT: Final = "runs/submit"
+_DIVIDED: Final = {_SUBMIT: ("observability", "variables"), "runs/get": ("observability",)}
+"""Parameters whose own members are read one by one, by the method."""
 
 
 async def read_long_body(body: bytes, checkpoint: Checkpoint) -> Call | Batch:
@@ -60,14 +63,20 @@ async def _call(body: bytes, span: Span, checkpoint: Checkpoint) -> Call:
     if not body.startswith(b"{", span.start):
         return call_from_text("null")
     try:
-        spans = await member_spans(body, span, checkpoint)
+        spans = await member_spans(body, span, checkpoint, MAX_MEMBERS)
     except NameTooLong as error:
         return Refused("null", InvalidRequest(f"not a request: {error.message}"))
+    if len(spans) > MAX_MEMBERS:
+        # It is refused, so nothing but its id is read, if that is among those that have been found.
+        spans = {name: at if name == "id" else Span(0, 0) for name, at in spans.items()}
     params = spans.pop("params", None)
-    given: dict[str, Params] = {name: await decoded(body, at, checkpoint) for name, at in spans.items()}
+    given: dict[str, Params] = {}
+    for name, at in spans.items():
+        given[name] = await decoded(body, at, checkpoint)
+        await checkpoint()
     if params is not None:
         try:
-            given["params"] = await _members(body, params, checkpoint, packs=_is_submit(given.get("method")))
+            given["params"] = await _members(body, params, checkpoint, _method(given.get("method")))
         except NameTooLong as error:
             call = call_from_members(given)
             if isinstance(call, Request) and call.id is not None:
@@ -76,20 +85,34 @@ async def _call(body: bytes, span: Span, checkpoint: Checkpoint) -> Call:
     return call_from_members(given)
 
 
-async def _members(body: bytes, span: Span, checkpoint: Checkpoint, *, packs: bool = False) -> Params:
+async def _members(
+    body: bytes, span: Span, checkpoint: Checkpoint, method: str = "", *path: str
+) -> JsonText | dict[str, Any] | InvalidParams:
+    """The parameters of a method, or the members of one of its parameters, the path of which is given."""
     if span.stop - span.start <= LONG_TEXT or not body.startswith(b"{", span.start):
-        return await decoded(body, span, checkpoint)
-    members: dict[str, JsonText | PackedTexts] = {}
-    for name, at in (await member_spans(body, span, checkpoint)).items():
-        if packs and name == "inputs" and at.stop - at.start > LONG_TEXT and body.startswith(b"[", at.start):
+        return await decoded(body, span, checkpoint, *path)
+    spans = await member_spans(body, span, checkpoint, MAX_MEMBERS)
+    if len(spans) > MAX_MEMBERS:
+        return too_many(*path or ("params",))
+    divided = _DIVIDED.get(method, ()) if not path else ()
+    members: dict[str, Any] = {}
+    for name, at in spans.items():
+        is_long = at.stop - at.start > LONG_TEXT
+        if name == "inputs" and is_long and method == _SUBMIT and not path and body.startswith(b"[", at.start):
             members[name] = await packed_elements(body, at, checkpoint, name)
+        elif name in divided:
+            try:
+                members[name] = await _members(body, at, checkpoint, method, name)
+            except NameTooLong as error:
+                members[name] = error.under(name)
         else:
-            members[name] = await decoded(body, at, checkpoint, name)
+            members[name] = await decoded(body, at, checkpoint, *path, name)
+        await checkpoint()
     return members
 
 
-def _is_submit(method: Params) -> bool:
+def _method(text: Params) -> str:
     try:
-        return isinstance(method, str) and string(method) == _SUBMIT
+        return string(text) if isinstance(text, str) else ""
     except InvalidParams:
-        return False
+        return ""

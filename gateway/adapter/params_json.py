@@ -10,9 +10,9 @@ Paths of errors use the names of `gateway.core.model`.
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 
-from gateway.adapter.json_members import Member, Members, Params, read_members, write_object
+from gateway.adapter.json_members import Member, Members, Params, members_of, read_members, write_object
 from gateway.core.errors import InvalidParams
-from gateway.core.json_text import boolean, elements, integer, members, number, object_text, quote, string
+from gateway.core.json_text import boolean, elements, integer, number, object_text, quote, string
 from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.validation import validated
@@ -86,7 +86,7 @@ def resume_token_to_text(token: bytes) -> str:
     return urlsafe_b64encode(token).rstrip(b"=").decode()
 
 
-def observability_from_json(text: JsonText, *path: str | int) -> ObservabilityContext:
+def observability_from_json(text: Params, *path: str | int) -> ObservabilityContext:
     """Read a trace; its members may be spelled in snake_case or camelCase."""
     return validated(ObservabilityContext, read_members(text, _OBSERVABILITY, *path), *path)
 
@@ -161,7 +161,7 @@ _SUBMIT: Members = {
     "observability": Member("observability", observability_from_json),
     "timeoutSecs": Member("timeout", _seconds),
     "subflowKey": Member("idempotency_key", string),
-    "variables": Member("variables", members),
+    "variables": Member("variables", members_of),
     "flowLabel": Member("flow_label", _label),
 }
 _GET: Members = {

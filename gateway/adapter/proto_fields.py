@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.adapter.values import json_value_to_text
 from gateway.core.errors import InvalidParams
+from gateway.core.json_text import MAX_MEMBERS, too_many
 from gateway.core.model import MAX_TIMEOUT, JsonText, Nanoseconds
 from gateway.core.times import MAX_SECONDS, MIN_SECONDS
 from runs.v1 import runs_pb2
@@ -20,6 +21,8 @@ JSON = runs_pb2.RESULT_ENCODING_JSON
 
 def read_texts(fields: Mapping[str, runs_pb2.JsonValue], *path: str | int) -> dict[str, JsonText]:
     """Read a map of JsonValues as JSON texts."""
+    if len(fields) > MAX_MEMBERS:
+        raise too_many(*path)
     return {name: json_value_to_text(value, *path, name) for name, value in fields.items()}
 
 

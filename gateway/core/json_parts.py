@@ -118,10 +118,11 @@ async def _parts(text: bytes, span: Span, checkpoint: Checkpoint, *, every_comma
         yield rest
 
 
-async def member_spans(text: bytes, span: Span, checkpoint: Checkpoint) -> dict[str, Span]:
+async def member_spans(text: bytes, span: Span, checkpoint: Checkpoint, most: int) -> dict[str, Span]:
     """Where the members of an object are that has been checked; of repeated members the last one counts.
 
-    Raises NameTooLong if a member has a name of more than MAX_NAME bytes.
+    At most so many, and one more if there are more. Raises NameTooLong if a member has a name of more than MAX_NAME
+    bytes.
     """
     found: dict[str, Span] = {}
     async for part in _parts(text, span, checkpoint, every_comma=True):
@@ -132,6 +133,8 @@ async def member_spans(text: bytes, span: Span, checkpoint: Checkpoint) -> dict[
             found[string(name[1].decode())] = stripped(text, Span(name.end(), part.stop))
         except UnicodeDecodeError as error:
             raise InvalidParams.field(description=f"not UTF-8 (byte {name.start(1) + error.start})") from None
+        if len(found) > most:
+            break
     return found
 
 

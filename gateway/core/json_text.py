@@ -15,6 +15,10 @@ from gateway.core.model import JsonText
 MAX_JSON_BYTES = 64 * 2**20
 """The longest payload, and the longest JSON-RPC body, in bytes of UTF-8."""
 
+MAX_MEMBERS = 10_000
+"""The most members of an object of a request that is divided into its members: of the request itself, its parameters,
+variables, and the like. Objects within payloads have no such limit."""
+
 INTEGER_RANGE = range(-(2**63), 2**64)
 """The integers that protocol members may hold. Payloads have no such limit."""
 
@@ -160,6 +164,11 @@ def too_large(*path: str | int) -> TooLarge:
 def too_deep(*path: str | int) -> InvalidParams:
     """The error for a value that nests beyond what parsers take."""
     return InvalidParams.field(*path, description="nested too deeply")
+
+
+def too_many(*path: str | int) -> InvalidParams:
+    """The error for an object with more than MAX_MEMBERS members."""
+    return InvalidParams.field(*path, description=f"more than {MAX_MEMBERS:,} members")
 
 
 def _number(text: JsonText) -> int | float | None:

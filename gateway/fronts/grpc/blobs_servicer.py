@@ -11,11 +11,11 @@ from gateway.adapter import blobs_proto
 from gateway.adapter.long_messages import read_long_blob
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.core.errors import TooLarge
-from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.long_answers import LONG
+from gateway.fronts.grpc.request_length import InSlices
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2
 
@@ -37,7 +37,7 @@ class BlobsServicer:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "PutBlob": grpc.unary_unary_rpc_method_handler(
                 self.PutBlob,
-                request_deserializer=_put_request,
+                request_deserializer=InSlices(blobs_pb2.PutBlobRequest.FromString),
                 response_serializer=blobs_pb2.PutBlobResponse.SerializeToString,
             ),
             "GetBlob": grpc.unary_unary_rpc_method_handler(
@@ -98,8 +98,3 @@ class BlobsServicer:
         if len(answer) > self._send_limit:
             raise TooLarge("the blob does not fit into one message")
         return answer
-
-
-def _put_request(data: bytes) -> blobs_pb2.PutBlobRequest | bytes:
-    """A request. A long one is left to the method, which reads it in slices of time."""
-    return data if len(data) > LONG_TEXT else blobs_pb2.PutBlobRequest.FromString(data)

@@ -18,6 +18,7 @@ from gateway.core.errors import GatewayError, InvalidRequest
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.grpc.calls import Context, abort, is_cut
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
+from gateway.fronts.grpc.request_length import bounded
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -82,11 +83,11 @@ class _CountedHandlers(grpc.GenericRpcHandler):
 def _counted(handler: MethodHandler, connections: Connections) -> MethodHandler:
     """The same method, counted from its first moment on."""
     make = grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
+    deserialize = bounded(handler.request_deserializer)
     if handler.request_streaming:
         method: Any = handler.stream_stream or handler.stream_unary
-        return make(_taking(_written(method), connections), handler.request_deserializer, handler.response_serializer)
+        return make(_taking(_written(method), connections), deserialize, handler.response_serializer)
     method = handler.unary_stream or handler.unary_unary
-    deserialize = handler.request_deserializer or bytes
     return make(_reading(_written(method), deserialize, connections), None, handler.response_serializer)
 
 

@@ -19,11 +19,6 @@ SubmitOrBytes: TypeAlias = runs_pb2.SubmitRunRequest | bytes
 """A request, or one that is long and not parsed yet."""
 
 
-def submit_from_bytes(data: bytes) -> SubmitOrBytes:
-    """A request. A long one is left to the method, which reads it in slices of time."""
-    return data if len(data) > LONG_TEXT else runs_pb2.SubmitRunRequest.FromString(data)
-
-
 async def read_inputs(values: Iterable[runs_pb2.JsonValue], inputs: PackedTexts, fair_queue: FairQueue) -> None:
     """Append further inputs to those of a run, and pass `fair_queue` after each slice of time.
 

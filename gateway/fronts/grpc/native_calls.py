@@ -14,6 +14,7 @@ from pygrpc_native import STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 from gateway.core.errors import InvalidRequest
 from gateway.fronts.grpc.connections import SMALL_MESSAGE
 from gateway.fronts.grpc.grpcio_server import MethodHandler
+from gateway.fronts.grpc.request_length import Deserializer
 from gateway.fronts.grpc.unsent_answers import RETRY_SECONDS, UnsentAnswers
 
 _YIELD_BYTES = 16 << 10
@@ -37,6 +38,7 @@ class NativeMethod(NamedTuple):
 
     path: str
     handler: MethodHandler
+    deserialize: Deserializer
 
 
 class _Waiting(NamedTuple):
@@ -134,9 +136,8 @@ class NativeContext:
         """Answer the call."""
         handler = self._method.handler
         method: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        deserialize: Any = handler.request_deserializer or bytes
         try:
-            answering = method(deserialize(payload), self)
+            answering = method(self._method.deserialize(payload), self)
         except DecodeError:
             raise InvalidRequest("the request cannot be decoded") from None
         del payload

@@ -23,6 +23,7 @@ from gateway.core.internal_errors import error_to_tell
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
 from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
+from gateway.fronts.grpc.request_length import bounded
 from gateway.peers.grpc.channel import DETAILS_TRAILER
 
 _PENDING = "grpc.server.max_pending_requests_hard_limit"
@@ -106,7 +107,10 @@ class NativeServer:
         front.add_methods([(path, handler.response_streaming) for path, handler in self._handlers.items()])
         front.start()
         loop = asyncio.get_running_loop()
-        methods = [NativeMethod(path, handler) for path, handler in self._handlers.items()]
+        methods = [
+            NativeMethod(path, handler, bounded(handler.request_deserializer))
+            for path, handler in self._handlers.items()
+        ]
         take = partial(self._take, NativeBacklog(front), methods)
         threading.Thread(target=self._receive, args=(front, loop, take), name="grpc-calls", daemon=True).start()
 

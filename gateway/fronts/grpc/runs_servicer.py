@@ -20,9 +20,10 @@ from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import text_sizes
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
-from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs, submit_from_bytes
+from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
+from gateway.fronts.grpc.request_length import InSlices
 from gateway.fronts.grpc.server import GrpcLimits
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
 from gateway.fronts.grpc.watch_runs import WatchStream
@@ -62,7 +63,7 @@ class RunsServicer:
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "SubmitRun": grpc.unary_unary_rpc_method_handler(
                 self.SubmitRun,
-                request_deserializer=submit_from_bytes,
+                request_deserializer=InSlices(runs_pb2.SubmitRunRequest.FromString),
                 response_serializer=bytes,
             ),
             "GetRun": grpc.unary_stream_rpc_method_handler(

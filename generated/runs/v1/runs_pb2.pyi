@@ -204,7 +204,7 @@ class ObservabilityContext(_message.Message):
     """`step_id`: the step that the caller executes."""
     @_builtins.property
     def extensions(self) -> _containers.MessageMap[_builtins.str, Global___JsonValue]:
-        """Members of the JSON-RPC object that this contract does not name, unchanged."""
+        """Members of the JSON-RPC object that this contract does not name, unchanged. At most 10,000."""
 
     def __init__(
         self,
@@ -340,11 +340,11 @@ class SubmitRunRequest(_message.Message):
 
     @_builtins.property
     def variables(self) -> _containers.MessageMap[_builtins.str, Global___JsonValue]:
-        """`variables`: values for the flow's variables, by name."""
+        """`variables`: values for the flow's variables, by name. At most 10,000."""
 
     @_builtins.property
     def extensions(self) -> _containers.MessageMap[_builtins.str, Global___JsonValue]:
-        """Members of the JSON-RPC object that this contract does not name, unchanged."""
+        """Members of the JSON-RPC object that this contract does not name, unchanged. At most 10,000."""
 
     def __init__(
         self,
@@ -468,7 +468,7 @@ class GetRunRequest(_message.Message):
 
     @_builtins.property
     def extensions(self) -> _containers.MessageMap[_builtins.str, Global___JsonValue]:
-        """Members of the JSON-RPC object that this contract does not name, unchanged."""
+        """Members of the JSON-RPC object that this contract does not name, unchanged. At most 10,000."""
 
     def __init__(
         self,

@@ -70,7 +70,7 @@ def test_callbacks_are_read_and_nothing_is_lost(path: Path) -> None:
     for call, message in exchanges(path):
         if call.method not in PARAMETERS or isinstance(answered(message), GatewayError):
             continue
-        assert not isinstance(call.params, dict)
+        assert call.params is None or isinstance(call.params, str)
         recorded = json.loads(call.params or "null")
         if call.method == "runs/submit":
             written = json.loads(submit_params_to_json(submit_params_from_json(call.params)))

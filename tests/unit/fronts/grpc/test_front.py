@@ -405,6 +405,31 @@ async def test_an_oversized_request_is_refused(serve: Serve) -> None:
     assert (await client.blobs.PutBlob(blobs_pb2.PutBlobRequest(binary=b"x"))).blob_id
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "runs.v1.RunsService/GetRun",
+        "runs.v1.RunsService/WatchRuns",
+        "runs.v1.BlobsService/GetBlob",
+        "grpc.health.v1.Health/Check",
+        "grpc.health.v1.Health/Watch",
+    ],
+)
+async def test_requests_that_need_not_be_long_must_not_be(client: Client, method: str) -> None:
+    """A parser would hold the interpreter for as long as they have fields."""
+    requests: Any = iter([b"\xa0\x06\x01" * 100_000])
+    code, message, _ = await failure(client.channel.stream_stream(f"/{method}")(requests))
+    assert (code, message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "a request of this method has at most 256 KiB")
+
+
+@pytest.mark.parametrize("method", ["RunsService/SubmitRun", "BlobsService/PutBlob", "RunsService/SubmitRunStream"])
+async def test_long_requests_with_many_fields_are_refused(client: Client, method: str) -> None:
+    requests: Any = iter([b"\xa0\x06\x01" * 30_000])
+    code, message, _ = await failure(client.channel.stream_unary(f"/runs.v1.{method}")(requests))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert message.startswith("the request has more than 10,000 fields")
+
+
 async def test_rubbish_is_refused(client: Client) -> None:
     call: Any = client.channel.unary_unary("/runs.v1.RunsService/SubmitRun")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
