@@ -14,6 +14,7 @@ from gateway.bridge.payload import input_text, output_value
 from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, TaskOutcome
 from gateway.bridge.task_limiter import TaskLimiter
 from gateway.components import Callback, ComponentError, Components, asks_for_runs
+from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
 from gateway.core.internal_errors import error_to_tell, release_frames
@@ -39,7 +40,8 @@ class Bridge:
 
     `routes` maps the prefix of a path, as flows write it, to the server of the components below it. If a route of the
     engine removes the prefix ("/double" for "/sdk/double"), there must be only one server. At most `max_tasks` tasks
-    execute at the same time; those that have asked for runs do not count. Raises ValueError if a route is malformed.
+    execute at the same time; those that have asked for runs do not count. `share`
+    is that of `Components`. Raises ValueError if a route is malformed.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class Bridge:
         environment: Mapping[str, str] = MappingProxyType({}),
         max_tasks: int = 100,
         lossy_numbers: bool = False,
+        share: MemoryShare | None = None,
     ) -> None:
-        self._components = Components(routes, environment=environment)
+        self._components = Components(routes, environment=environment, share=share)
         self._prefixes = tuple("/" + prefix.strip("/") for prefix in routes)
         self._lossy = lossy_numbers
         self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}")

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from http import HTTPStatus
 from typing import Final, NamedTuple, TypeAlias
 
@@ -22,6 +22,8 @@ from gateway.components.message import (
     encode_request,
     result_of,
 )
+from gateway.components.requests import ComponentRequests, ExecutionRequests, ServedRequest
+from gateway.concurrency.fair_turns import Line
 from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp
 from gateway.peers.http.sse import EventReader, EventTooLarge
@@ -37,17 +39,20 @@ INSTANCE_HEADER: Final = "stepflow-instance-id"
 _HEADERS: Final = {"Content-Type": JSON, "Accept": f"{JSON}, {EVENT_STREAM}"}
 _DELIVERY_PAUSES: Final = (0.0, 0.05, 0.5)
 """Seconds before each attempt to deliver an answer."""
-_REQUEST_OVERHEAD: Final = 4096
-"""About what serving a request costs in memory besides its text."""
 _ACKNOWLEDGEMENT_SIZE: Final = 4096
 
 
 class Address(NamedTuple):
-    """The URL of a component server, and the session and the limits for calling it."""
+    """The URL of a component server, the session for calling it, and the requests that all components make."""
 
     http: ClientSession
     url: str
-    limits: Limits
+    requests: ComponentRequests
+
+    @property
+    def limits(self) -> Limits:
+        """The limits for calling it."""
+        return self.requests.limits
 
 
 async def notify(address: Address, method: str, params: Mapping[str, object]) -> None:
@@ -74,7 +79,6 @@ class Exchange:
         self._address = address
         self._callback = callback
         self._scope = scope
-        self._pending_size = 0
 
     async def call(self, method: str, params: Mapping[str, object]) -> Raw:
         """Return the result. Raises ComponentError if there is none. Cancelling it closes the connection."""
@@ -103,13 +107,24 @@ class Exchange:
 
     async def _follow(self, response: ClientResponse, request_id: str) -> Raw:
         """Read the event stream up to the answer, serving the requests in it."""
-        requests: set[asyncio.Task[None]] = set()
+        requests = self._address.requests.of_execution()
+        tasks: set[asyncio.Task[None]] = set()
         try:
             async with asyncio.TaskGroup() as group:
                 try:
-                    return await self._read_events(response, request_id, group, requests)
+                    async with aclosing(self._messages(response, requests.line)) as messages:
+                        async for event, message in messages:
+                            if message.method is UNSET:
+                                return result_of(message, request_id)
+                            await requests.wait_for_room(len(event))
+                            request = requests.enter(len(event))
+                            task = group.create_task(self._serve(event, message, request, requests))
+                            tasks.add(task)
+                            # Not in the task: it may be cancelled before it begins.
+                            task.add_done_callback(request.served)
+                            task.add_done_callback(tasks.discard)
                 finally:
-                    for task in requests:
+                    for task in tasks:
                         task.cancel()
         except BaseExceptionGroup as errors:
             failure = _first(errors)
@@ -118,36 +133,31 @@ class Exchange:
         finally:
             del failure
 
-    async def _read_events(
-        self, response: ClientResponse, request_id: str, group: asyncio.TaskGroup, requests: set[asyncio.Task[None]]
-    ) -> Raw:
+    async def _messages(
+        self, response: ClientResponse, line: Line
+    ) -> AsyncGenerator[tuple[bytes, ComponentMessage], None]:
+        """Yield the messages in an event stream, each with its text. Reading takes turns with everything else."""
         reader = EventReader(self._address.limits.message_size)
         try:
             async for chunk in response.content.iter_any():
                 for event in reader.feed(chunk):
-                    message = decode_message(event)
-                    if message.method is UNSET:
-                        return result_of(message, request_id)
-                    self._reserve(event)
-                    task = group.create_task(self._serve(event, message))
-                    requests.add(task)
-                    task.add_done_callback(requests.discard)
+                    await line.checkpoint()
+                    if event is not None:
+                        yield event, decode_message(event)
         except EventTooLarge:
             raise broken("with a message that is too large") from None
         raise broken("with a stream that ended before the answer")
 
-    def _reserve(self, event: bytes) -> None:
-        self._pending_size += len(event) + _REQUEST_OVERHEAD
-        if self._pending_size > self._address.limits.pending_size:
-            raise broken("with more requests than can be served at once")
-
-    async def _serve(self, event: bytes, message: ComponentMessage) -> None:
-        try:
-            answer = await self._answer_to(event, message)
-            if message.wants_answer:
-                await self._deliver(answer or encode_internal_error(message.id))
-        finally:
-            self._pending_size -= len(event) + _REQUEST_OVERHEAD
+    async def _serve(
+        self, event: bytes, message: ComponentMessage, request: ServedRequest, requests: ExecutionRequests
+    ) -> None:
+        answer = await self._answer_to(event, message)
+        if not message.wants_answer:
+            return
+        answer = answer or encode_internal_error(message.id)
+        request.hold(len(answer))
+        async with requests.delivery():
+            await self._deliver(answer)
 
     async def _answer_to(self, event: bytes, message: ComponentMessage) -> bytes | None:
         if self._callback is None:

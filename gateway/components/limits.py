@@ -21,7 +21,14 @@ class Limits(NamedTuple):
     message_size: int = 64 << 20
     """The largest message of a server."""
     pending_size: int = 256 << 20
-    """All requests of one execution that are being served at once."""
+    """All requests of one execution that are being served at once, with their answers until these are delivered, and
+    one request more."""
+    pending: int = 256
+    """How many requests of one execution are served at once."""
+    pending_in_all: int = 10_000
+    """How many requests of all executions are served at once, and a few more of each: see `ComponentRequests`."""
+    deliveries: int = 32
+    """How many answers are delivered to one execution at once."""
     longest_pause: float = 30.0
     """Between the failed starts of a server, the pause doubling up to this."""
 

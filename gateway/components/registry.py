@@ -13,8 +13,10 @@ from aiohttp import ClientSession, ClientTimeout
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Callback
 from gateway.components.limits import DEFAULT_LIMITS, Limits
+from gateway.components.requests import ComponentRequests
 from gateway.components.route import CommandRoute, Route, Surroundings, UrlRoute
 from gateway.components.server import Execution
+from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.model import JsonText, ObservabilityContext
 from gateway.peers.http.client import client_session
 
@@ -31,7 +33,8 @@ class Components:
     """The components of all servers, each under the prefix of its route.
 
     `routes` maps a prefix ("/sdk") to the URL of a server or to the command that starts it; the longest prefix made of
-    whole segments wins. Commands run with just `environment`. Raises ValueError if a route is malformed.
+    whole segments wins. Commands run with just `environment`. What requests of
+    components hold counts in `share`. Raises ValueError if a route is malformed.
     """
 
     def __init__(
@@ -40,10 +43,11 @@ class Components:
         *,
         environment: Mapping[str, str] = MappingProxyType({}),
         limits: Limits = DEFAULT_LIMITS,
+        share: MemoryShare | None = None,
     ) -> None:
         self._targets = _checked(routes)
         self._environment = environment
-        self._limits = limits
+        self._requests = ComponentRequests(limits, share)
         self._routes: dict[str, Route] = {}
         self._http: ClientSession | None = None
 
@@ -52,8 +56,8 @@ class Components:
 
         `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
         """
-        self._http = _client(self._limits)
-        surroundings = Surroundings(self._http, self._limits, callback, blob_api_url)
+        self._http = _client(self._requests.limits)
+        surroundings = Surroundings(self._http, self._requests, callback, blob_api_url)
         for prefix, target in self._targets.items():
             self._routes[prefix] = (
                 UrlRoute(prefix, target, surroundings)

@@ -13,6 +13,7 @@ from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Address, Callback
 from gateway.components.limits import Limits
 from gateway.components.process import Process
+from gateway.components.requests import ComponentRequests
 from gateway.components.server import Execution, Server
 from gateway.core.backoff import Backoff
 from gateway.core.model import JsonText
@@ -33,13 +34,18 @@ class Surroundings(NamedTuple):
     """The things that every route needs."""
 
     http: ClientSession
-    limits: Limits
+    requests: ComponentRequests
     callback: Callback
     blob_api_url: str | None
 
+    @property
+    def limits(self) -> Limits:
+        """The limits for calling servers."""
+        return self.requests.limits
+
     def server(self, url: str) -> Server:
         """The server at a URL."""
-        return Server(Address(self.http, url, self.limits), self.callback, self.blob_api_url)
+        return Server(Address(self.http, url, self.requests), self.callback, self.blob_api_url)
 
 
 class Route(ABC):

@@ -29,7 +29,9 @@ class Backend:
     def __init__(self, runtime: Runtime, account: MemoryAccount) -> None:
         self.runtime = runtime
         self.service = RunsService(runtime, account=account)
-        self.methods = JsonRpcMethods(self.service, account.share())
+        self.methods = JsonRpcMethods(self.service)
+        # Apart from those of the front: its queue refuses clients when it is long.
+        self._component_methods = JsonRpcMethods(self.service, account.share())
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""
@@ -49,8 +51,8 @@ class Backend:
 
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
         """Answer the JSON-RPC request of a component; `scope` is the task that it executes."""
-        await self.methods.fair_queue.yield_turn()
-        return await self.methods.call(body, scope)
+        await self._component_methods.fair_queue.yield_turn()
+        return await self._component_methods.call(body, scope)
 
 
 class EmbeddedBackend(Backend):
@@ -115,7 +117,7 @@ async def open_bridge(settings: BridgeSettings, account: MemoryAccount, stack: A
 
 async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
     try:
-        components = Components(settings.components, environment=settings.component_env)
+        components = Components(settings.components, environment=settings.component_env, share=account.share())
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None
     stack.push_async_callback(components.close)
@@ -153,7 +155,7 @@ async def _elsewhere(
     backend = (
         Backend(runtime, account)
         if settings.queue is None
-        else BridgedBackend(runtime, _bridge(settings, engine, settings.queue), account)
+        else BridgedBackend(runtime, _bridge(settings, engine, settings.queue, account), account)
     )
     stack.push_async_callback(backend.close)
     return backend
@@ -201,7 +203,7 @@ def _http_url(settings: ServeSettings) -> str:
     return settings.runtime.removeprefix(f"{settings.runtime_kind}+")
 
 
-def _bridge(settings: ServeSettings, engine: str, queue: str) -> Bridge:
+def _bridge(settings: ServeSettings, engine: str, queue: str, account: MemoryAccount) -> Bridge:
     try:
         return Bridge(
             engine,
@@ -210,6 +212,7 @@ def _bridge(settings: ServeSettings, engine: str, queue: str) -> Bridge:
             environment=settings.component_env,
             max_tasks=settings.max_tasks,
             lossy_numbers=settings.lossy_numbers,
+            share=account.share(),
         )
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None

@@ -11,7 +11,7 @@ import uvloop
 
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Address, Exchange, notify
-from gateway.components.limits import Limits
+from gateway.components.requests import ComponentRequests
 from gateway.core.errors import GatewayError
 from gateway.core.model import Blob, BlobType, JsonText, SubmitParams
 from gateway.peers.http.client import client_session
@@ -103,14 +103,14 @@ async def submits_to_an_engine(url: str) -> AsyncIterator[Call]:
 @asynccontextmanager
 async def executions(url: str) -> AsyncIterator[Call]:
     async with client_session(idle_seconds=1.0) as session:
-        address = Address(session, url, Limits())
+        address = Address(session, url, ComponentRequests())
         yield lambda text: Exchange(address).call("components/execute", {"input": text})
 
 
 @asynccontextmanager
 async def notifications(url: str) -> AsyncIterator[Call]:
     async with client_session(idle_seconds=1.0) as session:
-        address = Address(session, url, Limits())
+        address = Address(session, url, ComponentRequests())
         yield lambda text: notify(address, "initialized", {"input": text})
 
 

@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 _LINE_END = re.compile(rb"[\r\n]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_LINES_AT_ONCE: Final = 64
+"""How many lines are read between two steps: some 100 microseconds."""
 
 
 class EventTooLarge(Exception):
@@ -28,9 +32,12 @@ class EventReader:
         self._first = True
         self._after_cr = False
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield the data of each event that `chunk` completes. Raises EventTooLarge if the limit is exceeded."""
-        start = 0
+    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        """Yield the data of each event that `chunk` completes, and None after some lines that complete none.
+
+        So a bounded number of lines is read between two steps. Raises EventTooLarge if the limit is exceeded.
+        """
+        start = lines = 0
         for match in _LINE_END.finditer(chunk):
             end = match.start()
             if self._after_cr and end == start and not self._partial and chunk[end : end + 1] == b"\n":
@@ -40,7 +47,9 @@ class EventReader:
             self._after_cr = match.group() == b"\r"
             self._partial += chunk[start:end]
             start = match.end()
-            if (event := self._line()) is not None:
+            lines += 1
+            event = self._line()
+            if event is not None or not lines % _LINES_AT_ONCE:
                 yield event
         if start < len(chunk):
             self._after_cr = False
@@ -50,25 +59,26 @@ class EventReader:
 
     def _line(self) -> bytes | None:
         """Take the line that is complete. Returns the data of the event if the line ends one."""
-        line = bytes(self._partial)
-        self._partial.clear()
+        line, self._partial = self._partial, bytearray()
         if self._first:
             self._first = False
-            line = line.removeprefix(_BYTE_ORDER_MARK)
+            if line.startswith(_BYTE_ORDER_MARK):
+                del line[: len(_BYTE_ORDER_MARK)]
         self._size += len(line) + 1
         if self._size > self._limit:
             raise EventTooLarge
         if not line:
             return self._event()
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            value = value.removeprefix(b" ")
+        # Long lines are not copied for this: their beginning is cut off in place.
+        if line == b"data" or line.startswith(b"data:"):
+            del line[: 6 if line.startswith(b"data: ") else 5]
             if self._data is None:
-                self._data = bytearray(value)
+                self._data = line
             else:
-                self._data += b"\n" + value
-        elif name == b"id":
-            self.last_id = value.removeprefix(b" ").decode(errors="replace")
+                self._data += b"\n"
+                self._data += line
+        elif line == b"id" or line.startswith(b"id:"):
+            self.last_id = line[3:].removeprefix(b" ").decode(errors="replace")
         return None
 
     def _event(self) -> bytes | None:

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from aiohttp import ClientResponse
 
 from gateway.adapter import jsonrpc
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import (
     BlobNotFound,
     GatewayError,
@@ -55,10 +56,13 @@ class Event(NamedTuple):
 
 async def read_events(response: ClientResponse, request_id: str) -> AsyncGenerator[Event, None]:
     """Yield the notifications of a stream, up to the response. Raises the error that the response holds, if any."""
-    reader = EventReader(MAX_JSON_BYTES)
+    reader, pace = EventReader(MAX_JSON_BYTES), TimeSlice()
     try:
         async for chunk in response.content.iter_any():
             for data in reader.feed(chunk):
+                await pace.checkpoint()
+                if data is None:
+                    continue
                 text = json_text(data)
                 given = members(text)
                 if "method" not in given:

@@ -81,7 +81,8 @@ class RunEvents:
             folded = 0
             while chunk := await _next_chunk(response):
                 for data in reader.feed(chunk):
-                    progress.fold(data)
+                    if data is not None:
+                        progress.fold(data)
                     folded += 1
                     if not folded % _EVENTS_A_TURN:
                         self._changed.set()

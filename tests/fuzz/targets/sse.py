@@ -38,6 +38,8 @@ def _read(data: bytes, size: int) -> tuple[list[bytes], str, bool]:
     try:
         for start in range(0, len(data), size):
             for event in reader.feed(data[start : start + size]):
+                if event is None:
+                    continue
                 assert len(event) <= LIMIT
                 assert b"\r" not in event
                 events.append(event)

@@ -244,21 +244,6 @@ async def test_a_request_in_the_place_of_the_answer() -> None:
     assert (await failure(script)).code == Code.PROTOCOL_BROKEN
 
 
-async def test_more_requests_than_can_be_served() -> None:
-    async def wait(text: bytes, scope: str) -> bytes | None:
-        await asyncio.Event().wait()
-        return None
-
-    async def script(call: Call) -> None:
-        await call.stream()
-        for number in range(20):
-            await call.event(request(number))
-        await call.closed()
-
-    error = await failure(script, callback=wait)
-    assert (error.code, "more requests" in error.message) == (Code.PROTOCOL_BROKEN, True)
-
-
 # Servers that are lost
 
 
@@ -387,6 +372,38 @@ async def test_requests_are_served_at_once_and_answered_by_requests() -> None:
     async with serving(script, callback=callback) as (_, execute):
         assert await execute(scope="task 5") == '"done"'
     assert answers == {number: ([number, "task 5"], "i-7") for number in range(3)}
+
+
+@pytest.mark.parametrize("limits", [Limits(pending=3), Limits(pending_size=15_000)])
+async def test_requests_beyond_the_limits_are_read_as_others_are_answered(limits: Limits) -> None:
+    serving_now, most, answered = 0, 0, 0
+    all_answered = asyncio.Event()
+
+    async def callback(text: bytes, scope: str) -> bytes:
+        nonlocal serving_now, most
+        serving_now += 1
+        most = max(most, serving_now)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        serving_now -= 1
+        return await echo_number(text, scope)
+
+    async def script(call: Call) -> None:
+        nonlocal answered
+        if "method" not in call.message:
+            await call.accept()
+            answered += 1
+            if answered == 40:
+                all_answered.set()
+            return
+        await call.stream()
+        await call.chunk(b"".join(f"data: {json.dumps(request(n))}\n\n".encode() for n in range(40)))
+        await all_answered.wait()
+        await call.output("done")
+
+    async with serving(script, callback=callback, limits=limits) as (_, execute):
+        assert await execute() == '"done"'
+    assert most <= 3
 
 
 async def test_the_answer_ends_an_endless_stream() -> None:

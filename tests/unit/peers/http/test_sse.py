@@ -10,7 +10,7 @@ from gateway.peers.http.sse import EventReader, EventTooLarge
 
 def read(*chunks: bytes, limit: int = 1000) -> list[bytes]:
     reader = EventReader(limit)
-    return [event for chunk in chunks for event in reader.feed(chunk)]
+    return [event for chunk in chunks for event in reader.feed(chunk) if event is not None]
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
@@ -67,8 +67,15 @@ def test_events_below_the_limit_go_on_for_ever() -> None:
 def test_the_last_id_is_known() -> None:
     reader = EventReader(1_000)
     chunks = [b"id: a\ndata: 1\n\nda", b"ta: 2\n\nid:b\ndata: 3\n\n"]
-    assert [(event, reader.last_id) for chunk in chunks for event in reader.feed(chunk)] == [
+    assert [(event, reader.last_id) for chunk in chunks for event in reader.feed(chunk) if event is not None] == [
         (b"1", "a"),
         (b"2", "a"),
         (b"3", "b"),
     ]
+
+
+@pytest.mark.parametrize("line", [b": comment\n", b"\n", b"data\n"])
+def test_lines_that_complete_no_event_are_read_in_steps(line: bytes) -> None:
+    steps = list(EventReader(100_000).feed(line * 10_000))
+    assert steps == [None] * len(steps)
+    assert len(steps) >= 100
