@@ -31,8 +31,10 @@ from gateway.fronts.http import event_stream
 from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
 from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.gate import ConnectionGate
+from gateway.fronts.http.intake import Intake
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
+from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.request_body import (
@@ -53,6 +55,7 @@ from gateway.fronts.http.responses import (
     SERVER,
     MethodNotAllowed,
     PathNotFound,
+    RawRefusal,
     RequestTimeout,
     UnsupportedMediaType,
     json_response,
@@ -104,6 +107,7 @@ class HttpFront:
         self._server = web.Server(self._answer, handler_cancellation=True)
         self._listener: asyncio.Server | None = None
         self._gate = ConnectionGate(self._limits.connections)
+        self._intake = Intake()
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of requests that have not been answered."""
         self._draining = False
@@ -147,7 +151,7 @@ class HttpFront:
         await self._listener.wait_closed()
 
     def _connection(self) -> web.RequestHandler:
-        return HttpConnection(self._server, self._account.share(), self._limits, self._gate)
+        return HttpConnection(self._server, self._account.share(), self._limits, self._gate, self._intake)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = connection_of(request)
@@ -165,18 +169,23 @@ class HttpFront:
     async def _refuse_body(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Send a refusal, and read the rest of the body: most clients read nothing until they have sent all."""
         late = response.status == RequestTimeout.http_status
-        if late or "Expect" in request.headers:
+        connection = connection_of(request)
+        if late or connection.drops_rest or "Expect" in request.headers:
             response.force_close()  # Nobody knows whether the rest comes.
         with suppress(ConnectionError):  # aiohttp finds out as well.
             await response.prepare(request)
             await response.write_eof()
-        if not late:
+        if connection.drops_rest:
+            await connection.drop_rest(self._limits.linger_seconds)
+        elif not late:
             await drop_rest(request, self._limits.linger_seconds)
 
     async def _respond(self, request: web.BaseRequest, connection: HttpConnection) -> web.StreamResponse:
         task = _current_task()
         try:
             connection.begin(request)
+            if request.version not in VERSIONS:
+                return RawRefusal(VersionNotSupported())
             if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
                 return self._health()
             if len(self._open) >= self._limits.requests:

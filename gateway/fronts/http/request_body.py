@@ -9,7 +9,7 @@ from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import ParseError, TooLarge
 from gateway.core.internal_errors import release_frames
-from gateway.fronts.http.connection import INTERIM
+from gateway.fronts.http.connection import INTERIM, BodyTooScattered
 from gateway.fronts.http.expanding import Expander, expander_of
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.responses import (
@@ -146,6 +146,8 @@ async def _next_chunk(request: web.BaseRequest, limits: HttpLimits) -> bytes:
             return await request.content.readany()
     except TimeoutError:
         raise RequestTimeout(f"nothing of the body has come for {limits.body_seconds:g} seconds") from None
+    except BodyTooScattered:
+        raise ParseError("the chunks of the body are too small, or have too much around them") from None
     except (web.RequestPayloadError, ConnectionError):
         raise ParseError("the body ends too early or is encoded wrongly") from None
 

@@ -72,6 +72,24 @@ class ShortResponse(web.Response):
         self.body = None
 
 
+class RawRefusal(web.Response):
+    """A refusal of what is no request of HTTP/1.1, in the form of HTTP/1.1. The connection ends with it."""
+
+    def __init__(self, error: GatewayError) -> None:
+        super().__init__(status=error.http_status)
+        self._raw = raw_refusal(error)
+        self.force_close()
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Write all of it, once."""
+        raw, self._raw = self._raw, b""
+        if raw and request.transport is not None:
+            request.transport.write(raw)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """All of it has been written."""
+
+
 def json_response(body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A response whose body is JSON."""
     content = body.encode() if isinstance(body, str) else body
