@@ -5,8 +5,10 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+
+from gateway.server.native_alarm import woken_by_signals
 
 EXIT_SECONDS = 4.8
 """Seconds from a signal to the end of the process, at most."""
@@ -14,6 +16,7 @@ EXIT_SECONDS = 4.8
 ALARM_SECONDS = 5.0
 """Seconds from a signal to the end of a process whose interpreter is not to be had. It then ends by SIGALRM."""
 
+_LEAD_SECONDS = ALARM_SECONDS - EXIT_SECONDS
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
@@ -39,26 +42,46 @@ def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True) -> 
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, end)
-    try:
-        yield
-    except asyncio.CancelledError as cancelled:
-        if cancelled.args != (end,):
-            raise
-        task.uncancel()
+    with _alarmed(loop, end) if in_time else nullcontext():
+        try:
+            yield
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (end,):
+                raise
+            task.uncancel()
+
+
+@contextmanager
+def _alarmed(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Iterator[None]:
+    """Let signals call `end` by a socket that also sets the alarm, in place of the one of the event loop."""
+    with woken_by_signals() as woken:
+
+        def wake() -> None:
+            loop.remove_reader(woken)
+            end()
+
+        loop.add_reader(woken, wake)
+        try:
+            yield
+        finally:
+            loop.remove_reader(woken)
 
 
 def _exit_in_time() -> None:
     """End the process when its time is up: in a thread, since the event loop may be what has no end.
 
-    A thread needs the interpreter, which a collection or one long call may hold. Then an alarm ends the process.
+    A thread needs the interpreter, which a collection or one long call may hold. Then an alarm ends the process. It
+    may have been set already: that counts from the signal, and the event loop may have learned of it late.
     """
+    alarm = min(signal.getitimer(signal.ITIMER_REAL)[0] or ALARM_SECONDS, ALARM_SECONDS)
+    seconds = max(0.0, min(EXIT_SECONDS, alarm - _LEAD_SECONDS))
 
     def give_up() -> None:
-        _log.warning("not everything has ended in %.1f s; the process ends now", EXIT_SECONDS)
+        _log.warning("not everything has ended in time; the process ends now")
         os._exit(0)
 
-    timer = threading.Timer(EXIT_SECONDS, give_up)
+    timer = threading.Timer(seconds, give_up)
     timer.daemon = True
     timer.start()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, alarm)
