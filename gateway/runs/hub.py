@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, Final
 
-from gateway.concurrency.batches import call_in_batches
+from gateway.concurrency.paced_calls import PacedCalls
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import GatewayError, shutting_down
 from gateway.core.internal_errors import error_to_tell
@@ -34,6 +34,8 @@ class Hub:
 
     def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS) -> None:
         self.grace = grace
+        self.wakes = PacedCalls()
+        """Wakes followers. Those of all runs together: many runs may change, and many heartbeats be due, at once."""
         self._runtime = runtime
         self._topics: dict[str, _Topic] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -83,6 +85,7 @@ class _Topic:
         self.snapshot: Snapshot | None = None
         self.failure: GatewayError | None = None
         self.plain: dict[tuple[ResultOrder, bool], Update] = {}
+        self.wakes = hub.wakes
         self._hub = hub
         self._runtime = runtime
         self._watches: dict[Watch, None] = {}
@@ -137,7 +140,10 @@ class _Topic:
             self._again = True
             return
         self._waking = True
-        call_in_batches((watch.wake for watch in list(self._watches)), self._woken)
+        wake = self.wakes
+        for watch in list(self._watches):
+            wake(watch.wake)
+        wake(self._woken)
 
     def _woken(self) -> None:
         self._waking = False
@@ -242,4 +248,4 @@ class Watch:
             self._set_alarm(self._due)
         else:
             self._due = None
-            self.wake()
+            self._topic.wakes(self.wake)

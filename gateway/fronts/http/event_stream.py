@@ -20,6 +20,7 @@ from typing import Final, NamedTuple
 
 from gateway.adapter import jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
+from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import GatewayError
@@ -84,7 +85,7 @@ def follow_request(call: jsonrpc.Call | jsonrpc.Batch, last_event_id: str) -> Fo
 class EventStreams:
     """Writes event streams. The events of an update are written once for all followers, and draw from `share`.
 
-    A stream passes `fair_queue` between slices of work that could follow each other at once. It is in step with its
+    Events of all streams share turns, and slices of a response pass `fair_queue`. It is in step with its
     client: an event is made when the one before has left this process, and a client that is behind holds no more than
     the event that waits for it.
     """
@@ -92,6 +93,8 @@ class EventStreams:
     def __init__(self, service: RunsService, fair_queue: FairQueue, share: MemoryShare) -> None:
         self._service = service
         self._fair_queue = fair_queue
+        # Events of all streams: thousands of heartbeats may be due at once.
+        self._line = FairTurns().line()
         self._share = share
         self._written: WeakMemo[Update, WrittenUpdate] = WeakMemo()
 
@@ -117,13 +120,11 @@ class EventStreams:
             yield b"data: %b\n\n" % event_lines(jsonrpc.error_response(follow.id, error_to_tell(error)))
 
     async def _notifications(self, params: GetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
-        more = False
         with self._service.follower(params) as follower:
             while (update := await follower.next()) is not None:
                 written = self._of(update)
                 for part in written.slices:
-                    if more or part.start:
-                        await self._fair_queue.yield_turn()
+                    await self._line.checkpoint()
                     if written.is_large(update, part):
                         async with aclosing(self._large(update, written.large_event(update, part), pace)) as pieces:
                             async for piece in pieces:
@@ -134,7 +135,6 @@ class EventStreams:
                     if pace.paused and await pace.falls_behind():
                         follower.rewind(update.position_after(part.stop))
                         break
-                more = update.more
                 del update, written  # They may hold a mebibyte of results, and the next ones may be hours away.
                 if pace.behind:
                     await pace.catch_up()
