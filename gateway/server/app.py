@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.descriptors import descriptor_limit
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
+from gateway.fronts.grpc.connections import open_calls
 from gateway.fronts.http.front import BLOBS_PATH, HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.server.backend import Backend, open_backend, open_bridge
@@ -140,6 +141,7 @@ def _grpc_limits(settings: ServeSettings) -> GrpcLimits:
         calls=settings.max_calls,
         waits=settings.max_waiting_calls,
         patience=settings.body_timeout,
+        streams=open_calls(settings.max_memory),
     )
 
 

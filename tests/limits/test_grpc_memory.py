@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.grpc import GrpcFront, GrpcLimits, long_answers
-from gateway.fronts.grpc.connections import CALL_BYTES
+from gateway.fronts.grpc.connections import CALL_BYTES, LEAST_CALLS, MOST_CALLS, open_calls
 from gateway.fronts.grpc.server import Transport
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2, runs_pb2
@@ -450,3 +450,8 @@ def _memory(serving: Serving) -> int:
     """The most that a process has held so far, in bytes."""
     status = Path(f"/proc/{serving.process.pid}/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) << 10
+
+
+@pytest.mark.parametrize(("memory", "calls"), [(64 * MIB, LEAST_CALLS), (1 << 30, 2_730), (1 << 40, MOST_CALLS)])
+def test_the_open_calls_of_a_connection_take_a_sixteenth_of_the_memory(memory: int, calls: int) -> None:
+    assert open_calls(memory) == calls

@@ -9,8 +9,9 @@ from gateway.concurrency.patience import Patience
 from gateway.fronts.grpc.calls import Context, RequestStalled
 from gateway.fronts.grpc.long_answers import LONG, LongAnswers
 
-CALL_BYTES: Final = 16 << 10
-"""What an open call takes in any case: grpc's state and buffers, tasks, a small request and a small answer."""
+CALL_BYTES: Final = 24 << 10
+"""What an open call takes in any case: grpc's state and buffers, tasks, a small request and a small answer. grpcio
+takes as much for a call whose request does not come; the native transport half of it, before the call is counted."""
 
 SMALL_MESSAGE: Final = 4 << 10
 """The largest message, in bytes, that `CALL_BYTES` allows for."""
@@ -22,8 +23,19 @@ BUILDING: Final = 3
 """How often the content of an answer is held while the answer is built: as text, as a message, and as bytes. Long blobs
 are not held as a message."""
 
+LEAST_CALLS: Final = 1_024
+MOST_CALLS: Final = 16_384
+"""How many open calls one connection may have, with little memory and with plenty of it."""
+
 _NAMELESS: Final = "unix:"
 """The peer of every connection over a unix socket. Each of their calls has a share of its own."""
+
+
+def open_calls(memory: int) -> int:
+    """How many open calls one connection may have: they take a sixteenth of the memory, whether they are counted yet
+    or not.
+    """
+    return min(MOST_CALLS, max(LEAST_CALLS, memory // 16 // CALL_BYTES))
 
 
 class CallMemory:

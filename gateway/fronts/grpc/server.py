@@ -5,7 +5,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, cast
 from grpc import aio
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.fronts.grpc.connections import Connections
+from gateway.fronts.grpc.connections import MOST_CALLS, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer
 
 
@@ -28,7 +28,7 @@ class GrpcLimits(NamedTuple):
     followed: int = 500_000
     inputs: int = 1 << 24
     upload: int = 1 << 30
-    streams: int = 16_384
+    streams: int = MOST_CALLS
     patience: float = 30.0
 
 
