@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.limits import HttpLimits
 from tests.support.followers import followed
 from tests.support.http_front import call, head, post, running_front
@@ -160,12 +161,30 @@ async def test_a_body_may_come_slowly_as_long_as_it_comes() -> None:
 
 async def test_a_client_that_closes_its_side_after_requests_gets_the_answers() -> None:
     async with running_front() as front:
-        for number in (1, 2, 40):
+        for number in (1, 2, 40, 200, 500):
             connection = (await front.connect()).send(post() * number).half_close()
             for _ in range(number):
                 assert (await connection.answer()).json()["error"]["code"] == -32600
             assert await connection.rest() == b""
         await front.holding(0)
+
+
+async def test_a_side_may_be_closed_between_requests_that_were_sent_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    end = HttpConnection.end
+    kept_open: list[bool] = []
+
+    def closed_after_the_first(self: HttpConnection) -> None:
+        end(self)
+        if not kept_open:
+            kept_open.append(self.eof_received())
+
+    monkeypatch.setattr(HttpConnection, "end", closed_after_the_first)
+    async with running_front() as front:
+        connection = (await front.connect()).send(post() * 3)
+        for _ in range(3):
+            assert (await connection.answer()).status == 200
+        assert kept_open == [True]
+        assert await connection.rest() == b""
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])

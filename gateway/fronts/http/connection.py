@@ -259,7 +259,7 @@ class HttpConnection(PiecewiseHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client has closed its side. Return whether it may still get answers."""
-        if self.streams or (self._request is None and not self._ahead):
+        if self.streams:
             return False
         if self._waiter_of_end is not None and not self._waiter_of_end.done():
             self._waiter_of_end.set_result(None)
