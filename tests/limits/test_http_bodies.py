@@ -6,11 +6,13 @@ import json
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Iterator
 
 import pytest
 
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import SMALL_BYTES, MemoryAccount
-from gateway.fronts.http.expanding import MAX_MEMBERS
+from gateway.fronts.http.expanding import MAX_MEMBERS, PIECE, Expander
 from gateway.fronts.http.limits import HttpLimits
 from tests.support.http_front import Answer, RunningFront, call, head, post, running_front
 from tests.support.scripted_runtime import MISSING_BLOB
@@ -223,6 +225,36 @@ async def test_bombs_expand_to_no_more_than_a_body(name: str) -> None:
         assert peak < 3 * limits.body
         await connection.close()
         await front.holding(0)
+
+
+@pytest.mark.parametrize("coding", [GZIP, ZSTD])
+async def test_a_bomb_of_many_parts_is_expanded_and_read_in_turns(coding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    expand = Expander.expand
+
+    def counted(self: Expander, data: bytes) -> Iterator[bytes]:
+        for piece in expand(self, data):
+            pieces.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(Expander, "expand", counted)
+    content = b"[%b1]" % (b"[[],[]]," * (4 * MIB // 8))
+    bomb = gzip.compress(content) if coding == GZIP else zstd.compress(content)
+    async with running_front() as front:
+        turns = 0
+        yield_turn = FairQueue.yield_turn
+
+        async def counted_turn(self: FairQueue) -> None:
+            nonlocal turns
+            turns += 1
+            await yield_turn(self)
+
+        monkeypatch.setattr(FairQueue, "yield_turn", counted_turn)
+        answer = await answered(front, post(bomb, "/", coding))
+        assert (answer.status, answer.json()["error"]["code"]) == (200, -32600)
+        assert sum(pieces) == len(content)
+        assert max(pieces) <= PIECE
+        assert turns >= len(pieces)
 
 
 @pytest.mark.parametrize(
