@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw
 
 from gateway.components.error import Code, ComponentError
 from gateway.components.limits import Limits
+from gateway.components.long_message import LongResult, read_message
 from gateway.components.message import (
     ComponentMessage,
     broken,
@@ -23,7 +24,6 @@ from gateway.components.message import (
     result_of,
 )
 from gateway.components.requests import ComponentRequests, ExecutionRequests, ServedRequest
-from gateway.concurrency.fair_turns import Line
 from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp
 from gateway.peers.http.sse import EventReader, EventTooLarge
@@ -76,11 +76,13 @@ class Exchange:
 
     def __init__(self, address: Address, callback: Callback | None = None, scope: str = "") -> None:
         self.instance: str | None = None
+        self.line = address.requests.turns.line()
+        """Its turns to read what the server has sent."""
         self._address = address
         self._callback = callback
         self._scope = scope
 
-    async def call(self, method: str, params: Mapping[str, object]) -> Raw:
+    async def call(self, method: str, params: Mapping[str, object]) -> Raw | LongResult:
         """Return the result. Raises ComponentError if there is none. Cancelling it closes the connection."""
         request_id = str(uuid.uuid4())
         try:
@@ -88,34 +90,37 @@ class Exchange:
                 self.instance = response.headers.get(INSTANCE_HEADER)
                 if response.content_type == EVENT_STREAM and is_success(response):
                     return await self._follow(response, request_id)
-                return result_of(await self._only_message(response), request_id)
+                message, long = await self._only_message(response)
+                result = result_of(message, request_id)
+                return long or result
         except HttpFailure as failure:
             raise _map_failure(failure) from failure
 
-    async def _only_message(self, response: ClientResponse) -> ComponentMessage:
+    async def _only_message(self, response: ClientResponse) -> tuple[ComponentMessage, LongResult | None]:
         """Return the message in the body. Servers send errors with any HTTP status, and successes with 200."""
         limit = self._address.limits.message_size
         if is_success(response):
-            return decode_message(await read_body(response, limit))
+            return await read_message(await read_body(response, limit), self.line)
         try:
             message = decode_message(await read_refusal(response, limit))
         except ComponentError:
             message = ComponentMessage()
         if message.error is UNSET:
             raise broken(f"with HTTP status {response.status}")
-        return message
+        return message, None
 
-    async def _follow(self, response: ClientResponse, request_id: str) -> Raw:
+    async def _follow(self, response: ClientResponse, request_id: str) -> Raw | LongResult:
         """Read the event stream up to the answer, serving the requests in it."""
-        requests = self._address.requests.of_execution()
+        requests = self._address.requests.of_execution(self.line)
         tasks: set[asyncio.Task[None]] = set()
         try:
             async with asyncio.TaskGroup() as group:
                 try:
-                    async with aclosing(self._messages(response, requests.line)) as messages:
-                        async for event, message in messages:
+                    async with aclosing(self._messages(response)) as messages:
+                        async for event, message, long in messages:
                             if message.method is UNSET:
-                                return result_of(message, request_id)
+                                result = result_of(message, request_id)
+                                return long or result
                             await requests.wait_for_room(len(event))
                             request = requests.enter(len(event))
                             task = group.create_task(self._serve(event, message, request, requests))
@@ -134,16 +139,16 @@ class Exchange:
             del failure
 
     async def _messages(
-        self, response: ClientResponse, line: Line
-    ) -> AsyncGenerator[tuple[bytes, ComponentMessage], None]:
+        self, response: ClientResponse
+    ) -> AsyncGenerator[tuple[bytes, ComponentMessage, LongResult | None], None]:
         """Yield the messages in an event stream, each with its text. Reading takes turns with everything else."""
         reader = EventReader(self._address.limits.message_size)
         try:
             async for chunk in response.content.iter_any():
                 for event in reader.feed(chunk):
-                    await line.checkpoint()
+                    await self.line.checkpoint()
                     if event is not None:
-                        yield event, decode_message(event)
+                        yield event, *await read_message(event, self.line)
         except EventTooLarge:
             raise broken("with a message that is too large") from None
         raise broken("with a stream that ended before the answer")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from gateway.components.limits import DEFAULT_LIMITS, Limits
-from gateway.concurrency.fair_turns import FairTurns
+from gateway.concurrency.fair_turns import FairTurns, Line
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 
 ALWAYS_SERVED: Final = 16
@@ -32,9 +32,9 @@ class ComponentRequests:
         self.served = 0
         """How many requests are being served."""
 
-    def of_execution(self) -> "ExecutionRequests":
-        """The requests of one more execution."""
-        return ExecutionRequests(self)
+    def of_execution(self, line: Line | None = None) -> "ExecutionRequests":
+        """The requests of one more execution, which takes the turns of a line, or of one of its own."""
+        return ExecutionRequests(self, line or self.turns.line())
 
     def leaves_room(self, number: int) -> bool:
         """Whether an execution that has so many requests may have one more."""
@@ -51,8 +51,8 @@ class ExecutionRequests:
     not wait for something that comes later in the same stream.
     """
 
-    def __init__(self, requests: ComponentRequests) -> None:
-        self.line = requests.turns.line()
+    def __init__(self, requests: ComponentRequests, line: Line) -> None:
+        self.line = line
         self.deliveries = asyncio.Semaphore(requests.limits.deliveries)
         self.number = 0
         self.held = 0

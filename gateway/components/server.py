@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Address, Callback, Exchange, notify
+from gateway.components.long_message import LongResult
 from gateway.components.message import broken
 from gateway.core.model import JsonText, ObservabilityContext
 
@@ -113,7 +114,7 @@ class Server:
         finally:
             self._running.discard(scope)
             self._meet(exchange.instance)
-        return _output(result)
+        return await result.output(exchange.line) if isinstance(result, LongResult) else _output(result)
 
     def end(self, reason: ComponentError) -> None:
         """Make all executions fail for this reason: the server is gone."""
@@ -155,7 +156,8 @@ class Server:
     async def _ask(self, method: str, params: Mapping[str, object]) -> Raw:
         with self._in_time():
             async with asyncio.timeout(self._address.limits.handshake_timeout):
-                return await Exchange(self._address).call(method, params)
+                result = await Exchange(self._address).call(method, params)
+                return Raw(result.text[slice(*result.span)]) if isinstance(result, LongResult) else result
 
     @contextmanager
     def _in_time(self) -> Iterator[None]:
