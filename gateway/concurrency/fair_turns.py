@@ -12,6 +12,12 @@ TURN_SECONDS: Final = 0.0005
 MAX_WOKEN: Final = 32
 """How many tasks are woken for one turn at most. Waking one costs some microseconds, even if it comes too late."""
 
+_OVERDRAWN: Final = 40
+"""A turn that has taken so many times its budget is paid for. Shorter ones are made up for by others."""
+
+_REST: Final = 2
+"""How many times what a turn has overdrawn passes before the next one."""
+
 
 class FairTurns:
     """Shares each turn of the event loop among lines of tasks, in rotation.
@@ -20,14 +26,25 @@ class FairTurns:
     and nobody waits, checkpoints are free. Otherwise tasks queue in their lines, and each turn serves the lines one
     after the other, a task of each. A task that is served goes on until the time of the turn is used up.
 
-    Checkpoints can only be as fine as the work between them: a turn may last longer by one piece of work.
+    Checkpoints can only be as fine as the work between them: a turn may last longer by one piece of work. A piece that
+    takes very long, as a text of 50 MB does that is put together, is followed by a rest, in which everything else has
+    the event loop to itself: otherwise such pieces would leave nothing of it.
+
+    `clock` gives the time, `worked` the processor time of the event loop.
     """
 
-    def __init__(self, budget: float = TURN_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        budget: float = TURN_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        worked: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.number = 0
         """Which turn it is."""
         self._budget = budget
         self._clock = clock
+        self._worked = worked
+        self._begun = 0.0
         self._rotation: deque[Line] = deque()
         self._in_turn = False
         self._until = 0.0
@@ -73,11 +90,22 @@ class FairTurns:
 
     def _begin(self) -> None:
         self._in_turn = True
+        self._begun = self._worked()
         self.number += 1
         asyncio.get_running_loop().call_soon(self._next)
 
+    def _go_on(self) -> None:
+        """Begin a turn after a rest."""
+        self._begun = self._worked()
+        self._next()
+
     def _next(self) -> None:
         """Begin a turn, once in each turn of the event loop while there is work."""
+        before, self._begun = self._begun, self._worked()
+        if self._begun - before > _OVERDRAWN * self._budget:
+            self._until = 0.0
+            asyncio.get_running_loop().call_later(_REST * (self._begun - before), self._go_on)
+            return
         self.number += 1
         if not self._rotation:
             self._in_turn = False

@@ -60,6 +60,13 @@ class Room:
         if self._woken is None and (self._holding or self._others):
             _ = self._wake_one_of(self._holding) or self._wake_one_of(self._others)
 
+    def hold_back(self) -> None:
+        """Let nobody go on before the next turn of the event loop."""
+        if self._woken is None:
+            loop = asyncio.get_running_loop()
+            self._woken = loop.create_future()
+            loop.call_soon(self._passed)
+
     def _wake_one_of(self, waiters: "deque[_Waiter]") -> bool:
         for _ in range(len(waiters)):
             holder, woken = waiters.popleft()
@@ -124,6 +131,11 @@ class RoomHolder:
         uncounted = self.held - self._counted
         if uncounted and (not self.held or not -UNCOUNTED <= uncounted <= UNCOUNTED):
             self._count(uncounted)
+
+    def hand_over(self, size: int) -> None:
+        """Hold less by what is counted anew before the next turn of the event loop: nobody gets the room meanwhile."""
+        self.party.room.hold_back()
+        self.hold(-size)
 
     def set_idle(self, idle: bool) -> None:
         """Begin or end to wait. A task may wait for several things at the same time."""

@@ -90,16 +90,16 @@ async def decoded(text: bytes, span: Span, checkpoint: Checkpoint, *path: str | 
     """The text of a span."""
     start, stop = span
     decoder = codecs.getincrementaldecoder("utf-8")()
-    parts = []
+    found = ""  # It grows in place, see core.long_strings.
     try:
         for place in range(start, stop, _DECODED_AT_ONCE):
             end = min(place + _DECODED_AT_ONCE, stop)
-            parts.append(decoder.decode(text[place:end], end == stop))
+            found += decoder.decode(text[place:end], end == stop)
             if end < stop:
                 await checkpoint()
     except UnicodeDecodeError as error:
         raise InvalidParams.field(*path, description=f"not UTF-8 (byte {place + error.start})") from None
-    return parts[0] if len(parts) == 1 else "".join(parts)
+    return found
 
 
 async def _parts(text: bytes, span: Span, checkpoint: Checkpoint, *, every_comma: bool) -> AsyncIterator[Span]:

@@ -48,8 +48,8 @@ def evaluated(flow: Flow, text: JsonText) -> JsonText | ItemError | None:
     """The output of a flow for an input, or the error of the item; None if steps are needed."""
     scope = Scope(text, _NO_VARIABLES, flow.defaults)
     try:
-        while (output := counted(flow.output.steps(scope), len(text))) is None and scope.lookups:
+        while (parts := counted(flow.output.steps(scope), len(text))) is None and scope.lookups:
             counted(scope.look_up(), len(text))
-        return output
+        return None if parts is None else "".join(parts)
     except ItemFailure as failure:
         return failure.error

@@ -30,6 +30,9 @@ class Alone(ItemWork):
     def hold(self, size: int) -> None:
         self.held += size
 
+    def hand_over(self, size: int) -> None:
+        self.held -= size
+
     @property
     def canceller(self) -> Canceller:
         return Canceller()

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, TypeAlias
 from gateway.concurrency.time_slice import in_slices
 from gateway.core.errors import InvalidFlow, InvalidParams, TooLarge
 from gateway.core.json_text import MAX_JSON_BYTES, elements, integer, members, quote, string
+from gateway.core.long_strings import joined
 from gateway.core.model import (
     Blob,
     BlobType,
@@ -91,8 +92,12 @@ async def _read(call: BuiltinCall) -> "_BuiltinInput":
         return _BuiltinInput(members(call.input))
     whole = Value(call.input)
     await look_up(whole, [(name,) for name in _MEMBERS], call.task.work)
-    found = {name: whole.find((name,)) for name in _MEMBERS}
-    return _BuiltinInput({name: text for name, text in found.items() if text is not None})
+    found: dict[str, JsonText] = {}
+    for name in _MEMBERS:
+        text = await in_slices(whole.part((name,)), call.task.work)
+        if text is not None:
+            found[name] = text
+    return _BuiltinInput(found)
 
 
 class _BuiltinInput:
@@ -157,7 +162,7 @@ async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
             await call.task.work.checkpoint()
     success = run.items.success
     parts.append(f'],"successful":{success},"failed":{len(results) - success}}}')
-    return "".join(parts)
+    return await in_slices(joined(parts), call.task.work)
 
 
 async def _elements(text: JsonText, name: str, call: BuiltinCall) -> Sequence[JsonText]:
@@ -209,7 +214,8 @@ async def _eval(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     call.host.refuse_deeper(call.task)
     flow_id = given.blob_id("flow_id")
     run = await _run(call, flow_id, [given.value("input")], None, "eval")
-    return "".join(('{"result":', *_result((run.results or [])[0]), ',"run_id":', quote(run.run_id), "}"))
+    parts = ('{"result":', *_result((run.results or [])[0]), ',"run_id":', quote(run.run_id), "}")
+    return await in_slices(joined(parts), call.task.work)
 
 
 async def _put_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.concurrency.time_slice import Checkpoints, in_slices
+from gateway.core.json_text import MAX_JSON_BYTES
+from gateway.core.long_strings import joined
 from gateway.core.model import JsonText
-from gateway.runtimes.embedded.expressions import Expression, Scope, TooLongAtOnce
+from gateway.runtimes.embedded.expressions import MAX_AT_ONCE, Expression, Scope, TooLongAtOnce, too_long
+from gateway.runtimes.embedded.item_work import ItemWork
 from gateway.runtimes.embedded.look_up import PathKeys
 from gateway.runtimes.embedded.values import NotLookedUp, Value
 
@@ -13,7 +16,7 @@ SHORT_NODES: Final = 256
 """Expressions of up to so many nodes are evaluated at once."""
 
 
-async def evaluate(expression: Expression, scope: Scope, pace: Checkpoints) -> JsonText | None:
+async def evaluate(expression: Expression, scope: Scope, work: ItemWork) -> JsonText | None:
     """Return the value, or None if steps are missing, which are then noted in the scope.
 
     Raises ItemFailure if the expression has no value.
@@ -23,11 +26,13 @@ async def evaluate(expression: Expression, scope: Scope, pace: Checkpoints) -> J
     except TooLongAtOnce:
         pass
     while True:
-        await in_slices(scope.look_up(), pace)
+        await in_slices(scope.look_up(), work)
         scope.missing = {}
-        value = await in_slices(expression.steps(scope), pace)
-        if value is not None or not scope.lookups:
-            return value
+        parts = await in_slices(expression.steps(scope), work)
+        if parts is not None:
+            return await _put_together(parts, scope, work)
+        if not scope.lookups:
+            return None
 
 
 def evaluate_now(expression: Expression, scope: Scope) -> JsonText | None:
@@ -47,3 +52,21 @@ async def look_up(value: Value, paths: Sequence[PathKeys], pace: Checkpoints) ->
             value.find(keys)
     except NotLookedUp:
         await in_slices(value.look_up(paths), pace)
+
+
+async def _put_together(parts: list[JsonText], scope: Scope, work: ItemWork) -> JsonText:
+    """A value of its parts. Meanwhile `work` holds it, which the caller counts anew at once.
+
+    Raises ItemFailure if it is too long.
+    """
+    size = MAX_JSON_BYTES - scope.room
+    if size > MAX_AT_ONCE:
+        await work.wait_for_room()
+    work.hold(size)
+    try:
+        text = await in_slices(joined(parts), work)
+        if len(text) > MAX_JSON_BYTES:
+            raise too_long()
+    finally:
+        work.hand_over(size)
+    return text

@@ -80,7 +80,7 @@ class Scope:
         """Count characters that the evaluation holds. Raises ItemFailure if these are more than a value may have."""
         self.room -= size
         if self.room < 0:
-            raise _too_long()
+            raise too_long()
 
     def is_time(self) -> bool:
         """Whether an evaluation in steps has done enough for one, after another reference."""
@@ -368,20 +368,16 @@ class Expression(NamedTuple):
         """Return the value at once; as `Node.evaluate` does."""
         return self.root.evaluate(scope)
 
-    def steps(self, scope: Scope) -> Steps[JsonText | None]:
-        """Return the value in steps; None if steps or parts are missing, which are then noted in the scope.
+    def steps(self, scope: Scope) -> Steps[list[JsonText] | None]:
+        """Return the parts of the value in steps; None if steps or parts are missing, which the scope then notes.
 
         Raises ItemFailure if the expression has no value.
         """
         out: list[JsonText] = []
         scope.room = MAX_JSON_BYTES
-        if not (yield from self.root.write(scope, out)):
-            return None
-        text = "".join(out)
-        if len(text) > MAX_JSON_BYTES:
-            raise _too_long()
-        return text
+        return out if (yield from self.root.write(scope, out)) else None
 
 
-def _too_long() -> ItemFailure:
+def too_long() -> ItemFailure:
+    """The failure of an expression whose value is too long."""
     return ItemFailure.of(UNUSABLE_VALUE, f"a value exceeds {MAX_JSON_BYTES} characters")

@@ -15,6 +15,7 @@ import msgspec
 
 from gateway.core.json_layout import Steps
 from gateway.core.json_text import quote
+from gateway.core.long_strings import cut
 from gateway.core.model import JsonText
 from gateway.runtimes.embedded.look_up import PathKeys, Places
 from gateway.runtimes.embedded.task import UNUSABLE_VALUE, ItemFailure
@@ -76,6 +77,13 @@ class Value:
         if self._places is None:
             self._places = Places(self.text)
         yield from self._places.look_up(paths)
+
+    def part(self, keys: PathKeys) -> Steps[JsonText | None]:
+        """What `find` returns, cut out in steps."""
+        place = None if self._places is None else self._places.found.get(keys)
+        if place is None:
+            return self.find(keys)
+        return (yield from cut(self.text, *place))
 
     def _find_in_large(self, keys: PathKeys) -> JsonText | None:
         places = self._places

@@ -1,5 +1,8 @@
 import asyncio
 from itertools import pairwise
+from typing import Any
+
+import pytest
 
 from gateway.concurrency.fair_turns import FairTurns, Line
 
@@ -51,3 +54,30 @@ async def test_a_task_that_has_left_takes_no_turn() -> None:
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert work.done.count("2") == 20
+
+
+async def test_a_piece_of_work_that_takes_very_long_is_followed_by_a_rest() -> None:
+    """Otherwise such pieces would follow each other, one in each turn of the event loop."""
+    loop = asyncio.get_running_loop()
+    worked = 0.0
+    turns = FairTurns(budget=0.0001, worked=lambda: worked)
+    rests: list[float] = []
+    call_later = loop.call_later
+
+    def later(seconds: float, call: Any, *arguments: Any) -> asyncio.TimerHandle:
+        rests.append(seconds)
+        return call_later(0, call, *arguments)
+
+    async def task(line: Line, piece: float) -> None:
+        nonlocal worked
+        for _ in range(3):
+            await line.checkpoint()
+            worked += piece
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "call_later", later)
+        await asyncio.gather(*(task(turns.line(), 0.0002) for _ in range(2)))
+        assert rests == []
+        await asyncio.gather(*(task(turns.line(), 0.05) for _ in range(2)))
+    assert rests
+    assert all(rest >= 0.1 for rest in rests)

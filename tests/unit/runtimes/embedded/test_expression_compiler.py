@@ -43,7 +43,9 @@ def outcome(text: JsonText, *, in_steps: bool) -> Any:
     seen = scope()
     try:
         expression = compile_expression(text, ())
-        value = at_once(expression.steps(seen)) if in_steps else expression.evaluate(seen)
+        parts = at_once(expression.steps(seen)) if in_steps else None
+        value = None if in_steps else expression.evaluate(seen)
+        value = value if parts is None else "".join(parts)
     except InvalidParams as error:
         return error.message
     except ItemFailure as failure:
