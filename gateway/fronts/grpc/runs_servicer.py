@@ -33,6 +33,7 @@ from runs.v1 import runs_pb2
 
 SERVICE = runs_pb2.DESCRIPTOR.services_by_name["RunsService"].full_name
 
+_SMALL_NUMBER = 16
 _VALUES_FACTOR = 8
 """How often results are held while an answer with values is built: these take up to six times the space of a text."""
 
@@ -197,7 +198,8 @@ class RunsServicer:
         results: list[ItemResult] = []
         size = held = 0
         try:
-            while page := await run.results.next():
+            while not run.results.ended:
+                page = await run.results.next()
                 size += text_sizes(page)
                 if size > self._limits.send:
                     return None
@@ -214,16 +216,21 @@ class RunsServicer:
     ) -> bytes:
         response = runs_pb2.SubmitRunResponse()
         status_proto.set_run_status(response.run, status, encoding)
+        small = _are_small(results or [])  # Its length is not asked for: that takes as long as to serialize it.
         for number, part in enumerate(parts(results or [], encoding)):
             if number:
                 # In between others.
                 await asyncio.sleep(0)
             status_proto.add_results(response.run, part, encoding)
-            if response.ByteSize() > self._limits.send:
+            if not small and response.ByteSize() > self._limits.send:
                 omitted = True
                 break
         if omitted:
             response = runs_pb2.SubmitRunResponse(run=status_proto.run_status_to_proto(status), results_omitted=True)
-        if response.ByteSize() > LONG:
+        if not small and response.ByteSize() > LONG:
             await self._connections.long_turn()
         return response.SerializeToString()
+
+
+def _are_small(results: list[ItemResult]) -> bool:
+    return len(results) <= _SMALL_NUMBER and text_sizes(results) <= SMALL_MESSAGE
