@@ -121,7 +121,7 @@ async def test_streams_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
         ticks += 1
         return ticks / 10_000
 
-    monkeypatch.setattr("gateway.components.requests.FairTurns", lambda: FairTurns(clock=clock))
+    monkeypatch.setattr("gateway.components.requests.FairTurns", lambda: FairTurns(clock=clock, worked=lambda: 0.0))
 
     async def callback(text: bytes, scope: str) -> bytes | None:
         nonlocal seen

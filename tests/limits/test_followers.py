@@ -59,7 +59,7 @@ async def test_events_of_all_streams_share_turns(monkeypatch: pytest.MonkeyPatch
         ticks += 1
         return ticks / 10_000
 
-    monkeypatch.setattr(event_stream, "FairTurns", lambda: FairTurns(clock=clock))
+    monkeypatch.setattr(event_stream, "FairTurns", lambda: FairTurns(clock=clock, worked=lambda: 0.0))
     runtime = ScriptedRuntime()
     service = RunsService(runtime)
     streams = event_stream.EventStreams(service, FairQueue(), MemoryAccount().share())

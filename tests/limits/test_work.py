@@ -110,13 +110,13 @@ async def serving(max_items: int = DEFAULT_EXECUTING_ITEMS, memory: int = 1 << 3
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
-    """The clock of the budget."""
+    """The clock of the budget. No piece of work counts as so long that others rest after it."""
     ticks = itertools.count(1)
 
     def clock() -> float:
         return next(ticks) * 0.0001
 
-    monkeypatch.setattr(item_work, "FairTurns", lambda: FairTurns(clock=clock))
+    monkeypatch.setattr(item_work, "FairTurns", lambda: FairTurns(clock=clock, worked=lambda: 0.0))
     return clock
 
 
