@@ -35,3 +35,18 @@ def test_keeps_what_people_wrote_around_the_figures(tmp_path: Path) -> None:
     assert "older figures" not in text
     assert text.count("| 12.5 ms | 7.5 ms | 345 MiB | 0.4 s | 1.2 s |") == len(ROWS) * len(run.SETTINGS)
     assert all(row.title in text for row in ROWS.values())
+
+
+def test_keeps_the_rows_that_were_not_measured(tmp_path: Path) -> None:
+    page = tmp_path / "limits.md"
+    page.write_text(f"{report.BEGIN}\n{report.END}\n", encoding="utf-8")
+    first, second, third = list(ROWS)[:3]
+    report.write(page, {name: dict.fromkeys(run.SETTINGS, FIGURES) for name in (first, third)})
+
+    report.write(page, {name: {"default": FIGURES._replace(p99_ms=99.9)} for name in (second, first)})
+
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][2:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [
+        ROWS[name].title for name in (first, first, second, third, third)
+    ]
+    assert ["99.9 ms" in row for row in rows] == [True, False, True, False, False]
