@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -25,6 +26,9 @@ STOP_SECONDS = 4.0
 
 LEAST_GRACE = 0.5
 """Seconds that open calls get in any case."""
+
+_SWITCH_SECONDS = 0.0002
+"""Less than a turn of the event loop in which runs execute: `concurrency.fair_turns.TURN_SECONDS`."""
 
 _GC_THRESHOLDS = (1_000, 2, 100_000)
 """A thousand new objects are collected in a third of a millisecond, some thousand that have outlived this in 10 ms. A
@@ -119,6 +123,16 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
+
+
+def share_interpreter() -> None:
+    """Let other threads have the interpreter soon, for a process that serves.
+
+    The event loop lets go of the interpreter in each of its turns, and has it back before a thread that waits has woken
+    up. Such a thread asks for it by force when it has waited for the switch interval without a break: never, if that is
+    longer than the turns of a busy loop. Writes to the state took seconds.
+    """
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 async def _stop(backend: Backend, *fronts: GrpcFront | HttpFront) -> None:

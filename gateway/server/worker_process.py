@@ -37,6 +37,7 @@ async def _serve(settings: ServeSettings) -> None:
     with cancel_on_signals(force_on_second=False):
         async with app.running(settings, reuse_port=True):
             app.tune_garbage_collection()
+            app.share_interpreter()
             _say(READY)
             await asyncio.Event().wait()
 
