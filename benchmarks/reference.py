@@ -18,7 +18,7 @@ from grpc import aio
 from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, INPUT, ITEMS, RESULTS_RUN_ID, run_id
 from gateway.fronts.grpc.server import GrpcLimits, server_options
-from gateway.server.app import tune_garbage_collection
+from gateway.server.app import tune_interpreter
 from gateway.server.scheduling import use_batch_scheduling
 from runs.v1 import runs_pb2, runs_pb2_grpc
 
@@ -193,7 +193,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     runs_pb2_grpc.add_RunsServiceServicer_to_server(runs, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    tune_garbage_collection()
+    tune_interpreter()
     tell(grpc=f"127.0.0.1:{port}")
     try:
         await obey(Pacer(runs.change), dict)

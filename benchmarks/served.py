@@ -22,7 +22,7 @@ from gateway.fronts.grpc.server import Transport
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
-from gateway.server.app import tune_garbage_collection
+from gateway.server.app import tune_interpreter
 from gateway.server.scheduling import use_batch_scheduling
 
 
@@ -109,7 +109,7 @@ async def serve(runs: int, transport: Transport) -> None:
     http = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0")
     await grpc.start()
     await http.start()
-    tune_garbage_collection()
+    tune_interpreter()
     tell(grpc=grpc.address, http=http.address)
     try:
         await obey(Pacer(runtime.change), lambda: {"watches": runtime.watches})

@@ -16,7 +16,7 @@ from benchmarks.sample import FLOW_ID
 from gateway.adapter import jsonrpc
 from gateway.adapter.params_json import submit_params_to_json
 from gateway.adapter.params_proto import submit_params_from_proto
-from gateway.server.app import tune_garbage_collection
+from gateway.server.app import tune_interpreter
 from runs.v1 import runs_pb2
 
 SIZES = {"200 B": 1, "20 KB": 100, "1 MB": 5_400}
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, required=True)
     text = payload(SIZES[parser.parse_args().size])
-    tune_garbage_collection()
+    tune_interpreter()
     as_text = runs_pb2.SubmitRunRequest(flow_id=FLOW_ID)
     as_text.inputs.add().json = text
     as_value = runs_pb2.SubmitRunRequest(flow_id=FLOW_ID)

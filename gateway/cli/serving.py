@@ -75,8 +75,7 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
 
             gateway = app.running(settings) if workers is None else app.running_with(workers, settings)
             addresses = await stack.enter_async_context(gateway)
-            app.tune_garbage_collection()
-            app.share_interpreter()
+            app.tune_interpreter()
             http = addresses.http if addresses.http.startswith("unix:") else f"http://{addresses.http}"
             embedded = settings.runtime_kind is RuntimeKind.EMBEDDED
             runs = {"state": settings.state} if embedded else {"runtime": settings.runtime}
@@ -91,8 +90,7 @@ async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
     warn_if_beyond(settings.max_memory)
     with cancel_on_signals(in_time=False):
         async with app.bridging(settings) as http:
-            app.tune_garbage_collection()
-            app.share_interpreter()
+            app.tune_interpreter()
             where = {"engine": settings.engine, "queue": settings.queue, "blobs": f"http://{http}"}
             _print_ready({**where, "memory": size_text(settings.max_memory)}, as_json)
             await asyncio.Event().wait()

@@ -113,8 +113,14 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         yield http.address
 
 
-def tune_garbage_collection() -> None:
-    """Make collections short, for a process that has started and now serves.
+def tune_interpreter() -> None:
+    """Make the pauses of the interpreter short, for a process that has started and now serves."""
+    _shorten_collections()
+    _share_with_threads()
+
+
+def _shorten_collections() -> None:
+    """Make collections of garbage short.
 
     Tens of thousands of open streams or nested runs are millions of objects that live for long. A collection stops
     everything, for up to 3 µs for each object that it looks at. So objects are looked at twice while they are few, and
@@ -125,8 +131,8 @@ def tune_garbage_collection() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def share_interpreter() -> None:
-    """Let other threads have the interpreter soon, for a process that serves.
+def _share_with_threads() -> None:
+    """Let other threads have the interpreter soon.
 
     The event loop lets go of the interpreter in each of its turns, and has it back before a thread that waits has woken
     up. Such a thread asks for it by force when it has waited for the switch interval without a break: never, if that is

@@ -36,8 +36,7 @@ async def _serve(settings: ServeSettings) -> None:
     # A service manager may signal every process, and the parent then signals this one again.
     with cancel_on_signals(force_on_second=False):
         async with app.running(settings, reuse_port=True):
-            app.tune_garbage_collection()
-            app.share_interpreter()
+            app.tune_interpreter()
             _say(READY)
             await asyncio.Event().wait()
 
