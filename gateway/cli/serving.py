@@ -16,7 +16,8 @@ from gateway.cli.output import object_json, print_json
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
-from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
+from gateway.server.setting_forms import RuntimeKind
+from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.settings_sources import load_bridge, load_serve
 from gateway.server.signals import cancel_on_signals
 from gateway.server.sizes import size_text

@@ -15,7 +15,8 @@ from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
-from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, SettingsError, StartError
+from gateway.server.setting_forms import RuntimeKind
+from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.storage.idempotency import Keys
 from gateway.storage.sqlite_file import StateError
 

@@ -5,31 +5,40 @@ are made of it.
 """
 
 import os
-import re
 from collections.abc import Mapping
-from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from gateway.server.machine_memory import machine_memory
-from gateway.server.sizes import parse_size
+from gateway.server.setting_forms import (
+    BridgedGateway,
+    ByteSize,
+    ComponentRoutes,
+    DefaultText,
+    EngineAddress,
+    EntryFlag,
+    FlagValue,
+    ListenAddress,
+    NonEmpty,
+    OpenCalls,
+    RuntimeAddress,
+    RuntimeKind,
+    TransportName,
+    Truth,
+    WholeNumber,
+    runtime_kind_of,
+)
 
 ENV_PREFIX = "RUNS_GATEWAY_"
 
 MAX_WORKERS = 64
 """How many processes one gateway may consist of."""
 
-MAX_OPEN_CALLS = 10_000_000
-"""The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""
-
 MIN_MEMORY = 64 << 20
 """The least memory that clients may use, in bytes."""
-
-_WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 
 
 class SettingsError(Exception):
@@ -40,98 +49,8 @@ class StartError(Exception):
     """The gateway cannot start. The message is one line that names the flag to change."""
 
 
-class RuntimeKind(StrEnum):
-    """What executes the runs. The value is how an address of one begins."""
-
-    EMBEDDED = "embedded"
-    """This gateway."""
-    RELAY = "grpc"
-    """Another gateway."""
-    JSONRPC = "jsonrpc"
-    """A server of the canonical methods."""
-    STEPFLOW = "stepflow"
-    """A Stepflow engine."""
-
-
-def _check_address(address: str) -> str:
-    if address.startswith("unix:/"):
-        return address
-    host, _, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}")
-    return address
-
-
-def _kind_of(runtime: str) -> RuntimeKind:
-    """The kind of the runtime at an address. Raises ValueError if it is not the address of a runtime."""
-    if runtime == RuntimeKind.EMBEDDED:
-        return RuntimeKind.EMBEDDED
-    if runtime.startswith("unix:/"):
-        return RuntimeKind.RELAY
-    scheme, _, address = runtime.partition("://")
-    kind, _, transport = scheme.partition("+")
-    host, slash, path = address.partition("/")
-    elsewhere = kind == RuntimeKind.JSONRPC or (kind == RuntimeKind.STEPFLOW and not path)
-    over_http = elsewhere and transport in {"http", "https"}
-    over_grpc = scheme == RuntimeKind.RELAY and not slash
-    if not (over_grpc or over_http) or "@" in host or _check_address(host).endswith(":0"):
-        raise ValueError
-    return RuntimeKind(kind)
-
-
-def _check_runtime(runtime: str) -> str:
-    try:
-        _kind_of(runtime)
-    except ValueError:
-        raise ValueError(
-            "expected embedded, grpc://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH or "
-            f"stepflow+http://HOST:PORT, got {runtime!r}"
-        ) from None
-    return runtime
-
-
-def _check_engine(engine: str) -> str:
-    try:
-        if _kind_of(f"{RuntimeKind.STEPFLOW}+{engine}") is not RuntimeKind.STEPFLOW:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"expected http://HOST:PORT or https://HOST:PORT, got {engine!r}") from None
-    return engine
-
-
-def _check_gateway(gateway: str) -> str:
-    try:
-        if _kind_of(gateway) is not RuntimeKind.RELAY:
-            raise ValueError
-    except ValueError:
-        raise ValueError(f"expected grpc://HOST:PORT or unix:/PATH, got {gateway!r}") from None
-    return gateway
-
-
-def _check_transport(transport: str) -> str:
-    if transport == "native" and find_spec("pygrpc_native") is None:
-        raise ValueError("native is not installed: pip install 'runs-gateway[native]'")
-    return transport
-
-
-def _check_whole(number: Any) -> Any:
-    """Refuse what pydantic would take for a whole number: truth values, fractions and texts of them."""
-    if isinstance(number, int) and not isinstance(number, bool):
-        return number
-    if isinstance(number, str) and _WHOLE_NUMBER.fullmatch(number):
-        return number
-    raise ValueError(f"Input should be a whole number, got {number!r}")
-
-
 def _half_of_memory() -> int:
     return max(MIN_MEMORY, machine_memory() // 2)
-
-
-def _check_truth(value: Any) -> Any:
-    if isinstance(value, bool | str):
-        return value
-    raise ValueError(f"Input should be true or false, got {value!r}")
 
 
 def _serve_state(settings: Mapping[str, Any]) -> str:
@@ -147,38 +66,6 @@ def _state_file(name: str) -> str:
     """A file in the user's state directory."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return str(Path(home) / "runs-gateway" / name)
-
-
-class EntryFlag(NamedTuple):
-    """Marks a map. Its flag gives one entry, so the flag has a name in the singular and may be repeated."""
-
-    name: str
-    form: str
-    """What follows the flag, for instance `NAME=VALUE`."""
-
-
-class DefaultText(NamedTuple):
-    """Describes a default that is not a fixed value."""
-
-    text: str
-
-
-class FlagValue(NamedTuple):
-    """Names what follows a flag, where the type of the setting does not tell."""
-
-    form: str
-
-
-ListenAddress = Annotated[str, AfterValidator(_check_address)]
-ComponentRoutes = Annotated[
-    dict[str, str],
-    EntryFlag("component", "PREFIX=TARGET"),
-    Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
-]
-NonEmpty = Annotated[str, Field(min_length=1)]
-WholeNumber = Annotated[int, BeforeValidator(_check_whole)]
-ByteSize = Annotated[int, FlagValue("SIZE"), BeforeValidator(parse_size)]
-OpenCalls = Annotated[WholeNumber, Field(ge=1, le=MAX_OPEN_CALLS)]
 
 
 class _SharedSettings(BaseModel):
@@ -212,7 +99,7 @@ class _SharedSettings(BaseModel):
         description="How many seconds the body of an HTTP request, or an upload by gRPC, may come no further before it "
         "is refused.",
     )
-    lossy_numbers: Annotated[bool, BeforeValidator(_check_truth)] = Field(
+    lossy_numbers: Truth = Field(
         default=False,
         description="Let a Stepflow engine round the numbers that it cannot hold exactly. By default they are refused.",
     )
@@ -229,7 +116,7 @@ class ServeSettings(_SharedSettings):
         default="127.0.0.1:8080",
         description="Where to serve JSON-RPC and the blob API, in the same form.",
     )
-    runtime: Annotated[str, AfterValidator(_check_runtime)] = Field(
+    runtime: RuntimeAddress = Field(
         default=RuntimeKind.EMBEDDED.value,
         description="What executes runs: `embedded` (this gateway), `grpc://HOST:PORT` or `unix:/PATH` (another "
         "gateway), `jsonrpc+http://HOST:PORT/PATH` (a server of the runs methods) or `stepflow+http://HOST:PORT` (a "
@@ -256,7 +143,7 @@ class ServeSettings(_SharedSettings):
         le=MAX_WORKERS,
         description="How many processes serve, on shared ports. Limits of calls are limits of each process.",
     )
-    transport: Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)] = Field(
+    transport: TransportName = Field(
         default="grpcio",
         description="What speaks HTTP/2 for gRPC: `grpcio`, or `native`, which is faster (`pip install "
         "'runs-gateway[native]'`).",
@@ -306,20 +193,20 @@ class ServeSettings(_SharedSettings):
     @property
     def runtime_kind(self) -> RuntimeKind:
         """The kind of `runtime`."""
-        return _kind_of(self.runtime)
+        return runtime_kind_of(self.runtime)
 
 
 class BridgeSettings(_SharedSettings):
     """The settings of `runs-gateway bridge`."""
 
-    engine: Annotated[str, AfterValidator(_check_engine)] = Field(
+    engine: EngineAddress = Field(
         description="The Stepflow engine: `http://HOST:PORT`.",
     )
     queue: NonEmpty = Field(
         description="The queue to take tasks from: `queueName` in the engine's configuration.",
     )
     components: Annotated[ComponentRoutes, Field(min_length=1)]
-    gateway: Annotated[str, AfterValidator(_check_gateway)] | None = Field(
+    gateway: BridgedGateway | None = Field(
         default=None,
         description="A gateway over the same engine that receives the runs of components: `grpc://HOST:PORT` or "
         "`unix:/PATH`. Bridges with the same gateway share its idempotency keys: a task that another bridge executes "

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from gateway.core.yaml_json import EmptyYamlError, yaml_to_json
-from gateway.server.settings import BridgeSettings, RuntimeKind, ServeSettings, Setting, SettingsError, settings_of
+from gateway.server.setting_forms import RuntimeKind
+from gateway.server.settings import BridgeSettings, ServeSettings, Setting, SettingsError, settings_of
 
 Settings = TypeVar("Settings", ServeSettings, BridgeSettings)
 

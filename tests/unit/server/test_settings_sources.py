@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.server.settings import RuntimeKind, ServeSettings, SettingsError, settings_of
+from gateway.server.setting_forms import RuntimeKind
+from gateway.server.settings import ServeSettings, SettingsError, settings_of
 from gateway.server.settings_sources import load_bridge, load_serve
 
 
@@ -166,7 +167,7 @@ def test_variables_that_are_empty_are_not_set(tmp_path: Path) -> None:
 
 def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_serve({"transport": "native"}, {}).transport == "native"
-    monkeypatch.setattr("gateway.server.settings.find_spec", lambda _: None)
+    monkeypatch.setattr("gateway.server.setting_forms.find_spec", lambda _: None)
     with pytest.raises(SettingsError) as caught:
         load_serve({}, {"RUNS_GATEWAY_TRANSPORT": "native"})
     assert str(caught.value) == (

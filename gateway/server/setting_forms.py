@@ -1,0 +1,142 @@
+"""The forms that settings have: how each is checked, and what follows its flag."""
+
+import re
+from enum import StrEnum
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gateway.server.sizes import parse_size
+
+MAX_OPEN_CALLS = 10_000_000
+"""The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""
+
+_WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
+
+
+class RuntimeKind(StrEnum):
+    """What executes the runs. The value is how an address of one begins."""
+
+    EMBEDDED = "embedded"
+    """This gateway."""
+    RELAY = "grpc"
+    """Another gateway."""
+    JSONRPC = "jsonrpc"
+    """A server of the canonical methods."""
+    STEPFLOW = "stepflow"
+    """A Stepflow engine."""
+
+
+def _check_address(address: str) -> str:
+    if address.startswith("unix:/"):
+        return address
+    host, _, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}")
+    return address
+
+
+def runtime_kind_of(runtime: str) -> RuntimeKind:
+    """The kind of the runtime at an address. Raises ValueError if it is not the address of a runtime."""
+    if runtime == RuntimeKind.EMBEDDED:
+        return RuntimeKind.EMBEDDED
+    if runtime.startswith("unix:/"):
+        return RuntimeKind.RELAY
+    scheme, _, address = runtime.partition("://")
+    kind, _, transport = scheme.partition("+")
+    host, slash, path = address.partition("/")
+    elsewhere = kind == RuntimeKind.JSONRPC or (kind == RuntimeKind.STEPFLOW and not path)
+    over_http = elsewhere and transport in {"http", "https"}
+    over_grpc = scheme == RuntimeKind.RELAY and not slash
+    if not (over_grpc or over_http) or "@" in host or _check_address(host).endswith(":0"):
+        raise ValueError
+    return RuntimeKind(kind)
+
+
+def _check_runtime(runtime: str) -> str:
+    try:
+        runtime_kind_of(runtime)
+    except ValueError:
+        raise ValueError(
+            "expected embedded, grpc://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH or "
+            f"stepflow+http://HOST:PORT, got {runtime!r}"
+        ) from None
+    return runtime
+
+
+def _check_engine(engine: str) -> str:
+    try:
+        if runtime_kind_of(f"{RuntimeKind.STEPFLOW}+{engine}") is not RuntimeKind.STEPFLOW:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"expected http://HOST:PORT or https://HOST:PORT, got {engine!r}") from None
+    return engine
+
+
+def _check_gateway(gateway: str) -> str:
+    try:
+        if runtime_kind_of(gateway) is not RuntimeKind.RELAY:
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"expected grpc://HOST:PORT or unix:/PATH, got {gateway!r}") from None
+    return gateway
+
+
+def _check_transport(transport: str) -> str:
+    if transport == "native" and find_spec("pygrpc_native") is None:
+        raise ValueError("native is not installed: pip install 'runs-gateway[native]'")
+    return transport
+
+
+def _check_whole(number: Any) -> Any:
+    """Refuse what pydantic would take for a whole number: truth values, fractions and texts of them."""
+    if isinstance(number, int) and not isinstance(number, bool):
+        return number
+    if isinstance(number, str) and _WHOLE_NUMBER.fullmatch(number):
+        return number
+    raise ValueError(f"Input should be a whole number, got {number!r}")
+
+
+def _check_truth(value: Any) -> Any:
+    if isinstance(value, bool | str):
+        return value
+    raise ValueError(f"Input should be true or false, got {value!r}")
+
+
+class EntryFlag(NamedTuple):
+    """Marks a map. Its flag gives one entry, so the flag has a name in the singular and may be repeated."""
+
+    name: str
+    form: str
+    """What follows the flag, for instance `NAME=VALUE`."""
+
+
+class DefaultText(NamedTuple):
+    """Describes a default that is not a fixed value."""
+
+    text: str
+
+
+class FlagValue(NamedTuple):
+    """Names what follows a flag, where the type of the setting does not tell."""
+
+    form: str
+
+
+ListenAddress = Annotated[str, AfterValidator(_check_address)]
+RuntimeAddress = Annotated[str, AfterValidator(_check_runtime)]
+EngineAddress = Annotated[str, AfterValidator(_check_engine)]
+BridgedGateway = Annotated[str, AfterValidator(_check_gateway)]
+TransportName = Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)]
+Truth = Annotated[bool, BeforeValidator(_check_truth)]
+ComponentRoutes = Annotated[
+    dict[str, str],
+    EntryFlag("component", "PREFIX=TARGET"),
+    Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
+]
+NonEmpty = Annotated[str, Field(min_length=1)]
+WholeNumber = Annotated[int, BeforeValidator(_check_whole)]
+ByteSize = Annotated[int, FlagValue("SIZE"), BeforeValidator(parse_size)]
+OpenCalls = Annotated[WholeNumber, Field(ge=1, le=MAX_OPEN_CALLS)]
