@@ -16,7 +16,6 @@ EXIT_SECONDS = 4.8
 ALARM_SECONDS = 5.0
 """Seconds from a signal to the end of a process whose interpreter is not to be had. It then ends by SIGALRM."""
 
-_LEAD_SECONDS = ALARM_SECONDS - EXIT_SECONDS
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ def _exit_in_time() -> None:
     may have been set already: that counts from the signal, and the event loop may have learned of it late.
     """
     alarm = min(signal.getitimer(signal.ITIMER_REAL)[0] or ALARM_SECONDS, ALARM_SECONDS)
-    seconds = max(0.0, min(EXIT_SECONDS, alarm - _LEAD_SECONDS))
+    seconds = max(0.0, min(EXIT_SECONDS, alarm - (ALARM_SECONDS - EXIT_SECONDS)))
 
     def give_up() -> None:
         _log.warning("not everything has ended in time; the process ends now")
