@@ -12,7 +12,6 @@ from grpc import aio
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
-from gateway.client.channels import Channels
 from gateway.client.connection_async import AsyncConnection, AsyncResponses
 from gateway.client.failure import UploadFailed
 from gateway.client.outage import Outage, deadline_after
@@ -22,6 +21,7 @@ from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
 from gateway.client.streams import Fold, ManyRunsStream, ResumableStream, RunEvent, RunStream, Unseen
 from gateway.core.errors import GatewayError
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
+from gateway.peers.grpc.connection_pool import ConnectionPool
 
 A = TypeVar("A")
 M = TypeVar("M")
@@ -33,6 +33,9 @@ class AsyncRunsClient:
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
     are those of TLS; without them the connection is not encrypted. They have no meaning for a channel.
+
+    Calls that are soon answered share one connection, and streams have others, 100 on each, since proxies allow no
+    more. Idle connections are closed. If `target` is a channel, it takes all calls, as many as it is allowed.
 
     A call that finds the gateway unreachable or overloaded is retried with exponential back-off, for at most
     `retry_for` seconds since the gateway last answered (0: no retries; None: no limit). A retried call takes effect at
@@ -57,7 +60,7 @@ class AsyncRunsClient:
     ) -> None:
         self._timeout = timeout
         self._retry_for = retry_for
-        self._channels = Channels(lambda: AsyncConnection(target, credentials))
+        self._connections = ConnectionPool(lambda: AsyncConnection(target, credentials))
 
     async def __aenter__(self) -> "AsyncRunsClient":
         return self
@@ -66,8 +69,8 @@ class AsyncRunsClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection. Open calls fail; later ones raise ValueError."""
-        for connection in self._channels.close():
+        """Close all connections. Open calls fail; later ones raise ValueError."""
+        for connection in self._connections.close():
             await connection.close()
 
     async def put_flow(self, flow: str | bytes | Json | Mapping[str, Any], *, timeout: float | None = None) -> str:
@@ -250,7 +253,7 @@ class AsyncRunsClient:
         while True:
             try:
                 async with (
-                    self._connection() as connection,
+                    self._connection(stream=stream.lasts) as connection,
                     aclosing(connection.messages(start(connection), stream.read_timeout)) as messages,
                 ):
                     async for message in messages:
@@ -280,7 +283,7 @@ class AsyncRunsClient:
         """Submit a run in several messages, with other inputs than those of `params` if they are given."""
         while True:
             try:
-                async with self._connection() as connection:
+                async with self._connection(stream=True) as connection:
                     return submitted(await connection.upload(params, inputs, outage.remaining()))
             except UploadFailed as failed:
                 error = failed.reason
@@ -296,10 +299,10 @@ class AsyncRunsClient:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        connection = self._channels.acquire()
+    async def _connection(self, *, stream: bool = False) -> AsyncIterator[AsyncConnection]:
+        connection = self._connections.acquire(stream=stream)
         try:
             yield connection
         finally:
-            if self._channels.release(connection, dead=connection.dead):
-                await connection.close()
+            for unused in self._connections.release(connection, dead=connection.dead):
+                await unused.close()

@@ -10,7 +10,6 @@ import grpc
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
-from gateway.client.channels import Channels
 from gateway.client.connection_blocking import Connection, Responses
 from gateway.client.failure import UploadFailed
 from gateway.client.outage import Outage, deadline_after
@@ -20,6 +19,7 @@ from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
 from gateway.client.streams import Fold, ManyRunsStream, ResumableStream, RunEvent, RunStream, Unseen
 from gateway.core.errors import GatewayError
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
+from gateway.peers.grpc.connection_pool import ConnectionPool
 
 A = TypeVar("A")
 M = TypeVar("M")
@@ -31,6 +31,9 @@ class RunsClient:
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
     are those of TLS; without them the connection is not encrypted. They have no meaning for a channel.
+
+    Calls that are soon answered share one connection, and streams have others, 100 on each, since proxies allow no
+    more. Idle connections are closed. If `target` is a channel, it takes all calls, as many as it is allowed.
 
     A call that finds the gateway unreachable or overloaded is retried with exponential back-off, for at most
     `retry_for` seconds since the gateway last answered (0: no retries; None: no limit). A retried call takes effect at
@@ -55,7 +58,7 @@ class RunsClient:
     ) -> None:
         self._timeout = timeout
         self._retry_for = retry_for
-        self._channels = Channels(lambda: Connection(target, credentials))
+        self._connections = ConnectionPool(lambda: Connection(target, credentials))
 
     def __enter__(self) -> "RunsClient":
         return self
@@ -64,8 +67,8 @@ class RunsClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection. Open calls fail; later ones raise ValueError."""
-        for connection in self._channels.close():
+        """Close all connections. Open calls fail; later ones raise ValueError."""
+        for connection in self._connections.close():
             connection.close()
 
     def put_flow(self, flow: str | bytes | Json | Mapping[str, Any], *, timeout: float | None = None) -> str:
@@ -247,7 +250,7 @@ class RunsClient:
         while True:
             try:
                 with (
-                    self._connection() as connection,
+                    self._connection(stream=stream.lasts) as connection,
                     closing(connection.messages(start(connection), stream.read_timeout)) as messages,
                 ):
                     for message in messages:
@@ -277,7 +280,7 @@ class RunsClient:
         """Submit a run in several messages, with other inputs than those of `params` if they are given."""
         while True:
             try:
-                with self._connection() as connection:
+                with self._connection(stream=True) as connection:
                     return submitted(connection.upload(params, inputs, outage.remaining()))
             except UploadFailed as failed:
                 error = failed.reason
@@ -293,10 +296,10 @@ class RunsClient:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        connection = self._channels.acquire()
+    def _connection(self, *, stream: bool = False) -> Iterator[Connection]:
+        connection = self._connections.acquire(stream=stream)
         try:
             yield connection
         finally:
-            if self._channels.release(connection, dead=connection.dead):
-                connection.close()
+            for unused in self._connections.release(connection, dead=connection.dead):
+                unused.close()

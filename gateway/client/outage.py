@@ -5,12 +5,15 @@ import time
 from collections.abc import Callable
 
 from gateway.core.backoff import Backoff
-from gateway.core.errors import Overloaded, Unavailable
+from gateway.core.errors import GatewayError, Overloaded, Unavailable
 
 FIRST_PAUSE = 0.1
 """About how many seconds pass before the first retry; twice as many before each further one."""
 
 LONGEST_PAUSE = 5.0
+
+EARLY_SECONDS = 0.05
+"""What ends so shortly before a deadline has ended with it: the two ends of a call have two clocks."""
 
 
 def deadline_after(timeout: float | None) -> float | None:
@@ -65,16 +68,20 @@ class Outage:
 
     def _next(self, error: Exception) -> float | None:
         """The next pause; None if a retry would not help, or not in time."""
-        if not isinstance(error, (Unavailable, Overloaded)):
-            return None
         now = self._clock()
+        if not (isinstance(error, (Unavailable, Overloaded)) or self._is_early(error, now)):
+            return None
         if self._since is None:
             self._since = now
         pause = self._backoff.next()
-        if error.retry_after is not None:
+        if isinstance(error, GatewayError) and error.retry_after is not None:
             pause += error.retry_after
         if self._retry_for is not None and now + pause > self._since + self._retry_for:
             return None
         if self._until is not None and now + pause >= self._until:
             return None
         return pause
+
+    def _is_early(self, error: Exception, now: float) -> bool:
+        """Whether time was up for somebody else before it was here: a proxy has a limit of its own."""
+        return isinstance(error, TimeoutError) and (self._until is None or now < self._until - EARLY_SECONDS)

@@ -13,7 +13,7 @@ import grpc
 
 from gateway.adapter import params_proto, status_proto
 from gateway.adapter.grpc_status import from_status
-from gateway.client.outage import Outage
+from gateway.client.outage import EARLY_SECONDS, Outage
 from gateway.client.status import ItemResult, RunEnded, RunStatus, RunUpdate, run_status
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.model import GetParams
@@ -31,6 +31,9 @@ LEAST_READ_TIMEOUT: Final = 1.0
 ANSWER_SECONDS: Final = 5.0
 """Seconds that the last answer may take after the timeout of the run."""
 
+STABLE_SECONDS: Final = 1.0
+"""A stream that has lasted so long was not in vain, even if it has told nothing new: the next one starts soon."""
+
 Clock: TypeAlias = Callable[[], float]
 
 Response_contra = TypeVar("Response_contra", contravariant=True)
@@ -41,6 +44,10 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 class ResumableStream(Protocol[Response_contra, Event_co]):
     """A stream that is started again after a cut, and continues where it stopped."""
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the stream may be open for long."""
 
     def read_timeout(self) -> float | None:
         """Return how many seconds the next message may take; None: as long as the call."""
@@ -71,10 +78,17 @@ class RunStream:
         self._terminal = False
         self._first = True
         self._cut = False
+        self._started = clock()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the stream may be open for long: it waits for the run."""
+        return self._params.wait
 
     def request(self) -> runs_pb2.GetRunRequest:
         """Return the request for the updates that have not been received."""
         self._first = True
+        self._started = self._clock()
         remaining = None if self._until is None else max(0.0, self._until - self._clock())
         return params_proto.get_params_to_proto(
             self._params.model_copy(update={"resume_token": self._token, "timeout": remaining})
@@ -112,13 +126,15 @@ class RunStream:
         `error` is the one that the stream ended with. Raises it if another stream would not help, or not in time.
         """
         if error is None:
-            expected = self._terminal or not self._params.wait or self._until is not None
-            if expected and self._revision is not None:
+            if self._revision is not None and (self._terminal or not self._params.wait or self._is_late()):
                 return None
             error = Unavailable("the gateway has ended the stream too early")
         elif self._terminal and not self._params.include_results:
             return None
         self._cut = True
+        if not self._first and self._clock() - self._started >= STABLE_SECONDS:
+            self._outage.heard()
+        self._first = True
         try:
             pause = self._outage.pause(error)
             return _within(pause, self._until, self._clock(), error if self._revision is None else None)
@@ -128,6 +144,13 @@ class RunStream:
     def cut(self) -> None:
         """Take note that the stream with this run and others has ended."""
         self._cut = True
+
+    def _is_late(self) -> bool:
+        """Return whether the timeout of the run has passed. Before, a stream that ends was cut, whatever its status.
+
+        A proxy that shortens the deadline of a call lets the gateway end it in order.
+        """
+        return self._until is not None and self._clock() >= self._until - EARLY_SECONDS
 
     def _progress(self, response: runs_pb2.GetRunResponse) -> bool:
         """Return whether a message tells more than the known state, which the first one of each stream repeats."""
@@ -147,10 +170,17 @@ class ManyRunsStream:
             self._runs[params.run_id] = RunStream(params, outage(), clock=clock)
             self._until = _until(params, clock)
         self._outage = outage()
-        self._heard = False
+        self._heard = self._heard_now = False
+        self._started = clock()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the stream may be open for long."""
+        return True
 
     def requests(self) -> list[runs_pb2.WatchRunsRequest]:
         """Return the requests for the updates that have not been received, of each run that has not ended."""
+        self._started, self._heard_now = self._clock(), False
         return [runs_pb2.WatchRunsRequest(add=run.request()) for run in self._runs.values()]
 
     def read_timeout(self) -> float | None:
@@ -162,7 +192,7 @@ class ManyRunsStream:
 
         Raises the error of a run if the stream has to be started again to follow the run.
         """
-        self._heard = True
+        self._heard = self._heard_now = True
         run_id = response.run_id
         run = self._runs.get(run_id)
         if run is None:
@@ -196,6 +226,10 @@ class ManyRunsStream:
             return None
         for run in self._runs.values():
             run.cut()
+        now = self._clock()
+        if self._heard_now and now - self._started >= STABLE_SECONDS:
+            self._outage.heard()
+        self._heard_now = False
         error = error or Unavailable("the gateway has ended the stream too early")
         try:
             return _within(self._outage.pause(error), self._until, self._clock(), error if not self._heard else None)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 DATA = 0
@@ -25,6 +25,16 @@ class StreamProxy:
         self._limits = limits
         self._silent = silent
         self._connections: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds on the numbers of messages and cuts."""
+        while not condition():
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["StreamProxy"]:
@@ -70,9 +80,11 @@ class StreamProxy:
                 ended = counters[int.from_bytes(head[5:9])].feed(body)
                 brought += ended
                 self.messages += ended
+                self._notify()
             writer.write(head + body)
             await writer.drain()
         self.cuts += 1
+        self._notify()
 
 
 class _Counter:

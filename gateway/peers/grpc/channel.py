@@ -2,6 +2,10 @@
 
 from typing import Final
 
+IDLE_MS: Final = 60_000
+"""A connection without open calls is closed after so many milliseconds, sooner than most proxies do it; the next call
+makes it again. It ends no call, as the close of a proxy may that comes while a call begins."""
+
 DETAILS_TRAILER: Final = "grpc-status-details-bin"
 """The trailing metadata that holds the google.rpc.Status of a failed call."""
 
@@ -10,7 +14,8 @@ def channel_options(*, min_reconnect_ms: int, keepalive_ms: int) -> tuple[tuple[
     """Return the options of a channel to a gateway or an engine, as grpc takes them.
 
     After a failed attempt to connect, the next one begins after `min_reconnect_ms` at the earliest. While calls are
-    open, the peer is pinged every `keepalive_ms`, and the connection counts as lost 10 seconds after a ping.
+    open, the peer is pinged every `keepalive_ms`, and the connection counts as lost 10 seconds after a ping. After
+    IDLE_MS without calls it is closed.
     """
     return (
         # Sizes are limited by the peer, which says what is wrong; grpc's own limit is 4 MB.
@@ -24,6 +29,7 @@ def channel_options(*, min_reconnect_ms: int, keepalive_ms: int) -> tuple[tuple[
         ("grpc.max_reconnect_backoff_ms", 1_000),
         # A new channel is a new connection; channels that shared one would share its flow-control window.
         ("grpc.use_local_subchannel_pool", 1),
+        ("grpc.client_idle_timeout_ms", IDLE_MS),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),

@@ -6,6 +6,7 @@ that starts where the page does, and a client's resume token is valid at the ups
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from grpc import aio
@@ -17,7 +18,7 @@ from gateway.core.position import Position
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_sizes
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
-from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
+from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage, WatchConnection
 from gateway.storage.idempotency import global_key
 from runs.v1 import blobs_pb2, runs_pb2
 
@@ -29,6 +30,16 @@ READ_SECONDS: Final = 30.0
 
 WRITE_SECONDS: Final = 300.0
 """How long it may take for a submit or a blob, which may be large and is written to a disk."""
+
+HEARTBEAT_SECONDS: Final = 20.0
+"""How often an upstream at a distance shows that a silent watch lives. Proxies end calls that are silent for a minute,
+some of them after half of one."""
+
+HEARTBEATS_PER_SECOND: Final = 1_000
+"""The most heartbeats of all watches together: with very many of them, each has fewer."""
+
+MISSED_HEARTBEATS: Final = 3
+"""A watch counts as cut after so many missing heartbeats."""
 
 
 class RelayRuntime(Runtime):
@@ -70,30 +81,29 @@ class RelayRuntime(Runtime):
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Follow a run, also over restarts of the upstream. Raises Unavailable if the upstream stays away."""
-        request = params_proto.get_params_to_proto(GetParams(run_id=run_id, wait=True))
         outage = UpstreamOutage(self._upstream)
         revision = None
         while True:
             self._refuse_if_draining()
             await outage.connected()
-            call = self._upstream.watching(len(self._watches)).GetRun(request)
-            self._watches.add(call)
+            interval = self._heartbeat_interval()
+            params = GetParams(run_id=run_id, wait=True, heartbeat_interval=interval)
             try:
-                while (response := await self._next(call)) is not None:
-                    outage.end()
-                    if response.revision == revision:
-                        continue
-                    revision = response.revision
-                    snapshot = snapshot_of(response)
-                    yield snapshot
-                    if snapshot.terminal:
-                        return
+                async with self._upstream.watching() as connection:
+                    call = connection.runs.GetRun(params_proto.get_params_to_proto(params))
+                    async with aclosing(self._responses(call, connection, interval)) as responses:
+                        async for response in responses:
+                            outage.end()
+                            if response.revision == revision:
+                                continue
+                            revision = response.revision
+                            snapshot = snapshot_of(response)
+                            yield snapshot
+                            if snapshot.terminal:
+                                return
                 await outage.pause()
             except aio.AioRpcError as error:
-                await outage.pause(error)
-            finally:
-                self._watches.discard(call)
-                call.cancel()
+                await outage.pause(error, limited=False)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         if page.start >= page.stop or page.first >= page.completions:
@@ -163,6 +173,34 @@ class RelayRuntime(Runtime):
         finally:
             call.cancel()
         return results[:RESULT_PAGE_LENGTH]
+
+    def _heartbeat_interval(self) -> float | None:
+        """The heartbeats of one more watch; None on a socket, which no proxy is in the way of."""
+        if self._upstream.is_local:
+            return None
+        return max(HEARTBEAT_SECONDS, len(self._watches) / HEARTBEATS_PER_SECOND)
+
+    async def _responses(
+        self,
+        call: "aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]",
+        connection: WatchConnection,
+        interval: float | None,
+    ) -> AsyncGenerator[runs_pb2.GetRunResponse, None]:
+        """Yield the messages of a watch. It ends early, and its connection is dead, if heartbeats are missing."""
+        self._watches.add(call)
+        seconds = None if interval is None else MISSED_HEARTBEATS * interval
+        try:
+            while True:
+                async with asyncio.timeout(seconds):
+                    response = await self._next(call)
+                if response is None:
+                    return
+                yield response
+        except TimeoutError:
+            connection.dead = True
+        finally:
+            self._watches.discard(call)
+            call.cancel()
 
     async def _next(
         self, call: "aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]"

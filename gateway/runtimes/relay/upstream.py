@@ -6,7 +6,8 @@ repeated if it takes effect at most once.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 import grpc
@@ -15,6 +16,7 @@ from grpc import aio
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.peers.grpc.channel import channel_options
+from gateway.peers.grpc.connection_pool import STREAMS_PER_CONNECTION, ConnectionPool
 from gateway.runtimes.relay.call_errors import call_error, is_refusal
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
 
@@ -23,8 +25,13 @@ LAST_DELAY: Final = 1.0
 """Seconds between the first two attempts, and the most between later ones. Half of a delay is drawn at random, so that
 the many calls that lost the same upstream do not come back at once."""
 
-WATCHES_PER_CONNECTION: Final = 8_192
-"""How many runs are watched over one connection: the upstream bounds the open calls of each."""
+QUIET_SECONDS: Final = 1.0
+"""How long a connection may take before the log says that the upstream cannot be reached. Proxies end calls and
+connections for reasons of their own, and the next ones are taken at once."""
+
+WATCHES_PER_SOCKET: Final = 8_192
+"""How many runs are watched over one connection to a unix socket. The gateway there bounds the open calls of each; to a
+host and port, a proxy may, and allows fewer."""
 
 _CHANNEL_OPTIONS: Final = channel_options(min_reconnect_ms=100, keepalive_ms=20_000)
 
@@ -43,7 +50,9 @@ class RelayUpstream:
         self.address = address
         self._patience = patience
         self._channel = self._opened()
-        self._watching: list[tuple[aio.Channel, runs_pb2_grpc.RunsServiceAsyncStub]] = []
+        self._watching = ConnectionPool(
+            lambda: WatchConnection(self._opened()), WATCHES_PER_SOCKET if self.is_local else STREAMS_PER_CONNECTION
+        )
         self._connecting: asyncio.Task[None] | None = None
         self._timeouts: set[asyncio.Timeout] = set()
         self._waiting_allowed = True
@@ -70,13 +79,15 @@ class RelayUpstream:
                 self.mark_up()
                 return answer
 
-    def watching(self, number: int) -> "runs_pb2_grpc.RunsServiceAsyncStub":
-        """The methods for one more watch when there are `number`, on a connection that only watches take part in."""
-        index = number // WATCHES_PER_CONNECTION
-        while len(self._watching) <= index:
-            channel = self._opened()
-            self._watching.append((channel, runs_pb2_grpc.RunsServiceStub(channel)))
-        return self._watching[index][1]
+    @asynccontextmanager
+    async def watching(self) -> "AsyncIterator[WatchConnection]":
+        """A connection for one watch, on which there are only watches, and no more than are allowed."""
+        connection = self._watching.acquire(stream=True)
+        try:
+            yield connection
+        finally:
+            for unused in self._watching.release(connection, dead=connection.dead):
+                await unused.channel.close()
 
     def mark_up(self) -> None:
         """Note that the upstream has answered."""
@@ -124,17 +135,31 @@ class RelayUpstream:
         for timeout in self._timeouts:
             timeout.reschedule(now)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the upstream is reached through a unix socket."""
+        return self.address.startswith("unix:")
+
     async def close(self) -> None:
         """Close the connection, which ends every call on it."""
         self.stop_waiting()
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
-        for channel in (self._channel, *(channel for channel, _ in self._watching)):
+        for channel in (self._channel, *(connection.channel for connection in self._watching.close())):
             await channel.close()
 
     def _opened(self) -> aio.Channel:
         return aio.insecure_channel(self.address.removeprefix("grpc://"), options=_CHANNEL_OPTIONS)
+
+
+class WatchConnection:
+    """A connection for watches. It is `dead` if one of them has been silent for too long."""
+
+    def __init__(self, channel: aio.Channel) -> None:
+        self.channel = channel
+        self.runs: runs_pb2_grpc.RunsServiceAsyncStub = runs_pb2_grpc.RunsServiceStub(channel)
+        self.dead = False
 
 
 class UpstreamOutage:
@@ -153,23 +178,29 @@ class UpstreamOutage:
 
     async def connected(self) -> None:
         """Wait for a connection. Raises Unavailable if there is none in time."""
-        if not await self._upstream.connected(self._left()):
+        left = self._left()
+        quiet = min(left, QUIET_SECONDS)
+        if not await self._upstream.connected(quiet):
             self._upstream.mark_down()
-            raise Unavailable("the upstream gateway cannot be reached", retry_after=1.0)
+            if not await self._upstream.connected(left - quiet):
+                raise Unavailable("the upstream gateway cannot be reached", retry_after=1.0)
 
-    async def pause(self, error: aio.AioRpcError | None = None) -> None:
+    async def pause(self, error: aio.AioRpcError | None = None, *, limited: bool = True) -> None:
         """Wait before the next attempt. `error` ended the last one; None if the call just ended too early.
 
-        Raises the GatewayError of the last attempt if another attempt would not help, or would come too late.
+        Raises the GatewayError of the last attempt if another attempt would not help, or would come too late. A call
+        that is not `limited` in time has ended too early if its time is up.
         """
         failure: GatewayError = Unavailable("the upstream gateway has ended the call", retry_after=1.0)
         if error is not None:
             failure = call_error(error)
-            if not isinstance(failure, Unavailable) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            overdue = limited and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            if overdue or not isinstance(failure, Unavailable):
                 raise failure
-        self._upstream.mark_down()
         if self._since is None:
             self._since = asyncio.get_running_loop().time()
+        else:
+            self._upstream.mark_down()
         delay = self._backoff.next()
         if self._left() < delay:
             raise failure

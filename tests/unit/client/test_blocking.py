@@ -145,10 +145,18 @@ def test_what_is_wrong_with_a_call_is_raised_as_it_was_sent(
 
 
 def test_a_call_that_takes_too_long_is_a_timeout(server: Server, client: RunsClient) -> None:
-    submit = server.call(lambda: client.submit("f", []))
+    submit = server.call(lambda: client.submit("f", [], timeout=0))
     _, rpc = server.unary("SubmitRun")
     rpc.terminate(submitted(), (), grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
     assert isinstance(submit.exception(), TimeoutError)
+
+
+def test_a_call_that_takes_too_long_for_a_proxy_is_made_again(server: Server, client: RunsClient) -> None:
+    submit = server.call(lambda: client.submit("f", []))
+    for ending in (((), grpc.StatusCode.DEADLINE_EXCEEDED, "upstream request timeout"), OK):
+        _, rpc = server.unary("SubmitRun")
+        rpc.terminate(submitted(), *ending)
+    assert submit.result().run_id == RUN_ID
 
 
 def test_without_patience_a_call_is_made_once(server: Server, pauses: list[float]) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.client.outage import FIRST_PAUSE, LONGEST_PAUSE, Outage
+from gateway.client.outage import EARLY_SECONDS, FIRST_PAUSE, LONGEST_PAUSE, Outage
 from gateway.core.errors import InvalidParams, Overloaded, RunNotFound, TooLarge, Unavailable
 
 
@@ -45,11 +45,19 @@ def test_progress_lets_pauses_begin_anew_and_an_answer_alone_does_not() -> None:
     assert some.pause(Unavailable("")) == FIRST_PAUSE
 
 
-@pytest.mark.parametrize("error", [RunNotFound("x"), InvalidParams([]), TooLarge("x"), TimeoutError(), ValueError()])
+@pytest.mark.parametrize("error", [RunNotFound("x"), InvalidParams([]), TooLarge("x"), ValueError()])
 def test_what_does_not_pass_is_raised_at_once(error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
         outage()[0].pause(error)
     assert raised.value is error
+
+
+def test_a_timeout_is_final_at_the_deadline_and_before_it_that_of_somebody_else() -> None:
+    some, clock = outage(until=100.0 + 10.0)
+    assert some.pause(TimeoutError()) == FIRST_PAUSE
+    clock.now += 10.0 - EARLY_SECONDS
+    with pytest.raises(TimeoutError):
+        some.pause(TimeoutError())
 
 
 def test_without_patience_there_is_no_second_call() -> None:

@@ -6,10 +6,18 @@ import pytest
 
 from gateway.adapter.grpc_status import to_status
 from gateway.adapter.status_proto import run_status_to_proto
-from gateway.client.outage import Outage
+from gateway.client.outage import EARLY_SECONDS, Outage
 from gateway.client.requests import wait_params
 from gateway.client.status import RunEnded, RunUpdate
-from gateway.client.streams import ANSWER_SECONDS, LEAST_READ_TIMEOUT, Fold, ManyRunsStream, RunStream, Unseen
+from gateway.client.streams import (
+    ANSWER_SECONDS,
+    LEAST_READ_TIMEOUT,
+    STABLE_SECONDS,
+    Fold,
+    ManyRunsStream,
+    RunStream,
+    Unseen,
+)
 from gateway.core.errors import Internal, InvalidRunId, RunNotFound, Unavailable
 from gateway.core.model import GetParams, ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
 from runs.v1 import runs_pb2
@@ -125,7 +133,7 @@ def test_results_of_a_finished_run_may_be_missing_still() -> None:
     assert stream.ended(CUT) is not None
 
 
-@pytest.mark.parametrize("error", [RunNotFound("none"), InvalidRunId([]), Internal("id 7"), TimeoutError()])
+@pytest.mark.parametrize("error", [RunNotFound("none"), InvalidRunId([]), Internal("id 7")])
 def test_what_does_not_pass_ends_it(error: Exception) -> None:
     stream, _ = one_run()
     stream.received(message(1))
@@ -181,13 +189,54 @@ def test_each_request_asks_for_the_time_that_is_left() -> None:
 def test_the_timeout_is_an_end() -> None:
     stream, clock = one_run(timeout=30.0)
     stream.received(message(1))
-    assert stream.ended(None) is None, "the gateway says that time is up"
     clock.now += 29.95
     pause = stream.ended(CUT)
     assert pause is not None
     assert pause == pytest.approx(0.05)
     clock.now += pause
     assert stream.ended(CUT) is None
+    assert stream.ended(None) is None, "the gateway says that time is up"
+
+
+def test_an_end_in_order_before_the_timeout_is_a_cut_as_well() -> None:
+    stream, clock = one_run(timeout=10.0)
+    stream.request()
+    stream.received(message(1))
+    clock.now += 2.0
+    assert stream.ended(None) is not None, "a proxy has shortened the deadline of the call"
+    assert (stream.request().resume_token, stream.request().timeout.seconds) == (b"1", 8)
+    stream.received(message(1))
+    clock.now += 8.0 - EARLY_SECONDS
+    assert stream.ended(None) is None, "the clock of the gateway may be a little faster"
+
+
+def test_the_deadline_of_somebody_else_is_a_cut() -> None:
+    stream, clock = one_run(timeout=10.0)
+    stream.received(message(1))
+    assert stream.ended(TimeoutError()) is not None
+    clock.now += 10.0
+    assert stream.ended(TimeoutError()) is None
+
+
+def test_an_end_in_order_after_the_last_state_is_the_end_whenever_it_comes() -> None:
+    stream, _ = one_run(timeout=10.0)
+    stream.received(message(3, [0, 1, 2]))
+    assert stream.ended(None) is None
+
+
+def test_pauses_do_not_grow_while_streams_last() -> None:
+    stream, clock = one_run(timeout=100.0)
+    for _ in range(5):
+        stream.request()
+        stream.received(message(1))
+        clock.now += STABLE_SECONDS
+        assert stream.ended(None) == 0.1
+    stream_of_many, clock = many("a")
+    for _ in range(5):
+        stream_of_many.requests()
+        stream_of_many.received(update("a", 1))
+        clock.now += STABLE_SECONDS
+        assert stream_of_many.ended(CUT) == 0.1
 
 
 def test_the_timeout_without_any_answer_is_the_error() -> None:
@@ -276,6 +325,28 @@ def test_a_run_that_ends_too_early_is_asked_for_again() -> None:
     with pytest.raises(Unavailable):
         stream.received(ended("a"))
     assert tokens(stream) == {"a": b"1"}
+
+
+def test_a_stream_of_many_that_stays_silent_for_long_is_no_answer() -> None:
+    stream, clock = many("a", retry_for=10.0)
+    stream.requests()
+    stream.received(update("a", 1))
+    stream.ended(CUT)
+    stream.requests()
+    clock.now += 11.0
+    with pytest.raises(Unavailable):
+        stream.ended(CUT)
+
+
+def test_a_run_that_ends_before_the_timeout_is_asked_for_again() -> None:
+    stream, clock = many("a", timeout=10.0)
+    stream.received(update("a", 1))
+    with pytest.raises(Unavailable):
+        stream.received(ended("a"))
+    assert tokens(stream) == {"a": b"1"}
+    clock.now += 10.0
+    stream.received(update("a", 1))
+    assert stream.received(ended("a")) == ("a", RunEnded())
 
 
 def test_what_is_said_of_other_runs_is_not_heard() -> None:

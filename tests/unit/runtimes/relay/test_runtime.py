@@ -329,7 +329,7 @@ async def test_watches_leave_the_calls_of_a_connection_to_others(
     scripted: ScriptedRuntime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The upstream allows two open calls on a connection, and three runs are watched."""
-    monkeypatch.setattr("gateway.runtimes.relay.upstream.WATCHES_PER_CONNECTION", 1)
+    monkeypatch.setattr("gateway.runtimes.relay.upstream.WATCHES_PER_SOCKET", 1)
     upstream = Upstream(scripted, tmp_path / "bounded.sock")
     await upstream.start(GrpcLimits(streams=2))
     relay = RelayRuntime(upstream.address)
