@@ -111,10 +111,11 @@ def get(
 ) -> int:
     """Print the state of a run."""
     with connect(address) as client:
-        if wait:
+        # Also before it waits: fails at once if the gateway cannot be reached or has no such run.
+        status = client.get(run_id, include_results=results and not wait, order=order)
+    if wait:
+        with connect(address, retry_for=RETRY_SECONDS) as client:
             status = client.wait(run_id, include_results=results, order=order, timeout=timeout)
-        else:
-            status = client.get(run_id, include_results=results, order=order)
     return _print_run(status, as_json, waited=wait)
 
 

@@ -618,7 +618,9 @@ Global___WatchRunsResponse: _TypeAlias = WatchRunsResponse  # noqa: Y015
 
 @_typing.final
 class WatchEnded(_message.Message):
-    """The end of following one run."""
+    """The end of following one run. After a state that is not terminal, and before the `timeout` of the run, the client SHOULD
+    add the run again: a proxy may have shortened the deadline of the call.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

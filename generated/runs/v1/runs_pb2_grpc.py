@@ -109,7 +109,8 @@ class RunsServiceServicer(object):
         results come in many messages. A result with which even a message of its own would exceed the server's limit is
         replaced: see `ItemResult`.
         - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
-        call. Anything else is an error, after which the client SHOULD call again.
+        call. Anything else is an error, after which the client SHOULD call again. So it SHOULD if OK comes with a state
+        that is not terminal and neither has passed: a proxy may have shortened the deadline.
 
         Errors:
         - INVALID_ARGUMENT: a field breaks its rule, or the run id is not a UUID.
