@@ -11,7 +11,7 @@ from typing import Final
 from benchmarks.abuse.wire import CALL_PATIENCE, JSON_HEADERS, Caller, call_at_once, outcome_of
 from gateway.adapter.params_json import resume_token_to_text
 from gateway.core.model import ResultOrder
-from gateway.core.position import Position
+from gateway.core.position import Position, ResumePoint
 
 MIB = 1 << 20
 
@@ -115,5 +115,5 @@ def forged_positions(grpc: str, http: str, seconds: float) -> str:
 def _followed(run_id: str, number: int) -> str:
     """The parameters of a stream that goes on where nothing is left, by a token that nobody has given."""
     position = Position(ResultOrder.BY_INDEX, completion_offset=599_000 + number, indexes=number, sweep=600_000)
-    token = resume_token_to_text(position.token(run_id))
+    token = resume_token_to_text(ResumePoint(position).token(run_id))
     return json.dumps({"runId": run_id, "wait": True, "includeResults": True, "resumeToken": token})

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 from gateway.core.model import ItemResult, ResultOrder
 from gateway.core.runtime import Page, Snapshot
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _ORDERS: Final = (ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION)
-_TOKEN: Final = struct.Struct(">BBQQQ")
+_TOKEN: Final = struct.Struct(">BBQQQQ")
 _CHECK_LENGTH: Final = 8
 _PERSON: Final = b"runs-gw token"
 
@@ -64,22 +64,6 @@ class Position(NamedTuple):
             return self._replace(indexes=reached, sweep=page.completions)
         return Position(self.order, completion_offset=page.completions)
 
-    def token(self, run_id: str) -> bytes:
-        """The opaque form for clients."""
-        body = _TOKEN.pack(_VERSION, _ORDERS.index(self.order), self.completion_offset, self.indexes, self.sweep)
-        return body + _check(body, run_id)
-
-    @classmethod
-    def from_token(cls, token: bytes, run_id: str, order: ResultOrder) -> "Position | None":
-        """The position of a token; None if the token is not of this version, for this run and in this order."""
-        body, check = token[: _TOKEN.size], token[_TOKEN.size :]
-        if len(token) != _TOKEN.size + _CHECK_LENGTH or check != _check(body, run_id):
-            return None
-        version, order_number, completion_offset, indexes, sweep = _TOKEN.unpack(body)
-        if version != _VERSION or _ORDERS[order_number : order_number + 1] != (order,):
-            return None
-        return cls(order, completion_offset, indexes, sweep)
-
     @classmethod
     def before(cls, page: Page) -> "Position":
         """The position of a follower that is sent this page next; the page must not be empty.
@@ -100,8 +84,32 @@ class Position(NamedTuple):
         return self.completion_offset <= snapshot.completions and self.indexes <= snapshot.prefix
 
 
+class ResumePoint(NamedTuple):
+    """What a client has been sent: results up to a position, and the state with a revision; 0 stands for any state."""
+
+    position: Position
+    revision: int = 0
+
+    def token(self, run_id: str) -> bytes:
+        """The opaque form for clients."""
+        order, *numbers = self.position
+        body = _TOKEN.pack(_VERSION, _ORDERS.index(order), *numbers, self.revision)
+        return body + _check(body, run_id)
+
+    @classmethod
+    def from_token(cls, token: bytes, run_id: str, order: ResultOrder) -> "ResumePoint | None":
+        """The point of a token; None if the token is not of this version, for this run and in this order."""
+        body, check = token[: _TOKEN.size], token[_TOKEN.size :]
+        if len(token) != _TOKEN.size + _CHECK_LENGTH or check != _check(body, run_id):
+            return None
+        version, order_number, *numbers, revision = _TOKEN.unpack(body)
+        if version != _VERSION or _ORDERS[order_number : order_number + 1] != (order,):
+            return None
+        return cls(Position(order, *numbers), revision)
+
+
 def of_page(
-    page: Page, results: list[ItemResult], after: "Position | None", received: int
+    page: Page, results: list[ItemResult], after: ResumePoint | None, received: int
 ) -> tuple[list[ItemResult], bool]:
     """Those of the results that belong to a page, and whether more of it can follow.
 
@@ -110,12 +118,13 @@ def of_page(
     if page.order is ResultOrder.BY_COMPLETION:
         left = page.completions - page.first - received
         return [result for result in results[:left] if page.start <= result.item_index < page.stop], len(results) < left
+    position = None if after is None else after.position
     swept = Position(page.order, completion_offset=page.completions)
-    if results and (after is None or not (after.sweep == page.completions or after == swept)):
+    if results and (position is None or not (position.sweep == page.completions or position == swept)):
         # The sweep is over; these results finished later.
         return [], False
     wanted = [result for result in results if result.item_index < page.stop]
-    return wanted, len(wanted) == len(results) and after != swept
+    return wanted, len(wanted) == len(results) and position != swept
 
 
 def _check(body: bytes, run_id: str) -> bytes:

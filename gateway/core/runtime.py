@@ -141,6 +141,14 @@ class Runtime(ABC):
     async def get(self, run_id: str) -> Snapshot:
         """Return the current state. Raises RunNotFound if no run has this id."""
 
+    async def get_since(self, run_id: str, revision: int) -> Snapshot | None:
+        """Return a state that is not older than the one with a revision, which another process may have shown.
+
+        None if there is no such state, as after a loss of data. Raises as `get` does.
+        """
+        snapshot = await self.get(run_id)
+        return snapshot if snapshot.revision >= revision else None
+
     @abstractmethod
     def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Yield the current state at once, then the latest state after each change, and end after a terminal one.

@@ -3,14 +3,18 @@
 import time
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import Final, Self
 
-from gateway.core.model import GetParams, ResultOrder
-from gateway.core.position import Position
+from gateway.core.model import GetParams
+from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.hub import Watch
 from gateway.runs.shared_reads import SharedReads
 from gateway.runs.update import Update, plain_update
+
+CATCH_UP_SECONDS: Final = 1.0
+"""How long a follower waits until the watch shows the state that its resume token names; then it asks the runtime.
+Mostly the state is on its way: followers that come from another process, all at once, cost no calls."""
 
 
 class Follower(ABC):
@@ -27,7 +31,7 @@ class Follower(ABC):
     ) -> None:
         """Without a watch, the current state is the only one. `until`: when waiting ends, by `time.monotonic()`."""
         self.ended = False
-        self._opening = _Opening(runtime, run_id, params.result_order, params.resume_token)
+        self._opening = _Opening(runtime, run_id, params, until)
         self._snapshot: Snapshot | None = None
         self._is_last = watch is None
         """Whether no other state is sent after the current one."""
@@ -80,14 +84,13 @@ class Follower(ABC):
         """An update that says nothing new."""
 
     async def _begin(self) -> Update | None:
-        opening = self._opening
-        snapshot = await opening.current() if self._watch is None else self._watch.latest()
-        if snapshot is None:
+        begun = await self._opening.begin(self._watch)
+        if begun is None:
             return None
-        snapshot, position = await opening.resume(snapshot, is_current=self._watch is None)
+        snapshot, position = begun
         self._snapshot = snapshot
         self._is_last = self._is_last or snapshot.terminal
-        update = await self._first(snapshot, position or Position(opening.order))
+        update = await self._first(snapshot, position or Position(self._opening.order))
         return replace(update, restarted=True) if position is None else update
 
     def _advance(self) -> Snapshot | None:
@@ -219,27 +222,53 @@ class ResultsFollower(Follower):
         return update
 
 
-class _Opening(NamedTuple):
-    """What the first update is made of: the run, and the position that the client had reached before."""
+class _Opening:
+    """What the first update is made of: the run, and the point that the client had reached before."""
 
-    runtime: Runtime
-    run_id: str
-    order: ResultOrder
-    resume_token: bytes
+    __slots__ = ("_latest", "_point", "_run_id", "_runtime", "_until", "_wait_until", "order")
 
-    async def current(self) -> Snapshot:
-        return await self.runtime.get(self.run_id)
+    def __init__(self, runtime: Runtime, run_id: str, params: GetParams, until: float | None) -> None:
+        self.order = params.result_order
+        self._runtime = runtime
+        self._run_id = run_id
+        self._until = until
+        self._point: ResumePoint | None = ResumePoint(Position(self.order))
+        """None if the resume token is not understood."""
+        if params.resume_token:
+            self._point = ResumePoint.from_token(params.resume_token, run_id, self.order)
+        self._latest: Snapshot | None = None
+        self._wait_until: float | None = None
 
-    async def resume(self, snapshot: Snapshot, *, is_current: bool) -> tuple[Snapshot, Position | None]:
-        """The state to begin with, and the position in it; None if the resume token is not understood.
+    async def begin(self, watch: Watch | None) -> tuple[Snapshot, Position | None] | None:
+        """The state to begin with, and the position in it; None if the watch has no such state yet, and will wake.
 
-        `is_current`: the snapshot has just been read from the runtime.
+        The position is None if the resume token is not understood, or names what the run has not done. Without a watch,
+        the state is the current one.
         """
-        if not self.resume_token:
-            return snapshot, Position(self.order)
-        position = Position.from_token(self.resume_token, self.run_id, self.order)
-        if position is not None and not position.fits(snapshot) and not is_current:
-            # The token may come from another server, which has seen a later state.
-            current = await self.current()
-            snapshot = current if current.revision > snapshot.revision else snapshot
-        return snapshot, position if position is not None and position.fits(snapshot) else None
+        if watch is None:
+            snapshot: Snapshot | None = await self._runtime.get(self._run_id)
+        else:
+            snapshot = self._latest = watch.latest() or self._latest
+        if snapshot is None:
+            return None
+        point = self._point
+        if point is not None and snapshot.revision < point.revision:
+            # The token comes from another process, which has seen a later state.
+            if watch is not None and not snapshot.terminal and self._waits(watch):
+                return None
+            later = await self._runtime.get_since(self._run_id, point.revision)
+            if later is None:
+                return snapshot, None
+            snapshot = later
+        return snapshot, point.position if point is not None and point.position.fits(snapshot) else None
+
+    def _waits(self, watch: Watch) -> bool:
+        """Whether it is too early to ask the runtime; then the watch wakes when it is time."""
+        now = time.monotonic()
+        if self._wait_until is None:
+            latest = now + CATCH_UP_SECONDS
+            self._wait_until = latest if self._until is None else min(latest, self._until)
+        if now >= self._wait_until:
+            return False
+        watch.wake_at(self._wait_until)
+        return True

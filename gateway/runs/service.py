@@ -135,7 +135,8 @@ class RunsService:
         """Follow a run as `follow` does, for callers that follow many runs in one task: see `Follower.poll`."""
         run_id = _run_id(params.run_id)
         until = _until(params.timeout, deadline)
-        watch = self.hub.watch(run_id, on_change) if params.wait else None
+        # To wait for no time is to ask for the current state, which a watch may not have seen yet.
+        watch = self.hub.watch(run_id, on_change) if params.wait and params.timeout != 0 else None
         if params.include_results:
             return ResultsFollower(self._runtime, watch, run_id, params, until, reads=self._reads)
         return StatusFollower(self._runtime, watch, run_id, params, until)

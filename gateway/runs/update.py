@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.core.model import RunStatus
-from gateway.core.position import Position
+from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import Page, Snapshot
 
 
@@ -42,6 +42,10 @@ class Update:
             return self.position
         position, page, snapshot = self.reading
         return position.after(page, results[:count], snapshot) if count else position
+
+    def token_after(self, count: int) -> bytes:
+        """The resume token of the point after this state, and the first `count` of its results."""
+        return ResumePoint(self.position_after(count), self.revision).token(self.status.run_id)
 
 
 def plain_update(snapshot: Snapshot, position: Position, *, heartbeat: bool = False) -> Update:

@@ -20,6 +20,7 @@ from gateway.core.model import Blob, BlobType, GetParams, ObservabilityContext, 
 from tests.support.clients import GrpcClient, JsonRpcClient
 from tests.support.command_line import CommandLine, Serving, finish
 from tests.support.component_server import Call, ComponentServer
+from tests.support.workers import accepted_at, sockets_of, workers_of
 
 CONNECTIONS = 32
 FLOW = {
@@ -67,12 +68,6 @@ async def serving(commands: CommandLine, held: Held, directory: Path) -> AsyncIt
         yield serving
 
 
-def workers_of(serving: Serving) -> list[int]:
-    """The ids of the worker processes."""
-    pid = serving.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -92,24 +87,6 @@ class Ending:
 
     async def wait(self) -> None:
         await self._ended.wait()
-
-
-def sockets_of(pid: int) -> set[str]:
-    """The inodes of the sockets that a process has."""
-    names = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
-    return {name[len("socket:[") : -1] for name in names if name.startswith("socket:")}
-
-
-def accepted_at(address: str) -> set[str]:
-    """The inodes of the server's ends of connections to an address."""
-    port = int(address.rpartition(":")[2])
-    found = set()
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        _, local, remote, *rest = line.split()
-        # What listens has no remote port.
-        if int(local.rpartition(":")[2], 16) == port and int(remote.rpartition(":")[2], 16):
-            found.add(rest[6])
-    return found
 
 
 async def submit(client: GrpcClient, items: int = 1) -> str:

@@ -40,7 +40,12 @@ class GrpcClient:
     """Over gRPC; `get` folds the stream."""
 
     def __init__(self, address: str) -> None:
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            # Each client has a connection of its own.
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
         self._channel = grpc.aio.insecure_channel(address, options=options)
         self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
         self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)

@@ -20,12 +20,17 @@ _LONGEST_LINE = 16 << 20
 
 
 class Update(NamedTuple):
-    """A status with the results that no earlier update held; `token` is the resume token of the point after it."""
+    """A status with the results that no earlier update held; `token` is the resume token of the point after it.
+
+    `prefix` counts the leading items that have finished, `completions` the results that exist.
+    """
 
     status: RunStatus
     revision: int
     restarted: bool
     token: bytes
+    prefix: int
+    completions: int
 
 
 class Follower(Client, Protocol):
@@ -44,7 +49,8 @@ class GrpcFollower(GrpcClient):
         try:
             async for response in call:
                 status = run_status_from_proto(response.run, with_results=params.include_results)
-                yield Update(status, response.revision, response.restarted, response.resume_token)
+                counts = response.finished_prefix, response.result_count
+                yield Update(status, response.revision, response.restarted, response.resume_token, *counts)
         except grpc.aio.AioRpcError as error:
             raise gateway_error(error) from None
         finally:
@@ -78,4 +84,5 @@ def _update(text: str, token: bytes) -> Update:
     marks = {name: status.extensions[name] for name in MARKS if name in status.extensions}
     extensions = {name: member for name, member in status.extensions.items() if name not in MARKS}
     plain = status.model_copy(update={"extensions": extensions})
-    return Update(plain, int(marks["revision"]), marks.get("restarted") == "true", token)
+    counts = int(marks["finishedPrefix"]), int(marks["resultCount"])
+    return Update(plain, int(marks["revision"]), marks.get("restarted") == "true", token, *counts)

@@ -131,7 +131,7 @@ def _serialized(
 def _message(update: Update, status: RunStatus, start: int, end: int, encoding: Encoding) -> runs_pb2.GetRunResponse:
     message = runs_pb2.GetRunResponse(
         revision=update.revision,
-        resume_token=update.position_after(end).token(status.run_id),
+        resume_token=update.token_after(end),
         heartbeat=update.heartbeat,
         restarted=update.restarted and start == 0,
         finished_prefix=update.prefix,

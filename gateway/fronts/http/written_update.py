@@ -73,7 +73,7 @@ def event_lines(text: str) -> bytes:
 
 
 def _around(update: Update, part: slice) -> tuple[bytes, bytes]:
-    token = update.position_after(part.stop).token(update.status.run_id)
+    token = update.token_after(part.stop)
     more = {
         "revision": str(update.revision),
         "finishedPrefix": str(update.prefix),

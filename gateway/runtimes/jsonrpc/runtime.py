@@ -15,14 +15,14 @@ from gateway.adapter.params_json import get_params_to_json
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
-from gateway.core.model import Blob, GetParams, ItemResult, JsonText, SubmitParams, blob_digest, blob_id_of
-from gateway.core.position import Position, of_page
+from gateway.core.model import Blob, GetParams, ItemResult, JsonText, ResultOrder, SubmitParams, blob_digest, blob_id_of
+from gateway.core.position import Position, ResumePoint, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_sizes
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
 from gateway.runtimes.jsonrpc.reachability import Retries
 from gateway.runtimes.jsonrpc.results_cache import Prefixes, ResultsCache
-from gateway.runtimes.jsonrpc.snapshots import read_state, read_status, snapshot_of, successor
+from gateway.runtimes.jsonrpc.snapshots import StreamedState, caught_up, read_state, read_status, snapshot_of, successor
 from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, JsonRpcUpstream
 from gateway.runtimes.jsonrpc.watched_run import WatchedRun
 from gateway.storage.idempotency import Keys, fingerprint, global_key
@@ -108,10 +108,20 @@ class JsonRpcRuntime(Runtime):
     async def get(self, run_id: str) -> Snapshot:
         if self._are_streams(await self._upstream.reachability.ready()):
             try:
-                return await self._streamed_state(run_id)
+                return (await self._streamed_state(run_id)).snapshot
             except NoStream:
                 self._upstream.streams = False
         return await self._polled_state(run_id)
+
+    async def get_since(self, run_id: str, revision: int) -> Snapshot | None:
+        if self._are_streams(await self._upstream.reachability.ready()):
+            token = ResumePoint(Position(ResultOrder.BY_INDEX), revision).token(run_id)
+            try:
+                state = await self._streamed_state(run_id, token)
+                return None if state.restarted else state.snapshot
+            except NoStream:
+                self._upstream.streams = False
+        return caught_up(await self._polled_state(run_id), revision)
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Goes on when the upstream comes back in time. Raises Unavailable if it does not."""
@@ -234,18 +244,18 @@ class JsonRpcRuntime(Runtime):
         cached = self._results.kept(run_id)
         return snapshot_of(status, 0 if cached is None else cached.prefix)
 
-    async def _streamed_state(self, run_id: str) -> Snapshot:
+    async def _streamed_state(self, run_id: str, resume_token: bytes = b"") -> StreamedState:
         """Return the state from a stream that ends at once: it has a revision, which runs/get alone does not give."""
-        params = get_params_to_json(GetParams(run_id=run_id, wait=True, timeout=0.0))
+        params = get_params_to_json(GetParams(run_id=run_id, wait=True, timeout=0.0, resume_token=resume_token))
 
-        async def attempt() -> Snapshot:
-            snapshot = None
+        async def attempt() -> StreamedState:
+            state = None
             async with aclosing(self._short_stream(params)) as events:
                 async for event in events:  # To the end, which is near: the connection is used again.
-                    snapshot = read_state(event, run_id).snapshot
-            if snapshot is None:
+                    state = read_state(event, run_id)
+            if state is None:
                 raise RemoteError(RemoteError.code, "the upstream has sent no state")
-            return snapshot
+            return state
 
         return await self._upstream.reachability.retried(attempt)
 
@@ -257,7 +267,7 @@ class JsonRpcRuntime(Runtime):
                 timeout=0.0,
                 include_results=True,
                 result_order=page.order,
-                resume_token=Position.before(page).token(run_id),
+                resume_token=ResumePoint(Position.before(page)).token(run_id),
             )
         )
 
@@ -291,7 +301,7 @@ async def _collected(events: AsyncGenerator[Event, None], run_id: str, page: Pag
         if state.restarted:
             raise RemoteError(RemoteError.code, "the upstream does not understand the position of this gateway")
         sent = state.status.results or []
-        found, more = of_page(page, sent, Position.from_token(state.token, run_id, page.order), received)
+        found, more = of_page(page, sent, ResumePoint.from_token(state.token, run_id, page.order), received)
         received += len(sent)
         results += found
         size += text_sizes(found)

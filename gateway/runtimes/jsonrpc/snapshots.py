@@ -71,6 +71,18 @@ def successor(latest: Snapshot | None, snapshot: Snapshot) -> Snapshot | None:
     return snapshot._replace(revision=latest.revision + 1)
 
 
+def caught_up(snapshot: Snapshot, revision: int) -> Snapshot | None:
+    """The snapshot, which has just been read, for a client that has been shown a revision; None if the run was further.
+
+    Another gateway may have counted up to this revision while the run got no further. Then this is the same state, or a
+    later one, and gets the same revision.
+    """
+    if snapshot.revision >= revision:
+        return snapshot
+    level = _level(snapshot.status.items.total)
+    return snapshot._replace(revision=revision) if revision // level == snapshot.revision // level else None
+
+
 def read_state(event: Event, run_id: str) -> StreamedState:
     """Read an event."""
     try:
@@ -97,8 +109,13 @@ def read_status(text: JsonText, run_id: str | None = None) -> RunStatus:
 
 def _revision(status: RunStatus, completions: int) -> int:
     total = status.items.total
-    # As many states again as there are items fit between two levels, and the revision into 53 bits up to 2^25 items.
-    level = 2 * (total + 2)
+    level = _level(total)
     if status.status.terminal:
         return (total + 1) * level
     return min(completions, total) * level + min(status.items.running, total) + (status.status is not RunState.PENDING)
+
+
+def _level(total: int) -> int:
+    """How far the revisions of a run are apart when one more of its items has finished."""
+    # As many states again as there are items fit in between, and the revision into 53 bits up to 2^25 items.
+    return 2 * (total + 2)

@@ -6,7 +6,7 @@ The functions raise RemoteError if a response is not as it should be.
 from gateway.adapter import blobs_proto, status_proto
 from gateway.core.errors import InvalidParams, RemoteError
 from gateway.core.model import Blob, ItemResult
-from gateway.core.position import Position, of_page
+from gateway.core.position import ResumePoint, of_page
 from gateway.core.runtime import Page, Snapshot
 from runs.v1 import blobs_pb2, runs_pb2
 
@@ -44,7 +44,7 @@ def results_of_page(response: runs_pb2.GetRunResponse, page: Page, received: int
         results = status_proto.run_status_from_proto(status, with_results=True).results or []
     except InvalidParams as error:
         raise _unexpected_response(error) from error
-    return of_page(page, results, Position.from_token(response.resume_token, status.run_id, page.order), received)
+    return of_page(page, results, ResumePoint.from_token(response.resume_token, status.run_id, page.order), received)
 
 
 def blob_of(response: blobs_pb2.GetBlobResponse) -> Blob:

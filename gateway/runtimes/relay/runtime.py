@@ -13,8 +13,8 @@ from grpc import aio
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.core.errors import RemoteError, shutting_down
-from gateway.core.model import Blob, GetParams, ItemResult, SubmitParams
-from gateway.core.position import Position
+from gateway.core.model import Blob, GetParams, ItemResult, ResultOrder, SubmitParams
+from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_sizes
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
@@ -76,24 +76,30 @@ class RelayRuntime(Runtime):
         return submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=key is not None))
 
     async def get(self, run_id: str) -> Snapshot:
-        request = params_proto.get_params_to_proto(GetParams(run_id=run_id))
-        return snapshot_of(await self._upstream.call(lambda: self._read_state(request)))
+        return snapshot_of(await self._state(GetParams(run_id=run_id)))
+
+    async def get_since(self, run_id: str, revision: int) -> Snapshot | None:
+        token = ResumePoint(Position(ResultOrder.BY_INDEX), revision).token(run_id)
+        response = await self._state(GetParams(run_id=run_id, resume_token=token))
+        return None if response.restarted else snapshot_of(response)
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Follow a run, also over restarts of the upstream. Raises Unavailable if the upstream stays away."""
         outage = UpstreamOutage(self._upstream)
-        revision = None
+        revision, token = None, b""
         while True:
             self._refuse_if_draining()
             await outage.connected()
             interval = self._heartbeat_interval()
-            params = GetParams(run_id=run_id, wait=True, heartbeat_interval=interval)
+            # After a cut, another process may answer, which has not seen the latest state yet.
+            params = GetParams(run_id=run_id, wait=True, heartbeat_interval=interval, resume_token=token)
             try:
                 async with self._upstream.watching() as connection:
                     call = connection.runs.GetRun(params_proto.get_params_to_proto(params))
                     async with aclosing(self._responses(call, connection, interval)) as responses:
                         async for response in responses:
                             outage.end()
+                            token = response.resume_token
                             if response.revision == revision:
                                 continue
                             revision = response.revision
@@ -108,7 +114,7 @@ class RelayRuntime(Runtime):
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         if page.start >= page.stop or page.first >= page.completions:
             return []
-        token = Position.before(page).token(run_id)
+        token = ResumePoint(Position.before(page)).token(run_id)
         params = GetParams(run_id=run_id, include_results=True, result_order=page.order, resume_token=token)
         request = params_proto.get_params_to_proto(params)
         return await self._upstream.call(lambda: self._read_page(request, page))
@@ -141,6 +147,10 @@ class RelayRuntime(Runtime):
         except BaseException:
             call.cancel()
             raise
+
+    async def _state(self, params: GetParams) -> runs_pb2.GetRunResponse:
+        request = params_proto.get_params_to_proto(params)
+        return await self._upstream.call(lambda: self._read_state(request))
 
     async def _read_state(self, request: runs_pb2.GetRunRequest) -> runs_pb2.GetRunResponse:
         call = self._upstream.runs.GetRun(request, timeout=READ_SECONDS)

@@ -64,6 +64,10 @@ class StepflowRuntime(Runtime):
     async def get(self, run_id: str) -> Snapshot:
         return snapshot(await self._runs.read(run_id))
 
+    async def get_since(self, run_id: str, revision: int) -> Snapshot | None:
+        current = await self.get(run_id)
+        return current if current.revision >= revision else await self._watches.state_since(run_id, revision)
+
     def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         return self._watches.watch(run_id)
 

@@ -10,6 +10,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, Final
 
 from gateway.concurrency.notify import Notify
@@ -43,6 +44,9 @@ MAX_WAITS: Final = 256
 MAX_STREAMS: Final = 256
 """How many connections wait for states, and how many read events. The states of further runs are polled, and their
 steps are not followed."""
+
+EVENTS_SECONDS: Final = 5.0
+"""How long the events of a run may take to come again."""
 
 _CONFIRMATIONS: Final = 6
 """How often the state of a run is read after an event of its end, which comes a moment before the state changes."""
@@ -97,6 +101,20 @@ class Watches:
         finally:
             self._open.discard(watch)
             await watch.close()
+
+    async def state_since(self, run_id: str, revision: int) -> Snapshot | None:
+        """Return a state with this revision or a later one; None if the events do not tell of it.
+
+        Only events tell how far a run is that goes on. They are read again, from the first one on.
+        """
+        try:
+            async with asyncio.timeout(EVENTS_SECONDS), aclosing(self.watch(run_id)) as states:
+                async for state in states:
+                    if state.revision >= revision:
+                        return state
+        except TimeoutError:
+            pass
+        return None
 
     def drain(self) -> None:
         """End all watches with Unavailable."""

@@ -446,9 +446,10 @@ class GetRunRequest(_message.Message):
     result_order: Global___ResultOrder.ValueType
     """`resultOrder`: the order of the results."""
     resume_token: _builtins.bytes
-    """The token of the last message that was received: go on after it, without repeating or losing a result. Tokens are
-    valid for the same run and `result_order`, on every server of the same state, and after restarts. One that is not
-    understood starts anew, and the first message says so by `restarted`. Empty: from the beginning.
+    """The token of the last message that was received: go on after it, without repeating or losing a result, and without an
+    older state: `revision` and the counts never go back. Tokens are valid for the same run and `result_order`, on every
+    server of the same state, and after restarts. One that is not understood, or whose state the server does not have,
+    starts anew, and the first message says so by `restarted`. Empty: from the beginning.
     """
     result_encoding: Global___ResultEncoding.ValueType
     """How results are encoded."""

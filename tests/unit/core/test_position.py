@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.core.model import ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
-from gateway.core.position import Position
+from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import Page, Snapshot
 
 RUN = "00000000-0000-4000-8000-000000000001"
@@ -18,6 +18,7 @@ BY_INDEX, BY_COMPLETION = ResultOrder
 orders = st.sampled_from(ResultOrder)
 numbers = st.integers(0, 2**64 - 1)
 positions = st.builds(Position, orders, numbers, numbers, numbers)
+revisions = numbers
 
 
 @dataclass
@@ -86,11 +87,11 @@ def indexes(results: list[ItemResult]) -> list[int]:
 
 def resumed(position: Position, run: Run) -> Position:
     """The position after a cut: all that is left of it is the token."""
-    token = position.token(RUN)
-    again = Position.from_token(token, RUN, position.order)
-    assert again == position
-    assert again.fits(run.snapshot())
-    return again
+    token = ResumePoint(position).token(RUN)
+    again = ResumePoint.from_token(token, RUN, position.order)
+    assert again == (position, 0)
+    assert again.position.fits(run.snapshot())
+    return again.position
 
 
 @given(runs, orders, steps)
@@ -134,35 +135,35 @@ def test_a_stream_that_ends_with_the_run_is_in_order_of_the_index(run: Run, step
     assert len(received) == len(run.completed)
 
 
-@given(positions)
-def test_tokens_are_small_and_name_the_position(position: Position) -> None:
-    token = position.token(RUN)
+@given(positions, revisions)
+def test_tokens_are_small_and_name_the_position_and_the_state(position: Position, revision: int) -> None:
+    token = ResumePoint(position, revision).token(RUN)
     assert len(token) < 64
-    assert Position.from_token(token, RUN, position.order) == position
+    assert ResumePoint.from_token(token, RUN, position.order) == ResumePoint(position, revision)
 
 
 @given(positions)
 def test_tokens_are_of_one_run_and_one_order(position: Position) -> None:
-    token = position.token(RUN)
+    token = ResumePoint(position).token(RUN)
     other = BY_INDEX if position.order is BY_COMPLETION else BY_COMPLETION
-    assert Position.from_token(token, OTHER_RUN, position.order) is None
-    assert Position.from_token(token, RUN, other) is None
+    assert ResumePoint.from_token(token, OTHER_RUN, position.order) is None
+    assert ResumePoint.from_token(token, RUN, other) is None
 
 
 @given(positions, st.data())
 def test_damaged_tokens_are_not_understood(position: Position, data: st.DataObject) -> None:
-    token = position.token(RUN)
+    token = ResumePoint(position).token(RUN)
     bit = data.draw(st.integers(0, 8 * len(token) - 1))
     flipped = (int.from_bytes(token) ^ 1 << bit).to_bytes(len(token))
     shorter = token[: data.draw(st.integers(0, len(token) - 1))]
     longer = token + data.draw(st.binary(min_size=1))
     for damaged in (flipped, shorter, longer):
-        assert Position.from_token(damaged, RUN, position.order) is None
+        assert ResumePoint.from_token(damaged, RUN, position.order) is None
 
 
 @given(st.binary(), orders)
 def test_anything_else_is_not_understood(token: bytes, order: ResultOrder) -> None:
-    assert Position.from_token(token, RUN, order) is None
+    assert ResumePoint.from_token(token, RUN, order) is None
 
 
 @given(runs, positions)

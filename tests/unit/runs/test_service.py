@@ -21,8 +21,8 @@ from gateway.core.model import (
     RunStatus,
     SubmitParams,
 )
-from gateway.core.position import Position
-from gateway.core.runtime import RESULT_PAGE_BYTES
+from gateway.core.position import Position, ResumePoint
+from gateway.core.runtime import RESULT_PAGE_BYTES, Snapshot
 from gateway.runs.service import DEADLINE_MARGIN, RunsService
 from gateway.runs.update import Update
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime, fold
@@ -176,9 +176,23 @@ async def test_when_time_is_up_results_beyond_a_gap_come_last(service: RunsServi
     run = await submit(service)
     await runtime.succeed(0)
     await runtime.succeed(2)
-    params = GetParams(run_id=run.run_id, wait=True, include_results=True, timeout=0)
-    updates = [update async for update in service.follow(params)]
+    params = GetParams(run_id=run.run_id, wait=True, include_results=True)
+    updates = [update async for update in service.follow(params, deadline=time.monotonic())]
     assert [indexes(update) for update in updates] == [[0], [2]]
+
+
+async def test_to_wait_for_no_time_is_to_ask_for_the_current_state(
+    service: RunsService, runtime: ScriptedRuntime
+) -> None:
+    run = await submit(service)
+    params = GetParams(run_id=run.run_id, wait=True, include_results=True)
+    async with aclosing(service.follow(params)) as following:
+        await anext(following)
+        await runtime.succeed(0)
+        await runtime.succeed(2)
+        now = params.model_copy(update={"timeout": 0.0})
+        updates = [update async for update in service.follow(now)]
+    assert [(update.status.items.success, indexes(update)) for update in updates] == [(2, [0, 2])]
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -368,7 +382,7 @@ class Client:
 
     async def _stream(self, params: GetParams) -> None:
         if self.updates:
-            token = self.updates[-1].position.token(params.run_id)
+            token = ResumePoint(self.updates[-1].position, self.updates[-1].revision).token(params.run_id)
             params = params.model_copy(update={"resume_token": token})
         async with aclosing(self._service.follow(params)) as stream:
             async for update in stream:
@@ -435,7 +449,7 @@ async def test_a_stream_goes_on_after_any_of_its_messages(
     uncut = [update async for update in service.follow(params)]
     assert len(uncut) == 4
     for index, update in enumerate(uncut, 1):
-        token = update.position.token(run.run_id)
+        token = ResumePoint(update.position, update.revision).token(run.run_id)
         resumed = params.model_copy(update={"resume_token": token})
         rest = [update async for update in service.follow(resumed)]
         assert fold(statuses(uncut[:index] + rest)) == await service.get(params)
@@ -463,9 +477,10 @@ async def test_a_token_that_is_not_understood_starts_anew(
     tokens = [
         b"x",
         b"x" * 10_000,
-        Position(ResultOrder.BY_INDEX, indexes=2).token(MISSING_RUN),
-        Position(ResultOrder.BY_COMPLETION, completion_offset=2).token(run.run_id),
-        Position(ResultOrder.BY_INDEX, indexes=5).token(run.run_id),
+        ResumePoint(Position(ResultOrder.BY_INDEX, indexes=2)).token(MISSING_RUN),
+        ResumePoint(Position(ResultOrder.BY_COMPLETION, completion_offset=2)).token(run.run_id),
+        ResumePoint(Position(ResultOrder.BY_INDEX, indexes=5)).token(run.run_id),
+        ResumePoint(Position(ResultOrder.BY_INDEX, indexes=2), 1000).token(run.run_id),
     ]
     for token in tokens:
         updates = [update async for update in service.follow(params.model_copy(update={"resume_token": token}))]
@@ -487,7 +502,7 @@ async def test_a_token_of_a_server_that_knows_more_is_understood(
             state = watch.latest()
             assert state is not None
             assert state.completions == 0
-        token = Position(ResultOrder.BY_INDEX, indexes=1).token(run.run_id)
+        token = ResumePoint(Position(ResultOrder.BY_INDEX, indexes=1), 2).token(run.run_id)
         async with aclosing(service.follow(params.model_copy(update={"resume_token": token}))) as second:
             update = await anext(second)
             assert (update.restarted, update.status.items.success, indexes(update)) == (False, 1, [])
@@ -496,13 +511,58 @@ async def test_a_token_of_a_server_that_knows_more_is_understood(
             assert (update.status.items.success, indexes(update)) == (2, [1])
 
 
+class LateWatches(ScriptedRuntime):
+    """Its watches show the first state only, as those of a process that hears nothing more from its upstream."""
+
+    async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        async with aclosing(super().watch(run_id)) as states:
+            yield await anext(states)
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("include_results", [False, True])
+@pytest.mark.parametrize("limit", [None, 0.001])
+async def test_the_runtime_is_asked_for_a_state_that_a_watch_does_not_show(
+    monkeypatch: pytest.MonkeyPatch, include_results: bool, limit: float | None
+) -> None:
+    monkeypatch.setattr("gateway.runs.follower.CATCH_UP_SECONDS", 3600.0 if limit else 0.001)
+    runtime = LateWatches()
+    service = RunsService(runtime, grace=0)
+    run = await submit(service)
+    params = GetParams(run_id=run.run_id, wait=True, include_results=include_results)
+    async with aclosing(service.follow(params)) as late:
+        assert (await anext(late)).revision == 1
+        await runtime.succeed(0)
+        await runtime.succeed(1)
+        token = ResumePoint(Position(ResultOrder.BY_INDEX, indexes=1 if include_results else 0), 3).token(run.run_id)
+        resumed = params.model_copy(update={"resume_token": token, "timeout": limit})
+        async with aclosing(service.follow(resumed)) as stream:
+            update = await anext(stream)
+            assert (update.restarted, update.revision, update.status.items.success) == (False, 3, 2)
+            assert indexes(update) == ([1] if include_results else [])
+    await service.close()
+
+
+async def test_a_state_that_nobody_knows_any_more_starts_the_stream_anew(
+    monkeypatch: pytest.MonkeyPatch, service: RunsService, runtime: ScriptedRuntime
+) -> None:
+    monkeypatch.setattr("gateway.runs.follower.CATCH_UP_SECONDS", 0.001)
+    run = await submit(service)
+    await runtime.succeed(0)
+    token = ResumePoint(Position(ResultOrder.BY_INDEX, indexes=1), 1000).token(run.run_id)
+    params = GetParams(run_id=run.run_id, wait=True, include_results=True, resume_token=token)
+    async with aclosing(service.follow(params)) as stream:
+        update = await anext(stream)
+        assert (update.restarted, update.revision, indexes(update)) == (True, 2, [0])
+
+
 async def test_a_stream_without_results_keeps_the_place_of_its_token(
     service: RunsService, runtime: ScriptedRuntime
 ) -> None:
     run = await submit(service)
     await runtime.succeed(0)
     position = Position(ResultOrder.BY_INDEX, indexes=1)
-    params = GetParams(run_id=run.run_id, wait=True, resume_token=position.token(run.run_id))
+    params = GetParams(run_id=run.run_id, wait=True, resume_token=ResumePoint(position).token(run.run_id))
     async with aclosing(service.follow(params)) as stream:
         assert (await anext(stream)).position == position
         await runtime.succeed(1)
@@ -539,8 +599,8 @@ async def test_time_is_up_before_a_heartbeat_is_due(service: RunsService, runtim
 
 async def test_time_is_up_also_when_the_run_never_rests(service: RunsService, runtime: ScriptedRuntime) -> None:
     run = await submit(service)
-    params = GetParams(run_id=run.run_id, wait=True, include_results=True, timeout=0)
-    async with aclosing(service.follow(params)) as stream:
+    params = GetParams(run_id=run.run_id, wait=True, include_results=True)
+    async with aclosing(service.follow(params, deadline=time.monotonic())) as stream:
         await anext(stream)
         with service.hub.watch(run.run_id) as watch:
             await watch.changed()

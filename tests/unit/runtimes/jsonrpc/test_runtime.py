@@ -115,6 +115,17 @@ async def test_two_gateways_over_one_upstream_give_the_same_revisions(
     await other.close()
 
 
+async def test_a_state_that_another_gateway_has_shown(scripted: ScriptedRuntime, runtime: JsonRpcRuntime) -> None:
+    run_id = await submitted(runtime, 2)
+    await scripted.succeed(0)
+    state = await runtime.get(run_id)
+    assert await runtime.get_since(run_id, state.revision) == state
+    await scripted.succeed(1)
+    ended = await runtime.get(run_id)
+    assert await runtime.get_since(run_id, state.revision) == ended
+    assert await runtime.get_since(run_id, ended.revision + 1000) is None
+
+
 PLACES = [2, 0, 3, 1, 4]
 """The items of a run of six in the order in which they complete; the last one goes on."""
 

@@ -10,7 +10,7 @@ from gateway.core.errors import RemoteError
 from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.jsonrpc.answers import Event
-from gateway.runtimes.jsonrpc.snapshots import canonical, read_state, read_status, snapshot_of, successor
+from gateway.runtimes.jsonrpc.snapshots import canonical, caught_up, read_state, read_status, snapshot_of, successor
 
 RUN = "11111111-2222-4333-8444-aaaaaaaaaaaa"
 DIGEST = "ab" * 32
@@ -99,3 +99,16 @@ def test_an_event_needs_its_revision() -> None:
     assert (state.restarted, state.token) == (True, b"\x01")
     assert state.status.extensions == {"more": "1"}
     assert isinstance(snapshot_of(state.status, 0), Snapshot)
+
+
+def test_a_state_catches_up_with_a_gateway_that_has_counted_up() -> None:
+    first = snapshot_of(status(4, running=2, success=1), 0)
+    again = snapshot_of(status(4, running=1, success=1), 0)
+    counted = successor(first, again)
+    assert counted is not None
+    assert counted.revision > first.revision > again.revision
+    assert caught_up(again, counted.revision) == again._replace(revision=counted.revision)
+    assert caught_up(first, again.revision) is first
+    further = snapshot_of(status(4, success=2), 0)
+    assert caught_up(again, further.revision) is None
+    assert caught_up(further, counted.revision) is further

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,12 @@ from gateway.core.errors import (
     RunNotFound,
     Unavailable,
 )
-from gateway.core.model import Blob, BlobType, ItemError, ResultOrder, RunState, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, ItemError, ResultOrder, RunState, SubmitParams
+from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot
 from gateway.fronts.grpc import GrpcLimits
 from gateway.peers.grpc.upload import PART_LENGTH
+from gateway.runs.service import RunsService
 from gateway.runtimes.relay.runtime import RelayRuntime
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.upstream import Upstream
@@ -78,6 +81,39 @@ async def test_states_are_those_of_the_upstream(scripted: ScriptedRuntime, relay
     snapshot = await relay.get(run_id)
     assert snapshot == await scripted.get(run_id)
     assert (snapshot.completions, snapshot.prefix) == (3, 3)
+
+
+async def test_a_state_that_another_relay_has_shown(scripted: ScriptedRuntime, relay: RelayRuntime) -> None:
+    run_id = await submitted(relay, 2)
+    await scripted.succeed(0)
+    assert await relay.get_since(run_id, 2) == await scripted.get(run_id)
+    assert await relay.get_since(run_id, 3) is None
+
+
+async def test_a_watch_that_was_cut_goes_on_from_its_last_state(
+    scripted: ScriptedRuntime, upstream: Upstream, relay: RelayRuntime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await submitted(relay, 2)
+    tokens: list[bytes] = []
+    follower = RunsService.follower
+
+    def recorded(service: RunsService, params: GetParams, **options: Any) -> Any:
+        tokens.append(params.resume_token)
+        return follower(service, params, **options)
+
+    monkeypatch.setattr(RunsService, "follower", recorded)
+    async with aclosing(relay.watch(run_id)) as watch:
+        await scripted.succeed(0)
+        while (await anext(watch)).revision < 2:
+            pass
+        await upstream.stop()
+        await upstream.start()
+        following = asyncio.ensure_future(anext(watch))
+        await scripted.watched(1)
+        await scripted.succeed(1)
+        assert (await following).revision == 3
+    points = [ResumePoint.from_token(token, run_id, ResultOrder.BY_INDEX) for token in tokens]
+    assert (points[0], points[-1]) == (None, ResumePoint(Position(ResultOrder.BY_INDEX), 2))
 
 
 async def test_a_submit_answers_with_the_state(scripted: ScriptedRuntime, relay: RelayRuntime) -> None:

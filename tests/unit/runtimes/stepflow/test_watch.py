@@ -292,3 +292,17 @@ async def test_no_more_streams_than_there_are_connections_for(monkeypatch: pytes
     streams = Streams([])
     assert len(await watch_with(States(RUNNING, RUNNING, OVER), streams)) == 2
     assert streams.since == []
+
+
+@pytest.mark.parametrize(("revision", "found"), [(1, True), (3, True), (4, False)])
+async def test_a_state_that_another_gateway_has_shown_is_found_in_the_events(
+    monkeypatch: pytest.MonkeyPatch, revision: int, found: bool
+) -> None:
+    monkeypatch.setattr(module, "EVENTS_SECONDS", LIMIT if found else 0.1)
+    states = States(RUNNING)
+    states.held.clear()
+    async with Streams(STEPS).running() as url:
+        engine = EngineRestClient(url)
+        state = await Watches(engine, states.read, has_streams=True).state_since(RUN, revision)
+        await engine.close()
+    assert (state is not None and state.revision >= revision) == found
