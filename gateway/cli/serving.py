@@ -14,6 +14,7 @@ from gateway.cli.errors import CommandError, ExitCode
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
 from gateway.core.descriptors import raise_descriptor_limit
+from gateway.core.readiness import BrokenError
 from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.setting_forms import RuntimeKind
@@ -61,7 +62,7 @@ def _run(server: Coroutine[Any, Any, None]) -> None:
             runner.run(server)
     except SettingsError as error:
         raise CommandError(str(error), ExitCode.USAGE) from None
-    except StartError as error:
+    except (StartError, BrokenError) as error:
         raise CommandError(str(error)) from None
 
 

@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from functools import cached_property
 from sys import getsizeof
 from typing import NamedTuple, TypeVar
 
 from gateway.core.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
+from gateway.core.readiness import Readiness
 
 RESULT_PAGE_BYTES = 1 << 20
 """About how much result text a page holds at most; a single larger result makes a page of its own."""
@@ -112,6 +114,11 @@ class Runtime(ABC):
     Ids are canonical (`gateway.core.model.blob_id_of`, `canonical_run_id`); parameters have been validated. Every
     method may raise the errors of `gateway.core.errors`.
     """
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        """Whether runs are accepted; health reports it. A runtime elsewhere answers for itself by what it refuses."""
+        return Readiness()
 
     @abstractmethod
     async def put_blob(self, blob: Blob) -> str:

@@ -41,6 +41,8 @@ class RunsService:
         self.hub = Hub(runtime, grace=grace)
         self._reads = SharedReads(runtime, (account or MemoryAccount()).share())
         self._runtime = runtime
+        self.readiness = runtime.readiness
+        """Whether runs are accepted."""
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob and return its canonical id."""

@@ -13,6 +13,7 @@ from gateway.fronts.grpc.connections import open_calls
 from gateway.fronts.http.front import BLOBS_PATH, HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.server.backend import Backend, open_backend, open_bridge
+from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
 from gateway.server.listening import Addresses, listen, reachable_url
 from gateway.server.settings import BridgeSettings, ServeSettings
@@ -39,23 +40,23 @@ MAX_INTERNAL = (1 << 31) - 1
 
 
 @asynccontextmanager
-async def running(settings: ServeSettings, *, reuse_port: bool = False) -> AsyncIterator[Addresses]:
+async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncIterator[Addresses]:
     """Keep a gateway running: it takes calls when the block is entered, and has stopped when it has been left.
 
-    Raises SettingsError or StartError if it cannot start. With `reuse_port`, other processes may listen on the same
-    ports.
+    Raises SettingsError or StartError if it cannot start, and BrokenError in the block if it has to stop. A worker
+    shares its ports with other processes, and its health is that of its upstream.
     """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory)
-        backend = await open_backend(settings, account, stack)
+        backend = await open_backend(settings, account, stack, is_worker=is_worker)
         grpc = GrpcFront(
             backend.service,
             settings.grpc_address,
             account=account,
             limits=_grpc_limits(settings),
             transport=settings.transport,
-            reuse_port=reuse_port,
+            reuse_port=is_worker,
         )
         http = HttpFront(
             backend.methods,
@@ -63,7 +64,7 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
             settings.http_address,
             account=account,
             limits=_http_limits(settings),
-            reuse_port=reuse_port,
+            reuse_port=is_worker,
         )
         stack.push_async_callback(_stop, backend, grpc, http)
         # Component servers are told the URL of the blob API when they start, so HTTP comes first.
@@ -71,7 +72,8 @@ async def running(settings: ServeSettings, *, reuse_port: bool = False) -> Async
         await backend.start(reachable_url(http.address, BLOBS_PATH))
         await listen(grpc, "--grpc-address")
         backend.resume()
-        yield Addresses(grpc.address, http.address)
+        with ended_by_defects(backend.runtime.readiness):
+            yield Addresses(grpc.address, http.address)
 
 
 @asynccontextmanager
@@ -90,7 +92,8 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await workers.start()
         await backend.start(reachable_url(workers.http_address, BLOBS_PATH))
         backend.resume()
-        yield Addresses(workers.grpc_address, workers.http_address)
+        with ended_by_defects(backend.runtime.readiness):
+            yield Addresses(workers.grpc_address, workers.http_address)
 
 
 @asynccontextmanager
@@ -110,7 +113,8 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         stack.push_async_callback(_stop, backend, http)
         await listen(http, "--http-address")
         await backend.start(reachable_url(http.address, BLOBS_PATH))
-        yield http.address
+        with ended_by_defects(backend.runtime.readiness):
+            yield http.address
 
 
 def tune_interpreter() -> None:
@@ -172,8 +176,9 @@ def _upstream_limits(settings: ServeSettings) -> GrpcLimits:
         receive=MAX_INTERNAL,
         send=MAX_INTERNAL,
         calls=settings.max_calls * number,
-        waits=settings.max_waiting_calls * number,
-        streams=settings.max_calls + settings.max_waiting_calls,
+        # Each worker follows the health of this process as well.
+        waits=(settings.max_waiting_calls + 1) * number,
+        streams=settings.max_calls + settings.max_waiting_calls + 1,
     )
 
 

@@ -18,7 +18,7 @@ from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.storage.idempotency import Keys
-from gateway.storage.sqlite_file import StateError
+from gateway.storage.owned_file import StateError
 
 CONNECT_SECONDS = 2.0
 """Seconds that a gateway that starts waits for its upstream, before it serves without it."""
@@ -99,14 +99,20 @@ class BridgedBackend(Backend):
         await super().close()
 
 
-async def open_backend(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
+async def open_backend(
+    settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack, *, is_worker: bool = False
+) -> Backend:
     """Open the backend of a gateway; `stack` closes it. What it keeps for clients draws from `account`.
 
+    A worker is as ready as its upstream, which is of the same gateway; other relays answer for themselves.
     Raises SettingsError if a setting cannot be used, and StartError if the state or the engine cannot.
     """
     if settings.runtime_kind is RuntimeKind.EMBEDDED:
         return await _embedded(settings, account, stack)
-    return await _elsewhere(settings, account, stack, _http_url(settings), "--runtime")
+    backend = await _elsewhere(settings, account, stack, _http_url(settings), "--runtime")
+    if is_worker and isinstance(backend.runtime, RelayRuntime):
+        backend.runtime.follow_readiness()
+    return backend
 
 
 async def open_bridge(settings: BridgeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:

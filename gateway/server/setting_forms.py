@@ -1,5 +1,6 @@
 """The forms that settings have: how each is checked, and what follows its flag."""
 
+import os
 import re
 from enum import StrEnum
 from importlib.util import find_spec
@@ -26,6 +27,19 @@ class RuntimeKind(StrEnum):
     """A server of the canonical methods."""
     STEPFLOW = "stepflow"
     """A Stepflow engine."""
+
+
+def expand_home(path: str) -> str:
+    """A path whose leading `~` or `~user` has become a home directory. Raises ValueError if there is no such home."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise ValueError(f"there is no home directory {path.partition('/')[0]}, in {path!r}")
+    return expanded
+
+
+def _expand_socket(address: str) -> str:
+    """An address whose path begins in a home directory, if it is that of a unix socket."""
+    return f"unix:{expand_home(address.removeprefix('unix:'))}" if address.startswith("unix:~") else address
 
 
 def _check_address(address: str) -> str:
@@ -125,10 +139,10 @@ class FlagValue(NamedTuple):
     form: str
 
 
-ListenAddress = Annotated[str, AfterValidator(_check_address)]
-RuntimeAddress = Annotated[str, AfterValidator(_check_runtime)]
+ListenAddress = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_check_address)]
+RuntimeAddress = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_check_runtime)]
 EngineAddress = Annotated[str, AfterValidator(_check_engine)]
-BridgedGateway = Annotated[str, AfterValidator(_check_gateway)]
+BridgedGateway = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_check_gateway)]
 TransportName = Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)]
 Truth = Annotated[bool, BeforeValidator(_check_truth)]
 ComponentRoutes = Annotated[
@@ -137,6 +151,7 @@ ComponentRoutes = Annotated[
     Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
 ]
 NonEmpty = Annotated[str, Field(min_length=1)]
+FilePath = Annotated[NonEmpty, AfterValidator(expand_home)]
 WholeNumber = Annotated[int, BeforeValidator(_check_whole)]
 ByteSize = Annotated[int, FlagValue("SIZE"), BeforeValidator(parse_size)]
 OpenCalls = Annotated[WholeNumber, Field(ge=1, le=MAX_OPEN_CALLS)]

@@ -20,6 +20,7 @@ from gateway.server.setting_forms import (
     DefaultText,
     EngineAddress,
     EntryFlag,
+    FilePath,
     FlagValue,
     ListenAddress,
     NonEmpty,
@@ -123,7 +124,7 @@ class ServeSettings(_SharedSettings):
         "Stepflow engine).",
     )
     state: Annotated[
-        NonEmpty, DefaultText("`~/.local/state/runs-gateway/runs.db`; `keys.db` if the runtime is elsewhere")
+        FilePath, DefaultText("`~/.local/state/runs-gateway/runs.db`; `keys.db` if the runtime is elsewhere")
     ] = Field(
         default_factory=_serve_state,
         description="The file that keeps flows, runs and results, or the idempotency keys for a runtime elsewhere. "
@@ -212,7 +213,7 @@ class BridgeSettings(_SharedSettings):
         "`unix:/PATH`. Bridges with the same gateway share its idempotency keys: a task that another bridge executes "
         "again submits no run twice. Without a gateway, runs go to the engine and keys into `state`.",
     )
-    state: Annotated[NonEmpty, DefaultText("`~/.local/state/runs-gateway/bridge.db`")] = Field(
+    state: Annotated[FilePath, DefaultText("`~/.local/state/runs-gateway/bridge.db`")] = Field(
         default_factory=_bridge_state,
         description="The file that keeps the run of each idempotency key, unless `gateway` is set. `:memory:` keeps "
         "nothing.",

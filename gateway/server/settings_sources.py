@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from gateway.core.yaml_json import EmptyYamlError, yaml_to_json
-from gateway.server.setting_forms import RuntimeKind
+from gateway.server.setting_forms import RuntimeKind, expand_home
 from gateway.server.settings import BridgeSettings, ServeSettings, Setting, SettingsError, settings_of
 
 Settings = TypeVar("Settings", ServeSettings, BridgeSettings)
@@ -131,6 +131,10 @@ def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _read_file(file: Path) -> _Source:
     """Read a file of settings. The ending of its name tells the format."""
+    try:
+        file = Path(expand_home(str(file)))
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     parse = _PARSERS.get(file.suffix.lower())
     if parse is None:
         raise SettingsError(f"{file}: the name of a file of settings ends with {', '.join(_PARSERS)}")

@@ -35,7 +35,7 @@ async def _serve(settings: ServeSettings) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
     # A service manager may signal every process, and the parent then signals this one again.
     with cancel_on_signals(force_on_second=False):
-        async with app.running(settings, reuse_port=True):
+        async with app.running(settings, is_worker=True):
             app.tune_interpreter()
             _say(READY)
             await asyncio.Event().wait()

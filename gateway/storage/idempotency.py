@@ -15,16 +15,22 @@ from typing import Final, NamedTuple
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.concurrency.time_slice import TimeSlice
-from gateway.core.errors import IdempotencyConflict
+from gateway.core.errors import IdempotencyConflict, Unavailable
+from gateway.core.internal_errors import release_frames
 from gateway.core.model import SubmitParams
 from gateway.core.packed_texts import chunks_of
-from gateway.storage.sqlite_file import Schema, StateFile
+from gateway.core.readiness import Readiness
+from gateway.storage.sqlite_file import StateFile
+from gateway.storage.sqlite_opening import Schema
 
 IN_MEMORY: Final = ":memory:"
 """The state that is kept in memory only."""
 
 MEMORY_KEYS: Final = 100_000
 """How many keys are kept in memory; beyond it, those that were used first are forgotten. A file keeps all, for ever."""
+
+RETRY_SECONDS: Final = 1.0
+"""Seconds before a key is written again that could not be written."""
 
 HASHED_AT_ONCE: Final = 16 << 10
 """How many characters of a long parameter are hashed before everything else may have a turn."""
@@ -71,6 +77,8 @@ class Keys:
 
     def __init__(self, store: "_Store") -> None:
         self._store = store
+        self.readiness = store.readiness
+        """Whether keys can be kept."""
         self._pending: dict[_Name, tuple[str, asyncio.Task[tuple[str, bool]]]] = {}
 
     async def once(self, scope: str, key: str, fingerprint: str, submit: Submit) -> tuple[str, bool]:
@@ -106,9 +114,20 @@ class Keys:
             if use.fingerprint != fingerprint:
                 raise IdempotencyConflict("the idempotency key was used before with other parameters")
             return use.run_id, False
+        if self.readiness.obstacle is not None:
+            raise Unavailable("the state cannot be written", retry_after=1.0)
         run_id = await submit()
-        await self._store.put(name, _Use(fingerprint, run_id))
+        await self._keep(name, _Use(fingerprint, run_id))
         return run_id, True
+
+    async def _keep(self, name: _Name, use: _Use) -> None:
+        """Keep a key, and retry for ever: its run has been accepted, and must not be submitted again."""
+        while True:
+            try:
+                return await self._store.put(name, use)
+            except Unavailable as error:
+                release_frames(error)
+            await asyncio.sleep(RETRY_SECONDS)
 
     def _settled(self, name: _Name, task: asyncio.Task[tuple[str, bool]]) -> None:
         del self._pending[name]
@@ -167,6 +186,9 @@ def global_key(scope: str, key: str | None) -> str | None:
 
 
 class _Store(ABC):
+    def __init__(self) -> None:
+        self.readiness = Readiness()
+
     @abstractmethod
     async def get(self, name: _Name) -> _Use | None: ...
 
@@ -179,6 +201,7 @@ class _Store(ABC):
 
 class _MemoryStore(_Store):
     def __init__(self) -> None:
+        super().__init__()
         self._uses: BoundedCache[_Name, _Use] = BoundedCache(MEMORY_KEYS)
 
     async def get(self, name: _Name) -> _Use | None:
@@ -193,7 +216,9 @@ class _MemoryStore(_Store):
 
 class _FileStore(_Store):
     def __init__(self, file: StateFile) -> None:
+        super().__init__()
         self._file = file
+        self.readiness = file.readiness
 
     async def get(self, name: _Name) -> _Use | None:
         def select(db: sqlite3.Connection) -> _Use | None:

@@ -6,21 +6,22 @@ turn of the event loop: to wake it costs more than a write.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import queue
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from gateway.concurrency.batches import BATCH
 from gateway.core.errors import Unavailable
+from gateway.core.readiness import Readiness
+from gateway.storage.owned_file import OwnedFile, StateError
+from gateway.storage.sqlite_opening import Schema, SqliteConnections, open_connections
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -28,27 +29,22 @@ _log = logging.getLogger(__name__)
 MAX_BATCH = 1024
 """How many writes share a commit at most: bounds how long the first of them waits."""
 
-
-class StateError(Exception):
-    """The state file cannot be used; the message says why, in one line."""
-
+LOOK_SECONDS = 1.0
+"""Seconds between two looks whether the file is in its place and, if it could not be written, whether it can be."""
 
 _ROWS_TOGETHER = (64, 16, 4, 1)
 """How many rows one statement appends. Each statement gives the interpreter's lock away and has to get it back from a
 busy event loop, which takes longer than to insert a row."""
 
 
-class Schema(NamedTuple):
-    """What a file holds: the tables, made once, and a statement that each opening executes.
+class _LostError(Exception):
+    """What is written would be lost."""
 
-    `version` is kept in the file as its `user_version`. `upgrades` holds the statements that bring a file of an earlier
-    version to the next one. Files of any other version, or for another purpose, are refused.
-    """
 
-    version: int
-    tables: str
-    opening: str = ""
-    upgrades: Mapping[int, str] = MappingProxyType({})
+_CONTRADICTED = "the state contradicts itself"
+
+_OF_ONE_WRITE = (sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+"""Errors that say nothing about the file."""
 
 
 class _Write(NamedTuple):
@@ -61,7 +57,10 @@ class _Write(NamedTuple):
 
 
 class StateFile:
-    """Survives the end of the process at any moment: WAL, synchronous commits."""
+    """Survives the end of the process at any moment: WAL, synchronous commits.
+
+    `readiness` tells whether it can be written: not while the disk is full, nor after somebody has deleted the file.
+    """
 
     @classmethod
     async def open(cls, path: Path, schema: Schema) -> "StateFile":
@@ -69,24 +68,24 @@ class StateFile:
         loop = asyncio.get_running_loop()
         reader = ThreadPoolExecutor(1, "state-reader")
         try:
-            lock, writing, reading = await loop.run_in_executor(reader, _connect, path, schema)
+            file, connections = await loop.run_in_executor(reader, _open, path, schema)
         except BaseException:
             reader.shutdown(wait=False)
             raise
-        return cls(loop, lock, writing, reading, reader)
+        return cls(loop, file, connections, reader)
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        lock: int,
-        writing: sqlite3.Connection,
-        reading: sqlite3.Connection,
+        file: OwnedFile,
+        connections: SqliteConnections,
         reader: ThreadPoolExecutor,
     ) -> None:
+        self.readiness = Readiness()
         self._loop = loop
-        self._lock = lock
-        self._writing = writing
-        self._reading = reading
+        self._file = file
+        self._contradicted = False
+        self._writing, self._reading = connections
         self._reader = reader
         self._turn: list[_Write] = []
         self._durable: deque[tuple[_Write, Any]] = deque()
@@ -94,6 +93,7 @@ class StateFile:
         self._writes: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_batches, name="state-writer", daemon=True)
         self._writer.start()
+        self._watching = loop.create_task(self._watch())
 
     async def read(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
         """Call `operation` in the reader's thread. Raises Unavailable if the file cannot be read."""
@@ -123,14 +123,15 @@ class StateFile:
 
     async def close(self) -> None:
         """Commit what is queued, then release the file."""
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
         self._writes.put(self._turn)
         self._turn = []
         self._writes.put(None)
         await self._loop.run_in_executor(self._reader, self._writer.join)
         self._reader.shutdown()
-        self._reading.close()
-        self._writing.close()
-        os.close(self._lock)
+        SqliteConnections(self._writing, self._reading).close()
+        self._file.release()
 
     def _add(self, write: _Write) -> None:
         if not self._turn and not self._committing:
@@ -155,18 +156,15 @@ class StateFile:
         while (batch := self._writes.get()) is not None:
             try:
                 answers = self._commit(batch)
-            except sqlite3.Error as error:
-                _log.error("the state cannot be written: %s", error)
-                failure = Unavailable("the state cannot be written", retry_after=1.0)
-                self._loop.call_soon_threadsafe(self._fail, batch, failure)
             except Exception as error:
-                _log.exception("a write failed")
                 self._loop.call_soon_threadsafe(self._fail, batch, error)
             else:
                 self._loop.call_soon_threadsafe(self._resolve, batch, answers)
 
     def _resolve(self, batch: list[_Write], answers: list[Any]) -> None:
         """Tell the callers that their writes are durable, in the order of the writes, and a few in each turn."""
+        if self.readiness.obstacle is not None:
+            self._report(None)
         self._durable.extend(zip(batch, answers, strict=True))
         if len(self._durable) == len(batch):
             self._resolve_some()
@@ -181,20 +179,64 @@ class StateFile:
             self._loop.call_soon(self._resolve_some)
 
     def _fail(self, batch: list[_Write], error: Exception) -> None:
+        failure = self._failure(error)
         for write in batch:
             if not write.done.done():
-                write.done.set_exception(error)
+                write.done.set_exception(failure)
         self._committed()
+
+    def _failure(self, error: Exception) -> Exception:
+        """What the callers of writes are told that failed with `error`. Health is told as well, and the log."""
+        match error:
+            case _LostError():
+                self._report(str(error))
+            case sqlite3.IntegrityError():
+                # Rows that exist twice, or not at all: two have written the file, or this program is wrong.
+                _log.critical(_CONTRADICTED, exc_info=error)
+                self.readiness.report_defect(
+                    f"the state {self._file.path} contradicts what is to be written ({error}): this is a defect, and "
+                    "the gateway stops; keep the file and the log, and report it"
+                )
+                self.readiness.report(_CONTRADICTED)
+            case sqlite3.Error() if not isinstance(error, _OF_ONE_WRITE):
+                self._report(f"the state cannot be written: {error}")
+            case _:
+                _log.error("a write failed", exc_info=error)
+                return error
+        return Unavailable("the state cannot be written", retry_after=1.0)
+
+    def _report(self, obstacle: str | None) -> None:
+        """Tell health, and the log if it is news."""
+        if obstacle != self.readiness.obstacle:
+            _log.error("%s", obstacle) if obstacle else _log.warning("the state can be written again")
+        self.readiness.report(obstacle)
+
+    async def _watch(self) -> None:
+        """Look whether the file is in its place, and whether one that could not be written can be again."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.readiness.obstacle is None:
+                loss = await self._loop.run_in_executor(self._reader, self._file.loss)
+                if loss is not None:
+                    self._report(loss)
+            else:
+                with suppress(Exception):  # It has been reported.
+                    await self.write(_write_something)
 
     def _commit(self, batch: list[_Write]) -> list[Any]:
         """Execute a batch in one transaction: all of it, or nothing."""
+        if self._contradicted:
+            raise _LostError(_CONTRADICTED)
         db = self._writing
         db.execute("BEGIN IMMEDIATE")
         try:
             answers = [write.operation(db) if write.operation else None for write in batch]
             _append(db, batch)
+            if (loss := self._file.loss()) is not None:
+                raise _LostError(loss)
             db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
+            self._contradicted = isinstance(error, sqlite3.IntegrityError)
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
@@ -221,55 +263,23 @@ def _append(db: sqlite3.Connection, batch: list[_Write]) -> None:
         insert_rows(db, table, added)
 
 
-def _connect(path: Path, schema: Schema) -> tuple[int, sqlite3.Connection, sqlite3.Connection]:
-    """Lock the file, bring its schema up and return the lock and the two connections."""
+def _open(path: Path, schema: Schema) -> tuple[OwnedFile, SqliteConnections]:
+    """Own the file and open it."""
+    file = OwnedFile.take(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StateError(f"cannot open the state {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        writing = _connection(path)
-        try:
-            _prepare(writing, path, schema)
-            return lock, writing, _connection(path)
-        except BaseException:
-            writing.close()
-            raise
-    except BlockingIOError as error:
-        os.close(lock)
-        raise StateError(f"the state {path} is in use by another process") from error
-    except sqlite3.Error as error:
-        os.close(lock)
-        raise StateError(f"cannot use the state {path}: {error}") from error
-    except StateError:
-        os.close(lock)
+        connections = open_connections(file, path, schema)
+    except BaseException:
+        file.release()
         raise
+    file.keep_beside("-wal")  # It has what was written last.
+    if (loss := file.loss()) is not None:
+        connections.close()
+        file.release()
+        raise StateError(f"cannot use the state {path}: {loss}")
+    return file, connections
 
 
-def _prepare(db: sqlite3.Connection, path: Path, schema: Schema) -> None:
-    """Make the tables, or bring those of an older version up. Raises StateError if the file holds something else."""
+def _write_something(db: sqlite3.Connection) -> None:
+    """Write what is there already: it takes room on the disk as everything else does."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, schema.version, *schema.upgrades):
-        raise StateError(
-            f"the state {path} was written for another runtime or by another version of runs-gateway (schema {version})"
-        )
-    db.execute("PRAGMA journal_mode = WAL")
-    if version == 0:
-        db.executescript(f"BEGIN; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;")
-    while 0 < version < schema.version:
-        db.executescript(f"BEGIN; {schema.upgrades[version]} PRAGMA user_version = {version + 1}; COMMIT;")
-        version += 1
-    db.execute(schema.opening)
-
-
-def _connection(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-    try:
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA cache_size = -65536")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
+    db.execute(f"PRAGMA user_version = {version}")

@@ -53,10 +53,14 @@ class CommandLine:
 
     @asynccontextmanager
     async def serving(
-        self, *arguments: str, grpc: str = "127.0.0.1:0", env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        grpc: str = "127.0.0.1:0",
+        http: str = "127.0.0.1:0",
+        env: Mapping[str, str] | None = None,
     ) -> AsyncIterator["Serving"]:
         """Serve until the block is left, on free ports unless told otherwise; commands find this gateway meanwhile."""
-        ports = ("--grpc-address", grpc, "--http-address", "127.0.0.1:0")
+        ports = ("--grpc-address", grpc, "--http-address", http)
         process = await self.start("serve", *ports, *arguments, "--json", env=env)
         try:
             assert process.stdout is not None

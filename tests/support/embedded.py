@@ -12,7 +12,8 @@ from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.journal import Journal, RunRecord
 from gateway.runtimes.embedded.nesting import Nesting
-from gateway.runtimes.embedded.runtime import IN_MEMORY, EmbeddedRuntime
+from gateway.runtimes.embedded.runtime import EmbeddedRuntime
+from gateway.storage.idempotency import IN_MEMORY
 
 
 class Embedded(NamedTuple):

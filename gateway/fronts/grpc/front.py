@@ -45,6 +45,8 @@ class GrpcFront:
         self._runs = RunsServicer(service, calls, waits, self._connections, self._limits)
         self._blobs = BlobsServicer(service, calls, self._connections, self._limits.send)
         self._health = Health(waits)
+        self._readiness = service.readiness
+        self._readiness.on_change(self._report)
         self._server: aio.Server | None = None
 
     @property
@@ -72,6 +74,7 @@ class GrpcFront:
         if not self._address.startswith("unix:"):
             self._address = f"{self._address.rpartition(':')[0]}:{port}"
         self._health.serve(*SERVICES)
+        self._report()
 
     async def drain(self) -> None:
         """Report by the health service that the server is about to stop; everything else goes on."""
@@ -86,3 +89,6 @@ class GrpcFront:
         self._runs.stop()
         await self._server.stop(grace)
         self._connections.close()
+
+    def _report(self) -> None:
+        self._health.report(ready=self._readiness.obstacle is None)

@@ -25,6 +25,7 @@ class Health(health_pb2_grpc.HealthServicer):
     def __init__(self, waits: CapacityLimiter) -> None:
         self._waits = waits
         self._states: dict[str, Any] = {"": _SERVING}
+        self._draining = False
         self._changed = asyncio.Event()
         self._ending = False
 
@@ -33,10 +34,16 @@ class Health(health_pb2_grpc.HealthServicer):
         self._states.update(dict.fromkeys(services, _SERVING))
         self._wake()
 
+    def report(self, *, ready: bool) -> None:
+        """Report whether what the services do can be done at the moment."""
+        serves = ready and not self._draining
+        self._states = dict.fromkeys(self._states, _SERVING if serves else _NOT_SERVING)
+        self._wake()
+
     def drain(self) -> None:
         """Report that nothing is served any more."""
-        self._states = dict.fromkeys(self._states, _NOT_SERVING)
-        self._wake()
+        self._draining = True
+        self.report(ready=False)
 
     def end_watches(self) -> None:
         """End every watch with UNAVAILABLE."""

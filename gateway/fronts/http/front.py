@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from gateway.adapter import blobs_json, jsonrpc
@@ -314,6 +315,8 @@ class HttpFront:
     def _health(self) -> web.Response:
         if self._draining:
             return json_response('{"status":"draining"}', status=503)
+        if (obstacle := self._service.readiness.obstacle) is not None:
+            return json_response(msgspec.json.encode({"status": "unhealthy", "reason": obstacle}), status=503)
         return json_response('{"status":"healthy"}')
 
 

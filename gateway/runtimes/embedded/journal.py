@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
 from gateway.core.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
+from gateway.core.readiness import Readiness
 from gateway.core.runtime import Page
 
 _item_index = attrgetter("item_index")
@@ -96,6 +98,11 @@ class Journal(ABC):
     """
 
     epoch: int = 0
+
+    @cached_property
+    def readiness(self) -> Readiness:
+        """Whether the journal can be written."""
+        return Readiness()
 
     @abstractmethod
     async def put_blob(self, blob_id: str, blob: Blob) -> None:

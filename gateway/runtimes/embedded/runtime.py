@@ -57,12 +57,9 @@ from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import Job
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.storage.idempotency import fingerprint
+from gateway.storage.idempotency import IN_MEMORY, fingerprint
 
 _log = logging.getLogger(__name__)
-
-IN_MEMORY = ":memory:"
-"""The `state` that is kept in memory only."""
 
 HASHED_AT_ONCE = 128 << 10
 """How much is hashed on the event loop, bytes or characters: some 0.2 ms. For more a thread is worth its while."""
@@ -121,6 +118,7 @@ class EmbeddedRuntime(Runtime):
         flows: FlowCache,
     ) -> None:
         self._journal = journal
+        self.readiness = journal.readiness
         self._components = components
         self._nesting = nesting
         self._executor = executor

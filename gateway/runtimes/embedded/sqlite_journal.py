@@ -28,7 +28,8 @@ from gateway.runtimes.embedded.journal import (
 )
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE, PartOfPage, insert_results, read_results
 from gateway.storage.long_texts import TextColumn
-from gateway.storage.sqlite_file import Schema, StateFile
+from gateway.storage.sqlite_file import StateFile
+from gateway.storage.sqlite_opening import Schema
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
 # `number` inputs, with commas between them, and the key of the first one. A result has two keys, one with its
@@ -105,6 +106,7 @@ class SqliteJournal(Journal):
     def __init__(self, file: StateFile, opening: "_Contents") -> None:
         self.epoch = opening.epoch
         self._file = file
+        self.readiness = file.readiness
         self._last_before = opening.last_run
         self._numbers = itertools.count(opening.last_run + 1)
         self._arrivals = Arrivals(file, opening.arriving)

@@ -60,6 +60,7 @@ class JsonRpcRuntime(Runtime):
     def __init__(self, url: str, keys: Keys, *, dialect: Dialect | None = None, patience: float = PATIENCE) -> None:
         self._upstream = JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect)
         self._keys = keys
+        self.readiness = keys.readiness
         self._results = ResultsCache(self._fetch)
         self._watched: set[WatchedRun] = set()
         self._draining = False

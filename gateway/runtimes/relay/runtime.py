@@ -17,6 +17,7 @@ from gateway.core.model import Blob, GetParams, ItemResult, ResultOrder, SubmitP
 from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_sizes
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
+from gateway.runtimes.relay.health import HealthFollower
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage, WatchConnection
 from gateway.storage.idempotency import global_key
@@ -48,7 +49,12 @@ class RelayRuntime(Runtime):
     def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
         self._upstream = RelayUpstream(address, patience)
         self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
+        self._health = HealthFollower(self._upstream, self.readiness)
         self._draining = False
+
+    def follow_readiness(self) -> None:
+        """Be as ready as the upstream from now on."""
+        self._health.start()
 
     async def connect(self, seconds: float) -> bool:
         """Wait for the upstream. If it is away for so long, log that and return False; it may come later."""
@@ -127,6 +133,7 @@ class RelayRuntime(Runtime):
 
     async def close(self) -> None:
         await self.drain()
+        await self._health.close()
         await self._upstream.close()
 
     async def _submit(self, params: SubmitParams) -> runs_pb2.SubmitRunResponse:

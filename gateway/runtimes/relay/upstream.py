@@ -8,10 +8,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 from grpc import aio
+from grpc_health.v1 import health_pb2_grpc
 
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, Unavailable
@@ -59,6 +60,7 @@ class RelayUpstream:
         self._down = False
         self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
         self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
+        self.health: Any = health_pb2_grpc.HealthStub(self._channel)
 
     async def call(self, attempt: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
         """Return what `attempt` returns. If the upstream was lost meanwhile, a `repeatable` attempt is made again.

@@ -40,6 +40,7 @@ class StepflowRuntime(Runtime):
 
     def __init__(self, engine: EngineRestClient, release: Release, keys: Keys, *, lossy_numbers: bool = False) -> None:
         self.release = release
+        self.readiness = keys.readiness
         self._engine = engine
         self._numbers = Numbers.ROUNDED if lossy_numbers else release.wire_format.numbers
         self._blobs = Blobs(engine, release, lossy_numbers=lossy_numbers)

@@ -14,7 +14,7 @@ from gateway.core.packed_texts import PackedTexts
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage import idempotency
 from gateway.storage.idempotency import Keys, fingerprint
-from gateway.storage.sqlite_file import StateError
+from gateway.storage.owned_file import StateError
 
 FLOW = "sha256:" + "ab" * 32
 
@@ -154,6 +154,30 @@ async def test_a_key_that_cannot_be_written_is_told(tmp_path: Path, engine: Engi
     other.close()
     with pytest.raises(Unavailable, match="state cannot be"):
         await keys.once("", "k", "print", engine.submit)
+    await keys.close()
+
+
+async def test_a_run_that_was_accepted_while_its_key_could_not_be_kept_is_not_submitted_again(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "RETRY_SECONDS", 0.0)
+    path = tmp_path / "keys.db"
+    keys = await Keys.open(str(path))
+    moved = path.with_name("moved.db")
+
+    async def submit() -> str:
+        path.rename(moved)
+        return await engine.submit()
+
+    first = asyncio.create_task(keys.once("", "k", "print", submit))
+    while keys.readiness.obstacle is None:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await keys.once("", "other", "print", engine.submit)
+    moved.rename(path)
+    assert await keys.once("", "k", "print", engine.submit) == ("run-1", False)
+    assert await first == ("run-1", True)
+    assert engine.runs == 1
     await keys.close()
 
 

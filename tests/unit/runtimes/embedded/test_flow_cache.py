@@ -14,7 +14,8 @@ from gateway.core.model import Blob, BlobType, ItemResult, SubmitParams
 from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
-from gateway.runtimes.embedded.runtime import IN_MEMORY, EmbeddedRuntime
+from gateway.runtimes.embedded.runtime import EmbeddedRuntime
+from gateway.storage.idempotency import IN_MEMORY
 
 LIMIT = 100_000
 LONG = {"output": "x" * LIMIT}

@@ -26,7 +26,9 @@ from gateway.runtimes.embedded.journal import (
 )
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.storage.sqlite_file import Schema, StateError, StateFile
+from gateway.storage.owned_file import StateError
+from gateway.storage.sqlite_file import StateFile
+from gateway.storage.sqlite_opening import Schema
 
 FLOW_ID = "sha256:" + "ab" * 32
 
@@ -297,15 +299,21 @@ async def test_closing_commits_what_waits_for_the_commit_before(tmp_path: Path) 
     await again.close()
 
 
-async def test_an_item_cannot_finish_twice(tmp_path: Path) -> None:
+async def test_an_item_cannot_finish_twice_and_nothing_is_written_after_such_a_defect(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(tmp_path / "state.db")
     await journal.create(record(), ["0", "1", "2"])
     await journal.complete([Completion("run-1", 0, success(1), None)])
     with pytest.raises(Unavailable):
         await journal.complete([Completion("run-1", 1, success(1), None)])
-    await journal.complete([Completion("run-1", 1, success(2), None)])
-    assert await journal.finished_items("run-1", 0) == FinishedItems(b"\0\1\1", 0)
+    with pytest.raises(Unavailable):
+        await journal.complete([Completion("run-1", 1, success(2), None)])
+    assert await journal.finished_items("run-1", 0) == FinishedItems(b"\0\1\0", 0)
+    assert journal.readiness.obstacle == "the state contradicts itself"
+    assert "UNIQUE constraint failed: results.item" in str(journal.readiness.defect)
     await journal.close()
+    again = await SqliteJournal.open(tmp_path / "state.db")
+    await again.complete([Completion("run-1", 1, success(2), None)])
+    await again.close()
 
 
 async def test_a_write_that_nobody_waits_for_happens_all_the_same(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import FlowNotFound, TooLarge, Unavailable
 from gateway.core.model import Blob, BlobType, RunState, RunStatus, SubmitParams, blob_id_of
 from gateway.runs.service import RunsService
-from gateway.runtimes.embedded.runtime import IN_MEMORY, EmbeddedRuntime
+from gateway.runtimes.embedded.runtime import EmbeddedRuntime
+from gateway.storage.idempotency import IN_MEMORY
 
 IDENTITY = Blob(json.dumps({"steps": [], "output": {"$input": "$"}}), BlobType.FLOW)
 MAP = {"workflow": {"$literal": {"output": 1}}, "items": []}

@@ -1,0 +1,128 @@
+"""Opening a SQLite file: it is ours, or it is left as it is."""
+
+import os
+import re
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from gateway.storage.owned_file import OwnedFile, StateError
+
+APPLICATION_ID: Final = int.from_bytes(b"RUNS")
+"""What files of this program have as their `application_id`, a number in the header of SQLite files."""
+
+_HEADER_BYTES: Final = 100
+_MAGIC: Final = b"SQLite format 3\0"
+_ID_PLACE: Final = slice(68, 72)
+_TABLE: Final = re.compile(r"CREATE TABLE (\w+)")
+
+
+class Schema(NamedTuple):
+    """What a file holds: the tables, made once, and a statement that each opening executes.
+
+    `version` is kept in the file as its `user_version`. `upgrades` holds the statements that bring a file of an earlier
+    version to the next one. Files of any other version, or for another purpose, are refused.
+    """
+
+    version: int
+    tables: str
+    opening: str = ""
+    upgrades: Mapping[int, str] = MappingProxyType({})
+
+    @property
+    def versions(self) -> set[int]:
+        """The versions that can be opened."""
+        return {self.version, *self.upgrades}
+
+
+class SqliteConnections(NamedTuple):
+    """The connections to a file: one that writes, and one that reads."""
+
+    writing: sqlite3.Connection
+    reading: sqlite3.Connection
+
+    def close(self) -> None:
+        """Close both. The last one that closes moves what was written last into the file."""
+        self.reading.close()
+        self.writing.close()
+
+
+def open_connections(file: OwnedFile, shown: Path, schema: Schema) -> SqliteConnections:
+    """Open a file that this process owns, and bring its schema up.
+
+    `shown` is the name that messages have for it. Raises StateError if it is of another application, for another
+    purpose or of another version, or if it cannot be read. It is not changed then.
+    """
+    try:
+        _refuse_foreign(file, shown, schema)
+        writing = _connection(file.path)
+        try:
+            _prepare(writing, shown, schema)
+            return SqliteConnections(writing, _connection(file.path))
+        except BaseException:
+            writing.close()
+            raise
+    except sqlite3.Error as error:
+        raise StateError(f"cannot use the state {shown}: {error}") from error
+
+
+def _refuse_foreign(file: OwnedFile, shown: Path, schema: Schema) -> None:
+    """Raise StateError if the file was written by another application. Nothing is changed, and nothing made."""
+    header = os.pread(file.descriptor, _HEADER_BYTES, 0)
+    application = int.from_bytes(header[_ID_PLACE])
+    if not header or application == APPLICATION_ID:
+        return
+    foreign = StateError(f"cannot use the state {shown}: it is a file of another application, and stays as it is")
+    if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC) or application:
+        raise foreign
+    # Nothing is read beside the file, unless what was written last is there.
+    beside = any(os.path.exists(f"{file.path}{ending}") for ending in ("-wal", "-journal"))
+    only = "mode=ro" if beside else "mode=ro&immutable=1"
+    db = sqlite3.connect(f"file:{quote(str(file.path))}?{only}", uri=True)
+    try:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    finally:
+        db.close()
+    # Early versions of this program wrote no application_id.
+    if version not in {0, *schema.versions}:
+        raise _other_version(shown, version)
+    if names and (version == 0 or not names <= set(_TABLE.findall(schema.tables))):
+        raise foreign
+
+
+def _prepare(db: sqlite3.Connection, shown: Path, schema: Schema) -> None:
+    """Make the tables, or bring those of an older version up. Raises StateError if the file holds something else."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in {0, *schema.versions}:
+        raise _other_version(shown, version)
+    # Before what is written goes beside the file: the header tells whose it is, also after a crash.
+    if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("PRAGMA journal_mode = WAL")
+    if version == 0:
+        db.executescript(f"BEGIN; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;")
+    while 0 < version < schema.version:
+        db.executescript(f"BEGIN; {schema.upgrades[version]} PRAGMA user_version = {version + 1}; COMMIT;")
+        version += 1
+    db.execute(schema.opening)
+
+
+def _other_version(shown: Path, version: int) -> StateError:
+    return StateError(
+        f"the state {shown} was written for another runtime or by another version of runs-gateway (schema {version})"
+    )
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA cache_size = -65536")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db

@@ -1,0 +1,50 @@
+"""The forms that settings have."""
+
+import pwd
+from pathlib import Path
+
+import pytest
+
+from gateway.server.settings import BridgeSettings, SettingsError
+from gateway.server.settings_sources import load_bridge, load_serve
+
+BRIDGE = {"engine": "http://127.0.0.1:7840", "queue": "q", "components": {"/a": "http://127.0.0.1:1"}}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("state", "~/runs.db", "{home}/runs.db"),
+        ("state", "~root/runs.db", "{root}/runs.db"),
+        ("state", "/a/~/runs.db", "/a/~/runs.db"),
+        ("state", ":memory:", ":memory:"),
+        ("grpc_address", "unix:~/a.sock", "unix:{home}/a.sock"),
+        ("http_address", "unix:~/a.sock", "unix:{home}/a.sock"),
+    ],
+)
+def test_a_path_may_begin_in_a_home_directory(name: str, given: str, expected: str, home: Path) -> None:
+    expected = expected.format(home=home, root=pwd.getpwnam("root").pw_dir)
+    for settings in (load_serve({name: given}, {}), load_serve({}, {f"RUNS_GATEWAY_{name.upper()}": given})):
+        assert getattr(settings, name) == expected
+
+
+def test_so_may_the_sockets_of_other_gateways_and_the_file_of_settings(home: Path) -> None:
+    assert load_serve({"runtime": "unix:~/a.sock"}, {}).runtime == f"unix:{home}/a.sock"
+    assert BridgeSettings.model_validate({**BRIDGE, "gateway": "unix:~/a.sock"}).gateway == f"unix:{home}/a.sock"
+    assert load_bridge({**BRIDGE, "state": "~/b.db"}, {}).state == f"{home}/b.db"
+    (home / "settings.toml").write_text('state = "~/runs.db"')
+    assert load_serve({}, {}, Path("~/settings.toml")).state == f"{home}/runs.db"
+
+
+def test_a_home_that_does_not_exist_is_refused() -> None:
+    message = r"^state \(from --state\): there is no home directory ~absent, in '~absent/a'"
+    with pytest.raises(SettingsError, match=message):
+        load_serve({"state": "~absent/a"}, {})
+    with pytest.raises(SettingsError, match=r"there is no home directory ~absent"):
+        load_serve({}, {}, Path("~absent/settings.toml"))
