@@ -1,16 +1,13 @@
 """The front as a whole: its services on one server, which starts, reports that it drains, and stops."""
 
-from typing import Any
-
 from grpc import aio
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.connections import Connections
-from gateway.fronts.grpc.health import Health
+from gateway.fronts.grpc.health import HEALTH_SERVICE, Health
+from gateway.fronts.grpc.reflection import add_reflection
 from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
 from gateway.fronts.grpc.server import GrpcLimits, Transport, create_server
 from gateway.runs.service import RunsService
@@ -61,10 +58,8 @@ class GrpcFront:
         )
         self._runs.add_to(server)
         self._blobs.add_to(server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        described: Any = reflection.aio.ReflectionServicer(names)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(described, server)  # type: ignore[no-untyped-call]
+        self._health.add_to(server)
+        add_reflection(server, (*SERVICES, HEALTH_SERVICE))
         try:
             port = server.add_insecure_port(self._address)
         except RuntimeError:

@@ -11,7 +11,6 @@ from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc import aio
 
 from gateway.core.errors import GatewayError, InvalidRequest
@@ -92,14 +91,23 @@ def _counted(handler: MethodHandler, connections: Connections) -> MethodHandler:
 
 
 def _written(method: Any) -> Any:
-    """A method that writes what another one yields, and closes the generator in any case, as grpcio does not."""
+    """A method that writes what another one yields, and closes the generator in any case, as grpcio does not.
+
+    Methods of libraries are such. Their errors are those of their requests.
+    """
     if not inspect.isasyncgenfunction(method):
         return method
 
     async def write(request: Any, context: Context) -> None:
-        async with aclosing(method(request, context)) as responses:
-            async for response in responses:
-                await context.write(response)
+        try:
+            async with aclosing(method(request, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
+            return
+        except GatewayError as error:
+            ending = abort(context, error)
+        del request, context
+        await ending
 
     return write
 
@@ -128,17 +136,16 @@ def _reading(method: Any, deserialize: Any, connections: Connections) -> Any:
 
 
 async def _request(deserialize: Any, connections: Connections, context: Context) -> Any:
-    """The request of a call. Raises Overloaded if there is no room for it, InvalidRequest if there is none."""
+    """The request of a call. Raises Overloaded if there is no room for it, InvalidRequest if there is none that can be
+    decoded.
+    """
     memory = connections.begin(context)
     data = await connections.read(context)
     if data is aio.EOF:
         raise InvalidRequest("the call has no request")
     if len(data) > SMALL_MESSAGE:
         memory.grow(COPIES * len(data))
-    try:
-        return deserialize(data)
-    except DecodeError:
-        raise InvalidRequest("the request cannot be decoded") from None
+    return deserialize(data)
 
 
 def _taking(method: Any, connections: Connections) -> Any:

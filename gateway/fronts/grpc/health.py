@@ -6,17 +6,23 @@ That of grpcio holds a lock while it writes to a client: one that does not read 
 import asyncio
 from typing import Any
 
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from grpc import aio
+from grpc_health.v1 import health_pb2
 
+from gateway.adapter.proto_wire import length_prefix
 from gateway.core.errors import NotFound, shutting_down
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
+
+HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class Health(health_pb2_grpc.HealthServicer):
+class Health:
     """Tells whether services are served: the server as a whole, which has no name, and those in it.
 
     Watches take places of `waits`. When the server stops, `end_watches` is to be called.
@@ -28,6 +34,26 @@ class Health(health_pb2_grpc.HealthServicer):
         self._draining = False
         self._changed = asyncio.Event()
         self._ending = False
+
+    def add_to(self, server: aio.Server) -> None:
+        """Let a server answer the methods."""
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            "Check": grpc.unary_unary_rpc_method_handler(
+                self.Check,
+                request_deserializer=health_pb2.HealthCheckRequest.FromString,
+                response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+            ),
+            "List": grpc.unary_unary_rpc_method_handler(
+                self.List, request_deserializer=Empty.FromString, response_serializer=bytes
+            ),
+            "Watch": grpc.unary_stream_rpc_method_handler(
+                self.Watch,
+                request_deserializer=health_pb2.HealthCheckRequest.FromString,
+                response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH_SERVICE, handlers),))
+        server.add_registered_method_handlers(HEALTH_SERVICE, handlers)
 
     def serve(self, *services: str) -> None:
         """Report that these are served from now on."""
@@ -61,6 +87,11 @@ class Health(health_pb2_grpc.HealthServicer):
         return health_pb2.HealthCheckResponse(status=state)
 
     @handler
+    async def List(self, _: Empty, context: Context) -> bytes:  # noqa: N802
+        """Tell the states of all services: a HealthListResponse, which older packages do not have."""
+        return b"".join(_field(1, _field(1, name.encode()) + _field(2, told)) for name, told in self._told())
+
+    @handler
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802
         """Tell the state of a service, and each change of it."""
         with self._waits:
@@ -74,6 +105,16 @@ class Health(health_pb2_grpc.HealthServicer):
                 await changed.wait()
             raise shutting_down()
 
+    def _told(self) -> "list[tuple[str, bytes]]":
+        return [
+            (name, health_pb2.HealthCheckResponse(status=state).SerializeToString())
+            for name, state in self._states.items()
+        ]
+
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return length_prefix(number, len(content)) + content

@@ -7,11 +7,9 @@ from functools import partial
 from typing import Any, NamedTuple, Never, TypeAlias
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc import aio
 from pygrpc_native import STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
-from gateway.core.errors import InvalidRequest
 from gateway.fronts.grpc.connections import SMALL_MESSAGE
 from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.request_length import Deserializer
@@ -136,10 +134,7 @@ class NativeContext:
         """Answer the call."""
         handler = self._method.handler
         method: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        try:
-            answering = method(self._method.deserialize(payload), self)
-        except DecodeError:
-            raise InvalidRequest("the request cannot be decoded") from None
+        answering = method(self._method.deserialize(payload), self)
         del payload
         response = await answering
         if handler.response_streaming:

@@ -1,12 +1,11 @@
 """A submit in parts: the inputs of one run, collected until the client has finished."""
 
-from google.protobuf.message import DecodeError
 from grpc import aio
 
 from gateway.adapter import params_proto
 from gateway.adapter.long_messages import read_long_part
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
-from gateway.core.errors import InvalidParams, InvalidRequest, TooLarge
+from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import SubmitParams
 from gateway.core.packed_texts import PackedTexts
@@ -14,6 +13,7 @@ from gateway.fronts.grpc.calls import Context
 from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.inputs import read_inputs
 from gateway.fronts.grpc.messages import Encoding
+from gateway.fronts.grpc.request_length import parsed
 from gateway.fronts.grpc.server import GrpcLimits
 from runs.v1 import runs_pb2
 
@@ -66,10 +66,7 @@ class Upload:
 
     async def _read(self, data: bytes) -> runs_pb2.SubmitRunStreamRequest:
         """Read a message, with its inputs."""
-        try:
-            request = runs_pb2.SubmitRunStreamRequest.FromString(data)
-        except DecodeError:
-            raise InvalidRequest("the request cannot be decoded") from None
+        request = parsed(runs_pb2.SubmitRunStreamRequest.FromString, data)
         number = len(request.inputs) + len(request.parameters.inputs)
         self._refuse_more_than_allowed(len(self._inputs) + number)
         self._make_room(INPUT_BYTES * number)
