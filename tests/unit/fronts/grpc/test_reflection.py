@@ -40,14 +40,14 @@ async def test_reflection_lists_the_services(client: Client, package: str) -> No
 
 
 @pytest.mark.parametrize("package", NAMES)
-@pytest.mark.parametrize("service", [*SERVICES, HEALTH, *(f"{name}.ServerReflection" for name in NAMES)])
-async def test_reflection_describes_each_service(client: Client, package: str, service: str) -> None:
-    (described,) = await answers(client, package, file_containing_symbol=service)
+@pytest.mark.parametrize("described_service", [*SERVICES, HEALTH, *(f"{name}.ServerReflection" for name in NAMES)])
+async def test_reflection_describes_each_service(client: Client, package: str, described_service: str) -> None:
+    (described,) = await answers(client, package, file_containing_symbol=described_service)
     files = [
         descriptor_pb2.FileDescriptorProto.FromString(data)
         for data in described.file_descriptor_response.file_descriptor_proto
     ]
-    assert service in {f"{file.package}.{found.name}" for file in files for found in file.service}
+    assert described_service in {f"{file.package}.{found.name}" for file in files for found in file.service}
 
 
 @pytest.mark.usefixtures("client")
