@@ -2,20 +2,20 @@
 
 from collections.abc import Iterable
 
-from gateway.cli.errors import CommandError, ExitCode
+from gateway.cli.errors import UsageError
 
 
 def assignments(flag: str, form: str, texts: Iterable[str]) -> dict[str, str]:
     """Return the values by their names. `form` is what the help shows after the flag, for instance NAME=VALUE.
 
-    Raises CommandError if a text does not have this form, or if a name is given twice.
+    Raises UsageError if a text does not have this form, or if a name is given twice.
     """
     pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise CommandError(f"{flag}: expected {form}, got {text!r}", ExitCode.USAGE)
+            raise UsageError(f"{flag}: expected {form}, got {text!r}")
         if name in pairs:
-            raise CommandError(f"{flag}: {name!r} is given twice; leave one out", ExitCode.USAGE)
+            raise UsageError(f"{flag}: {name!r} is given twice; leave one out")
         pairs[name] = value
     return pairs

@@ -1,10 +1,13 @@
 """The connection of a command to a gateway."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gateway.cli.errors import CommandError, ExitCode
+from gateway.cli.errors import CommandError, ExitCode, UsageError
+from gateway.cli.parameters import ADDRESS_VARIABLE
+from gateway.core.addresses import check_address
 from gateway.core.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -23,8 +26,9 @@ _EXIT_CODES = {
 def connect(address: str, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
     """Keep a connection to the gateway; a lost one is made again for `retry_for` seconds.
 
-    Raises CommandError if a call fails in the block.
+    Raises UsageError if the address is not one, and CommandError if a call fails in the block.
     """
+    _check(address)
     from gateway.client import RunsClient
 
     with RunsClient(address, timeout=None, retry_for=retry_for) as client:
@@ -32,3 +36,13 @@ def connect(address: str, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
             yield client
         except GatewayError as error:
             raise CommandError(error.message, _EXIT_CODES.get(error.grpc_status, ExitCode.ERROR)) from None
+
+
+def _check(address: str) -> None:
+    name = ADDRESS_VARIABLE if address == os.environ.get(ADDRESS_VARIABLE) else "--address"
+    try:
+        check_address(address)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
+    if address.endswith(":0"):
+        raise UsageError(f"{name}: nothing can be reached at port 0, got {address!r}")

@@ -1,11 +1,13 @@
 """Reads the files of users: flows in JSON or YAML, inputs in JSON or JSON Lines. Values stay text."""
 
+import os
 import sys
 from pathlib import Path
 
 import msgspec
 
 from gateway.cli.errors import CommandError, ExitCode
+from gateway.core.json_place import json_problem
 from gateway.core.model import JsonText
 
 _LINES_SUFFIXES = {".jsonl", ".ndjson"}
@@ -15,7 +17,8 @@ class DocumentError(CommandError):
     """A file that cannot be used. The message names the place in it."""
 
     def __init__(self, file: Path, problem: str) -> None:
-        super().__init__(f"{file}: {problem}", ExitCode.USAGE)
+        name = "standard input" if str(file) == "-" else str(file)
+        super().__init__(f"{name}: {problem}", ExitCode.USAGE)
 
 
 def read_flow(file: Path) -> JsonText:
@@ -25,8 +28,11 @@ def read_flow(file: Path) -> JsonText:
     """
     text = _read(file)
     # JSON is nearly a subset of YAML. Text that is not JSON is read as YAML, unless the name of the file promises JSON.
-    if file.suffix == ".json" or _json_problem(text) is None:
+    problem = json_problem(text)
+    if problem is None:
         return text
+    if file.suffix == ".json":
+        raise DocumentError(file, problem)
     from gateway.core.yaml_json import yaml_to_json
 
     try:
@@ -44,17 +50,17 @@ def read_inputs(file: Path) -> list[JsonText]:
     """
     text = _read(file)
     lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    in_lines = len(lines) != 1 and (not lines or _json_problem(lines[0][1]) is None)
+    in_lines = len(lines) > 1 and json_problem(lines[0][1]) is None
     if not in_lines and file.suffix not in _LINES_SUFFIXES:
         return _read_array(file, text)
     for number, line in lines:
-        if problem := _json_problem(line):
-            raise DocumentError(file, f"line {number}: {problem}")
+        if problem := json_problem(line, first_line=number):
+            raise DocumentError(file, problem)
     return [line for _, line in lines]
 
 
 def _read_array(file: Path, text: str) -> list[JsonText]:
-    if problem := _json_problem(text):
+    if problem := json_problem(text):
         raise DocumentError(file, problem)
     if not text.lstrip().startswith("["):
         return [text]
@@ -62,21 +68,30 @@ def _read_array(file: Path, text: str) -> list[JsonText]:
 
 
 def _read(file: Path) -> str:
+    """Return the text of a file that has some. A file is empty by accident, as when what should write it has failed."""
     try:
-        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        return data.decode("utf-8-sig")
+        text = _bytes_of(file).decode("utf-8-sig")
     except OSError as error:
         raise DocumentError(file, str(error.strerror)) from None
     except UnicodeDecodeError as error:
         raise DocumentError(file, f"not UTF-8 at byte {error.start}") from None
+    if not text.strip():
+        raise DocumentError(file, "is empty")
+    return text
 
 
-def _json_problem(text: str) -> str | None:
-    """The reason why `text` is not one JSON value; None if it is one."""
+def _bytes_of(file: Path) -> bytes:
+    if str(file) != "-":
+        return Path(_name_on_disk(str(file))).read_bytes()
+    if sys.stdin is None:
+        raise DocumentError(file, "is closed")
+    return sys.stdin.buffer.read()
+
+
+def _name_on_disk(name: str) -> str:
+    """The name of a file as Python takes it in this locale: arguments are read as UTF-8 in all of them."""
     try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError as error:
-        return str(error)
-    except RecursionError:
-        return "nested too deeply"
-    return None
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return os.fsdecode(name.encode("utf-8", "surrogateescape"))
+    return name

@@ -6,10 +6,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gateway.cli.connection import connect
-from gateway.cli.documents import read_flow
+from gateway.cli.documents import DocumentError, read_flow
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
 from gateway.cli.parameters import DEFAULT_ADDRESS, AsJson, GatewayAddress
+from gateway.core.errors import InvalidParams
 
 
 def put(
@@ -28,7 +29,10 @@ def put(
     """
     flow = read_flow(file)
     with connect(address) as client:
-        flow_id = client.put_flow(flow)
+        try:
+            flow_id = client.put_flow(flow)
+        except InvalidParams as error:
+            raise DocumentError(file, error.message) from None
     if as_json:
         print_json(object_json(flowId=flow_id))
     else:

@@ -1,11 +1,14 @@
 """Prints lines of text. Importing it is cheap, so each command can report an error at once."""
 
+import codecs
 import errno
 import io
+import os
 import sys
 from typing import Any, TextIO
 
 _CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
+_ESCAPES = "runs-gateway.escapes"
 
 
 class OutputError(Exception):
@@ -34,13 +37,23 @@ class _OutputFile(io.FileIO):
 def open_output(stdout: TextIO) -> TextIO:
     """Return a file that writes to the same place as `stdout`, and raises OutputError if that fails.
 
-    An OSError would not tell that it is about the output.
+    An OSError would not tell that it is about the output. Characters that the locale does not have are written as JSON
+    escapes them: in JSON they mean the same.
     """
     stdout.flush()
+    codecs.register_error(_ESCAPES, _escaped)
     file = io.BufferedWriter(_OutputFile(stdout.fileno(), "w", closefd=False))
     return io.TextIOWrapper(
-        file, encoding=stdout.encoding, errors=stdout.errors, line_buffering=getattr(stdout, "line_buffering", False)
+        file, encoding=stdout.encoding, errors=_ESCAPES, line_buffering=getattr(stdout, "line_buffering", False)
     )
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    """Handle characters that cannot be encoded."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4)), error.end
 
 
 def print_line(text: str) -> None:
@@ -49,9 +62,29 @@ def print_line(text: str) -> None:
     sys.stdout.flush()
 
 
+def print_notice(text: str) -> None:
+    """Print a line beside the output, to standard error: nobody need be able to read it.
+
+    Raises BrokenPipeError if its reader has gone.
+    """
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        # What was not written would be written again at exit.
+        sys.stderr = open_null()
+
+
 def print_error(message: str) -> None:
     """Print a line about what went wrong, to standard error."""
-    sys.stderr.write(f"error: {printable(message)}\n")
+    print_notice(f"error: {printable(message)}")
+
+
+def open_null() -> TextIO:
+    """Return a file that drops what is written."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def printable(text: str) -> str:

@@ -1,10 +1,9 @@
 """Output of the commands: lines for people, and JSON of the specification for programs."""
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gateway.cli.lines import print_line, printable
+from gateway.cli.lines import print_line, print_notice, printable
 from gateway.core.json_text import quote
 from gateway.core.model import ItemStatistics, JsonText, RunState
 from gateway.core.times import rfc3339
@@ -42,20 +41,26 @@ def print_status_json(status: "RunStatus") -> None:
 def show_lines(updates: Iterable["RunUpdate"]) -> "RunStatus":
     """Print each update as a line of JSON, and reconnects to standard error. Return the state of the last update."""
     for update in updates:
-        if notice := _notice(update):
-            sys.stderr.write(f"{notice}\n")
+        if notice := notice_of(update):
+            print_notice(notice)
         print_status_json(update.run)
     return update.run
 
 
+def print_run_id(run_id: str) -> None:
+    """Print the first line about a run for people."""
+    from rich.console import Console
+
+    _print(Console(highlight=False), (f"{'run':<11}", "dim"), run_id)
+
+
 def print_status(status: "RunStatus") -> None:
-    """Print the state of a run for people."""
+    """Print the state of a run for people, after the line with its id."""
     # A server needs nothing of it, and starts the sooner.
     from rich.console import Console
 
     console = Console(highlight=False)
     lines = {
-        "run": status.run_id,
         "flow": status.flow_id,
         "name": status.flow_name,
         "label": status.flow_label,
@@ -73,35 +78,7 @@ def print_status(status: "RunStatus") -> None:
         _print(console, index, (state, STYLES[result.status]), printable(_outcome(result)))
 
 
-def show_progress(updates: Iterable["RunUpdate"]) -> "RunStatus":
-    """Draw a bar on the terminal that follows the updates. Return the state of the last one."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("[{task.fields[style]}]{task.fields[state]:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[counts]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns) as progress:
-        bar = progress.add_task("", total=None, style="dim", state="", counts="")
-        for update in updates:
-            last, items = update.run, update.run.items
-            if notice := _notice(update):
-                progress.console.print(notice)
-            progress.update(
-                bar,
-                completed=items.success + items.failed + items.cancelled,
-                total=items.total,
-                style=STYLES[last.status],
-                state=last.status,
-                counts=_counts(items),
-            )
-    return last
-
-
-def _notice(update: "RunUpdate") -> str | None:
+def notice_of(update: "RunUpdate") -> str | None:
     """A line for the user if the stream was interrupted before this update."""
     if update.restarted:
         return "started anew: the gateway did not know where this watch had stopped"
@@ -116,11 +93,12 @@ def _print(console: "Console", *parts: str | tuple[str, str]) -> None:
 
 
 def _statistics(items: ItemStatistics) -> str:
-    counts = _counts(items)
+    counts = counts_text(items)
     return f"{items.total} ({counts})" if counts else f"{items.total}"
 
 
-def _counts(items: ItemStatistics) -> str:
+def counts_text(items: ItemStatistics) -> str:
+    """How many items are in each state that any of them has."""
     counts = {
         RunState.PENDING: items.pending,
         RunState.RUNNING: items.running,

@@ -1,11 +1,15 @@
 """Parameters that several commands have."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from gateway.server.settings import ServeSettings
+
+_WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,20}")
 
 
 def unless_empty(_: Any, value: str, **__: Any) -> list[str]:
@@ -13,14 +17,25 @@ def unless_empty(_: Any, value: str, **__: Any) -> list[str]:
     return [value] if value else []
 
 
+def whole_number(_: Any, tokens: Sequence[Token]) -> int:
+    """Read a number. cyclopts would round one that is not whole. Raises ValueError if it is none."""
+    text = tokens[0].value
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise ValueError(f"expected a whole number, got {text!r}")
+    return int(text)
+
+
 DEFAULT_ADDRESS = str(ServeSettings.model_fields["grpc_address"].default)
+
+ADDRESS_VARIABLE = "RUNS_GATEWAY_ADDRESS"
+"""Where commands look for the gateway unless they are told otherwise."""
 
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON, one value a line.")]
 GatewayAddress = Annotated[
     str,
     Parameter(
         name="--address",
-        env_var="RUNS_GATEWAY_ADDRESS",
+        env_var=ADDRESS_VARIABLE,
         env_var_split=unless_empty,
         help="The gRPC address: HOST:PORT or unix:/PATH.",
     ),

@@ -1,7 +1,7 @@
 """The commands about runs: `submit`, `get` and `watch`."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +13,13 @@ from gateway.cli import output
 from gateway.cli.assignments import assignments
 from gateway.cli.connection import connect
 from gateway.cli.documents import read_inputs
-from gateway.cli.errors import CommandError, ExitCode
-from gateway.cli.lines import print_line
-from gateway.cli.parameters import DEFAULT_ADDRESS, AsJson, GatewayAddress
+from gateway.cli.errors import ExitCode, UsageError
+from gateway.cli.lines import print_line, print_notice
+from gateway.cli.parameters import DEFAULT_ADDRESS, AsJson, GatewayAddress, whole_number
 from gateway.core.model import JsonText, ResultOrder, RunState
 
 if TYPE_CHECKING:
-    from gateway.client import RunStatus
+    from gateway.client import RunStatus, RunUpdate
 
 RETRY_SECONDS = 60.0
 """For how many seconds a command that waits for a run looks for a gateway that has gone."""
@@ -38,7 +38,10 @@ InputsFile = Annotated[
     ),
 ]
 MaxConcurrency = Annotated[
-    int | None, Parameter(validator=Number(gte=1, lt=2**32), help="How many items may execute at the same time.")
+    int | None,
+    Parameter(
+        converter=whole_number, validator=Number(gte=1, lt=2**32), help="How many items may execute at the same time."
+    ),
 ]
 Overrides = Annotated[str | None, Parameter(help="Changes to the flow's steps for this run, as a JSON object.")]
 Variables = Annotated[
@@ -88,14 +91,24 @@ def submit(
             idempotency_key=idempotency_key,
         )
     if wait:
-        with connect(address, retry_for=RETRY_SECONDS) as client:
-            status = client.wait(status.run_id, include_results=True, timeout=timeout)
-        return _print_run(status, as_json, waited=True)
+        return _wait(status.run_id, timeout, address, as_json)
     if as_json:
         output.print_status_json(status)
     else:
         print_line(status.run_id)
     return ExitCode.OK
+
+
+def _wait(run_id: str, timeout: float | None, address: str, as_json: bool) -> int:
+    """Print the id of a run that was submitted, and its state and results when it has finished."""
+    # The id comes first: whatever happens now, the run can be found again.
+    if as_json:
+        print_notice(f"run {run_id}")
+    else:
+        output.print_run_id(run_id)
+    with connect(address, retry_for=RETRY_SECONDS) as client:
+        status = client.wait(run_id, include_results=True, timeout=timeout)
+    return _print_run(status, as_json, waited=True)
 
 
 def get(
@@ -116,6 +129,8 @@ def get(
     if wait:
         with connect(address, retry_for=RETRY_SECONDS) as client:
             status = client.wait(run_id, include_results=results, order=order, timeout=timeout)
+    if not as_json:
+        output.print_run_id(status.run_id)
     return _print_run(status, as_json, waited=wait)
 
 
@@ -128,17 +143,26 @@ def watch(run_id: RunId, /, *, address: GatewayAddress = DEFAULT_ADDRESS, as_jso
         # Fails at once if the gateway cannot be reached or has no such run.
         client.get(run_id)
     with connect(address, retry_for=RETRY_SECONDS) as client, closing(client.watch(run_id)) as updates:
-        show = output.show_progress if sys.stdout.isatty() and not as_json else output.show_lines
-        return _exit_code(show(updates))
+        return _exit_code(_show(updates, as_json))
+
+
+def _show(updates: Iterable["RunUpdate"], as_json: bool) -> "RunStatus":
+    """Show the updates of a run while they come. Return the state of the last one."""
+    if as_json or not sys.stdout.isatty():
+        return output.show_lines(updates)
+    # It imports most of rich.
+    from gateway.cli.progress import show_progress
+
+    return show_progress(updates)
 
 
 def _inputs(texts: Sequence[JsonText] | None, file: Path | None) -> Sequence[JsonText]:
-    """Return the inputs that flags or a file give. Raises CommandError unless exactly one of them is given."""
+    """Return the inputs that flags or a file give. Raises UsageError unless exactly one of them is given."""
     if texts is not None and file is None:
         return texts
     if file is not None and texts is None:
         return read_inputs(file)
-    raise CommandError("give either --input or --inputs (see runs-gateway submit --help)", ExitCode.USAGE)
+    raise UsageError("give either --input or --inputs")
 
 
 def _print_run(status: "RunStatus", as_json: bool, *, waited: bool) -> int:

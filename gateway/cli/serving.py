@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from gateway.cli.errors import CommandError, ExitCode
+from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
 from gateway.core.descriptors import raise_descriptor_limit
@@ -19,12 +19,14 @@ from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
-from gateway.server.settings_sources import load_bridge, load_serve
+from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
 from gateway.server.signals import cancel_on_signals
 from gateway.server.sizes import size_text
 from gateway.server.worker_pool import WorkerPool
 
 S = TypeVar("S", ServeSettings, BridgeSettings)
+
+_log = logging.getLogger(__name__)
 
 _LABELS = {"grpc": "gRPC", "http": "HTTP"}
 
@@ -45,23 +47,26 @@ def bridge(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> Non
 def _load(
     load: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], S], flags: Mapping[str, Any], file: Path | None
 ) -> S:
-    """Return the settings. Raises CommandError if they are not valid."""
+    """Return the settings. Raises UsageError if they are not valid."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        return load(flags, os.environ, file)
+        settings = load(flags, os.environ, file)
+        for line in mistyped_variables(type(settings), os.environ):
+            _log.warning(line)
+        return settings
     except SettingsError as error:
-        raise CommandError(str(error), ExitCode.USAGE) from None
+        raise UsageError(str(error)) from None
 
 
 def _run(server: Coroutine[Any, Any, None]) -> None:
     """Run a server until a signal comes. Raises CommandError if it cannot start."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     use_batch_scheduling()
     raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(server)
     except SettingsError as error:
-        raise CommandError(str(error), ExitCode.USAGE) from None
+        raise UsageError(str(error)) from None
     except (StartError, BrokenError) as error:
         raise CommandError(str(error)) from None
 

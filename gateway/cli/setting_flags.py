@@ -36,7 +36,7 @@ def takes_settings(model: type[BaseModel]) -> Callable[[Callable[P, R]], Callabl
 
 
 def given(model: type[BaseModel], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of the flags that were given. Raises CommandError if an entry of a map is malformed."""
+    """Return the values of the flags that were given. Raises UsageError if an entry of a map is malformed."""
     settings = settings_of(model)
     given_flags = {name: value for name, value in flags.items() if value is not None}
     for name, value in given_flags.items():

@@ -28,10 +28,19 @@ def failure(
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimeoutError(f"no answer in time from the gateway at {address}")
     if code in _CUTS:
-        return Unavailable(f"cannot reach the gateway at {address}: {text}")
+        return Unavailable(f"cannot reach the gateway at {address}: {_reason(text)}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in text:
         return TooLarge(text)
     return from_status(code, message, None)
+
+
+def _reason(text: str) -> str:
+    """Why a connection has failed, in words of ours where grpc's hide it."""
+    if "http1" in text:
+        return "the peer speaks HTTP/1, not gRPC; is this the HTTP address of the gateway?"
+    if "Expected SETTINGS frame" in text:
+        return "the peer does not speak gRPC"
+    return text
 
 
 def silence(address: str, seconds: float) -> Unavailable:

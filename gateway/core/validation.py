@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from gateway.core.errors import InvalidParams, Violation
 from gateway.core.model import Message
+from gateway.core.rules import fault_text
 
 M = TypeVar("M", bound=Message)
 
@@ -18,7 +19,8 @@ def validated(model: type[M], fields: Mapping[str, Any], *path: str | int) -> M:
     except ValidationError as error:
         raise InvalidParams(
             [
-                Violation((*path, *details["loc"]), details["msg"])
-                for details in error.errors(include_url=False, include_context=False, include_input=False)
+                # Not what was given: it may be long, and the client knows it.
+                Violation((*path, *fault["loc"]), fault_text(fault))
+                for fault in error.errors(include_url=False, include_input=False)
             ]
         ) from None

@@ -50,8 +50,7 @@ def yaml_to_json(text: str) -> str:
             raise EmptyYamlError("the document is empty")
         return _render(node, {})
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ValueError(f"line {line}: {error.problem}") from None
+        raise ValueError(f"{_place(error.problem_mark)}: {error.problem}") from None
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
@@ -132,4 +131,9 @@ def _string(node: yaml.ScalarNode) -> str:
 
 
 def _refusal(node: yaml.Node, reason: str) -> ValueError:
-    return ValueError(f"line {node.start_mark.line + 1}: {reason}")
+    return ValueError(f"{_place(node.start_mark)}: {reason}")
+
+
+def _place(mark: yaml.Mark | None) -> str:
+    """The line and column of a mark, counted from 1."""
+    return f"line {mark.line + 1}, column {mark.column + 1}" if mark else "line 1, column 1"

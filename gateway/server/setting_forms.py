@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from gateway.core.addresses import check_address
 from gateway.server.sizes import parse_size
 
 MAX_OPEN_CALLS = 10_000_000
@@ -42,16 +43,6 @@ def _expand_socket(address: str) -> str:
     return f"unix:{expand_home(address.removeprefix('unix:'))}" if address.startswith("unix:~") else address
 
 
-def _check_address(address: str) -> str:
-    if address.startswith("unix:/"):
-        return address
-    host, _, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not host or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}")
-    return address
-
-
 def runtime_kind_of(runtime: str) -> RuntimeKind:
     """The kind of the runtime at an address. Raises ValueError if it is not the address of a runtime."""
     if runtime == RuntimeKind.EMBEDDED:
@@ -64,7 +55,7 @@ def runtime_kind_of(runtime: str) -> RuntimeKind:
     elsewhere = kind == RuntimeKind.JSONRPC or (kind == RuntimeKind.STEPFLOW and not path)
     over_http = elsewhere and transport in {"http", "https"}
     over_grpc = scheme == RuntimeKind.RELAY and not slash
-    if not (over_grpc or over_http) or "@" in host or _check_address(host).endswith(":0"):
+    if not (over_grpc or over_http) or "@" in host or check_address(host).endswith(":0"):
         raise ValueError
     return RuntimeKind(kind)
 
@@ -110,13 +101,13 @@ def _check_whole(number: Any) -> Any:
         return number
     if isinstance(number, str) and _WHOLE_NUMBER.fullmatch(number):
         return number
-    raise ValueError(f"Input should be a whole number, got {number!r}")
+    raise ValueError(f"expected a whole number, got {number!r}")
 
 
 def _check_truth(value: Any) -> Any:
     if isinstance(value, bool | str):
         return value
-    raise ValueError(f"Input should be true or false, got {value!r}")
+    raise ValueError(f"expected true or false, got {value!r}")
 
 
 class EntryFlag(NamedTuple):
@@ -139,7 +130,7 @@ class FlagValue(NamedTuple):
     form: str
 
 
-ListenAddress = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_check_address)]
+ListenAddress = Annotated[str, AfterValidator(_expand_socket), AfterValidator(check_address)]
 RuntimeAddress = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_check_runtime)]
 EngineAddress = Annotated[str, AfterValidator(_check_engine)]
 BridgedGateway = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_check_gateway)]

@@ -1,18 +1,30 @@
 """Reads settings from flags, the environment and a file, in this order of precedence."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from gateway.core.json_place import json_problem, place_of
+from gateway.core.rules import fault_text
 from gateway.core.yaml_json import EmptyYamlError, yaml_to_json
 from gateway.server.setting_forms import RuntimeKind, expand_home
-from gateway.server.settings import BridgeSettings, ServeSettings, Setting, SettingsError, settings_of
+from gateway.server.settings import ENV_PREFIX, BridgeSettings, ServeSettings, Setting, SettingsError, settings_of
 
 Settings = TypeVar("Settings", ServeSettings, BridgeSettings)
+
+_TOML_PLACE = re.compile(r"(?P<problem>.*) \(at (?:(?P<place>line \d+, column \d+)|end of document)\)", re.DOTALL)
+
+_NEARLY_THE_SAME = 0.9
+"""How alike two variables are whose names differ by a slip: the prefix that both have counts."""
+
+_OTHER_VARIABLE = re.compile(r"ADDRESS|CONFIG|(SERVICE_(HOST|PORT.*))|(PORT(_\d+_.*)?)")
+"""The variables that commands read besides settings, and those that Kubernetes sets for a service of this name."""
 
 _Source = dict[str, tuple[Any, str]]
 """Settings by name, each with the words that say where it came from."""
@@ -116,7 +128,7 @@ def _parse_map(text: str, variable: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{variable}: expected a JSON object: {error}") from None
+        raise SettingsError(f"{variable}: expected a JSON object: {json_problem(text) or error}") from None
 
 
 def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,10 +150,16 @@ def _read_file(file: Path) -> _Source:
     parse = _PARSERS.get(file.suffix.lower())
     if parse is None:
         raise SettingsError(f"{file}: the name of a file of settings ends with {', '.join(_PARSERS)}")
+    text = ""
     try:
-        settings = parse(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        settings = parse(text)
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: {_toml_problem(text, str(error))}") from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{file}: not UTF-8 at byte {error.start}") from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{file}: {_one_line(error)}") from None
     if settings is None:
@@ -149,6 +167,14 @@ def _read_file(file: Path) -> _Source:
     if not isinstance(settings, dict):
         raise SettingsError(f"{file}: expected settings by name")
     return {str(name): (value, str(file)) for name, value in settings.items()}
+
+
+def _toml_problem(text: str, message: str) -> str:
+    """The message of the parser, with its place at the beginning."""
+    match = _TOML_PLACE.fullmatch(message)
+    if match is None:
+        return _one_line(message)
+    return _one_line(f"{match['place'] or place_of(text, len(text))}: {match['problem']}")
 
 
 def _parse_yaml(text: str) -> Any:
@@ -163,13 +189,35 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".yaml":
 
 
 def _describe(error: Any, known: Mapping[str, Setting], origins: Mapping[str, str]) -> str:
-    """Return a line about a setting that pydantic has refused."""
+    """Return a line about a setting that is not valid."""
     name, *path = error["loc"]
     if error["type"] == "missing":
         return f"{name}: is needed; give {known[name].flag}, or {known[name].variable}"
     where = ".".join([name, *map(str, path)])
-    what = "unknown setting" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    what = f"unknown setting{_meant(name, known)}" if error["type"] == "extra_forbidden" else fault_text(error)
     return f"{where} (from {origins[name]}): {_one_line(what)}"
+
+
+def mistyped_variables(model: type[Settings], environ: Mapping[str, str]) -> list[str]:
+    """Return a line about each variable in the environment that looks like a setting spelled wrongly.
+
+    They are no errors: others may use the prefix for variables of their own.
+    """
+    known = {setting.variable: setting for setting in settings_of(model).values()}
+    return [
+        f"the variable {name} is no setting; did you mean {meant[0]}?"
+        for name in sorted(environ)
+        if name.startswith(ENV_PREFIX)
+        and name not in known
+        and not _OTHER_VARIABLE.fullmatch(name.removeprefix(ENV_PREFIX))
+        and (meant := get_close_matches(name, known, n=1, cutoff=_NEARLY_THE_SAME))
+    ]
+
+
+def _meant(name: str, known: Mapping[str, Setting]) -> str:
+    """The end of a message about an unknown setting: the one that it looks like, if there is one."""
+    meant = get_close_matches(name.lower().replace("-", "_"), known, n=1)
+    return f"; did you mean {meant[0]}?" if meant else ""
 
 
 def _one_line(text: object) -> str:

@@ -39,6 +39,7 @@ def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True) -> 
             _exit_in_time()
         task.cancel(end)
 
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
         loop.add_signal_handler(number, end)
     with _alarmed(loop, end) if in_time else nullcontext():
@@ -48,6 +49,11 @@ def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True) -> 
             if cancelled.args != (end,):
                 raise
             task.uncancel()
+        finally:
+            for number, handler in before.items():
+                # Otherwise the event loop leaves handlers of its own behind.
+                if loop.remove_signal_handler(number):
+                    signal.signal(number, handler)
 
 
 @contextmanager

@@ -161,7 +161,7 @@ async def test_waiting_ends_with_the_timeout_and_the_run_goes_on(
     flow_id = await put_gated(cli, tmp_path)
     finished = await cli.run("submit", flow_id, "--input", "1", "--wait", "--timeout", "0.1", "--json")
     status = json.loads(finished.out)
-    assert (finished.code, finished.err) == (6, "")
+    assert (finished.code, finished.err) == (6, f"run {status['runId']}\n")
     assert status["status"] in {"pending", "running"}
     gate.open.set()
     assert json.loads(await cli.output("get", status["runId"], "--wait", "--json"))["status"] == "success"
@@ -313,7 +313,10 @@ async def test_an_error_is_one_line_and_an_exit_code(
 
 @pytest.mark.parametrize(
     ("flow", "message"),
-    [("steps: 3\noutput: 1\n", "error: steps"), ("a: b: c", "flow.yaml: line 1: mapping values are not allowed")],
+    [
+        ("steps: 3\noutput: 1\n", "flow.yaml: steps"),
+        ("a: b: c", "flow.yaml: line 1, column 5: mapping values are not allowed"),
+    ],
 )
 async def test_a_flow_that_is_none_is_refused(
     cli: CommandLine, serving: Serving, tmp_path: Path, flow: str, message: str

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 from tests.support.session import coverage_settings
 
+RUN_LINE = r"(?:run [0-9a-f-]{36}\n)?"
 PIPE = asyncio.subprocess.PIPE
 PROGRAM = str(Path(sys.executable).with_name("runs-gateway"))
 
@@ -46,9 +48,12 @@ class CommandLine:
         return await finish(process, stdin)
 
     async def output(self, *arguments: str, stdin: str = "") -> str:
-        """Run a command that succeeds, and return what it prints."""
+        """Run a command that succeeds, and return what it prints to standard output."""
         finished = await self.run(*arguments, stdin=stdin)
-        assert (finished.code, finished.err) == (0, ""), finished
+        assert finished.code == 0, finished
+        # A submit that waits names its run there, so that its output is JSON alone.
+        named = re.fullmatch(RUN_LINE, finished.err) if {"--wait", "--json"} < {*arguments} else not finished.err
+        assert named, finished
         return finished.out.strip()
 
     @asynccontextmanager

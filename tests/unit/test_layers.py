@@ -65,6 +65,8 @@ def imports_of(file: Path) -> Iterator[str]:
 
 def home_of(module: str) -> tuple[int, str] | None:
     """The floor of a module, and the folder on it that the module belongs to."""
+    if module == "gateway.__main__":
+        return 0, "cli"
     for floor, folders in enumerate(FLOORS):
         for folder in folders:
             package = f"gateway.{folder.replace('/', '.')}"

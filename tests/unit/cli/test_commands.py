@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.errors import ExitCode
-from gateway.cli.main import run
 from gateway.cli.parameters import unless_empty
+from gateway.cli.program import run
 from gateway.testing import InMemoryGateway, in_memory_gateway
 
 MISSING_RUN = "00000000-0000-0000-0000-000000000000"
@@ -106,7 +106,11 @@ def test_wrong_use_names_the_help_of_the_command(
             ExitCode.USAGE,
             "a.json: the name of a file of settings ends with .toml",
         ),
-        (["serve", "--workers", "0"], ExitCode.USAGE, "workers (from --workers): Input should be"),
+        (
+            ["serve", "--workers", "0"],
+            ExitCode.USAGE,
+            "workers (from --workers): expected at least 1, got '0' (see runs-gateway serve --help)",
+        ),
         (["bridge", "--queue", "q"], ExitCode.USAGE, "engine: is needed; give --engine, or RUNS_GATEWAY_ENGINE"),
     ],
 )

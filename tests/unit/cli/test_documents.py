@@ -28,7 +28,8 @@ def test_a_flow_in_yaml_is_translated(tmp_path: Path) -> None:
 
 
 def test_a_file_called_json_is_not_read_as_yaml(tmp_path: Path) -> None:
-    assert read_flow(write(tmp_path, "flow.json", "steps: []")) == "steps: []"
+    with pytest.raises(DocumentError, match=r"flow\.json: line 1, column 1: not a JSON value: invalid character$"):
+        read_flow(write(tmp_path, "flow.json", "steps: []"))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_a_file_called_json_is_not_read_as_yaml(tmp_path: Path) -> None:
         ("i.txt", '1\n\n"a\u2028b"\r\nnull', ["1", '"a\u2028b"\r', "null"]),
         ("i.txt", "[1, 2]", ["1", "2"]),
         ("i.jsonl", "[1, 2]", ["[1, 2]"]),
-        ("i.ndjson", "", []),
+        ("i.json", "[]\n", []),
         ("i.json", "\ufeff[1]", ["1"]),
     ],
 )
@@ -53,11 +54,17 @@ def test_inputs_are_an_array_or_lines(tmp_path: Path, name: str, text: str, expe
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("i.json", "[1, 2", "i.json: Input data was truncated"),
-        ("i.json", "[1, 2] 3", "i.json: JSON is malformed: trailing characters"),
-        ("i.txt", "1\n2\nx\n", "i.txt: line 3: JSON is malformed"),
-        ("i.jsonl", "[1,\n2]", "i.jsonl: line 1: "),
-        ("i.json", "[" * 100_000, "i.json: "),
+        ("i.json", "[1, 2", "i.json: line 1, column 6: not a JSON value: the text ends too early$"),
+        ("i.json", "[1,\n 2\n", "i.json: line 2, column 3: not a JSON value: the text ends too early$"),
+        ("i.json", "[1, 2] 3", "i.json: line 1, column 8: not a JSON value: trailing characters$"),
+        ("i.json", '[\n  "é→😀",\n  "é→😀" 1\n]', "i.json: line 3, column 9: not a JSON value: expected ',' or ']'$"),
+        ("i.json", '[\n"\\ud800"]', "i.json: line 2, column 2: not a JSON value: lone surrogate$"),
+        ("i.txt", "1\n2\nx\n", "i.txt: line 3, column 1: not a JSON value: invalid character$"),
+        ("i.txt", '1\n\n "a" "b"\n', "i.txt: line 3, column 6: not a JSON value: trailing characters$"),
+        ("i.jsonl", "[1,\n2]", "i.jsonl: line 1, column 4: not a JSON value: the text ends too early$"),
+        ("i.json", "[" * 100_000, "i.json: line 1, column 100001: nested too deeply$"),
+        ("i.json", "", "i.json: is empty$"),
+        ("i.jsonl", "\n \n", "i.jsonl: is empty$"),
     ],
 )
 def test_inputs_that_are_no_json_are_refused_with_their_place(
@@ -74,10 +81,15 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'"\xe9"')
     with pytest.raises(DocumentError, match=r"latin\.json: not UTF-8 at byte 1"):
         read_inputs(tmp_path / "latin.json")
-    with pytest.raises(DocumentError, match=r"bad\.yaml: line 2: "):
+    with pytest.raises(DocumentError, match=r"bad\.yaml: line 2, column 5: "):
         read_flow(write(tmp_path, "bad.yaml", "a: 1\nb: c: d"))
 
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"[1]")))
     assert read_inputs(Path("-")) == ["1"]
+    with pytest.raises(DocumentError, match=r"^standard input: is empty$"):
+        read_inputs(Path("-"))
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DocumentError, match=r"^standard input: is closed$"):
+        read_inputs(Path("-"))

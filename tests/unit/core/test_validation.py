@@ -20,7 +20,7 @@ def test_every_violation_has_its_path() -> None:
 
 
 def test_paths_start_where_the_message_is() -> None:
-    with pytest.raises(InvalidParams, match=r"^results\[2\]\.items\.total: Field required$"):
+    with pytest.raises(InvalidParams, match=r"^results\[2\]\.items\.total: is needed$"):
         validated(ItemStatistics, {}, "results", 2, "items")
 
 

@@ -1,0 +1,35 @@
+"""The commands about the program itself: `version` and `completion`."""
+
+from importlib.metadata import version as version_of
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from gateway.cli.lines import print_line
+
+PROGRAM = "runs-gateway"
+
+Shell = Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell to complete commands in.")]
+
+
+def program_version() -> str:
+    """The version of the installed package."""
+    return version_of(PROGRAM)
+
+
+def version() -> None:
+    """Print the version."""
+    print_line(program_version())
+
+
+def add_completion(app: App) -> None:
+    """Add the command `completion` to a command line, of all whose commands it tells."""
+
+    @app.command
+    def completion(shell: Shell, /) -> None:
+        """Print a script that lets a shell complete commands and flags.
+
+        In ~/.bashrc: eval "$(runs-gateway completion bash)". In ~/.zshrc, after compinit: source <(runs-gateway
+        completion zsh). In ~/.config/fish/config.fish: runs-gateway completion fish | source.
+        """
+        print_line(app.generate_completion(prog_name=PROGRAM, shell=shell))

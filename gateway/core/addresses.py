@@ -1,0 +1,30 @@
+"""Addresses that people write: `HOST:PORT` and `unix:/PATH`."""
+
+
+def check_address(address: str) -> str:
+    """Return an address if it is one. Raises ValueError, which says what is wrong with it, otherwise."""
+    if problem := _problem(address):
+        raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}{problem}")
+    return address
+
+
+def _problem(address: str) -> str:
+    """What is wrong with an address; empty if nothing is."""
+    scheme, separator, rest = address.partition("://")
+    if address.startswith("unix:"):
+        return "" if address.startswith("unix:/") else ": a path begins with a slash"
+    if separator:
+        return f": leave '{scheme}://' out" + (f", and '/{rest.partition('/')[2]}'" if "/" in rest else "")
+    return _problem_of_port(*address.rpartition(":"))
+
+
+def _problem_of_port(host: str, colon: str, port: str) -> str:
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port or (host.startswith("[") and port.endswith("]")):
+        return ": the port is missing"
+    if ":" in host and not bracketed:
+        return ": an IPv6 address stands in brackets, as in [::1]:50051"
+    if not host:
+        return ": the host is missing"
+    valid = port.isascii() and port.isdigit() and int(port[:6]) <= 65535
+    return "" if valid else f": {port!r} is not a port"

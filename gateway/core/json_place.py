@@ -1,0 +1,40 @@
+"""Finds the place where a text stops being JSON, for people who have the text before them."""
+
+import re
+
+from gateway.core.errors import InvalidParams, TooLarge
+from gateway.core.json_text import json_text
+
+_TRAILING = "not a JSON value: trailing characters"
+_POSITION = re.compile(r" \((byte|character) (\d+)\)$")
+
+
+def json_problem(text: str, *, first_line: int = 1) -> str | None:
+    """Why `text` is not one JSON value, after the line and column, counted from 1; None if it is one.
+
+    `first_line` is the number of its first line.
+    """
+    try:
+        json_text(text)
+    except TooLarge as error:
+        return error.message
+    except InvalidParams as error:
+        problem = error.message
+    else:
+        return None
+    position = _POSITION.search(problem)
+    if position is None:
+        # It has ended too early, or nests too deeply.
+        return f"{place_of(text, len(text.rstrip()), first_line=first_line)}: {problem}"
+    index = int(position[2])
+    if problem.startswith(_TRAILING):
+        index -= 1  # The parser has read the character that is too much.
+    if position[1] == "byte":
+        index = len(text.encode(errors="replace")[:index].decode(errors="replace"))
+    return f"{place_of(text, index, first_line=first_line)}: {problem[: position.start()]}"
+
+
+def place_of(text: str, index: int, *, first_line: int = 1) -> str:
+    """The line and column of a character, as people count them: `line 3, column 5`."""
+    before = text[:index]
+    return f"line {first_line + before.count(chr(10))}, column {index - (before.rfind(chr(10)) + 1) + 1}"
