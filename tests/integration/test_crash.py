@@ -15,17 +15,17 @@ from tests.integration.conftest import DATA, command
 from tests.support.clients import GrpcClient
 from tests.support.command_line import CommandLine
 
-RUNS = 200
-KILLS = 8
+RUNS = 100
+KILLS = 4
 FLOW = {
     "steps": [{"id": "s", "component": "/plain/echo", "input": {"$input": "$"}}],
     "output": {"$step": "s"},
 }
 
 
-@pytest.fixture
-def random_numbers() -> random.Random:
-    return random.Random(20261122)
+@pytest.fixture(params=[20261122, 20261123])
+def random_numbers(request: pytest.FixtureRequest) -> random.Random:
+    return random.Random(request.param)
 
 
 async def test_what_was_accepted_finishes_exactly_once(tmp_path: Path, random_numbers: random.Random) -> None:
