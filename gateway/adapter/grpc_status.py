@@ -24,7 +24,9 @@ from gateway.core.errors import (
     MethodNotFound,
     NotFound,
     Overloaded,
+    PermissionDenied,
     RemoteError,
+    Unauthenticated,
     Unavailable,
     Violation,
     render_path,
@@ -44,6 +46,8 @@ _KINDS: dict[grpc.StatusCode, type[GatewayError]] = {
     grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
     grpc.StatusCode.INTERNAL: Internal,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
 }
 """What a status without our details means."""
 

@@ -22,6 +22,8 @@ _BY_CODE: dict[int, type[GatewayError]] = {
         errors.Unavailable,
         errors.NestedTooDeeply,
         errors.TooManyDescendants,
+        errors.Unauthenticated,
+        errors.PermissionDenied,
         errors.Internal,
     )
 }

@@ -27,9 +27,11 @@ from gateway.core.errors import (
     MethodNotFound,
     NotFound,
     Overloaded,
+    PermissionDenied,
     RemoteError,
     RunNotFound,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Violation,
 )
@@ -54,6 +56,7 @@ __all__ = [
     "NotFound",
     "ObservabilityContext",
     "Overloaded",
+    "PermissionDenied",
     "RemoteError",
     "ResultOrder",
     "RunEnded",
@@ -66,6 +69,7 @@ __all__ = [
     "RunsClient",
     "SubmitOptions",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
     "Violation",
 ]

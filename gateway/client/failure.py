@@ -4,6 +4,7 @@ import grpc
 
 from gateway.adapter.grpc_status import from_status
 from gateway.core.errors import GatewayError, TooLarge, Unavailable
+from gateway.peers.grpc.proxy_answers import proxy_error
 
 _CUTS = {
     grpc.StatusCode.UNAVAILABLE,
@@ -25,6 +26,8 @@ def failure(
     text = message or code.name
     if isinstance(details, bytes):
         return from_status(code, message, details)
+    if (refusal := proxy_error(code, text, f"the gateway at {address}")) is not None:
+        return refusal
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimeoutError(f"no answer in time from the gateway at {address}")
     if code in _CUTS:

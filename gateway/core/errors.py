@@ -217,6 +217,18 @@ class TooManyDescendants(GatewayError):
     code, grpc_status, http_status, reason = -32017, "RESOURCE_EXHAUSTED", 429, "TOO_MANY_DESCENDANTS"
 
 
+class Unauthenticated(GatewayError):
+    """Something before the gateway, which has no authentication of its own, wants credentials."""
+
+    code, grpc_status, http_status, reason = -32021, "UNAUTHENTICATED", 401, "UNAUTHENTICATED"
+
+
+class PermissionDenied(GatewayError):
+    """Something before the gateway refuses the client."""
+
+    code, grpc_status, http_status, reason = -32022, "PERMISSION_DENIED", 403, "PERMISSION_DENIED"
+
+
 SHUTTING_DOWN = "the server is shutting down"
 
 

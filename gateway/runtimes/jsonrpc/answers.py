@@ -121,6 +121,8 @@ def _refusal(response: ClientResponse) -> GatewayError:
         return Overloaded(f"the upstream {what}", retry_after=_retry_after(response))
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return TooLarge("the message is larger than the upstream takes")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
+        return RemoteError(RemoteError.code, f"the upstream {what}: it wants other credentials in its address")
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return RemoteError(RemoteError.code, f"the upstream {what}, a redirect: its own address is to be configured")
     return RemoteError(RemoteError.code, f"the upstream {what}: the configured address may be wrong")

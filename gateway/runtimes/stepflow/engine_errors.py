@@ -11,6 +11,7 @@ from gateway.core.errors import (
     GatewayError,
     InvalidFlow,
     InvalidParams,
+    Overloaded,
     Path,
     RemoteError,
     TooLarge,
@@ -54,9 +55,8 @@ def answer_error(status: int, body: bytes) -> GatewayError:
     if status == 413:
         return too_large()
     message = message_of(body)
-    return RemoteError(
-        RemoteError.code, f"the engine answered with HTTP status {status}" + f": {message}" * bool(message)
-    )
+    text = f"the engine answered with HTTP status {status}" + f": {message}" * bool(message)
+    return Overloaded(text, retry_after=1.0) if status == 429 else RemoteError(RemoteError.code, text)
 
 
 def submit_error(status: int, body: bytes, flow_id: str) -> GatewayError:

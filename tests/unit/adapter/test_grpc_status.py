@@ -33,6 +33,8 @@ plain_kinds = st.sampled_from(
         errors.TooLarge,
         errors.Overloaded,
         errors.Unavailable,
+        errors.Unauthenticated,
+        errors.PermissionDenied,
         errors.Internal,
     ]
 )

@@ -10,9 +10,11 @@ from gateway.core.errors import (
     Internal,
     MethodNotFound,
     Overloaded,
+    PermissionDenied,
     RemoteError,
     RunNotFound,
     TooLarge,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -35,7 +37,12 @@ def test_what_the_gateway_sent_arrives(error: GatewayError) -> None:
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (2 vs. 1)", TooLarge),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Bandwidth exhausted", Overloaded),
         (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", MethodNotFound),
-        (grpc.StatusCode.PERMISSION_DENIED, "RBAC: access denied", RemoteError),
+        (grpc.StatusCode.PERMISSION_DENIED, "RBAC: access denied", PermissionDenied),
+        (grpc.StatusCode.UNAUTHENTICATED, "Jwt is missing", Unauthenticated),
+        (grpc.StatusCode.UNKNOWN, "Received http2 header with status: 413", TooLarge),
+        (grpc.StatusCode.UNKNOWN, "Payload Too Large", TooLarge),
+        (grpc.StatusCode.UNAVAILABLE, "Received http2 header with status: 429", Overloaded),
+        (grpc.StatusCode.DATA_LOSS, "odd", RemoteError),
     ],
 )
 def test_what_grpc_or_a_proxy_says_becomes_the_nearest_error(

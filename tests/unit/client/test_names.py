@@ -28,9 +28,11 @@ ERRORS = {
     "MethodNotFound",
     "NotFound",
     "Overloaded",
+    "PermissionDenied",
     "RemoteError",
     "RunNotFound",
     "TooLarge",
+    "Unauthenticated",
     "Unavailable",
 }
 
