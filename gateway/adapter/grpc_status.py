@@ -3,10 +3,13 @@
 The details hold ErrorInfo (reason, domain, and in its metadata the JSON-RPC spelling of the error), BadRequest with a
 violation for each field of bad parameters, and RetryInfo where a retry helps.
 
-All of it travels in HTTP/2 headers, which peers bound to 8 KiB by default. Therefore a message is cut at
-MAX_MESSAGE_BYTES, a BadRequest holds the first violations only, up to MAX_VIOLATIONS_BYTES, and `jsonrpc.data` is left
-out as a whole where all details together would exceed MAX_DETAILS_BYTES; `jsonrpc.data_truncated` then takes its place.
+All of it travels in HTTP/2 headers. Peers take 8 KiB of them by default, and some proxies 4 KiB with everything around
+them, so the trailers of an error have 2 KiB at most. A message is cut at MAX_MESSAGE_BYTES. Of many violations, message
+and BadRequest hold the first ones, and say how many there are: `violations_truncated`. `jsonrpc.data` is left out as a
+whole where all details together would exceed MAX_DETAILS_BYTES; `jsonrpc.data_truncated` then takes its place.
 """
+
+import re
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -30,15 +33,28 @@ from gateway.core.errors import (
     Unavailable,
     Violation,
     render_path,
+    shortened,
 )
 from gateway.core.json_text import json_text
 from gateway.core.model import JsonText
 
-MAX_MESSAGE_BYTES = 1_024
-MAX_VIOLATIONS_BYTES = 1_536
-MAX_DETAILS_BYTES = 5_000
+MAX_TRAILERS_BYTES = 2_048
+"""The most that the trailers of an error have, with their names: message, details, and what is around them."""
 
-_MAX_FIELD_BYTES = 256
+MAX_MESSAGE_BYTES = 400
+MAX_VIOLATIONS_BYTES = 320
+MAX_DETAILS_BYTES = 1_000
+"""What is allowed of the message, percent-encoded, and of the details before they are encoded by base64."""
+
+_MAX_FIELD_BYTES = 140
+_TRUNCATED = "violations_truncated"
+_REST_BYTES = 80
+"""Room for the words that say how many violations are left out."""
+
+_HIDDEN = re.compile("and ([0-9,]{1,12}) more(?: violations)?")
+
+_OVERHEAD = 120
+"""What is around ErrorInfo, a message and data in the details: the names of types and keys, and lengths."""
 _KINDS: dict[grpc.StatusCode, type[GatewayError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidParams,
     grpc.StatusCode.NOT_FOUND: NotFound,
@@ -55,18 +71,26 @@ _KINDS: dict[grpc.StatusCode, type[GatewayError]] = {
 def to_status(error: GatewayError) -> tuple[grpc.StatusCode, str, bytes]:
     """The code, the message, and the bytes of the google.rpc.Status that holds them and the details."""
     code = grpc.StatusCode[error.grpc_status]
-    status = Status(code=code.value[0], message=_cut(error.message, MAX_MESSAGE_BYTES, encoded=True))
+    rest = ""
+    if isinstance(error, InvalidParams):
+        error = _first_violations(error)
+        rest = error.rest
+    status = Status(code=code.value[0], message=_cut(error.message, MAX_MESSAGE_BYTES, rest, encoded=True))
     info = ErrorInfo(reason=error.reason, domain=DOMAIN)
     info.metadata["jsonrpc.code"] = str(error.jsonrpc_code)
-    info.metadata["jsonrpc.message"] = _cut(error_message(error), MAX_MESSAGE_BYTES)
     if isinstance(error, InvalidParams):
         status.details.add().Pack(_bad_request(error))
+        if rest:
+            info.metadata[_TRUNCATED] = rest
     if error.retry_after is not None:
         delay = Duration()
         delay.FromNanoseconds(round(error.retry_after * 10**9))
         status.details.add().Pack(RetryInfo(retry_delay=delay))
+    room = MAX_DETAILS_BYTES - status.ByteSize() - info.ByteSize() - _OVERHEAD
+    message = _cut(error_message(error), min(room, MAX_MESSAGE_BYTES), rest)
+    info.metadata["jsonrpc.message"] = message
     if error.data is not None:
-        room = MAX_DETAILS_BYTES - status.ByteSize() - info.ByteSize()
+        room -= len(message.encode())
         fits = len(error.data) < room and len(error.data.encode()) < room
         info.metadata["jsonrpc.data" if fits else "jsonrpc.data_truncated"] = error.data if fits else "true"
     status.details.add().Pack(info)
@@ -104,20 +128,50 @@ def from_status(code: grpc.StatusCode, message: str | None, details: bytes | Non
         data=data,
         reason=info.reason,
         violations=[Violation(parse_path(field.field), field.description) for field in bad_request.field_violations],
+        rest=shortened(info.metadata.get(_TRUNCATED, ""), _REST_BYTES),
         retry_after=retry.retry_delay.ToNanoseconds() / 10**9 if retry.HasField("retry_delay") else None,
     )
 
 
+def _first_violations(error: InvalidParams) -> InvalidParams:
+    """The error with as many violations as fit, at least one. Its message says how many others there are."""
+    message_room, details_room = MAX_MESSAGE_BYTES, MAX_VIOLATIONS_BYTES
+    for number, violation in enumerate(error.violations):
+        message_room -= _encoded_length(str(violation)) + len("; ")
+        details_room -= _field_violation(violation).ByteSize() + 2
+        # The count of the others has to fit as well, unless there are none.
+        reserve = 0 if number + 1 == len(error.violations) and not error.rest else _REST_BYTES
+        if number and (message_room < reserve or details_room < 0):
+            left_out = type(error)(error.violations[:number], data=error.data, rest=_rest(error, number))
+            left_out.retry_after = error.retry_after
+            return left_out
+    return error
+
+
+def _rest(error: InvalidParams, kept: int) -> str:
+    """How many violations are left out if so many are kept."""
+    number = len(error.violations) - kept
+    hidden = _HIDDEN.fullmatch(error.rest)
+    if hidden is not None:
+        return f"and {number + int(hidden[1].replace(',', '')):,} more violations"
+    return f"and {number:,} more violations" + f"; {error.rest}" * bool(error.rest)
+
+
 def _bad_request(error: InvalidParams) -> BadRequest:
     bad_request = BadRequest()
-    for path, description in error.violations:
-        bad_request.field_violations.add(
-            field=_cut(render_path(path), _MAX_FIELD_BYTES), description=_cut(description, _MAX_FIELD_BYTES)
-        )
+    for violation in error.violations:
+        bad_request.field_violations.append(_field_violation(violation))
         if bad_request.ByteSize() > MAX_VIOLATIONS_BYTES:
             del bad_request.field_violations[-1]
             break
     return bad_request
+
+
+def _field_violation(violation: Violation) -> BadRequest.FieldViolation:
+    path, description = violation
+    return BadRequest.FieldViolation(
+        field=_cut(render_path(path), _MAX_FIELD_BYTES), description=_cut(description, _MAX_FIELD_BYTES)
+    )
 
 
 def _code(info: ErrorInfo) -> int | None:
@@ -138,11 +192,22 @@ def _data(info: ErrorInfo) -> JsonText | None:
         return None
 
 
-def _cut(text: str, limit: int, *, encoded: bool = False) -> str:
-    """The text, shortened so that it has at most `limit` bytes; `encoded`: as gRPC percent-encodes messages."""
-    width = 3 if encoded and not (text.isascii() and text.isprintable() and "%" not in text) else 1
-    room = limit // width
+def _encoded_length(text: str) -> int:
+    """How many bytes a text has when gRPC has percent-encoded it."""
+    if text.isascii() and text.isprintable() and "%" not in text:
+        return len(text)
+    return sum(1 if 0x20 <= byte < 0x7F and byte != ord("%") else 3 for byte in text.encode(errors="replace"))
+
+
+def _cut(text: str, limit: int, rest: str = "", *, encoded: bool = False) -> str:
+    """The text, shortened so that it has at most `limit` bytes; `encoded`: as gRPC percent-encodes messages.
+
+    If it ends with `rest`, so does what is left of it.
+    """
     data = text.encode(errors="replace")
-    if len(data) <= room:
+    length = _encoded_length(text) if encoded else len(data)
+    if length <= limit:
         return data.decode()
-    return data[: room - 3].decode(errors="ignore") + "..."
+    end = f"...; {rest}" if rest and text.endswith(rest) else "..."
+    width = 1 if length == len(data) else 3
+    return data[: max(0, limit - len(end)) // width].decode(errors="ignore") + end

@@ -49,9 +49,12 @@ def remote_error(
     data: JsonText | None = None,
     reason: str | None = None,
     violations: Sequence[Violation] = (),
+    rest: str = "",
     retry_after: float | None = None,
 ) -> GatewayError:
     """Return the error for a JSON-RPC code, of the class that `reason` names, or else that the code tells.
+
+    `rest` says how many violations there are beside those that are given.
 
     Codes that no class has make a RemoteError.
     """
@@ -62,7 +65,7 @@ def remote_error(
     if kind is None or reason == RemoteError.reason:
         error = RemoteError(code, message, data=data)
     elif issubclass(kind, InvalidParams):
-        error = kind(violations or [Violation((), message)], data=data)
+        error = kind(violations or [Violation((), message)], data=data, rest=rest)
         error.message = message
     else:
         error = kind(message, data=data)

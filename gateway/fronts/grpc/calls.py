@@ -6,13 +6,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Never, TypeAlias, TypeVar, cast
 
+import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
 from gateway.adapter.grpc_status import to_status
 from gateway.core.errors import GatewayError, Overloaded, TooLarge
 from gateway.core.internal_errors import error_to_tell, release_frames
-from gateway.peers.grpc.channel import DETAILS_TRAILER
+from gateway.peers.grpc.channel import DETAILS_TRAILER, PUSHBACK_TRAILER
+
+Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
+
+_LONGEST_PUSHBACK_MS = (1 << 31) - 1
 
 Context: TypeAlias = aio.ServicerContext[Any, Any]
 
@@ -87,8 +92,21 @@ def is_cut(error: BaseException | None) -> bool:
 
 def abort(context: Context, error: Exception) -> Awaitable[Never]:
     """End a call with the status and the details of an error: to be awaited by a frame that holds nothing."""
-    code, message, details = to_status(error_to_tell(error))
-    return context.abort(code, message, ((DETAILS_TRAILER, details),))
+    code, message, trailers = ending(error)
+    return context.abort(code, message, trailers)
+
+
+def ending(error: Exception) -> tuple[grpc.StatusCode, str, Trailers]:
+    """What a call ends with that has raised an error: the status, its message, and the trailers.
+
+    Where a retry helps, the trailers say when also to what retries calls by itself, as gRPC and proxies do.
+    """
+    told = error_to_tell(error)
+    code, message, details = to_status(told)
+    if told.retry_after is None:
+        return code, message, ((DETAILS_TRAILER, details),)
+    pushback = min(round(told.retry_after * 1_000), _LONGEST_PUSHBACK_MS)
+    return code, message, ((DETAILS_TRAILER, details), (PUSHBACK_TRAILER, str(pushback)))
 
 
 def deadline(context: Context) -> float | None:

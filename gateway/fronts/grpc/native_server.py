@@ -17,14 +17,12 @@ from typing import Any
 import grpc
 from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
-from gateway.adapter.grpc_status import to_status
 from gateway.core.errors import SHUTTING_DOWN, TooLarge
-from gateway.core.internal_errors import error_to_tell
+from gateway.fronts.grpc.calls import ending
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
 from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
 from gateway.fronts.grpc.request_length import bounded
-from gateway.peers.grpc.channel import DETAILS_TRAILER
 
 _PENDING = "grpc.server.max_pending_requests_hard_limit"
 _BATCH = 64
@@ -173,8 +171,7 @@ class NativeServer:
             context.fail(*_STOPPING)
             raise
         except Exception as error:
-            code, message, details = to_status(error_to_tell(error))
-            context.fail(code, message, ((DETAILS_TRAILER, details),))
+            context.fail(*ending(error))
 
     def _count_large(self, memory: CallMemory, size: int) -> None:
         if size > self._options["grpc.max_receive_message_length"]:

@@ -37,8 +37,8 @@ from gateway.runs.update import Update
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream",
-    # Proxies are asked to keep nothing back.
-    "Cache-Control": "no-store",
+    # Proxies are asked to keep nothing back, neither an event nor, by compressing them, a part of one.
+    "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",
 }
 

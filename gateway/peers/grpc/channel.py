@@ -9,6 +9,9 @@ makes it again. It ends no call, as the close of a proxy may that comes while a 
 DETAILS_TRAILER: Final = "grpc-status-details-bin"
 """The trailing metadata that holds the google.rpc.Status of a failed call."""
 
+PUSHBACK_TRAILER: Final = "grpc-retry-pushback-ms"
+"""The trailing metadata by which gRPC itself learns when to call again: milliseconds, in decimal."""
+
 
 def channel_options(*, min_reconnect_ms: int, keepalive_ms: int) -> tuple[tuple[str, int], ...]:
     """Return the options of a channel to a gateway or an engine, as grpc takes them.

@@ -8,7 +8,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.adapter.grpc_status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, from_status, to_status
+from gateway.adapter.grpc_status import MAX_DETAILS_BYTES, MAX_MESSAGE_BYTES, MAX_TRAILERS_BYTES, from_status, to_status
 from gateway.adapter.jsonrpc import error_response, parse_response
 from gateway.core import errors
 from gateway.core.errors import GatewayError, InvalidParams, RemoteError, Violation
@@ -43,16 +43,16 @@ parameter_kinds = st.sampled_from([errors.InvalidParams, errors.InvalidFlow, err
 
 @st.composite
 def any_error(draw: st.DrawFn) -> GatewayError:
-    data = draw(st.none() | messages.json_texts.filter(lambda text: len(text.encode()) < 1_000))
+    data = draw(st.none() | messages.json_texts.filter(lambda text: len(text.encode()) < 200))
     error: GatewayError
     match draw(st.sampled_from(["plain", "parameters", "remote"])):
         case "plain":
-            error = draw(plain_kinds)(draw(st.text(min_size=1, max_size=100)), data=data)
+            error = draw(plain_kinds)(draw(st.text(min_size=1, max_size=60)), data=data)
         case "parameters":
             error = draw(parameter_kinds)(draw(st.lists(violations, min_size=1, max_size=3)), data=data)
         case _:
             error = RemoteError(
-                draw(st.integers(-(2**63), 2**63 - 1)), draw(st.text(min_size=1, max_size=100)), data=data
+                draw(st.integers(-(2**63), 2**63 - 1)), draw(st.text(min_size=1, max_size=60)), data=data
             )
     error.retry_after = draw(st.none() | st.integers(0, 10**6).map(lambda millis: millis / 1_000))
     return error
@@ -82,8 +82,8 @@ def test_grpc_to_json_rpc_loses_nothing(error: GatewayError) -> None:
 @settings(max_examples=3 * settings().max_examples)
 @given(
     st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-32700, -32602, -32603, -32004, -32005, -32000, -32015]),
-    st.text(min_size=1, max_size=100),
-    st.none() | messages.json_texts.filter(lambda text: len(text.encode()) < 1_000),
+    st.text(min_size=1, max_size=60),
+    st.none() | messages.json_texts.filter(lambda text: len(text.encode()) < 200),
 )
 def test_json_rpc_to_grpc_to_json_rpc_loses_nothing(code: int, message: str, data: str | None) -> None:
     end = "" if data is None else f',"data":{data}'
@@ -134,18 +134,75 @@ def test_everything_fits_into_headers(error: GatewayError) -> None:
     assert code.name == error.grpc_status
     encoded = sum(1 if 0x20 <= byte < 0x7F and byte != ord("%") else 3 for byte in message.encode())
     assert encoded <= MAX_MESSAGE_BYTES
-    assert message.endswith("...")
+    assert "..." in message
     assert len(details) <= MAX_DETAILS_BYTES
-    assert encoded + len(base64.b64encode(details)) < 7_800
+    assert trailers_bytes(error) <= MAX_TRAILERS_BYTES
     received = from_status(code, message, details)
     assert type(received) is type(error)
     assert received.data is None
     assert b"jsonrpc.data_truncated" in details
 
 
-def test_data_of_four_kilobytes_fits() -> None:
-    error = RemoteError(-32100, "failed", data='"' + "x" * 4_096 + '"')
+def test_data_of_half_a_kilobyte_fits() -> None:
+    error = RemoteError(-32100, "failed", data='"' + "x" * 512 + '"')
     assert from_status(*to_status(error)).data == error.data
+
+
+def test_a_hundred_violations_are_as_many_as_fit_and_their_number() -> None:
+    error = InvalidParams([Violation(("inputs", index), "is not a number") for index in range(100)])
+    code, message, details = to_status(error)
+    received = from_status(code, message, details)
+    assert isinstance(received, InvalidParams)
+    kept = len(received.violations)
+    assert received.violations == error.violations[:kept]
+    assert 5 < kept < 20
+    assert message.endswith(f"inputs[{kept - 1}]: is not a number; and {100 - kept} more violations")
+    assert to_status(received) == (code, message, details), "a relay passes on what it was told"
+    assert f"and {100 - kept} more violations" in error_response("1", received)
+
+
+def test_violations_that_were_left_out_before_are_counted_as_well() -> None:
+    error = InvalidParams([Violation(("inputs", index), "is not a number") for index in range(1_100)])
+    _, message, details = to_status(error)
+    received = from_status(grpc.StatusCode.INVALID_ARGUMENT, message, details)
+    assert isinstance(received, InvalidParams)
+    assert message.endswith(f"; and {1_100 - len(received.violations):,} more violations")
+    unknown = InvalidParams(error.violations, rest=errors.MORE_VIOLATIONS)
+    assert to_status(unknown)[1].endswith(" more violations; more were not looked for")
+
+
+def test_one_long_violation_leaves_room_for_the_number_of_others() -> None:
+    error = InvalidParams([Violation(("a",), "ü" * 500), Violation(("b",), "wrong")])
+    assert to_status(error)[1].endswith("ü...; and 1 more violations")
+
+
+@given(
+    st.lists(st.builds(Violation, st.just(("a", 1)), st.text(max_size=600)), min_size=1, max_size=120), st.booleans()
+)
+def test_trailers_have_two_kilobytes_at_most(violations: list[Violation], pushed: bool) -> None:
+    error = InvalidParams(violations)
+    error.retry_after = 1e6 if pushed else None
+    assert trailers_bytes(error) <= MAX_TRAILERS_BYTES
+    other = RemoteError(-(2**63), violations[0].description * 10, data=messages_of(violations))
+    other.retry_after = error.retry_after
+    assert trailers_bytes(other) <= MAX_TRAILERS_BYTES
+
+
+def messages_of(violations: list[Violation]) -> str:
+    return json.dumps([violation.description for violation in violations])
+
+
+def trailers_bytes(error: GatewayError) -> int:
+    """The bytes of all trailers, with their names and 3 bytes around each."""
+    code, message, details = to_status(error)
+    encoded = sum(1 if 0x20 <= byte < 0x7F and byte != ord("%") else 3 for byte in message.encode())
+    trailers = {
+        "grpc-status": len(str(code.value[0])),
+        "grpc-message": encoded,
+        "grpc-status-details-bin": len(base64.b64encode(details)),
+        "grpc-retry-pushback-ms": len("4294967295"),
+    }
+    return sum(len(name) + length + 3 for name, length in trailers.items())
 
 
 @pytest.mark.parametrize(
