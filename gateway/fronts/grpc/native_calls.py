@@ -14,6 +14,7 @@ from gateway.fronts.grpc.connections import SMALL_MESSAGE
 from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.request_length import Deserializer
 from gateway.fronts.grpc.unsent_answers import RETRY_SECONDS, UnsentAnswers
+from gateway.peers.grpc.channel import PUSHBACK_TRAILER
 
 _YIELD_BYTES = 16 << 10
 """The size of a message of a stream after which other calls have their turn."""
@@ -148,5 +149,6 @@ class NativeContext:
             await self._backlog.answers.sent(self._method.path, size)
 
     def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata = ()) -> None:
-        """Let the call fail; nothing happens if it has ended."""
-        self._front.fail(self._call_id, code.value[0], details, trailing_metadata)
+        """Let the call fail; nothing happens if it has ended. The package refuses to send when to try again."""
+        sent = [(name, value) for name, value in trailing_metadata if name != PUSHBACK_TRAILER]
+        self._front.fail(self._call_id, code.value[0], details, sent)

@@ -31,7 +31,9 @@ class RunsServiceStub(object):
     Every error carries `google.rpc.ErrorInfo` (domain `runs-gateway`, an UPPER_SNAKE_CASE reason, and in its metadata the
     JSON-RPC spelling of the error: `jsonrpc.code`, `jsonrpc.message` and, where there is one, `jsonrpc.data`). Invalid
     parameters also carry `google.rpc.BadRequest` with the path of each offending field, and errors that pass by themselves
-    `google.rpc.RetryInfo`.
+    `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
+    at most, since proxies take little more. Where that is too little, the metadata says what was left out:
+    `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
     """
 
     def __init__(self, channel):
@@ -68,7 +70,9 @@ class RunsServiceServicer(object):
     Every error carries `google.rpc.ErrorInfo` (domain `runs-gateway`, an UPPER_SNAKE_CASE reason, and in its metadata the
     JSON-RPC spelling of the error: `jsonrpc.code`, `jsonrpc.message` and, where there is one, `jsonrpc.data`). Invalid
     parameters also carry `google.rpc.BadRequest` with the path of each offending field, and errors that pass by themselves
-    `google.rpc.RetryInfo`.
+    `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
+    at most, since proxies take little more. Where that is too little, the metadata says what was left out:
+    `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
     """
 
     def SubmitRun(self, request, context):
@@ -198,7 +202,9 @@ class RunsService(object):
     Every error carries `google.rpc.ErrorInfo` (domain `runs-gateway`, an UPPER_SNAKE_CASE reason, and in its metadata the
     JSON-RPC spelling of the error: `jsonrpc.code`, `jsonrpc.message` and, where there is one, `jsonrpc.data`). Invalid
     parameters also carry `google.rpc.BadRequest` with the path of each offending field, and errors that pass by themselves
-    `google.rpc.RetryInfo`.
+    `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
+    at most, since proxies take little more. Where that is too little, the metadata says what was left out:
+    `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
     """
 
     @staticmethod

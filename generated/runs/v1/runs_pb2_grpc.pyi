@@ -36,7 +36,9 @@ class RunsServiceStub:
     Every error carries `google.rpc.ErrorInfo` (domain `runs-gateway`, an UPPER_SNAKE_CASE reason, and in its metadata the
     JSON-RPC spelling of the error: `jsonrpc.code`, `jsonrpc.message` and, where there is one, `jsonrpc.data`). Invalid
     parameters also carry `google.rpc.BadRequest` with the path of each offending field, and errors that pass by themselves
-    `google.rpc.RetryInfo`.
+    `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
+    at most, since proxies take little more. Where that is too little, the metadata says what was left out:
+    `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
     """
 
     @_typing.overload
@@ -125,7 +127,9 @@ class RunsServiceAsyncStub(RunsServiceStub):
     Every error carries `google.rpc.ErrorInfo` (domain `runs-gateway`, an UPPER_SNAKE_CASE reason, and in its metadata the
     JSON-RPC spelling of the error: `jsonrpc.code`, `jsonrpc.message` and, where there is one, `jsonrpc.data`). Invalid
     parameters also carry `google.rpc.BadRequest` with the path of each offending field, and errors that pass by themselves
-    `google.rpc.RetryInfo`.
+    `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
+    at most, since proxies take little more. Where that is too little, the metadata says what was left out:
+    `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -210,7 +214,9 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
     Every error carries `google.rpc.ErrorInfo` (domain `runs-gateway`, an UPPER_SNAKE_CASE reason, and in its metadata the
     JSON-RPC spelling of the error: `jsonrpc.code`, `jsonrpc.message` and, where there is one, `jsonrpc.data`). Invalid
     parameters also carry `google.rpc.BadRequest` with the path of each offending field, and errors that pass by themselves
-    `google.rpc.RetryInfo`.
+    `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
+    at most, since proxies take little more. Where that is too little, the metadata says what was left out:
+    `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
     """
 
     @_abc_1.abstractmethod

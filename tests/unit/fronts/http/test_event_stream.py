@@ -188,7 +188,7 @@ async def test_a_stream_says_what_it_is_and_is_kept_by_nobody(server: Server, ru
     async with server.session.post(server.url, data=body, headers=HEADERS) as response:
         text = (await response.read()).decode()
     headers = response.headers
-    assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store", "no")
+    assert (headers["Cache-Control"], headers["X-Accel-Buffering"]) == ("no-store, no-transform", "no")
     assert headers["Server"] == "runs-gateway"
     first, second, rest = text.split("\n\n")
     assert first.startswith("id: ")
