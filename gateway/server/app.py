@@ -72,8 +72,9 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
         await backend.start(reachable_url(http.address, BLOBS_PATH))
         await listen(grpc, "--grpc-address")
         backend.resume()
-        with ended_by_defects(backend.runtime.readiness):
-            yield Addresses(grpc.address, http.address)
+        async with _announced_end(settings.drain_delay, grpc, http):
+            with ended_by_defects(backend.runtime.readiness):
+                yield Addresses(grpc.address, http.address)
 
 
 @asynccontextmanager
@@ -143,6 +144,26 @@ def _share_with_threads() -> None:
     longer than the turns of a busy loop. Writes to the state took seconds.
     """
     sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+@asynccontextmanager
+async def _announced_end(seconds: float, *fronts: GrpcFront | HttpFront) -> AsyncIterator[None]:
+    """Serve on for so long when the block is left, while health reports the end; not if an error has ended it.
+
+    Load balancers look every few seconds. Until then, they send calls that would be refused.
+    """
+
+    async def announce() -> None:
+        await asyncio.gather(*(front.drain() for front in fronts))
+        await asyncio.sleep(seconds)
+
+    try:
+        yield
+    except asyncio.CancelledError:
+        await announce()
+        raise
+    else:
+        await announce()
 
 
 async def _stop(backend: Backend, *fronts: GrpcFront | HttpFront) -> None:

@@ -144,6 +144,13 @@ class ServeSettings(_SharedSettings):
         le=MAX_WORKERS,
         description="How many processes serve, on shared ports. Limits of calls are limits of each process.",
     )
+    drain_delay: WholeNumber = Field(
+        default=0,
+        ge=0,
+        le=3_600,
+        description="How many seconds after SIGTERM calls are still taken, while health already reports the end. Give "
+        "load balancers the time to notice.",
+    )
     transport: TransportName = Field(
         default="grpcio",
         description="What speaks HTTP/2 for gRPC: `grpcio`, or `native`, which is faster (`pip install "

@@ -21,11 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True) -> Iterator[None]:
+def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True, delay: float = 0.0) -> Iterator[None]:
     """End the block when SIGTERM or SIGINT comes, by cancelling the task that executes it.
 
     With `force_on_second`, a second signal ends the process at once; without, it is ignored. With `in_time`, the
-    process ends after `EXIT_SECONDS` whether the block has ended or not: what it keeps is safe at any moment.
+    process ends after `delay` and `EXIT_SECONDS` whether the block has ended or not: what it keeps is safe at any
+    moment.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -36,7 +37,7 @@ def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True) -> 
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL if force_on_second else signal.SIG_IGN)
         if in_time:
-            _exit_in_time()
+            _exit_in_time(delay)
         task.cancel(end)
 
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -72,7 +73,7 @@ def _alarmed(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Iterat
             loop.remove_reader(woken)
 
 
-def _exit_in_time() -> None:
+def _exit_in_time(delay: float) -> None:
     """End the process when its time is up: in a thread, since the event loop may be what has no end.
 
     A thread needs the interpreter, which a collection or one long call may hold. Then an alarm ends the process. It
@@ -85,8 +86,8 @@ def _exit_in_time() -> None:
         _log.warning("not everything has ended in time; the process ends now")
         os._exit(0)
 
-    timer = threading.Timer(seconds, give_up)
+    timer = threading.Timer(delay + seconds, give_up)
     timer.daemon = True
     timer.start()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, alarm)
+    signal.setitimer(signal.ITIMER_REAL, delay + alarm)

@@ -26,7 +26,7 @@ READY: Final = "ready"
 """The line that a worker prints when it listens; any other line is the reason why it cannot."""
 
 KILL_SECONDS: Final = 4.2
-"""Seconds that workers get to stop before they are killed: more than they give to open calls."""
+"""Seconds that workers get to stop, beside `drain_delay`, before they are killed: more than they give to open calls."""
 
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 5.0
@@ -45,6 +45,7 @@ _SETTINGS: Final = frozenset(
         "runtime",
         "workers",
         "transport",
+        "drain_delay",
     }
 )
 """The settings of the gateway that a worker gets; all workers together get half of the memory. The other ones
@@ -105,7 +106,7 @@ class WorkerPool:
             _signal(process.terminate)
         ends = [asyncio.create_task(process.wait()) for process in self._processes]
         if ends:
-            _, late = await asyncio.wait(ends, timeout=KILL_SECONDS)
+            _, late = await asyncio.wait(ends, timeout=self._settings.drain_delay + KILL_SECONDS)
             if late:
                 _log.warning("%d workers take too long to stop and are killed", len(late))
                 for process in self._processes:
