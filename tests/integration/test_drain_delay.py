@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -24,7 +25,7 @@ async def test_calls_are_taken_while_health_reports_the_end(tmp_path: Path, opti
     command = CommandLine(tmp_path)
     async with command.serving("--state", ":memory:", "--drain-delay", DELAY, *options) as serving:
         async with grpc.aio.insecure_channel(serving.grpc) as channel, ClientSession() as http:
-            health = health_pb2_grpc.HealthStub(channel)
+            health: Any = health_pb2_grpc.HealthStub(channel)
             states = health.Watch(health_pb2.HealthCheckRequest())
             assert (await states.read()).status == health_pb2.HealthCheckResponse.SERVING
             serving.process.send_signal(signal.SIGTERM)

@@ -75,6 +75,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_depth": 0,
         "max_descendants": 5,
         "body_timeout": 5,
+        "drain_delay": 10,
         "workers": 1,
         "transport": "native",
     }
