@@ -228,9 +228,12 @@ async def test_a_timeout_ends_one_run(client: Client) -> None:
     stream = client.watch()
     await stream.write(adding(kept))
     await stream.read()
-    await stream.write(adding(ended, timeout=Duration()))
+    await stream.write(adding(ended, timeout=Duration(nanos=1)))
     responses = [await stream.read() for _ in range(3)]
     assert events(responses, ended) == ["update", "update", "ended"]
+    await stream.write(adding(ended, timeout=Duration()))
+    responses = [await stream.read() for _ in range(2)]
+    assert events(responses, ended) == ["update", "ended"]
 
 
 async def test_the_deadline_of_the_call_ends_every_run(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
