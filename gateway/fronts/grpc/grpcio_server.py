@@ -4,6 +4,7 @@ Left to itself, grpcio reads the request of a call first, in full, and waits for
 are therefore such that take a stream, and this module reads the one request of those that do not.
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -56,10 +57,11 @@ class GrpcioServer:
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a record of grpcio tells of a failure.
 
-    grpcio, as of 1.85, logs a traceback for each call whose client leaves while it is sent an answer: many at once, if
-    a connection ends.
+    grpcio, as of 1.85, logs a traceback for each call whose client leaves while it is sent an answer, and for some that
+    are cancelled: many at once, if a connection ends.
     """
-    return record.exc_info is None or not is_cut(record.exc_info[1])
+    error = record.exc_info and record.exc_info[1]
+    return not (isinstance(error, asyncio.CancelledError) or (error and is_cut(error)))
 
 
 class _CountedHandlers(grpc.GenericRpcHandler):
