@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapter.blobs_proto import blob_to_get_request
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.command_line import CommandLine, finish
 from tests.support.grpc_calls import Client
@@ -41,7 +42,7 @@ class Calls:
             runs_pb2.GetRunRequest(run_id=run_id, wait=True, include_results=True) for run_id in (finished, running)
         ]
         self.whole = [
-            (GET_BLOB, blobs_pb2.GetBlobRequest(blob_id=blob_id).SerializeToString()),
+            (GET_BLOB, blob_to_get_request(blob_id).SerializeToString()),
             *((GET_RUN, request.SerializeToString()) for request in follow),
             (SUBMIT, submit.SerializeToString()),
             (HEALTH, b""),
