@@ -84,6 +84,10 @@ def _patterns(kind: type[str] | type[bytes]) -> Any:
     return _Patterns(special, commas, *(re.compile(source.encode(), re.DOTALL) for source in sources))
 
 
+PART_OF_STRING: Final[re.Pattern[str]] = _patterns(str).rest
+"""Matches a part of the inside of a string, up to its end or to an escape that is cut off."""
+
+
 class JsonWalk(Generic[AnyStr]):
     """A walk over `text[start:stop]`, one JSON value.
 

@@ -8,18 +8,16 @@ import asyncio
 import hashlib
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import IdempotencyConflict, Unavailable
 from gateway.core.internal_errors import release_frames
-from gateway.core.model import SubmitParams
-from gateway.core.packed_texts import chunks_of
 from gateway.core.readiness import Readiness
+from gateway.storage.fingerprint import is_same
 from gateway.storage.sqlite_file import StateFile
 from gateway.storage.sqlite_opening import Schema
 
@@ -31,12 +29,6 @@ MEMORY_KEYS: Final = 100_000
 
 RETRY_SECONDS: Final = 1.0
 """Seconds before a key is written again that could not be written."""
-
-HASHED_AT_ONCE: Final = 16 << 10
-"""How many characters of a long parameter are hashed before everything else may have a turn."""
-
-_PARTS_AT_ONCE: Final = 512
-_LONG_PART: Final = 1 << 10
 
 # The version begins where that of other state files will not get, so that neither takes the other for its own.
 _SCHEMA: Final = Schema(
@@ -111,7 +103,7 @@ class Keys:
     async def _once(self, name: _Name, fingerprint: str, submit: Submit) -> tuple[str, bool]:
         use = await self._store.get(name)
         if use is not None:
-            if use.fingerprint != fingerprint:
+            if not is_same(use.fingerprint, fingerprint):
                 raise IdempotencyConflict("the idempotency key was used before with other parameters")
             return use.run_id, False
         if self.readiness.obstacle is not None:
@@ -132,50 +124,6 @@ class Keys:
     def _settled(self, name: _Name, task: asyncio.Task[tuple[str, bool]]) -> None:
         del self._pending[name]
         retrieve_exception(task)
-
-
-async def fingerprint(params: SubmitParams) -> str:
-    """A digest of all parameters that determine a run. Many of them are read in turns with everything else."""
-    digest = hashlib.sha256()
-    fixed = (params.flow_id, str(params.max_concurrency), params.overrides or "", params.flow_label or "")
-    variables = [part for name in sorted(params.variables) for part in (name, params.variables[name])]
-    slices = TimeSlice()
-    number = str(len(params.inputs))
-    if len(params.inputs) < _PARTS_AT_ONCE:
-        await _hash(digest, [*fixed, number, *params.inputs, *variables], slices)
-        return digest.hexdigest()
-    await _hash(digest, [*fixed, number], slices)
-    for chunk in chunks_of(params.inputs):
-        await _hash(digest, chunk.texts(), slices)
-    await _hash(digest, variables, slices)
-    return digest.hexdigest()
-
-
-async def _hash(digest: "hashlib._Hash", parts: Sequence[str], slices: TimeSlice) -> None:
-    """Hash texts, each with its length in bytes before it, which few of them have at once."""
-    for start in range(0, len(parts), _PARTS_AT_ONCE):
-        some = parts[start : start + _PARTS_AT_ONCE]
-        if max(map(len, some)) > _LONG_PART:
-            for part in some:
-                await _hash_long(digest, part, slices)
-        elif (text := "".join([f"{len(part)}:{part}" for part in some])).isascii():
-            digest.update(text.encode())
-        else:
-            for content in map(str.encode, some):
-                digest.update(b"%d:%b" % (len(content), content))
-        await slices.checkpoint()
-
-
-async def _hash_long(digest: "hashlib._Hash", text: str, slices: TimeSlice) -> None:
-    places = range(0, len(text), HASHED_AT_ONCE)
-    size = 0
-    for place in places:
-        size += len(text[place : place + HASHED_AT_ONCE].encode())
-        await slices.checkpoint()
-    digest.update(b"%d:" % size)
-    for place in places:
-        digest.update(text[place : place + HASHED_AT_ONCE].encode())
-        await slices.checkpoint()
 
 
 def global_key(scope: str, key: str | None) -> str | None:

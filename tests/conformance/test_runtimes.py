@@ -41,7 +41,8 @@ from gateway.core.model import (
 )
 from tests.conformance import differences
 from tests.conformance.differences import Difference
-from tests.support.runtimes import RUNTIMES, gateway_over
+from tests.support.parameter_pairs import DIFFERENT, SAME
+from tests.support.runtimes import DOCUMENT, RUNTIMES, gateway_over
 from tests.support.updates import Follower, GrpcFollower, JsonRpcFollower, Update, folded
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -50,6 +51,13 @@ ECHO = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
 PICKY = '{"name":"picky","steps":[],"output":{"$input":"m"}}'
 VARIABLES = (
     '{"name":"variables","steps":[],"output":{"given":{"$variable":"given"},"own":{"$variable":"own","default":7}}}'
+)
+STEP_X = json.dumps(
+    {
+        "name": "step x",
+        "steps": [{"id": "x", "component": "/builtin/create_messages", "input": {"user_prompt": "x"}}],
+        "output": {"$input": "$"},
+    }
 )
 MESSAGES = json.dumps(
     {
@@ -364,6 +372,24 @@ async def test_the_same_key_returns_the_same_run_and_refuses_other_parameters(cl
         with pytest.raises(IdempotencyConflict):
             await submit(client, ECHO, **same, **other)
     assert (await submit(client, ECHO, ["1"], idempotency_key=str(uuid.uuid4()))).run_id != first.run_id
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_a_key_stands_for_what_parameters_mean(system: System, front: str) -> None:
+    """The second submit comes over the other front."""
+    client, other = system.client(front), system.client(FRONTS[front == "grpc"])
+    flow_id = await put_flow(client, STEP_X)
+    for pair, same in [*((pair, True) for pair in SAME), *((pair, False) for pair in DIFFERENT)]:
+        if pair.wide and system.runtime in differences.ENGINES | {DOCUMENT}:
+            continue
+        fixed: dict[str, Any] = {"flow_id": flow_id, "inputs": ["1"], "idempotency_key": str(uuid.uuid4())}
+        first = await client.submit(SubmitParams(**{**fixed, **pair.one}))
+        again = SubmitParams(**{**fixed, **pair.other})
+        if same:
+            assert (await other.submit(again)).run_id == first.run_id, pair.name
+        else:
+            with pytest.raises(IdempotencyConflict):
+                assert await other.submit(again) is None, pair.name
 
 
 async def test_the_same_key_at_the_same_time_makes_one_run(system: System) -> None:

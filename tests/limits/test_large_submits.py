@@ -12,9 +12,9 @@ from gateway.adapter.params_json import submit_params_from_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core import json_walk
 from gateway.core.json_walk import WINDOW, JsonWalk
-from gateway.core.packed_texts import PackedTexts
+from gateway.core.packed_texts import CHUNK_TEXT, PackedTexts
 from gateway.fronts.grpc.inputs import read_inputs
-from gateway.storage.idempotency import HASHED_AT_ONCE, fingerprint
+from gateway.storage.fingerprint import fingerprint
 from runs.v1 import runs_pb2
 
 FLOW = "sha256:" + "ab" * 32
@@ -92,7 +92,7 @@ async def test_inputs_of_a_message_are_packed_too() -> None:
 
 
 async def test_a_fingerprint_is_made_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything else has its turn after each HASHED_AT_ONCE characters, when a slice of time has passed."""
+    """Everything else has its turn after each chunk of inputs, when a slice of time has passed."""
     turns = 0
 
     async def turn(_: float) -> None:
@@ -105,4 +105,4 @@ async def test_a_fingerprint_is_made_in_slices(monkeypatch: pytest.MonkeyPatch) 
     assert isinstance(call, Request)
     turns = 0
     await fingerprint(submit_params_from_json(call.params))
-    assert turns >= SIZE // HASHED_AT_ONCE
+    assert turns >= SIZE // CHUNK_TEXT

@@ -55,9 +55,10 @@ from gateway.runtimes.embedded.new_record import new_record
 from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_execution import Job
+from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.storage.idempotency import IN_MEMORY, fingerprint
+from gateway.storage.fingerprint import fingerprint, is_same
+from gateway.storage.idempotency import IN_MEMORY
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ class EmbeddedRuntime(Runtime):
         flow = await self._overridden_flow(params.flow_id, params.overrides)
         if flow.steps:
             await self._refuse_unknown_components(flow)
-        digest = "" if params.idempotency_key is None else await fingerprint(params)
+        digest = "" if params.idempotency_key is None else await fingerprint(params, concurrency=DEFAULT_CONCURRENCY)
         record = new_record(params, scope, flow.name, ancestry, digest)
         ended = run_inline(flow, params.variables, params.inputs)
         if ended is not None:
@@ -331,7 +332,7 @@ class EmbeddedRuntime(Runtime):
 
     async def _repeated(self, earlier: RunRecord, fingerprint: str) -> Snapshot:
         """The answer to a submit whose key belongs to an earlier run."""
-        if earlier.fingerprint != fingerprint:
+        if not is_same(earlier.fingerprint, fingerprint):
             raise IdempotencyConflict("the idempotency key was used before with other parameters")
         return await self.get(earlier.run_id)
 

@@ -25,7 +25,8 @@ from gateway.runtimes.jsonrpc.results_cache import Prefixes, ResultsCache
 from gateway.runtimes.jsonrpc.snapshots import StreamedState, caught_up, read_state, read_status, snapshot_of, successor
 from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, JsonRpcUpstream
 from gateway.runtimes.jsonrpc.watched_run import WatchedRun
-from gateway.storage.idempotency import Keys, fingerprint, global_key
+from gateway.storage.fingerprint import fingerprint
+from gateway.storage.idempotency import Keys, global_key
 
 PATIENCE: Final = 10.0
 """Seconds that the upstream may be away: a restart. Watches go on after it, and calls wait for it."""

@@ -9,7 +9,8 @@ from gateway.core.model import Nanoseconds, RunStatus, SubmitParams
 from gateway.runtimes.stepflow.engine import AnswerLost
 from gateway.runtimes.stepflow.in_doubt import MAX_SEARCHED, InDoubtSubmit, InDoubtSubmits, ScopedKey
 from gateway.runtimes.stepflow.runs import Runs
-from gateway.storage.idempotency import Keys, fingerprint
+from gateway.storage.fingerprint import fingerprint
+from gateway.storage.idempotency import Keys
 
 
 class Submits:
