@@ -1,22 +1,27 @@
-"""Clients that leave in the middle of their streams, by the hundred, are no errors: the log says nothing of them."""
+"""Clients that leave in the middle of their streams, by the hundred, are no errors, and neither are calls that a stop
+cuts: the log says nothing of them."""
 
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
 from gateway.adapter.blobs_proto import blob_to_get_request
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.command_line import CommandLine, finish
-from tests.support.grpc_calls import Client
+from tests.support.grpc_calls import Client, read_all
 from tests.support.raw_http2 import RawHttp2, raw_http2
 
 MIB = 1 << 20
 ROUNDS = 12
+CALLERS = 4
+ANSWERS = 60
 GET_BLOB = "/runs.v1.BlobsService/GetBlob"
 GET_RUN = "/runs.v1.RunsService/GetRun"
 SUBMIT = "/runs.v1.RunsService/SubmitRun"
@@ -35,12 +40,16 @@ MODES = [
 class Calls:
     """Every kind of call, on one run with large results, one that goes on, and a blob."""
 
-    def __init__(self, blob_id: str, flow_id: str, finished: str, running: str) -> None:
+    def __init__(self, blob_id: str, flow_id: str, busy_id: str, finished: str, running: str) -> None:
         json_text = runs_pb2.JsonValue(json=f'"{"x" * 100_000}"')
         submit = runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=[json_text] * 20, wait=True)
         follow = [
             runs_pb2.GetRunRequest(run_id=run_id, wait=True, include_results=True) for run_id in (finished, running)
         ]
+        self.blob = blob_to_get_request(blob_id)
+        short = [runs_pb2.JsonValue(json=str(item)) for item in range(300)]
+        self.busy = runs_pb2.SubmitRunRequest(flow_id=busy_id, inputs=short, max_concurrency=4)
+        self.submit, self.follow = submit, follow
         self.whole = [
             (GET_BLOB, blob_to_get_request(blob_id).SerializeToString()),
             *((GET_RUN, request.SerializeToString()) for request in follow),
@@ -91,13 +100,17 @@ async def calls_of(client: Client) -> Calls:
     step = {"id": "s", "component": "/builtin/get_blob", "input": {"blob_id": "0" * 64}}
     retried = {"steps": [step | {"onError": {"action": "retry", "maxRetries": 1000}}], "output": {"$step": "s"}}
     slow = await client.blobs.PutBlob(blobs_pb2.PutBlobRequest(json=json.dumps(retried), type=blobs_pb2.BLOB_TYPE_FLOW))
+    step = {"id": "s", "component": "/builtin/get_blob", "input": {"blob_id": flow.blob_id}}
+    busy = await client.blobs.PutBlob(
+        blobs_pb2.PutBlobRequest(json=json.dumps({"steps": [step]}), type=blobs_pb2.BLOB_TYPE_FLOW)
+    )
     large = runs_pb2.JsonValue(json=f'"{"x" * MIB}"')
     submit = runs_pb2.SubmitRunRequest(flow_id=flow.blob_id, inputs=[large] * 8, wait=True)
     finished = await client.runs.SubmitRun(submit)
     running = await client.runs.SubmitRun(
         runs_pb2.SubmitRunRequest(flow_id=slow.blob_id, inputs=[runs_pb2.JsonValue(json="1")])
     )
-    return Calls(blob.blob_id, flow.blob_id, finished.run.run_id, running.run.run_id)
+    return Calls(blob.blob_id, flow.blob_id, busy.blob_id, finished.run.run_id, running.run.run_id)
 
 
 @pytest.mark.parametrize("flags", MODES)
@@ -120,4 +133,50 @@ async def test_clients_that_leave_are_no_errors(flags: tuple[str, ...], home: Pa
                         await raw.flush()
             await client.blobs.PutBlob(blobs_pb2.PutBlobRequest(json=str(number)))
         await client.close()
+    assert log == [], "\n".join(log)
+
+
+async def keep_calling(client: Client, calls: Calls, answered: asyncio.Semaphore) -> None:
+    """Make calls of every kind all the time, until the gateway has stopped; tell of each that has been answered."""
+
+    async def repeat(call: Callable[[], Any]) -> None:
+        with suppress(grpc.aio.AioRpcError):
+            while True:
+                begun = call()
+                await (read_all(begun) if hasattr(begun, "read") else begun)
+                answered.release()
+
+    async def follow_busy() -> None:
+        run = (await client.runs.SubmitRun(calls.busy)).run
+        follow = runs_pb2.GetRunRequest(run_id=run.run_id, wait=True)
+        await asyncio.gather(*(read_all(client.runs.GetRun(follow)) for _ in range(4)))
+
+    finished, running = calls.follow
+    upload = runs_pb2.SubmitRunStreamRequest(parameters=calls.submit)
+    several: list[Callable[[], Any]] = [
+        follow_busy,
+        lambda: client.blobs.GetBlob(calls.blob),
+        lambda: client.runs.SubmitRun(calls.submit),
+        lambda: client.runs.SubmitRunStream(iter([upload])),
+        lambda: client.runs.GetRun(finished),
+        lambda: client.runs.GetRun(running),
+        lambda: client.runs.WatchRuns(iter([runs_pb2.WatchRunsRequest(add=finished)])),
+        lambda: client.runs.WatchRuns(iter([runs_pb2.WatchRunsRequest(add=running)])),
+    ]
+    await asyncio.gather(*(repeat(call) for call in several * CALLERS))
+
+
+@pytest.mark.parametrize("flags", MODES)
+async def test_a_stop_under_load_is_no_error(flags: tuple[str, ...], home: Path) -> None:
+    answered = asyncio.Semaphore(0)
+    async with AsyncExitStack() as stack:
+        async with log_of(home, *flags) as (address, log):
+            clients = [Client(address) for _ in range(3)]
+            for client in clients:
+                stack.push_async_callback(client.close)
+            calls = await calls_of(clients[0])
+            calling = [asyncio.create_task(keep_calling(client, calls, answered)) for client in clients]
+            for _ in range(ANSWERS):
+                await answered.acquire()
+        await asyncio.gather(*calling)
     assert log == [], "\n".join(log)
