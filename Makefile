@@ -36,8 +36,8 @@ demo: $(VENV)/.ready ## Show the gateway at work: start it, run a flow over gRPC
 	@$(BIN)/python examples/demo.py
 
 .PHONY: serve
-serve: $(VENV)/.ready ## Start the gateway on its default addresses; Ctrl-C stops it.
-	@$(BIN)/runs-gateway serve
+serve: $(VENV)/.ready ## Start the gateway on its default addresses, with the components of examples/; Ctrl-C stops it.
+	@exec $(BIN)/runs-gateway serve --component /demo="$(BIN)/python examples/components_server.py"
 
 .PHONY: test
 test: lint types check-generated contract unit ## Check everything: format, lint, types, code, contract, tests. COVERAGE=1 as in CI.

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 
 from gateway.cli.assignments import assignments
-from gateway.server.settings import Setting, settings_of
+from gateway.server.settings import Setting, SettingsError, settings_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,11 +57,19 @@ def _parameter(setting: Setting) -> SignatureParameter:
         name=setting.flag,
         help=f"{setting.field.description}{' May be repeated.' if setting.entry else ''}",
         metavar=setting.form or _METAVARS.get(kind, "|".join(get_args(kind))),
-        show_default=(lambda _: setting.default) if setting.has_default else False,
+        show_default=(lambda _: _default(setting)) if setting.has_default else False,
     )
     return SignatureParameter(
         setting.name, SignatureParameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, flag]
     )
+
+
+def _default(setting: Setting) -> Any:
+    """The default of a setting on this machine, or in words if it has none here."""
+    try:
+        return setting.default
+    except SettingsError:
+        return str(setting.default_text).replace("`", "")
 
 
 def _kind(annotation: Any) -> Any:

@@ -64,8 +64,10 @@ def _bridge_state() -> str:
 
 
 def _state_file(name: str) -> str:
-    """A file in the user's state directory."""
-    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    """A file in the user's state directory. Raises SettingsError if the user has none."""
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    if home.startswith("~"):
+        raise SettingsError("state: this user has no home directory to keep it in; give --state, or set HOME")
     return str(Path(home) / "runs-gateway" / name)
 
 

@@ -12,13 +12,13 @@ import asyncio
 import logging
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
 from gateway.core.backoff import Backoff
+from gateway.core.socket_directory import make_socket_directory
 from gateway.server.settings import ServeSettings, StartError
 from gateway.server.shared_ports import SharedPorts
 
@@ -73,8 +73,7 @@ class WorkerPool:
         try:
             self.grpc_address = self._ports.reserve(self._settings.grpc_address, "--grpc-address")
             self.http_address = self._ports.reserve(self._settings.http_address, "--http-address")
-            # Only this user may enter this directory.
-            self._directory = tempfile.mkdtemp(prefix="runs-gateway-")
+            self._directory = make_socket_directory()
             self.upstream = f"unix:{self._directory}/runtime.sock"
             for _ in range(self._settings.workers):
                 await self._spawn()

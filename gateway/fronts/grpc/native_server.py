@@ -7,7 +7,6 @@ of the event loop's executor: a few readers take all of them, and the server can
 import asyncio
 import inspect
 import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ import grpc
 from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
 
 from gateway.core.errors import SHUTTING_DOWN, TooLarge
+from gateway.core.socket_directory import make_socket_directory
 from gateway.fronts.grpc.calls import ending
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
@@ -97,7 +97,7 @@ class NativeServer:
         front = self._front
         if front is None:
             raise RuntimeError("there is no address to listen at")
-        self._directory = await asyncio.to_thread(tempfile.mkdtemp, prefix="runs-gateway-")
+        self._directory = await asyncio.to_thread(make_socket_directory)
         inner_socket = f"{self._directory}/grpc.sock"
         self._inner.add_insecure_port(f"unix:{inner_socket}")
         await self._inner.start()

@@ -28,7 +28,6 @@ from gateway.core.errors import (
     TooManyDescendants,
     Violation,
     render_path,
-    shortened,
     shutting_down,
 )
 from gateway.core.json_text import members
@@ -57,6 +56,7 @@ from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+from gateway.runtimes.embedded.unknown_component import unknown_component
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
 
@@ -372,7 +372,7 @@ class EmbeddedRuntime(Runtime):
         time_slice = TimeSlice()
         for component, index in flow.components.items():
             if component not in BUILTINS and not await self._components.resolve(component):
-                what = f"{render_path(('steps', index, 'component'))}: no component '{shortened(component)}'"
+                what = f"{render_path(('steps', index, 'component'))}: {unknown_component(component)}"
                 unknown.append(Violation(("flow_id",), what))
                 if len(unknown) > MAX_VIOLATIONS:
                     raise InvalidFlow(unknown, rest=MORE_VIOLATIONS)

@@ -1,0 +1,23 @@
+"""Directories for sockets between the processes of one gateway."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_LONGEST_PATH = 100
+"""Bytes of the path of a socket: Linux takes 107, others 103."""
+
+_LONGEST_NAME = len("/runs-gateway-12345678/runtime.sock")
+
+
+def make_socket_directory() -> str:
+    """Make a directory that only this user may enter, with a path that leaves room for the names of sockets.
+
+    It is in the directory for temporary files, or if the path of that is too long, in one of the system's.
+    """
+    usual = tempfile.gettempdir()
+    if len(os.fsencode(usual)) + _LONGEST_NAME <= _LONGEST_PATH:
+        return tempfile.mkdtemp(prefix="runs-gateway-", dir=usual)
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    places = [place for place in (runtime, "/tmp", "/var/tmp") if Path(place).is_dir() and os.access(place, os.W_OK)]
+    return tempfile.mkdtemp(prefix="runs-gateway-", dir=places[0] if places else usual)
