@@ -1,5 +1,6 @@
 """The input and output of the blocking client."""
 
+import threading
 from collections.abc import Callable, Generator, Iterable
 from typing import Protocol, TypeVar, cast
 
@@ -8,6 +9,7 @@ import grpc
 from gateway.client import requests
 from gateway.client.channels import CHANNEL_OPTIONS
 from gateway.client.failure import UploadFailed, failure, silence
+from gateway.client.interruptible import Interruptible
 from gateway.client.upload import Pipe
 from gateway.client.watchdog import Watchdog
 from gateway.core.errors import GatewayError
@@ -16,6 +18,9 @@ from gateway.core.model import SubmitParams
 from gateway.peers.grpc.channel import DETAILS_TRAILER
 from gateway.peers.grpc.upload import upload_parts
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
+
+CLOSE_SECONDS = 5.0
+"""Seconds that a channel may take to close."""
 
 A = TypeVar("A")
 M = TypeVar("M")
@@ -48,9 +53,15 @@ class Connection:
         """Whether a stream on it has been silent for too long: no other call may use it."""
 
     def close(self) -> None:
-        """Close the channel, unless it was given by the user."""
+        """Close the channel, unless it was given by the user.
+
+        grpc waits there, without a limit, for its calls to end. After a KeyboardInterrupt they may never do so: the
+        interrupt may have left a lock of grpc taken. So a thread closes the channel, which is given up in the end.
+        """
         if self._own:
-            self._channel.close()
+            closing = threading.Thread(target=self._channel.close, name="runs-client-close", daemon=True)
+            closing.start()
+            closing.join(CLOSE_SECONDS)
 
     def answer(self, call: "Callable[[Connection, float | None], A]", seconds: float | None) -> A:
         """Return the answer of a call that may take so many seconds.
@@ -72,7 +83,7 @@ class Connection:
             try:
                 while True:
                     seconds = read_timeout()
-                    with watchdog.expecting(seconds):
+                    with Interruptible(call.cancel), watchdog.expecting(seconds):
                         message = next(call, None)
                     if message is None:
                         return

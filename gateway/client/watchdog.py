@@ -5,6 +5,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+_END_SECONDS = 5.0
+"""Seconds that the thread may take to end."""
+
 
 class Watchdog:
     """Calls `cancel` once if an expected message is overdue. It runs at most one thread, until its block ends."""
@@ -25,7 +28,8 @@ class Watchdog:
             self._ended = True
             self._changed.notify()
         if self._thread is not None:
-            self._thread.join()
+            # It may be inside of grpc, which an interrupt has left locked.
+            self._thread.join(_END_SECONDS)
 
     @contextmanager
     def expecting(self, seconds: float | None) -> Iterator[None]:

@@ -36,8 +36,9 @@ class Gateway:
         self._addresses: dict[str, str] = {}
 
     async def start(self) -> asyncio.subprocess.Process:
-        """Run the command of the README that serves, until it is ready."""
-        process = await self._shell(f"exec {block('runs-gateway serve')}")
+        """Run the command of the README that serves, until it is ready. The environment of this test is complete."""
+        serve = block("make serve").partition("#")[0].strip()
+        process = await self._shell(f"exec {serve} BIN={Path(sys.executable).parent} -o .venv/.ready")
         assert process.stdout is not None
         async for line in process.stdout:
             name, _, value = line.decode().strip().partition(" ")
@@ -73,7 +74,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
 
 
 async def test_the_commands_work_as_printed(gateway: Gateway) -> None:
-    lines = (await gateway.output(block("FLOW=$(runs-gateway put"))).splitlines()
+    lines = (await gateway.output(block("export PATH="))).splitlines()
     updates = [json.loads(line) for line in lines if line.startswith("{")]
     assert updates[-1]["status"] == "success"
     state = dict(line.split(maxsplit=1) for line in lines[len(updates) :])
@@ -83,7 +84,7 @@ async def test_the_commands_work_as_printed(gateway: Gateway) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands use curl")
 async def test_runs_are_read_by_json_rpc(gateway: Gateway) -> None:
-    session = block("FLOW=$(runs-gateway put")
+    session = block("export PATH=")
     single, events = block("curl http"), block("curl -N")
     output = await gateway.output(f"{session}\necho SINGLE\n{single}\necho\necho EVENTS\n{events}")
     answer, _, stream = output.partition("SINGLE\n")[2].partition("EVENTS\n")

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import ServeSettings, SettingsError, settings_of
-from gateway.server.settings_sources import load_bridge, load_serve
+from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -320,3 +320,34 @@ def test_a_bridge_may_go_through_a_gateway_which_then_keeps_the_keys() -> None:
     message = r"^gateway \(from --gateway\): expected grpc://HOST:PORT or unix:/PATH, got"
     with pytest.raises(SettingsError, match=message):
         load_bridge({**BRIDGE, "gateway": "stepflow+http://engine:7840"}, {})
+
+
+def test_a_user_without_a_home_directory_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with pytest.raises(SettingsError, match=r"^state: this user has no home directory to keep it in; give --state"):
+        load_serve({}, {})
+    assert load_serve({"state": ":memory:"}, {}).state == ":memory:"
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("RUNS_GATEWAY_MAX_CALS", "RUNS_GATEWAY_MAX_CALLS"),
+        ("RUNS_GATEWAY_COMPONENT", "RUNS_GATEWAY_COMPONENTS"),
+        ("RUNS_GATEWAY_ADDRESS", None),
+        ("RUNS_GATEWAY_CONFIG", None),
+        ("RUNS_GATEWAY_PORT", None),
+        ("RUNS_GATEWAY_SERVICE_PORT_GRPC", None),
+        ("RUNS_GATEWAY_PORT_50051_TCP_ADDR", None),
+        ("RUNS_GATEWAY_IMAGE", None),
+    ],
+)
+def test_variables_that_look_like_mistyped_settings_are_named(variable: str, meant: str | None) -> None:
+    lines = mistyped_variables(ServeSettings, {variable: "1"})
+    assert lines == ([f"the variable {variable} is no setting; did you mean {meant}?"] if meant else [])
