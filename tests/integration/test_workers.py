@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
+from typing import Any
 
 import aiohttp
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection_pb2
 
 from gateway.client import AsyncRunsClient
 from gateway.core.errors import NestedTooDeeply
@@ -125,6 +128,17 @@ async def test_all_workers_serve_the_same_runs(serving: Serving, held: Held) -> 
                 ["0", "1", "2"],
             )
     await client.close()
+
+
+async def test_workers_describe_themselves_and_tell_their_health(serving: Serving) -> None:
+    async with grpc.aio.insecure_channel(serving.grpc) as channel:
+        listed: Any = channel.unary_unary("/grpc.health.v1.Health/List")
+        assert b"runs.v1.RunsService" in await listed(b"")
+        for package in ("v1", "v1alpha"):
+            info: Any = channel.stream_stream(f"/grpc.reflection.{package}.ServerReflection/ServerReflectionInfo")
+            request = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+            (answer,) = [answer async for answer in info(iter([request]))]
+            assert b"runs.v1.RunsService" in answer
 
 
 async def test_component_servers_find_the_blob_api_at_the_shared_address(serving: Serving, held: Held) -> None:
