@@ -36,6 +36,7 @@ _KINDS: tuple[type[GatewayError], ...] = (
     errors.FlowNotFound,
     errors.BlobNotFound,
     errors.RunNotFound,
+    errors.ComponentUnavailable,
 )
 _BY_REASON = {kind.reason: kind for kind in _KINDS}
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, Final
@@ -13,7 +13,8 @@ from gateway.bridge.failure import refusal, task_error
 from gateway.bridge.payload import input_text, output_value
 from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, TaskOutcome
 from gateway.bridge.task_limiter import TaskLimiter
-from gateway.components import Callback, ComponentError, Components, asks_for_runs
+from gateway.components import Callback, ComponentError, Components, Limits, asks_for_runs
+from gateway.components.limits import DEFAULT_LIMITS
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
@@ -41,7 +42,7 @@ class Bridge:
     `routes` maps the prefix of a path, as flows write it, to the server of the components below it. If a route of the
     engine removes the prefix ("/double" for "/sdk/double"), there must be only one server. At most `max_tasks` tasks
     execute at the same time; those that have asked for runs do not count. `share`
-    is that of `Components`. Raises ValueError if a route is malformed.
+    and `limits` are those of `Components`. Raises ValueError if a route is malformed.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Bridge:
         max_tasks: int = 100,
         lossy_numbers: bool = False,
         share: MemoryShare | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._components = Components(routes, environment=environment, share=share)
+        self._components = Components(routes, environment=environment, limits=limits, share=share)
         self._prefixes = tuple("/" + prefix.strip("/") for prefix in routes)
         self._lossy = lossy_numbers
         self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}")
@@ -66,6 +68,10 @@ class Bridge:
         self._jobs: set[asyncio.Task[None]] = set()
         self._puller: asyncio.Task[None] | None = None
         self._name = f"queue {queue!r} of the engine at {url}"
+
+    def on_components_change(self, report: Callable[[str, bool], None]) -> None:
+        """Call `report` with a prefix and whether its components are available, at first and after each change."""
+        self._components.on_change = report
 
     async def start(self, callback: Callback, blob_api_url: str | None) -> None:
         """Start the component servers, then pull tasks. Connecting to an engine that is away is tried again.

@@ -103,9 +103,9 @@ class BridgeTask:
             try:
                 return await self._engine.beat(self._orchestrator, self.id, self.run_id)
             except EngineAway as error:
-                _log.info("task %s cannot be claimed now: %s", self.id, error)
+                _log.debug("task %s cannot be claimed now: %s", self.id, error)
             except (TaskUnknown, TaskRefused) as error:
-                _log.info("task %s has ended: %s", self.id, error)
+                _log.debug("task %s has ended: %s", self.id, error)
                 return False
             await asyncio.sleep(backoff.next())
             await self._find_orchestrator()
@@ -122,7 +122,7 @@ class BridgeTask:
                     return
             except (EngineAway, TaskUnknown, TaskRefused) as error:
                 # An engine that has restarted may hand the task out again; meanwhile the execution goes on.
-                _log.info("task %s: no heartbeat: %s", self.id, error)
+                _log.debug("task %s: no heartbeat: %s", self.id, error)
                 await self._find_orchestrator()
 
     async def _complete(self, outcome: TaskOutcome) -> None:
@@ -151,7 +151,7 @@ class BridgeTask:
         except TaskUnknown as error:
             return self._has_ended(error)
         except EngineAway as error:
-            _log.info("task %s cannot be completed now: %s", self.id, error)
+            _log.debug("task %s cannot be completed now: %s", self.id, error)
             self._unknown_since = None
             return False
         return True
@@ -164,7 +164,7 @@ class BridgeTask:
         restarted = self._engine.outages != self._outages
         if now <= self._unknown_since + (FORGOTTEN_SECONDS if restarted else STALE_SECONDS):
             return False
-        _log.info("task %s has ended without this outcome: %s", self.id, error)
+        _log.debug("task %s has ended without this outcome: %s", self.id, error)
         return True
 
     async def _find_orchestrator(self) -> None:

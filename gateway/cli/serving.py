@@ -15,6 +15,7 @@ from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.core.readiness import BrokenError
+from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.setting_forms import RuntimeKind
@@ -36,19 +37,21 @@ def serve(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None
 
     `flags` has the values of settings by their names. Raises CommandError if the gateway cannot start.
     """
-    _run(_serve(_load(load_serve, flags, file), as_json))
+    settings = _load(load_serve, flags, file)
+    _run(_serve(settings, as_json), settings.log_level)
 
 
 def bridge(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None:
     """Be a bridge until a signal comes, as `serve` is a gateway."""
-    _run(_bridge(_load(load_bridge, flags, file), as_json))
+    settings = _load(load_bridge, flags, file)
+    _run(_bridge(settings, as_json), settings.log_level)
 
 
 def _load(
     load: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], S], flags: Mapping[str, Any], file: Path | None
 ) -> S:
     """Return the settings. Raises UsageError if they are not valid."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = load(flags, os.environ, file)
         for line in mistyped_variables(type(settings), os.environ):
@@ -58,8 +61,9 @@ def _load(
         raise UsageError(str(error)) from None
 
 
-def _run(server: Coroutine[Any, Any, None]) -> None:
+def _run(server: Coroutine[Any, Any, None], log_level: str) -> None:
     """Run a server until a signal comes. Raises CommandError if it cannot start."""
+    set_log_level(log_level)
     use_batch_scheduling()
     raise_descriptor_limit()
     try:

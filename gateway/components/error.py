@@ -1,6 +1,7 @@
 """Why a component did not execute."""
 
 from enum import IntEnum
+from typing import Final
 
 from gateway.core.model import JsonText
 
@@ -13,6 +14,10 @@ class Code(IntEnum):
     NOT_STARTED = -32301
     CONNECTION_LOST = -32302
     PROTOCOL_BROKEN = -32303
+
+
+TRANSPORT_CODES: Final = range(-32399, -32299)
+"""The codes of the component protocol for failures between the runtime and a component server."""
 
 
 class ComponentError(Exception):
@@ -29,6 +34,15 @@ class ComponentError(Exception):
         self.data = data
         self.unreachable = unreachable
 
+    @property
+    def failed_transport(self) -> bool:
+        """Whether it tells nothing about the component: the way to it has failed."""
+        return self.code in TRANSPORT_CODES
+
     def again(self) -> "ComponentError":
         """The same error for another caller, to be raised on its own."""
         return ComponentError(self.code, self.message, data=self.data, unreachable=self.unreachable)
+
+
+class RequestNotReceived(ComponentError):
+    """The server has certainly not seen the request: its connection was closed while nothing was asked on it."""

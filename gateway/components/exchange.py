@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 from aiohttp import ClientResponse, ClientSession
 from msgspec import UNSET, Raw
 
-from gateway.components.error import Code, ComponentError
+from gateway.components.error import Code, ComponentError, RequestNotReceived
 from gateway.components.limits import Limits
 from gateway.components.long_message import LongResult, read_message
 from gateway.components.message import (
@@ -25,7 +25,8 @@ from gateway.components.message import (
 )
 from gateway.components.requests import ComponentRequests, ExecutionRequests, ServedRequest
 from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, read_refusal, request
-from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp
+from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp, NotReceived
+from gateway.peers.http.receipt import Receipt
 from gateway.peers.http.sse import EventReader, EventTooLarge
 
 _log = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ class Exchange:
         """Return the result. Raises ComponentError if there is none. Cancelling it closes the connection."""
         request_id = str(uuid.uuid4())
         try:
-            async with _post(self._address, encode_request(request_id, method, params)) as response:
+            body = encode_request(request_id, method, params)
+            async with _post(self._address, body, receipt=Receipt()) as response:
                 self.instance = response.headers.get(INSTANCE_HEADER)
                 if response.content_type == EVENT_STREAM and is_success(response):
                     return await self._follow(response, request_id)
@@ -202,24 +204,27 @@ class Exchange:
                         Code.PROTOCOL_BROKEN, "the component server did not understand the answer to its request"
                     )
         except HttpFailure as failure:
-            _log.info("the answer to a request of a component was not delivered: %r", failure)
+            _log.debug("the answer to a request of a component was not delivered: %r", failure)
         return False
 
 
-def _post(address: Address, text: bytes, instance: str | None = None) -> AbstractAsyncContextManager[ClientResponse]:
+def _post(
+    address: Address, text: bytes, instance: str | None = None, *, receipt: Receipt | None = None
+) -> AbstractAsyncContextManager[ClientResponse]:
     headers = _HEADERS if instance is None else {**_HEADERS, INSTANCE_HEADER: instance}
-    return request(address.http, "POST", address.url, text, headers=headers)
+    return request(address.http, "POST", address.url, text, headers=headers, receipt=receipt)
 
 
 def _map_failure(failure: HttpFailure) -> ComponentError:
     """The error that an exchange without a usable answer ends with."""
     if isinstance(failure, AnswerTooLarge):
         return broken("with a message that is too large")
-    _log.info("a component server gave no usable answer: %r", failure)
+    _log.debug("a component server gave no usable answer: %r", failure)
     if isinstance(failure, NotHttp):
         return broken(f"with {failure}")
     what = "cannot be reached" if isinstance(failure, NotConnected) else "was lost before it answered"
-    return ComponentError(Code.CONNECTION_LOST, f"the component server {what}", unreachable=True)
+    kind = RequestNotReceived if isinstance(failure, NotReceived) else ComponentError
+    return kind(Code.CONNECTION_LOST, f"the component server {what}", unreachable=True)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -1,5 +1,7 @@
 """What component servers may cost."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 
@@ -14,8 +16,10 @@ class Limits(NamedTuple):
     """From spawning a server until it has announced its port and shaken hands."""
     stop_timeout: float = 3.0
     """From asking a spawned server to terminate until it is killed."""
-    execution_timeout: float | None = None
-    """For one execution; None because components may run for hours."""
+    transport_retries: int = 3
+    """How often a step is tried again whose server was lost, or could not be reached. The runtime does that."""
+    execution_timeouts: Mapping[str, float] = MappingProxyType({})
+    """For one execution of a component below a prefix, the longest that matches; none because it may run for hours."""
     delivery_timeout: float = 600.0
     """To deliver the answer to a request of a component, retries included."""
     message_size: int = 64 << 20

@@ -1,13 +1,11 @@
 """A component server that runs as a process of our own."""
 
 import asyncio
-import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
-from asyncio.subprocess import SubprocessStreamProtocol
+from asyncio.subprocess import PIPE, SubprocessStreamProtocol
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,15 +14,11 @@ from typing import Annotated, Final
 import msgspec
 
 from gateway.components.error import Code, ComponentError
+from gateway.components.output import ServerOutput
 from gateway.core.descriptors import inherited_descriptor_limit
 
-_log = logging.getLogger(__name__)
-_output_log = logging.getLogger("gateway.components.output")
-"""What component servers print. By itself, since some print a lot."""
-
-_DIE_WITH_PARENT: Final = Path(__file__).with_name("die_with_parent.py")
-_CHUNK: Final = 4096
-_LONGEST_LINE: Final = 16384
+_KEEPER: Final = Path(__file__).with_name("keeper.py")
+_LONGEST_ANNOUNCEMENT: Final = 16384
 _LAST_WORDS: Final = 1.0
 """Seconds for which the output of a process that has exited is still read: its children may hold it open."""
 
@@ -39,7 +33,7 @@ class _Protocol(SubprocessStreamProtocol):
     """Streams of a process, and its exit, even if other processes hold its pipes."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=_LONGEST_LINE, loop=loop)
+        super().__init__(limit=_LONGEST_ANNOUNCEMENT, loop=loop)
         self.exited = asyncio.Event()
 
     def process_exited(self) -> None:
@@ -48,44 +42,47 @@ class _Protocol(SubprocessStreamProtocol):
 
 
 class Process:
-    """A running command in a process group of its own. What it prints goes to the log under `name`."""
+    """A running command, with a keeper that ends it when this process ends. What it prints goes to `output`."""
 
-    def __init__(self, name: str, transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
+    def __init__(self, output: ServerOutput, transport: asyncio.SubprocessTransport, protocol: _Protocol) -> None:
+        assert protocol.stdin is not None
         assert protocol.stdout is not None
         assert protocol.stderr is not None
-        self._name = name
+        self._output = output
         self._transport = transport
         self._protocol = protocol
-        self._output = protocol.stdout
-        self._readers = [asyncio.create_task(self._log_lines(protocol.stderr, logging.INFO))]
+        self._lifeline = protocol.stdin
+        self._stdout = protocol.stdout
+        self._readers = [asyncio.create_task(output.read(protocol.stderr))]
 
     @classmethod
-    async def spawn(cls, name: str, command: Sequence[str], environment: Mapping[str, str]) -> "Process":
+    async def spawn(cls, output: ServerOutput, command: Sequence[str], environment: Mapping[str, str]) -> "Process":
         """Start a command with just this environment. Raises ComponentError if that is impossible.
 
-        The program is looked up in the search path of this process. On Linux it dies with this process.
+        The program is looked up in the search path of this process.
         """
         program = shutil.which(command[0])
         if program is None:
+            output.add(not_found(command[0]).encode())
             raise _not_started("the command of the component server was not found")
-        arguments = [program, *command[1:]]
-        if sys.platform == "linux":
-            # The limit of descriptors is that of this process when it was started.
-            given = [str(os.getpid()), str(inherited_descriptor_limit())]
-            arguments = [sys.executable, "-I", "-S", str(_DIE_WITH_PARENT), *given, *arguments]
+        # The limit of descriptors is that of this process when it was started.
+        keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(os.getpid()), str(inherited_descriptor_limit())]
         loop = asyncio.get_running_loop()
-        try:
-            transport, protocol = await loop.subprocess_exec(
-                lambda: _Protocol(loop),
-                *arguments,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
+        arguments = [*keeper, program, *command[1:]]
+        spawning = asyncio.ensure_future(
+            loop.subprocess_exec(
+                lambda: _Protocol(loop), *arguments, env=dict(environment), stdin=PIPE, start_new_session=True
             )
+        )
+        try:
+            return cls(output, *await asyncio.shield(spawning))
         except OSError as error:
-            _log.warning("%s: cannot be started: %s", name, error)
-            raise _not_started("the component server cannot be started") from error
-        return cls(name, transport, protocol)
+            raise _not_started(f"the component server cannot be started: {error.strerror}") from error
+        except asyncio.CancelledError:
+            # uvloop would lose a process that is being spawned.
+            with suppress(OSError):
+                await cls(output, *await spawning).stop(_LAST_WORDS)
+            raise
 
     async def announced_port(self) -> int:
         """Return the port in the first line that the process prints.
@@ -93,62 +90,51 @@ class Process:
         Raises ComponentError if it prints something else, or exits before.
         """
         try:
-            line = await self._output.readline()
+            line = await self._stdout.readline()
         except ValueError:
             line = b"..."
-        self._readers.append(asyncio.create_task(self._log_lines(self._output, logging.DEBUG)))
+        self._readers.append(asyncio.create_task(self._output.read(self._stdout)))
         if not line:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self.exited()
             raise _not_started("the component server ended before it announced its port")
         try:
             return msgspec.json.decode(line, type=_Announcement).port
         except (msgspec.DecodeError, RecursionError):
-            _log.warning("%s: printed %r instead of its port", self._name, line[:200])
+            self._output.add(line)
             raise _not_started('the first line of the component server is not {"port": N}') from None
 
     async def exited(self) -> int:
-        """Wait until the process has exited, and return its exit status, negative for a signal."""
+        """Wait until the process has exited and its output is read; return its status, negative for a signal."""
         await self._protocol.exited.wait()
+        await asyncio.wait(self._readers, timeout=_LAST_WORDS)
         return self._transport.get_returncode() or 0
 
     async def stop(self, patience: float) -> None:
-        """Ask the whole process group to terminate, and kill it after `patience` seconds; release everything."""
+        """Ask everything that the command has started to terminate, and kill it after `patience` seconds."""
         try:
-            self._signal(signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                self._transport.send_signal(signal.SIGTERM)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._protocol.exited.wait()
+            self._lifeline.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     await self.exited()
-            self._signal(signal.SIGKILL)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    await self.exited()
-                async with asyncio.timeout(_LAST_WORDS):
-                    await asyncio.wait(self._readers)
         finally:
-            self._signal(signal.SIGKILL)
             self._transport.close()
             for reader in self._readers:
                 reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
 
-    def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._transport.get_pid(), number)
 
-    async def _log_lines(self, stream: asyncio.StreamReader, level: int) -> None:
-        """Log lines as they come, without holding up the event loop or growing with them."""
-        partial = b""
-        while chunk := await stream.read(_CHUNK):
-            *lines, partial = (partial + chunk).split(b"\n")
-            if len(partial) > _LONGEST_LINE:
-                lines, partial = [*lines, partial], b""
-            for line in lines:
-                self._log_line(line, level)
-            await asyncio.sleep(0)
-        self._log_line(partial, level)
-
-    def _log_line(self, line: bytes, level: int) -> None:
-        if line.strip():
-            _output_log.log(level, "%s: %s", self._name, line.decode(errors="backslashreplace").rstrip())
+def not_found(program: str) -> str:
+    """Why a program was not found, with the place where it was looked for."""
+    if os.path.dirname(program):
+        return f"{program} is not an executable file"
+    return f"{program} is not in PATH, which is {os.environ.get('PATH', os.defpath)}"
 
 
 def _not_started(why: str) -> ComponentError:

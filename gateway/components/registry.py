@@ -1,24 +1,30 @@
 """Finds the server of a component by the prefix of its path."""
 
 import asyncio
+import logging
 import shlex
+import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import ClientSession, ClientTimeout
 
+from gateway.components.command_route import CommandRoute
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Callback
 from gateway.components.limits import DEFAULT_LIMITS, Limits
+from gateway.components.process import not_found
 from gateway.components.requests import ComponentRequests
-from gateway.components.route import CommandRoute, Route, Surroundings, UrlRoute
+from gateway.components.route import PATIENCE, Route, Surroundings, UrlRoute
 from gateway.components.server import Execution
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.model import JsonText, ObservabilityContext
 from gateway.peers.http.client import client_session
+
+_log = logging.getLogger(__name__)
 
 RESERVED_PREFIX: Final = "/builtin"
 
@@ -34,7 +40,7 @@ class Components:
 
     `routes` maps a prefix ("/sdk") to the URL of a server or to the command that starts it; the longest prefix made of
     whole segments wins. Commands run with just `environment`. What requests of
-    components hold counts in `share`. Raises ValueError if a route is malformed.
+    components hold counts in `share`. Raises ValueError if a route is malformed or names a command that does not exist.
     """
 
     def __init__(
@@ -50,38 +56,67 @@ class Components:
         self._requests = ComponentRequests(limits, share)
         self._routes: dict[str, Route] = {}
         self._http: ClientSession | None = None
+        self._notice: asyncio.TimerHandle | None = None
+        self.on_change: Callable[[str, bool], None] = _nobody
+        """Called with a prefix and whether its components are available, at first and after each change."""
 
     async def start(self, callback: Callback, blob_api_url: str | None) -> None:
-        """Start all servers, and return when each has been introduced or has failed once; failed ones are retried.
+        """Begin to start and to reach all servers, in the background; `ready` waits for them. Failures are retried.
 
         `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
         """
         self._http = _client(self._requests.limits)
-        surroundings = Surroundings(self._http, self._requests, callback, blob_api_url)
+        surroundings = Surroundings(self._http, self._requests, callback, blob_api_url, self._changed)
         for prefix, target in self._targets.items():
             self._routes[prefix] = (
                 UrlRoute(prefix, target, surroundings)
                 if _is_url(target)
                 else CommandRoute(prefix, shlex.split(target), self._environment, surroundings)
             )
-        await asyncio.gather(*(route.start() for route in self._routes.values()))
+            self._routes[prefix].start()
+        self._changed()
+        if self._routes:
+            self._notice = asyncio.get_running_loop().call_later(PATIENCE, self._tell_missing)
+
+    async def ready(self) -> None:
+        """Wait until each server has been introduced or has failed once."""
+        await asyncio.gather(*(route.settled.wait() for route in self._routes.values()))
 
     async def close(self) -> None:
         """Stop the servers that were started here. Executions that still run fail."""
+        if self._notice is not None:
+            self._notice.cancel()
         await asyncio.gather(*(route.close() for route in self._routes.values()))
         if self._http is not None:
             await self._http.close()
 
-    async def resolve(self, component: str) -> bool:
-        """Whether a component exists: False if it has no route, or its server denies it. True if its server is away."""
+    @property
+    def limits(self) -> Limits:
+        """What servers may cost."""
+        return self._requests.limits
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Why components are not available, by the prefixes of their paths."""
+        return {prefix: route.problem for prefix, route in self._routes.items() if route.problem is not None}
+
+    async def resolve(self, component: str, *, patient: bool = False) -> bool:
+        """Whether a component exists: False if it has no route, or its server denies it.
+
+        True if its server has been there and is away. Raises ComponentUnavailable if its server has not
+        answered yet; `patient` is to wait for an attempt to reach it that has begun.
+        """
         prefix = self._prefix(component)
         if prefix is None:
             return False
-        try:
-            server = await self._routes[prefix].server()
-        except ComponentError:
-            return True
-        return await server.offers(_below(prefix, component))
+        return await self._routes[prefix].offers(_below(prefix, component), patient=patient)
+
+    def settling(self, component: str) -> Awaitable[object] | None:
+        """Something to wait for, while the server of a component starts, before it is asked to execute anything."""
+        prefix = self._prefix(component)
+        if prefix is None or self._routes[prefix].settled.is_set():
+            return None
+        return self._routes[prefix].settled.wait()
 
     async def execute(
         self, component: str, payload: JsonText, *, attempt: int, observability: ObservabilityContext, scope: str
@@ -94,17 +129,43 @@ class Components:
         prefix = self._prefix(component)
         if prefix is None:
             raise ComponentError(Code.COMPONENT_NOT_FOUND, f"no component server is configured for {component!r}")
-        execution = Execution(_below(prefix, component), payload, attempt, observability, scope)
+        timeout = self._timeout(component) if self.limits.execution_timeouts else None
+        execution = Execution(_below(prefix, component), payload, attempt, observability, scope, timeout)
         return await self._routes[prefix].execute(execution)
 
+    def _changed(self) -> None:
+        for prefix, route in self._routes.items():
+            self.on_change(prefix, route.problem is None)
+
+    def _tell_missing(self) -> None:
+        for prefix, route in self._routes.items():
+            if route.problem is not None and not route.settled.is_set():
+                _log.warning("%s: its components are not available yet: %s", prefix, route.problem)
+
     def _prefix(self, component: str) -> str | None:
-        """The longest prefix that has a route."""
-        end = len(component)
-        while (end := component.rfind("/", 0, end)) >= 0:
-            prefix = component[:end] or "/"
-            if prefix in self._routes:
-                return prefix
-        return None
+        return _longest_prefix(component, self._routes)
+
+    def _timeout(self, component: str) -> float | None:
+        """How many seconds an execution of a component may take."""
+        timeouts = self.limits.execution_timeouts
+        if component in timeouts:
+            return timeouts[component]
+        prefix = _longest_prefix(component, timeouts)
+        return None if prefix is None else timeouts[prefix]
+
+
+def _nobody(prefix: str, available: bool) -> None:
+    """Nobody wants to know."""
+
+
+def _longest_prefix(component: str, prefixes: Container[str]) -> str | None:
+    """The longest of the prefixes of a path that is one of these."""
+    end = len(component)
+    while (end := component.rfind("/", 0, end)) >= 0:
+        prefix = component[:end] or "/"
+        if prefix in prefixes:
+            return prefix
+    return None
 
 
 def _below(prefix: str, component: str) -> str:
@@ -142,6 +203,8 @@ def _check_target(name: str, target: str) -> None:
         raise ValueError(f"component route {name!r}: the command is malformed: {error}") from None
     if not words:
         raise ValueError(f"component route {name!r}: the command is empty")
+    if shutil.which(words[0]) is None:
+        raise ValueError(f"component route {name!r}: the command {target!r} was not found: {not_found(words[0])}")
 
 
 def _is_url(target: str) -> bool:

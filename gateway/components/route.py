@@ -1,42 +1,56 @@
-"""How a component server is reached: at a URL, or as a process that is kept running."""
+"""How a component server is reached: at a URL, or as a process, for which see `command_route`."""
 
 import asyncio
 import logging
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 from aiohttp import ClientSession
+from yarl import URL
 
-from gateway.components.error import Code, ComponentError
+from gateway.components.error import Code, ComponentError, RequestNotReceived
 from gateway.components.exchange import Address, Callback
 from gateway.components.limits import Limits
-from gateway.components.process import Process
 from gateway.components.requests import ComponentRequests
 from gateway.components.server import Execution, Server
 from gateway.core.backoff import Backoff
+from gateway.core.errors import ComponentUnavailable
+from gateway.core.internal_errors import release_frames
 from gateway.core.model import JsonText
-from gateway.peers.http.client import request
-from gateway.peers.http.errors import HttpFailure
 
 _log = logging.getLogger(__name__)
 
-_HEALTH_PAUSE: Final = 0.05
-_FIRST_PAUSE: Final = 0.05
-_TIME_TO_EXIT: Final = 1.0
-"""Seconds from losing a connection until the exit of the process is noticed, if that was the cause."""
-_STABLE_AFTER: Final = 10.0
-"""Seconds of service after which the end of a server does not count as a failed start."""
+FIRST_PAUSE: Final = 0.05
+"""Seconds after the first failed attempt to reach or start a server."""
+
+LONGEST_LOOK: Final = 2.0
+"""Seconds between two attempts to reach a server at a URL, at most. An attempt is one connection."""
+
+PATIENCE: Final = 2.0
+"""Seconds, counted from the start of the gateway, for which a question about a component waits for its server."""
+
+SHORT_PATIENCE: Final = 0.5
+"""The same for each question, counted from the question."""
+
+_QUIET: Final = 1.0
+"""Seconds between two messages about executions on one server that have failed."""
+
+_RESENDS: Final = 8
+"""How often a request is sent again that was not received. More connections than that may have been closed at once."""
+
+_NO_ANSWER: Final = "it has not answered yet"
 
 
 class Surroundings(NamedTuple):
-    """The things that every route needs."""
+    """The things that every route needs. `changed` is called when a server has become available, or is not any more."""
 
     http: ClientSession
     requests: ComponentRequests
     callback: Callback
     blob_api_url: str | None
+    changed: Callable[[], None]
 
     @property
     def limits(self) -> Limits:
@@ -49,44 +63,164 @@ class Surroundings(NamedTuple):
 
 
 class Route(ABC):
-    """The way to one component server."""
+    """The way to one component server.
 
-    @abstractmethod
-    async def start(self) -> None:
-        """Try to reach the server once. A failure is logged, not raised."""
+    `problem` says why its components are not available; it is None while they are. `settled` is set when an attempt to
+    reach the server has succeeded or failed; until then it is worth waiting.
+    """
 
-    @abstractmethod
+    def __init__(self, name: str, surroundings: Surroundings) -> None:
+        self.problem: str | None = _NO_ANSWER
+        self.settled = asyncio.Event()
+        self._name = name
+        self._surroundings = surroundings
+        self._has_been_there = False
+        self._patient_until = 0.0
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._failures = 0
+        self._quiet_until = 0.0
+
+    def start(self) -> None:
+        """Reach the server, or start it, in the background. Failures are logged, and attempts go on."""
+        self._patient_until = asyncio.get_running_loop().time() + PATIENCE
+        self._task = asyncio.create_task(self._keep())
+
     async def close(self) -> None:
         """Let go of the server. Executions fail."""
+        self._closed = True
+        self._end()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     @abstractmethod
     async def server(self) -> Server:
         """Return the server, introduced. Raises ComponentError if it cannot be reached now."""
 
+    async def offers(self, component: str, *, patient: bool) -> bool:
+        """Whether the server has a component: True if that cannot be told.
+
+        A server that has been there and is away is taken to have everything. Raises ComponentUnavailable if it has not
+        been there, after a short time; `patient` is to wait for the end of an attempt that has begun.
+        """
+        if self.problem is not None:
+            if self._has_been_there:
+                return True
+            await self._await_news(None if patient else self._patient_until)
+        if self.problem is not None:
+            raise ComponentUnavailable(
+                f"the components below {self._name} are not available yet: {self.problem}", retry_after=1.0
+            )
+        try:
+            server = await self.server()
+        except ComponentError:
+            return True
+        return await server.offers(component)
+
     async def execute(self, execution: Execution) -> JsonText:
-        """Execute a component."""
-        server = await self.server()
-        return await server.execute(execution)
+        """Execute a component. A request that a server has certainly not received is sent again."""
+        resends = _RESENDS
+        while True:
+            server = await self.server()
+            try:
+                return await server.execute(execution)
+            except RequestNotReceived as error:
+                if not resends:
+                    await self._failed(server, execution, error)
+                    raise
+                resends -= 1
+                release_frames(error)
+            except ComponentError as error:
+                if error.failed_transport:
+                    await self._failed(server, execution, error)
+                raise
+
+    async def _failed(self, server: Server, execution: Execution, error: ComponentError) -> None:
+        """Tell the log that the way to a component has failed: at most once a second, and how often in between."""
+        self._failures += 1
+        now = asyncio.get_running_loop().time()
+        if self._closed or now < self._quiet_until:
+            return
+        more = f" ({self._failures - 1} more failed since the last such message)" if self._failures > 1 else ""
+        _log.warning(
+            "%s: attempt %d to execute %s failed: %s%s%s",
+            self._name,
+            execution.attempt,
+            execution.component,
+            error,
+            more,
+            self._details(),
+        )
+        self._failures = 0
+        self._quiet_until = now + _QUIET
+
+    def _details(self) -> str:
+        """What is known of the server, for the end of a message."""
+        return ""
+
+    @abstractmethod
+    async def _keep(self) -> None:
+        """Keep the server reachable until the route is closed."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Make executions fail: the route is closed."""
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Somebody asks for a server that is not available: look again at once, if that costs little."""
+
+    async def _await_news(self, until: float | None) -> None:
+        """Wait until the server is available, or an attempt has failed, or there is no patience left."""
+        news = self._news
+        self._look()
+        if until is not None:
+            until = max(until, asyncio.get_running_loop().time() + SHORT_PATIENCE)
+            if self.settled.is_set() and not self._looks():
+                return
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await news.wait()
+
+    def _looks(self) -> bool:
+        """Whether an attempt is being made."""
+        return True
+
+    def _available(self) -> None:
+        if self.problem is not None and self.settled.is_set():
+            _log.info("%s: its components are available", self._name)
+        self._has_been_there = True
+        self._tell(None)
+
+    def _unavailable(self, problem: str, details: str) -> None:
+        """Note why components are not available. Clients are told the problem; only the log gets the details."""
+        if problem != self.problem:
+            _log.warning("%s: its components are not available: %s%s", self._name, problem, details)
+        self._tell(problem)
+
+    def _tell(self, problem: str | None) -> None:
+        changed = self.problem != problem
+        self.problem = problem
+        self.settled.set()
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+        if changed:
+            self._surroundings.changed()
 
 
 class UrlRoute(Route):
-    """To a server that others run. It is introduced when it is needed, and again after its connection was lost."""
+    """To a server that others run. It is introduced, and again after its connection was lost."""
 
     def __init__(self, name: str, url: str, surroundings: Surroundings) -> None:
-        self._name = name
+        super().__init__(name, surroundings)
+        self._shown_url = str(URL(url).with_user(None))
         self._server = surroundings.server(url)
         self._introduction = asyncio.Lock()
         self._attempts = 0
         self._failure: ComponentError | None = None
-
-    async def start(self) -> None:
-        try:
-            await self.server()
-        except ComponentError as error:
-            _log.warning("%s: %s", self._name, error)
-
-    async def close(self) -> None:
-        self._server.end(_closed())
+        self._asked = asyncio.Event()
 
     async def server(self) -> Server:
         if self._server.introduced:
@@ -105,144 +239,32 @@ class UrlRoute(Route):
             await self._server.handshake()
         except ComponentError as error:
             self._failure = error.again()  # without the frames of this attempt
+            self._unavailable(str(error), f" ({self._shown_url})")
             raise
         finally:
             self._attempts += 1
+        self._available()
 
-
-class CommandRoute(Route):
-    """To a server that is spawned, and spawned again when it ends."""
-
-    def __init__(
-        self, name: str, command: Sequence[str], environment: Mapping[str, str], surroundings: Surroundings
-    ) -> None:
-        self._name = name
-        self._command = command
-        self._environment = environment
-        self._surroundings = surroundings
-        self._state: Server | ComponentError | None = None
-        """The server, the reason why it did not start, or None while it starts."""
-        self._settled = asyncio.Event()
-        self._supervisor: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._supervisor = asyncio.create_task(self._supervise())
-        await self._settled.wait()
-
-    async def close(self) -> None:
-        if isinstance(self._state, Server):
-            self._state.end(_closed())
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            await asyncio.gather(self._supervisor, return_exceptions=True)
-        self._settle(_closed())
-
-    async def server(self) -> Server:
-        """Return the server; wait for it while it starts.
-
-        Raises the ComponentError of the last start if it failed, until the next one begins.
-        """
-        while self._state is None:
-            await self._settled.wait()
-        if isinstance(self._state, Server):
-            return self._state
-        raise self._state.again()
-
-    async def execute(self, execution: Execution) -> JsonText:
-        server = await self.server()
-        try:
-            return await server.execute(execution)
-        except ComponentError as error:
-            if error.unreachable:
-                # Else the next attempt would meet the same process before it is known to be gone.
-                await server.ended(_TIME_TO_EXIT)
-            raise
-
-    async def _supervise(self) -> None:
-        backoff = Backoff(_FIRST_PAUSE, self._surroundings.limits.longest_pause)
+    async def _keep(self) -> None:
+        backoff = Backoff(FIRST_PAUSE, LONGEST_LOOK)
         while True:
-            if await self._served() > _STABLE_AFTER:
+            with suppress(ComponentError):
+                await self.server()
                 backoff.reset()
-            pause = backoff.next()
-            _log.warning("%s: starting it again in %.1f s", self._name, pause)
-            await asyncio.sleep(pause)
-            self._settle(None)
+                await self._server.lost.wait()
+                continue
+            self._asked.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(backoff.next()):
+                    await self._asked.wait()
 
-    async def _served(self) -> float:
-        """Run the server until it ends, and return for how many seconds it served. Failures of any kind are logged."""
-        try:
-            return await self._run()
-        except Exception:
-            _log.exception("%s: the server could not be run", self._name)
-            self._settle(ComponentError(Code.NOT_STARTED, "the component server cannot be started", unreachable=True))
-            return 0.0
+    def _end(self) -> None:
+        self._server.end(closed())
 
-    async def _run(self) -> float:
-        """Run the server until it ends, and return for how many seconds it served."""
-        limits = self._surroundings.limits
-        try:
-            process = await Process.spawn(self._name, self._command, self._environment)
-        except ComponentError as error:
-            self._fail(error)
-            return 0.0
-        try:
-            async with asyncio.timeout(limits.start_timeout):
-                server = await self._introduced(await process.announced_port())
-            self._settle(server)
-            began = time.monotonic()
-            reason = f"the component server exited with status {await process.exited()}"
-            _log.warning("%s: %s", self._name, reason)
-            self._settle(None)
-            server.end(ComponentError(Code.CONNECTION_LOST, reason, unreachable=True))
-            return time.monotonic() - began
-        except TimeoutError:
-            self._fail(ComponentError(Code.NOT_STARTED, "the component server did not start in time", unreachable=True))
-        except ComponentError as error:
-            self._fail(error)
-        finally:
-            await _to_the_end(process.stop(limits.stop_timeout))
-        return 0.0
-
-    async def _introduced(self, port: int) -> Server:
-        url = f"http://127.0.0.1:{port}/"
-        await _healthy(self._surroundings.http, url + "health")
-        server = self._surroundings.server(url)
-        await server.handshake()
-        return server
-
-    def _fail(self, error: ComponentError) -> None:
-        _log.warning("%s: %s", self._name, error)
-        self._settle(error)
-
-    def _settle(self, state: Server | ComponentError | None) -> None:
-        self._state = state
-        if state is None:
-            self._settled.clear()
-        else:
-            self._settled.set()
+    def _look(self) -> None:
+        self._asked.set()
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do work that being cancelled once does not interrupt."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
-
-
-async def _healthy(http: ClientSession, url: str) -> None:
-    """Wait until a server says that it is well."""
-    while True:
-        try:
-            async with request(http, "GET", url, headers={}) as response:
-                if response.ok:
-                    return
-        except HttpFailure:
-            pass
-        await asyncio.sleep(_HEALTH_PAUSE)
-
-
-def _closed() -> ComponentError:
+def closed() -> ComponentError:
+    """The error of executions when the gateway stops."""
     return ComponentError(Code.CONNECTION_LOST, "the gateway is shutting down", unreachable=True)

@@ -24,7 +24,7 @@ class Execution(NamedTuple):
     """One execution of a component.
 
     `component` is its path on the server: "/double". `attempt` counts from 1. `scope` names the task, and is the same
-    in all its attempts.
+    in all its attempts. It may take `timeout` seconds; None: any time.
     """
 
     component: str
@@ -32,6 +32,7 @@ class Execution(NamedTuple):
     attempt: int
     observability: ObservabilityContext
     scope: str
+    timeout: float | None = None
 
 
 class _Listed(msgspec.Struct):
@@ -50,11 +51,13 @@ class Server:
     """A component server at an address.
 
     `blob_api_url` is the URL of the blob API for this server; None if it has none. `introduced`: the
-    handshake was made, and nothing has hinted since that another process listens there now.
+    handshake was made, and nothing has hinted since that another process listens there now. `lost` is set when that
+    ends.
     """
 
     def __init__(self, address: Address, callback: Callback, blob_api_url: str | None) -> None:
         self.introduced = False
+        self.lost = asyncio.Event()
         self._address = address
         self._callback = callback
         self._blob_api_url = blob_api_url
@@ -63,6 +66,11 @@ class Server:
         self._running: set[asyncio.Timeout] = set()
         self._end_reason: ComponentError | None = None
         self._end = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._address.url
 
     async def handshake(self) -> None:
         """Introduce both sides, and learn which components the server has.
@@ -78,6 +86,7 @@ class Server:
                 await notify(self._address, "initialized", {})
         self._listed = await self._list()
         self.introduced = True
+        self.lost.clear()
 
     async def offers(self, component: str) -> bool:
         """Whether the server has a component; True if it cannot be told.
@@ -98,7 +107,7 @@ class Server:
     async def execute(self, execution: Execution) -> JsonText:
         """Execute a component and return its output. Raises ComponentError if it has none."""
         exchange = Exchange(self._address, self._callback, execution.scope)
-        scope = asyncio.timeout(self._address.limits.execution_timeout)
+        scope = asyncio.timeout(execution.timeout)
         try:
             async with scope:
                 self._running.add(scope)
@@ -106,10 +115,12 @@ class Server:
         except TimeoutError:
             if self._end_reason is not None:
                 raise self._end_reason.again() from None
-            raise ComponentError(Code.TIMED_OUT, "the component did not finish in time") from None
+            raise ComponentError(
+                Code.TIMED_OUT, f"the component did not finish within {execution.timeout:g} seconds"
+            ) from None
         except ComponentError as error:
             if error.unreachable:
-                self.introduced = False
+                self._forget()
             raise
         finally:
             self._running.discard(scope)
@@ -136,8 +147,12 @@ class Server:
         if instance is None or instance in self._instances:
             return
         if self._instances:
-            self.introduced = False
+            self._forget()
         self._instances.append(instance)
+
+    def _forget(self) -> None:
+        self.introduced = False
+        self.lost.set()
 
     async def _list(self) -> frozenset[str] | None:
         """Return the components that the server lists; None if it does not list them."""

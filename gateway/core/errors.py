@@ -205,6 +205,12 @@ class Unavailable(GatewayError):
     code, grpc_status, http_status, reason = -32015, "UNAVAILABLE", 503, "UNAVAILABLE"
 
 
+class ComponentUnavailable(Unavailable):
+    """The server of a component has not answered yet, so it is not known whether the component exists."""
+
+    reason = "COMPONENT_UNAVAILABLE"
+
+
 class NestedTooDeeply(GatewayError):
     """A run, or a flow that runs in place, would be inside too many others."""
 

@@ -1,6 +1,6 @@
 """Whether runs are accepted, as health reports it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 class BrokenError(Exception):
@@ -13,6 +13,7 @@ class Readiness:
     def __init__(self) -> None:
         self._obstacle: str | None = None
         self._defect: str | None = None
+        self._components: dict[str, bool] = {}
         self._listeners: list[Callable[[], None]] = []
         self._end: Callable[[], None] | None = None
 
@@ -33,6 +34,23 @@ class Readiness:
             for listener in self._listeners:
                 listener()
 
+    @property
+    def components(self) -> Mapping[str, bool]:
+        """Whether components are available, by the prefixes of their paths. Runs of others are accepted in any case."""
+        return self._components
+
+    @property
+    def missing(self) -> list[str]:
+        """The prefixes of components that are not available at the moment."""
+        return [prefix for prefix, available in self._components.items() if not available]
+
+    def report_components(self, prefix: str, available: bool) -> None:
+        """The components below a prefix are available, or they are not."""
+        if self._components.get(prefix) != available:
+            self._components[prefix] = available
+            for listener in self._listeners:
+                listener()
+
     def report_defect(self, defect: str) -> None:
         """Nothing can be accepted any more: the gateway has to stop. The first defect is the one that counts."""
         if self._defect is None:
@@ -41,7 +59,7 @@ class Readiness:
                 self._end()
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the obstacle changes."""
+        """Call `listener` whenever the obstacle changes, or what components are available."""
         self._listeners.append(listener)
 
     def on_defect(self, end: Callable[[], None] | None) -> None:

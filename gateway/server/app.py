@@ -69,7 +69,7 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
         stack.push_async_callback(_stop, backend, grpc, http)
         # Component servers are told the URL of the blob API when they start, so HTTP comes first.
         await listen(http, "--http-address")
-        await backend.start(reachable_url(http.address, BLOBS_PATH))
+        await backend.start(settings.blob_api_url or reachable_url(http.address, BLOBS_PATH))
         await listen(grpc, "--grpc-address")
         backend.resume()
         async with _announced_end(settings.drain_delay, grpc, http):
@@ -91,7 +91,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await listen(upstream, "TMPDIR")
         # Runs that go on may need the blob API at once, so workers come first.
         await workers.start()
-        await backend.start(reachable_url(workers.http_address, BLOBS_PATH))
+        await backend.start(settings.blob_api_url or reachable_url(workers.http_address, BLOBS_PATH))
         backend.resume()
         with ended_by_defects(backend.runtime.readiness):
             yield Addresses(workers.grpc_address, workers.http_address)
@@ -113,7 +113,7 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         )
         stack.push_async_callback(_stop, backend, http)
         await listen(http, "--http-address")
-        await backend.start(reachable_url(http.address, BLOBS_PATH))
+        await backend.start(settings.blob_api_url or reachable_url(http.address, BLOBS_PATH))
         with ended_by_defects(backend.runtime.readiness):
             yield http.address
 

@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 
 from gateway.bridge import Bridge
 from gateway.components import Components, asks_for_runs
+from gateway.components import Limits as ComponentLimits
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
@@ -63,6 +64,7 @@ class EmbeddedBackend(Backend):
         super().__init__(runtime, account)
         self._runtime = runtime
         self._components = components
+        components.on_change = runtime.readiness.report_components
 
     async def start(self, blob_api_url: str | None) -> None:
         await self._components.start(self.serve_component, blob_api_url)
@@ -86,6 +88,7 @@ class BridgedBackend(Backend):
     def __init__(self, runtime: Runtime, bridge: Bridge, account: MemoryAccount) -> None:
         super().__init__(runtime, account)
         self._bridge = bridge
+        bridge.on_components_change(runtime.readiness.report_components)
 
     async def start(self, blob_api_url: str | None) -> None:
         await self._bridge.start(self.serve_component, blob_api_url)
@@ -124,7 +127,12 @@ async def open_bridge(settings: BridgeSettings, account: MemoryAccount, stack: A
 
 async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
     try:
-        components = Components(settings.components, environment=settings.component_env, share=account.share())
+        components = Components(
+            settings.components,
+            environment=settings.component_env,
+            limits=_component_limits(settings),
+            share=account.share(),
+        )
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None
     stack.push_async_callback(components.close)
@@ -220,9 +228,14 @@ def _bridge(settings: ServeSettings, engine: str, queue: str, account: MemoryAcc
             max_tasks=settings.max_tasks,
             lossy_numbers=settings.lossy_numbers,
             share=account.share(),
+            limits=_component_limits(settings),
         )
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None
+
+
+def _component_limits(settings: ServeSettings) -> ComponentLimits:
+    return ComponentLimits(transport_retries=settings.transport_retries, execution_timeouts=settings.execution_timeouts)
 
 
 async def _refuse_without_queues(engine: str) -> None:

@@ -5,6 +5,7 @@ import re
 from enum import StrEnum
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -110,6 +111,34 @@ def _check_truth(value: Any) -> Any:
     raise ValueError(f"expected true or false, got {value!r}")
 
 
+def _check_number(number: Any) -> Any:
+    if isinstance(number, bool):
+        raise ValueError(f"Input should be a number, got {number!r}")
+    return number
+
+
+def _check_seconds(timeouts: dict[str, float]) -> dict[str, float]:
+    """Bring the prefixes of paths into one spelling."""
+    checked: dict[str, float] = {}
+    for prefix, seconds in timeouts.items():
+        spelled = "/" + prefix.strip("/")
+        if spelled in checked:
+            raise ValueError(f"{spelled!r} is given twice")
+        checked[spelled] = seconds
+    return checked
+
+
+def _check_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.fragment:
+        raise ValueError(f"expected http://HOST:PORT/PATH, got {url!r}")
+    return url
+
+
 class EntryFlag(NamedTuple):
     """Marks a map. Its flag gives one entry, so the flag has a name in the singular and may be repeated."""
 
@@ -141,6 +170,14 @@ ComponentRoutes = Annotated[
     EntryFlag("component", "PREFIX=TARGET"),
     Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
 ]
+Seconds = Annotated[float, BeforeValidator(_check_number), Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+ExecutionTimeouts = Annotated[
+    dict[str, Seconds],
+    AfterValidator(_check_seconds),
+    EntryFlag("execution-timeout", "PREFIX=SECONDS"),
+]
+BlobApiUrl = Annotated[str, AfterValidator(_check_url), FlagValue("URL")]
+LogLevel = Literal["critical", "error", "warning", "info", "debug"]
 NonEmpty = Annotated[str, Field(min_length=1)]
 FilePath = Annotated[NonEmpty, AfterValidator(expand_home)]
 WholeNumber = Annotated[int, BeforeValidator(_check_whole)]

@@ -14,15 +14,18 @@ from pydantic.fields import FieldInfo
 
 from gateway.server.machine_memory import machine_memory
 from gateway.server.setting_forms import (
+    BlobApiUrl,
     BridgedGateway,
     ByteSize,
     ComponentRoutes,
     DefaultText,
     EngineAddress,
     EntryFlag,
+    ExecutionTimeouts,
     FilePath,
     FlagValue,
     ListenAddress,
+    LogLevel,
     NonEmpty,
     OpenCalls,
     RuntimeAddress,
@@ -80,6 +83,21 @@ class _SharedSettings(BaseModel):
     component_env: Annotated[dict[str, str], EntryFlag("component-env", "NAME=VALUE")] = Field(
         default={},
         description="The environment of component servers that are started by command. They inherit nothing.",
+    )
+    execution_timeouts: ExecutionTimeouts = Field(
+        default={},
+        description="How many seconds one execution of the components under a path prefix may take, the longest prefix "
+        "counting: `/=60` is for all. Then it fails as if its server were lost, and is tried again. None by default.",
+    )
+    blob_api_url: Annotated[BlobApiUrl | None, DefaultText("where the gateway serves it")] = Field(
+        default=None,
+        description="The URL at which component servers reach the blob API, if they cannot at the address where the "
+        "gateway listens, as from other containers: `http://gateway:8080/api/v1/blobs`.",
+    )
+    log_level: LogLevel = Field(
+        default="info",
+        description="What the log has, on standard error: messages of this level and above. What component servers "
+        "print is of level info.",
     )
     max_tasks: WholeNumber = Field(
         default=100,
@@ -178,6 +196,13 @@ class ServeSettings(_SharedSettings):
         le=64 << 20,
         description="The largest flow, the largest overrides, and the largest flow with overrides, in bytes or as "
         "`4MiB`.",
+    )
+    transport_retries: WholeNumber = Field(
+        default=3,
+        ge=0,
+        le=1_000,
+        description="How often a step is tried again whose component server died, could not be reached, or broke the "
+        "protocol, before its `onError` counts.",
     )
     max_executing_items: WholeNumber = Field(
         default=1_000,

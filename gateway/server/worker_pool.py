@@ -42,6 +42,7 @@ _SETTINGS: Final = frozenset(
         "max_waiting_calls",
         "max_memory",
         "body_timeout",
+        "log_level",
         "runtime",
         "workers",
         "transport",

@@ -1,7 +1,6 @@
 """One worker of `serve --workers`, as a program; `gateway.server.worker_pool` starts and describes it."""
 
 import asyncio
-import logging
 import os
 import sys
 
@@ -9,6 +8,7 @@ import uvloop
 
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.server import app
+from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import ServeSettings, SettingsError, StartError
 from gateway.server.signals import cancel_on_signals
@@ -17,15 +17,17 @@ from gateway.server.worker_pool import READY
 
 def main() -> None:
     """Read the settings from standard input and serve, until that input ends or a signal comes."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
+    log_to_stderr("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
     use_batch_scheduling()
     raise_descriptor_limit()
     settings = sys.stdin.readline()
     if not settings:
         return
     try:
+        read = ServeSettings.model_validate_json(settings)
+        set_log_level(read.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(ServeSettings.model_validate_json(settings)))
+            runner.run(_serve(read))
     except (SettingsError, StartError) as error:
         _say(str(error))
         sys.exit(1)

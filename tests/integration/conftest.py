@@ -12,6 +12,7 @@ from gateway.server.app import running
 from gateway.server.listening import Addresses
 from gateway.server.settings import ServeSettings
 from tests.support.clients import Client, GrpcClient, JsonRpcClient
+from tests.support.component_health import components_available
 
 DATA = Path(__file__).parent.parent / "data"
 STATES = {"memory": ":memory:", "sqlite": "{tmp}/state.db"}
@@ -42,6 +43,7 @@ async def start() -> AsyncIterator[Start]:
         async def start(**settings: Any) -> Gateway:
             defaults = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "state": ":memory:"}
             addresses = await stack.enter_async_context(running(ServeSettings.model_validate({**defaults, **settings})))
+            await components_available(addresses.grpc, settings.get("components", ()))
             grpc, jsonrpc = GrpcClient(addresses.grpc), JsonRpcClient(addresses.http)
             stack.push_async_callback(grpc.close)
             stack.push_async_callback(jsonrpc.close)

@@ -132,7 +132,7 @@ async def test_a_component_that_hangs_does_not_hold_a_waiting_client(gateway: Ga
         assert got.results == []
 
 
-async def test_a_server_that_dies_fails_its_items_and_comes_back(gateway: Gateway) -> None:
+async def test_a_server_that_dies_in_all_attempts_fails_its_items_and_comes_back(gateway: Gateway) -> None:
     flow = {"steps": [{"id": "s", "component": "/sdk/crash", "input": {}}], "output": {"$step": "s"}}
     status = await gateway.grpc.submit(SubmitParams(flow_id=await put_flow(gateway, flow), inputs=["{}"], wait=True))
     assert status.results is not None

@@ -142,6 +142,8 @@ async def test_workers_describe_themselves_and_tell_their_health(serving: Servin
 
 
 async def test_component_servers_find_the_blob_api_at_the_shared_address(serving: Serving, held: Held) -> None:
+    async with AsyncRunsClient(serving.grpc) as client:  # It waits until the server has been introduced.
+        await client.submit(await client.put_flow(FLOW), [1])
     introduction = next(call.message for call in held.server.calls if call.message["method"] == "initialize")
     url = f"{serving.http}/api/v1/blobs"
     assert url in json.dumps(introduction)

@@ -13,16 +13,18 @@ from typing import Any, cast
 import pytest
 
 from gateway.components import Components
+from gateway.components.limits import DEFAULT_LIMITS
 from gateway.concurrency.canceller import BATCH
 from gateway.concurrency.fair_turns import MAX_WOKEN, FairTurns
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.model import Blob, BlobType, RunState, RunStatus, SubmitParams
 from gateway.runs.service import RunsService
 from gateway.runtimes.embedded import builtins, item_work
-from gateway.runtimes.embedded.execution import FIRST_PAUSE, LAST_PAUSE, MAX_RETRIES, execute_flow
+from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.item_work import DEFAULT_EXECUTING_ITEMS
 from gateway.runtimes.embedded.journal import Completion
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
+from gateway.runtimes.embedded.step_retries import FIRST_PAUSE, LAST_PAUSE, MAX_RETRIES
 from gateway.runtimes.embedded.task import LIMIT_REACHED, ItemFailure
 from tests.support.flow_host import TASK, FlowHost, compiled, failing
 from tests.support.item_work import Alone
@@ -51,12 +53,17 @@ def one_step(component: str, given: Any = None, **members: Any) -> dict[str, Any
 class Stage:
     """Components in this process. They begin at once and end when the stage is open, or never."""
 
+    limits = DEFAULT_LIMITS
+
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.began = self.executing = self.most = self.cancelled = 0
 
-    async def resolve(self, component: str) -> bool:
+    async def resolve(self, component: str, *, patient: bool) -> bool:
         return True
+
+    def settling(self, component: str) -> None:
+        return None
 
     async def execute(self, component: str, payload: str, **_: Any) -> str:
         self.began += 1

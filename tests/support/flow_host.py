@@ -34,6 +34,7 @@ class FlowHost:
 
     def __init__(self, components: dict[str, Component] | None = None) -> None:
         self.components = components or {}
+        self.transport_retries = 3
         self.nesting = Nesting()
         self.blobs: dict[str, Blob] = {}
         self.calls: list[tuple[str, JsonText, int, Task]] = []

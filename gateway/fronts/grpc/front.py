@@ -3,7 +3,6 @@
 from grpc import aio
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.server_sockets import claimed, socket_permissions
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.connections import Connections
@@ -61,14 +60,11 @@ class GrpcFront:
         self._blobs.add_to(server)
         self._health.add_to(server)
         add_reflection(server, (*SERVICES, HEALTH_SERVICE))
-        # grpc takes a unix socket from the server that has it, and says nothing.
-        async with claimed(self._address):
-            try:
-                with socket_permissions():
-                    port = server.add_insecure_port(self._address)
-            except RuntimeError:
-                raise OSError(f"cannot listen on {self._address}") from None
-            await server.start()
+        try:
+            port = server.add_insecure_port(self._address)
+        except RuntimeError:
+            raise OSError(f"cannot listen on {self._address}") from None
+        await server.start()
         self._server = server
         if not self._address.startswith("unix:"):
             self._address = f"{self._address.rpartition(':')[0]}:{port}"
@@ -90,4 +86,4 @@ class GrpcFront:
         self._connections.close()
 
     def _report(self) -> None:
-        self._health.report(ready=self._readiness.obstacle is None)
+        self._health.report(ready=self._readiness.obstacle is None, components=self._readiness.components)

@@ -4,6 +4,8 @@ That of grpcio holds a lock while it writes to a client: one that does not read 
 """
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -17,6 +19,11 @@ from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
+COMPONENTS = "components"
+"""What the names of services that are components begin with; the prefix of their paths follows."""
+
+_NO_COMPONENTS: Mapping[str, bool] = MappingProxyType({})
+
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
@@ -25,11 +32,15 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 class Health:
     """Tells whether services are served: the server as a whole, which has no name, and those in it.
 
+    The components below a prefix of paths are a service as well, `components/sdk` for `/sdk`. The server as a whole is
+    served without them.
+
     Watches take places of `waits`. When the server stops, `end_watches` is to be called.
     """
 
     def __init__(self, waits: CapacityLimiter) -> None:
         self._waits = waits
+        self._services = [""]
         self._states: dict[str, Any] = {"": _SERVING}
         self._draining = False
         self._changed = asyncio.Event()
@@ -57,19 +68,23 @@ class Health:
 
     def serve(self, *services: str) -> None:
         """Report that these are served from now on."""
+        self._services += services
         self._states.update(dict.fromkeys(services, _SERVING))
         self._wake()
 
-    def report(self, *, ready: bool) -> None:
-        """Report whether what the services do can be done at the moment."""
+    def report(self, *, ready: bool, components: Mapping[str, bool] = _NO_COMPONENTS) -> None:
+        """Report whether what the services do can be done at the moment, and whether components are available."""
         serves = ready and not self._draining
-        self._states = dict.fromkeys(self._states, _SERVING if serves else _NOT_SERVING)
+        self._states = dict.fromkeys(self._services, _SERVING if serves else _NOT_SERVING)
+        for prefix, available in components.items():
+            self._states[COMPONENTS + prefix] = _SERVING if serves and available else _NOT_SERVING
         self._wake()
 
     def drain(self) -> None:
         """Report that nothing is served any more."""
         self._draining = True
-        self.report(ready=False)
+        self._states = dict.fromkeys(self._states, _NOT_SERVING)
+        self._wake()
 
     def end_watches(self) -> None:
         """End every watch with UNAVAILABLE."""

@@ -20,7 +20,15 @@ from aiohttp import (
 )
 from yarl import URL
 
-from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, NotConnected, NotHttp
+from gateway.peers.http.errors import (
+    AnswerOverdue,
+    AnswerTooLarge,
+    ConnectionBroken,
+    NotConnected,
+    NotHttp,
+    NotReceived,
+)
+from gateway.peers.http.receipt import Receipt
 from gateway.peers.http.request_body import request_body
 
 JSON: Final = "application/json"
@@ -66,16 +74,18 @@ async def request(
     *,
     headers: Mapping[str, str],
     times: ClientTimeout | None = None,
+    receipt: Receipt | None = None,
 ) -> AsyncIterator[ClientResponse]:
     """Make a request and give the response, of any status, while its body is read. Redirects are not followed.
 
-    A body is JSON unless the headers say otherwise. Raises HttpFailure, also from reading the body.
-    `times` are its limits of time, those of the session by default.
+    A body is JSON unless the headers say otherwise. Raises HttpFailure, also from reading the body. With a `receipt`,
+    raises NotReceived if the server has certainly not seen the request. `times` are its limits of time, those of the
+    session by default.
     """
     sent = {"Accept-Encoding": _IDENTITY, **headers}
     if body is not None:
         sent.setdefault("Content-Type", JSON)
-    data = None if body is None else request_body(body)
+    data = None if body is None else request_body(body, receipt)
     try:
         async with session.request(
             method, url, data=data, headers=sent, timeout=times, allow_redirects=False
@@ -88,9 +98,14 @@ async def request(
     except TimeoutError as error:
         raise AnswerOverdue(repr(error)) from error
     except (ClientConnectionError, ClientPayloadError, OSError) as error:
+        if receipt is not None and receipt.never_received(error):
+            raise NotReceived(repr(error)) from error
         raise ConnectionBroken(repr(error)) from error
     except ClientError as error:
         raise NotHttp("something that is not HTTP") from error
+    finally:
+        if receipt is not None:
+            receipt.close()
 
 
 async def read_body(response: ClientResponse, limit: int) -> bytes:

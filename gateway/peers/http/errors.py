@@ -20,6 +20,10 @@ class ConnectionBroken(HttpFailure):
     """The connection ended before the answer did. The server may have acted upon the request."""
 
 
+class NotReceived(ConnectionBroken):
+    """The connection ended before the answer did, and the server has certainly not seen the request."""
+
+
 class NotHttp(HttpFailure):
     """The answer breaks the protocol; the message says with what."""
 

@@ -12,10 +12,12 @@ import select
 import socket
 from typing import Final
 
-from aiohttp import Payload
+from aiohttp import BytesPayload, Payload
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import StreamWriter
+
+from gateway.peers.http.receipt import Receipt
 
 LARGE: Final = 1 << 16
 """From this size on, a body is written in slices. A smaller one goes to the system in one piece, before any answer."""
@@ -24,9 +26,25 @@ _SLICE: Final = 1 << 16
 """How much is written in one turn of the event loop, in bytes."""
 
 
-def request_body(content: bytes) -> "bytes | LargeBody":
-    """Return the body of a request in the form that suits its size."""
-    return LargeBody(content) if len(content) > LARGE else content
+def request_body(content: bytes, receipt: Receipt | None = None) -> "bytes | SmallBody | LargeBody":
+    """Return the body of a request in the form that suits its size. `receipt` is told when it is written."""
+    if len(content) > LARGE:
+        return LargeBody(content, receipt)
+    return content if receipt is None else SmallBody(content, receipt)
+
+
+class SmallBody(BytesPayload):
+    """Bytes that are written in one piece, of whose receipt something is to be known."""
+
+    def __init__(self, content: bytes, receipt: Receipt) -> None:
+        super().__init__(content)
+        self._receipt = receipt
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write the body, and before it the headers, which have been kept back until now."""
+        assert isinstance(writer, StreamWriter)
+        self._receipt.begin(writer.transport)
+        await super().write_with_length(writer, content_length)
 
 
 class LargeBody(Payload):
@@ -39,9 +57,10 @@ class LargeBody(Payload):
     a word about it in the answer. The next request on it would be lost.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, receipt: Receipt | None = None) -> None:
         super().__init__(content, headers={"Connection": "close"})
         self._content = content
+        self._receipt = receipt
 
     @property
     def size(self) -> int:
@@ -63,6 +82,8 @@ class LargeBody(Payload):
         transport = writer.transport
         if transport is None:
             raise ConnectionResetError("the connection was closed before the request")
+        if self._receipt is not None:
+            self._receipt.begin(transport)
         try:
             if transport.get_extra_info("sslcontext") is None:
                 await _flush(writer, transport)

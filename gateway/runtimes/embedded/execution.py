@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from gateway.concurrency.notify import Notify
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import ItemError, JsonText
@@ -14,6 +13,7 @@ from gateway.runtimes.embedded.builtins import BUILTINS, BuiltinCall, call_built
 from gateway.runtimes.embedded.evaluation import evaluate, evaluate_now
 from gateway.runtimes.embedded.expressions import Expression, Scope, TooLongAtOnce
 from gateway.runtimes.embedded.flow import Flow, Step
+from gateway.runtimes.embedded.step_retries import MAX_RETRIES, StepRetries
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import Value
 
@@ -52,13 +52,6 @@ def evaluate_inline(flow: Flow, text: JsonText, variables: Mapping[str, JsonText
     except TooLongAtOnce:
         return None
 
-
-MAX_RETRIES = 1000
-"""How often a step is retried at most, whatever its flow says: with the pauses in between, for about eight hours."""
-
-FIRST_PAUSE = 0.05
-LAST_PAUSE = 30.0
-"""The seconds before the first retry, and before any later one at most."""
 
 _AT_ONCE = 256
 """How many steps or goals an execution looks at before others have a turn: a flow may have a hundred thousand."""
@@ -233,23 +226,23 @@ class _FlowExecution:
 
     async def _execute(self, step: Step, text: JsonText, *, at_once: bool) -> Value | ItemError:
         task = self._task.within(step.id)
-        backoff = Backoff(FIRST_PAUSE, LAST_PAUSE, jitter=0.5)
-        attempt = 1
+        retries = StepRetries(step, self._host.transport_retries)
         while True:
             if not (at_once or self._work.goes_on()):
                 await self._work.checkpoint()
             at_once = False
             try:
-                return Value(await self._call(step.component, text, attempt, task))
+                return Value(await self._call(step.component, text, retries.attempt, task))
             except ItemFailure as failure:
                 error = failure.error
                 release_frames(failure)
-            if attempt > step.on_error.retries:
+            pause = retries.pause_after(error)
+            if pause is None:
                 return error if step.on_error.default is None else Value(step.on_error.default)
-            if attempt > MAX_RETRIES:
-                return task.limit_reached(f"has failed {attempt} times and is not tried again: {error.message}")
-            attempt += 1
-            await self._work.pause(backoff.next())
+            if retries.attempt > MAX_RETRIES:
+                return task.limit_reached(f"has failed {retries.attempt} times and is not tried again: {error.message}")
+            retries.attempt += 1
+            await self._work.pause(pause)
 
     async def _call(self, component: str, text: JsonText, attempt: int, task: Task) -> JsonText:
         try:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.components import ComponentError, Components
+from gateway.core.errors import ComponentUnavailable
+from gateway.core.internal_errors import release_frames
 from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
 from gateway.runtimes.embedded.nesting import Nesting
+from gateway.runtimes.embedded.step_retries import NOT_AVAILABLE, transport_backoff
 from gateway.runtimes.embedded.task import ItemFailure, Task
 
 
@@ -39,6 +42,7 @@ class RunHost:
         depth: int,
         trace: ObservabilityContext | None,
     ) -> None:
+        self.transport_retries = components.limits.transport_retries
         self._components = components
         self._runs = runs
         self._nesting = nesting
@@ -53,6 +57,8 @@ class RunHost:
     async def execute(self, component: str, payload: JsonText, attempt: int, task: Task) -> JsonText:
         """Execute a step on its component server."""
         scope = task.scope
+        if (settling := self._components.settling(component)) is not None:
+            await task.work.set_aside(settling)
         try:
             async with task.work.call(scope):
                 return await self._components.execute(
@@ -85,7 +91,18 @@ class RunHost:
             observability=self._observability(task),
             idempotency_key=key,
         )
-        return await self._runs.submit(params, scope=task.scope)
+        backoff = transport_backoff()
+        for _ in range(self.transport_retries):
+            try:
+                return await self._runs.submit(params, scope=task.scope)
+            except ComponentUnavailable as error:
+                release_frames(error)
+            await task.work.pause(backoff.next())
+        try:
+            return await self._runs.submit(params, scope=task.scope)
+        except ComponentUnavailable as error:
+            # Not as Unavailable, after which the item would begin anew.
+            raise ItemFailure(ItemError(code=NOT_AVAILABLE, message=error.message)) from None
 
     def _observability(self, task: Task) -> ObservabilityContext:
         """A new span in the trace of the run. Components expect flow ids without the prefix `sha256:`."""

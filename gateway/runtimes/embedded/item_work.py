@@ -1,6 +1,7 @@
 """What executing items share: time on the event loop, places, and memory for what they make."""
 
 import asyncio
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Final
 
@@ -89,14 +90,18 @@ class ItemWork(RoomHolder):
 
     async def pause(self, seconds: float) -> None:
         """Let time pass. The item gives up its place if not too many others have done so."""
+        await self.set_aside(asyncio.sleep(seconds))
+
+    async def set_aside(self, wait: Awaitable[object]) -> None:
+        """Wait for something that takes its time, in the way of `pause`."""
         places = self._family.shared.places
         if places.paused >= places.limit:
-            await asyncio.sleep(seconds)
+            await wait
             return
         places.paused += 1
         try:
             async with self.waiting():
-                await asyncio.sleep(seconds)
+                await wait
         finally:
             places.paused -= 1
 

@@ -180,7 +180,7 @@ class EmbeddedRuntime(Runtime):
         ancestry = None if parent is None else await self._ancestry(parent)
         flow = await self._overridden_flow(params.flow_id, params.overrides)
         if flow.steps:
-            await self._refuse_unknown_components(flow)
+            await self._refuse_unknown_components(flow, patient=parent is not None)
         digest = "" if params.idempotency_key is None else await fingerprint(params, concurrency=DEFAULT_CONCURRENCY)
         record = new_record(params, scope, flow.name, ancestry, digest)
         ended = run_inline(flow, params.variables, params.inputs)
@@ -367,11 +367,11 @@ class EmbeddedRuntime(Runtime):
                 rest=error.rest,
             ) from error
 
-    async def _refuse_unknown_components(self, flow: Flow) -> None:
+    async def _refuse_unknown_components(self, flow: Flow, *, patient: bool) -> None:
         unknown = []
         time_slice = TimeSlice()
         for component, index in flow.components.items():
-            if component not in BUILTINS and not await self._components.resolve(component):
+            if component not in BUILTINS and not await self._components.resolve(component, patient=patient):
                 what = f"{render_path(('steps', index, 'component'))}: {unknown_component(component)}"
                 unknown.append(Violation(("flow_id",), what))
                 if len(unknown) > MAX_VIOLATIONS:

@@ -102,7 +102,11 @@ class Host(Protocol):
 
     Every method may raise ItemFailure, or an error of `gateway.core.errors`, which fails the step with the same code
     and message. Only Unavailable passes through: a step that stops together with the gateway has not failed.
+
+    `transport_retries`: how often a step is tried again whose component server was lost, or could not be reached.
     """
+
+    transport_retries: int
 
     def refuse_deeper(self, task: Task) -> None:
         """Raise NestedTooDeeply if a task may not start a run, or run a flow in place."""

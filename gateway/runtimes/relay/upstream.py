@@ -15,7 +15,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.core.backoff import Backoff
-from gateway.core.errors import GatewayError, Unavailable
+from gateway.core.errors import ComponentUnavailable, GatewayError, Unavailable
 from gateway.peers.grpc.channel import channel_options
 from gateway.peers.grpc.connection_pool import STREAMS_PER_CONNECTION, ConnectionPool
 from gateway.runtimes.relay.call_errors import call_error, is_refusal
@@ -197,7 +197,7 @@ class UpstreamOutage:
         if error is not None:
             failure = call_error(error)
             overdue = limited and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            if overdue or not isinstance(failure, Unavailable):
+            if overdue or not isinstance(failure, Unavailable) or isinstance(failure, ComponentUnavailable):
                 raise failure
         if self._since is None:
             self._since = asyncio.get_running_loop().time()

@@ -49,8 +49,6 @@ class BlobsServiceStub:
     Errors:
     - INVALID_ARGUMENT: the id is not a blob id.
     - NOT_FOUND: no blob has this id.
-    - RESOURCE_EXHAUSTED: the blob is larger than `max_response_message_bytes`, and the message says what to set; or the
-      server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     """
 
@@ -75,8 +73,6 @@ class BlobsServiceAsyncStub(BlobsServiceStub):
     Errors:
     - INVALID_ARGUMENT: the id is not a blob id.
     - NOT_FOUND: no blob has this id.
-    - RESOURCE_EXHAUSTED: the blob is larger than `max_response_message_bytes`, and the message says what to set; or the
-      server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     """
 
@@ -110,8 +106,6 @@ class BlobsServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT: the id is not a blob id.
         - NOT_FOUND: no blob has this id.
-        - RESOURCE_EXHAUSTED: the blob is larger than `max_response_message_bytes`, and the message says what to set; or the
-          server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
         """
 

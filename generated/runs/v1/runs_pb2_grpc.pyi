@@ -60,6 +60,7 @@ class RunsServiceStub:
       the same run have too many items that have not ended (TOO_MANY_DESCENDANTS).
     - FAILED_PRECONDITION: the run would be inside too many others (NESTED_TOO_DEEPLY).
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
+      With the reason COMPONENT_UNAVAILABLE, the server of a component has not answered yet, and no run was accepted.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
 
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -77,7 +78,7 @@ class RunsServiceStub:
     - Every message carries a token by which another call goes on after it.
     - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
       results come in many messages. A result with which even a message of its own would exceed the server's limit is
-      replaced: see `ItemResult`. One that is larger than `max_response_message_bytes` ends the stream.
+      replaced: see `ItemResult`.
     - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
       call. Anything else is an error, after which the client SHOULD call again. So it SHOULD if OK comes with a state
       that is not terminal and neither has passed: a proxy may have shortened the deadline.
@@ -85,8 +86,7 @@ class RunsServiceStub:
     Errors:
     - INVALID_ARGUMENT: a field breaks its rule, or the run id is not a UUID.
     - NOT_FOUND: no run has this id.
-    - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
-      the message says what to set.
+    - RESOURCE_EXHAUSTED: the server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
@@ -149,6 +149,7 @@ class RunsServiceAsyncStub(RunsServiceStub):
       the same run have too many items that have not ended (TOO_MANY_DESCENDANTS).
     - FAILED_PRECONDITION: the run would be inside too many others (NESTED_TOO_DEEPLY).
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
+      With the reason COMPONENT_UNAVAILABLE, the server of a component has not answered yet, and no run was accepted.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
 
     buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -166,7 +167,7 @@ class RunsServiceAsyncStub(RunsServiceStub):
     - Every message carries a token by which another call goes on after it.
     - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
       results come in many messages. A result with which even a message of its own would exceed the server's limit is
-      replaced: see `ItemResult`. One that is larger than `max_response_message_bytes` ends the stream.
+      replaced: see `ItemResult`.
     - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
       call. Anything else is an error, after which the client SHOULD call again. So it SHOULD if OK comes with a state
       that is not terminal and neither has passed: a proxy may have shortened the deadline.
@@ -174,8 +175,7 @@ class RunsServiceAsyncStub(RunsServiceStub):
     Errors:
     - INVALID_ARGUMENT: a field breaks its rule, or the run id is not a UUID.
     - NOT_FOUND: no run has this id.
-    - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
-      the message says what to set.
+    - RESOURCE_EXHAUSTED: the server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
@@ -241,6 +241,7 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
           the same run have too many items that have not ended (TOO_MANY_DESCENDANTS).
         - FAILED_PRECONDITION: the run would be inside too many others (NESTED_TOO_DEEPLY).
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
+          With the reason COMPONENT_UNAVAILABLE, the server of a component has not answered yet, and no run was accepted.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
 
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -264,7 +265,7 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         - Every message carries a token by which another call goes on after it.
         - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
           results come in many messages. A result with which even a message of its own would exceed the server's limit is
-          replaced: see `ItemResult`. One that is larger than `max_response_message_bytes` ends the stream.
+          replaced: see `ItemResult`.
         - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
           call. Anything else is an error, after which the client SHOULD call again. So it SHOULD if OK comes with a state
           that is not terminal and neither has passed: a proxy may have shortened the deadline.
@@ -272,8 +273,7 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT: a field breaks its rule, or the run id is not a UUID.
         - NOT_FOUND: no run has this id.
-        - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
-          the message says what to set.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
         """

@@ -289,7 +289,7 @@ async def hang_in_the_stream(call: Call) -> None:
 
 @pytest.mark.parametrize("script", [hang, hang_in_the_stream])
 async def test_a_server_that_hangs(script: Script) -> None:
-    error = await failure(script, limits=Limits(execution_timeout=0.01))
+    error = await failure(script, limits=Limits(execution_timeouts={"/t": 0.01}))
     assert (error.code, error.unreachable) == (Code.TIMED_OUT, False)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from gateway.components import ComponentError, Components
 from gateway.components.error import Code
+from gateway.core.errors import ComponentUnavailable
 from gateway.core.model import ObservabilityContext
 from tests.support.component_server import HANDSHAKE, Call, ComponentServer
 
@@ -97,10 +98,19 @@ async def test_a_component_of_a_server_that_lists_nothing_may_exist() -> None:
         await registry.close()
 
 
-async def test_a_component_of_a_server_that_is_down_may_exist(unused_tcp_port: int) -> None:
+async def test_a_component_of_a_server_that_has_not_answered_is_not_yet_available(unused_tcp_port: int) -> None:
     registry = components({"/a": f"http://127.0.0.1:{unused_tcp_port}"})
     await registry.start(refuse, None)
-    assert await registry.resolve("/a/anything")
+    for patient in (False, True):
+        with pytest.raises(ComponentUnavailable) as caught:
+            await registry.resolve("/a/anything", patient=patient)
+        assert caught.value.retry_after == 1.0
+        assert str(unused_tcp_port) not in caught.value.message
+    assert list(registry.unavailable) == ["/a"]
+    async with ComponentServer(tell_component).running(unused_tcp_port):
+        assert await registry.resolve("/a/double", patient=True)
+        assert registry.unavailable == {}
+    assert await registry.resolve("/a/double")
     await registry.close()
 
 

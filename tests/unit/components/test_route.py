@@ -34,6 +34,7 @@ async def test_the_handshake_serves_all_sdks(blob_api_url: str | None) -> None:
     async with server.running() as url:
         registry = components(url)
         await registry.start(refuse, blob_api_url)
+        await registry.ready()
         await registry.close()
     assert server.methods() == HANDSHAKE
     assert server.calls[0].message["params"] == {
@@ -48,6 +49,7 @@ async def test_a_server_that_comes_up_later_is_introduced_once(unused_tcp_port: 
     server = ComponentServer(answer)
     registry = components(f"http://127.0.0.1:{unused_tcp_port}")
     await registry.start(refuse, None)
+    await registry.ready()
     with pytest.raises(ComponentError):
         await execute(registry)
     async with server.running(unused_tcp_port):
@@ -70,6 +72,7 @@ async def test_executions_share_a_failing_handshake() -> None:
     async with server.running() as url:
         registry = components(url)
         await registry.start(refuse, None)
+        await registry.ready()
         executions = [asyncio.create_task(execute(registry)) for _ in range(5)]
         await waiting.wait()
         errors = await asyncio.gather(*executions, return_exceptions=True)
@@ -93,6 +96,7 @@ async def test_a_lost_server_is_introduced_again() -> None:
     async with server.running() as url:
         registry = components(url)
         await registry.start(refuse, None)
+        await registry.ready()
         with pytest.raises(ComponentError):
             await execute(registry)
         assert await execute(registry) == "1"
@@ -111,6 +115,7 @@ async def test_another_process_at_the_same_place_is_introduced() -> None:
     async with server.running() as url:
         registry = components(url)
         await registry.start(refuse, None)
+        await registry.ready()
         await execute(registry)
         await execute(registry)
         instance = "i-2"

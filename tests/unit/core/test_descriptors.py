@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-import gateway.components.die_with_parent as wrapper
+from gateway.components import keeper
 
 RAISE = """
 import resource
@@ -14,7 +14,10 @@ print(descriptor_limit(), inherited_descriptor_limit(), resource.getrlimit(resou
 def limited(soft: int, hard: int, *command: str) -> list[int]:
     """The numbers that a command prints under limits of descriptors."""
     shell = ["bash", "-c", f'ulimit -Sn {soft}; ulimit -Hn {hard}; exec "$@"', "bash", *command]
-    return [int(number) for number in subprocess.check_output(shell, text=True).split()]
+    # The keeper of a component server stays for as long as its input is open.
+    with subprocess.Popen(shell, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        return [int(number) for number in process.stdout.read().split()]
 
 
 def test_the_limit_is_raised_as_far_as_possible_and_the_one_before_is_known() -> None:
@@ -23,6 +26,6 @@ def test_the_limit_is_raised_as_far_as_possible_and_the_one_before_is_known() ->
 
 
 def test_a_component_server_gets_the_limit_that_the_gateway_was_started_with() -> None:
-    script = str(wrapper.__file__)
+    script = str(keeper.__file__)
     shell = f'"{sys.executable}" "{script}" $$ 120 "$(command -v bash)" -c "ulimit -Sn; ulimit -Hn"; exit'
     assert limited(250, 250, "bash", "-c", shell) == [120, 250]
