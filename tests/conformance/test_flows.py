@@ -12,7 +12,7 @@ Each file holds a flow, its inputs, and the results recorded with versions 0.11.
 - 20 is refused by both, with a diagnostic where we raise InvalidFlow.
 - Errors: 0.13 gives another family of codes; its messages are the same.
 - Ids: both hash a document as they rewrote it, 0.11.1 with paths written out (`m` as `$.m`), 0.13 with sorted keys; we
-  hash the text that we are given. For a compact text without short paths, as the blob in 12 is, 0.11.1 gives the same.
+  hash its compact form. For a document without short paths, as the blob in 12 is, 0.11.1 gives the same.
 """
 
 import json

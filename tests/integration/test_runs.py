@@ -1,11 +1,14 @@
 """Runs through the whole gateway: one body for each front and each state."""
 
 import asyncio
+import hashlib
+import json
 import uuid
 from contextlib import aclosing
 from itertools import product
 from typing import Any
 
+import aiohttp
 import pytest
 
 from gateway.core.errors import (
@@ -101,17 +104,35 @@ async def test_payloads_pass_unchanged_between_the_fronts(gateway: Gateway, payl
         assert got == accepted
 
 
-async def test_blobs_come_back_as_they_were(gateway: Gateway) -> None:
-    text = '{"b":  1e400, "a":[null, 0.10]}'
+async def test_blobs_come_back_in_their_compact_form(gateway: Gateway) -> None:
+    text, form = '{"b":  1e400, "a":[null, 0.10]}', '{"b":1e400,"a":[null,0.1]}'
     blob_id = await gateway.grpc.put_blob(Blob(text, BlobType.DATA))
-    assert blob_id.startswith("sha256:")
+    assert blob_id == f"sha256:{hashlib.sha256(form.encode()).hexdigest()}"
     bare = await gateway.jsonrpc.put_blob(Blob(text, BlobType.DATA))
     assert blob_id == f"sha256:{bare}"
     for name in (blob_id, bare, bare.upper()):
-        assert await gateway.grpc.get_blob(name) == Blob(text, BlobType.DATA)
-        assert await gateway.jsonrpc.get_blob(name) == Blob(text, BlobType.DATA)
+        assert await gateway.grpc.get_blob(name) == Blob(form, BlobType.DATA)
+        assert await gateway.jsonrpc.get_blob(name) == Blob(form, BlobType.DATA)
     binary = await gateway.grpc.put_blob(Blob(b"\x00\xff", BlobType.DATA))
     assert await gateway.grpc.get_blob(binary) == Blob(b"\x00\xff", BlobType.DATA)
+
+
+@pytest.mark.parametrize("size", [1, 20_000], ids=["short", "long"])
+async def test_spellings_of_one_blob_have_one_id_over_every_lane(gateway: Gateway, size: int) -> None:
+    value = [{"a": "é", "n": 1.5}] * size
+    form = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    spaced = json.dumps(value, indent=1).replace("1.5", "15e-1")
+    fronts: tuple[Client, ...] = (gateway.grpc, gateway.jsonrpc)
+    ids = {await client.put_blob(Blob(text, BlobType.DATA)) for text in (form, spaced) for client in fronts}
+    body = f'{{"data": {spaced} , "blobType":"data"}}'.encode()
+    url = f"http://{gateway.addresses.http}/api/v1/blobs"
+    async with aiohttp.request("POST", url, data=body, headers={"content-type": "application/json"}) as response:
+        ids.add((await response.json())["blobId"])
+    step = f'{{"id":"p","component":"/builtin/put_blob","input":{{"data": {{"$literal": {spaced}}} }}}}'
+    flow = f'{{"steps":[{step}],"output":{{"$step":"p","path":"blob_id"}}}}'
+    status = await submit(gateway.grpc, flow, ["1"], wait=True)
+    ids.add(str(json.loads(values(status.results)[0] or "null")))
+    assert {each.removeprefix("sha256:") for each in ids} == {hashlib.sha256(form.encode()).hexdigest()}
 
 
 async def test_a_flow_stored_as_data_runs(client: Client) -> None:

@@ -1,7 +1,6 @@
 """The embedded runtime: accepts runs, executes their items, and answers from memory or from its journal."""
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
@@ -31,7 +30,6 @@ from gateway.core.errors import (
     shutting_down,
 )
 from gateway.core.json_text import members
-from gateway.core.long_strings import utf8_parts
 from gateway.core.model import (
     Blob,
     BlobType,
@@ -41,6 +39,7 @@ from gateway.core.model import (
     blob_id_of,
 )
 from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
+from gateway.runtimes.embedded.blob_names import named
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.flow import Flow
@@ -61,9 +60,6 @@ from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
 
 _log = logging.getLogger(__name__)
-
-HASHED_AT_ONCE = 128 << 10
-"""How much is hashed on the event loop, bytes or characters: some 0.2 ms. For more a thread is worth its while."""
 
 MEMORY_RETRY_SECONDS = 1.0
 """How long a run from before waits, again and again, for the memory that its flow takes."""
@@ -130,6 +126,7 @@ class EmbeddedRuntime(Runtime):
         self._active: dict[str, Run] = {}
         self._recent = RecentRuns(account)
         self._flows = flows
+        self._blobs = account.share()
         self._accepting: set[asyncio.Task[Snapshot]] = set()
         self._draining = False
 
@@ -151,7 +148,8 @@ class EmbeddedRuntime(Runtime):
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
-        blob_id = blob_id_of(await _sha256(blob.content))
+        blob, digest = await named(blob, self._blobs)
+        blob_id = blob_id_of(digest)
         if blob.type is BlobType.FLOW:
             await self._flows.compile(blob_id, blob.content, "data")
         try:
@@ -383,17 +381,3 @@ class EmbeddedRuntime(Runtime):
     def _refuse_if_draining(self) -> None:
         if self._draining:
             raise shutting_down()
-
-
-async def _sha256(content: str | bytes) -> str:
-    if len(content) <= HASHED_AT_ONCE:
-        return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-    # Of long texts, the digest is made without the interpreter's lock.
-    return await asyncio.to_thread(_digest_of_long, content)
-
-
-def _digest_of_long(content: str | bytes) -> str:
-    digest = hashlib.sha256()
-    for part in utf8_parts(content) if isinstance(content, str) else (content,):
-        digest.update(part)
-    return digest.hexdigest()

@@ -81,8 +81,8 @@ class PutBlobResponse(_message.Message):
 
     BLOB_ID_FIELD_NUMBER: _builtins.int
     blob_id: _builtins.str
-    """`sha256:` and the 64 hex digits of the SHA-256 of the blob's bytes (of `json`: of its UTF-8 bytes without white space
-    around the value).
+    """`sha256:` and the 64 hex digits of the SHA-256 of the blob's bytes (of `json`: of the UTF-8 bytes of its compact form,
+    without white space between tokens and with the members in their order).
     """
     def __init__(
         self,

@@ -79,7 +79,7 @@ async def test_no_run_has_a_flow_that_could_not_be_kept() -> None:
     components = Components({})
     runtime = await EmbeddedRuntime.open(IN_MEMORY, components, account=MemoryAccount(1_000))
     await runtime.start(RunsService(runtime, grace=0))
-    content = json.dumps({"description": "x" * 1_000, "output": 1})
+    content = json.dumps({"description": "x" * 1_000, "output": 1}, separators=(",", ":"))
     with pytest.raises(TooLarge):
         await runtime.put_blob(Blob(content, BlobType.FLOW))
     flow_id = blob_id_of(hashlib.sha256(content.encode()).hexdigest())
