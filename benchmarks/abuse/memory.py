@@ -5,7 +5,8 @@ import time
 from contextlib import ExitStack, closing
 
 from benchmarks.abuse.wire import Caller, Http2, call_at_once, outcome_of, post_head, raw_request
-from runs.v1 import blobs_pb2, runs_pb2
+from gateway.adapter.blobs_proto import blob_to_get_request
+from runs.v1 import runs_pb2
 
 MIB = 1 << 20
 _GET_BLOB = "/runs.v1.BlobsService/GetBlob"
@@ -46,7 +47,7 @@ def unread_blobs(grpc: str, http: str, seconds: float) -> str:
 def unread_grpc(grpc: str, http: str, seconds: float) -> str:
     """100 gRPC clients that ask for a blob of 30 MB with a window of 0."""
     caller = Caller(http)
-    request = blobs_pb2.GetBlobRequest(blob_id=caller.put("data", json.dumps("x" * (30 * MIB)))).SerializeToString()
+    request = blob_to_get_request(caller.put("data", json.dumps("x" * (30 * MIB)))).SerializeToString()
     with ExitStack() as stack:
         for _ in range(100):
             client = Http2(grpc)

@@ -4,7 +4,7 @@ import io
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from gateway.adapter.proto_fields import unknown_number
+from gateway.adapter.proto_fields import ANY_SIZE, unknown_number
 from gateway.adapter.proto_wire import length_prefix
 from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.json_text import MAX_JSON_BYTES, json_text
@@ -55,6 +55,11 @@ def blob_to_put_request(blob: Blob) -> blobs_pb2.PutBlobRequest:
     return blobs_pb2.PutBlobRequest(json=blob.content, type=kind)
 
 
+def blob_to_get_request(blob_id: str) -> blobs_pb2.GetBlobRequest:
+    """Write the request for a blob, for a client that receives messages of any size."""
+    return blobs_pb2.GetBlobRequest(blob_id=blob_id, max_response_message_bytes=ANY_SIZE)
+
+
 def blob_from_get_response(message: blobs_pb2.GetBlobResponse) -> Blob:
     """Read a stored blob."""
     kind = _BLOB_TYPES.get(message.type)
@@ -71,11 +76,13 @@ def blob_to_get_response(blob: Blob) -> blobs_pb2.GetBlobResponse:
     return blobs_pb2.GetBlobResponse(json=blob.content, type=kind)
 
 
-async def long_get_response(blob: Blob, limit: int, checkpoint: Callable[[], Awaitable[None]]) -> bytes:
+async def long_get_response(
+    blob: Blob, refuse_larger: Callable[[int], None], checkpoint: Callable[[], Awaitable[None]]
+) -> bytes:
     """Write a stored blob as a serialized message, in slices. `checkpoint` is passed after each.
 
-    Protobuf would do it as a whole, and hold the content twice meanwhile. Raises TooLarge if the message exceeds
-    `limit` bytes.
+    Protobuf would do it as a whole, and hold the content twice meanwhile. `refuse_larger` is told the size of the
+    message before it is made, in bytes, and may raise.
     """
     content = blob.content
     size = len(content)
@@ -85,8 +92,7 @@ async def long_get_response(blob: Blob, limit: int, checkpoint: Callable[[], Awa
             size += len(content[start : start + _SLICE].encode())
             await checkpoint()
     head = _before_content(blob, size)
-    if len(head) + size > limit:
-        raise TooLarge("the blob does not fit into one message")
+    refuse_larger(len(head) + size)
     # Bytes of the right size, which it then fills and returns: it copies nothing while it grows, and at the end.
     message = io.BytesIO(bytes(len(head) + size))
     message.write(head)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from gateway.adapter.params_json import GET_MEMBERS, OBSERVABILITY_MEMBERS, SUBMIT_MEMBERS
 from gateway.adapter.proto_fields import (
+    ANY_SIZE,
     JSON,
     read_extensions,
     read_seconds,
@@ -89,7 +90,10 @@ def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest, inputs: Seq
 def submit_params_to_proto(
     params: SubmitParams, encoding: runs_pb2.ResultEncoding.ValueType = JSON
 ) -> runs_pb2.SubmitRunRequest:
-    """Write the parameters of a submit; `encoding` is how its results shall be encoded."""
+    """Write the parameters of a submit, for a client that receives messages of any size.
+
+    `encoding` is how its results shall be encoded.
+    """
     message = runs_pb2.SubmitRunRequest(
         flow_id=params.flow_id,
         wait=params.wait,
@@ -98,6 +102,7 @@ def submit_params_to_proto(
         idempotency_key=params.idempotency_key or "",
         flow_label=params.flow_label or "",
         result_encoding=encoding,
+        max_response_message_bytes=ANY_SIZE,
     )
     for text in params.inputs:
         message.inputs.add().json = text
@@ -137,7 +142,10 @@ def get_params_from_proto(message: runs_pb2.GetRunRequest) -> GetParams:
 def get_params_to_proto(
     params: GetParams, encoding: runs_pb2.ResultEncoding.ValueType = JSON
 ) -> runs_pb2.GetRunRequest:
-    """Write the parameters of a get; `encoding` is how its results shall be encoded."""
+    """Write the parameters of a get, for a client that receives messages of any size.
+
+    `encoding` is how its results shall be encoded.
+    """
     message = runs_pb2.GetRunRequest(
         run_id=params.run_id,
         wait=params.wait,
@@ -147,6 +155,7 @@ def get_params_to_proto(
         resume_token=params.resume_token,
         heartbeat_interval=None if params.heartbeat_interval is None else to_duration(params.heartbeat_interval),
         result_encoding=encoding,
+        max_response_message_bytes=ANY_SIZE,
     )
     if params.observability is not None:
         message.observability.CopyFrom(observability_to_proto(params.observability))

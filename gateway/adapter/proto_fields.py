@@ -18,6 +18,9 @@ from runs.v1 import runs_pb2
 JSON = runs_pb2.RESULT_ENCODING_JSON
 """The encoding of results unless another one is asked for."""
 
+ANY_SIZE = (1 << 31) - 1
+"""What requests say of the messages that their clients receive: no message of protobuf is larger."""
+
 
 def read_texts(fields: Mapping[str, runs_pb2.JsonValue], *path: str | int) -> dict[str, JsonText]:
     """Read a map of JsonValues as JSON texts."""

@@ -36,6 +36,7 @@ class AsyncRunsClient:
 
     Calls that are soon answered share one connection, and streams have others, 100 on each, since proxies allow no
     more. Idle connections are closed. If `target` is a channel, it takes all calls, as many as it is allowed.
+    It has to receive messages of any size then, as with `CHANNEL_OPTIONS`.
 
     A call that finds the gateway unreachable or overloaded is retried with exponential back-off, for at most
     `retry_for` seconds since the gateway last answered (0: no retries; None: no limit). A retried call takes effect at

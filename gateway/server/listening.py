@@ -1,5 +1,6 @@
 """Where a gateway listens, and why it cannot."""
 
+import os
 import socket
 from typing import NamedTuple, Protocol
 
@@ -28,8 +29,9 @@ async def listen(front: Listener, flag: str) -> None:
     """Let a front listen. Raises StartError if it cannot; `flag` is the one that sets the address."""
     try:
         await front.start()
-    except OSError:
-        raise StartError(f"cannot listen on {front.address}: {_obstacle(front.address)} ({flag})") from None
+    except OSError as error:
+        reason = error.strerror or _obstacle(front.address)
+        raise StartError(f"cannot listen on {front.address}: {reason} ({flag})") from None
 
 
 def reachable_url(http_address: str, path: str) -> str | None:
@@ -42,12 +44,13 @@ def reachable_url(http_address: str, path: str) -> str | None:
 
 
 def _obstacle(address: str) -> str:
-    """Why nothing can listen at an address. The error of grpc lacks the reason, and that of asyncio is too long."""
+    """Why nothing can listen at an address: the error of grpc lacks the reason."""
     host, _, port = address.rpartition(":")
     try:
         if address.startswith("unix:"):
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.bind(address.removeprefix("unix:"))
+                os.unlink(address.removeprefix("unix:"))
         else:
             family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
             socket.create_server((host.strip("[]"), int(port)), family=family).close()

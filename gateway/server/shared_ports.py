@@ -2,6 +2,7 @@
 
 import socket
 
+from gateway.core.server_sockets import bind_tcp
 from gateway.server.settings import StartError
 
 
@@ -19,31 +20,21 @@ class SharedPorts:
 
         Raises StartError if the address cannot be had; `flag` is the one that sets it.
         """
-        host, _, text = address.rpartition(":")
-        port = int(text)
+        host, _, port = address.rpartition(":")
         try:
-            found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            for family, name in dict.fromkeys((family, str(sockaddr[0])) for family, _, _, _, sockaddr in found):
-                port = self._bind(family, name, port)
+            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            bound = bind_tcp(found, int(port))
         except OSError as error:
             reason = error.strerror or str(error)
             raise StartError(f"cannot listen on {address}: {reason} ({flag})") from None
-        return f"{host}:{port}"
+        self._sockets += bound
+        for each in bound:
+            # Set after binding: set before, it would let the socket take a port that another gateway shares.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return f"{host}:{bound[0].getsockname()[1]}"
 
     def close(self) -> None:
         """Give the ports back."""
         for bound in self._sockets:
             bound.close()
         self._sockets.clear()
-
-    def _bind(self, family: int, name: str, port: int) -> int:
-        """Bind a socket, and return its port."""
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        self._sockets.append(bound)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((name, port))
-        # Set after binding: set before, it would let the socket take a port that another gateway shares.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return int(bound.getsockname()[1])

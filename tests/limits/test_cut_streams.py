@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
+from gateway.adapter.blobs_proto import blob_to_get_request
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.command_line import CommandLine, finish
 from tests.support.grpc_calls import Client, read_all
@@ -50,7 +51,7 @@ class Calls:
         self.busy = runs_pb2.SubmitRunRequest(flow_id=busy_id, inputs=short, max_concurrency=4)
         self.submit, self.follow = submit, follow
         self.whole = [
-            (GET_BLOB, blobs_pb2.GetBlobRequest(blob_id=blob_id).SerializeToString()),
+            (GET_BLOB, blob_to_get_request(blob_id).SerializeToString()),
             *((GET_RUN, request.SerializeToString()) for request in follow),
             (SUBMIT, submit.SerializeToString()),
             (HEALTH, b""),

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
+from gateway.adapter.blobs_proto import blob_to_get_request
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.grpc import GrpcFront, GrpcLimits, long_answers
@@ -78,7 +79,7 @@ async def serving(
 async def blob(served: Served, size: int) -> bytes:
     """Store a blob; the serialized request for it."""
     blob_id = await served.runtime.put_blob(Blob(f'"{"x" * size}"', BlobType.DATA))
-    return blobs_pb2.GetBlobRequest(blob_id=blob_id).SerializeToString()
+    return blob_to_get_request(blob_id).SerializeToString()
 
 
 async def test_answers_that_are_not_read_stay_within_the_share(transport: Transport) -> None:
@@ -434,7 +435,7 @@ async def test_the_process_takes_no_more_than_it_is_allowed(transport: Transport
         stored = await client.blobs.PutBlob(content)
         before = _memory(serving)
         async with raw_http2(serving.grpc) as raw, raw_http2(serving.grpc) as second:
-            request = blobs_pb2.GetBlobRequest(blob_id=stored.blob_id).SerializeToString()
+            request = blob_to_get_request(stored.blob_id).SerializeToString()
             for _ in range(60):
                 raw.open(GET_BLOB, request)
             await raw.until(lambda: len(raw.ended) >= 55)

@@ -8,7 +8,7 @@ import aiohttp
 import grpc
 
 from gateway.adapter import jsonrpc
-from gateway.adapter.blobs_proto import blob_from_get_response, blob_to_put_request
+from gateway.adapter.blobs_proto import blob_from_get_response, blob_to_get_request, blob_to_put_request
 from gateway.adapter.grpc_status import from_status
 from gateway.adapter.params_json import get_params_to_json, submit_params_to_json
 from gateway.adapter.params_proto import get_params_to_proto, submit_params_to_proto
@@ -17,7 +17,7 @@ from gateway.adapter.status_proto import run_status_from_proto
 from gateway.core.errors import GatewayError
 from gateway.core.json_text import members, quote, string
 from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
-from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2_grpc
+from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class GrpcClient:
         return (await _call(self.blobs.PutBlob, blob_to_put_request(blob))).blob_id
 
     async def get_blob(self, blob_id: str) -> Blob:
-        return blob_from_get_response(await _call(self.blobs.GetBlob, blobs_pb2.GetBlobRequest(blob_id=blob_id)))
+        return blob_from_get_response(await _call(self.blobs.GetBlob, blob_to_get_request(blob_id)))
 
     async def submit(self, params: SubmitParams) -> RunStatus:
         response = await _call(self.runs.SubmitRun, submit_params_to_proto(params))

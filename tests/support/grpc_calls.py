@@ -8,6 +8,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 from grpc_health.v1 import health_pb2_grpc
 
+from gateway.adapter.proto_fields import ANY_SIZE
 from gateway.fronts.grpc import GrpcFront
 from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 from tests.support.scripted_runtime import FLOW
@@ -21,6 +22,7 @@ class Client:
     """Stubs of all services over one channel, and shorter forms of the calls that most tests make."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self.channel = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
         self.runs = runs_pb2_grpc.RunsServiceStub(self.channel)
         self.blobs = blobs_pb2_grpc.BlobsServiceStub(self.channel)
@@ -33,10 +35,12 @@ class Client:
     async def submit(self, inputs: int = 4, **fields: Any) -> runs_pb2.RunStatus:
         flow_id = await self.put_flow()
         values = [runs_pb2.JsonValue(json=str(index)) for index in range(inputs)]
+        fields = {"max_response_message_bytes": ANY_SIZE, **fields}
         request = runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=values, **fields)
         return (await self.runs.SubmitRun(request)).run
 
     def get(self, run_id: str, *, call_timeout: float | None = None, **fields: Any) -> Any:
+        fields = {"max_response_message_bytes": ANY_SIZE, **fields}
         return self.runs.GetRun(runs_pb2.GetRunRequest(run_id=run_id, **fields), timeout=call_timeout)
 
     def watch(self, **fields: Any) -> Any:

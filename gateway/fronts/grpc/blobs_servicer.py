@@ -1,6 +1,7 @@
 # ruff: noqa: N802 - the contract names the methods.
 """The blobs service."""
 
+from functools import partial
 from sys import getsizeof
 from typing import Any
 
@@ -11,7 +12,7 @@ from gateway.adapter import blobs_proto
 from gateway.adapter.long_messages import read_long_blob
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.core.errors import TooLarge
-from gateway.core.model import Blob
+from gateway.fronts.grpc.answer_form import not_received, receive_limit
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.long_answers import LONG
@@ -66,9 +67,11 @@ class BlobsServicer:
         with self._calls:
             memory = self._connections.of(context)
             drawn = 0
+            refuse_larger = partial(self._refuse_larger, receive_limit(request.max_response_message_bytes))
 
             async def admit(length: int) -> None:
                 nonlocal drawn
+                refuse_larger(length)
                 if length > LONG:
                     await self._connections.begin_long(memory, COPIES * length)
                 memory.grow(BUILDING * length)
@@ -76,25 +79,27 @@ class BlobsServicer:
 
             blob = await self._service.get_blob(request.blob_id, admit)
             if (size := getsizeof(blob.content)) <= SMALL_MESSAGE:
-                return self._answer(blob)
+                return blobs_proto.blob_to_get_response(blob).SerializeToString()
             size = max(drawn, BUILDING * size)
             memory.grow(size - drawn)
             if len(blob.content) <= LONG:
-                answer = self._answer(blob)
+                # To ask a message for its size would serialize it once more.
+                answer = blobs_proto.blob_to_get_response(blob).SerializeToString()
+                refuse_larger(len(answer))
             else:
                 if not memory.long:
                     await self._connections.begin_long(memory, COPIES * len(blob.content))
                 checkpoint = FairSlices(self._fair_queue).checkpoint
-                answer = await blobs_proto.long_get_response(blob, self._send_limit, checkpoint)
+                answer = await blobs_proto.long_get_response(blob, refuse_larger, checkpoint)
                 await self._connections.long_turn()
             del blob
             memory.shrink(size)
             memory.grow(COPIES * len(answer))
             return answer
 
-    def _answer(self, blob: Blob) -> bytes:
-        # To ask a message for its size would serialize it once more.
-        answer = blobs_proto.blob_to_get_response(blob).SerializeToString()
-        if len(answer) > self._send_limit:
+    def _refuse_larger(self, received: int, size: int) -> None:
+        """Raise TooLarge if the server does not send so large a message, or the client does not receive it."""
+        if size > self._send_limit:
             raise TooLarge("the blob does not fit into one message")
-        return answer
+        if size > received:
+            raise not_received("the blob", size, received)

@@ -3,6 +3,7 @@
 from grpc import aio
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.server_sockets import claimed, socket_permissions
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.connections import Connections
@@ -60,11 +61,14 @@ class GrpcFront:
         self._blobs.add_to(server)
         self._health.add_to(server)
         add_reflection(server, (*SERVICES, HEALTH_SERVICE))
-        try:
-            port = server.add_insecure_port(self._address)
-        except RuntimeError:
-            raise OSError(f"cannot listen on {self._address}") from None
-        await server.start()
+        # grpc takes a unix socket from the server that has it, and says nothing.
+        async with claimed(self._address):
+            try:
+                with socket_permissions():
+                    port = server.add_insecure_port(self._address)
+            except RuntimeError:
+                raise OSError(f"cannot listen on {self._address}") from None
+            await server.start()
         self._server = server
         if not self._address.startswith("unix:"):
             self._address = f"{self._address.rpartition(':')[0]}:{port}"

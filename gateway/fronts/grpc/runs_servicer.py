@@ -18,11 +18,12 @@ from gateway.core.errors import Overloaded
 from gateway.core.model import ItemResult, RunStatus, SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import text_sizes
+from gateway.fronts.grpc.answer_form import AnswerForm
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs
 from gateway.fronts.grpc.long_answers import LONG
-from gateway.fronts.grpc.messages import Encoding, UpdateMessages, parts
+from gateway.fronts.grpc.messages import UpdateMessages, parts
 from gateway.fronts.grpc.request_length import InSlices
 from gateway.fronts.grpc.server import GrpcLimits
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
@@ -107,7 +108,7 @@ class RunsServicer:
                 params = params_proto.submit_params_without_inputs(request, inputs)
                 await read_inputs(request.inputs, inputs, self._fair_queue)
                 del inputs
-            submitting = self._submit(params, request.result_encoding, context)
+            submitting = self._submit(params, AnswerForm.of(request), context)
             del request, params
             return await submitting
 
@@ -116,7 +117,7 @@ class RunsServicer:
             params, message = await read_long_submit(data, FairSlices(self._fair_queue).checkpoint)
             del data
         with self._waits if params.wait else self._calls:
-            submitting = self._submit(params, message.result_encoding, context)
+            submitting = self._submit(params, AnswerForm.of(message), context)
             del params, message
             return await submitting
 
@@ -124,11 +125,11 @@ class RunsServicer:
     async def SubmitRunStream(self, _: AsyncIterator[bytes], context: Context) -> bytes:
         """Submit a run in parts."""
         with self._waits:
-            params, encoding = await Upload(self._limits, self._connections, context, self._fair_queue).receive()
+            params, form = await Upload(self._limits, self._connections, context, self._fair_queue).receive()
             # To grpc, a call that is aborted looks like one whose client has closed its side, until something is sent:
             # then this call is cancelled.
             await context.send_initial_metadata(())
-            submitting = self._submit(params, encoding, context)
+            submitting = self._submit(params, form, context)
             del params
             return await submitting
 
@@ -137,15 +138,16 @@ class RunsServicer:
         """Follow a run."""
         with self._waits if request.wait else self._calls:
             params = params_proto.get_params_from_proto(request)
-            encoding = request.result_encoding
+            form = AnswerForm.of(request)
             with self._service.follower(params, deadline=deadline(context)) as follower:
                 while (update := await follower.next()) is not None:
-                    for message in self._messages.of(update, encoding):
+                    for message in self._messages.of(update, form.encoding):
                         if message is None:
                             await self._fair_queue.yield_turn()
                         elif len(message) <= SMALL_MESSAGE:
                             await context.write(message)
                         else:
+                            form.refuse_larger(len(message))
                             await self._connections.write(context, message)
                     del update, message  # They may hold a mebibyte each, and the next ones may be hours away.
 
@@ -168,21 +170,21 @@ class RunsServicer:
             finally:
                 self._watch_streams.discard(stream)
 
-    async def _submit(self, params: SubmitParams, encoding: Encoding, context: Context) -> bytes:
+    async def _submit(self, params: SubmitParams, form: AnswerForm, context: Context) -> bytes:
         """The serialized answer. Its results are left out if they are too large, or if there is no room for them."""
         memory = self._connections.of(context)
         opening = self._service.open_submit(params, deadline=deadline(context), accepted=memory.release)
         del params
         run = await opening
         memory.release()
-        results = await self._collected(run, encoding, memory)
-        answer = await self._answer(run.status, results, encoding, omitted=run.results is not None and results is None)
+        results = await self._collected(run, form, memory)
+        answer = await self._answer(run.status, results, form, omitted=run.results is not None and results is None)
         del results
         if (size := COPIES * len(answer)) > COPIES * LONG:
             try:
                 await self._connections.begin_long(memory, size)
             except Overloaded:
-                answer = await self._answer(run.status, None, encoding, omitted=True)
+                answer = await self._answer(run.status, None, form, omitted=True)
             else:
                 await self._connections.long_turn()
         memory.release()
@@ -190,18 +192,18 @@ class RunsServicer:
             memory.grow(COPIES * len(answer))
         return answer
 
-    async def _collected(self, run: RunAnswer, encoding: Encoding, memory: CallMemory) -> list[ItemResult] | None:
+    async def _collected(self, run: RunAnswer, form: AnswerForm, memory: CallMemory) -> list[ItemResult] | None:
         """The results of a run; None if it comes without, or if they do not fit."""
         if run.results is None:
             return None
-        factor = _VALUES_FACTOR if encoding == runs_pb2.RESULT_ENCODING_VALUE else BUILDING
+        factor = _VALUES_FACTOR if form.encoding == runs_pb2.RESULT_ENCODING_VALUE else BUILDING
         results: list[ItemResult] = []
         size = held = 0
         try:
             while not run.results.ended:
                 page = await run.results.next()
                 size += text_sizes(page)
-                if size > self._limits.send:
+                if size > min(form.limit, self._limits.send):
                     return None
                 if size > SMALL_MESSAGE:
                     memory.grow(factor * (size - held))
@@ -212,17 +214,17 @@ class RunsServicer:
         return results
 
     async def _answer(
-        self, status: RunStatus, results: list[ItemResult] | None, encoding: Encoding, *, omitted: bool
+        self, status: RunStatus, results: list[ItemResult] | None, form: AnswerForm, *, omitted: bool
     ) -> bytes:
         response = runs_pb2.SubmitRunResponse()
-        status_proto.set_run_status(response.run, status, encoding)
+        status_proto.set_run_status(response.run, status, form.encoding)
         small = _are_small(results or [])  # Its length is not asked for: that takes as long as to serialize it.
-        for number, part in enumerate(parts(results or [], encoding)):
+        for number, part in enumerate(parts(results or [], form.encoding)):
             if number:
                 # In between others.
                 await asyncio.sleep(0)
-            status_proto.add_results(response.run, part, encoding)
-            if not small and response.ByteSize() > self._limits.send:
+            status_proto.add_results(response.run, part, form.encoding)
+            if not small and response.ByteSize() > min(form.limit, self._limits.send):
                 omitted = True
                 break
         if omitted:

@@ -9,10 +9,10 @@ from gateway.core.errors import InvalidParams, TooLarge
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import SubmitParams
 from gateway.core.packed_texts import PackedTexts
+from gateway.fronts.grpc.answer_form import AnswerForm
 from gateway.fronts.grpc.calls import Context
 from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.inputs import read_inputs
-from gateway.fronts.grpc.messages import Encoding
 from gateway.fronts.grpc.request_length import parsed
 from gateway.fronts.grpc.server import GrpcLimits
 from runs.v1 import runs_pb2
@@ -36,14 +36,14 @@ class Upload:
         self._size = 0
         self._inputs = PackedTexts()
 
-    async def receive(self) -> tuple[SubmitParams, Encoding]:
-        """The parameters with all inputs, and the encoding of results, when the client has closed its side.
+    async def receive(self) -> tuple[SubmitParams, AnswerForm]:
+        """The parameters with all inputs, and the form of the answer, when the client has closed its side.
 
         Raises InvalidParams, at once, if a message breaks a rule, TooLarge if the upload exceeds its limit, Overloaded
         if there is no room for it, RequestStalled if the client does not go on.
         """
         params: SubmitParams | None = None
-        encoding = runs_pb2.RESULT_ENCODING_UNSPECIFIED
+        form: AnswerForm | None = None
         while (data := await self._connections.read(self._context)) is not aio.EOF:
             transient = len(data)
             self._memory.grow(transient)
@@ -55,14 +55,14 @@ class Upload:
                 if not request.HasField("parameters"):
                     raise InvalidParams.field("parameters", description="the first message must set it")
                 params = params_proto.submit_params_without_inputs(request.parameters, self._inputs)
-                encoding = request.parameters.result_encoding
+                form = AnswerForm.of(request.parameters)
             elif request.HasField("parameters"):
                 raise InvalidParams.field("parameters", description="only the first message may set it")
             del request
             self._memory.shrink(transient)
-        if params is None:
+        if params is None or form is None:
             raise InvalidParams.field("parameters", description="the first message must set it")
-        return params, encoding
+        return params, form
 
     async def _read(self, data: bytes) -> runs_pb2.SubmitRunStreamRequest:
         """Read a message, with its inputs."""

@@ -16,9 +16,10 @@ from gateway.concurrency.notify import Notify
 from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
+from gateway.fronts.grpc.answer_form import AnswerForm, not_received
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
 from gateway.fronts.grpc.connections import Connections
-from gateway.fronts.grpc.messages import Encoding, UpdateMessages
+from gateway.fronts.grpc.messages import ENVELOPE_BYTES, UpdateMessages
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
@@ -104,7 +105,7 @@ class WatchStream:
                 await self._answered.wait()
 
     def _add(self, request: runs_pb2.GetRunRequest) -> None:
-        run = _FollowedRun(request.run_id, request.result_encoding)
+        run = _FollowedRun(request.run_id, AnswerForm.of(request))
         earlier = self._runs.get(run.key)
         if earlier is not None:
             self._drop(earlier)
@@ -189,11 +190,13 @@ class WatchStream:
             await self._end(run, _failed(run.run_id, error_to_tell(error)))
             return
         if update is not None:
-            for message in self._messages.of(update, run.encoding):
+            for message in self._messages.of(update, run.form.encoding):
                 if run.follower is None:
                     return
                 if message is None:
                     await asyncio.sleep(0)
+                elif len(message) + ENVELOPE_BYTES > run.form.limit:
+                    await self._end(run, _failed(run.run_id, not_received("an update", len(message), run.form.limit)))
                 else:
                     await self._connections.write(self._context, _update(run.run_id, message))
             self._enqueue(run)
@@ -220,12 +223,12 @@ class WatchStream:
 class _FollowedRun:
     """A run that a stream follows; `follower` is None when the stream has dropped it."""
 
-    __slots__ = ("encoding", "follower", "is_queued", "key", "run_id")
+    __slots__ = ("follower", "form", "is_queued", "key", "run_id")
 
-    def __init__(self, run_id: str, encoding: Encoding) -> None:
+    def __init__(self, run_id: str, form: AnswerForm) -> None:
         self.key = _key(run_id)
         self.run_id = run_id
-        self.encoding = encoding
+        self.form = form
         self.follower: Follower | None = None
         self.is_queued = False
 

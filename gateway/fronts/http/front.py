@@ -34,6 +34,7 @@ from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.intake import Intake
 from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.http.listeners import HttpListeners
 from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods
@@ -68,8 +69,6 @@ from gateway.runs.service import RunsService
 
 BLOBS_PATH = "/api/v1/blobs"
 HEALTH_PATH = "/health"
-
-_BACKLOG = 1_024
 
 _RouteHandler = Callable[[web.BaseRequest, MemoryHold], Awaitable[web.StreamResponse]]
 
@@ -106,7 +105,7 @@ class HttpFront:
         }
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._server = web.Server(self._answer, handler_cancellation=True)
-        self._listener: asyncio.Server | None = None
+        self._listeners: HttpListeners | None = None
         self._gate = ConnectionGate(self._limits.connections)
         self._intake = Intake()
         self._open: set[asyncio.Task[Any]] = set()
@@ -120,18 +119,8 @@ class HttpFront:
 
     async def start(self) -> None:
         """Listen. Raises ValueError if the address is malformed, OSError if it cannot be taken."""
-        loop = asyncio.get_running_loop()
-        if self._address.startswith("unix:"):
-            path = self._address.removeprefix("unix:")
-            self._listener = await loop.create_unix_server(self._connection, path, backlog=_BACKLOG)
-            return
-        host, _, port = self._address.rpartition(":")
-        if not host or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"expected HOST:PORT or unix:PATH, not {self._address!r}")
-        self._listener = await loop.create_server(
-            self._connection, host.strip("[]"), int(port), backlog=_BACKLOG, reuse_port=self._reuse_port
-        )
-        self._address = f"{host}:{self._listener.sockets[0].getsockname()[1]}"
+        self._listeners = await HttpListeners.open(self._address, self._connection, reuse_port=self._reuse_port)
+        self._address = self._listeners.address
 
     async def drain(self) -> None:
         """Report at `/health` that the server is about to stop; everything else goes on."""
@@ -140,16 +129,16 @@ class HttpFront:
     async def stop(self, grace: float) -> None:
         """Take no more connections, give open requests `grace` seconds to be answered, then close."""
         await self.drain()
-        if self._listener is None:
+        if self._listeners is None:
             return
-        self._listener.close()
+        self._listeners.close()
         self._server.pre_shutdown()
         if self._open:
             _, late = await asyncio.wait(self._open, timeout=grace)
             for task in late:
                 task.cancel()
         await self._server.shutdown(1.0)
-        await self._listener.wait_closed()
+        await self._listeners.wait_closed()
 
     def _connection(self) -> web.RequestHandler:
         return HttpConnection(self._server, self._account.share(), self._limits, self._gate, self._intake)

@@ -21,7 +21,7 @@ from gateway.runtimes.relay.health import HealthFollower
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage, WatchConnection
 from gateway.storage.idempotency import global_key
-from runs.v1 import blobs_pb2, runs_pb2
+from runs.v1 import runs_pb2
 
 PATIENCE: Final = 10.0
 """Seconds that the upstream may be away, as during a restart. Calls wait for it, and watches go on after it."""
@@ -70,7 +70,7 @@ class RelayRuntime(Runtime):
         return (await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))).blob_id
 
     async def get_blob(self, blob_id: str) -> Blob:
-        request = blobs_pb2.GetBlobRequest(blob_id=blob_id)
+        request = blobs_proto.blob_to_get_request(blob_id)
         method = self._upstream.blobs.GetBlob
         return blob_of(await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS)))
 

@@ -104,16 +104,23 @@ class GetBlobRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     BLOB_ID_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     blob_id: _builtins.str
     """The id: `sha256:` and 64 hex digits, or the 64 digits alone. Required."""
+    max_response_message_bytes: _builtins.int
+    """The largest answer that the client receives, in bytes. It is the limit of the client's gRPC library, which is to be
+    raised as well: `grpc.max_receive_message_length` in most, `MaxCallRecvMsgSize` in Go, `maxInboundMessageSize` in
+    Java. Less than 4 MiB counts as 4 MiB, what libraries receive unless they are told otherwise.
+    """
     def __init__(
         self,
         *,
         blob_id: _builtins.str = ...,
+        max_response_message_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_id", b"blob_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_id", b"blob_id", "max_response_message_bytes", b"max_response_message_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,6 +71,8 @@ class BlobsServiceServicer(object):
         Errors:
         - INVALID_ARGUMENT: the id is not a blob id.
         - NOT_FOUND: no blob has this id.
+        - RESOURCE_EXHAUSTED: the blob is larger than `max_response_message_bytes`, and the message says what to set; or the
+        server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -49,6 +49,8 @@ class BlobsServiceStub:
     Errors:
     - INVALID_ARGUMENT: the id is not a blob id.
     - NOT_FOUND: no blob has this id.
+    - RESOURCE_EXHAUSTED: the blob is larger than `max_response_message_bytes`, and the message says what to set; or the
+      server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     """
 
@@ -73,6 +75,8 @@ class BlobsServiceAsyncStub(BlobsServiceStub):
     Errors:
     - INVALID_ARGUMENT: the id is not a blob id.
     - NOT_FOUND: no blob has this id.
+    - RESOURCE_EXHAUSTED: the blob is larger than `max_response_message_bytes`, and the message says what to set; or the
+      server is at its limit of calls.
     - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
     """
 
@@ -106,6 +110,8 @@ class BlobsServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT: the id is not a blob id.
         - NOT_FOUND: no blob has this id.
+        - RESOURCE_EXHAUSTED: the blob is larger than `max_response_message_bytes`, and the message says what to set; or the
+          server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
         """
 

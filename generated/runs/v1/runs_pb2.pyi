@@ -302,6 +302,7 @@ class SubmitRunRequest(_message.Message):
     VARIABLES_FIELD_NUMBER: _builtins.int
     FLOW_LABEL_FIELD_NUMBER: _builtins.int
     RESULT_ENCODING_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     flow_id: _builtins.str
     """`flowId`: the id of the flow's blob: `sha256:` and 64 hex digits, or the 64 digits alone. Required."""
@@ -318,6 +319,12 @@ class SubmitRunRequest(_message.Message):
     """`flowLabel`: a label for this run, at most 255 characters; it comes back in `RunStatus.flow_label`. Empty: none."""
     result_encoding: Global___ResultEncoding.ValueType
     """How the results in the answer are encoded."""
+    max_response_message_bytes: _builtins.int
+    """The largest answer that the client receives, in bytes. It is the limit of the client's gRPC library, which is to be
+    raised as well: `grpc.max_receive_message_length` in most, `MaxCallRecvMsgSize` in Go, `maxInboundMessageSize` in
+    Java. Less than 4 MiB counts as 4 MiB, what libraries receive unless they are told otherwise. Results that make the
+    answer larger than this, or than the server's limit, are left out: `SubmitRunResponse.results_omitted`.
+    """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___JsonValue]:
         """`inputs`: one JSON value for each item. An empty list makes a run of zero items, which succeeds at once."""
@@ -360,11 +367,12 @@ class SubmitRunRequest(_message.Message):
         variables: _abc.Mapping[_builtins.str, Global___JsonValue] | None = ...,
         flow_label: _builtins.str = ...,
         result_encoding: Global___ResultEncoding.ValueType = ...,
+        max_response_message_bytes: _builtins.int = ...,
         extensions: _abc.Mapping[_builtins.str, Global___JsonValue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_concurrency", b"_max_concurrency", "max_concurrency", b"max_concurrency", "observability", b"observability", "overrides", b"overrides", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_concurrency", b"_max_concurrency", "extensions", b"extensions", "flow_id", b"flow_id", "flow_label", b"flow_label", "idempotency_key", b"idempotency_key", "inputs", b"inputs", "max_concurrency", b"max_concurrency", "observability", b"observability", "overrides", b"overrides", "result_encoding", b"result_encoding", "timeout", b"timeout", "variables", b"variables", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_concurrency", b"_max_concurrency", "extensions", b"extensions", "flow_id", b"flow_id", "flow_label", b"flow_label", "idempotency_key", b"idempotency_key", "inputs", b"inputs", "max_concurrency", b"max_concurrency", "max_response_message_bytes", b"max_response_message_bytes", "observability", b"observability", "overrides", b"overrides", "result_encoding", b"result_encoding", "timeout", b"timeout", "variables", b"variables", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_concurrency: _TypeAlias = _typing.Literal["max_concurrency"]  # noqa: Y015
     _WhichOneofArgType__max_concurrency: _TypeAlias = _typing.Literal["_max_concurrency", b"_max_concurrency"]  # noqa: Y015
@@ -381,7 +389,7 @@ class SubmitRunResponse(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     RESULTS_OMITTED_FIELD_NUMBER: _builtins.int
     results_omitted: _builtins.bool
-    """The results do not fit one message and are left out: fetch them with GetRun."""
+    """The results do not fit one message of `max_response_message_bytes` and are left out: fetch them with GetRun."""
     @_builtins.property
     def run(self) -> Global___RunStatus:
         """The run; with its results, ordered by index, if the request said `wait`."""
@@ -436,6 +444,7 @@ class GetRunRequest(_message.Message):
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
     RESULT_ENCODING_FIELD_NUMBER: _builtins.int
+    MAX_RESPONSE_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`runId`: the id of the run, a UUID. Required."""
@@ -453,6 +462,10 @@ class GetRunRequest(_message.Message):
     """
     result_encoding: Global___ResultEncoding.ValueType
     """How results are encoded."""
+    max_response_message_bytes: _builtins.int
+    """The largest message that the client receives, in bytes, as in `SubmitRunRequest`. A message with a single result that
+    is larger is not sent: the call ends with RESOURCE_EXHAUSTED. The token of the message before goes on with it.
+    """
     @_builtins.property
     def observability(self) -> Global___ObservabilityContext:
         """`observability`: the caller's trace."""
@@ -483,11 +496,12 @@ class GetRunRequest(_message.Message):
         resume_token: _builtins.bytes = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
         result_encoding: Global___ResultEncoding.ValueType = ...,
+        max_response_message_bytes: _builtins.int = ...,
         extensions: _abc.Mapping[_builtins.str, Global___JsonValue] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "observability", b"observability", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["extensions", b"extensions", "heartbeat_interval", b"heartbeat_interval", "include_results", b"include_results", "observability", b"observability", "result_encoding", b"result_encoding", "result_order", b"result_order", "resume_token", b"resume_token", "run_id", b"run_id", "timeout", b"timeout", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["extensions", b"extensions", "heartbeat_interval", b"heartbeat_interval", "include_results", b"include_results", "max_response_message_bytes", b"max_response_message_bytes", "observability", b"observability", "result_encoding", b"result_encoding", "result_order", b"result_order", "resume_token", b"resume_token", "run_id", b"run_id", "timeout", b"timeout", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -112,7 +112,7 @@ class RunsServiceServicer(object):
         - Every message carries a token by which another call goes on after it.
         - A message holds those results that no earlier message of this stream has held, about 1 MiB of them at most: many
         results come in many messages. A result with which even a message of its own would exceed the server's limit is
-        replaced: see `ItemResult`.
+        replaced: see `ItemResult`. One that is larger than `max_response_message_bytes` ends the stream.
         - OK ends the stream only after the state that was asked for, after `timeout`, or shortly before the deadline of the
         call. Anything else is an error, after which the client SHOULD call again. So it SHOULD if OK comes with a state
         that is not terminal and neither has passed: a proxy may have shortened the deadline.
@@ -120,7 +120,8 @@ class RunsServiceServicer(object):
         Errors:
         - INVALID_ARGUMENT: a field breaks its rule, or the run id is not a UUID.
         - NOT_FOUND: no run has this id.
-        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
+        the message says what to set.
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
         """

@@ -65,9 +65,15 @@ async def test_a_long_answer_is_what_protobuf_would_write(kind: BlobType, conten
 
     expected = blobs_proto.blob_to_get_response(blob)
     size = expected.ByteSize()
-    written = await blobs_proto.long_get_response(blob, size, checkpoint)
+    told: list[int] = []
+    written = await blobs_proto.long_get_response(blob, told.append, checkpoint)
+    assert told == [size]
     assert len(written) == size
     assert blobs_pb2.GetBlobResponse.FromString(written) == expected
     assert passed >= len(content) // (64 << 10)
-    with pytest.raises(TooLarge):
-        await blobs_proto.long_get_response(blob, size - 1, checkpoint)
+
+    def refuse(size: int) -> None:
+        raise TooLarge(str(size))
+
+    with pytest.raises(TooLarge, match=str(size)):
+        await blobs_proto.long_get_response(blob, refuse, checkpoint)

@@ -505,7 +505,7 @@ async def test_a_stop_cancels_calls_that_do_not_finish(server: Server, runtime: 
 
 async def test_an_address_in_use_is_an_os_error(server: Server, service: RunsService) -> None:
     second = HttpFront(server.methods, service, server.front.address)
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match="Address already in use"):
         await second.start()
     await second.stop(0)
 
