@@ -46,12 +46,12 @@ class Calls:
         follow = [
             runs_pb2.GetRunRequest(run_id=run_id, wait=True, include_results=True) for run_id in (finished, running)
         ]
-        self.blob = blobs_pb2.GetBlobRequest(blob_id=blob_id)
+        self.blob = blob_to_get_request(blob_id)
         short = [runs_pb2.JsonValue(json=str(item)) for item in range(300)]
         self.busy = runs_pb2.SubmitRunRequest(flow_id=busy_id, inputs=short, max_concurrency=4)
         self.submit, self.follow = submit, follow
         self.whole = [
-            (GET_BLOB, blobs_pb2.GetBlobRequest(blob_id=blob_id).SerializeToString()),
+            (GET_BLOB, blob_to_get_request(blob_id).SerializeToString()),
             *((GET_RUN, request.SerializeToString()) for request in follow),
             (SUBMIT, submit.SerializeToString()),
             (HEALTH, b""),
