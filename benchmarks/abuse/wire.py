@@ -89,7 +89,7 @@ def raw_request(address: str, request: bytes) -> socket.socket:
 
 def post_head(length: int, *headers: str) -> bytes:
     """The head of a POST with a JSON body of a length."""
-    lines = ("POST / HTTP/1.1", "Host: gateway", "Content-Type: application/json", f"Content-Length: {length}")
+    lines = ("POST / HTTP/1.1", "Host: localhost", "Content-Type: application/json", f"Content-Length: {length}")
     return "\r\n".join((*lines, *headers, "", "")).encode()
 
 

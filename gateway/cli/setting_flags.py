@@ -52,10 +52,10 @@ def _parameter(setting: Setting) -> SignatureParameter:
     """
     kind = _kind(setting.field.annotation)
     # A flag without a value is true. A value after an equals sign remains text.
-    annotation: Any = list[str] if setting.entry else bool | str if kind is bool else str
+    annotation: Any = list[str] if setting.entry or setting.list_entry else bool | str if kind is bool else str
     flag = Parameter(
         name=setting.flag,
-        help=f"{setting.field.description}{' May be repeated.' if setting.entry else ''}",
+        help=f"{setting.field.description}{' May be repeated.' if setting.entry or setting.list_entry else ''}",
         metavar=setting.form or _METAVARS.get(kind, "|".join(get_args(kind))),
         show_default=(lambda _: _default(setting)) if setting.has_default else False,
     )

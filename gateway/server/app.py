@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.descriptors import descriptor_limit
@@ -64,6 +65,8 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
             settings.http_address,
             account=account,
             limits=_http_limits(settings),
+            allowed_hosts=settings.allow_hosts,
+            own_hosts=_own_hosts(settings),
             reuse_port=is_worker,
         )
         stack.push_async_callback(_stop, backend, grpc, http)
@@ -110,6 +113,8 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
             settings.http_address,
             account=account,
             limits=_http_limits(settings.as_serve()),
+            allowed_hosts=settings.allow_hosts,
+            own_hosts=_own_hosts(settings),
         )
         stack.push_async_callback(_stop, backend, http)
         await listen(http, "--http-address")
@@ -201,6 +206,12 @@ def _upstream_limits(settings: ServeSettings) -> GrpcLimits:
         waits=(settings.max_waiting_calls + 1) * number,
         streams=settings.max_calls + settings.max_waiting_calls + 1,
     )
+
+
+def _own_hosts(settings: ServeSettings | BridgeSettings) -> list[str]:
+    """The host by which component servers reach the blob API, if they are told one."""
+    host = None if settings.blob_api_url is None else urlsplit(settings.blob_api_url).hostname
+    return [] if host is None else [f"[{host}]" if ":" in host else host]
 
 
 def _http_limits(settings: ServeSettings) -> HttpLimits:

@@ -15,6 +15,7 @@ from gateway.server.sizes import parse_size
 MAX_OPEN_CALLS = 10_000_000
 """The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""
 
+_HOST_NAME = re.compile(r"[^\s:/@\[\]?#,*]+|\[[0-9A-Fa-f:.]+\]")
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 
 
@@ -105,6 +106,17 @@ def _check_whole(number: Any) -> Any:
     raise ValueError(f"expected a whole number, got {number!r}")
 
 
+def _split_list(values: Any) -> Any:
+    return [part.strip() for part in values.split(",") if part.strip()] if isinstance(values, str) else values
+
+
+def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"expected the name of a host, without a port, got {name!r}")
+    return names
+
+
 def _check_truth(value: Any) -> Any:
     if isinstance(value, bool | str):
         return value
@@ -147,6 +159,13 @@ class EntryFlag(NamedTuple):
     """What follows the flag, for instance `NAME=VALUE`."""
 
 
+class ListFlag(NamedTuple):
+    """Marks a list. Its flag gives one entry, and may be repeated; a variable has commas between entries."""
+
+    name: str
+    form: str
+
+
 class DefaultText(NamedTuple):
     """Describes a default that is not a fixed value."""
 
@@ -165,6 +184,9 @@ EngineAddress = Annotated[str, AfterValidator(_check_engine)]
 BridgedGateway = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_check_gateway)]
 TransportName = Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)]
 Truth = Annotated[bool, BeforeValidator(_check_truth)]
+HostNames = Annotated[
+    tuple[str, ...], ListFlag("allow-host", "NAME"), BeforeValidator(_split_list), AfterValidator(_check_hosts)
+]
 ComponentRoutes = Annotated[
     dict[str, str],
     EntryFlag("component", "PREFIX=TARGET"),

@@ -24,7 +24,9 @@ from gateway.server.setting_forms import (
     ExecutionTimeouts,
     FilePath,
     FlagValue,
+    HostNames,
     ListenAddress,
+    ListFlag,
     LogLevel,
     NonEmpty,
     OpenCalls,
@@ -119,6 +121,11 @@ class _SharedSettings(BaseModel):
         le=3_600,
         description="How many seconds the body of an HTTP request, or an upload by gRPC, may come no further before it "
         "is refused.",
+    )
+    allow_hosts: HostNames = Field(
+        default=(),
+        description="A host by which clients may reach the HTTP front, besides loopback names, and whose pages may "
+        "call it. On addresses that other machines reach, any name is served unless one is given.",
     )
     lossy_numbers: Truth = Field(
         default=False,
@@ -276,14 +283,22 @@ class Setting(NamedTuple):
         return next((mark for mark in self.field.metadata if isinstance(mark, EntryFlag)), None)
 
     @property
+    def list_entry(self) -> ListFlag | None:
+        """How the flag gives one entry, if the setting is a list."""
+        return next((mark for mark in self.field.metadata if isinstance(mark, ListFlag)), None)
+
+    @property
     def flag(self) -> str:
         """The flag, with its dashes."""
-        return f"--{self.entry.name if self.entry else self.name.replace('_', '-')}"
+        mark = self.entry or self.list_entry
+        return f"--{mark.name if mark else self.name.replace('_', '-')}"
 
     @property
     def form(self) -> str | None:
         """What follows the flag, where the setting says so."""
-        return next((mark.form for mark in self.field.metadata if isinstance(mark, EntryFlag | FlagValue)), None)
+        return next(
+            (mark.form for mark in self.field.metadata if isinstance(mark, EntryFlag | ListFlag | FlagValue)), None
+        )
 
     @property
     def variable(self) -> str:

@@ -43,6 +43,8 @@ _SETTINGS: Final = frozenset(
         "max_memory",
         "body_timeout",
         "log_level",
+        "allow_hosts",
+        "blob_api_url",
         "runtime",
         "workers",
         "transport",

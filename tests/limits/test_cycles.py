@@ -34,7 +34,8 @@ from tests.support.garbage import PAYLOAD
 from tests.support.grpc_calls import Client, read_all
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN
 
-CUT = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {2 * PAYLOAD}\r\n\r\n{LARGE}"
+HEAD = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CUT = f"{HEAD}Content-Length: {2 * PAYLOAD}\r\n\r\n{LARGE}"
 
 
 def call(method: str, **params: object) -> dict[str, object]:
@@ -109,7 +110,7 @@ async def body_that_stops(gateway: Gateway) -> None:
 
 
 async def malformed_http(gateway: Gateway) -> None:
-    (await gateway.raw(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: y\r\n\r\n{LARGE}")).close()
+    (await gateway.raw(f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: y\r\n\r\n{LARGE}")).close()
     await gateway.post({})
 
 

@@ -191,7 +191,7 @@ async def test_what_clients_do_not_read_is_bounded() -> None:
             statuses = []
             for path in (f"/api/v1/blobs/{MISSING_BLOB}", "/") * 15:
                 connection = await front.connect(FEW_BYTES)
-                get = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+                get = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
                 status, headers = await connection.send(get if path != "/" else call("blobs/get", GET_BLOB)).head()
                 statuses.append(status)
                 assert account.held <= account.limit
@@ -210,7 +210,7 @@ SHORT_ANSWER = post(b"[%b]" % b",".join([b'{"jsonrpc":"2.0","id":1}'] * 400))
 
 ANSWERS = {
     "blob": call("blobs/get", GET_BLOB),
-    "binary blob": f"GET /api/v1/blobs/{MISSING_BLOB} HTTP/1.1\r\nHost: x\r\n"
+    "binary blob": f"GET /api/v1/blobs/{MISSING_BLOB} HTTP/1.1\r\nHost: localhost\r\n"
     "Accept: application/octet-stream\r\n\r\n".encode(),
     "results": call("runs/get", GET_RESULTS),
     "batch": batch(2),

@@ -21,7 +21,7 @@ VALUES = {"short": "x", "whole": "x" * (MIN_BYTES + 1), "long": "é,\n" * 100_00
 
 
 def get(blob_id: str, *headers: str) -> bytes:
-    return "\r\n".join([f"GET /api/v1/blobs/{blob_id} HTTP/1.1", "Host: x", *headers, "", ""]).encode()
+    return "\r\n".join([f"GET /api/v1/blobs/{blob_id} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
 
 
 async def stored(front: RunningFront, content: str) -> str:

@@ -158,5 +158,5 @@ def call(method: str, params: object, *headers: str) -> bytes:
 
 def head(path: str = "/", *headers: str, kind: str = "application/json", version: str = "1.1") -> bytes:
     """The head of a POST."""
-    lines = [f"POST {path} HTTP/{version}", "Host: x", f"Content-Type: {kind}", *headers]
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", f"Content-Type: {kind}", *headers]
     return "\r\n".join([*lines, "", ""]).encode()

@@ -38,8 +38,14 @@ def _choices(annotation: Any) -> list[str]:
     return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
+def _form_of_variable(setting: Setting) -> str:
+    if setting.entry:
+        return ", a JSON object"
+    return ", with commas between several" if setting.list_entry else ""
+
+
 def _variable(setting: Setting) -> str:
-    return f"`{setting.variable}`{', a JSON object' if setting.entry else ''}"
+    return f"`{setting.variable}`{_form_of_variable(setting)}"
 
 
 def _default(setting: Setting) -> str:

@@ -12,7 +12,7 @@ slice is short: long bodies are read a window at a time, since their parser woul
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +32,7 @@ from gateway.fronts.http import event_stream
 from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
 from gateway.fronts.http.connection import HttpConnection, connection_of
 from gateway.fronts.http.gate import ConnectionGate
+from gateway.fronts.http.host_check import HostCheck
 from gateway.fronts.http.intake import Intake
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.listeners import HttpListeners
@@ -89,6 +90,8 @@ class HttpFront:
         account: MemoryAccount | None = None,
         limits: HttpLimits | None = None,
         reuse_port: bool = False,
+        allowed_hosts: Collection[str] = (),
+        own_hosts: Collection[str] = (),
     ) -> None:
         self._methods = methods
         self._service = service
@@ -96,6 +99,9 @@ class HttpFront:
         self._account = account or MemoryAccount()
         self._limits = limits or HttpLimits()
         self._reuse_port = reuse_port
+        self._allowed_hosts = allowed_hosts
+        self._own_hosts = own_hosts
+        self._hosts = HostCheck(allowed_hosts)
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
         self._streams = event_stream.EventStreams(service, FairQueue(), self._account.share())
@@ -121,6 +127,7 @@ class HttpFront:
         """Listen. Raises ValueError if the address is malformed, OSError if it cannot be taken."""
         self._listeners = await HttpListeners.open(self._address, self._connection, reuse_port=self._reuse_port)
         self._address = self._listeners.address
+        self._hosts = self._listeners.host_check(self._allowed_hosts, self._own_hosts)
 
     async def drain(self) -> None:
         """Report at `/health` that the server is about to stop; everything else goes on."""
@@ -176,6 +183,7 @@ class HttpFront:
             connection.begin(request)
             if request.version not in VERSIONS:
                 return RawRefusal(VersionNotSupported())
+            self._hosts.check(request)
             if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
                 return self._health()
             if len(self._open) >= self._limits.requests:

@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from ipaddress import ip_address
 from socket import AI_PASSIVE, SOCK_STREAM
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from gateway.core.server_sockets import bind_tcp, bind_unix, claimed, remove_socket, socket_path
+from gateway.fronts.http.host_check import HostCheck
 
 _BACKLOG: Final = 1_024
 
@@ -16,11 +17,17 @@ _BACKLOG: Final = 1_024
 class HttpListeners:
     """The sockets of one address: that of a unix socket, or one for each address of a host."""
 
-    def __init__(self, address: str, servers: list[asyncio.Server], *, reach: str, file: os.stat_result | None) -> None:
+    def __init__(
+        self,
+        address: str,
+        servers: list[asyncio.Server],
+        *,
+        reach: Literal["loopback", "network", "unix"],
+        file: os.stat_result | None,
+    ) -> None:
         self.address = address
         """`HOST:PORT` with the port that was taken, or `unix:PATH`."""
-        self.is_loopback = reach == "loopback"
-        """Whether only this machine reaches it, by TCP."""
+        self._reach = reach
         self._servers = servers
         self._file = file
 
@@ -57,6 +64,14 @@ class HttpListeners:
             file = os.stat(path)
             server = await loop.create_unix_server(make_connection, sock=bound, backlog=_BACKLOG)
         return cls(f"unix:{path}", [server], reach="unix", file=file)
+
+    def host_check(self, allowed: Collection[str], own: Collection[str]) -> HostCheck:
+        """The check of the requests that come here, by names that were allowed, and names of the gateway itself."""
+        host = self.address.rpartition(":")[0]
+        if self._reach == "unix":
+            return HostCheck(allowed, any_host=True)
+        # The host of the address is the one that component servers are told.
+        return HostCheck([*allowed, *own, host], any_host=self._reach == "network" and not allowed)
 
     def close(self) -> None:
         """Take no more connections."""

@@ -20,8 +20,9 @@ CODINGS = "gzip, zstd"
 
 SERVER = "runs-gateway"
 
-JSON_HEADERS = {"Content-Type": JSON, "Server": SERVER}
-BINARY_HEADERS = {"Content-Type": BINARY, "X-Content-Type-Options": "nosniff", "Server": SERVER}
+# No browser takes an answer for something else than it is declared to be.
+JSON_HEADERS = {"Content-Type": JSON, "X-Content-Type-Options": "nosniff", "Server": SERVER}
+BINARY_HEADERS = {**JSON_HEADERS, "Content-Type": BINARY}
 
 
 class PathNotFound(MethodNotFound):
@@ -127,7 +128,8 @@ def raw_refusal(error: GatewayError) -> bytes:
     body = jsonrpc.error_response(None, error).encode()
     status = HTTPStatus(error.http_status)
     head = (
-        f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {JSON}\r\nServer: {SERVER}\r\n"
+        f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {JSON}\r\nX-Content-Type-Options: nosniff\r\n"
+        f"Server: {SERVER}\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -14,7 +14,7 @@ from gateway.fronts.http.methods import JsonRpcMethods
 from tests.fuzz.serving import Renewed, ServedRuns
 
 _LIMIT: Final = 64 << 10
-_HEALTH: Final = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+_HEALTH: Final = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _STATUS: Final = re.compile(rb"HTTP/[0-9][.][0-9] ([0-9]{3}) ")
 
 
@@ -49,7 +49,7 @@ _BODIES: Final = st.sampled_from(
 ) | st.binary(max_size=16)
 _HEADERS: Final = st.sampled_from(
     (
-        b"Host: x",
+        b"Host: localhost",
         b"Content-Type: application/json",
         b"Content-Type: application/octet-stream",
         b"Accept: text/event-stream",

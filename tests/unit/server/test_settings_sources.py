@@ -83,7 +83,13 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "workers": 1,
         "transport": "native",
     }
-    assert values.keys() == ServeSettings.model_fields.keys() - {"dialect", "lossy_numbers", "queue", "max_tasks"}
+    assert values.keys() == ServeSettings.model_fields.keys() - {
+        "allow_hosts",
+        "dialect",
+        "lossy_numbers",
+        "queue",
+        "max_tasks",
+    }
     environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
     assert values.items() <= load_serve({}, environ).model_dump().items()
     jsonrpc = {"RUNS_GATEWAY_RUNTIME": "jsonrpc+http://a:1", "RUNS_GATEWAY_DIALECT": "0.9"}
@@ -360,3 +366,15 @@ def test_a_user_without_a_home_directory_is_told_what_to_give(monkeypatch: pytes
 def test_variables_that_look_like_mistyped_settings_are_named(variable: str, meant: str | None) -> None:
     lines = mistyped_variables(ServeSettings, {variable: "1"})
     assert lines == ([f"the variable {variable} is no setting; did you mean {meant}?"] if meant else [])
+
+
+def test_a_list_comes_with_commas_from_the_environment_and_as_a_list_from_elsewhere(tmp_path: Path) -> None:
+    expected = ("gateway.example", "[::2]")
+    assert load_serve({}, {"RUNS_GATEWAY_ALLOW_HOSTS": "gateway.example, [::2],"}).allow_hosts == expected
+    assert load_serve({"allow_hosts": list(expected)}, {}).allow_hosts == expected
+    file = tmp_path / "settings.toml"
+    file.write_text('allow_hosts = ["gateway.example", "[::2]"]')
+    assert load_serve({}, {}, file).allow_hosts == expected
+    for wrong in ("http://a", "a:80", "*", "a b"):
+        with pytest.raises(SettingsError, match=r"^allow_hosts \(from --allow-host\): expected the name of a host"):
+            load_serve({"allow_hosts": [wrong]}, {})

@@ -69,7 +69,7 @@ def raw_request(params: object, headers: bytes, *, version: bytes = b"1.1") -> b
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/get", "params": params}).encode()
     named = b"".join(f"{name}: {value}\r\n".encode() for name, value in HEADERS.items())
     length = b"Content-Length: %d" % len(body)
-    return b"POST / HTTP/%b\r\nHost: x\r\n%b%b\r\n%b\r\n\r\n%b" % (version, named, headers, length, body)
+    return b"POST / HTTP/%b\r\nHost: localhost\r\n%b%b\r\n%b\r\n\r\n%b" % (version, named, headers, length, body)
 
 
 @pytest.fixture

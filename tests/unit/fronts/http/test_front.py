@@ -382,7 +382,7 @@ async def test_no_answer_tells_what_the_server_is_made_of(server: Server) -> Non
     assert {headers["Server"] for _, headers, _ in answers} == {"runs-gateway"}
 
 
-POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize(
@@ -393,11 +393,11 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
         (b"GET\r\n\r\n", 400, "method"),
         (b"GET / \r\n\r\n", 400, "request line"),
         (b"GET / HTTP/9.9\r\n\r\n", 505, "HTTP/1.1 and HTTP/1.0"),
-        (b"GET /health HTTP/2.0\r\nHost: x\r\n\r\n", 505, "HTTP/1.1 and HTTP/1.0"),
-        (b"GET /health HTTP/0.9\r\nHost: x\r\n\r\n", 505, "HTTP/1.1 and HTTP/1.0"),
+        (b"GET /health HTTP/2.0\r\nHost: localhost\r\n\r\n", 505, "HTTP/1.1 and HTTP/1.0"),
+        (b"GET /health HTTP/0.9\r\nHost: localhost\r\n\r\n", 505, "HTTP/1.1 and HTTP/1.0"),
         (b"GET / HTTP/1.1\r\n\r\n", 400, "no Host"),
-        (b"GET x HTTP/1.1\r\nHost: x\r\n\r\n", 400, "path"),
-        (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400, "8,190 bytes"),
+        (b"GET x HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "path"),
+        (b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "8,190 bytes"),
         (POST + b"Host: y\r\n\r\n", 400, "more than one header Host"),
         (POST + b"Content-Length: -1\r\n\r\n", 400, "Content-Length is no number"),
         (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", 400, "more than one header Content-Length"),
@@ -427,7 +427,7 @@ async def test_what_is_no_http_gets_an_answer_without_internals(
 async def test_a_broken_chunked_body_is_refused(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(
-        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n"
     )
     head = await reader.readline()
@@ -440,7 +440,7 @@ async def test_a_broken_chunked_body_is_refused(server: Server) -> None:
 async def test_a_client_that_leaves_in_the_middle_of_a_body_is_forgotten(serve: Serve) -> None:
     server = await serve(HttpLimits(requests=1))
     _, writer = await server.connect()
-    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+    writer.write(POST + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
     while (await server.post({}))[0] != 429:
         pass
     writer.close()
