@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.model import JsonText, RunState
+from gateway.core.clock import now
+from gateway.core.model import JsonText, Nanoseconds, RunState
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.item_results import evaluated
 from gateway.runtimes.embedded.item_work import FamilyWork, SharedWork
@@ -26,8 +26,13 @@ STOP_SECONDS = 2.0
 """How long stopping waits for tasks to end. Those that are left end with the process, and lose nothing either."""
 
 
-def run_inline(flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText]) -> Ended | None:
-    """Execute a small run without steps. Return None, without an effect, if it is large or needs steps."""
+def run_inline(
+    flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[JsonText], since: Nanoseconds
+) -> Ended | None:
+    """Execute a small run without steps, which was accepted at the time `since`.
+
+    Return None, without an effect, if it is large or needs steps.
+    """
     if len(inputs) > INLINE_ITEMS or sum(map(len, inputs)) > INLINE_CHARACTERS:
         return None
     results = []
@@ -36,10 +41,13 @@ def run_inline(flow: Flow, variables: Mapping[str, JsonText], inputs: Sequence[J
         result = evaluated(flow, text, variables, index)
         if result is None:
             return None
+        if (result.completed_at or 0) < since:  # The clock was set back.
+            result = result.model_copy(update={"completed_at": since})
         results.append(result)
         failed += result.status is RunState.FAILED
     state = RunState.FAILED if failed else RunState.SUCCESS
-    return Ended(Outcome(state, len(results) - failed, failed, time.time_ns()), results)
+    completed_at = max(result.completed_at or 0 for result in results) if results else now(since)
+    return Ended(Outcome(state, len(results) - failed, failed, completed_at), results)
 
 
 class Executor:

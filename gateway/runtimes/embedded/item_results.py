@@ -1,8 +1,8 @@
 """The results of items."""
 
-import time
 from collections.abc import Mapping
 
+from gateway.core.clock import now
 from gateway.core.model import ItemError, ItemResult, JsonText, RunState
 from gateway.runtimes.embedded.execution import evaluate_inline
 from gateway.runtimes.embedded.flow import Flow
@@ -20,9 +20,9 @@ def evaluated(flow: Flow, text: JsonText, variables: Mapping[str, JsonText], ind
 
 def succeeded(index: int, value: JsonText) -> ItemResult:
     """The result of an item with this output."""
-    return ItemResult(item_index=index, status=RunState.SUCCESS, value=value, completed_at=time.time_ns())
+    return ItemResult(item_index=index, status=RunState.SUCCESS, value=value, completed_at=now())
 
 
 def failed(index: int, error: ItemError) -> ItemResult:
     """The result of an item with this error."""
-    return ItemResult(item_index=index, status=RunState.FAILED, error=error, completed_at=time.time_ns())
+    return ItemResult(item_index=index, status=RunState.FAILED, error=error, completed_at=now())

@@ -1,9 +1,10 @@
 """The record of a run that is accepted now."""
 
 import os
-import time
+from typing import Final
 
 from gateway.adapter.params_json import observability_to_json
+from gateway.core.clock import start_of_run
 from gateway.core.model import Nanoseconds, SubmitParams
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Ancestry
@@ -13,11 +14,14 @@ from gateway.runtimes.embedded.values import write_object
 def new_record(
     params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None, digest: str
 ) -> RunRecord:
-    """The record of a run with a new id; `digest` is the fingerprint of what was submitted."""
-    created_at = time.time_ns()
+    """The record of a run with a new id; `digest` is the fingerprint of what was submitted.
+
+    Raises Unavailable if the clock is wrong.
+    """
+    created_at = start_of_run()
     observability = params.observability
     return RunRecord(
-        run_id=_new_run_id(created_at),
+        run_id=RUN_IDS.next(created_at),
         flow_id=params.flow_id,
         flow_name=flow_name,
         flow_label=params.flow_label,
@@ -35,8 +39,28 @@ def new_record(
     )
 
 
-def _new_run_id(created_at: Nanoseconds) -> str:
-    """A UUID of version 7: runs that are accepted one after the other are neighbours in the index of the journal."""
-    time, chance = f"{created_at // 1_000_000:012x}", os.urandom(10).hex()
-    variant = "89ab"[int(chance[0], 16) % 4]
-    return f"{time[:8]}-{time[8:]}-7{chance[1:4]}-{variant}{chance[4:7]}-{chance[7:19]}"
+class RunIds:
+    """Makes ids that grow, also if the clock is set back, and over restarts: UUIDs of version 7.
+
+    Their 60 upper bits that are free count 4,096ths of a millisecond. Runs that are accepted one after the other are
+    neighbours in the index of the journal.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def begin_after(self, run_id: str) -> None:
+        """Make ids that are larger than this one."""
+        digits = run_id.replace("-", "")
+        self._last = max(self._last, int(digits[:12] + digits[13:16], 16))
+
+    def next(self, moment: Nanoseconds) -> str:
+        """An id for a run that is accepted at this time."""
+        self._last = max(self._last + 1, (moment << 12) // 1_000_000)
+        time, chance = f"{self._last:015x}", os.urandom(8).hex()
+        variant = "89ab"[int(chance[0], 16) % 4]
+        return f"{time[:8]}-{time[8:12]}-7{time[12:]}-{variant}{chance[1:4]}-{chance[4:]}"
+
+
+RUN_IDS: Final = RunIds()
+"""The ids of all runs that this process accepts."""

@@ -1,10 +1,10 @@
 """A run in memory: the states of its items, its snapshots, and the watchers that wait for a change."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 
+from gateway.core.clock import now
 from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
@@ -37,6 +37,7 @@ class Run:
     ) -> None:
         """Make a run that has just been accepted, or one that has ended; `results` holds all results, or none."""
         self.record = record
+        self._latest = record.created_at
         self.held = 0
         """How many bytes of memory are counted for it."""
         # A run that is loaded after its end has the last revision of this epoch, which is larger than any before.
@@ -109,7 +110,10 @@ class Run:
         self.touch()
 
     def complete(self, result: ItemResult) -> Completion:
-        """An item has its result: give it a place; the last one ends the run."""
+        """An item has its result: give it a place; the last one ends the run. No time is before one that led to it."""
+        if (result.completed_at or 0) < self.record.created_at:
+            result = result.model_copy(update={"completed_at": self.record.created_at})
+        self._latest = max(self._latest, result.completed_at or 0)
         if not self._started:
             self._started = True
             self.touch()
@@ -119,7 +123,7 @@ class Run:
         outcome = None
         if self._places == self.record.total:
             state = RunState.FAILED if self._failures else RunState.SUCCESS
-            outcome = Outcome(state, self.record.total - self._failures, self._failures, time.time_ns())
+            outcome = Outcome(state, self.record.total - self._failures, self._failures, now(self._latest))
         return Completion(self.record.run_id, place, result, outcome)
 
     def publish(self, completions: Sequence[Completion]) -> None:

@@ -181,7 +181,7 @@ class EmbeddedRuntime(Runtime):
             await self._refuse_unknown_components(flow, patient=parent is not None)
         digest = "" if params.idempotency_key is None else await fingerprint(params, concurrency=DEFAULT_CONCURRENCY)
         record = new_record(params, scope, flow.name, ancestry, digest)
-        ended = run_inline(flow, params.variables, params.inputs)
+        ended = run_inline(flow, params.variables, params.inputs, record.created_at)
         if ended is not None:
             run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
             return await self._accept(run, flow, (), ended)

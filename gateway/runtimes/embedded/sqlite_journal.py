@@ -9,7 +9,16 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from gateway.core.model import Blob, BlobType, ItemError, ItemResult, JsonText, Nanoseconds, RunState
+from gateway.core.model import (
+    Blob,
+    BlobType,
+    ItemError,
+    ItemResult,
+    JsonText,
+    Nanoseconds,
+    RunState,
+    canonical_run_id,
+)
 from gateway.core.packed_texts import Chunk, chunks_of
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
 from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
@@ -26,6 +35,7 @@ from gateway.runtimes.embedded.journal import (
     UnfinishedRun,
     of_page,
 )
+from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE, PartOfPage, insert_results, read_results
 from gateway.storage.long_texts import TextColumn
 from gateway.storage.sqlite_file import StateFile
@@ -101,6 +111,7 @@ class SqliteJournal(Journal):
         """Open or create the state at `path`. Raises StateError if it is in use or cannot be read."""
         file = await StateFile.open(path, SCHEMA)
         opening = await file.read(_contents)
+        RUN_IDS.begin_after(opening.last_run_id)
         return cls(file, opening)
 
     def __init__(self, file: StateFile, opening: "_Contents") -> None:
@@ -196,13 +207,16 @@ class _Contents(NamedTuple):
 
     epoch: int
     last_run: int
+    last_run_id: str
     arriving: list[int]
 
 
 def _contents(db: sqlite3.Connection) -> _Contents:
     epoch, last_run = db.execute("SELECT max(epoch), (SELECT max(run) FROM runs) FROM epochs").fetchone()
     arriving = [run for (run,) in db.execute("SELECT run FROM arriving ORDER BY run")]
-    return _Contents(epoch, max([last_run or 0, *arriving]), arriving)
+    newest = (db.execute(f"SELECT max(run_id) FROM {table}").fetchone()[0] for table in ("runs", "ended_runs"))
+    last_run_id = max((found for found in newest if found and canonical_run_id(found)), default="0" * 32)
+    return _Contents(epoch, max([last_run or 0, *arriving]), last_run_id, arriving)
 
 
 def _put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
