@@ -145,6 +145,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
             nesting=nesting,
             max_flow_bytes=settings.max_flow_bytes,
             max_executing_items=settings.max_executing_items,
+            file_directories=settings.directories,
         )
     except StateError as error:
         raise StartError(f"{error} (--state)") from None

@@ -97,6 +97,14 @@ def _check_transport(transport: str) -> str:
     return transport
 
 
+def _check_directories(paths: str) -> str:
+    expanded = [os.path.expanduser(path) for path in paths.split(":")]
+    for path in expanded:
+        if not path.startswith("/") or not os.path.isdir(path):
+            raise ValueError(f"expected directories by their absolute paths, got {path!r}")
+    return ":".join(expanded)
+
+
 def _check_whole(number: Any) -> Any:
     """Refuse what pydantic would take for a whole number: truth values, fractions and texts of them."""
     if isinstance(number, int) and not isinstance(number, bool):
@@ -200,6 +208,7 @@ ExecutionTimeouts = Annotated[
 ]
 BlobApiUrl = Annotated[str, AfterValidator(_check_url), FlagValue("URL")]
 LogLevel = Literal["critical", "error", "warning", "info", "debug"]
+Directories = Annotated[str, Field(min_length=1), AfterValidator(_check_directories)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 FilePath = Annotated[NonEmpty, AfterValidator(expand_home)]
 WholeNumber = Annotated[int, BeforeValidator(_check_whole)]

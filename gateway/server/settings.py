@@ -19,6 +19,7 @@ from gateway.server.setting_forms import (
     ByteSize,
     ComponentRoutes,
     DefaultText,
+    Directories,
     EngineAddress,
     EntryFlag,
     ExecutionTimeouts,
@@ -218,6 +219,11 @@ class ServeSettings(_SharedSettings):
         description="How many items of all runs may execute at the same time, not counting those that wait for runs of "
         "their own.",
     )
+    file_directories: Directories | None = Field(
+        default=None,
+        description="The directories below which `/builtin/load_file` may load files: absolute paths, with colons "
+        "between them.",
+    )
     max_depth: WholeNumber = Field(
         default=32,
         ge=0,
@@ -231,6 +237,11 @@ class ServeSettings(_SharedSettings):
         le=1 << 32,
         description="How many items all runs inside one run may have at a time, until these runs end.",
     )
+
+    @property
+    def directories(self) -> list[str]:
+        """The paths in `file_directories`."""
+        return self.file_directories.split(":") if self.file_directories else []
 
     @property
     def runtime_kind(self) -> RuntimeKind:

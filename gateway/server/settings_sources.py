@@ -42,6 +42,7 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "dialect": frozenset({RuntimeKind.JSONRPC}),
     "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
     "max_executing_items": frozenset({RuntimeKind.EMBEDDED}),
+    "file_directories": frozenset({RuntimeKind.EMBEDDED}),
     "max_depth": frozenset({RuntimeKind.EMBEDDED}),
     "max_descendants": frozenset({RuntimeKind.EMBEDDED}),
 }

@@ -6,6 +6,7 @@ import json
 import uuid
 from contextlib import aclosing
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,7 +23,7 @@ from gateway.core.errors import (
     RunNotFound,
 )
 from gateway.core.model import Blob, BlobType, GetParams, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
-from tests.integration.conftest import Gateway
+from tests.integration.conftest import Gateway, Start
 from tests.support.clients import Client, fold
 
 ECHO = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
@@ -245,3 +246,19 @@ async def test_results_larger_than_a_message_arrive_in_several(gateway: Gateway)
     assert values(fold(updates).results) == [large] * 8
     assert max(sum(len(r.value or "") for r in update.results or []) for update in updates) < 2 << 20
     assert fold(updates) == await gateway.jsonrpc.get(params)
+
+
+async def test_a_flow_loads_files_below_the_directories_that_a_setting_allows(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    step = '{"id":"l","component":"/builtin/load_file","input":{"path":{"$input":"$"}}}'
+    flow = f'{{"steps":[{step}],"output":{{"$step":"l"}}}}'
+    metadata = f'{{"resolved_path":"{tmp_path}/a.json","size_bytes":8,"format":"json"}}'
+    for settings, expected in (
+        ({}, None),
+        ({"file_directories": str(tmp_path)}, f'{{"data":{{"a": 1}},"metadata":{metadata}}}'),
+    ):
+        gateway = await start(**settings)
+        status = await submit(gateway.grpc, flow, ['"a.json"'], wait=True)
+        assert values(status.results) == [expected]
+        error = (status.results or [])[0].error
+        assert expected or (error is not None and error.code == -32103)

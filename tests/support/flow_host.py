@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import BlobNotFound, FlowNotFound
 from gateway.core.json_layout import at_once
 from gateway.core.model import (
@@ -21,6 +22,7 @@ from gateway.core.model import (
     blob_id_of,
 )
 from gateway.runtimes.embedded.execution import execute_flow
+from gateway.runtimes.embedded.files import Files, LoadedFile
 from gateway.runtimes.embedded.flow import Flow, compile_flow
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.task import ItemFailure, Task
@@ -62,6 +64,9 @@ class FlowHost:
         if blob_id not in self.blobs:
             raise BlobNotFound(f"no blob has the id '{blob_id}'")
         return self.blobs[blob_id]
+
+    async def load_file(self, path: str, given_format: str | None) -> LoadedFile:
+        return await Files((), MemoryAccount()).load(path, given_format)
 
     async def run_flow(
         self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str

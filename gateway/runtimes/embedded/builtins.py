@@ -6,6 +6,7 @@
     /builtin/eval             {flow_id, input}                               -> {result: result, run_id}
     /builtin/put_blob         {data, blob_type? = "data"}                    -> {blob_id}
     /builtin/get_blob         {blob_id}                                      -> {data}
+    /builtin/load_file        {path, format? = by the ending}                -> {data, metadata}
 
 A `result` is {"outcome": "success", "result": value} or {"outcome": "failed", "error": {code, message, data?}}.
 Optional members may be null; other members are ignored.
@@ -58,6 +59,8 @@ _MEMBERS: Final = (
     "data",
     "blob_type",
     "blob_id",
+    "path",
+    "format",
 )
 _WRITTEN_AT_ONCE: Final = 64
 _RESULT, _NEXT = ("result",), ("next",)
@@ -252,6 +255,16 @@ async def _get_blob(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     return write_object({"data": blob.content})
 
 
+async def _load_file(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
+    path = string(given.value("path"), "path")
+    kind = string(given.value("format"), "format") if given.has("format") else None
+    if kind not in {None, "json", "yaml", "text"}:
+        raise InvalidParams.field("format", description="expected 'json', 'yaml' or 'text'")
+    file = await call.host.load_file(path, kind)
+    metadata = {"resolved_path": quote(file.path), "size_bytes": str(file.size), "format": quote(file.format)}
+    return await in_slices(joined(('{"data":', file.data, f',"metadata":{write_object(metadata)}}}')), call.task.work)
+
+
 def _result(result: ItemResult) -> tuple[str, ...]:
     """The parts of a text: a value may be long, and is copied once, into the output."""
     if result.status is RunState.SUCCESS:
@@ -270,5 +283,6 @@ BUILTINS: Mapping[str, Callable[[_BuiltinInput, BuiltinCall], Awaitable[JsonText
     "/builtin/eval": _eval,
     "/builtin/put_blob": _put_blob,
     "/builtin/get_blob": _get_blob,
+    "/builtin/load_file": _load_file,
 }
 """The built-in components, by name."""

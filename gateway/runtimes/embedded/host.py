@@ -9,6 +9,7 @@ from gateway.components import ComponentError, Components
 from gateway.core.errors import ComponentUnavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
+from gateway.runtimes.embedded.files import Files, LoadedFile
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
 from gateway.runtimes.embedded.nesting import Nesting
@@ -38,6 +39,7 @@ class RunHost:
         runs: RunsApi,
         nesting: Nesting,
         flows: FlowCache,
+        files: Files,
         *,
         depth: int,
         trace: ObservabilityContext | None,
@@ -47,6 +49,7 @@ class RunHost:
         self._runs = runs
         self._nesting = nesting
         self._flows = flows
+        self._files = files
         self._depth = depth
         self._trace_id = trace.trace_id if trace and trace.trace_id else uuid.uuid4().hex
 
@@ -78,6 +81,10 @@ class RunHost:
     async def get_blob(self, blob_id: str) -> Blob:
         """Return a blob."""
         return await self._runs.get_blob(blob_id)
+
+    async def load_file(self, path: str, given_format: str | None) -> LoadedFile:
+        """Load a file that flows may load."""
+        return await self._files.load(path, given_format)
 
     async def run_flow(
         self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str

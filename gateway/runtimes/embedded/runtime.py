@@ -42,6 +42,7 @@ from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.blob_names import named
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.executor import Executor, run_inline
+from gateway.runtimes.embedded.files import Files
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
 from gateway.runtimes.embedded.host import RunHost, RunsApi
@@ -85,18 +86,20 @@ class EmbeddedRuntime(Runtime):
         nesting: Nesting | None = None,
         max_flow_bytes: int = DEFAULT_MAX_FLOW_BYTES,
         max_executing_items: int = DEFAULT_EXECUTING_ITEMS,
+        file_directories: Sequence[str] = (),
     ) -> "EmbeddedRuntime":
         """Open the state, a path or `:memory:`.
 
         The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
-        inside runs, `max_flow_bytes` flows and overrides, `max_executing_items` the items that execute at once. Raises
-        StateError if the state cannot be used.
+        inside runs, `max_flow_bytes` flows and overrides, `max_executing_items` the items that execute at once. Flows
+        load files below `file_directories` only. Raises StateError if the state cannot be used.
         """
         account = account or MemoryAccount()
         journal = MemoryJournal(account) if state == IN_MEMORY else await SqliteJournal.open(Path(state))
         executor = Executor(journal, max_items=max_executing_items, account=account)
         flows = FlowCache(max_flow_bytes, account)
         runtime = cls(journal, components, executor, nesting or Nesting(), account=account, flows=flows)
+        runtime._files = Files(file_directories, account)
         try:
             await runtime._resumption.look()
         except BaseException:
@@ -127,6 +130,7 @@ class EmbeddedRuntime(Runtime):
         self._recent = RecentRuns(account)
         self._flows = flows
         self._blobs = account.share()
+        self._files = Files((), account)
         self._accepting: set[asyncio.Task[Snapshot]] = set()
         self._draining = False
 
@@ -263,7 +267,9 @@ class EmbeddedRuntime(Runtime):
         record = run.record
         trace = None if record.observability is None else observability_from_json(record.observability)
         assert self._runs is not None
-        host = RunHost(self._components, self._runs, self._nesting, self._flows, depth=record.depth, trace=trace)
+        host = RunHost(
+            self._components, self._runs, self._nesting, self._flows, self._files, depth=record.depth, trace=trace
+        )
         self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._ended))
 
     def _ended(self, run: Run) -> None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from gateway.core.errors import GatewayError
 from gateway.core.json_text import quote as quote_json
 from gateway.core.model import Blob, ItemError, JsonText, RunStatus
+from gateway.runtimes.embedded.files import LoadedFile
 from gateway.runtimes.embedded.item_work import ItemWork
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ class Host(Protocol):
 
     async def get_blob(self, blob_id: str) -> Blob:
         """Return a blob; its id may come in either spelling."""
+
+    async def load_file(self, path: str, given_format: str | None) -> LoadedFile:
+        """Load a file that flows may load. Raises InvalidParams, at `path`, if there is none."""
 
     async def run_flow(
         self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str

@@ -76,6 +76,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_memory": 1 << 29,
         "max_flow_bytes": 1 << 20,
         "max_executing_items": 6,
+        "file_directories": "/tmp:/",
         "max_depth": 0,
         "max_descendants": 5,
         "body_timeout": 5,

@@ -29,7 +29,7 @@ async def failure(name: str, value: Any, host: FlowHost | None = None) -> ItemEr
 
 
 def test_names() -> None:
-    names = ["create_messages", "map", "iterate", "eval", "put_blob", "get_blob"]
+    names = ["create_messages", "map", "iterate", "eval", "put_blob", "get_blob", "load_file"]
     assert list(BUILTINS) == [f"/builtin/{name}" for name in names]
 
 

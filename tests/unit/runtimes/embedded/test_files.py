@@ -1,0 +1,117 @@
+"""The files that flows may load: below some directories, and nowhere else."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import InvalidParams, Overloaded
+from gateway.core.json_text import string
+from gateway.runtimes.embedded import files
+from gateway.runtimes.embedded.files import Files
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An allowed directory, `in`, beside a secret."""
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("secret")
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "file").write_text("secret")
+    allowed = tmp_path / "in"
+    (allowed / "deep").mkdir(parents=True)
+    (allowed / "a.json").write_text(' {"a": 1.0, "b": [12345678901234567890123]}\n')
+    (allowed / "deep" / "b.yml").write_text("a: 2.50\nb: yes\nc: 2020-01-01\n")
+    (allowed / "t.txt").write_text('hé\r\n"')
+    return allowed
+
+
+def loader(*directories: Path) -> Files:
+    return Files([str(each) for each in directories], MemoryAccount())
+
+
+async def test_the_format_is_that_of_the_ending_or_as_given(folder: Path) -> None:
+    loaded = await loader(folder).load("a.json", None)
+    assert loaded == ('{"a": 1.0, "b": [12345678901234567890123]}', str(folder / "a.json"), 44, "json")
+    assert (await loader(folder).load("deep/b.yml", None)).data == '{"a":2.50,"b":"yes","c":"2020-01-01"}'
+    assert string((await loader(folder).load(str(folder / "t.txt"), None)).data) == 'hé\r\n"'
+    assert string((await loader(folder).load("./deep//b.yml", "text")).data).startswith("a: 2.50")
+
+
+async def test_directories_are_tried_in_turn(folder: Path) -> None:
+    both = loader(folder.parent / "outside", folder)
+    assert (await both.load("t.txt", None)).path == str(folder / "t.txt")
+    assert (await both.load("file", None)).path == str(folder.parent / "outside" / "file")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret",
+        "deep/../../secret",
+        "{parent}/secret",
+        "{folder}/../secret",
+        "{parent}/inside/file",
+        "link",
+        "linked/file",
+        "deep/absolute",
+        "pipe",
+        "deep",
+        "",
+        ".",
+        "/",
+        "{folder}",
+        "missing",
+        "t.txt/x",
+        "a\0b",
+        "x" * 5_000,
+        "/dev/zero",
+        "/etc/passwd",
+    ],
+)
+async def test_no_way_leads_out(folder: Path, path: str) -> None:
+    (folder / "link").symlink_to("../secret")
+    (folder / "linked").symlink_to(folder.parent / "outside")
+    (folder / "deep" / "absolute").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "pipe")
+    descriptors = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(InvalidParams, match="no file with this path"):
+        await loader(folder).load(path.format(folder=folder, parent=folder.parent), "text")
+    assert set(os.listdir("/proc/self/fd")) <= descriptors
+
+
+async def test_without_directories_there_are_no_files(folder: Path) -> None:
+    with pytest.raises(InvalidParams, match="--file-directories"):
+        await loader().load(str(folder / "t.txt"), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "fault"),
+    [
+        (b"\xff", "text", "not UTF-8"),
+        (b"{", "json", "not a JSON value"),
+        (b"", "json", "not a JSON value"),
+        (b"a: [", "yaml", "not yaml"),
+        (b"a: !tag 1", "yaml", "not yaml"),
+    ],
+)
+async def test_what_is_not_of_the_format_is_refused(folder: Path, content: bytes, kind: str, fault: str) -> None:
+    (folder / "bad").write_bytes(content)
+    with pytest.raises(InvalidParams, match=fault):
+        await loader(folder).load("bad", kind)
+
+
+async def test_files_are_bounded_and_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "large").write_bytes(b"x" * 100_000)
+    with pytest.raises(Overloaded):
+        await Files([str(folder)], MemoryAccount(100_000)).load("large", None)
+    monkeypatch.setattr(files, "MAX_FILE_BYTES", 99_999)
+    with pytest.raises(InvalidParams, match="more than 99,999 bytes"):
+        await loader(folder).load("large", None)
+
+
+async def test_an_empty_yaml_is_null(folder: Path) -> None:
+    (folder / "empty.yaml").touch()
+    assert (await loader(folder).load("empty.yaml", None)).data == "null"
