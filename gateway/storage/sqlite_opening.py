@@ -1,9 +1,9 @@
 """Opening a SQLite file: it is ours, or it is left as it is."""
 
 import os
-import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -17,7 +17,6 @@ APPLICATION_ID: Final = int.from_bytes(b"RUNS")
 _HEADER_BYTES: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
 _ID_PLACE: Final = slice(68, 72)
-_TABLE: Final = re.compile(r"CREATE TABLE (\w+)")
 
 
 class Schema(NamedTuple):
@@ -84,14 +83,37 @@ def _refuse_foreign(file: OwnedFile, shown: Path, schema: Schema) -> None:
     db = sqlite3.connect(f"file:{quote(str(file.path))}?{only}", uri=True)
     try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        made_by = [sql for (sql,) in db.execute("SELECT sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")]
     finally:
         db.close()
-    # Early versions of this program wrote no application_id.
-    if version not in {0, *schema.versions}:
-        raise _other_version(shown, version)
-    if names and (version == 0 or not names <= set(_TABLE.findall(schema.tables))):
+    if (made_by or version) and not _is_early(made_by, version, schema):
         raise foreign
+
+
+def _is_early(made_by: Sequence[str], version: int, schema: Schema) -> bool:
+    """Whether a file is of an early version, which wrote no application_id: brought up, it has the tables of today."""
+    if version not in schema.versions:
+        return False
+    with closing(sqlite3.connect(":memory:")) as early, closing(sqlite3.connect(":memory:")) as ours:
+        ours.executescript(schema.tables)
+        try:
+            for statement in made_by:
+                early.execute(statement)
+            for earlier in range(version, schema.version):
+                early.executescript(schema.upgrades[earlier])
+        except sqlite3.Error:
+            return False
+        return _columns(early) == _columns(ours)
+
+
+def _columns(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:
+    """The objects of a file by type, with the columns of tables."""
+    return set(
+        db.execute(
+            "SELECT object.type, object.name, field.name FROM sqlite_schema AS object "
+            "LEFT JOIN pragma_table_info(object.name) AS field WHERE object.name NOT LIKE 'sqlite_%'"
+        )
+    )
 
 
 def _prepare(db: sqlite3.Connection, shown: Path, schema: Schema) -> None:

@@ -51,7 +51,9 @@ class PutBlobRequest(_message.Message):
     BINARY_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     json: _builtins.str
-    """The text of one JSON value, kept as it is: two spellings of a value are two blobs."""
+    """The text of one JSON value, stored in its compact form: spellings that differ in white space or escapes are one
+    blob. The order of members is kept, and counts.
+    """
     binary: _builtins.bytes
     """Any bytes. MUST NOT be used with FLOW."""
     type: Global___BlobType.ValueType
@@ -136,7 +138,7 @@ class GetBlobResponse(_message.Message):
     BINARY_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     json: _builtins.str
-    """The text of one JSON value."""
+    """The text of one JSON value, in its compact form."""
     binary: _builtins.bytes
     """Any bytes."""
     type: Global___BlobType.ValueType

@@ -28,6 +28,15 @@ def _the_same_version(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA user_version = 7")
 
 
+def _a_view(db: sqlite3.Connection) -> None:
+    db.execute("CREATE VIEW runs AS SELECT 1")
+
+
+def _the_same_version_and_names(db: sqlite3.Connection) -> None:
+    _tables_of_the_same_names(db)
+    db.execute("PRAGMA user_version = 7")
+
+
 def _another_application_id(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA application_id = 5")
 
@@ -45,6 +54,8 @@ FOREIGN = [
     _tables_without_a_version,
     _tables_of_the_same_names,
     _the_same_version,
+    _the_same_version_and_names,
+    _a_view,
     _another_application_id,
     _wal_mode,
     _another_version,
