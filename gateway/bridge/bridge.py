@@ -70,8 +70,8 @@ class Bridge:
         self._name = f"queue {queue!r} of the engine at {url}"
 
     def on_components_change(self, report: Callable[[str, bool], None]) -> None:
-        """Call `report` with a prefix and whether its components are available, at first and after each change."""
-        self._components.on_change = report
+        """Call `report` with a prefix and whether its components are available: for each now, and after each change."""
+        self._components.on_change(report)
 
     async def start(self, callback: Callback, blob_api_url: str | None) -> None:
         """Start the component servers, then pull tasks. Connecting to an engine that is away is tried again.

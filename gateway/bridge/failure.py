@@ -17,7 +17,8 @@ CODES: Final[Mapping[int, wire.TaskErrorCode.ValueType]] = {
 }
 """The engine's code for each code of the component protocol. All others become COMPONENT_FAILED.
 
-The engine repeats a task that ended with UNREACHABLE or TIMEOUT three times by itself, one that ended with
+The engine repeats a task that ended with UNREACHABLE or TIMEOUT three times by itself, so UNREACHABLE is also for a way
+to the component that has failed otherwise, if another attempt may find it in order. It repeats one that ended with
 COMPONENT_FAILED or RESOURCE_UNAVAILABLE as `onError` of the step says, and no other.
 """
 
@@ -28,7 +29,7 @@ def task_error(error: ComponentError) -> wire.TaskError:
     The engine keeps the code and the message. `data` holds the code and the data of the component, which is left out
     if a Value cannot hold it.
     """
-    if error.unreachable:
+    if error.unreachable or (error.may_pass and error.code not in CODES):
         code = wire.TASK_ERROR_CODE_UNREACHABLE
     else:
         code = CODES.get(error.code, wire.TASK_ERROR_CODE_COMPONENT_FAILED)

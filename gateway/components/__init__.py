@@ -1,6 +1,6 @@
 """Client of JSON-RPC component servers: reaches or starts them, executes components and serves their requests."""
 
-from gateway.components.error import TRANSPORT_CODES, ComponentError
+from gateway.components.error import ComponentError
 from gateway.components.exchange import Callback
 from gateway.components.limits import Limits
 from gateway.components.message import asks_for_runs
@@ -8,7 +8,6 @@ from gateway.components.registry import Components
 from gateway.components.server import Execution
 
 __all__ = [
-    "TRANSPORT_CODES",
     "Callback",
     "ComponentError",
     "Components",

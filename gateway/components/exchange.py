@@ -21,6 +21,7 @@ from gateway.components.message import (
     encode_internal_error,
     encode_notification,
     encode_request,
+    has_error,
     result_of,
 )
 from gateway.components.requests import ComponentRequests, ExecutionRequests, ServedRequest
@@ -42,6 +43,9 @@ _DELIVERY_PAUSES: Final = (0.0, 0.05, 0.5)
 """Seconds before each attempt to deliver an answer."""
 _ACKNOWLEDGEMENT_SIZE: Final = 4096
 
+_PASSING: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+"""HTTP statuses below 500 after which another attempt may succeed. All from 500 on are others: those of proxies."""
+
 
 class Address(NamedTuple):
     """The URL of a component server, the session for calling it, and the requests that all components make."""
@@ -61,7 +65,7 @@ async def notify(address: Address, method: str, params: Mapping[str, object]) ->
     try:
         async with _post(address, encode_notification(method, params)) as response:
             if not is_success(response):
-                raise broken(f"with HTTP status {response.status}")
+                raise _refused(response)
             await response.content.read(_ACKNOWLEDGEMENT_SIZE)
     except HttpFailure as failure:
         raise _map_failure(failure) from failure
@@ -107,8 +111,8 @@ class Exchange:
             message = decode_message(await read_refusal(response, limit))
         except ComponentError:
             message = ComponentMessage()
-        if message.error is UNSET:
-            raise broken(f"with HTTP status {response.status}")
+        if not has_error(message):
+            raise _refused(response)
         return message, None
 
     async def _follow(self, response: ClientResponse, request_id: str) -> Raw | LongResult:
@@ -153,7 +157,8 @@ class Exchange:
                         yield event, *await read_message(event, self.line)
         except EventTooLarge:
             raise broken("with a message that is too large") from None
-        raise broken("with a stream that ended before the answer")
+        # As a server ends its streams that stops in order.
+        raise broken("with a stream that ended before the answer", recurs=False)
 
     async def _serve(
         self, event: bytes, message: ComponentMessage, request: ServedRequest, requests: ExecutionRequests
@@ -213,6 +218,13 @@ def _post(
 ) -> AbstractAsyncContextManager[ClientResponse]:
     headers = _HEADERS if instance is None else {**_HEADERS, INSTANCE_HEADER: instance}
     return request(address.http, "POST", address.url, text, headers=headers, receipt=receipt)
+
+
+def _refused(response: ClientResponse) -> ComponentError:
+    """The error for an answer whose only content is its HTTP status."""
+    status = response.status
+    recurs = status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
+    return broken(f"with HTTP status {status}", recurs=recurs)
 
 
 def _map_failure(failure: HttpFailure) -> ComponentError:

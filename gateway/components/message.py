@@ -96,9 +96,17 @@ def result_of(message: ComponentMessage, request_id: str) -> Raw:
     return message.result
 
 
-def broken(what: str) -> ComponentError:
-    """The error for a server that answered `what`."""
-    return ComponentError(Code.PROTOCOL_BROKEN, f"the component server answered {what}")
+def has_error(message: ComponentMessage) -> bool:
+    """Whether a message tells of an error as JSON-RPC says; proxies have errors of their own."""
+    try:
+        return message.error is not UNSET and bool(msgspec.json.decode(message.error, type=_ErrorObject))
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def broken(what: str, *, recurs: bool = True) -> ComponentError:
+    """The error for a server that answered `what`, and would do so again unless told otherwise."""
+    return ComponentError(Code.PROTOCOL_BROKEN, f"the component server answered {what}", recurs=recurs)
 
 
 def _is(text: Raw, request_id: str) -> bool:

@@ -57,8 +57,13 @@ class Components:
         self._routes: dict[str, Route] = {}
         self._http: ClientSession | None = None
         self._notice: asyncio.TimerHandle | None = None
-        self.on_change: Callable[[str, bool], None] = _nobody
-        """Called with a prefix and whether its components are available, at first and after each change."""
+        self._report: Callable[[str, bool], None] = _nobody
+
+    def on_change(self, report: Callable[[str, bool], None]) -> None:
+        """Call `report` with a prefix and whether its components are available: for each now, and after each change."""
+        self._report = report
+        for prefix in self._targets:
+            report(prefix, prefix in self._routes and self._routes[prefix].problem is None)
 
     async def start(self, callback: Callback, blob_api_url: str | None) -> None:
         """Begin to start and to reach all servers, in the background; `ready` waits for them. Failures are retried.
@@ -135,7 +140,7 @@ class Components:
 
     def _changed(self) -> None:
         for prefix, route in self._routes.items():
-            self.on_change(prefix, route.problem is None)
+            self._report(prefix, route.problem is None)
 
     def _tell_missing(self) -> None:
         for prefix, route in self._routes.items():

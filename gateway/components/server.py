@@ -165,7 +165,7 @@ class Server:
         try:
             listed = msgspec.json.decode(result, type=_ComponentList).components
         except (msgspec.DecodeError, RecursionError):
-            raise broken("a malformed list of components") from None
+            raise broken("a malformed list of components", recurs=False) from None
         return frozenset("/" + entry.component.lstrip("/") for entry in listed)
 
     async def _ask(self, method: str, params: Mapping[str, object]) -> Raw:
@@ -180,6 +180,9 @@ class Server:
             yield
         except TimeoutError:
             raise ComponentError(Code.TIMED_OUT, "the component server does not answer", unreachable=True) from None
+        except ComponentError as error:
+            error.recurs = False  # Nothing was executed, so another attempt costs little.
+            raise
 
 
 def _params(execution: Execution) -> dict[str, object]:

@@ -198,13 +198,14 @@ def _grpc_limits(settings: ServeSettings) -> GrpcLimits:
 def _upstream_limits(settings: ServeSettings) -> GrpcLimits:
     """The limits of all workers together. Each has one connection for all of its clients."""
     number = settings.workers
+    # Each worker follows the health of this process as well, and of the components below each prefix.
+    followed = 1 + len(settings.components)
     return GrpcLimits(
         receive=MAX_INTERNAL,
         send=MAX_INTERNAL,
         calls=settings.max_calls * number,
-        # Each worker follows the health of this process as well.
-        waits=(settings.max_waiting_calls + 1) * number,
-        streams=settings.max_calls + settings.max_waiting_calls + 1,
+        waits=(settings.max_waiting_calls + followed) * number,
+        streams=settings.max_calls + settings.max_waiting_calls + followed,
     )
 
 

@@ -64,7 +64,7 @@ class EmbeddedBackend(Backend):
         super().__init__(runtime, account)
         self._runtime = runtime
         self._components = components
-        components.on_change = runtime.readiness.report_components
+        components.on_change(runtime.readiness.report_components)
 
     async def start(self, blob_api_url: str | None) -> None:
         await self._components.start(self.serve_component, blob_api_url)
@@ -114,7 +114,7 @@ async def open_backend(
         return await _embedded(settings, account, stack)
     backend = await _elsewhere(settings, account, stack, _http_url(settings), "--runtime")
     if is_worker and isinstance(backend.runtime, RelayRuntime):
-        backend.runtime.follow_readiness()
+        await backend.runtime.follow_readiness()
     return backend
 
 

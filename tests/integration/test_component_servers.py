@@ -10,13 +10,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.client import AsyncRunsClient
 from gateway.core.errors import ComponentUnavailable
 from gateway.core.model import Blob, BlobType, SubmitParams
 from tests.support.clients import GrpcClient, JsonRpcClient
 from tests.support.command_line import CommandLine, Serving, finish
+from tests.support.component_health import components_available
+from tests.support.component_server import Call, ComponentServer
 from tests.support.lifelines import Lifelines
 
 SERVER = Path(__file__).parent.parent / "data/components/mortal_server.py"
@@ -166,6 +171,22 @@ async def test_an_execution_that_takes_too_long_is_tried_again(commands: Command
         await Log(serving).until("attempt 1 to execute /hang failed: the component did not finish within 0.3 seconds")
 
 
+@pytest.mark.parametrize(("component", "value"), [("huge", 64 << 20), ("garbage", 200), ("garbage", 404)])
+async def test_an_answer_that_would_recur_is_not_asked_for_again(
+    commands: CommandLine, server: Server, component: str, value: int
+) -> None:
+    async with gateway(commands, server.command()) as (serving, client):
+        assert (await run(client, component, value)).code == -32303
+        assert server.calls == [f"/{component} 1"]
+        await Log(serving).until(f"attempt 1 to execute /{component} failed: the component server answered")
+
+
+async def test_an_answer_of_a_proxy_that_passes_is_asked_for_again(commands: CommandLine, server: Server) -> None:
+    async with gateway(commands, server.command(), "--transport-retries", "1") as (_, client):
+        assert (await run(client, "garbage", 503)).code == -32303
+        assert server.calls == ["/garbage 1", "/garbage 2"]
+
+
 # Not there yet
 
 
@@ -183,6 +204,37 @@ async def test_a_server_that_does_not_answer_delays_nothing(
             await front.put_blob(Blob("1", BlobType.DATA))
             await front.close()
         await Log(serving).until("/t: its components are not available yet")
+
+
+async def health(serving: Serving) -> Any:
+    """The answer of the HTTP front, over a connection of its own: of any worker."""
+    async with aiohttp.ClientSession() as http, http.get(f"{serving.http}/health") as response:
+        assert response.status == 200
+        return await response.json()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_health_tells_which_components_are_missing(
+    commands: CommandLine, server: Server, workers: str, unused_tcp_port: int
+) -> None:
+    late = ("--component", f"/late=http://127.0.0.1:{unused_tcp_port}")
+    async with gateway(commands, server.command(), *late, "--workers", workers) as (serving, _):
+        await components_available(serving.grpc, ["/t"])
+        while (told := await health(serving)) != {"status": "healthy", "missing_components": ["/late"]}:
+            assert told["missing_components"] == ["/t", "/late"]  # It may be another worker.
+        async with grpc.aio.insecure_channel(serving.grpc) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            states = health_pb2.HealthCheckResponse
+            for service, state in (("components/late", states.NOT_SERVING), ("", states.SERVING)):
+                assert (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status == state
+        async with ComponentServer(no_execution).running(unused_tcp_port):
+            await components_available(serving.grpc, ["/late"])
+            while (told := await health(serving)) != {"status": "healthy"}:
+                assert told["missing_components"] == ["/late"]
+
+
+async def no_execution(call: Call) -> None:
+    raise AssertionError("nothing was to be executed")
 
 
 async def test_a_command_that_does_not_exist_is_refused(commands: CommandLine) -> None:

@@ -13,14 +13,11 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import aio
 from grpc_health.v1 import health_pb2
 
-from gateway.adapter.proto_wire import length_prefix
+from gateway.adapter.health_services import COMPONENTS, encode_services
 from gateway.core.errors import NotFound, shutting_down
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-
-COMPONENTS = "components"
-"""What the names of services that are components begin with; the prefix of their paths follows."""
 
 _NO_COMPONENTS: Mapping[str, bool] = MappingProxyType({})
 
@@ -103,8 +100,8 @@ class Health:
 
     @handler
     async def List(self, _: Empty, context: Context) -> bytes:  # noqa: N802
-        """Tell the states of all services: a HealthListResponse, which older packages do not have."""
-        return b"".join(_field(1, _field(1, name.encode()) + _field(2, told)) for name, told in self._told())
+        """Tell the states of all services."""
+        return encode_services(self._states)
 
     @handler
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802
@@ -120,16 +117,6 @@ class Health:
                 await changed.wait()
             raise shutting_down()
 
-    def _told(self) -> "list[tuple[str, bytes]]":
-        return [
-            (name, health_pb2.HealthCheckResponse(status=state).SerializeToString())
-            for name, state in self._states.items()
-        ]
-
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return length_prefix(number, len(content)) + content

@@ -234,9 +234,8 @@ class _FlowExecution:
             try:
                 return Value(await self._call(step.component, text, retries.attempt, task))
             except ItemFailure as failure:
-                error = failure.error
+                error, pause = failure.error, retries.pause_after(failure)
                 release_frames(failure)
-            pause = retries.pause_after(error)
             if pause is None:
                 return error if step.on_error.default is None else Value(step.on_error.default)
             if retries.attempt > MAX_RETRIES:

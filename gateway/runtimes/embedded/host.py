@@ -68,7 +68,8 @@ class RunHost:
                     component, payload, attempt=attempt, observability=self._observability(task), scope=scope
                 )
         except ComponentError as error:
-            raise ItemFailure(ItemError(code=error.code, message=error.message, data=error.data)) from error
+            failed = ItemError(code=error.code, message=error.message, data=error.data)
+            raise ItemFailure(failed, transport=error.may_pass) from error
 
     async def compile(self, flow: JsonText, field: str) -> Flow:
         """Compile a flow. Items usually have the same one, so it is kept for the next."""

@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from gateway.components import TRANSPORT_CODES
 from gateway.core.backoff import Backoff
-from gateway.core.model import ItemError
-from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.flow import Step
+from gateway.runtimes.embedded.task import ItemFailure
 
 NOT_AVAILABLE: Final = -32301
 """The code of a step that starts a run whose components are not available."""
@@ -27,7 +25,7 @@ class StepRetries:
     """The attempts of one step. `attempt` is the number of the present one, counted from 1 over both kinds.
 
     A failure of the way to the component uses up `transport`, and then what `onError` gives. Others use up only that.
-    A built-in component has no way to it: an error with such a code is that of a step inside it, which was retried.
+    The error of a step inside a built-in component is not such a failure of this one: that step was retried.
     """
 
     __slots__ = ("_backoff", "_flow_retries", "_transport", "_transport_backoff", "attempt")
@@ -35,13 +33,13 @@ class StepRetries:
     def __init__(self, step: Step, transport: int) -> None:
         self.attempt = 1
         self._flow_retries = step.on_error.retries
-        self._transport = 0 if step.component in BUILTINS else transport
+        self._transport = transport
         self._backoff: Backoff | None = None
         self._transport_backoff: Backoff | None = None
 
-    def pause_after(self, error: ItemError) -> float | None:
+    def pause_after(self, failure: ItemFailure) -> float | None:
         """Return how many seconds to wait before the next attempt; None if there is no further one."""
-        if self._transport and error.code in TRANSPORT_CODES:
+        if self._transport and failure.transport:
             self._transport -= 1
             self._transport_backoff = self._transport_backoff or transport_backoff()
             return self._transport_backoff.next()

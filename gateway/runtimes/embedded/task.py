@@ -30,11 +30,15 @@ UNUSABLE_VALUE = -32101
 
 
 class ItemFailure(Exception):
-    """An item, or one of its steps, has failed; `error` is for the client."""
+    """An item, or one of its steps, has failed; `error` is for the client.
 
-    def __init__(self, error: ItemError) -> None:
+    `transport`: the way to the component of the step has failed, and another attempt may find it in order.
+    """
+
+    def __init__(self, error: ItemError, *, transport: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
+        self.transport = transport
 
     @classmethod
     def of(cls, code: int, message: str) -> "ItemFailure":

@@ -1,16 +1,23 @@
 """The health of the upstream, for relays that are parts of the same gateway."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from grpc import aio
 from grpc_health.v1 import health_pb2
 
+from gateway.adapter.health_services import COMPONENTS
 from gateway.core.readiness import Readiness
 from gateway.runtimes.relay.upstream import RelayUpstream
 
 RETRY_SECONDS: Final = 0.5
 """Seconds before the upstream is asked again after the connection broke."""
+
+FIRST_ANSWER_SECONDS: Final = 5.0
+"""Seconds that a start waits for what the upstream has. It listens already, but may be busy."""
 
 SERVICE: Final = "runs.v1.RunsService"
 
@@ -18,16 +25,24 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class HealthFollower:
-    """Lets `readiness` be what the upstream reports of its own, once it is started."""
+    """Lets `readiness` be what the upstream reports of its own, once it is started.
+
+    Which components there are does not change while the upstream lives, and this process ends with it.
+    """
 
     def __init__(self, upstream: RelayUpstream, readiness: Readiness) -> None:
         self._upstream = upstream
         self._readiness = readiness
         self._following: asyncio.Task[None] | None = None
+        self._told = asyncio.Event()
+        """It is known which components there are."""
 
-    def start(self) -> None:
-        """Follow the upstream from now on."""
+    async def start(self) -> None:
+        """Follow the upstream from now on. Waits until it is known which components there are, but not for long."""
         self._following = asyncio.create_task(self._follow())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_ANSWER_SECONDS):
+                await self._told.wait()
 
     async def close(self) -> None:
         """Follow it no more."""
@@ -36,12 +51,37 @@ class HealthFollower:
             await asyncio.gather(self._following, return_exceptions=True)
 
     async def _follow(self) -> None:
-        request = health_pb2.HealthCheckRequest(service=SERVICE)
+        prefixes = [
+            name.removeprefix(COMPONENTS) for name in await self._services() if name.startswith(f"{COMPONENTS}/")
+        ]
+        for prefix in prefixes:
+            self._readiness.report_components(prefix, available=False)
+        self._told.set()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch(SERVICE, self._report))
+            for prefix in prefixes:
+                report = partial(self._readiness.report_components, prefix)
+                group.create_task(self._watch(f"{COMPONENTS}{prefix}", report))
+
+    async def _services(self) -> list[str]:
+        """The names of the services of the upstream."""
+        while True:
+            try:
+                names: list[str] = await self._upstream.health_services(b"", wait_for_ready=True)
+            except aio.AioRpcError:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return names
+
+    async def _watch(self, service: str, report: Callable[[bool], None]) -> None:
+        request = health_pb2.HealthCheckRequest(service=service)
         while True:
             try:
                 async for response in self._upstream.health.Watch(request, wait_for_ready=True):
-                    serves = response.status == _SERVING
-                    self._readiness.report(None if serves else "the runtime of this gateway accepts no runs")
+                    report(response.status == _SERVING)
             except aio.AioRpcError:
                 pass  # What it was stays until the upstream can be asked again.
             await asyncio.sleep(RETRY_SECONDS)
+
+    def _report(self, serves: bool) -> None:
+        self._readiness.report(None if serves else "the runtime of this gateway accepts no runs")

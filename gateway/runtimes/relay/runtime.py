@@ -52,9 +52,9 @@ class RelayRuntime(Runtime):
         self._health = HealthFollower(self._upstream, self.readiness)
         self._draining = False
 
-    def follow_readiness(self) -> None:
+    async def follow_readiness(self) -> None:
         """Be as ready as the upstream from now on."""
-        self._health.start()
+        await self._health.start()
 
     async def connect(self, seconds: float) -> bool:
         """Wait for the upstream. If it is away for so long, log that and return False; it may come later."""

@@ -14,6 +14,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
+from gateway.adapter.health_services import LIST_METHOD, service_names
 from gateway.core.backoff import Backoff
 from gateway.core.errors import ComponentUnavailable, GatewayError, Unavailable
 from gateway.peers.grpc.channel import channel_options
@@ -61,6 +62,7 @@ class RelayUpstream:
         self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
         self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
         self.health: Any = health_pb2_grpc.HealthStub(self._channel)
+        self.health_services: Any = self._channel.unary_unary(LIST_METHOD, response_deserializer=service_names)
 
     async def call(self, attempt: Callable[[], Awaitable[T]], *, repeatable: bool = True) -> T:
         """Return what `attempt` returns. If the upstream was lost meanwhile, a `repeatable` attempt is made again.

@@ -35,6 +35,10 @@ def execute(component, value, attempt):
         hang_up()
     if component == "/hang" and attempt <= value:
         threading.Event().wait()
+    if component == "/huge":
+        return "x" * value
+    if component == "/garbage":
+        raise Garbage(value)
     if component == "/speak":
         sys.stderr.buffer.write(CONTROL)
         sys.stderr.flush()
@@ -53,6 +57,10 @@ def execute(component, value, attempt):
 
 class HangUp(Exception):
     pass
+
+
+class Garbage(Exception):
+    """An answer that is not JSON-RPC, with this HTTP status."""
 
 
 def hang_up():
@@ -74,11 +82,14 @@ class Handler(BaseHTTPRequestHandler):
             except HangUp:
                 self.close_connection = True
                 return
+            except Garbage as garbage:
+                self.respond(garbage.args[0], "garbage")
+                return
             self.result(message, {"output": output})
         elif message["method"] == "initialize":
             self.result(message, {"capabilities": message["params"]["capabilities"]})
         else:
-            names = "/die", "/die_at_first", "/deaf", "/hang", "/speak", "/flood", "/hold", "/echo"
+            names = "/die", "/die_at_first", "/deaf", "/hang", "/speak", "/flood", "/hold", "/huge", "/garbage", "/echo"
             self.result(message, {"components": [{"component": name} for name in names]})
 
     def result(self, message, result):

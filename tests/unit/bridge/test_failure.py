@@ -22,6 +22,12 @@ def test_a_server_that_is_lost_is_unreachable_whatever_its_code() -> None:
         assert error.code == wire.TASK_ERROR_CODE_UNREACHABLE
 
 
+@pytest.mark.parametrize("recurs", [False, True])
+def test_a_way_that_has_failed_is_unreachable_unless_the_answer_would_recur(recurs: bool) -> None:
+    code = wire.TASK_ERROR_CODE_COMPONENT_FAILED if recurs else wire.TASK_ERROR_CODE_UNREACHABLE
+    assert task_error(ComponentError(-32303, "HTTP status", recurs=recurs)).code == code
+
+
 @pytest.mark.parametrize("code", [-32001, -32102, -32103, -32300])
 def test_codes_come_back_as_they_were(code: int) -> None:
     assert ERROR_CODES[CODES[code]] == code

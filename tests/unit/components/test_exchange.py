@@ -191,7 +191,7 @@ async def test_a_malformed_answer(body: bytes, streamed: bool) -> None:
             await call.respond(answer)
 
     error = await failure(script)
-    assert (error.code, error.unreachable) == (Code.PROTOCOL_BROKEN, False)
+    assert (error.code, error.unreachable, error.may_pass) == (Code.PROTOCOL_BROKEN, False, False)
 
 
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "302 Found", "404 Not Found"])
@@ -201,14 +201,23 @@ async def test_an_http_error(status: str, body: bytes) -> None:
         await call.respond(body.replace(ID, call.message["id"].encode()), status=status)
 
     error = await failure(script)
-    assert error.code == Code.PROTOCOL_BROKEN
+    assert (error.code, error.may_pass) == (Code.PROTOCOL_BROKEN, status.startswith("5"))
+
+
+@pytest.mark.parametrize("status", ["408 Request Timeout", "425 Too Early", "429 Too Many Requests", "503 Away"])
+async def test_an_http_error_that_passes(status: str) -> None:
+    async def script(call: Call) -> None:
+        await call.respond(b"", status=status)
+
+    assert (await failure(script)).may_pass
 
 
 async def test_an_encoding_that_was_not_asked_for() -> None:
     async def script(call: Call) -> None:
         await call.send(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}")
 
-    assert (await failure(script)).code == Code.PROTOCOL_BROKEN
+    error = await failure(script)
+    assert (error.code, error.may_pass) == (Code.PROTOCOL_BROKEN, False)
 
 
 async def test_something_that_is_not_http() -> None:
@@ -225,7 +234,7 @@ async def test_an_event_stream_of_garbage_ends() -> None:
             await call.chunk(b": nothing to say\n")
 
     error = await failure(script)
-    assert (error.code, "too large" in error.message) == (Code.PROTOCOL_BROKEN, True)
+    assert (error.code, "too large" in error.message, error.may_pass) == (Code.PROTOCOL_BROKEN, True, False)
 
 
 async def test_an_event_stream_that_ends_without_an_answer() -> None:
@@ -234,7 +243,7 @@ async def test_an_event_stream_that_ends_without_an_answer() -> None:
         await call.send(b"0\r\n\r\n")
 
     error = await failure(script)
-    assert (error.code, error.unreachable) == (Code.PROTOCOL_BROKEN, False)
+    assert (error.code, error.unreachable, error.may_pass) == (Code.PROTOCOL_BROKEN, False, True)
 
 
 async def test_a_request_in_the_place_of_the_answer() -> None:
