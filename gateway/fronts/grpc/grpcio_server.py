@@ -47,7 +47,13 @@ class GrpcioServer:
 
     async def start(self) -> None:
         """Take calls."""
-        await self._server.start()
+        # grpcio fails at its own end if its start is cancelled, which takes no time.
+        starting = asyncio.create_task(self._server.start())
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await starting
+            raise
 
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
