@@ -37,6 +37,7 @@ _KINDS: tuple[type[GatewayError], ...] = (
     errors.BlobNotFound,
     errors.RunNotFound,
     errors.ComponentUnavailable,
+    errors.StateUnavailable,
 )
 _BY_REASON = {kind.reason: kind for kind in _KINDS}
 

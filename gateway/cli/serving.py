@@ -13,7 +13,9 @@ import uvloop
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
+from gateway.core.clock import start_of_run
 from gateway.core.descriptors import raise_descriptor_limit
+from gateway.core.errors import StateUnavailable
 from gateway.core.readiness import BrokenError
 from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.machine_memory import warn_if_beyond
@@ -63,6 +65,10 @@ def _load(
 
 def _run(server: Coroutine[Any, Any, None], log_level: str) -> None:
     """Run a server until a signal comes. Raises CommandError if it cannot start."""
+    try:
+        start_of_run()
+    except StateUnavailable as error:
+        raise CommandError(error.message) from None
     set_log_level(log_level)
     use_batch_scheduling()
     raise_descriptor_limit()

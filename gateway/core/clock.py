@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from gateway.core.errors import Unavailable
+from gateway.core.errors import StateUnavailable
 from gateway.core.model import Nanoseconds
 
 LATEST: Final = (1 << 63) - 1
@@ -12,12 +12,19 @@ LATEST: Final = (1 << 63) - 1
 
 def now(*earlier: Nanoseconds) -> Nanoseconds:
     """The time of day; not before `earlier`, which have happened already, whatever the clock says."""
-    return max(min(time.time_ns(), LATEST), 0, *earlier)
+    return max(min(_time_ns(), LATEST), 0, *earlier)
 
 
 def start_of_run() -> Nanoseconds:
-    """The time at which a run is accepted. Raises Unavailable if the clock is so wrong that it cannot be kept."""
-    moment = time.time_ns()
+    """The time at which a run is accepted. Raises StateUnavailable if the clock is so wrong that it cannot be kept."""
+    moment = _time_ns()
     if not 0 <= moment <= LATEST:
-        raise Unavailable("the clock of the gateway is wrong: it has to be set to a year from 1970 to 2262")
+        raise StateUnavailable("the clock of the gateway is wrong: it has to be set to a year from 1970 to 2262")
     return moment
+
+
+def _time_ns() -> int:
+    try:
+        return time.time_ns()
+    except OverflowError:  # The interpreter cannot tell such a time.
+        return LATEST + 1

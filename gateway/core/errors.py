@@ -211,6 +211,12 @@ class ComponentUnavailable(Unavailable):
     reason = "COMPONENT_UNAVAILABLE"
 
 
+class StateUnavailable(Unavailable):
+    """The state of the gateway cannot be read or written now, or the clock is so wrong that no run can begin."""
+
+    reason = "STATE_UNAVAILABLE"
+
+
 class NestedTooDeeply(GatewayError):
     """A run, or a flow that runs in place, would be inside too many others."""
 

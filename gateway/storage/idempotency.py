@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.errors import IdempotencyConflict, Unavailable
+from gateway.core.errors import IdempotencyConflict, StateUnavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.readiness import Readiness
 from gateway.storage.fingerprint import is_same
@@ -107,7 +107,7 @@ class Keys:
                 raise IdempotencyConflict("the idempotency key was used before with other parameters")
             return use.run_id, False
         if self.readiness.obstacle is not None:
-            raise Unavailable("the state cannot be written", retry_after=1.0)
+            raise StateUnavailable("the state cannot be written", retry_after=1.0)
         run_id = await submit()
         await self._keep(name, _Use(fingerprint, run_id))
         return run_id, True
@@ -117,7 +117,7 @@ class Keys:
         while True:
             try:
                 return await self._store.put(name, use)
-            except Unavailable as error:
+            except StateUnavailable as error:
                 release_frames(error)
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from gateway.concurrency.batches import BATCH
-from gateway.core.errors import Unavailable
+from gateway.core.errors import StateUnavailable
 from gateway.core.readiness import Readiness
 from gateway.storage.owned_file import OwnedFile, StateError
 from gateway.storage.sqlite_opening import Schema, SqliteConnections, open_connections
@@ -96,17 +96,17 @@ class StateFile:
         self._watching = loop.create_task(self._watch())
 
     async def read(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Call `operation` in the reader's thread. Raises Unavailable if the file cannot be read."""
+        """Call `operation` in the reader's thread. Raises StateUnavailable if the file cannot be read."""
         try:
             return await self._loop.run_in_executor(self._reader, operation, self._reading)
         except sqlite3.Error as error:
             _log.error("the state cannot be read: %s", error)
-            raise Unavailable("the state cannot be read", retry_after=1.0) from error
+            raise StateUnavailable("the state cannot be read", retry_after=1.0) from error
 
     async def write(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
         """Call `operation` in the writer's thread, and return its result when its changes are durable.
 
-        Operations take effect in the order of the calls. Raises Unavailable if the file cannot be written.
+        Operations take effect in the order of the calls. Raises StateUnavailable if the file cannot be written.
         """
         done: asyncio.Future[_T] = self._loop.create_future()
         self._add(_Write(done, operation))
@@ -203,7 +203,7 @@ class StateFile:
             case _:
                 _log.error("a write failed", exc_info=error)
                 return error
-        return Unavailable("the state cannot be written", retry_after=1.0)
+        return StateUnavailable("the state cannot be written", retry_after=1.0)
 
     def _report(self, obstacle: str | None) -> None:
         """Tell health, and the log if it is news."""

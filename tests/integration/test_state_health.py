@@ -16,7 +16,7 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.core.errors import GatewayError, Unavailable
+from gateway.core.errors import GatewayError, StateUnavailable
 from gateway.core.model import Blob, BlobType, GetParams, SubmitParams
 from tests.support.clients import GrpcClient
 from tests.support.command_line import CommandLine, Serving
@@ -70,7 +70,7 @@ async def test_a_state_that_was_deleted(mode: tuple[str, ...], service: str, com
             await until(watch, SERVING)
             shutil.rmtree(home / "kept")
             await until(watch, NOT_SERVING)
-        with pytest.raises(Unavailable):
+        with pytest.raises(StateUnavailable):
             await client.submit(params)
         assert (await client.get(GetParams(run_id=run_id))).run_id == run_id
         if not mode:  # Otherwise it may be another worker, which learns of it at another moment.
@@ -88,7 +88,7 @@ async def test_a_disk_that_is_full_for_a_while(mode: tuple[str, ...], commands: 
             await until(watch, SERVING)
             # No file of the process can grow, which is what a disk without room looks like to it.
             limit = resource.prlimit(serving.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
-            with pytest.raises(Unavailable):
+            with pytest.raises(StateUnavailable):
                 await client.submit(params)
             await until(watch, NOT_SERVING)
             resource.prlimit(serving.process.pid, resource.RLIMIT_FSIZE, limit)

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from gateway.adapter.health_services import LIST_METHOD, service_names
 from gateway.core.backoff import Backoff
-from gateway.core.errors import ComponentUnavailable, GatewayError, Unavailable
+from gateway.core.errors import ComponentUnavailable, GatewayError, StateUnavailable, Unavailable
 from gateway.peers.grpc.channel import channel_options
 from gateway.peers.grpc.connection_pool import STREAMS_PER_CONNECTION, ConnectionPool
 from gateway.runtimes.relay.call_errors import call_error, is_refusal
@@ -34,6 +34,9 @@ connections for reasons of their own, and the next ones are taken at once."""
 WATCHES_PER_SOCKET: Final = 8_192
 """How many runs are watched over one connection to a unix socket. The gateway there bounds the open calls of each; to a
 host and port, a proxy may, and allows fewer."""
+
+_TOLD: Final = (ComponentUnavailable, StateUnavailable)
+"""Of the errors that mean that the upstream is away: those of one that is there, and says why it refuses the call."""
 
 _CHANNEL_OPTIONS: Final = channel_options(min_reconnect_ms=100, keepalive_ms=20_000)
 
@@ -199,7 +202,7 @@ class UpstreamOutage:
         if error is not None:
             failure = call_error(error)
             overdue = limited and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            if overdue or not isinstance(failure, Unavailable) or isinstance(failure, ComponentUnavailable):
+            if overdue or not isinstance(failure, Unavailable) or isinstance(failure, _TOLD):
                 raise failure
         if self._since is None:
             self._since = asyncio.get_running_loop().time()

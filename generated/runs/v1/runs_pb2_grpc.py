@@ -91,6 +91,8 @@ class RunsServiceServicer(object):
         - FAILED_PRECONDITION: the run would be inside too many others (NESTED_TOO_DEEPLY).
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
         With the reason COMPONENT_UNAVAILABLE, the server of a component has not answered yet, and no run was accepted.
+        With the reason STATE_UNAVAILABLE, the server cannot write its state: its disk is full, its file has gone, or its
+        clock is wrong.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
 
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.components import Components
-from gateway.core.errors import Unavailable
+from gateway.core.clock import LATEST, now, start_of_run
+from gateway.core.errors import StateUnavailable
 from gateway.core.model import Blob, BlobType, SubmitParams
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.embedded.new_record import RunIds
@@ -43,11 +44,21 @@ async def test_nothing_ends_before_it_began_and_ids_grow_when_the_clock_is_set_b
     assert ids == sorted(set(ids))
 
 
+async def test_a_time_that_the_interpreter_cannot_tell_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def year_2300() -> int:
+        raise OverflowError("timestamp too large to convert to C _PyTime_t")
+
+    monkeypatch.setattr("time.time_ns", year_2300)
+    assert now() == LATEST
+    with pytest.raises(StateUnavailable, match="set to a year from 1970 to 2262"):
+        start_of_run()
+
+
 @pytest.mark.parametrize("year", [1 << 63, 10_413_792_000 * 10**9, -1])
 async def test_a_year_that_cannot_be_kept_is_refused(
     year: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Unavailable, match="the clock of the gateway is wrong"):
+    with pytest.raises(StateUnavailable, match="the clock of the gateway is wrong"):
         await submit(tmp_path / "state.db", [year], monkeypatch)
 
 

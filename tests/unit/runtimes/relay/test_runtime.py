@@ -11,11 +11,13 @@ import pytest
 
 from gateway.core.errors import (
     BlobNotFound,
+    ComponentUnavailable,
     FlowNotFound,
     GatewayError,
     IdempotencyConflict,
     InvalidParams,
     RunNotFound,
+    StateUnavailable,
     Unavailable,
 )
 from gateway.core.model import Blob, BlobType, GetParams, ItemError, ResultOrder, RunState, SubmitParams
@@ -261,6 +263,22 @@ async def test_errors_are_those_of_the_upstream(scripted: ScriptedRuntime, relay
     with pytest.raises(InvalidParams) as refused:
         await submitted(relay, 1)
     assert refused.value.violations == scripted.defect.violations
+
+
+@pytest.mark.parametrize("kind", [StateUnavailable, ComponentUnavailable])
+@pytest.mark.parametrize("key", [None, "k"])
+async def test_an_upstream_that_says_why_it_takes_no_runs_is_not_away(
+    kind: type[Unavailable],
+    key: str | None,
+    scripted: ScriptedRuntime,
+    relay: RelayRuntime,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scripted.defect = kind("not now", retry_after=1.0)
+    with pytest.raises(kind, match="not now") as refused:
+        await submitted(relay, 1, key=key)
+    assert refused.value.retry_after == 1.0
+    assert caplog.records == []
 
 
 async def test_a_key_counts_within_its_scope(relay: RelayRuntime) -> None:
