@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.core.json_numbers import canonical_number, has_long_integer, has_respelled
+from gateway.core.json_numbers import canonical_number, has_long_integer, has_respelled_decimal
 from gateway.core.model import JsonText
 
 SHORT_TEXT: Final = 10 << 10
@@ -30,6 +30,15 @@ def _number(literal: str) -> msgspec.Raw:
     return msgspec.Raw(canonical_number(literal))
 
 
+class _HasDecimalError(Exception):
+    """A text has a number with a point or an exponent."""
+
+
+def _refuse(_: str) -> None:
+    raise _HasDecimalError
+
+
+_PLAIN_DECODER: Final = msgspec.json.Decoder(float_hook=_refuse)
 _DECODER: Final = msgspec.json.Decoder(float_hook=msgspec.Raw)
 _RESPELLING_DECODER: Final = msgspec.json.Decoder(float_hook=_number)
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
@@ -39,18 +48,34 @@ NotJson: Final = (ValueError, msgspec.DecodeError)
 """What `short_form` raises if a text is not JSON."""
 
 
-def is_short(text: JsonText) -> bool:
-    """Whether a text is put into its form at once."""
-    return len(text) <= RESPELLED_TEXT or (len(text) <= SHORT_TEXT and not has_respelled(text))
+def form_at_once(text: JsonText) -> bytes | None:
+    """The form of a short text. None if it must be made in steps: the text is long, or nests deeply."""
+    if len(text) > SHORT_TEXT:
+        return None
+    try:
+        return _form(text, can_respell=len(text) <= RESPELLED_TEXT)
+    except RecursionError:
+        return None
 
 
 def short_form(text: JsonText) -> bytes:
-    """The form of a short text. Raises RecursionError if it nests too deeply for a parser."""
-    if not has_respelled(text):
-        return _ENCODER.encode(_DECODER.decode(text))
-    if has_long_integer(text):
-        return _ENCODER.encode(json.loads(text, parse_int=_number, parse_float=_number))
-    return _ENCODER.encode(_RESPELLING_DECODER.decode(text))
+    """The form of a text that is known to be short. Raises RecursionError if it nests too deeply for a parser."""
+    form = _form(text, can_respell=True)
+    assert form is not None
+    return form
+
+
+def _form(text: JsonText, *, can_respell: bool) -> bytes | None:
+    if not has_long_integer(text):
+        try:
+            # To look for decimals takes longer than to parse a text that has none.
+            return _ENCODER.encode(_PLAIN_DECODER.decode(text))
+        except _HasDecimalError:
+            pass
+        if not has_respelled_decimal(text):
+            return _ENCODER.encode(_DECODER.decode(text))
+        return _ENCODER.encode(_RESPELLING_DECODER.decode(text)) if can_respell else None
+    return _ENCODER.encode(json.loads(text, parse_int=_number, parse_float=_number)) if can_respell else None
 
 
 def encode_form(value: str | dict[str, msgspec.Raw]) -> bytes:
@@ -61,3 +86,8 @@ def encode_form(value: str | dict[str, msgspec.Raw]) -> bytes:
 def digest_form(digest: "hashlib._Hash") -> bytes:
     """What stands for a long form: a number that is spelled as no form is."""
     return b"-0e%d" % int.from_bytes(digest.digest())
+
+
+def bounded(form: bytes, limit: int | None = None) -> bytes:
+    """A form, or what stands for it if it has more than `limit` bytes, or MAX_FORM."""
+    return form if len(form) <= (limit or MAX_FORM) else digest_form(hashlib.sha256(form))

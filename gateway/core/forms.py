@@ -4,33 +4,50 @@ None holds more than MAX_FORM bytes, but for objects with longer forms: these ho
 """
 
 import hashlib
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
 from gateway.core.canonical_json import MAX_FORM, digest_form, encode_form
 from gateway.core.json_layout import Steps
+from gateway.core.member_buckets import FIXED_BYTES, MemberBuckets
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_LONG_MEMBER: Final = 64
-"""In long objects, forms of values with more bytes are replaced by their digests."""
-
-_STEP_BYTES: Final = 8 << 10
-_STEP_PLACE: Final = 16
-_STEP_MEMBERS: Final = 128
+_SPARE: Final = 4
+"""Buckets take one part in so many more than the members in them."""
 
 _NamedForm: TypeAlias = tuple[bytes, bytes]
 
 
-def bounded(form: bytes, limit: int | None = None) -> bytes:
-    """A form, or what stands for it if it has more than `limit` bytes, or MAX_FORM."""
-    return form if len(form) <= (limit or MAX_FORM) else digest_form(hashlib.sha256(form))
+class Memory(Protocol):
+    """Counts what is held."""
+
+    def grow(self, size: int) -> None:
+        """Hold so many bytes more, before they are made. Raises an error if there is no room for them."""
+
+    def shrink(self, size: int) -> None:
+        """Hold so many bytes less."""
+
+
+class Uncounted:
+    """Memory that has room for anything."""
+
+    def grow(self, size: int) -> None:
+        """Hold more."""
+
+    def shrink(self, size: int) -> None:
+        """Hold less."""
+
+
+UNCOUNTED: Final = Uncounted()
 
 
 class JoinedForm:
     """The form of an array, or of a scalar that comes in pieces."""
 
-    def __init__(self, opening: bytes, closing: bytes, separator: bytes = b"") -> None:
+    def __init__(self, opening: bytes, closing: bytes, separator: bytes = b"", memory: Memory = UNCOUNTED) -> None:
+        self._memory = memory
+        self._opening = opening
         self._pieces = [opening]
         self._size = len(opening)
         self._closing = closing
@@ -47,6 +64,8 @@ class JoinedForm:
     def close(self) -> Steps[bytes]:
         """The form, or what stands for it."""
         self._add(self._closing)
+        if self._digest is None:
+            self._memory.shrink(self._size - len(self._opening))
         return b"".join(self._pieces) if self._digest is None else digest_form(self._digest)
         yield
 
@@ -54,9 +73,11 @@ class JoinedForm:
         if self._digest is not None:
             self._digest.update(piece)
             return
+        self._memory.grow(len(piece))
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > MAX_FORM:
+            self._memory.shrink(self._size - len(self._opening))
             self._digest = hashlib.sha256(b"".join(self._pieces))
             self._pieces = []
 
@@ -64,14 +85,15 @@ class JoinedForm:
 class ObjectForm:
     """The form of an object.
 
-    If it is long, the digest is that of its members in the order of the digests of their names: they are kept by these,
-    so that few of them are sorted at a time.
+    If it is long, its digest is made of the digests of some members each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory = UNCOUNTED) -> None:
+        self._memory = memory
         self._held: list[bytes | _NamedForm] = []
         self._size = 0
-        self._by_digest: dict[int, bytearray] | None = None
+        self._counted = 0
+        self._buckets: MemberBuckets | None = None
 
     def add_group(self, members: bytes) -> Steps[None]:
         """Add the form of an object with some members; they do not nest deeply."""
@@ -84,43 +106,36 @@ class ObjectForm:
 
     def close(self) -> Steps[bytes]:
         """The form, or what stands for it."""
-        if self._by_digest is None:
+        if self._buckets is None:
             members: dict[str, msgspec.Raw] = {}
             for held in self._held:
                 members.update(_members(held))
-            return encode_form(members)
-        digest, done = hashlib.sha256(), 0
-        for place in range(1 << 16):
-            content = self._by_digest.pop(place, b"")
-            if content:
-                digest.update(encode_form(_MEMBERS.decode(b"{%b}" % bytes(content[1:]))))
-            done += len(content) + _STEP_PLACE
-            if done > _STEP_BYTES:
-                done = 0
-                yield
-        return digest_form(digest)
+            form = encode_form(members)
+        else:
+            form = digest_form((yield from self._buckets.digest()))
+        self._memory.shrink(self._counted)
+        return form
 
     def _add(self, part: bytes | _NamedForm, size: int) -> Steps[None]:
+        if self._buckets is not None:
+            self._count(size + size // _SPARE)
+            self._buckets.keep(_members(part))
+            return
+        self._count(size)
         self._held.append(part)
-        if self._by_digest is None:
-            self._size += size
-            if self._size <= MAX_FORM:
-                return
-            self._by_digest = {}
+        self._size += size
+        if self._size <= MAX_FORM:
+            return
+        self._count(FIXED_BYTES)
+        self._buckets = MemberBuckets()
         held, self._held = self._held, []
         for some in held:
-            yield from self._keep(some, self._by_digest)
+            self._buckets.keep(_members(some))
+            yield
 
-    def _keep(self, part: bytes | _NamedForm, by_digest: dict[int, bytearray]) -> Steps[None]:
-        for number, (name, value) in enumerate(_members(part).items(), 1):
-            quoted, form = encode_form(name), bounded(bytes(value), _LONG_MEMBER)
-            place = int.from_bytes(hashlib.blake2b(quoted, digest_size=2).digest())
-            kept = by_digest.get(place)
-            if kept is None:
-                kept = by_digest[place] = bytearray()
-            kept += b",%b:%b" % (quoted, form)
-            if number % _STEP_MEMBERS == 0:
-                yield
+    def _count(self, size: int) -> None:
+        self._memory.grow(size)
+        self._counted += size
 
 
 def _members(part: bytes | _NamedForm) -> dict[str, msgspec.Raw]:

@@ -18,7 +18,12 @@ _SAMPLED: Final = re.compile(rf"[0-9][0-9]{{{(MAX_PLAIN + 1) // _SAMPLE - 1}}}")
 
 def has_respelled(text: str) -> bool:
     """Whether a JSON text may have a number, other than `-0`, that `canonical_number` spells in another way."""
-    return _EXPONENT_OR_ZERO.search(text) is not None or has_long_integer(text)
+    return has_respelled_decimal(text) or has_long_integer(text)
+
+
+def has_respelled_decimal(text: str) -> bool:
+    """The same for numbers with a point or an exponent."""
+    return _EXPONENT_OR_ZERO.search(text) is not None
 
 
 def has_long_integer(text: str) -> bool:

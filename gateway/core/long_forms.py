@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from gateway.core.canonical_json import RESPELLED_TEXT, NotJson, is_short, short_form
-from gateway.core.forms import JoinedForm, ObjectForm, bounded
+from gateway.core.canonical_json import RESPELLED_TEXT, NotJson, bounded, form_at_once, short_form
+from gateway.core.forms import UNCOUNTED, JoinedForm, Memory, ObjectForm
 from gateway.core.json_layout import Steps
 from gateway.core.json_numbers import LongNumber, has_respelled
 from gateway.core.json_walk import PART_OF_STRING
@@ -19,7 +19,9 @@ WINDOW: Final = 4 << 10
 """How many characters a step looks at, about."""
 
 _COMMAS: Final = (",", "},", "],")
-_MEMBERS_TEXT: Final = WINDOW // 2
+_MEMBERS_TEXT: Final = RESPELLED_TEXT
+"""How much of an object: each of its members is looked at by itself, and its numbers may have to be spelled anew."""
+
 _SMALLER_GROUPS: Final = (1_024, 128)
 _MANY_BRACKETS: Final = 400
 """Fewer brackets nest no deeper than parsers take in any case."""
@@ -31,14 +33,12 @@ _ATOM: Final = re.compile(r"[^,\]} \t\n\r]*+")
 _STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
-def form_of(text: JsonText) -> Steps[bytes]:
-    """The canonical form of a text, or what stands for a long one."""
-    if is_short(text):
-        try:
-            return short_form(text)
-        except RecursionError:
-            pass
-    walk = _Walk(text)
+def form_of(text: JsonText, memory: Memory = UNCOUNTED) -> Steps[bytes]:
+    """The canonical form of a text, or what stands for a long one. What is held of a long text is counted before."""
+    form = form_at_once(text)
+    if form is not None:
+        return form
+    walk = _Walk(text, memory)
     while walk.form is None:
         yield from walk.step()
         yield
@@ -48,9 +48,10 @@ def form_of(text: JsonText) -> Steps[bytes]:
 class _Walk:
     """A walk over a text. `form` is that of the text when the walk has come to its end."""
 
-    def __init__(self, text: JsonText) -> None:
+    def __init__(self, text: JsonText, memory: Memory) -> None:
         self.form: bytes | None = None
         self._text = text
+        self._memory = memory
         self._position = 0
         self._opened: list[JoinedForm | ObjectForm] = []
         self._names: list[bytes | None] = []
@@ -102,12 +103,12 @@ class _Walk:
     def _take_group(self, limit: int) -> Steps[bool]:
         """Take the elements or members up to the last comma of their level in the window; return whether there are."""
         start, around = self._position, self._opened[-1]
-        if limit - start > RESPELLED_TEXT and has_respelled(self._text[start:limit]):
-            limit = start + RESPELLED_TEXT
         opening, closing = "[]"
         if isinstance(around, ObjectForm):
             opening, closing = "{}"
             limit = min(limit, start + _MEMBERS_TEXT)
+        elif limit - start > RESPELLED_TEXT and has_respelled(self._text[start:limit]):
+            limit = start + RESPELLED_TEXT
         for end in _ends_of_groups(self._text, start, limit):
             form = _group_form(f"{opening}{self._text[start : end - 1]}{closing}")
             if form is None:
@@ -126,7 +127,7 @@ class _Walk:
         is_name = bool(self._opened) and isinstance(self._opened[-1], ObjectForm) and self._names[-1] is None
         sign = text[start]
         if sign in "[{":
-            self._opened.append(JoinedForm(b"[", b"]", b",") if sign == "[" else ObjectForm())
+            self._opened.append(JoinedForm(b"[", b"]", b",", self._memory) if sign == "[" else ObjectForm(self._memory))
             self._names.append(None)
             self._position += 1
             return
@@ -136,10 +137,10 @@ class _Walk:
             self._position = found.end()
             yield from self._deliver(short_form(found[0]))
         elif sign == '"':
-            self._string = JoinedForm(b'"', b'"')
+            self._string = JoinedForm(b'"', b'"', memory=self._memory)
             self._position += 1
         else:
-            self._number = LongNumber(), JoinedForm(b"", b"")
+            self._number = LongNumber(), JoinedForm(b"", b"", memory=self._memory)
 
     def _go_on_in_string(self, string: JoinedForm, limit: int) -> Steps[None]:
         start, text = self._position, self._text

@@ -163,9 +163,9 @@ async def _elsewhere(
         case RuntimeKind.RELAY:
             runtime: Runtime = await _relay(settings, stack)
         case RuntimeKind.JSONRPC:
-            runtime = await _jsonrpc(settings, stack)
+            runtime = await _jsonrpc(settings, account, stack)
         case RuntimeKind.STEPFLOW:
-            runtime = await _stepflow(settings, stack, flag)
+            runtime = await _stepflow(settings, account, stack, flag)
         case RuntimeKind.EMBEDDED:
             raise AssertionError("the embedded runtime is not elsewhere")
     backend = (
@@ -185,18 +185,20 @@ async def _relay(settings: ServeSettings, stack: AsyncExitStack) -> Runtime:
     return runtime
 
 
-async def _jsonrpc(settings: ServeSettings, stack: AsyncExitStack) -> Runtime:
+async def _jsonrpc(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Runtime:
     dialect = None if settings.dialect is None else Dialect(settings.dialect)
-    runtime = JsonRpcRuntime(_http_url(settings), await _keys(settings, stack), dialect=dialect)
+    runtime = JsonRpcRuntime(_http_url(settings), await _keys(settings, stack), dialect=dialect, account=account)
     stack.push_async_callback(runtime.close)
     await runtime.connect(CONNECT_SECONDS)
     return runtime
 
 
-async def _stepflow(settings: ServeSettings, stack: AsyncExitStack, flag: str) -> Runtime:
+async def _stepflow(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack, flag: str) -> Runtime:
     keys = await _keys(settings, stack)
     try:
-        runtime = await StepflowRuntime.open(_http_url(settings), keys, lossy_numbers=settings.lossy_numbers)
+        runtime = await StepflowRuntime.open(
+            _http_url(settings), keys, lossy_numbers=settings.lossy_numbers, account=account
+        )
     except EngineError as error:
         raise StartError(f"{error} ({flag})") from None
     stack.push_async_callback(runtime.close)

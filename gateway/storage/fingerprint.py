@@ -8,9 +8,10 @@ import hashlib
 from collections.abc import Generator, Sequence
 from typing import Final
 
+from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.concurrency.time_slice import TimeSlice, in_slices
-from gateway.core.canonical_json import encode_form, is_short, short_form
-from gateway.core.forms import JoinedForm, ObjectForm
+from gateway.core.canonical_json import SHORT_TEXT, encode_form, form_at_once, short_form
+from gateway.core.forms import JoinedForm, Memory, ObjectForm
 from gateway.core.json_layout import Layout, Steps
 from gateway.core.json_text import quote
 from gateway.core.long_forms import form_of
@@ -25,10 +26,11 @@ _NULL: Final = "null"
 _DEFAULT_TYPES: Final = (b"null", b'"merge_patch"')
 
 
-async def fingerprint(params: SubmitParams, *, concurrency: int | None = None) -> str:
+async def fingerprint(params: SubmitParams, *, concurrency: int | None = None, share: MemoryShare | None = None) -> str:
     """The fingerprint of a submit. `concurrency` is the default of `max_concurrency`, if it is known.
 
-    Long parameters, and many, are read in turns with everything else.
+    Long parameters, and many, are read in turns with everything else. What is held of them meanwhile draws from
+    `share`. Raises Overloaded if that leaves no room.
     """
     given = params.max_concurrency
     fixed = (
@@ -39,10 +41,13 @@ async def fingerprint(params: SubmitParams, *, concurrency: int | None = None) -
     inputs, variables = params.inputs, params.variables
     form = None
     if params.overrides is None and len(inputs) + len(variables) <= _FEW_PARTS:
-        named = [f"{quote(name)}:{text}" for name, text in variables.items()]
-        form = _short(f"[{','.join(fixed)},{{{','.join(named)}}},{{}},[{','.join(inputs)}]]")
+        texts = [*inputs, *variables.values()]
+        if sum(map(len, texts)) <= SHORT_TEXT:
+            named = [f"{quote(name)}:{text}" for name, text in variables.items()]
+            form = form_at_once(f"[{','.join(fixed)},{{{','.join(named)}}},{{}},[{','.join(inputs)}]]")
     if form is None:
-        form = await in_slices(_form(fixed, params), TimeSlice())
+        with (share or MemoryAccount().share()).hold() as memory:
+            form = await in_slices(_form(fixed, params, memory), TimeSlice())
     return f"{_KIND}{hashlib.sha256(form).hexdigest()}"
 
 
@@ -54,56 +59,47 @@ def is_same(kept: str, fingerprint: str) -> bool:
     return kept == fingerprint or not kept.startswith(_KIND)
 
 
-def _short(text: JsonText) -> bytes | None:
-    if not is_short(text):
-        return None
-    try:
-        return short_form(text)
-    except RecursionError:
-        return None
-
-
-def _form(fixed: Sequence[JsonText], params: SubmitParams) -> Steps[bytes]:
-    variables = ObjectForm()
+def _form(fixed: Sequence[JsonText], params: SubmitParams, memory: Memory) -> Steps[bytes]:
+    variables = ObjectForm(memory)
     for name, text in params.variables.items():
-        yield from variables.add_member(encode_form(name), (yield from form_of(text)))
+        yield from variables.add_member(encode_form(name), (yield from form_of(text, memory)))
         yield
-    form = JoinedForm(b"[", b"]", b",")
+    form = JoinedForm(b"[", b"]", b",", memory)
     form.add(short_form(f"[{','.join(fixed)}]")[1:-1])
     form.add((yield from variables.close()))
-    form.add((yield from _overrides(params.overrides or "{}")))
-    form.add((yield from _inputs(params.inputs)))
+    form.add((yield from _overrides(params.overrides or "{}", memory)))
+    form.add((yield from _inputs(params.inputs, memory)))
     return (yield from form.close())
 
 
-def _inputs(inputs: Sequence[JsonText]) -> Steps[bytes]:
-    form = JoinedForm(b"[", b"]", b",")
+def _inputs(inputs: Sequence[JsonText], memory: Memory) -> Steps[bytes]:
+    form = JoinedForm(b"[", b"]", b",", memory)
     for chunk in chunks_of(inputs):
-        some = _short(f"[{chunk.text}]")
+        some = form_at_once(f"[{chunk.text}]") if len(chunk.text) < SHORT_TEXT else None
         if some is not None:
             form.add(some[1:-1])
         else:
             for text in chunk.texts():
-                form.add((yield from form_of(text)))
+                form.add((yield from form_of(text, memory)))
                 yield
         yield
     return (yield from form.close())
 
 
-def _overrides(text: JsonText) -> Steps[bytes]:
+def _overrides(text: JsonText, memory: Memory) -> Steps[bytes]:
     """The form of overrides, whether or not they have the level `steps` and name the type of each."""
     layout = yield from Layout.of(text)
     found = yield from _children(layout, 0)
     if found.keys() == {"steps"} and text[found["steps"][0]] == "{":
         found = yield from _children(layout, found["steps"][0])
-    overrides = ObjectForm()
+    overrides = ObjectForm(memory)
     for name, (start, end) in found.items():
-        override = ObjectForm()
+        override = ObjectForm(memory)
         if text[start] != "{":
-            yield from overrides.add_member(encode_form(name), (yield from form_of(text[start:end])))
+            yield from overrides.add_member(encode_form(name), (yield from form_of(text[start:end], memory)))
             continue
         for member, (begin, stop) in (yield from _children(layout, start)).items():
-            form = yield from form_of(text[begin:stop])
+            form = yield from form_of(text[begin:stop], memory)
             if member != "$type" or form not in _DEFAULT_TYPES:
                 yield from override.add_member(encode_form(member), form)
         yield from overrides.add_member(encode_form(name), (yield from override.close()))

@@ -130,6 +130,7 @@ class EmbeddedRuntime(Runtime):
         self._recent = RecentRuns(account)
         self._flows = flows
         self._blobs = account.share()
+        self._fingerprints = account.share()
         self._files = Files((), account)
         self._accepting: set[asyncio.Task[Snapshot]] = set()
         self._draining = False
@@ -183,7 +184,9 @@ class EmbeddedRuntime(Runtime):
         flow = await self._overridden_flow(params.flow_id, params.overrides)
         if flow.steps:
             await self._refuse_unknown_components(flow, patient=parent is not None)
-        digest = "" if params.idempotency_key is None else await fingerprint(params, concurrency=DEFAULT_CONCURRENCY)
+        digest = ""
+        if params.idempotency_key is not None:
+            digest = await fingerprint(params, concurrency=DEFAULT_CONCURRENCY, share=self._fingerprints)
         record = new_record(params, scope, flow.name, ancestry, digest)
         ended = run_inline(flow, params.variables, params.inputs, record.created_at)
         if ended is not None:

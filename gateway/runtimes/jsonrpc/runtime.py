@@ -12,6 +12,7 @@ from typing import Final
 
 from gateway.adapter import blobs_json
 from gateway.adapter.params_json import get_params_to_json
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
@@ -55,12 +56,22 @@ class JsonRpcRuntime(Runtime):
     """A server of the runs methods at an `http` or `https` URL, its upstream, as a runtime.
 
     `keys` holds the idempotency keys of clients, whether or not the upstream honours keys; the caller closes it, after
-    the runtime. Without a `dialect` it is found out, again after each outage.
+    the runtime. What is held of parameters while they are compared draws from `account`. Without a `dialect` it is
+    found out, again after each outage.
     """
 
-    def __init__(self, url: str, keys: Keys, *, dialect: Dialect | None = None, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        url: str,
+        keys: Keys,
+        *,
+        dialect: Dialect | None = None,
+        patience: float = PATIENCE,
+        account: MemoryAccount | None = None,
+    ) -> None:
         self._upstream = JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect)
         self._keys = keys
+        self._fingerprints = (account or MemoryAccount()).share()
         self.readiness = keys.readiness
         self._results = ResultsCache(self._fetch)
         self._watched: set[WatchedRun] = set()
@@ -104,7 +115,8 @@ class JsonRpcRuntime(Runtime):
             accepted = await self._submit(params, key)
             return accepted.status.run_id
 
-        run_id, _ = await self._keys.once(scope, params.idempotency_key, await fingerprint(params), submit)
+        digest = await fingerprint(params, share=self._fingerprints)
+        run_id, _ = await self._keys.once(scope, params.idempotency_key, digest, submit)
         return await self.get(run_id) if accepted is None else accepted
 
     async def get(self, run_id: str) -> Snapshot:

@@ -6,6 +6,7 @@ The id of a run is the engine's.
 from collections.abc import AsyncGenerator
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_inexact_numbers
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidParams, shutting_down
 from gateway.core.model import Blob, ItemResult, SubmitParams
 from gateway.core.runtime import Page, Runtime, Snapshot
@@ -23,12 +24,14 @@ class StepflowRuntime(Runtime):
     """A Stepflow engine as a runtime. `keys` is closed by the caller."""
 
     @classmethod
-    async def open(cls, url: str, keys: Keys, *, lossy_numbers: bool = False) -> "StepflowRuntime":
+    async def open(
+        cls, url: str, keys: Keys, *, lossy_numbers: bool = False, account: MemoryAccount | None = None
+    ) -> "StepflowRuntime":
         """Connect to the engine at `http://HOST:PORT` or `https://HOST:PORT`, with or without `stepflow+` before it.
 
-        With `lossy_numbers`, numbers that the engine rounds are passed on; they are refused otherwise. Raises
-        EngineError, whose message is one line, if the engine cannot be reached, is of an unsupported release, or is not
-        a Stepflow engine.
+        With `lossy_numbers`, numbers that the engine rounds are passed on; they are refused otherwise. What is held of
+        parameters while they are compared draws from `account`. Raises EngineError, whose message is one line, if the
+        engine cannot be reached, is of an unsupported release, or is not a Stepflow engine.
         """
         engine = EngineRestClient(url.removeprefix("stepflow+"))
         try:
@@ -36,16 +39,24 @@ class StepflowRuntime(Runtime):
         except BaseException:
             await engine.close()
             raise
-        return cls(engine, release, keys, lossy_numbers=lossy_numbers)
+        return cls(engine, release, keys, lossy_numbers=lossy_numbers, account=account)
 
-    def __init__(self, engine: EngineRestClient, release: Release, keys: Keys, *, lossy_numbers: bool = False) -> None:
+    def __init__(
+        self,
+        engine: EngineRestClient,
+        release: Release,
+        keys: Keys,
+        *,
+        lossy_numbers: bool = False,
+        account: MemoryAccount | None = None,
+    ) -> None:
         self.release = release
         self.readiness = keys.readiness
         self._engine = engine
         self._numbers = Numbers.ROUNDED if lossy_numbers else release.wire_format.numbers
         self._blobs = Blobs(engine, release, lossy_numbers=lossy_numbers)
         self._runs = Runs(engine, release)
-        self._submits = Submits(self._runs, keys)
+        self._submits = Submits(self._runs, keys, (account or MemoryAccount()).share())
         self._watches = Watches(engine, self._runs.read, has_streams=release.has_events)
         self._draining = False
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Any
 
+from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.model import Nanoseconds, RunStatus, SubmitParams
 from gateway.runtimes.stepflow.engine import AnswerLost
@@ -14,11 +15,15 @@ from gateway.storage.idempotency import Keys
 
 
 class Submits:
-    """Submits runs, each at most once. `keys` is closed by the caller."""
+    """Submits runs, each at most once. `keys` is closed by the caller.
 
-    def __init__(self, runs: Runs, keys: Keys) -> None:
+    What is held of parameters while they are compared draws from `share`.
+    """
+
+    def __init__(self, runs: Runs, keys: Keys, share: MemoryShare) -> None:
         self._runs = runs
         self._keys = keys
+        self._share = share
         self._in_doubt = InDoubtSubmits()
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -46,7 +51,8 @@ class Submits:
             status = await self._runs.submit(params)
             self._in_doubt.settle(None, status.run_id)
             return status
-        key, digest = ScopedKey(scope, params.idempotency_key), await fingerprint(params)
+        key = ScopedKey(scope, params.idempotency_key)
+        digest = await fingerprint(params, share=self._share)
         accepted: list[RunStatus] = []
 
         async def once() -> str:

@@ -25,7 +25,7 @@ def walking(window: int) -> Iterator[pytest.MonkeyPatch]:
     """Texts are walked over, however short they are, by so many characters at a time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_forms, "WINDOW", window)
-        patch.setattr(long_forms, "is_short", lambda _: False)
+        patch.setattr(long_forms, "form_at_once", lambda _: None)
         yield patch
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import IdempotencyConflict, RemoteError
 from gateway.core.model import RunStatus, SubmitParams
 from gateway.runtimes.stepflow.engine import AnswerLost, EngineRestClient
@@ -50,7 +51,7 @@ async def server() -> AsyncIterator[EngineProxy]:
 @pytest.fixture
 async def submits(server: EngineProxy) -> AsyncIterator[Submits]:
     engine, keys = EngineRestClient(server.url), await Keys.open(IN_MEMORY)
-    submits = Submits(Runs(engine, RELEASE), keys)
+    submits = Submits(Runs(engine, RELEASE), keys, MemoryAccount().share())
     yield submits
     await submits.close()
     await engine.close()
@@ -114,7 +115,7 @@ class HeldRuns(Runs):
 async def test_a_submit_goes_on_when_its_caller_leaves(server: EngineProxy) -> None:
     engine, keys = EngineRestClient(server.url), await Keys.open(IN_MEMORY)
     runs = HeldRuns(engine)
-    submits = Submits(runs, keys)
+    submits = Submits(runs, keys, MemoryAccount().share())
     leaving = asyncio.create_task(submits.submit(PARAMS, ""))
     await runs.asked.wait()
     leaving.cancel()
