@@ -43,6 +43,8 @@ def _reason(text: str) -> str:
         return "the peer speaks HTTP/1, not gRPC; is this the HTTP address of the gateway?"
     if "Expected SETTINGS frame" in text:
         return "the peer does not speak gRPC"
+    if "Data frame with END_STREAM" in text:
+        return "something before the gateway has answered in its place, and not in gRPC"
     return text
 
 

@@ -125,6 +125,10 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _lower(text: Any) -> Any:
+    return text.lower() if isinstance(text, str) else text
+
+
 def _check_truth(value: Any) -> Any:
     if isinstance(value, bool | str):
         return value
@@ -207,7 +211,7 @@ ExecutionTimeouts = Annotated[
     EntryFlag("execution-timeout", "PREFIX=SECONDS"),
 ]
 BlobApiUrl = Annotated[str, AfterValidator(_check_url), FlagValue("URL")]
-LogLevel = Literal["critical", "error", "warning", "info", "debug"]
+LogLevel = Annotated[Literal["critical", "error", "warning", "info", "debug"], BeforeValidator(_lower)]
 Directories = Annotated[str, Field(min_length=1), AfterValidator(_check_directories)]
 NonEmpty = Annotated[str, Field(min_length=1)]
 FilePath = Annotated[NonEmpty, AfterValidator(expand_home)]

@@ -114,7 +114,7 @@ async def test_a_flood_of_lines_is_bounded_each_second(commands: CommandLine, se
         assert max(map(len, log.lines)) < 2_200
 
 
-@pytest.mark.parametrize(("level", "visible"), [("debug", True), ("warning", False)])
+@pytest.mark.parametrize(("level", "visible"), [("DEBUG", True), ("warning", False)])
 async def test_the_level_of_the_log(commands: CommandLine, server: Server, level: str, visible: bool) -> None:
     async with gateway(commands, server.command(), "--log-level", level) as (serving, client):
         await run(client, "speak")

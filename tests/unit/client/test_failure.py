@@ -55,3 +55,15 @@ def test_an_unreachable_gateway_is_named() -> None:
     assert str(failure("host:1", grpc.StatusCode.UNAVAILABLE, None, None)) == (
         "cannot reach the gateway at host:1: UNAVAILABLE"
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("Failed parsing HTTP/2: Expected SETTINGS frame as the first frame", "the peer does not speak gRPC"),
+        ("Stream removed (Data frame with END_STREAM flag received)", "something before the gateway has answered"),
+    ],
+)
+def test_an_answer_that_is_not_of_grpc_is_named(message: str, reason: str) -> None:
+    error = failure("host:1", grpc.StatusCode.UNKNOWN, message, None)
+    assert f"cannot reach the gateway at host:1: {reason}" in str(error)
