@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shlex
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.support.bridged_engine import ITSELF, QUEUE, bridged_engine
 from tests.support.command_line import CommandLine, finish
 from tests.support.engine import Engine
 from tests.support.hold import Held
+from tests.support.lifelines import Lifelines
 
 pytestmark = pytest.mark.slow
 
@@ -301,6 +303,23 @@ async def test_a_bridge_is_a_command_that_a_signal_ends_in_order(
     assert await claimed == {"held": True}
     finished = await finish(process)
     assert finished.code == 0, finished
+
+
+async def test_no_process_is_left_when_a_bridge_is_killed(engine: Engine, start: Start, tmp_path: Path) -> None:
+    other = await start(runtime=engine.runtime)
+    server = command(Path(__file__).parent.parent / "data/components/mortal_server.py", str(tmp_path / "calls"))
+    launched = f"/sdk={shlex.join(['/bin/sh', '-c', f'{server} & wait'])}"
+    process = await CommandLine(tmp_path).start(
+        "bridge", "--engine", engine.url, "--queue", QUEUE, "--component", launched, "--json"
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline()
+    async with Lifelines().listening() as lifelines:
+        assert await output(other, "hold", lifelines.port) == 1
+        await lifelines.held(3)
+        process.kill()
+        await process.wait()
+        await lifelines.cut()
 
 
 async def test_an_engine_that_cannot_be_a_bridges_is_refused_in_one_line(tmp_path: Path) -> None:

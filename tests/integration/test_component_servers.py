@@ -1,11 +1,13 @@
 """Component servers as processes of a gateway: what they print, how they die, are silent, and leave nothing behind."""
 
+import asyncio
 import json
+import os
 import re
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from gateway.client import AsyncRunsClient
 from gateway.core.errors import ComponentUnavailable
 from gateway.core.model import Blob, BlobType, SubmitParams
+from tests.integration.conftest import Start
+from tests.support import sdk
 from tests.support.clients import GrpcClient, JsonRpcClient
 from tests.support.command_line import CommandLine, Serving, finish
 from tests.support.component_health import components_available
 from tests.support.component_server import Call, ComponentServer
+from tests.support.hold import Held
 from tests.support.lifelines import Lifelines
 
 SERVER = Path(__file__).parent.parent / "data/components/mortal_server.py"
@@ -187,6 +192,59 @@ async def test_an_answer_of_a_proxy_that_passes_is_asked_for_again(commands: Com
         assert server.calls == ["/garbage 1", "/garbage 2"]
 
 
+@pytest.mark.parametrize("version", sdk.VERSIONS)
+async def test_a_real_server_that_is_killed_while_it_executes(
+    start: Start, sdk_python: Callable[[str], Path], version: str
+) -> None:
+    """The items that execute succeed with their second attempts, and so do those that come meanwhile."""
+    target = shlex.join([str(sdk_python(version)), str(sdk.SERVER)])
+    running = await start(components={"/t": target})
+    async with Held().listening() as held, AsyncRunsClient(running.addresses.grpc) as client:
+        pid = (await run(client, "process", {}))["pid"]
+        executing = [asyncio.create_task(run(client, "hold", {"port": held.port})) for _ in range(3)]
+        for _ in executing:
+            await held.next()
+        os.kill(pid, signal.SIGKILL)
+        later = await client.put_flow(flow("task"))
+        status = await client.submit_and_wait(later, [{} for _ in range(20)])
+        assert {result.value["attempt"] for result in status.results or ()} <= {1, 2}
+        for _ in executing:
+            (await held.next())()
+        assert await asyncio.gather(*executing) == [{"held": True}] * 3
+        assert held.count == 6
+
+
+# Connections that are closed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is not known what a server has received")
+@pytest.mark.parametrize("turns", [1, 5])
+async def test_requests_on_connections_that_were_closed_are_sent_again(start: Start, turns: int) -> None:
+    """The server closes each connection after its answer, or up to some turns of the event loop later.
+
+    In these it may have received a request that it does not read: that one counts as an attempt, and executes once.
+    """
+    attempts: list[int] = []
+
+    async def answer_and_close(call: Call) -> None:
+        attempts.append(call.message["params"]["attempt"])
+        idle = len(attempts) % turns
+        await call.result({"output": call.message["params"]["input"]})
+        for _ in range(idle):
+            await asyncio.sleep(0)
+        call.writer.close()
+
+    async with ComponentServer(answer_and_close).running() as url:
+        running = await start(components={"/t": url})
+        async with AsyncRunsClient(running.addresses.grpc) as client:
+            status = await client.submit_and_wait(
+                await client.put_flow(flow("double")), list(range(200)), max_concurrency=4
+            )
+    assert [result.value for result in status.results or ()] == list(range(200))
+    assert len(attempts) == 200
+    assert turns > 1 or set(attempts) == {1}
+
+
 # Not there yet
 
 
@@ -235,6 +293,21 @@ async def test_health_tells_which_components_are_missing(
 
 async def no_execution(call: Call) -> None:
     raise AssertionError("nothing was to be executed")
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "jsonrpc"])
+async def test_a_relay_passes_on_that_components_are_not_available(
+    commands: CommandLine, server: Server, scheme: str
+) -> None:
+    async with gateway(commands, server.command("silent")) as (upstream, _):
+        runtime = f"grpc://{upstream.grpc}" if scheme == "grpc" else f"jsonrpc+{upstream.http}/"
+        async with commands.serving("--runtime", runtime) as relay, AsyncRunsClient(relay.grpc) as client:
+            params = SubmitParams(flow_id=await client.put_flow(flow("echo")), inputs=["1"])
+            for front in (GrpcClient(relay.grpc), JsonRpcClient(relay.http.removeprefix("http://"))):
+                with pytest.raises(ComponentUnavailable, match="the components below /t are not available") as caught:
+                    await front.submit(params)
+                assert (caught.value.reason, caught.value.retry_after) == ("COMPONENT_UNAVAILABLE", 1.0)
+                await front.close()
 
 
 async def test_a_command_that_does_not_exist_is_refused(commands: CommandLine) -> None:
