@@ -9,17 +9,23 @@ import re
 import string
 from decimal import Decimal
 from math import isinf
+from sys import getsizeof
 from typing import Final
 
 import msgspec
 
-from gateway.core.json_layout import Steps
+from gateway.core.forms import UNCOUNTED, Memory
+from gateway.core.json_layout import Steps, at_once
 from gateway.core.json_walk import PART_OF_STRING
 from gateway.core.long_strings import joined
 from gateway.core.model import JsonText
 
 WINDOW: Final = 4 << 10
 """How many characters a step looks at, about."""
+
+_EMPTY_BYTES: Final = getsizeof("\xe9") - 1
+_MAX_WIDTH: Final = 4
+"""How many bytes a character of a string takes at most: as many as its widest one."""
 
 _LONGEST_NUMBER: Final = 400
 """Longer numbers stay as they are spelled."""
@@ -29,15 +35,24 @@ _NUMBER: Final = r"-?[0-9][0-9.eE+-]*+"
 _TOKENS: Final = re.compile(rf"{_STRING}|[^\" \t\n\r]++", re.DOTALL)
 _RUN: Final = re.compile(rf'(?:[^"]++|{_STRING})*+', re.DOTALL)
 _STRING_OR_NUMBER: Final = re.compile(rf"{_STRING}|{_NUMBER}", re.DOTALL)
-_DECIMAL: Final = re.compile(r"[0-9][.eE]|-0")
+_DECIMAL: Final = re.compile(r"[0-9][.eE]")
 _ATOM: Final = re.compile(r"[-+.0-9a-zA-Z]*+")
 _ATOM_SIGNS: Final = "-+." + string.digits + string.ascii_letters
 _LOOSE: Final = re.compile(r"[ \t\n\r\\]")
 
 
-def compact(text: JsonText) -> Steps[JsonText]:
-    """The compact form of a text, which is the text itself if it is compact."""
+def compact_at_once(text: JsonText) -> JsonText:
+    """The compact form of a short text: the parser takes out the white space."""
+    try:
+        return _respelled(msgspec.json.format(text, indent=-1))
+    except RecursionError:
+        return at_once(compact(text))
+
+
+def compact(text: JsonText, memory: Memory = UNCOUNTED) -> Steps[JsonText]:
+    """The compact form of a text, which is the text itself if it is compact. `memory` counts what is held of it."""
     pieces: list[str] = []
+    length, widest = 0, 1
     position, changed, in_string, in_number = 0, False, False, False
     while position < len(text):
         limit = min(position + WINDOW, len(text))
@@ -50,6 +65,11 @@ def compact(text: JsonText) -> Steps[JsonText]:
             piece = text[position:end] if in_number else _compact_run(text[position:end])
             in_number = in_number and end == limit
         changed = changed or piece != text[position:end]
+        size = getsizeof(piece)
+        memory.grow(size)
+        length += len(piece) + 1
+        if not piece.isascii():
+            widest = max(widest, (size - _EMPTY_BYTES) // len(piece))
         pieces.append(piece)
         position = end
         if text[end : end + 1] == '"':
@@ -57,7 +77,10 @@ def compact(text: JsonText) -> Steps[JsonText]:
             position += 1
             in_string = not in_string
         yield
-    return (yield from joined(pieces)) if changed else text
+    if not changed:
+        return text
+    memory.grow(length * min(widest, _MAX_WIDTH))
+    return (yield from joined(pieces))
 
 
 def _end_of_tokens(text: JsonText, start: int, end: int, *, in_number: bool) -> tuple[int, bool]:
@@ -80,7 +103,11 @@ def _compact_run(text: str) -> str:
     """The compact form of whole tokens."""
     if _LOOSE.search(text):
         text = "".join(_TOKENS.findall(text))
-    if "\\" in text or _DECIMAL.search(text):
+    return _respelled(text)
+
+
+def _respelled(text: str) -> str:
+    if "\\" in text or "-0" in text or _DECIMAL.search(text):
         text = _STRING_OR_NUMBER.sub(_token, text)
     return text
 

@@ -6,8 +6,7 @@ from typing import Final
 
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.time_slice import TimeSlice, in_slices
-from gateway.core.compact_json import compact
-from gateway.core.json_layout import at_once
+from gateway.core.compact_json import compact, compact_at_once
 from gateway.core.long_strings import utf8_parts
 from gateway.core.model import Blob
 
@@ -25,10 +24,11 @@ async def named(blob: Blob, share: MemoryShare) -> tuple[Blob, str]:
     content = blob.content
     if isinstance(content, str):
         if len(content) <= _COMPACTED_AT_ONCE:
-            blob = blob._replace(content=at_once(compact(content)))
+            blob = blob._replace(content=compact_at_once(content))
         else:
-            with share.hold(len(content) if len(content) > HASHED_AT_ONCE else 0):
-                blob = blob._replace(content=await in_slices(compact(content), TimeSlice()))
+            with share.hold() as hold:
+                steps = compact(content, hold) if len(content) > HASHED_AT_ONCE else compact(content)
+                blob = blob._replace(content=await in_slices(steps, TimeSlice()))
     return blob, await _sha256(blob.content)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core import compact_json
-from gateway.core.compact_json import compact
+from gateway.core.compact_json import compact, compact_at_once
 from gateway.core.json_layout import at_once
 from tests.support.json_texts import json_texts
 from tests.support.respelling import respelled, values
@@ -38,6 +38,7 @@ def test_the_compact_form(text: str, form: str, window: int, monkeypatch: pytest
     monkeypatch.setattr(compact_json, "WINDOW", window)
     assert at_once(compact(text)) == form
     assert at_once(compact(form)) == form
+    assert compact_at_once(text) == compact_at_once(form) == form
 
 
 @given(st.one_of(json_texts, st.builds(respelled, values, st.randoms(use_true_random=False))), st.integers(45, 90))
@@ -46,6 +47,7 @@ def test_values_and_the_order_of_members_stay(text: str, window: int) -> None:
         patch.setattr(compact_json, "WINDOW", window)
         form = at_once(compact(text))
     assert exact(form) == exact(text)
+    assert compact_at_once(text) == form
     assert form == at_once(compact(text)) == at_once(compact(form))
 
 
