@@ -162,6 +162,7 @@ async def runs(request: pytest.FixtureRequest, version: str, sdk_python: Callabl
         runs.components = Components({"/sdk": target}, limits=Limits(stop_timeout=0.5))
         await runs.components.start(runs.callback, url)
         stack.push_async_callback(runs.components.close)
+        await runs.components.ready()
         yield runs
 
 
