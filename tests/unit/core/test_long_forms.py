@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from random import Random
 from typing import Any
 
@@ -42,6 +43,33 @@ def test_spellings_of_one_value_have_one_form(window: int, value: Any, random: R
     one, other = respelled(value, random), respelled(value, random)
     with walking(window):
         assert at_once(form_of(one)) == at_once(form_of(other)) == short_form(one)
+
+
+few = st.recursive(
+    st.sampled_from(["a", True, None, ("1", "1.0"), ("0", "-0.0"), ("1000", "1e3"), ("1e22", "1" + "0" * 22)]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=3,
+)
+"""Few values, so that two of them are often the same."""
+
+
+@given(one=few, other=few, random=st.randoms(use_true_random=False))
+def test_texts_have_one_form_exactly_if_they_mean_the_same(one: Any, other: Any, random: Random) -> None:
+    texts = respelled(one, random), respelled(other, random)
+    same = meaning(texts[0]) == meaning(texts[1])
+    assert (short_form(texts[0]) == short_form(texts[1])) == same
+    with walking(14) as patch:
+        patch.setattr(forms, "MAX_FORM", 20)
+        assert (at_once(form_of(texts[0])) == at_once(form_of(texts[1]))) == same
+
+
+def meaning(text: str) -> Any:
+    """The value of a text, with numbers that are compared exactly, and are no booleans."""
+    return json.loads(text, parse_int=number, parse_float=number, object_pairs_hook=dict)
+
+
+def number(literal: str) -> tuple[str, Fraction]:
+    return ("number", Fraction(literal))
 
 
 @given(value=values, random=st.randoms(use_true_random=False))
