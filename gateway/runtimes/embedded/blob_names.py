@@ -24,7 +24,7 @@ async def named(blob: Blob, share: MemoryShare) -> tuple[Blob, str]:
     content = blob.content
     if isinstance(content, str):
         if len(content) <= _COMPACTED_AT_ONCE:
-            blob = blob._replace(content=compact_at_once(content))
+            blob = Blob(compact_at_once(content), blob.type)
         else:
             with share.hold() as hold:
                 steps = compact(content, hold) if len(content) > HASHED_AT_ONCE else compact(content)
