@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 PROGRAM = """
-import faulthandler, signal, sys, threading
+import faulthandler, gc, signal, sys, threading
 from contextlib import closing
 from gateway.testing import in_memory_gateway
 
@@ -39,12 +39,15 @@ with in_memory_gateway({{"/test/wait": wait}}) as gateway:
         try:
             with gateway.client() as client, closing(client.watch(run, heartbeat_interval=0.1)) as updates:
                 next(updates)
+                gc.collect()  # An exception in a finalizer of what the round before left would be lost.
+                gc.disable()
                 sys.settrace(traced(moment))
                 next(updates)
         except KeyboardInterrupt:
             print("interrupted")
         finally:
             sys.settrace(None)
+            gc.enable()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     opened.set()
 """
