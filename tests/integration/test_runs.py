@@ -25,6 +25,7 @@ from gateway.core.errors import (
 from gateway.core.model import Blob, BlobType, GetParams, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from tests.integration.conftest import Gateway, Start
 from tests.support.clients import Client, fold
+from tests.support.component_server import Call, ComponentServer
 
 ECHO = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
 PICKY = '{"name":"picky","steps":[],"output":{"$input":"m"}}'
@@ -134,6 +135,30 @@ async def test_spellings_of_one_blob_have_one_id_over_every_lane(gateway: Gatewa
     status = await submit(gateway.grpc, flow, ["1"], wait=True)
     ids.add(str(json.loads(values(status.results)[0] or "null")))
     assert {each.removeprefix("sha256:") for each in ids} == {hashlib.sha256(form.encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("size", [1, 20_000], ids=["short", "long"])
+async def test_a_blob_that_a_component_puts_has_the_id_of_its_compact_form(start: Start, size: int) -> None:
+    value = [{"a": "é", "n": 1.5}] * size
+    stored: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def puts(call: Call) -> None:
+        if "method" not in call.message:
+            stored.set_result(call.message["result"]["blobId"])
+            await call.accept()
+            return
+        await call.stream()
+        put = {"jsonrpc": "2.0", "id": "p", "method": "blobs/put", "params": {"data": value, "blobType": "data"}}
+        await call.event(put)
+        await call.output(await stored)
+
+    async with ComponentServer(puts).running() as url:
+        gateway = await start(components={"/x": url})
+        flow = '{"steps":[{"id":"s","component":"/x/echo","input":1}],"output":{"$step":"s"}}'
+        status = await submit(gateway.grpc, flow, ["1"], wait=True)
+    form = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    blob_id = str(json.loads(values(status.results)[0] or "null"))
+    assert blob_id.removeprefix("sha256:") == hashlib.sha256(form.encode()).hexdigest()
 
 
 async def test_a_flow_stored_as_data_runs(client: Client) -> None:
