@@ -74,7 +74,7 @@ class HostCheck:
     def _check_host(self, host: str) -> None:
         if not self._is_served(host_name(host)):
             raise HostNotServed(
-                f"nothing is served as '{shortened(host)}' here: only loopback names, and those of --allow-host"
+                f"nothing is served as '{_shown(host)}' here: only loopback names, and those of --allow-host"
             )
         if len(self._known) < _KNOWN:
             self._known.add(host)
@@ -84,11 +84,16 @@ class HostCheck:
         name = None if match is None else host_name(match["host"])
         if name is None or not (self._is_served(name) or (host is not None and name == host_name(host))):
             raise OriginNotAllowed(
-                f"pages of '{shortened(origin)}' may not call this gateway, unless --allow-host names their host"
+                f"pages of '{_shown(origin)}' may not call this gateway, unless --allow-host names their host"
             )
 
     def _is_served(self, name: str | None) -> bool:
         return name is not None and (name in self._allowed or _is_loopback(name))
+
+
+def _shown(header: str) -> str:
+    """A header in a message. Bytes that are no text stand in it as surrogates, which JSON cannot hold."""
+    return shortened(header.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 def _is_loopback(name: str) -> bool:

@@ -169,6 +169,19 @@ async def test_a_host_in_the_request_line_takes_the_place_of_the_header() -> Non
         assert (await ask(front, b"GET /health HTTP/1.0\r\n\r\n")).status == 200
 
 
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: \xa9.example", 421),
+        (b"GET http://\xa9.example/ HTTP/1.1\r\nHost: localhost", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://\xa9.example", 403),
+    ],
+)
+async def test_bytes_that_are_no_text_are_refused_as_well(lines: bytes, status: int) -> None:
+    async with running_front() as front:
+        assert (await ask(front, lines + b"\r\n\r\n")).status == status
+
+
 async def test_a_request_that_is_refused_has_no_effect_and_its_body_is_read() -> None:
     async with running_front() as front:
         body = json.dumps({"data": json.loads(str(FLOW.content)), "blobType": "flow"}).encode()
