@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 from gateway.components.error import Code, ComponentError
 from gateway.components.output import ServerOutput, shown_command
 from gateway.components.process import Process
-from gateway.components.route import FIRST_PAUSE, Route, Surroundings, closed
+from gateway.components.route import FIRST_PAUSE, NO_CONNECTION, NO_PORT, Route, Surroundings, closed
 from gateway.components.server import Execution, Server
 from gateway.core.backoff import Backoff
 from gateway.peers.http.client import request
@@ -119,7 +119,10 @@ class CommandRoute(Route):
             return 0.0
         try:
             async with asyncio.timeout(limits.start_timeout):
-                server = await self._introduced(await process.announced_port())
+                self._await(NO_PORT)
+                port = await process.announced_port()
+                self._await(NO_CONNECTION)
+                server = await self._introduced(port)
             self._state = server
             self._available()
             began = time.monotonic()

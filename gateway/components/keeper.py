@@ -36,6 +36,8 @@ SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def main() -> None:
     """Start the command and stay until nothing of it is left."""
     parent, descriptors, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    # Event loops leave copies of the pipes: with them, the output would not end when the command closes it.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     woken, wake = os.pipe()
     for end in (woken, wake):
         os.set_blocking(end, False)

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 
 from gateway.components.error import Code, ComponentError
-from gateway.components.output import ServerOutput
+from gateway.components.output import LONGEST_LINE, ServerOutput
 from gateway.core.descriptors import inherited_descriptor_limit
 
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
@@ -90,15 +90,17 @@ class Process:
         Raises ComponentError if it prints something else, or exits before.
         """
         try:
-            line = await self._stdout.readline()
-        except ValueError:
-            line = b"..."
+            line = await self._stdout.readuntil()
+        except asyncio.IncompleteReadError as ended:
+            line = ended.partial
+        except asyncio.LimitOverrunError:
+            line = await self._stdout.read(LONGEST_LINE)
         self._readers.append(asyncio.create_task(self._output.read(self._stdout)))
         if not line:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS):
                     await self.exited()
-            raise _not_started("the component server ended before it announced its port")
+            raise _not_started("the component server ended, or closed its output, before it announced its port")
         try:
             return msgspec.json.decode(line, type=_Announcement).port
         except (msgspec.DecodeError, RecursionError):

@@ -145,7 +145,7 @@ class Components:
     def _tell_missing(self) -> None:
         for prefix, route in self._routes.items():
             if route.problem is not None and not route.settled.is_set():
-                _log.warning("%s: its components are not available yet: %s", prefix, route.problem)
+                _log.warning("%s: its components are not available yet: %s", prefix, route.describe())
 
     def _prefix(self, component: str) -> str | None:
         return _longest_prefix(component, self._routes)

@@ -41,6 +41,10 @@ _RESENDS: Final = 8
 """How often a request is sent again that was not received. More connections than that may have been closed at once."""
 
 _NO_ANSWER: Final = "it has not answered yet"
+NO_PORT: Final = 'it has not printed {"port": N} yet'
+NO_CONNECTION: Final = "nothing answers yet at the port that it has printed"
+_STAGES: Final = (_NO_ANSWER, NO_PORT, NO_CONNECTION)
+"""What a server that has not been there, and has not failed, is waited for."""
 
 
 class Surroundings(NamedTuple):
@@ -199,6 +203,15 @@ class Route(ABC):
         if problem != self.problem:
             _log.warning("%s: its components are not available: %s%s", self._name, problem, details)
         self._tell(problem)
+
+    def describe(self) -> str:
+        """Why components are not available, for the log."""
+        return f"{self.problem}{self._details()}"
+
+    def _await(self, stage: str) -> None:
+        """Note what the server is waited for, unless there is more to say."""
+        if self.problem in _STAGES:
+            self.problem = stage
 
     def _tell(self, problem: str | None) -> None:
         changed = self.problem != problem

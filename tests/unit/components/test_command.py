@@ -95,8 +95,9 @@ async def fails_to_start(command: str, limits: Limits | None = None) -> Componen
 @pytest.mark.parametrize(
     ("script", "problem"),
     [
-        ("pass", "ended before"),
-        ("raise SystemExit('no')", "ended before"),
+        ("pass", "before it announced"),
+        ("raise SystemExit('no')", "before it announced"),
+        ("import os, time; os.close(1); time.sleep(3600)", "closed its output"),
         ("print('hello', flush=True); input()", "first line"),
         ("print('{\"port\": 0}', flush=True)", "first line"),
         ("print('x' * 1000000, flush=True)", "first line"),
@@ -106,6 +107,12 @@ async def fails_to_start(command: str, limits: Limits | None = None) -> Componen
 async def test_a_command_that_does_not_announce_its_port(script: str, problem: str) -> None:
     error = await fails_to_start(shlex.join([sys.executable, "-c", script]))
     assert problem in error.message
+
+
+async def test_a_first_line_without_end_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+    script = "import sys, time; print('{\"port\": ' + '1' * 100_000, end='', flush=True); time.sleep(3600)"
+    await fails_to_start(shlex.join([sys.executable, "-c", script]))
+    assert any('the last that it printed:\n    {"port": 111' in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize("announcement", ["", "print('{\"port\": 1}', flush=True)"])
