@@ -81,7 +81,7 @@ async def proxied(
         (CERTIFICATES, str(folder)),
         ("runs.example", "localhost"),
     ):
-        text = text.replace(old, new)
+        text = re.sub(re.escape(old) + r"(?![0-9])", new.replace("\\", r"\\"), text)
     file = folder / f"proxy.{'yaml' if name == 'envoy' else 'conf'}"
     file.write_text(text, encoding="utf-8")
     environ = {"PATH": os.defpath, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
