@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Self
 
 
 class Lifelines:
@@ -10,12 +11,12 @@ class Lifelines:
 
     def __init__(self) -> None:
         self.port = 0
-        self._connected: asyncio.Queue[asyncio.StreamReader] = asyncio.Queue()
+        self._connected: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
         self._held: list[asyncio.StreamReader] = []
         self._writers: list[asyncio.StreamWriter] = []
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator["Lifelines"]:
+    async def listening(self) -> AsyncIterator[Self]:
         """Listen."""
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
@@ -28,12 +29,12 @@ class Lifelines:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
-        self._connected.put_nowait(reader)
+        self._connected.put_nowait((reader, writer))
 
     async def held(self, number: int) -> None:
         """Wait until so many processes hold a connection."""
         while len(self._held) < number:
-            self._held.append(await self._connected.get())
+            self._held.append((await self._connected.get())[0])
 
     async def cut(self) -> None:
         """Wait until all of these processes are gone."""
