@@ -17,6 +17,7 @@ from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.request_length import InSlices
+from gateway.fronts.grpc.server import add_methods
 from gateway.runs.service import RunsService
 from runs.v1 import blobs_pb2
 
@@ -47,8 +48,7 @@ class BlobsServicer:
                 response_serializer=bytes,
             ),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(BLOBS_SERVICE, handlers),))
-        server.add_registered_method_handlers(BLOBS_SERVICE, handlers)
+        add_methods(server, BLOBS_SERVICE, handlers)
 
     @handler
     async def PutBlob(self, request: blobs_pb2.PutBlobRequest | bytes, context: Context) -> blobs_pb2.PutBlobResponse:

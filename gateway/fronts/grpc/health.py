@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from gateway.adapter.health_services import COMPONENTS, encode_services
 from gateway.core.errors import NotFound, shutting_down
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
+from gateway.fronts.grpc.server import add_methods
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -60,8 +61,7 @@ class Health:
                 response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
             ),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(HEALTH_SERVICE, handlers),))
-        server.add_registered_method_handlers(HEALTH_SERVICE, handlers)
+        add_methods(server, HEALTH_SERVICE, handlers)
 
     def serve(self, *services: str) -> None:
         """Report that these are served from now on."""

@@ -11,6 +11,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc import aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from gateway.fronts.grpc.server import add_methods
+
 ALPHA: Final = "grpc.reflection.v1alpha"
 V1: Final = "grpc.reflection.v1"
 REFLECTION_SERVICES: Final = (f"{V1}.ServerReflection", f"{ALPHA}.ServerReflection")
@@ -30,8 +32,7 @@ def add_reflection(server: aio.Server, services: Sequence[str]) -> None:
         )
     }
     for name in REFLECTION_SERVICES:
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))
-        server.add_registered_method_handlers(name, handlers)
+        add_methods(server, name, handlers)
 
 
 def _describe_v1() -> None:

@@ -25,7 +25,7 @@ from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import UpdateMessages, parts
 from gateway.fronts.grpc.request_length import InSlices
-from gateway.fronts.grpc.server import GrpcLimits
+from gateway.fronts.grpc.server import GrpcLimits, add_methods
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
 from gateway.fronts.grpc.watch_runs import WatchStream
 from gateway.runs.run_answer import RunAnswer
@@ -84,8 +84,7 @@ class RunsServicer:
                 response_serializer=bytes,
             ),
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        server.add_registered_method_handlers(SERVICE, handlers)
+        add_methods(server, SERVICE, handlers)
 
     def stop(self) -> None:
         """End the streams that would not end by themselves."""

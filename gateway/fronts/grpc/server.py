@@ -2,11 +2,12 @@
 
 from typing import Final, Literal, NamedTuple, TypeAlias, cast
 
+import grpc
 from grpc import aio
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.grpc.connections import MOST_CALLS, Connections
-from gateway.fronts.grpc.grpcio_server import GrpcioServer
+from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
 
 
 class GrpcLimits(NamedTuple):
@@ -58,6 +59,12 @@ def create_server(
 
         return cast("aio.Server", NativeServer(options, connections))
     return cast("aio.Server", GrpcioServer(options, connections))
+
+
+def add_methods(server: aio.Server, service: str, handlers: dict[str, MethodHandler]) -> None:
+    """Let a server answer the methods of a service. Older versions of grpcio know only generic handlers."""
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+    server.add_registered_method_handlers(service, handlers)
 
 
 def server_options(limits: GrpcLimits, *, reuse_port: bool = False) -> list[tuple[str, int]]:

@@ -127,9 +127,6 @@ def raw_refusal(error: GatewayError) -> bytes:
     """An error answer to what is no request yet, in the form of JSON-RPC. The connection is to be closed after it."""
     body = jsonrpc.error_response(None, error).encode()
     status = HTTPStatus(error.http_status)
-    head = (
-        f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: {JSON}\r\nX-Content-Type-Options: nosniff\r\n"
-        f"Server: {SERVER}\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    headers = {**JSON_HEADERS, "Content-Length": str(len(body)), "Connection": "close"}
+    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
