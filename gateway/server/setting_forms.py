@@ -98,7 +98,7 @@ def _check_transport(transport: str) -> str:
 
 
 def _check_directories(paths: str) -> str:
-    expanded = [os.path.expanduser(path) for path in paths.split(":")]
+    expanded = [expand_home(path) for path in paths.split(":")]
     for path in expanded:
         if not path.startswith("/") or not os.path.isdir(path):
             raise ValueError(f"expected directories by their absolute paths, got {path!r}")
@@ -137,7 +137,7 @@ def _check_truth(value: Any) -> Any:
 
 def _check_number(number: Any) -> Any:
     if isinstance(number, bool):
-        raise ValueError(f"Input should be a number, got {number!r}")
+        raise ValueError(f"expected a number, got {number!r}")
     return number
 
 

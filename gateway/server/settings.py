@@ -36,6 +36,7 @@ from gateway.server.setting_forms import (
     TransportName,
     Truth,
     WholeNumber,
+    expand_home,
     runtime_kind_of,
 )
 
@@ -71,9 +72,10 @@ def _bridge_state() -> str:
 
 def _state_file(name: str) -> str:
     """A file in the user's state directory. Raises SettingsError if the user has none."""
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    if home.startswith("~"):
-        raise SettingsError("state: this user has no home directory to keep it in; give --state, or set HOME")
+    try:
+        home = os.environ.get("XDG_STATE_HOME") or expand_home("~/.local/state")
+    except ValueError:
+        raise SettingsError("state: this user has no home directory to keep it in; give --state, or set HOME") from None
     return str(Path(home) / "runs-gateway" / name)
 
 
