@@ -1,11 +1,19 @@
 """Fixtures for all tests."""
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 pytest_plugins = ("tests.support.session", "tests.support.time_limit", "tests.support.properties")
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A directory for sockets: the paths of the test run's own are too long."""
+    with tempfile.TemporaryDirectory() as home:
+        yield Path(home)
 
 
 @pytest.fixture(scope="session")

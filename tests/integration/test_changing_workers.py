@@ -6,7 +6,6 @@ A worker hears of a change a moment later than another one. A token names the st
 import asyncio
 import itertools
 import json
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from itertools import product
@@ -31,15 +30,8 @@ MODES = list(product(TRANSPORTS, (False, True)))
 FEW_MODES = [("grpcio", False), ("native", True)]
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """For sockets: the paths of the test run's own are too long."""
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory)
-
-
 @asynccontextmanager
-async def serving(directory: Path, transport: str) -> AsyncIterator[Serving]:
+async def serving(home: Path, transport: str) -> AsyncIterator[Serving]:
     """A gateway of three workers, whose component answers at once."""
 
     async def answer(call: Call) -> None:
@@ -48,8 +40,8 @@ async def serving(directory: Path, transport: str) -> AsyncIterator[Serving]:
     server = ComponentServer(answer)
     flags = ("--workers", str(WORKERS), "--transport", transport, "--state", ":memory:")
     async with server.running() as url:
-        commands = CommandLine(directory)
-        environment = {"TMPDIR": str(directory)}
+        commands = CommandLine(home)
+        environment = {"TMPDIR": str(home)}
         async with commands.serving(*flags, "--component", f"/test={url}", env=environment) as serving:
             yield serving
 
@@ -141,22 +133,20 @@ async def cut(clients: list[Follower], number: int, *, include_results: bool) ->
 
 @pytest.mark.parametrize(("transport", "include_results"), FEW_MODES)
 async def test_followers_that_change_the_worker_see_no_older_state(
-    transport: str, directory: Path, *, include_results: bool
+    transport: str, home: Path, *, include_results: bool
 ) -> None:
-    async with serving(directory, transport) as gateway, client_of_each_worker(gateway) as clients:
+    async with serving(home, transport) as gateway, client_of_each_worker(gateway) as clients:
         await cut(clients, FEW_CUTS, include_results=include_results)
 
 
 @pytest.mark.parametrize("include_results", [False, True])
-async def test_event_streams_that_change_the_worker_show_no_older_state(
-    directory: Path, *, include_results: bool
-) -> None:
-    async with serving(directory, "grpcio") as gateway, client_of_any_worker(gateway) as clients:
+async def test_event_streams_that_change_the_worker_show_no_older_state(home: Path, *, include_results: bool) -> None:
+    async with serving(home, "grpcio") as gateway, client_of_any_worker(gateway) as clients:
         await cut(clients, FEW_CUTS, include_results=include_results)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("transport", "include_results"), MODES)
-async def test_twenty_thousand_changes_of_the_worker(transport: str, directory: Path, *, include_results: bool) -> None:
-    async with serving(directory, transport) as gateway, client_of_each_worker(gateway) as clients:
+async def test_twenty_thousand_changes_of_the_worker(transport: str, home: Path, *, include_results: bool) -> None:
+    async with serving(home, transport) as gateway, client_of_each_worker(gateway) as clients:
         await cut(clients, MANY_CUTS // len(MODES), include_results=include_results)

@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import stat
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +35,9 @@ ELSEWHERE = ("--runtime", "jsonrpc+http://127.0.0.1:1")
 
 
 @pytest.fixture
-def home() -> Iterator[Path]:
-    """For sockets: the paths of the test run's own are too long."""
-    with tempfile.TemporaryDirectory() as home:
-        (Path(home) / "first").mkdir()
-        yield Path(home)
+def home(home: Path) -> Path:
+    (home / "first").mkdir()
+    return home
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import json
 import resource
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,6 @@ from tests.support.tasks import LIMIT
 FLOW = Blob(json.dumps({"steps": [], "output": {"$input": "$"}}), BlobType.FLOW)
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 MODES = [pytest.param((), id="one process"), pytest.param(("--workers", "2"), id="workers")]
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """For sockets: the paths of the test run's own are too long."""
-    with tempfile.TemporaryDirectory() as home:
-        yield Path(home)
 
 
 @pytest.fixture

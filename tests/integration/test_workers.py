@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 import stat
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Any
@@ -30,13 +29,6 @@ FLOW = {
     "steps": [{"id": "s", "component": "/test/echo", "input": {"$input": "$"}}],
     "output": {"$step": "s"},
 }
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """For sockets: the paths of the test run's own are too long."""
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory)
 
 
 @pytest.fixture
@@ -64,10 +56,10 @@ async def held() -> AsyncIterator[Held]:
 
 
 @pytest.fixture
-async def serving(commands: CommandLine, held: Held, directory: Path) -> AsyncIterator[Serving]:
+async def serving(commands: CommandLine, held: Held, home: Path) -> AsyncIterator[Serving]:
     """A gateway of two workers with that component server."""
     arguments = ("--workers", "2", "--state", ":memory:", "--component", f"/test={held.server.url}")
-    async with commands.serving(*arguments, env={"TMPDIR": str(directory)}) as serving:
+    async with commands.serving(*arguments, env={"TMPDIR": str(home)}) as serving:
         yield serving
 
 
@@ -173,14 +165,14 @@ async def test_a_dead_worker_is_replaced_and_clients_go_on(serving: Serving, hel
         assert states[-1] is RunState.SUCCESS
 
 
-async def test_sigterm_ends_every_process(commands: CommandLine, directory: Path) -> None:
-    async with commands.serving("--workers", "2", "--state", ":memory:", env={"TMPDIR": str(directory)}) as serving:
+async def test_sigterm_ends_every_process(commands: CommandLine, home: Path) -> None:
+    async with commands.serving("--workers", "2", "--state", ":memory:", env={"TMPDIR": str(home)}) as serving:
         workers = workers_of(serving)
-        assert [stat.S_IMODE(os.stat(directory / name).st_mode) for name in os.listdir(directory)] == [0o700]
+        assert [stat.S_IMODE(os.stat(home / name).st_mode) for name in os.listdir(home)] == [0o700]
         serving.process.send_signal(signal.SIGTERM)
         assert await finish(serving.process) == (0, "", "")
     assert not any(map(exists, workers))
-    assert os.listdir(directory) == []
+    assert os.listdir(home) == []
 
 
 async def test_a_service_manager_may_tell_every_process_to_end(commands: CommandLine) -> None:
@@ -237,10 +229,10 @@ async def test_what_keeps_the_runtime_from_starting_is_told(commands: CommandLin
     assert "(--state)" in refused.err
 
 
-async def test_workers_over_a_relay(commands: CommandLine, serving: Serving, held: Held, directory: Path) -> None:
+async def test_workers_over_a_relay(commands: CommandLine, serving: Serving, held: Held, home: Path) -> None:
     held.released.set()
     arguments = ("--workers", "2", "--runtime", f"grpc://{serving.grpc}")
-    async with commands.serving(*arguments, env={"TMPDIR": str(directory)}) as relay:
+    async with commands.serving(*arguments, env={"TMPDIR": str(home)}) as relay:
         assert (relay.runtime, relay.state) == (f"grpc://{serving.grpc}", "")
         client = GrpcClient(relay.grpc)
         run_id = await submit(client, 5)
@@ -250,9 +242,9 @@ async def test_workers_over_a_relay(commands: CommandLine, serving: Serving, hel
 
 
 @pytest.mark.parametrize("front", ["grpc", "http"])
-async def test_runs_nest_through_workers(front: str, commands: CommandLine, held: Held, directory: Path) -> None:
+async def test_runs_nest_through_workers(front: str, commands: CommandLine, held: Held, home: Path) -> None:
     arguments = ("--workers", "2", "--state", ":memory:", "--component", f"/test={held.server.url}", "--max-depth", "1")
-    async with commands.serving(*arguments, env={"TMPDIR": str(directory)}) as serving:
+    async with commands.serving(*arguments, env={"TMPDIR": str(home)}) as serving:
         client = GrpcClient(serving.grpc) if front == "grpc" else JsonRpcClient(serving.http.removeprefix("http://"))
         params = SubmitParams(flow_id=await client.put_blob(Blob(json.dumps(FLOW), BlobType.FLOW)), inputs=["1"])
 

@@ -3,8 +3,7 @@ cuts: the log says nothing of them."""
 
 import asyncio
 import json
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -65,13 +64,6 @@ class Calls:
         """Make all calls on one connection, and return their streams."""
         streams = [raw.open(path, request) for path, request in self.whole]
         return streams + [raw.open(path, request, end=False) for path, request in self.open]
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    """For sockets: the paths of the test run's own are too long."""
-    with tempfile.TemporaryDirectory() as directory:
-        yield Path(directory)
 
 
 @asynccontextmanager
