@@ -7,11 +7,4 @@ from gateway.components.message import asks_for_runs
 from gateway.components.registry import Components
 from gateway.components.server import Execution
 
-__all__ = [
-    "Callback",
-    "ComponentError",
-    "Components",
-    "Execution",
-    "Limits",
-    "asks_for_runs",
-]
+__all__ = ["Callback", "ComponentError", "Components", "Execution", "Limits", "asks_for_runs"]

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from aiohttp import ClientSession
 
@@ -13,6 +13,7 @@ from gateway.components.output import ServerOutput, shown_command
 from gateway.components.process import Process
 from gateway.components.route import FIRST_PAUSE, NO_CONNECTION, NO_PORT, Route, Surroundings, closed
 from gateway.components.server import Execution, Server
+from gateway.concurrency.tasks import to_the_end
 from gateway.core.backoff import Backoff
 from gateway.peers.http.client import request
 from gateway.peers.http.errors import HttpFailure, NotConnected
@@ -136,7 +137,7 @@ class CommandRoute(Route):
         except ComponentError as error:
             self._fail(error)
         finally:
-            await _to_the_end(process.stop(limits.stop_timeout))
+            await to_the_end(process.stop(limits.stop_timeout))
         return 0.0
 
     async def _end_of(self, process: Process) -> str:
@@ -169,16 +170,6 @@ class CommandRoute(Route):
         self._tell(str(error))
         _log.warning("%s: its components are not available: %s%s", self._name, error, self._details())
         self._output.last.clear()
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Do work that being cancelled once does not interrupt."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 async def _healthy(http: ClientSession, url: str) -> None:

@@ -1,6 +1,7 @@
-"""Tasks whose callers may have left."""
+"""Tasks whose callers may have left, or are cancelled."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from gateway.core.internal_errors import release_frames
@@ -17,3 +18,13 @@ def retrieve_exception(task: "asyncio.Future[Any]") -> None:
         task.exception()
     except asyncio.CancelledError as cancelled:
         release_frames(cancelled)
+
+
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do work that being cancelled once does not interrupt."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import grpc
 from grpc import aio
 
+from gateway.concurrency.tasks import to_the_end
 from gateway.core.errors import GatewayError, InvalidRequest
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.grpc.calls import Context, abort, is_cut
@@ -48,12 +49,7 @@ class GrpcioServer:
     async def start(self) -> None:
         """Take calls."""
         # grpcio fails at its own end if its start is cancelled, which takes no time.
-        starting = asyncio.create_task(self._server.start())
-        try:
-            await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await starting
-            raise
+        await to_the_end(self._server.start())
 
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""

@@ -100,17 +100,17 @@ class RunHost:
             idempotency_key=key,
         )
         backoff = transport_backoff()
-        for _ in range(self.transport_retries):
+        retries = self.transport_retries
+        while True:
             try:
                 return await self._runs.submit(params, scope=task.scope)
             except ComponentUnavailable as error:
                 release_frames(error)
+                if not retries:
+                    # Not as Unavailable, after which the item would begin anew.
+                    raise ItemFailure(ItemError(code=NOT_AVAILABLE, message=error.message)) from None
+            retries -= 1
             await task.work.pause(backoff.next())
-        try:
-            return await self._runs.submit(params, scope=task.scope)
-        except ComponentUnavailable as error:
-            # Not as Unavailable, after which the item would begin anew.
-            raise ItemFailure(ItemError(code=NOT_AVAILABLE, message=error.message)) from None
 
     def _observability(self, task: Task) -> ObservabilityContext:
         """A new span in the trace of the run. Components expect flow ids without the prefix `sha256:`."""
