@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """The exit codes of `runs-gateway`."""
+    """The exit codes of `runs-gateway`, but for that of Ctrl-C, which is in `interrupts`."""
 
     OK = 0
     ERROR = 1
@@ -19,8 +19,6 @@ class ExitCode(IntEnum):
     """The command waited, and the run failed or was cancelled."""
     RUN_UNFINISHED = 6
     """The timeout of the command passed, and the run goes on."""
-    INTERRUPTED = 130
-    """Ctrl-C."""
     BROKEN_PIPE = 141
     """The reader of the output has gone."""
 

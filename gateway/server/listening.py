@@ -4,6 +4,7 @@ import os
 import socket
 from typing import NamedTuple, Protocol
 
+from gateway.core.server_sockets import socket_path
 from gateway.server.settings import StartError
 
 
@@ -36,7 +37,7 @@ async def listen(front: Listener, flag: str) -> None:
 
 def reachable_url(http_address: str, path: str) -> str | None:
     """The URL of `path` for clients on this machine; None if the front listens on a unix socket."""
-    if http_address.startswith("unix:"):
+    if socket_path(http_address) is not None:
         return None
     host, _, port = http_address.rpartition(":")
     reachable = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
@@ -47,10 +48,10 @@ def _obstacle(address: str) -> str:
     """Why nothing can listen at an address: the error of grpc lacks the reason."""
     host, _, port = address.rpartition(":")
     try:
-        if address.startswith("unix:"):
+        if (path := socket_path(address)) is not None:
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.bind(address.removeprefix("unix:"))
-                os.unlink(address.removeprefix("unix:"))
+                probe.bind(path)
+                os.unlink(path)
         else:
             family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
             socket.create_server((host.strip("[]"), int(port)), family=family).close()

@@ -3,7 +3,7 @@
 from grpc import aio
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.server_sockets import claimed, socket_permissions
+from gateway.core.server_sockets import claimed, socket_path, socket_permissions
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.connections import Connections
@@ -70,7 +70,7 @@ class GrpcFront:
                 raise OSError(f"cannot listen on {self._address}") from None
             await server.start()
         self._server = server
-        if not self._address.startswith("unix:"):
+        if socket_path(self._address) is None:
             self._address = f"{self._address.rpartition(':')[0]}:{port}"
         self._health.serve(*SERVICES)
         self._report()
