@@ -1,5 +1,6 @@
 """Everything malformed is refused by its field, on either transport, and the gateway goes on."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -193,14 +194,18 @@ async def test_a_stream_that_never_ends_ends_with_its_answer(start: Start) -> No
 
 
 async def test_a_component_server_that_hangs_holds_its_own_item_only(start: Start) -> None:
+    entered = asyncio.Event()
+
     async def hangs(call: Call) -> None:
+        entered.set()
         await call.closed()
 
     async with ComponentServer(hangs).running() as url:
         gateway = await start(components={"/slow": url})
         stuck = await run_component(gateway, "/slow/double", timeout=0.01)
-        assert stuck.status is RunState.RUNNING
         assert stuck.results == []
+        await entered.wait()
+        assert (await gateway.grpc.get(GetParams(run_id=stuck.run_id))).status is RunState.RUNNING
         flow_id = await gateway.grpc.put_blob(Blob(ECHO, BlobType.FLOW))
         assert (await gateway.grpc.submit(SubmitParams(flow_id=flow_id, inputs=["1"], wait=True))).status.terminal
         assert (await gateway.grpc.get(GetParams(run_id=stuck.run_id))).items.running == 1
