@@ -1,7 +1,6 @@
 """Finds the server of a component by the prefix of its path."""
 
 import asyncio
-import logging
 import shlex
 import shutil
 import socket
@@ -23,8 +22,6 @@ from gateway.components.server import Execution
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.model import JsonText, ObservabilityContext
 from gateway.peers.http.client import client_session
-
-_log = logging.getLogger(__name__)
 
 RESERVED_PREFIX: Final = "/builtin"
 
@@ -143,9 +140,8 @@ class Components:
             self._report(prefix, route.problem is None)
 
     def _tell_missing(self) -> None:
-        for prefix, route in self._routes.items():
-            if route.problem is not None and not route.settled.is_set():
-                _log.warning("%s: its components are not available yet: %s", prefix, route.describe())
+        for route in self._routes.values():
+            route.tell_missing()
 
     def _prefix(self, component: str) -> str | None:
         return _longest_prefix(component, self._routes)

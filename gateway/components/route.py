@@ -79,6 +79,7 @@ class Route(ABC):
         self._name = name
         self._surroundings = surroundings
         self._has_been_there = False
+        self._said_missing = False
         self._patient_until = 0.0
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -204,14 +205,21 @@ class Route(ABC):
             _log.warning("%s: its components are not available: %s%s", self._name, problem, details)
         self._tell(problem)
 
-    def describe(self) -> str:
-        """Why components are not available, for the log."""
-        return f"{self.problem}{self._details()}"
+    def tell_missing(self) -> None:
+        """Warn if the server is still waited for, now and whenever it is waited for something else."""
+        if self.problem is not None and not self.settled.is_set():
+            self._said_missing = True
+            self._warn_missing()
+
+    def _warn_missing(self) -> None:
+        _log.warning("%s: its components are not available yet: %s%s", self._name, self.problem, self._details())
 
     def _await(self, stage: str) -> None:
         """Note what the server is waited for, unless there is more to say."""
         if self.problem in _STAGES:
             self.problem = stage
+            if self._said_missing:
+                self._warn_missing()
 
     def _tell(self, problem: str | None) -> None:
         changed = self.problem != problem

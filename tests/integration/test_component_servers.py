@@ -41,6 +41,10 @@ class Server:
     def command(self, *how: str) -> str:
         return shlex.join([sys.executable, str(SERVER), str(self._calls), *how])
 
+    def let_begin(self) -> None:
+        """Let a server that was told to be late print its port."""
+        self._calls.touch()
+
     @property
     def calls(self) -> list[str]:
         return self._calls.read_text().splitlines()
@@ -269,6 +273,14 @@ async def test_a_server_that_does_not_answer_delays_nothing(
             await front.put_blob(Blob("1", BlobType.DATA))
             await front.close()
         assert "its command: " in await Log(serving).until(f"/t: its components are not available yet: {MISSING[how]}")
+
+
+async def test_the_log_follows_what_a_server_is_waited_for(commands: CommandLine, server: Server) -> None:
+    async with gateway(commands, server.command("silent", "late")) as (serving, _):
+        log = Log(serving)
+        await log.until(MISSING["mute"])
+        server.let_begin()
+        await log.until(MISSING["silent"])
 
 
 async def health(serving: Serving) -> Any:

@@ -1,7 +1,8 @@
 """A component server without an SDK that can be told to die, to be silent, and to start processes that outlive it.
 
 Each execution is a line of the file that the first argument names: the component and the attempt. Further arguments say
-how it begins: `silent` accepts and does not answer, `ipv6` listens on ::1 only, `mute` prints no port.
+how it begins: `silent` accepts and does not answer, `ipv6` listens on ::1 only, `mute` prints no port, `late` prints it
+when there is a file for the executions.
 """
 
 import json
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -120,6 +122,8 @@ if "silent" in HOW:
 else:
     server = Server(("::1" if "ipv6" in HOW else "127.0.0.1", 0), Handler)
     port = server.server_port
+while "late" in HOW and not CALLS.exists():
+    time.sleep(0.01)
 if "mute" not in HOW:
     sys.stdout.write(json.dumps({"port": port}) + "\n")
     sys.stdout.flush()
