@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from inspect import Parameter as SignatureParameter
 from inspect import signature
-from typing import Annotated, Any, ParamSpec, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from cyclopts import Parameter
 from pydantic import BaseModel
@@ -51,11 +51,13 @@ def _parameter(setting: Setting) -> SignatureParameter:
     A flag gives text, which the settings check as they do for the environment.
     """
     kind = _kind(setting.field.annotation)
-    # A flag without a value is true. A value after an equals sign remains text.
-    annotation: Any = list[str] if setting.entry or setting.list_entry else bool | str if kind is bool else str
+    # A flag without a value is true. A value after an equals sign remains text. Shells complete those of a Literal.
+    known = kind is bool or get_origin(kind) is Literal
+    annotation: Any = list[str] if setting.entry or setting.list_entry else kind | str if known else str
     flag = Parameter(
         name=setting.flag,
         help=f"{setting.field.description}{' May be repeated.' if setting.entry or setting.list_entry else ''}",
+        show_choices=False,
         metavar=setting.form or _METAVARS.get(kind, "|".join(get_args(kind))),
         show_default=(lambda _: _default(setting)) if setting.has_default else False,
     )

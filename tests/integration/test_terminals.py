@@ -167,7 +167,7 @@ async def test_what_is_wrong_with_an_address_is_said(
     assert ended.err.count("\n") == 1
 
 
-async def test_bash_completes_commands_and_flags(serving: Serving, tmp_path: Path) -> None:
+async def test_bash_completes_commands_flags_and_values(serving: Serving, tmp_path: Path) -> None:
     command = """
         eval "$(runs-gateway completion bash)"
         complete -p runs-gateway
@@ -175,10 +175,12 @@ async def test_bash_completes_commands_and_flags(serving: Serving, tmp_path: Pat
         _runs_gateway; echo "${COMPREPLY[@]}"
         COMP_WORDS=(runs-gateway get --res) COMP_CWORD=2
         _runs_gateway; echo "${COMPREPLY[@]}"
+        COMP_WORDS=(runs-gateway serve --transport na) COMP_CWORD=3
+        _runs_gateway; echo "${COMPREPLY[@]}"
     """
     out, err = await shell(command, serving, home=tmp_path)
     assert err == ""
-    assert out.splitlines()[-2:] == ["watch", "--results"]
+    assert out.splitlines()[-3:] == ["watch", "--results", "native"]
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
