@@ -3,6 +3,8 @@
 from collections.abc import Generator
 from io import BytesIO
 
+from msgspec.structs import replace
+
 from gateway.adapter import status_proto
 from gateway.adapter.proto_fields import JSON
 from gateway.adapter.proto_wire import length_prefix
@@ -38,7 +40,7 @@ def with_long_result(
 def _before_value(message: runs_pb2.GetRunResponse, result: ItemResult, size: int) -> bytes:
     """The message up to its last `size` bytes, the text of the value: all of the messages that it is in end with it."""
     holder = runs_pb2.RunStatus()
-    status_proto.add_results(holder, [result.model_copy(update={"value": None})], JSON)
+    status_proto.add_results(holder, [replace(result, value=None)], JSON)
     run = message.run.SerializeToString()
     others = runs_pb2.GetRunResponse()
     others.CopyFrom(message)

@@ -9,6 +9,8 @@ Extensions become members again. A state whose spelling `extensions["status"]` k
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from gateway.adapter.json_members import write_object
 from gateway.adapter.status_from_json import (
     FOREIGN_STATES,
@@ -61,10 +63,10 @@ def result_pieces(result: ItemResult) -> Iterator[JsonText]:
     """Write one entry of `results` as the superset, in pieces that hold the very text of a large value or `data`."""
     error = result.error
     if result.value is not None:
-        text, result = result.value, result.model_copy(update={"value": _STAND_IN})
+        text, result = result.value, replace(result, value=_STAND_IN)
     elif error is not None and error.data is not None:
         text = error.data
-        result = result.model_copy(update={"error": error.model_copy(update={"data": _STAND_IN})})
+        result = replace(result, error=replace(error, data=_STAND_IN))
     else:
         text = ""
     first, *others = _superset_result(result).split(_STAND_IN)

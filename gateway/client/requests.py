@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict, Unpack
 
+from msgspec.structs import replace
+
 from gateway.adapter import params_proto
 from gateway.client.payload import Json, text_of
 from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
@@ -146,4 +148,4 @@ def fits(params: SubmitParams) -> bool:
 
 def upload_head(params: SubmitParams) -> runs_pb2.SubmitRunRequest:
     """Return the parameters of an upload, whose inputs are sent after them."""
-    return params_proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
+    return params_proto.submit_params_to_proto(replace(params, inputs=[]))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 import grpc
+from msgspec import structs
 
 from gateway.adapter import params_proto, status_proto
 from gateway.adapter.grpc_status import from_status
@@ -91,7 +92,7 @@ class RunStream:
         self._started = self._clock()
         remaining = None if self._until is None else max(0.0, self._until - self._clock())
         return params_proto.get_params_to_proto(
-            self._params.model_copy(update={"resume_token": self._token, "timeout": remaining})
+            structs.replace(self._params, resume_token=self._token, timeout=remaining)
         )
 
     def call_timeout(self) -> float | None:

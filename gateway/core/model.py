@@ -5,14 +5,16 @@ never rewritten, and parsed only where the value is needed. Times are nanosecond
 
 Field names are the snake_case form of the names in the specification; `extensions` holds members that the specification
 does not name, as they came.
+
+Messages are checked where they enter, by `gateway.core.validation`, and nowhere else: to make one is to fill a struct.
 """
 
 import re
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from msgspec import Meta, Struct, field
 
 JsonText: TypeAlias = str
 """The text of one well-formed JSON value, without white space around it."""
@@ -62,15 +64,22 @@ class BlobType(StrEnum):
     DATA = "data"
 
 
-class Message(BaseModel):
-    """A canonical message: immutable, strictly typed."""
+if TYPE_CHECKING:
+    Texts: TypeAlias = Sequence[JsonText]
+else:
+    Texts = Any
+"""Texts that nothing checks and nothing copies, since there may be millions. Many are a `PackedTexts`."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
-
-    extensions: dict[str, JsonText] = Field(default_factory=dict)
+Count = Annotated[int, Meta(ge=0)]
 
 
-class ObservabilityContext(Message):
+class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """A canonical message: immutable, strictly typed. No message holds itself: the collector need not look at them."""
+
+    extensions: dict[str, JsonText] = field(default_factory=dict)
+
+
+class ObservabilityContext(Message, frozen=True, kw_only=True):
     """The trace that a call belongs to."""
 
     trace_id: str | None = None
@@ -80,71 +89,68 @@ class ObservabilityContext(Message):
     step_id: str | None = None
 
 
-class SubmitParams(Message):
-    """Parameters of runs/submit. `timeout` is in seconds.
+class SubmitParams(Message, frozen=True, kw_only=True):
+    """Parameters of runs/submit. `timeout` is in seconds."""
 
-    `inputs` are texts: nothing checks that, since there may be millions. Many are a `PackedTexts`.
-    """
-
-    flow_id: Annotated[str, Field(min_length=1)]
-    inputs: Annotated[Sequence[JsonText], SkipValidation]
+    flow_id: Annotated[str, Meta(min_length=1)]
+    inputs: Texts
     wait: bool = False
-    max_concurrency: Annotated[int, Field(ge=1, le=2**32 - 1)] | None = None
+    max_concurrency: Annotated[int, Meta(ge=1, le=2**32 - 1)] | None = None
     overrides: JsonText | None = None
     observability: ObservabilityContext | None = None
-    timeout: Annotated[float, Field(ge=0, le=MAX_TIMEOUT, allow_inf_nan=False)] | None = None
-    idempotency_key: Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH)] | None = None
-    variables: dict[str, JsonText] = Field(default_factory=dict)
-    flow_label: Annotated[str, Field(max_length=MAX_KEY_LENGTH)] | None = None
+    timeout: Annotated[float, Meta(ge=0, le=MAX_TIMEOUT)] | None = None
+    idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)] | None = None
+    variables: dict[str, JsonText] = field(default_factory=dict)
+    flow_label: Annotated[str, Meta(max_length=MAX_KEY_LENGTH)] | None = None
 
 
-class GetParams(Message):
+class GetParams(Message, frozen=True, kw_only=True):
     """Parameters of runs/get. `timeout` and `heartbeat_interval` are in seconds.
 
     `resume_token` and `heartbeat_interval` count for streams only: the token of the last message that was received, and
     how often at least to send one.
     """
 
-    run_id: Annotated[str, Field(min_length=1)]
+    run_id: Annotated[str, Meta(min_length=1)]
     wait: bool = False
     include_results: bool = False
     result_order: ResultOrder = ResultOrder.BY_INDEX
     observability: ObservabilityContext | None = None
-    timeout: Annotated[float, Field(ge=0, le=MAX_TIMEOUT, allow_inf_nan=False)] | None = None
+    timeout: Annotated[float, Meta(ge=0, le=MAX_TIMEOUT)] | None = None
     resume_token: bytes = b""
-    heartbeat_interval: Annotated[float, Field(ge=MIN_HEARTBEAT, le=MAX_TIMEOUT, allow_inf_nan=False)] | None = None
+    heartbeat_interval: Annotated[float, Meta(ge=MIN_HEARTBEAT, le=MAX_TIMEOUT)] | None = None
 
 
-class ItemStatistics(Message):
+class ItemStatistics(Message, frozen=True, kw_only=True):
     """The number of items in each state."""
 
-    total: Annotated[int, Field(ge=0)]
-    pending: Annotated[int, Field(ge=0)] = 0
-    running: Annotated[int, Field(ge=0)] = 0
-    success: Annotated[int, Field(ge=0)] = 0
-    failed: Annotated[int, Field(ge=0)] = 0
-    cancelled: Annotated[int, Field(ge=0)] = 0
+    total: Count
+    pending: Count = 0
+    running: Count = 0
+    success: Count = 0
+    failed: Count = 0
+    cancelled: Count = 0
 
 
-class ItemError(Message):
+class ItemError(Message, frozen=True, kw_only=True):
     """Why an item failed."""
 
-    code: Annotated[int, Field(ge=-(2**63), lt=2**63)]
+    code: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
     message: str
     data: JsonText | None = None
 
 
-class ItemResult(Message):
+class ItemResult(Message, frozen=True, kw_only=True):
     """The result of one item: `value` when it succeeded, `error` when it failed, neither otherwise."""
 
-    item_index: Annotated[int, Field(ge=0)]
+    item_index: Count
     status: RunState
     value: JsonText | None = None
     error: ItemError | None = None
     completed_at: Nanoseconds | None = None
 
 
-class RunStatus(Message):
+class RunStatus(Message, frozen=True, kw_only=True):
     """The state of a run. `results` is None when they were not asked for."""
 
     run_id: str

@@ -4,6 +4,8 @@ import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
+from msgspec.structs import replace
+
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.core.model import (
@@ -93,7 +95,7 @@ class RunsService:
         """
         flow_id = _blob_id(params.flow_id, "flow_id")
         if flow_id != params.flow_id:
-            params = params.model_copy(update={"flow_id": flow_id})
+            params = replace(params, flow_id=flow_id)
         until, wait = _until(params.timeout, deadline), params.wait
         submitting = self._runtime.submit(params, scope)
         del params  # Its inputs may be many, and the end of the run far away.
@@ -177,7 +179,7 @@ async def _collected(answer: RunAnswer, max_text: int | None = None) -> RunStatu
         if size > limit:
             return answer.status
         results += page
-    return answer.status.model_copy(update={"results": results})
+    return replace(answer.status, results=results)
 
 
 def _until(timeout: float | None, deadline: float | None) -> float | None:

@@ -3,6 +3,8 @@
 import weakref
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.single_flight import SingleFlight
@@ -72,7 +74,7 @@ class SharedReads:
         position: Position,
         reading: Reading | None = None,
     ) -> Update:
-        status = snapshot.status.model_copy(update={"results": results})
+        status = replace(snapshot.status, results=results)
         more = position.missing(snapshot, last=point.last) is not None
         update = Update(
             status, snapshot.revision, position, snapshot.completions, snapshot.prefix, more=more, reading=reading

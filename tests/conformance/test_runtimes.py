@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from gateway.core.errors import (
     BlobNotFound,
@@ -164,7 +165,7 @@ def indexes(results: list[ItemResult] | None) -> list[int]:
 
 def settled(status: RunStatus, final: RunStatus) -> RunStatus:
     """A status with the time of the end as it is told later: engines settle it, by microseconds, after the end."""
-    return status.model_copy(update={"completed_at": final.completed_at})
+    return replace(status, completed_at=final.completed_at)
 
 
 async def test_submit_and_wait_returns_the_results_by_index(client: Follower) -> None:
@@ -270,13 +271,13 @@ async def test_a_stream_goes_on_after_each_cut(client: Follower, order: ResultOr
     received: list[Update] = []
     while not received or not received[-1].status.status.terminal:
         token = received[-1].token if received else b""
-        async with aclosing(client.updates(params.model_copy(update={"resume_token": token}))) as stream:
+        async with aclosing(client.updates(replace(params, resume_token=token))) as stream:
             # The first update of a stream tells where it goes on, the second is news.
             received.append(await anext(stream))
             if not received[-1].status.status.terminal:
                 received.append(await anext(stream))
     token = received[-1].token
-    received += await updates(client, params.model_copy(update={"resume_token": token}))
+    received += await updates(client, replace(params, resume_token=token))
     assert not any(update.restarted for update in received)
     assert folded(received) == await client.get(params)
 
@@ -291,7 +292,7 @@ async def test_many_results_go_on_after_every_message(client: Follower, order: R
     assert sorted(indexes(whole.results)) == list(range(1_500))
     assert whole == await client.get(params)
     for count in range(1, len(uncut) + 1, max(1, len(uncut) // 5)):
-        rest = await updates(client, params.model_copy(update={"resume_token": uncut[count - 1].token}))
+        rest = await updates(client, replace(params, resume_token=uncut[count - 1].token))
         assert not any(update.restarted for update in rest)
         assert folded(uncut[:count] + rest) == whole
 
@@ -320,7 +321,7 @@ async def test_a_token_that_is_not_understood_starts_anew(client: Follower) -> N
     runs = [(await submit(client, ECHO, ["1", "2"], wait=True)).run_id for _ in range(2)]
     params, other = (GetParams(run_id=run_id, include_results=True) for run_id in runs)
     for false in (b"\0", (await updates(client, other))[-1].token):
-        told = await updates(client, params.model_copy(update={"resume_token": false}))
+        told = await updates(client, replace(params, resume_token=false))
         assert told[0].restarted
         assert folded(told) == await client.get(params)
 
@@ -347,7 +348,7 @@ async def test_a_timeout_returns_the_status_and_leaves_the_run(client: Follower)
     for each in (accepted, status, *(update.status for update in told)):
         assert (each.run_id, each.items.total) == (accepted.run_id, 10)
         assert each.status.terminal is (each.completed_at is not None)
-    assert (await client.get(get.model_copy(update={"timeout": None}))).status is RunState.SUCCESS
+    assert (await client.get(replace(get, timeout=None))).status is RunState.SUCCESS
 
 
 async def test_variables_reach_the_flow(system: System, client: Follower) -> None:

@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
 from tests.support.command_line import CommandLine, Serving
@@ -84,7 +85,7 @@ async def followed(clients: Iterator[Follower], params: GetParams, cuts: Cuts) -
     updates: list[Update] = []
     while not (updates and updates[-1].status.status.terminal):
         token = updates[-1].token if updates else b""
-        stream: AsyncGenerator[Update, None] = next(clients).updates(params.model_copy(update={"resume_token": token}))
+        stream: AsyncGenerator[Update, None] = next(clients).updates(replace(params, resume_token=token))
         async with aclosing(stream):
             for _ in range(2):
                 if (update := await anext(stream, None)) is None:
@@ -93,7 +94,7 @@ async def followed(clients: Iterator[Follower], params: GetParams, cuts: Cuts) -
         cuts.left -= 1
     if params.include_results:
         # The end has come; results that follow it may be left.
-        stream = next(clients).updates(params.model_copy(update={"resume_token": updates[-1].token}))
+        stream = next(clients).updates(replace(params, resume_token=updates[-1].token))
         async with aclosing(stream):
             updates += [update async for update in stream]
     return updates

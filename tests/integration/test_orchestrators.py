@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.adapter.params_proto import get_params_to_proto
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
@@ -118,7 +119,7 @@ async def test_a_run_is_followed_through_either_gateway(sites: list[Site], held:
         assert final.completed_at
         assert other.completed_at
         # The engine writes the time of completion twice, in whole seconds, and both may be read.
-        assert final == other.model_copy(update={"completed_at": final.completed_at})
+        assert final == replace(other, completed_at=final.completed_at)
         assert final.status is RunState.SUCCESS
         assert [result.value for result in final.results or ()] == ['{"recorded":"after"}'] * 2
 
@@ -136,7 +137,7 @@ async def test_a_token_of_one_gateway_is_good_at_the_other(sites: list[Site]) ->
             if received:
                 break
     assert 0 < len(received) < COUNT
-    resumed = params.model_copy(update={"resume_token": token})
+    resumed = replace(params, resume_token=token)
     async with aclosing(messages(second, resumed)) as stream:
         async for message in stream:
             assert not message.restarted

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from msgspec.structs import replace
 
 from gateway.adapter.params_proto import get_params_to_proto
 from gateway.adapter.status_proto import run_status_from_proto
@@ -93,7 +94,7 @@ async def succeeded(client: GrpcClient, run_id: str, count: int) -> None:
 
 def after(params: GetParams, responses: list[runs_pb2.GetRunResponse]) -> GetParams:
     """The parameters that go on after the last message."""
-    return params.model_copy(update={"resume_token": responses[-1].resume_token}) if responses else params
+    return replace(params, resume_token=responses[-1].resume_token) if responses else params
 
 
 def folded(responses: list[runs_pb2.GetRunResponse]) -> RunStatus:
@@ -158,7 +159,7 @@ async def test_streams_that_time_out_add_up(start: Start, gates: tuple[Gates, st
     for count, item in enumerate(FINISHED_ONE_AFTER_THE_OTHER[:4], 1):
         component.open(item)
         await succeeded(gateway.grpc, run_id, count)
-        timed_out = await whole(gateway.grpc, after(params, received).model_copy(update={"timeout": 0.0}))
+        timed_out = await whole(gateway.grpc, replace(after(params, received), timeout=0.0))
         seen.append(indexes(timed_out))
         received += timed_out
     assert seen == [[item] for item in FINISHED_ONE_AFTER_THE_OTHER[:4]]
@@ -196,7 +197,7 @@ async def test_a_stream_goes_on_after_a_restart(gates: tuple[Gates, str], tmp_pa
     async with running(config) as addresses:
         client = GrpcClient(addresses.grpc)
         run_id = (await submit(client, GATED, [str(item) for item in range(5)])).run_id
-        params = params.model_copy(update={"run_id": run_id})
+        params = replace(params, run_id=run_id)
         await client.close()
         following = asyncio.create_task(follow(addresses.grpc))
         component.open(*FINISHED_ONE_AFTER_THE_OTHER[:2])
@@ -223,11 +224,11 @@ async def test_a_token_that_is_not_understood_starts_anew(gateway: Gateway, *, w
     params, other = (GetParams(run_id=run_id, wait=wait, include_results=True) for run_id in runs)
     token = (await whole(gateway.grpc, params))[-1].resume_token
     assert len(token) < 64
-    by_completion = params.model_copy(update={"result_order": ResultOrder.BY_COMPLETION})
+    by_completion = replace(params, result_order=ResultOrder.BY_COMPLETION)
     foreign = [(await whole(gateway.grpc, of))[-1].resume_token for of in (other, by_completion)]
     changed = [token[:index] + bytes([token[index] ^ 1]) + token[index + 1 :] for index in range(len(token))]
     for false in (b"\0", b"x" * 1000, token[:-1], token + b"\0", *foreign, *changed):
-        responses = await whole(gateway.grpc, params.model_copy(update={"resume_token": false}))
+        responses = await whole(gateway.grpc, replace(params, resume_token=false))
         assert [response.restarted for response in responses] == [True] + [False] * (len(responses) - 1)
         assert folded(responses) == await gateway.jsonrpc.get(params)
     assert [indexes([response]) for response in await whole(gateway.grpc, after(params, responses))] == [[]]

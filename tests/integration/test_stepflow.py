@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import (
     BlobNotFound,
@@ -131,7 +132,7 @@ async def test_a_run_from_its_submit_to_its_results(service: RunsService) -> Non
     for order in ResultOrder:
         params = GetParams(run_id=status.run_id, wait=True, include_results=True, result_order=order)
         # The engine settles the time of the end, by some microseconds, after it has told of the end.
-        told = (await service.get(params)).model_copy(update={"completed_at": status.completed_at})
+        told = replace(await service.get(params), completed_at=status.completed_at)
         assert told == status
 
 
@@ -332,7 +333,7 @@ async def test_idempotency_keys(engine: Engine, tmp_path: Path) -> None:
         assert len({status.run_id for status in statuses}) == 1
         assert all(status == statuses[0] for status in statuses)
         with pytest.raises(IdempotencyConflict):
-            await service.submit(params.model_copy(update={"inputs": ["2"]}))
+            await service.submit(replace(params, inputs=["2"]))
         assert (await service.submit(params, scope="task")).run_id != statuses[0].run_id
         await service.close()
     async with runtime_over(engine.runtime, state=state) as runtime:
@@ -359,7 +360,7 @@ async def test_a_submit_with_a_key_is_not_doubled_when_its_answer_is_lost(engine
         assert await runs_of(engine) == [status.run_id]
         assert proxy.requests.count("POST /runs") == 1
 
-        other = params.model_copy(update={"idempotency_key": "other"})
+        other = replace(params, idempotency_key="other")
         proxy.replies.append(CUT)
         with pytest.raises(AnswerLost):
             await service.submit(other)
@@ -373,7 +374,7 @@ async def test_submits_in_doubt_that_cannot_be_told_apart_are_refused(engine: En
     async with EngineProxy(engine.url, only="POST /runs").running() as proxy, runtime_over(proxy.url) as runtime:
         service = RunsService(runtime)
         params = SubmitParams(flow_id=await stored(service, ECHO), inputs=["1"], idempotency_key="k")
-        other = params.model_copy(update={"idempotency_key": "other", "inputs": ["2"]})
+        other = replace(params, idempotency_key="other", inputs=["2"])
         proxy.replies += [LOSE, LOSE]
         for lost in (params, other):
             with pytest.raises(AnswerLost):
@@ -413,7 +414,7 @@ async def test_results_come_when_the_last_item_has_ended(release: str, tmp_path:
     async with engine_with_held_tasks(release, tmp_path) as (engine, tasks), runtime_over(engine.runtime) as runtime:
         service = RunsService(runtime)
         params = SubmitParams(flow_id=await stored(service, HELD), inputs=['{"n":0}', '{"fast":true}', '{"n":2}'])
-        run_id = (await service.submit(params.model_copy(update={"wait": True, "timeout": 0.0}))).run_id
+        run_id = (await service.submit(replace(params, wait=True, timeout=0.0))).run_id
         await tasks.waiting(2)
         get = GetParams(run_id=run_id, include_results=True)
         status = await service.get(get)
@@ -423,7 +424,7 @@ async def test_results_come_when_the_last_item_has_ended(release: str, tmp_path:
         fails = release != "0.10.0"
         await tasks.end({"n": 0}, success=not fails)
         await tasks.end({"n": 2})
-        status = await service.get(get.model_copy(update={"wait": True}))
+        status = await service.get(replace(get, wait=True))
         assert status.items == ItemStatistics(total=3, success=3 - fails, failed=int(fails))
         assert status.status is (RunState.FAILED if fails else RunState.SUCCESS)
         first, *others = status.results or []

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.model import Blob, BlobType, GetParams, RunState, SubmitParams
 from tests.integration.conftest import Gateway, Start, command
@@ -149,7 +150,7 @@ async def test_a_client_that_leaves_does_not_cancel_its_run(gateway: Gateway) ->
     )
     waiting = asyncio.create_task(gateway.jsonrpc.submit(params))
     while True:
-        submitted = await gateway.jsonrpc.submit(params.model_copy(update={"wait": False}))
+        submitted = await gateway.jsonrpc.submit(replace(params, wait=False))
         if submitted.items.success:
             break
     waiting.cancel()

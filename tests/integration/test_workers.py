@@ -15,6 +15,7 @@ import aiohttp
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2
+from msgspec.structs import replace
 
 from gateway.client import AsyncRunsClient
 from gateway.core.errors import NestedTooDeeply
@@ -250,7 +251,7 @@ async def test_runs_nest_through_workers(front: str, commands: CommandLine, held
 
         async def submit_inside(run_id: str) -> str:
             trace = ObservabilityContext(run_id=run_id, span_id="1")
-            return (await client.submit(params.model_copy(update={"observability": trace}))).run_id
+            return (await client.submit(replace(params, observability=trace))).run_id
 
         nested = await submit_inside((await client.submit(params)).run_id)
         with pytest.raises(NestedTooDeeply, match=f"{nested}: runs nest at most 1 deep"):

@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import grpc
+from msgspec.structs import replace
 
 from gateway.adapter import jsonrpc
 from gateway.adapter.blobs_proto import blob_from_get_response, blob_to_get_request, blob_to_put_request
@@ -119,7 +120,7 @@ def fold(statuses: list[RunStatus]) -> RunStatus:
     last = statuses[-1]
     if last.results is None:
         return last
-    return last.model_copy(update={"results": [result for status in statuses for result in status.results or []]})
+    return replace(last, results=[result for status in statuses for result in status.results or []])
 
 
 async def _call(method: Callable[[Any], Awaitable[T]], request: object) -> T:

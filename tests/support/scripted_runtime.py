@@ -7,6 +7,8 @@ import uuid
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from gateway.core.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, shutting_down
 from gateway.core.model import (
     Blob,
@@ -37,7 +39,7 @@ def fold(updates: Iterable[RunStatus]) -> RunStatus:
     if all(update.results is None for update in updates):
         return updates[-1]
     results = [result for update in updates for result in update.results or []]
-    return updates[-1].model_copy(update={"results": results})
+    return replace(updates[-1], results=results)
 
 
 @dataclass
@@ -135,7 +137,7 @@ class ScriptedRuntime(Runtime):
         if params.flow_id not in self._blobs:
             raise FlowNotFound(f"no flow has the id {params.flow_id}")
         self.scopes.append(scope)
-        params = params.model_copy(update={"wait": False, "timeout": None, "observability": None})
+        params = replace(params, wait=False, timeout=None, observability=None)
         if params.idempotency_key is not None:
             run_id = self._keys.setdefault((scope, params.idempotency_key), str(uuid.uuid4()))
         else:

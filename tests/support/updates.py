@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple, Protocol
 
 import grpc
+from msgspec.structs import replace
 
 from gateway.adapter import jsonrpc
 from gateway.adapter.params_json import get_params_to_json, resume_token_from_text
@@ -45,7 +46,7 @@ class GrpcFollower(GrpcClient):
     """Follows by GetRun."""
 
     async def updates(self, params: GetParams) -> AsyncGenerator[Update, None]:
-        call = self.runs.GetRun(get_params_to_proto(params.model_copy(update={"wait": True})))
+        call = self.runs.GetRun(get_params_to_proto(replace(params, wait=True)))
         try:
             async for response in call:
                 status = run_status_from_proto(response.run, with_results=params.include_results)
@@ -61,7 +62,7 @@ class JsonRpcFollower(JsonRpcClient):
     """Follows by the event stream of runs/get."""
 
     async def updates(self, params: GetParams) -> AsyncGenerator[Update, None]:
-        text = get_params_to_json(params.model_copy(update={"wait": True}))
+        text = get_params_to_json(replace(params, wait=True))
         body = jsonrpc.request('"1"', "runs/get", text).encode()
         async with self._http.post(self._url, data=body, headers=HEADERS, read_bufsize=_LONGEST_LINE) as response:
             if response.content_type != "text/event-stream":
@@ -83,6 +84,6 @@ def _update(text: str, token: bytes) -> Update:
     status = run_status_from_json(text)
     marks = {name: status.extensions[name] for name in MARKS if name in status.extensions}
     extensions = {name: member for name, member in status.extensions.items() if name not in MARKS}
-    plain = status.model_copy(update={"extensions": extensions})
+    plain = replace(status, extensions=extensions)
     counts = int(marks["finishedPrefix"]), int(marks["resultCount"])
     return Update(plain, int(marks["revision"]), marks.get("restarted") == "true", token, *counts)

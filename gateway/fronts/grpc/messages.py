@@ -3,6 +3,8 @@
 from collections.abc import Generator, Iterable, Iterator
 from typing import TypeAlias
 
+from msgspec.structs import replace
+
 from gateway.adapter import status_proto
 from gateway.adapter.long_results import with_long_result
 from gateway.concurrency.weak_memo import WeakMemo
@@ -123,8 +125,8 @@ def _serialized(
 ) -> bytes:
     status = _part(update.status, start, end)
     if replaced is not None:
-        results = [result.model_copy(update={"value": None, "error": replaced}) for result in status.results or ()]
-        status = status.model_copy(update={"results": results})
+        results = [replace(result, value=None, error=replaced) for result in status.results or ()]
+        status = replace(status, results=results)
     return _message(update, status, start, end, encoding).SerializeToString()
 
 
@@ -144,7 +146,7 @@ def _message(update: Update, status: RunStatus, start: int, end: int, encoding: 
 def _steps(update: Update, start: int, room: int) -> Generator[None, None, bytes | None]:
     """Build the message with one long result; None if it does not fit."""
     results = update.status.results or []
-    status = update.status.model_copy(update={"results": []})
+    status = replace(update.status, results=[])
     return with_long_result(_message(update, status, start, start + 1, _JSON), results[start], room)
 
 
@@ -152,7 +154,7 @@ def _part(status: RunStatus, start: int, end: int) -> RunStatus:
     results = status.results
     if not results or end - start == len(results):
         return status
-    return status.model_copy(update={"results": results[start:end]})
+    return replace(status, results=results[start:end])
 
 
 def _part_end(results: list[ItemResult], start: int, encoding: Encoding) -> int:

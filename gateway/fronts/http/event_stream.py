@@ -18,6 +18,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.adapter import jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.fair_turns import FairTurns
@@ -78,7 +80,7 @@ def follow_request(call: jsonrpc.Call | jsonrpc.Batch, last_event_id: str) -> Fo
     except GatewayError:
         return None
     if last_event_id:
-        params = params.model_copy(update={"resume_token": params_json.resume_token_from_text(last_event_id)})
+        params = replace(params, resume_token=params_json.resume_token_from_text(last_event_id))
     return Follow(call.id, params) if params.wait else None
 
 
@@ -158,7 +160,7 @@ class EventStreams:
             raise Broken from error
 
     async def _pieces_of_response(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
-        params = follow.params.model_copy(update={"wait": False, "resume_token": b"", "heartbeat_interval": None})
+        params = replace(follow.params, wait=False, resume_token=b"", heartbeat_interval=None)
         piece = comma = closing = b""
         with self._service.follower(params) as follower:
             while (update := await follower.next()) is not None:

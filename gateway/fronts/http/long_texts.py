@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, Protocol
 
+from msgspec.structs import replace
+
 from gateway.adapter import blobs_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import Blob, ItemResult, JsonText, RunStatus
@@ -124,7 +126,7 @@ class StatusText(LongText):
         self._held = held
         self._page_size = 0
         self._make_room(page)
-        self._status = status.model_copy(update={"results": []})
+        self._status = replace(status, results=[])
         self._page = page
         self._following = following
         self._fair_queue = fair_queue

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from msgspec.structs import replace
+
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.clock import now
@@ -42,7 +44,7 @@ def run_inline(
         if result is None:
             return None
         if (result.completed_at or 0) < since:  # The clock was set back.
-            result = result.model_copy(update={"completed_at": since})
+            result = replace(result, completed_at=since)
         results.append(result)
         failed += result.status is RunState.FAILED
     state = RunState.FAILED if failed else RunState.SUCCESS

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from functools import lru_cache
 
+from msgspec.structs import replace
+
 from gateway.core.clock import now
 from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
@@ -112,7 +114,7 @@ class Run:
     def complete(self, result: ItemResult) -> Completion:
         """An item has its result: give it a place; the last one ends the run. No time is before one that led to it."""
         if (result.completed_at or 0) < self.record.created_at:
-            result = result.model_copy(update={"completed_at": self.record.created_at})
+            result = replace(result, completed_at=self.record.created_at)
         self._latest = max(self._latest, result.completed_at or 0)
         if not self._started:
             self._started = True

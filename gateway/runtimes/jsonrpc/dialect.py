@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.adapter import params_json
 from gateway.core.errors import (
     BlobNotFound,
@@ -95,7 +97,7 @@ class Dialect(StrEnum):
             changes["idempotency_key"] = str(uuid.uuid4() if key is None else uuid.uuid5(_KEY_NAMESPACE, key))
         elif self.honours_keys:
             changes["idempotency_key"] = key
-        return params_json.submit_params_to_json(params.model_copy(update=changes))
+        return params_json.submit_params_to_json(replace(params, **changes))
 
     def get_params(self, run_id: str) -> JsonText:
         """The parameters of runs/get for the state of a run."""

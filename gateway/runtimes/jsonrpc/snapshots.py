@@ -8,6 +8,8 @@ paused run), `successor` counts up from the one before; the next item that finis
 
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from gateway.adapter.params_json import resume_token_from_text
 from gateway.adapter.status_from_json import run_status_from_json
 from gateway.core.errors import InvalidParams, RemoteError
@@ -30,7 +32,7 @@ class StreamedState(NamedTuple):
     @property
     def snapshot(self) -> Snapshot:
         """The state without results, with the revision of the upstream."""
-        status = self.status.model_copy(update={"results": None})
+        status = replace(self.status, results=None)
         return Snapshot(status, self.revision, self.completions, self.prefix)
 
 
@@ -45,7 +47,7 @@ def canonical(status: RunStatus, run_id: str | None = None) -> RunStatus:
     flow_id = status.flow_id if digest is None else blob_id_of(digest)
     if (given, flow_id) == (status.run_id, status.flow_id):
         return status
-    return status.model_copy(update={"run_id": given, "flow_id": flow_id})
+    return replace(status, run_id=given, flow_id=flow_id)
 
 
 def snapshot_of(status: RunStatus, prefix: int) -> Snapshot:
@@ -54,7 +56,7 @@ def snapshot_of(status: RunStatus, prefix: int) -> Snapshot:
     completions = items.success + items.failed + items.cancelled
     if status.status.terminal or completions >= items.total:
         prefix = items.total
-    status = status if status.results is None else status.model_copy(update={"results": None})
+    status = status if status.results is None else replace(status, results=None)
     return Snapshot(status, _revision(status, completions), completions, prefix)
 
 
@@ -95,14 +97,14 @@ def read_state(event: Event, run_id: str) -> StreamedState:
         extensions.pop("heartbeat", None)
     except InvalidParams as error:
         raise unreadable(error) from None
-    status = status.model_copy(update={"extensions": extensions})
+    status = replace(status, extensions=extensions)
     return StreamedState(status, revision, completions, prefix, restarted, resume_token_from_text(event.id))
 
 
 def read_status(text: JsonText, run_id: str | None = None) -> RunStatus:
     """Read an answer of runs/submit or runs/get, without its results."""
     try:
-        return canonical(run_status_from_json(text), run_id).model_copy(update={"results": None})
+        return replace(canonical(run_status_from_json(text), run_id), results=None)
     except InvalidParams as error:
         raise unreadable(error) from None
 

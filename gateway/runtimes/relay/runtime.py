@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Final
 
 from grpc import aio
+from msgspec.structs import replace
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.core.errors import RemoteError, shutting_down
@@ -78,7 +79,7 @@ class RelayRuntime(Runtime):
         """Submit a run. Without an idempotency key it is not repeated if the connection breaks: it may be accepted."""
         self._refuse_if_draining()
         key = global_key(scope, params.idempotency_key)
-        params = params.model_copy(update={"wait": False, "timeout": None, "idempotency_key": key})
+        params = replace(params, wait=False, timeout=None, idempotency_key=key)
         return submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=key is not None))
 
     async def get(self, run_id: str) -> Snapshot:
@@ -143,7 +144,7 @@ class RelayRuntime(Runtime):
             return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS)
         call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS)
         upload = UploadSender(call)
-        head = params_proto.submit_params_to_proto(params.model_copy(update={"inputs": []}))
+        head = params_proto.submit_params_to_proto(replace(params, inputs=[]))
         try:
             for part in upload_parts(head, inputs):
                 if not await upload.send(part):

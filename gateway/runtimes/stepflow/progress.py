@@ -16,6 +16,7 @@ Revisions depend on the engine's state only. So all gateways over an engine agre
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.core.model import ItemStatistics, RunStatus
 from gateway.core.runtime import Snapshot
@@ -159,5 +160,5 @@ def snapshot(status: RunStatus, progress: Progress | None = None) -> Snapshot:
         return Snapshot(status, TERMINAL + completions, completions, prefix)
     if progress is None or not progress.revision:
         return Snapshot(status, 0, 0, 0)
-    status = status.model_copy(update={"items": progress.statistics()})
+    status = replace(status, items=progress.statistics())
     return Snapshot(status, progress.revision, 0, 0)

@@ -6,6 +6,7 @@ import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.adapter import long_messages
 from gateway.adapter.blobs_proto import blob_from_put_request
@@ -69,7 +70,7 @@ async def read_at_once(data: bytes) -> Any:
 
 async def read_long(data: bytes) -> Any:
     params, _ = await read_long_submit(data, checkpoint)
-    return params.model_copy(update={"inputs": list(params.inputs)})
+    return replace(params, inputs=list(params.inputs))
 
 
 @given(submits(), LIMITS)

@@ -7,6 +7,7 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.adapter import long_requests
 from gateway.adapter.blobs_json import blob_from_json
@@ -32,7 +33,7 @@ def described(call: Call) -> object:
     try:
         if call.method == "runs/submit":
             params = submit_params_from_json(call.params)
-            return call.id, call.method, params.model_dump() | {"inputs": list(params.inputs)}
+            return call.id, call.method, replace(params, inputs=list(params.inputs))
         if call.method == "blobs/put":
             return call.id, call.method, blob_from_json(call.params)
         return call.id, call.method, get_params_from_json(call.params)

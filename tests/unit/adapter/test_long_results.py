@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.adapter import status_proto
 from gateway.adapter.long_results import with_long_result
@@ -24,7 +25,7 @@ def test_a_long_result_is_at_its_place(value: str, fields: Any, monkeypatch: pyt
     )
     expected, empty = (runs_pb2.GetRunResponse(**fields) for _ in range(2))
     status_proto.set_run_status(empty.run, status, JSON)
-    status_proto.set_run_status(expected.run, status.model_copy(update={"results": [result]}), JSON)
+    status_proto.set_run_status(expected.run, replace(status, results=[result]), JSON)
     written = at_once(with_long_result(empty, result, expected.ByteSize()))
     assert written is not None
     assert len(written) == expected.ByteSize()

@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from gateway.adapter import params_json, params_proto, proto_fields, status_from_json, status_proto, status_to_json
 from gateway.core.json_text import json_text
@@ -21,13 +22,13 @@ def as_components_see(status: RunStatus) -> RunStatus:
     """The same status in the words of the SDKs, which all know no other item states than these."""
     if status.results is None:
         return status
-    return status.model_copy(update={"results": [as_component_sees(result) for result in status.results]})
+    return replace(status, results=[as_component_sees(result) for result in status.results])
 
 
 def as_component_sees(result: ItemResult) -> ItemResult:
     state = RunState.RUNNING if result.status is RunState.PENDING else result.status
     kept = {name: text for name, text in result.extensions.items() if name != "status" or text == '"paused"'}
-    return result.model_copy(update={"status": state, "extensions": kept})
+    return replace(result, status=state, extensions=kept)
 
 
 @given(messages.submit_params)
@@ -76,15 +77,14 @@ def test_status_in_value_encoding_keeps_everything_but_payloads(status: RunStatu
 
     def without_payloads(whole: RunStatus) -> RunStatus:
         results = whole.results and [
-            result.model_copy(
-                update={
-                    "value": result.value and "",
-                    "error": result.error and result.error.model_copy(update={"data": result.error.data and ""}),
-                }
+            replace(
+                result,
+                value=result.value and "",
+                error=result.error and replace(result.error, data=result.error.data and ""),
             )
             for result in whole.results
         ]
-        return whole.model_copy(update={"results": results})
+        return replace(whole, results=results)
 
     assert without_payloads(received) == without_payloads(status)
 

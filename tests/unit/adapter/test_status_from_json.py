@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from gateway.adapter.status_from_json import (
     item_result_from_json,
@@ -86,7 +87,7 @@ def test_entries_of_every_dialect(members: dict[str, Any], status: RunState, val
 def test_results_can_be_read_one_by_one(status: RunStatus) -> None:
     unread, entries = run_status_and_entries_from_json(run_status_to_json(status))
     whole = run_status_from_json(run_status_to_json(status))
-    assert unread == whole.model_copy(update={"results": None})
+    assert unread == replace(whole, results=None)
     assert [item_result_from_json(entry, index) for index, entry in enumerate(entries)] == (whole.results or [])
 
 

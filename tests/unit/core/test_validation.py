@@ -1,8 +1,25 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import asdict
+from pydantic import ValidationError
 
 from gateway.core.errors import InvalidParams
-from gateway.core.model import ItemStatistics, SubmitParams
-from gateway.core.validation import validated
+from gateway.core.model import (
+    MAX_TIMEOUT,
+    MIN_HEARTBEAT,
+    GetParams,
+    ItemError,
+    ItemResult,
+    ItemStatistics,
+    Message,
+    ObservabilityContext,
+    ResultOrder,
+    RunState,
+    RunStatus,
+    SubmitParams,
+)
+from gateway.core.validation import model_of, validated
 
 
 def test_every_violation_has_its_path() -> None:
@@ -26,3 +43,34 @@ def test_paths_start_where_the_message_is() -> None:
 
 def test_a_valid_message() -> None:
     assert validated(ItemStatistics, {"total": 1}) == ItemStatistics(total=1)
+
+
+ODD = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=300)
+    | st.binary(max_size=3)
+    | st.lists(st.integers(), max_size=2)
+    | st.dictionaries(st.text(max_size=2), st.text(max_size=2) | st.integers(), max_size=2)
+    | st.sampled_from([*RunState, *ResultOrder, ItemStatistics(total=1), 2**32, 2**63, MAX_TIMEOUT, MIN_HEARTBEAT, ""])
+)
+MESSAGES = [ObservabilityContext, SubmitParams, GetParams, ItemStatistics, ItemError, ItemResult, RunStatus]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+@given(data=st.data())
+def test_a_struct_and_the_model_made_of_it_take_the_same(message: type[Message], data: st.DataObject) -> None:
+    names = st.sampled_from([*message.__struct_fields__, "other"])
+    fields = data.draw(st.dictionaries(names, ODD))
+    try:
+        taken: object = dict(model_of(message)(**fields))
+    except ValidationError as fault:
+        taken = [each["loc"] for each in fault.errors()]
+    if isinstance(taken, dict):
+        assert asdict(validated(message, fields)) == taken
+    else:
+        with pytest.raises(InvalidParams) as caught:
+            validated(message, fields)
+        assert [violation.path for violation in caught.value.violations] == taken

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.core.errors import GatewayError, Internal, InvalidBlobId, InvalidRunId, RunNotFound, Unavailable
 from gateway.core.model import (
@@ -190,7 +191,7 @@ async def test_to_wait_for_no_time_is_to_ask_for_the_current_state(
         await anext(following)
         await runtime.succeed(0)
         await runtime.succeed(2)
-        now = params.model_copy(update={"timeout": 0.0})
+        now = replace(params, timeout=0.0)
         updates = [update async for update in service.follow(now)]
     assert [(update.status.items.success, indexes(update)) for update in updates] == [(2, [0, 2])]
 
@@ -372,7 +373,7 @@ class Client:
     async def time_out(self) -> None:
         """A stream that ends with the current state."""
         await self.cut()
-        await self._stream(self._params.model_copy(update={"timeout": 0.0}))
+        await self._stream(replace(self._params, timeout=0.0))
 
     async def end(self) -> None:
         """Read to the end of the run."""
@@ -383,7 +384,7 @@ class Client:
     async def _stream(self, params: GetParams) -> None:
         if self.updates:
             token = ResumePoint(self.updates[-1].position, self.updates[-1].revision).token(params.run_id)
-            params = params.model_copy(update={"resume_token": token})
+            params = replace(params, resume_token=token)
         async with aclosing(self._service.follow(params)) as stream:
             async for update in stream:
                 self.updates.append(update)
@@ -430,7 +431,7 @@ async def test_streams_that_break_and_go_on_fold_to_get(
     folded = fold(statuses(client.updates))
     if folded.results is not None and order is ResultOrder.BY_INDEX and "time out" in actions:
         folded.results.sort(key=lambda result: result.item_index)
-    assert folded == await service.get(params.model_copy(update={"wait": False}))
+    assert folded == await service.get(replace(params, wait=False))
     assert not any(update.restarted for update in client.updates)
     assert len(service.hub) == 0
     await service.close()
@@ -450,7 +451,7 @@ async def test_a_stream_goes_on_after_any_of_its_messages(
     assert len(uncut) == 4
     for index, update in enumerate(uncut, 1):
         token = ResumePoint(update.position, update.revision).token(run.run_id)
-        resumed = params.model_copy(update={"resume_token": token})
+        resumed = replace(params, resume_token=token)
         rest = [update async for update in service.follow(resumed)]
         assert fold(statuses(uncut[:index] + rest)) == await service.get(params)
 
@@ -483,7 +484,7 @@ async def test_a_token_that_is_not_understood_starts_anew(
         ResumePoint(Position(ResultOrder.BY_INDEX, indexes=2), 1000).token(run.run_id),
     ]
     for token in tokens:
-        updates = [update async for update in service.follow(params.model_copy(update={"resume_token": token}))]
+        updates = [update async for update in service.follow(replace(params, resume_token=token))]
         assert [update.restarted for update in updates] == [True] + [False] * (len(updates) - 1)
         assert fold(statuses(updates)) == await service.get(params)
     updates = [update async for update in service.follow(params)]
@@ -503,7 +504,7 @@ async def test_a_token_of_a_server_that_knows_more_is_understood(
             assert state is not None
             assert state.completions == 0
         token = ResumePoint(Position(ResultOrder.BY_INDEX, indexes=1), 2).token(run.run_id)
-        async with aclosing(service.follow(params.model_copy(update={"resume_token": token}))) as second:
+        async with aclosing(service.follow(replace(params, resume_token=token))) as second:
             update = await anext(second)
             assert (update.restarted, update.status.items.success, indexes(update)) == (False, 1, [])
             await runtime.succeed(1)
@@ -535,7 +536,7 @@ async def test_the_runtime_is_asked_for_a_state_that_a_watch_does_not_show(
         await runtime.succeed(0)
         await runtime.succeed(1)
         token = ResumePoint(Position(ResultOrder.BY_INDEX, indexes=1 if include_results else 0), 3).token(run.run_id)
-        resumed = params.model_copy(update={"resume_token": token, "timeout": limit})
+        resumed = replace(params, resume_token=token, timeout=limit)
         async with aclosing(service.follow(resumed)) as stream:
             update = await anext(stream)
             assert (update.restarted, update.revision, update.status.items.success) == (False, 3, 2)

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.json_text import json_text
 from gateway.core.model import SubmitParams
 from gateway.core.packed_texts import PackedTexts
+from gateway.core.validation import validated
 from gateway.storage.fingerprint import fingerprint, is_same
 from tests.support.parameter_pairs import DIFFERENT, SAME, Pair
 
@@ -15,13 +17,13 @@ LONG_OBJECT = json.dumps({f"name {number}": [number] for number in range(20_000)
 
 
 def submit(changes: dict[str, object]) -> SubmitParams:
-    params = SubmitParams.model_validate({"flow_id": FLOW, "inputs": ["1"], **changes})
+    params = validated(SubmitParams, {"flow_id": FLOW, "inputs": ["1"], **changes})
     stripped: dict[str, object] = {"variables": {name: json_text(text) for name, text in params.variables.items()}}
     if isinstance(params.inputs, list):
         stripped["inputs"] = [text.strip() for text in params.inputs]
     if params.overrides is not None:
         stripped["overrides"] = json_text(params.overrides)
-    return params.model_copy(update=stripped)
+    return replace(params, **stripped)
 
 
 @pytest.mark.parametrize("pair", SAME, ids=lambda pair: pair.name)
@@ -44,7 +46,7 @@ async def test_it_tells_everything_apart_that_makes_a_run() -> None:
         {"variables": {"a": "1"}},
         {"flow_label": "x"},
     ]
-    changed = {await fingerprint(same.model_copy(update=change)) for change in changes}
+    changed = {await fingerprint(replace(same, **change)) for change in changes}
     assert len(changed | {await fingerprint(same)}) == 7
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import (
     BlobNotFound,
@@ -136,7 +137,7 @@ async def test_a_release_is_recognized_and_understood(server: Stepflow, runtime:
     with pytest.raises(RunNotFound):
         await runtime.get(RUN.replace("1", "2"))
     with pytest.raises(FlowNotFound):
-        await runtime.submit(params.model_copy(update={"flow_id": blob_id_of("cd" * 32)}), "")
+        await runtime.submit(replace(params, flow_id=blob_id_of("cd" * 32)), "")
 
 
 async def test_a_release_that_needs_keys_gets_some(server: Stepflow, runtime: JsonRpcRuntime) -> None:
@@ -167,7 +168,7 @@ def test_submits_are_written_as_each_dialect_spells_them() -> None:
     v0_10 = written(Dialect.V0_10)
     assert v0_10.pop("subflowKey") == written(Dialect.V0_10)["subflowKey"]
     assert v0_10 == {"flowId": DIGEST, **common, "overrides": nested}
-    wrapped = PARAMS.model_copy(update={"overrides": '{"steps":{"s":{"value":1}}}'})
+    wrapped = replace(PARAMS, overrides='{"steps":{"s":{"value":1}}}')
     assert written(Dialect.V0_9, wrapped)["overrides"] == flat
     assert written(Dialect.V0_10, wrapped)["overrides"] == nested
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, Unavailable
 from gateway.core.model import Blob, BlobType, ItemError, ResultOrder, RunState, SubmitParams
@@ -67,7 +68,7 @@ async def submitted(runtime: JsonRpcRuntime, items: int, key: str | None = None,
 
 def in_seconds(snapshot: Snapshot) -> Snapshot:
     """What the document's server tells of a snapshot: no label."""
-    return snapshot._replace(status=snapshot.status.model_copy(update={"flow_label": None}), revision=0)
+    return snapshot._replace(status=replace(snapshot.status, flow_label=None), revision=0)
 
 
 async def test_states_are_those_of_the_upstream(scripted: ScriptedRuntime, runtime: JsonRpcRuntime) -> None:

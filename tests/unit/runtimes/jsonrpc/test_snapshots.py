@@ -5,6 +5,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.core.errors import RemoteError
 from gateway.core.model import ItemStatistics, RunState, RunStatus
@@ -71,12 +72,12 @@ def test_a_successor_tells_something_new() -> None:
 
 
 def test_ids_are_made_canonical() -> None:
-    spelled = status(1).model_copy(update={"run_id": RUN.upper(), "flow_id": DIGEST.upper()})
+    spelled = replace(status(1), run_id=RUN.upper(), flow_id=DIGEST.upper())
     assert canonical(spelled) == canonical(spelled, RUN) == status(1)
     with pytest.raises(RemoteError, match="another run"):
         canonical(status(1), RUN.replace("1", "2"))
     with pytest.raises(RemoteError, match="not a UUID"):
-        canonical(status(1).model_copy(update={"run_id": "run-1"}))
+        canonical(replace(status(1), run_id="run-1"))
 
 
 @pytest.mark.parametrize("text", ["null", "[]", "{}", '{"runId":1}'])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import (
     BlobNotFound,
@@ -210,7 +211,7 @@ async def test_a_submit_that_was_cut_off_is_not_repeated(
     server: Faulty, runtime: JsonRpcRuntime, fault: str, key: str | None
 ) -> None:
     server.faults = [CUT_OFF[fault]]
-    params = PARAMS.model_copy(update={"idempotency_key": key})
+    params = replace(PARAMS, idempotency_key=key)
     with pytest.raises(Unavailable) as raised:
         await runtime.submit(params, "")
     assert raised.value.retry_after == 1.0
@@ -221,7 +222,7 @@ async def test_a_submit_that_was_cut_off_is_not_repeated(
 async def test_a_submit_with_a_key_is_repeated_where_keys_are_honoured(server: Faulty, keys: Keys) -> None:
     runtime = JsonRpcRuntime(server.url, keys, dialect=Dialect.SUPERSET)
     server.faults = [half_a_body]
-    await runtime.submit(PARAMS.model_copy(update={"idempotency_key": "k"}), "task")
+    await runtime.submit(replace(PARAMS, idempotency_key="k"), "task")
     first, second = [call.message["params"] for call in server.calls if method(call) == "runs/submit"]
     assert first == second
     assert first["subflowKey"].startswith("sub:")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import (
     BlobNotFound,
@@ -234,7 +235,7 @@ async def test_a_large_submit_is_sent_in_parts(scripted: ScriptedRuntime, upstre
     params = SubmitParams(flow_id=flow_id, inputs=inputs, idempotency_key="large")
     first = await relay.submit(params, "")
     assert first.status.run_id == (await relay.submit(params, "")).status.run_id
-    changed = params.model_copy(update={"inputs": inputs[:-1]})
+    changed = replace(params, inputs=inputs[:-1])
     with pytest.raises(IdempotencyConflict):
         await relay.submit(changed, "")
     await relay.close()

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import (
     RemoteError,
@@ -118,8 +119,8 @@ def test_what_cannot_be_read(wire_format: WireFormat, body: bytes) -> None:
 def test_requests() -> None:
     params = SubmitParams(flow_id=f"sha256:{DIGEST}", inputs=['{"a":1.50}', "null"])
     assert run_request(params, peek=False) == f'{{"flowId":"{DIGEST}","input":[{{"a":1.50}},null]}}'.encode()
-    everything = params.model_copy(
-        update={"variables": {'k"': "9007199254740993"}, "max_concurrency": 3, "overrides": '{"s":{"value":{}}}'}
+    everything = replace(
+        params, variables={'k"': "9007199254740993"}, max_concurrency=3, overrides='{"s":{"value":{}}}'
     )
     assert json.loads(run_request(everything, peek=True)) == {
         "flowId": DIGEST,

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import IdempotencyConflict, RemoteError
@@ -64,12 +65,12 @@ async def test_a_key_stands_for_one_run_within_its_scope(server: EngineProxy, su
     assert runs == [FIRST, FIRST, SECOND]
     assert server.requests == ["POST /runs", f"GET /runs/{FIRST}", "POST /runs"]
     with pytest.raises(IdempotencyConflict):
-        await submits.submit(PARAMS.model_copy(update={"inputs": ["2"]}), "")
+        await submits.submit(replace(PARAMS, inputs=["2"]), "")
 
 
 async def test_without_a_key_each_submit_makes_a_run(server: EngineProxy, submits: Submits) -> None:
     server.replies += [accepted(FIRST), accepted(SECOND)]
-    params = PARAMS.model_copy(update={"idempotency_key": None})
+    params = replace(PARAMS, idempotency_key=None)
     assert [(await submits.submit(params, "")).run_id for _ in range(2)] == [FIRST, SECOND]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from gateway.core.errors import RemoteError, RunNotFound, Unavailable
 from gateway.core.model import ItemStatistics, RunState, RunStatus
@@ -23,7 +24,7 @@ RUN = "01a2047c-35bd-7f91-a677-23bcb13714dd"
 RUNNING = RunStatus(
     run_id=RUN, flow_id="f", status=RunState.RUNNING, items=ItemStatistics(total=2, running=2), created_at=0
 )
-OVER = RUNNING.model_copy(update={"status": RunState.SUCCESS, "items": ItemStatistics(total=2, success=2)})
+OVER = replace(RUNNING, status=RunState.SUCCESS, items=ItemStatistics(total=2, success=2))
 
 Answer = RunStatus | Exception
 
