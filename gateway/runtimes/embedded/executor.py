@@ -5,17 +5,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from msgspec.structs import replace
-
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.clock import now
 from gateway.core.model import JsonText, Nanoseconds, RunState
+from gateway.runtimes.embedded.execution import evaluate_inline
 from gateway.runtimes.embedded.flow import Flow
-from gateway.runtimes.embedded.item_results import evaluated
+from gateway.runtimes.embedded.item_results import failed, succeeded
 from gateway.runtimes.embedded.item_work import FamilyWork, SharedWork
 from gateway.runtimes.embedded.journal import Ended, Journal, Outcome
 from gateway.runtimes.embedded.run_execution import Job, RunExecution
+from gateway.runtimes.embedded.task import ItemFailure
 
 _log = logging.getLogger(__name__)
 
@@ -37,19 +37,21 @@ def run_inline(
     """
     if len(inputs) > INLINE_ITEMS or sum(map(len, inputs)) > INLINE_CHARACTERS:
         return None
+    end = now(since)
     results = []
-    failed = 0
+    failures = 0
     for index, text in enumerate(inputs):
-        result = evaluated(flow, text, variables, index)
-        if result is None:
+        try:
+            value = evaluate_inline(flow, text, variables)
+        except ItemFailure as failure:
+            failures += 1
+            results.append(failed(index, failure.error, end))
+            continue
+        if value is None:
             return None
-        if (result.completed_at or 0) < since:  # The clock was set back.
-            result = replace(result, completed_at=since)
-        results.append(result)
-        failed += result.status is RunState.FAILED
-    state = RunState.FAILED if failed else RunState.SUCCESS
-    completed_at = max(result.completed_at or 0 for result in results) if results else now(since)
-    return Ended(Outcome(state, len(results) - failed, failed, completed_at), results)
+        results.append(succeeded(index, value, end))
+    state = RunState.FAILED if failures else RunState.SUCCESS
+    return Ended(Outcome(state, len(results) - failures, failures, end), results)
 
 
 class Executor:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from gateway.concurrency.room import RoomHolder
 from gateway.concurrency.task_pool import TaskPool
+from gateway.core.clock import now
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.model import ItemError, ItemResult, JsonText
-from gateway.runtimes.embedded.execution import execute_flow
+from gateway.runtimes.embedded.execution import evaluate_inline, execute_flow
 from gateway.runtimes.embedded.flow import Flow
-from gateway.runtimes.embedded.item_results import evaluated, failed, succeeded
+from gateway.runtimes.embedded.item_results import failed, succeeded
 from gateway.runtimes.embedded.item_work import FamilyWork, ItemWork
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.results_keeper import RETRY_SECONDS, ResultsKeeper
@@ -89,10 +90,15 @@ class RunExecution:
             await evaluator.wait_for_room()
         if not self._family.line.goes_on():
             await self._family.line.checkpoint()
-        result = evaluated(self._job.flow, text, self._job.variables, index)
-        if result is None:
+        try:
+            value = evaluate_inline(self._job.flow, text, self._job.variables)
+        except ItemFailure as failure:
+            release_frames(failure)
+            self._keeper.add(failed(index, failure.error, now()))
+            return True
+        if value is None:
             return False
-        self._keeper.add(result)
+        self._keeper.add(succeeded(index, value, now()))
         return True
 
     async def _start(self, index: int, text: JsonText) -> None:
@@ -128,14 +134,15 @@ class RunExecution:
         task = Task(record.run_id, record.flow_id, index, work)
         while True:
             try:
-                return succeeded(index, await execute_flow(job.flow, text, job.variables, job.host, task))
+                value = await execute_flow(job.flow, text, job.variables, job.host, task)
+                return succeeded(index, value, now())
             except ItemFailure as failure:
                 release_frames(failure)
-                return failed(index, failure.error)
+                return failed(index, failure.error, now())
             except Unavailable as error:
                 # The cause is the journal, not the item: a full disk must not fail items.
                 release_frames(error)
             except Exception as error:
                 internal = error_to_tell(error)
-                return failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message))
+                return failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message), now())
             await work.pause(RETRY_SECONDS)
