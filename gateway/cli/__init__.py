@@ -6,8 +6,11 @@ from gateway.cli.interrupts import exit_on_interrupt
 
 __all__ = ["main"]
 
-# What fails, the commands say in one line; grpc's own log would come on top of it. Read when grpc is imported.
+# Read when grpc is imported. What fails, the commands say in one line; grpc's own log would come on top of it.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+# grpc, by default, starts its threads anew in each process that is forked. Here, such a process becomes a component
+# server or a worker at once, unless one of these threads aborts it before.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 def main() -> None:

@@ -97,10 +97,7 @@ class Process:
             line = await self._stdout.read(LONGEST_LINE)
         self._readers.append(asyncio.create_task(self._output.read(self._stdout)))
         if not line:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_WORDS):
-                    await self.exited()
-            raise _not_started("the component server ended, or closed its output, before it announced its port")
+            raise _not_started(f"the component server {await self._how_it_ended()} before it announced its port")
         try:
             return msgspec.json.decode(line, type=_Announcement).port
         except (msgspec.DecodeError, RecursionError):
@@ -112,6 +109,12 @@ class Process:
         await self._protocol.exited.wait()
         await asyncio.wait(self._readers, timeout=_LAST_WORDS)
         return self._transport.get_returncode() or 0
+
+    async def _how_it_ended(self) -> str:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                return f"exited with status {await self.exited()}"
+        return "closed its output"
 
     async def stop(self, patience: float) -> None:
         """Ask everything that the command has started to terminate, and kill it after `patience` seconds."""

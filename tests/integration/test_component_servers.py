@@ -275,6 +275,30 @@ async def test_a_server_that_does_not_answer_delays_nothing(
         assert "its command: " in await Log(serving).until(f"/t: its components are not available yet: {MISSING[how]}")
 
 
+FORKED = """
+import gateway.cli  # as the console script does
+import asyncio, os
+from grpc import aio
+
+async def main():
+    server = aio.server()
+    server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    if not (pid := os.fork()):
+        os._exit(len(os.listdir("/proc/self/task")))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+asyncio.run(main())
+"""
+
+
+async def test_grpc_starts_no_threads_in_what_is_about_to_become_a_server() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FORKED, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert (await finish(process))[:2] == (0, "1\n")
+
+
 async def test_the_log_follows_what_a_server_is_waited_for(commands: CommandLine, server: Server) -> None:
     async with gateway(commands, server.command("silent", "late")) as (serving, _):
         log = Log(serving)
