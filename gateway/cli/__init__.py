@@ -16,6 +16,9 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 def main() -> None:
     """The console script: run the command line and exit."""
     exit_on_interrupt()
-    from gateway.cli.program import run_and_exit
+    try:
+        from gateway.cli.program import run_and_exit
+    except OverflowError:  # logging asks for the time when it is imported, and the interpreter cannot tell it.
+        raise SystemExit("error: the clock is wrong: it has to be set to a year from 1970 to 2262") from None
 
     run_and_exit()

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,13 +41,13 @@ def serve(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None
     `flags` has the values of settings by their names. Raises CommandError if the gateway cannot start.
     """
     settings = _load(load_serve, flags, file)
-    _run(_serve(settings, as_json), settings.log_level)
+    _run(partial(_serve, settings, as_json), settings.log_level)
 
 
 def bridge(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None:
     """Be a bridge until a signal comes, as `serve` is a gateway."""
     settings = _load(load_bridge, flags, file)
-    _run(_bridge(settings, as_json), settings.log_level)
+    _run(partial(_bridge, settings, as_json), settings.log_level)
 
 
 def _load(
@@ -63,7 +64,7 @@ def _load(
         raise UsageError(str(error)) from None
 
 
-def _run(server: Coroutine[Any, Any, None], log_level: str) -> None:
+def _run(server: Callable[[], Coroutine[Any, Any, None]], log_level: str) -> None:
     """Run a server until a signal comes. Raises CommandError if it cannot start."""
     try:
         start_of_run()
@@ -74,7 +75,7 @@ def _run(server: Coroutine[Any, Any, None], log_level: str) -> None:
     raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server)
+            runner.run(server())
     except SettingsError as error:
         raise UsageError(str(error)) from None
     except (StartError, BrokenError) as error:
