@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from enum import StrEnum
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, NamedTuple
@@ -100,8 +101,14 @@ def _check_transport(transport: str) -> str:
 def _check_directories(paths: str) -> str:
     expanded = [expand_home(path) for path in paths.split(":")]
     for path in expanded:
-        if not path.startswith("/") or not os.path.isdir(path):
+        if not path.startswith("/") or "\0" in path:
             raise ValueError(f"expected directories by their absolute paths, got {path!r}")
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            raise ValueError(f"{path!r} cannot be used: {error.strerror}") from None
+        if not stat.S_ISDIR(mode):
+            raise ValueError(f"{path!r} is not a directory")
     return ":".join(expanded)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import stat
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidParams
@@ -28,7 +28,7 @@ _COPIES: Final = 4
 
 
 class LoadedFile(NamedTuple):
-    """A file: its content as JSON, where it is, how many bytes it has, and how it was read."""
+    """A file: its content as JSON, where it is, how many bytes that content had, and how it was read."""
 
     data: JsonText
     path: str
@@ -40,7 +40,7 @@ class Files:
     """Loads files below `directories`, which are absolute paths. What is loaded draws from `account` meanwhile."""
 
     def __init__(self, directories: Sequence[str], account: MemoryAccount) -> None:
-        self._directories = tuple(os.path.normpath(each) for each in directories)
+        self._directories = tuple(tuple(_names(os.path.normpath(each))) for each in directories)
         self._share = account.share()
 
     async def load(self, path: str, given_format: str | None) -> LoadedFile:
@@ -49,51 +49,71 @@ class Files:
         Raises InvalidParams, at `path`, if there is no such file or its content is not of the format, and Overloaded
         if no memory is left for it.
         """
-        opened = await asyncio.to_thread(self._open, path)
-        with opened, self._share.hold(_COPIES * opened.size):
-            kind = given_format or FORMATS.get(os.path.splitext(path)[1], "text")
-            return LoadedFile(await asyncio.to_thread(_read, opened, kind), opened.path, opened.size, kind)
+        kind = given_format or FORMATS.get(os.path.splitext(path)[1], "text")
+        limit = MAX_YAML_BYTES if kind == "yaml" else MAX_FILE_BYTES
+        file = await asyncio.to_thread(self._find, path)
+        if file.size > limit:
+            raise InvalidParams.field("path", description=f"the file has more than {limit_text(limit)}")
+        with self._share.hold(_COPIES * file.size):
+            data, size = await asyncio.to_thread(_read, file, kind)
+            return LoadedFile(data, file.path, size, kind)
 
-    def _open(self, path: str) -> "_OpenFile":
+    def _find(self, path: str) -> "_File":
         if "\0" not in path:
             for directory in self._directories:
                 parts = _parts_below(directory, path)
                 if not parts:
                     continue
+                file = _File(f"/{'/'.join(directory)}", parts)
                 try:
-                    return _OpenFile(_open_below(directory, parts), os.path.join(directory, *parts))
+                    with file.opened() as content:
+                        return file._replace(size=os.fstat(content.fileno()).st_size)
                 except OSError:
                     continue
         raise InvalidParams.field("path", description=_NOT_FOUND)
 
 
-class _OpenFile:
-    """A regular file that is open."""
+class _File(NamedTuple):
+    """A regular file below a directory, and how many bytes it had.
 
-    def __init__(self, descriptor: int, path: str) -> None:
-        self.descriptor = descriptor
-        self.path = path
-        status = os.fstat(descriptor)
-        self.size = status.st_size
-        if not stat.S_ISREG(status.st_mode):
+    The thread that opens it closes it: an item may be cancelled while a thread still reads.
+    """
+
+    directory: str
+    parts: Sequence[str]
+    size: int = 0
+
+    @property
+    def path(self) -> str:
+        """Its absolute path."""
+        return os.path.join(self.directory, *self.parts)
+
+    def opened(self) -> BinaryIO:
+        """The file, open. Raises OSError if it is not there any more."""
+        descriptor = _open_below(self.directory, self.parts)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise OSError
-
-    def __enter__(self) -> "_OpenFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
+        return os.fdopen(descriptor, "rb")
 
 
-def _parts_below(directory: str, path: str) -> list[str]:
-    """The names on the way from a directory to a path; none if it does not lead below it."""
+def _names(path: str) -> list[str]:
+    """The names that a path consists of: repeated slashes and `.` are none."""
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _parts_below(directory: tuple[str, ...], path: str) -> list[str]:
+    """The names on the way from a directory to a path; none if it does not lead to a file below it.
+
+    A path that ends with a slash or with `.` means a directory.
+    """
+    parts = _names(path)
+    if ".." in parts or path.rpartition("/")[2] in ("", "."):
+        return []
     if path.startswith("/"):
-        if not path.startswith(f"{directory.rstrip('/')}/"):
-            return []
-        path = path[len(directory) :]
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    return [] if ".." in parts else parts
+        above = len(directory)
+        return parts[above:] if tuple(parts[:above]) == directory else []
+    return parts
 
 
 def _open_below(directory: str, parts: Sequence[str]) -> int:
@@ -114,13 +134,20 @@ def _open_below(directory: str, parts: Sequence[str]) -> int:
         os.close(here)
 
 
-def _read(opened: _OpenFile, kind: str) -> JsonText:
-    """The content as JSON. Raises InvalidParams if it is too long, grows, or is not of this format."""
-    limit = MAX_YAML_BYTES if kind == "yaml" else MAX_FILE_BYTES
-    if opened.size > limit:
-        raise InvalidParams.field("path", description=f"the file has more than {limit_text(limit)}")
-    with os.fdopen(opened.descriptor, "rb", closefd=False) as file:
-        content = file.read(opened.size)
+def _read(file: _File, kind: str) -> tuple[JsonText, int]:
+    """The content as JSON, and how many bytes it had. Raises InvalidParams if it is not of this format.
+
+    Of a file that has grown meanwhile, what was added is left out: no memory is held for it.
+    """
+    try:
+        with file.opened() as content:
+            read = content.read(file.size)
+    except OSError:
+        raise InvalidParams.field("path", description=_NOT_FOUND) from None
+    return _to_json(read, kind), len(read)
+
+
+def _to_json(content: bytes, kind: str) -> JsonText:
     try:
         text = content.decode()
         if kind == "text":

@@ -1,6 +1,7 @@
 """The forms that settings have."""
 
 import pwd
+import re
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,21 @@ def test_a_home_that_does_not_exist_is_refused() -> None:
         load_serve({"state": "~absent/a"}, {})
     with pytest.raises(SettingsError, match=r"there is no home directory ~absent"):
         load_serve({}, {}, Path("~absent/settings.toml"))
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ("a", "expected directories by their absolute paths, got 'a'"),
+        ("/:", "expected directories by their absolute paths, got ''"),
+        ("/:{home}/absent", "'{home}/absent' cannot be used: No such file or directory"),
+        ("~/file/below", "'{home}/file/below' cannot be used: Not a directory"),
+        ("~/file", "'{home}/file' is not a directory"),
+    ],
+)
+def test_directories_have_to_be_there(given: str, fault: str, home: Path) -> None:
+    (home / "file").touch()
+    message = f"file_directories (from --file-directories): {fault.format(home=home)}"
+    with pytest.raises(SettingsError, match=f"^{re.escape(message)}$"):
+        load_serve({"file_directories": given.format(home=home)}, {})
+    assert load_serve({"file_directories": f"/:{home}"}, {}).directories == ["/", str(home)]

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,14 @@ async def test_directories_are_tried_in_turn(folder: Path) -> None:
     assert (await both.load("file", None)).path == str(folder.parent / "outside" / "file")
 
 
+@pytest.mark.parametrize("spelling", ["/{above}//in/a.json", "/./{above}/./in/.//a.json", "//{above}/in/./a.json"])
+async def test_an_absolute_path_may_be_spelled_in_any_way(folder: Path, spelling: str) -> None:
+    path = spelling.format(above=str(folder.parent).strip("/"))
+    for directory in (folder, Path("/"), f"/{folder}/", f"{folder}/deep/.."):
+        loaded = await Files([str(directory)], MemoryAccount()).load(path, None)
+        assert loaded.path == str(folder / "a.json")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -65,6 +74,11 @@ async def test_directories_are_tried_in_turn(folder: Path) -> None:
         "{folder}",
         "missing",
         "t.txt/x",
+        "a.json/",
+        "a.json//",
+        "a.json/.",
+        "{folder}/a.json/",
+        "{folder}x/a.json",
         "a\0b",
         "x" * 5_000,
         "/dev/zero",
@@ -110,6 +124,29 @@ async def test_files_are_bounded_and_counted(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 99_999)
     with pytest.raises(InvalidParams, match="more than 99,999 bytes"):
         await loader(folder).load("large", None)
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("text", "16 MiB"), ("json", "16 MiB"), ("yaml", "1 MiB")])
+async def test_a_file_for_which_no_memory_could_be_there_is_too_long(folder: Path, kind: str, limit: str) -> None:
+    (folder / "huge").touch()
+    os.truncate(folder / "huge", 100 << 30)
+    with pytest.raises(InvalidParams, match=f"the file has more than {limit}"):
+        await loader(folder).load("huge", kind)
+
+
+@pytest.mark.parametrize(("content", "expected"), [("héé", "héé"), ("", ""), ('hé\r\n"more', 'hé\r\n"')])
+async def test_the_size_is_that_of_what_was_read(
+    folder: Path, content: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = files._read
+
+    def read_after_change(*args: Any) -> Any:
+        (folder / "t.txt").write_text(content)
+        return read(*args)
+
+    monkeypatch.setattr(files, "_read", read_after_change)
+    loaded = await loader(folder).load("t.txt", None)
+    assert (string(loaded.data), loaded.size) == (expected, len(expected.encode()))
 
 
 async def test_an_empty_yaml_is_null(folder: Path) -> None:
