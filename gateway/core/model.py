@@ -73,7 +73,7 @@ else:
 Count = Annotated[int, Meta(ge=0)]
 
 
-class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A canonical message: immutable, strictly typed. No message holds itself: the collector need not look at them."""
 
     extensions: dict[str, JsonText] = field(default_factory=dict)

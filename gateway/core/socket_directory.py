@@ -4,10 +4,14 @@ import os
 import tempfile
 from pathlib import Path
 
+RUNTIME_SOCKET = "runtime.sock"
+LINK_SOCKET = "link.sock"
+"""The names of the sockets at which workers reach the runtime of their gateway: by gRPC, and by a link."""
+
 _LONGEST_PATH = 100
 """Bytes of the path of a socket: Linux takes 107, others 103."""
 
-_LONGEST_NAME = len("/runs-gateway-12345678/runtime.sock")
+_LONGEST_NAME = len(f"/runs-gateway-12345678/{RUNTIME_SOCKET}")
 
 
 def make_socket_directory() -> str:

@@ -13,6 +13,7 @@ from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.grpc.connections import open_calls
 from gateway.fronts.http.front import BLOBS_PATH, HttpFront
 from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.link.front import LinkFront
 from gateway.server.backend import Backend, open_backend, open_bridge
 from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
@@ -88,10 +89,13 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
         upstream = GrpcFront(backend.service, workers.upstream, account=account, limits=_upstream_limits(settings))
+        link = LinkFront(backend.runtime, backend.service.hub, workers.link, account)
         stack.push_async_callback(_stop, backend, upstream)
+        stack.push_async_callback(link.stop)
         stack.push_async_callback(workers.stop)
         stack.push_async_callback(backend.finish_tasks)
         await listen(upstream, "TMPDIR")
+        await listen(link, "TMPDIR")
         # Runs that go on may need the blob API at once, so workers come first.
         await workers.start()
         await backend.start(settings.blob_api_url or reachable_url(workers.http_address, BLOBS_PATH))

@@ -13,6 +13,7 @@ from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
+from gateway.runtimes.relay.linked import LinkedRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
@@ -112,10 +113,9 @@ async def open_backend(
     """
     if settings.runtime_kind is RuntimeKind.EMBEDDED:
         return await _embedded(settings, account, stack)
-    backend = await _elsewhere(settings, account, stack, _http_url(settings), "--runtime")
-    if is_worker and isinstance(backend.runtime, RelayRuntime):
-        await backend.runtime.follow_readiness()
-    return backend
+    if is_worker:
+        return await _worker(settings, account, stack)
+    return await _elsewhere(settings, account, stack, _http_url(settings), "--runtime")
 
 
 async def open_bridge(settings: BridgeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
@@ -173,6 +173,17 @@ async def _elsewhere(
         if settings.queue is None
         else BridgedBackend(runtime, _bridge(settings, engine, settings.queue, account), account)
     )
+    stack.push_async_callback(backend.close)
+    return backend
+
+
+async def _worker(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
+    """The runtime of the gateway that this process is a worker of."""
+    runtime = LinkedRuntime(settings.runtime)
+    stack.push_async_callback(runtime.close)
+    await runtime.connect(CONNECT_SECONDS)
+    await runtime.follow_readiness()
+    backend = Backend(runtime, account)
     stack.push_async_callback(backend.close)
     return backend
 

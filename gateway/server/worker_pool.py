@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from gateway.core.backoff import Backoff
-from gateway.core.socket_directory import make_socket_directory
+from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET, make_socket_directory
 from gateway.server.settings import ServeSettings, StartError
 from gateway.server.shared_ports import SharedPorts
 
@@ -60,7 +60,8 @@ _log = logging.getLogger(__name__)
 class WorkerPool:
     """The workers of one gateway; they run while the context lasts.
 
-    The runtime has to listen at `upstream` before `start`. The workers serve at `grpc_address` and `http_address`.
+    The runtime has to listen at `upstream` for gRPC, and at `link` for links, before `start`. The workers serve at
+    `grpc_address` and `http_address`.
     Entering the context raises StartError if these are taken.
     """
 
@@ -70,14 +71,15 @@ class WorkerPool:
         self._ports = SharedPorts()
         self._processes: set[asyncio.subprocess.Process] = set()
         self._keepers: list[asyncio.Task[None]] = []
-        self.upstream = self.grpc_address = self.http_address = ""
+        self.upstream = self.link = self.grpc_address = self.http_address = ""
 
     async def __aenter__(self) -> Self:
         try:
             self.grpc_address = self._ports.reserve(self._settings.grpc_address, "--grpc-address")
             self.http_address = self._ports.reserve(self._settings.http_address, "--http-address")
             self._directory = make_socket_directory()
-            self.upstream = f"unix:{self._directory}/runtime.sock"
+            self.upstream = f"unix:{self._directory}/{RUNTIME_SOCKET}"
+            self.link = f"{self._directory}/{LINK_SOCKET}"
             for _ in range(self._settings.workers):
                 await self._spawn()
         except BaseException:

@@ -1,18 +1,22 @@
 """One worker of `serve --workers`, as a program; `gateway.server.worker_pool` starts and describes it."""
 
 import asyncio
+import logging
 import os
 import sys
 
 import uvloop
 
 from gateway.core.descriptors import raise_descriptor_limit
+from gateway.core.readiness import BrokenError
 from gateway.server import app
 from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import ServeSettings, SettingsError, StartError
 from gateway.server.signals import cancel_on_signals
 from gateway.server.worker_pool import READY
+
+_log = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -28,6 +32,10 @@ def main() -> None:
         set_log_level(read.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(read))
+    except BrokenError as error:
+        # The parent starts another one in its place.
+        _log.error("%s", error)
+        sys.exit(1)
     except (SettingsError, StartError) as error:
         _say(str(error))
         sys.exit(1)

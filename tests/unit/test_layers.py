@@ -14,6 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "fronts/grpc",
         "fronts/http",
+        "fronts/link",
         "runtimes/embedded",
         "runtimes/jsonrpc",
         "runtimes/relay",
@@ -22,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "client",
     ),
     ("components", "runs", "adapter", "storage"),
-    ("concurrency", "peers/grpc", "peers/http"),
+    ("concurrency", "peers/grpc", "peers/http", "peers/link"),
     ("core",),
 )
 """The folders of `gateway/`, from the top down. A folder imports from the floors below its own, and from itself."""

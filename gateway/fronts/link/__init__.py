@@ -1,0 +1,1 @@
+"""The runtime for the workers of its gateway."""
