@@ -1,5 +1,6 @@
 """Reads the files of users: flows in JSON or YAML, inputs in JSON or JSON Lines. Values stay text."""
 
+import codecs
 import os
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.cli.errors import CommandError, ExitCode
-from gateway.core.json_place import json_problem
+from gateway.core.json_place import json_problem, utf8_text
 from gateway.core.model import JsonText
 
 _LINES_SUFFIXES = {".jsonl", ".ndjson"}
@@ -70,11 +71,11 @@ def _read_array(file: Path, text: str) -> list[JsonText]:
 def _read(file: Path) -> str:
     """Return the text of a file that has some. A file is empty by accident, as when what should write it has failed."""
     try:
-        text = _bytes_of(file).decode("utf-8-sig")
+        text = utf8_text(_bytes_of(file).removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise DocumentError(file, str(error.strerror)) from None
-    except UnicodeDecodeError as error:
-        raise DocumentError(file, f"not UTF-8 at byte {error.start}") from None
+    except ValueError as error:
+        raise DocumentError(file, str(error)) from None
     if not text.strip():
         raise DocumentError(file, "is empty")
     return text

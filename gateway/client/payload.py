@@ -37,6 +37,8 @@ def text_of(value: object, *path: str | int) -> JsonText:
         text.encode()
     except RecursionError:
         raise InvalidParams.field(*path, description="nested too deeply") from None
+    except UnicodeEncodeError as error:
+        raise InvalidParams.field(*path, description=f"lone surrogate (character {error.start})") from None
     except (TypeError, ValueError) as error:
         raise InvalidParams.field(*path, description=f"not a JSON value: {error}") from None
     return text

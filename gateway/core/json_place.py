@@ -1,4 +1,4 @@
-"""Finds the place where a text stops being JSON, for people who have the text before them."""
+"""Finds the place where a text stops being JSON, or UTF-8, for people who have the text before them."""
 
 import re
 
@@ -32,6 +32,16 @@ def json_problem(text: str, *, first_line: int = 1) -> str | None:
     if position[1] == "byte":
         index = len(text.encode(errors="replace")[:index].decode(errors="replace"))
     return f"{place_of(text, index, first_line=first_line)}: {problem[: position.start()]}"
+
+
+def utf8_text(content: bytes) -> str:
+    """The text that bytes are. Raises ValueError, which names the line and column, if they are not UTF-8."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode()
+        problem = f"not UTF-8 (byte 0x{content[error.start]:02x})"
+    raise ValueError(f"{place_of(before, len(before))}: {problem}")
 
 
 def place_of(text: str, index: int, *, first_line: int = 1) -> str:

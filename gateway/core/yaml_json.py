@@ -5,6 +5,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 import yaml
+from yaml.reader import ReaderError
+
+from gateway.core.errors import shortened
+from gateway.core.json_place import place_of
 
 MAX_JSON_CHARS = 64 << 20
 """How much JSON a document may become. With aliases, a small document can describe an enormous value."""
@@ -44,17 +48,34 @@ def yaml_to_json(text: str) -> str:
     Raises EmptyYamlError if there is none. Raises ValueError, which names the line, if the text is not YAML or has a
     value that JSON does not have.
     """
+    node = _composed(text)
+    if node is None:
+        raise EmptyYamlError("the document is empty")
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        if node is None:
-            raise EmptyYamlError("the document is empty")
         return _render(node, {})
-    except yaml.MarkedYAMLError as error:
-        raise ValueError(f"{_place(error.problem_mark)}: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise _refusal(node, "nested too deeply") from None
+
+
+def _composed(text: str) -> yaml.Node | None:
+    """The nodes of the document. Raises ValueError, in words of our own where the package has those of Python."""
+    try:
+        loader = _Loader(text)
+    except ReaderError as error:
+        problem = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
+        raise ValueError(f"{place_of(text, error.position)}: {problem}") from None
+    try:
+        return loader.get_single_node()
+    except yaml.MarkedYAMLError as error:
+        # What begins so goes on with what was expected.
+        began = f"{error.context} " if str(error.problem).startswith("but ") else ""
+        raise ValueError(f"{_place(error.problem_mark)}: {began}{error.problem}") from None
+    except RecursionError:
+        raise ValueError(f"{_place(loader.get_mark())}: nested too deeply") from None
+    except (ValueError, OverflowError):
+        raise ValueError(f"{_place(loader.get_mark())}: an escape or a version that is out of range") from None
+    finally:
+        loader.dispose()
 
 
 def _render(node: yaml.Node, rendered: dict[yaml.Node, str | None]) -> str:
@@ -94,7 +115,7 @@ def _members(node: yaml.MappingNode) -> Iterator[tuple[yaml.ScalarNode, yaml.Nod
         if not isinstance(key, yaml.ScalarNode):
             raise _refusal(key, "a key must be a string")
         if key.value in seen:
-            raise _refusal(key, f"the key {key.value!r} is given twice")
+            raise _refusal(key, f"the key {shortened(key.value)!r} is given twice")
         seen.add(key.value)
         yield key, value
 
@@ -106,13 +127,17 @@ def _scalar(node: yaml.ScalarNode) -> str:
     if tag not in _SCALARS:
         raise _refusal(node, f"JSON has no {tag}")
     if not _SCALARS[tag].fullmatch(text):
-        raise _refusal(node, f"{text!r} is no {tag.removeprefix(_TAG)}")
+        raise _refusal(node, f"{shortened(text)!r} is no {tag.removeprefix(_TAG)}")
     if tag == _NULL:
         return "null"
     if tag == _BOOL:
         return str(text.lower())
     if text[:2] in {"0x", "0o"}:
-        return str(int(text, 0))
+        try:
+            return str(int(text, 0))
+        except ValueError:
+            # The time that Python takes for it grows with the square of its length.
+            raise _refusal(node, "a hexadecimal or octal number that is too long; a decimal is not") from None
     number = _DECIMAL.fullmatch(text)
     if number is None:
         raise _refusal(node, f"JSON has no {text}")

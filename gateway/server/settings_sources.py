@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gateway.core.json_place import json_problem, place_of
+from gateway.core.json_place import json_problem, place_of, utf8_text
 from gateway.core.rules import fault_text
 from gateway.core.yaml_json import EmptyYamlError, yaml_to_json
 from gateway.server.setting_forms import RuntimeKind, expand_home
@@ -19,6 +19,9 @@ from gateway.server.settings import ENV_PREFIX, BridgeSettings, ServeSettings, S
 Settings = TypeVar("Settings", ServeSettings, BridgeSettings)
 
 _TOML_PLACE = re.compile(r"(?P<problem>.*) \(at (?:(?P<place>line \d+, column \d+)|end of document)\)", re.DOTALL)
+
+_LONG_NUMBER = re.compile(r"[0-9_]{640,}")
+"""A number that Python may not read: 640 digits is the lowest limit that it can be given, and 4,300 the usual one."""
 
 _NEARLY_THE_SAME = 0.9
 """How alike two variables are whose names differ by a slip: the prefix that both have counts."""
@@ -47,6 +50,10 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "max_descendants": frozenset({RuntimeKind.EMBEDDED}),
 }
 """Settings that only some runtimes have."""
+
+
+class _RepeatedKey(ValueError):
+    """An object of settings has a key twice."""
 
 
 def load_serve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None = None) -> ServeSettings:
@@ -131,8 +138,11 @@ def _read_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) 
 def _parse_map(text: str, variable: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_members)
+    except _RepeatedKey as error:
+        problem = str(error)
     except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{variable}: expected a JSON object: {json_problem(text) or error}") from None
+        problem = json_problem(text) or _unreadable(text, error)
+    raise SettingsError(f"{variable}: expected a JSON object: {problem}")
 
 
 def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -141,7 +151,7 @@ def _members(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} is given twice")
+        raise _RepeatedKey(f"the key {twice!r} is given twice")
     return members
 
 
@@ -154,17 +164,11 @@ def _read_file(file: Path) -> _Source:
     parse = _PARSERS.get(file.suffix.lower())
     if parse is None:
         raise SettingsError(f"{file}: the name of a file of settings ends with {', '.join(_PARSERS)}")
-    text = ""
     try:
-        text = file.read_text(encoding="utf-8")
-        settings = parse(text)
+        settings = parse(utf8_text(file.read_bytes()))
     except OSError as error:
         raise SettingsError(f"{file}: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: {_toml_problem(text, str(error))}") from None
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: not UTF-8 at byte {error.start}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise SettingsError(f"{file}: {_one_line(error)}") from None
     if settings is None:
         return {}
@@ -173,22 +177,38 @@ def _read_file(file: Path) -> _Source:
     return {str(name): (value, str(file)) for name, value in settings.items()}
 
 
-def _toml_problem(text: str, message: str) -> str:
-    """The message of the parser, with its place at the beginning."""
+def _parse_toml(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message = str(error)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_unreadable(text, error)) from None
     match = _TOML_PLACE.fullmatch(message)
-    if match is None:
-        return _one_line(message)
-    return _one_line(f"{match['place'] or place_of(text, len(text))}: {match['problem']}")
+    # The message has the place at its end.
+    raise ValueError(message if match is None else f"{match['place'] or place_of(text, len(text))}: {match['problem']}")
 
 
 def _parse_yaml(text: str) -> Any:
     try:
-        return json.loads(yaml_to_json(text))
+        translated = yaml_to_json(text)
     except EmptyYamlError:
         return None
+    try:
+        return json.loads(translated)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_unreadable(text, error)) from None
 
 
-_PARSERS: Mapping[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".yaml": _parse_yaml, ".yml": _parse_yaml}
+def _unreadable(text: str, error: Exception) -> str:
+    """Why Python does not read a text without a mistake in it: of integers, it takes some thousand digits."""
+    number = _LONG_NUMBER.search(text)
+    if isinstance(error, RecursionError) or number is None:
+        return "nested too deeply"
+    return f"{place_of(text, number.start())}: a number with too many digits"
+
+
+_PARSERS: Mapping[str, Callable[[str], Any]] = {".toml": _parse_toml, ".yaml": _parse_yaml, ".yml": _parse_yaml}
 """The formats of files of settings, by the endings of their names."""
 
 

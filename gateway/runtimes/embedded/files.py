@@ -8,6 +8,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidParams
+from gateway.core.json_place import json_problem, utf8_text
 from gateway.core.json_text import json_text, limit_text, quote
 from gateway.core.model import JsonText
 from gateway.core.yaml_json import EmptyYamlError, yaml_to_json
@@ -149,13 +150,14 @@ def _read(file: _File, kind: str) -> tuple[JsonText, int]:
 
 def _to_json(content: bytes, kind: str) -> JsonText:
     try:
-        text = content.decode()
+        text = utf8_text(content)
         if kind == "text":
             return quote(text)
-        return json_text(text if kind == "json" else yaml_to_json(text), "path")
+        text = text if kind == "json" else yaml_to_json(text)
+        return json_text(text, "path")
     except EmptyYamlError:
         return "null"
-    except UnicodeDecodeError:
-        raise InvalidParams.field("path", description="the file is not UTF-8") from None
+    except InvalidParams:
+        raise InvalidParams.field("path", description=f"the file is not {kind}: {json_problem(text)}") from None
     except ValueError as error:
         raise InvalidParams.field("path", description=f"the file is not {kind}: {error}") from None

@@ -78,8 +78,8 @@ def test_inputs_that_are_no_json_are_refused_with_their_place(
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match=r"missing\.yaml: No such file or directory"):
         read_flow(tmp_path / "missing.yaml")
-    (tmp_path / "latin.json").write_bytes(b'"\xe9"')
-    with pytest.raises(DocumentError, match=r"latin\.json: not UTF-8 at byte 1"):
+    (tmp_path / "latin.json").write_bytes(b'\xef\xbb\xbf[1,\n"\xe9"]')
+    with pytest.raises(DocumentError, match=r"latin\.json: line 2, column 2: not UTF-8 \(byte 0xe9\)$"):
         read_inputs(tmp_path / "latin.json")
     with pytest.raises(DocumentError, match=r"bad\.yaml: line 2, column 5: "):
         read_flow(write(tmp_path, "bad.yaml", "a: 1\nb: c: d"))

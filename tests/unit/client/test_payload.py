@@ -49,6 +49,12 @@ def test_what_is_no_json_is_refused_with_its_place(value: object) -> None:
     assert [violation.path for violation in refused.value.violations] == [("inputs", 3)]
 
 
+def test_a_lone_surrogate_is_refused_in_the_words_of_the_server() -> None:
+    for value in (["a\ud800"], Json('["a\ud800"]')):
+        with pytest.raises(InvalidParams, match=r"^inputs\[0\]: lone surrogate \(character 3\)$"):
+            text_of(value, "inputs", 0)
+
+
 def test_what_nests_too_deeply_is_refused() -> None:
     value: object = 1
     for _ in range(100_000):

@@ -79,7 +79,10 @@ def test_what_a_yaml_writer_writes_with_tags_means_the_same(value: Any) -> None:
         ("# only a comment", "the document is empty"),
         ("a: b: c", r"line 1, column \d+: mapping values are not allowed here"),
         ("a: [1,\nb", r"line 2, column \d+: "),
-        ("a: 1\n--- \nb: 2", r"line 2, column \d+: but found another document"),
+        (
+            "a: 1\n--- \nb: 2",
+            r"line 2, column \d+: expected a single document in the stream but found",
+        ),
         ("a: 1\nb: 2\na: 3", r"line 3, column \d+: the key 'a' is given twice"),
         ("? [a]\n: 1", r"line 1, column \d+: a key must be a string"),
         ("a: .inf", r"line 1, column \d+: JSON has no \.inf"),
@@ -91,13 +94,20 @@ def test_what_a_yaml_writer_writes_with_tags_means_the_same(value: Any) -> None:
         (r'"\ud800"', r"line 1, column \d+: a string holds a lone surrogate"),
         ("a: &x [*x]", r"line 1, column \d+: a value contains itself"),
         ("*x", r"line 1, column \d+: found undefined alias"),
-        ("\0", "."),
-        ("[" * 100_000, "nested too deeply"),
+        ("\0", r"line 1, column 1: the character U\+0000 is not allowed in YAML"),
+        ('b: 1\na: "\0"', r"line 2, column 5: the character U\+0000 is not allowed in YAML"),
+        ("a:\n- \ud800", r"line 2, column 3: the character U\+D800 is not allowed in YAML"),
+        (f"b: 1\na: 0x{'f' * 9_000}", r"line 2, column 4: a hexadecimal or octal number that is too long"),
+        (f"- 0o{'7' * 9_000}", r"line 1, column 3: a hexadecimal or octal number that is too long"),
+        (f"%YAML 1.{'9' * 9_000}\n--- a", r"line 1, column \d+: an escape or a version that is out of range"),
+        (r'a: "\Uffffffff"', r"line 1, column \d+: an escape or a version that is out of range"),
+        (f"a: !!int {'x' * 9_000}", r"line 1, column 4: 'x{97}\.\.\.' is no int"),
+        ("[" * 100_000, r"line 1, column \d+: nested too deeply"),
         (f'{{"{"k" * 1_025}": 1}}', r"line 1, column \d+: "),
     ],
 )
 def test_what_json_cannot_say_is_refused_with_its_line(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^(?:{message})"):
         yaml_to_json(text)
 
 

@@ -11,7 +11,7 @@ from gateway.server.settings_sources import load_bridge, load_serve, mistyped_va
 
 def write(folder: Path, name: str, text: str) -> Path:
     file = folder / name
-    file.write_text(text, encoding="utf-8")
+    file.write_text(text, encoding="utf-8", errors="surrogateescape")
     return file
 
 
@@ -144,7 +144,11 @@ def test_addresses_that_are_refused(address: str) -> None:
         ("settings", "", r"settings: the name of a file of settings ends with \.toml, \.yaml, \.yml$"),
         ("c.yaml", "a: b: c", r"c\.yaml: line 1, column 5: mapping values are not allowed here"),
         ("c.yaml", "- a", r"c\.yaml: expected settings by name"),
-        ("c.yaml", "[" * 100_000, r"c\.yaml: "),
+        ("c.yaml", "[" * 100_000, r"c\.yaml: line 1, column \d+: nested too deeply$"),
+        ("c.toml", f"a = {'[' * 100_000}", r"c\.toml: nested too deeply$"),
+        ("c.toml", f"\na = {'9' * 9_000}", r"c\.toml: line 2, column 5: a number with too many digits$"),
+        ("c.yaml", f"a:\n- {'9' * 9_000}", r"c\.yaml: line 2, column 3: a number with too many digits$"),
+        ("c.toml", "a = '\udce9'", r"c\.toml: line 1, column 6: not UTF-8 \(byte 0xe9\)$"),
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -166,6 +170,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_an_environment_variable_that_is_not_valid_is_named() -> None:
     with pytest.raises(SettingsError, match="RUNS_GATEWAY_COMPONENTS: expected a JSON object"):
         load_serve({}, {"RUNS_GATEWAY_COMPONENTS": "/a=http://b"})
+    with pytest.raises(SettingsError, match=r"a JSON object: line 1, column 8: a number with too many digits$"):
+        load_serve({}, {"RUNS_GATEWAY_COMPONENTS": f'{{"/a": {"9" * 9_000}}}'})
     assert load_serve({}, {"RUNS_GATEWAY_MAX_CALLS": " 7\n"}).max_calls == 7
     with pytest.raises(SettingsError, match=r"max_calls \(from RUNS_GATEWAY_MAX_CALLS\)"):
         load_serve({}, {"RUNS_GATEWAY_MAX_CALLS": "many"})
