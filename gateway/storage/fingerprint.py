@@ -90,6 +90,8 @@ def _overrides(text: JsonText, memory: Memory) -> Steps[bytes]:
     """The form of overrides, whether or not they have the level `steps` and name the type of each."""
     layout = yield from Layout.of(text)
     found = yield from _children(layout, 0)
+    if "steps" in found and text.startswith(_NULL, found["steps"][0]):
+        del found["steps"]
     if found.keys() == {"steps"} and text[found["steps"][0]] == "{":
         found = yield from _children(layout, found["steps"][0])
     overrides = ObjectForm(memory)

@@ -46,6 +46,8 @@ SAME: Final = (
     Pair("many inputs", {"inputs": ["1.0"] * 700}, {"inputs": ["1"] * 700}),
     Pair("no overrides", {}, {"overrides": "{}"}),
     Pair("no overrides of steps", {"overrides": " { } "}, {"overrides": '{"steps":{}}'}),
+    Pair("overrides of steps that are null", {}, {"overrides": '{"steps":null}'}),
+    Pair("the level 'steps' as null", *overrides(f"{{{STEP_X}}}", f'{{"steps":null,{STEP_X}}}')),
     Pair("the level 'steps'", *overrides('{"x":{"value":{"metadata":{"a":1}}}}', f'{{"steps":{{{STEP_X}}}}}')),
     Pair(
         "the default type of overrides",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapter.params_json import GET_MEMBERS, SUBMIT_MEMBERS
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -31,3 +33,11 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+def test_the_members_of_requests_are_told() -> None:
+    told = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8").partition("- `runs/submit` has")[2]
+    told = told.partition("\n- ")[0]
+    assert set(re.findall(r"`(\w+)`", told)) == SUBMIT_MEMBERS | GET_MEMBERS
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "The idempotency key of `runs/submit` is its member `subflowKey`" in readme

@@ -1,8 +1,8 @@
 """Overrides: changes to single steps of a flow, for one run.
 
 Each is `{"$type"?: "merge_patch", "value": patch}`, and the patch is applied to the whole step as RFC 7396 says. They
-are written `{"steps": {step id: override}}` or flat, `{step id: override}`; a member `steps` tells the forms apart. An
-override for a step that the flow does not have is ignored.
+are written `{"steps": {step id: override}}` or flat, `{step id: override}`; a member `steps` tells the forms apart, and
+counts as absent if it is null. An override for a step that the flow does not have is ignored.
 """
 
 from collections.abc import Mapping
@@ -46,6 +46,8 @@ def parse_overrides(text: JsonText) -> Steps[dict[str, Patch]]:
         return {}
     path: Path = ("overrides",)
     overrides = yield from members((yield from part_of(text)), *path)
+    if overrides.get("steps") == NULL:
+        del overrides["steps"]
     if "steps" in overrides:
         beside = [Violation((*path, name), "stands beside 'steps'") for name in overrides if name != "steps"]
         if beside:

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gateway.adapter import params_json
+from gateway.adapter.overrides_json import divided_overrides
 from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
@@ -24,7 +25,7 @@ from gateway.core.errors import (
     Unavailable,
 )
 from gateway.core.internal_errors import release_frames
-from gateway.core.json_text import members, quote
+from gateway.core.json_text import quote
 from gateway.core.model import JsonText, SubmitParams, blob_digest
 
 Ask = Callable[[str, JsonText], Awaitable[JsonText]]
@@ -117,7 +118,7 @@ class Dialect(StrEnum):
         """Overrides as 0.9 takes them, `{step: override}`, or 0.10 does: the same under `steps`."""
         if text is None:
             return None
-        steps = members(text, "overrides").get("steps")
+        text, steps = divided_overrides(text)
         if self is Dialect.V0_10:
             return f'{{"steps":{text}}}' if steps is None else text
         return text if steps is None else steps

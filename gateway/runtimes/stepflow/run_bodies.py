@@ -5,7 +5,8 @@ Everything that an engine sends is checked. The functions that read raise Remote
 
 from typing import Final, NamedTuple
 
-from gateway.core.json_text import members, quote
+from gateway.adapter.overrides_json import divided_overrides
+from gateway.core.json_text import quote
 from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunStatus, SubmitParams, blob_digest
 from gateway.runtimes.stepflow.engine_errors import unexpected_response
 from gateway.runtimes.stepflow.results import Results
@@ -85,10 +86,10 @@ def _overrides(text: JsonText) -> JsonText | None:
     """Return overrides with the level `steps`, which clients may leave out, as in 0.9. None if there are none."""
     if text == "null":
         return None
-    given = members(text, "overrides")
-    if not given:
-        return None
-    return text if "steps" in given else f'{{"steps":{text}}}'
+    text, steps = divided_overrides(text)
+    if steps is not None:
+        return text
+    return f'{{"steps":{text}}}' if text[1:-1].strip() else None
 
 
 def _run_status(summary: SummaryBody) -> RunStatus:

@@ -214,7 +214,7 @@ async def outputs(overrides: str) -> Any:
     return await run(flow, host=host), [component for component, *_ in host.calls]
 
 
-@pytest.mark.parametrize("spelling", ['{"steps":{"a":%s}}', '{"a":%s}'])
+@pytest.mark.parametrize("spelling", ['{"steps":{"a":%s}}', '{"a":%s}', '{"steps":null,"a":%s}'])
 @pytest.mark.parametrize("kind", ["", '"$type":"merge_patch",', '"$type":null,'])
 async def test_merge_patch_in_both_spellings(spelling: str, kind: str) -> None:
     patch = '{"component":"/other","input":{"x":1e400,"y":{"p":null,"new":{"deep":[null],"gone":null}}}}'
@@ -231,7 +231,15 @@ async def test_merge_patch_in_both_spellings(spelling: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "overrides",
-    ["null", "{}", '{"steps":{}}', '{"steps":{"nosuch":{"value":{"input":{}}}}}', '{"nosuch":{"value":{"id":"a"}}}'],
+    [
+        "null",
+        "{}",
+        '{"steps":{}}',
+        '{"steps":null}',
+        '{ "steps" : null, "nosuch":{"value":{}} }',
+        '{"steps":{"nosuch":{"value":{"input":{}}}}}',
+        '{"nosuch":{"value":{"id":"a"}}}',
+    ],
 )
 async def test_overrides_without_effect(overrides: str) -> None:
     assert await outputs(overrides) == await outputs("null")

@@ -171,6 +171,9 @@ def test_submits_are_written_as_each_dialect_spells_them() -> None:
     wrapped = replace(PARAMS, overrides='{"steps":{"s":{"value":1}}}')
     assert written(Dialect.V0_9, wrapped)["overrides"] == flat
     assert written(Dialect.V0_10, wrapped)["overrides"] == nested
+    absent = replace(PARAMS, overrides='{"steps":null,"s":{"value":1}}')
+    assert written(Dialect.V0_9, absent)["overrides"] == flat
+    assert written(Dialect.V0_10, absent)["overrides"] == nested
 
 
 def test_reading_is_written_as_each_dialect_spells_it() -> None:

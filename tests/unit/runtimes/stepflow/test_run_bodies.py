@@ -140,6 +140,8 @@ def test_requests() -> None:
         ("{}", None),
         ('{"s":{"value":{}}}', '{"steps":{"s":{"value":{}}}}'),
         ('{"steps":{}}', '{"steps":{}}'),
+        ('{"steps":null}', None),
+        ('{"steps":null,"s":{"value":{}}}', '{"steps":{"s":{"value":{}}}}'),
     ],
 )
 def test_the_level_steps_may_be_left_out(given: str, sent: str | None) -> None:
