@@ -15,7 +15,7 @@ RESULT_PAGE_BYTES = 1 << 20
 RESULT_PAGE_LENGTH = 1024
 """How many results a page holds at most: bounds the work for one page."""
 
-_RESULT_BYTES = 768
+_RESULT_BYTES = 256
 """About how much memory a result takes besides its text."""
 
 _T = TypeVar("_T")

@@ -108,11 +108,11 @@ async def test_a_run_that_the_state_can_never_hold_is_refused_at_once() -> None:
     with pytest.raises(TooLarge):
         await journal.create(record("run", 10_000), ["1"] * 10_000)
     assert account.held == 0
-    await journal.create(record("half", 2_000), ["1"] * 2_000)
+    await journal.create(record("half", 5_000), ["1"] * 5_000)
     with pytest.raises(Overloaded):
-        await journal.create(record("other", 2_000), ["1"] * 2_000)
-    account.share().take(2_500_000)
-    assert await journal.results("half", Page(ResultOrder.BY_INDEX, 0, 2_000, 0, 0)) == []
+        await journal.create(record("other", 5_000), ["1"] * 5_000)
+    account.share().take(2_000_000)
+    assert await journal.results("half", Page(ResultOrder.BY_INDEX, 0, 5_000, 0, 0)) == []
 
 
 async def test_recent_runs_take_their_part_of_the_account_and_no_more() -> None:

@@ -27,13 +27,13 @@ from gateway.runtimes.embedded.journal import (
 STATE_FRACTION: Final = 0.375
 """The part of the account of memory that the state may take: requests and answers need more than half of it."""
 
-RUN_BYTES: Final = 1 << 10
+RUN_BYTES: Final = 896
 """What a run takes besides its payloads: its record and ids (500 bytes), and entries in dictionaries."""
 
-ITEM_BYTES: Final = 832
-"""What a result takes besides its texts: the message with its dictionaries (710 bytes), and its place by item."""
+ITEM_BYTES: Final = 352
+"""What a result takes besides its texts: the message with its dictionary (210 bytes), and its place by item (100)."""
 
-ERROR_BYTES: Final = 640
+ERROR_BYTES: Final = 192
 """What the error of a result takes besides its texts."""
 
 WINDOW: Final = 1_024

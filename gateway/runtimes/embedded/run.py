@@ -14,7 +14,7 @@ from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome
 RUN_BYTES = 4 << 10
 """What a run takes in memory besides its results."""
 
-RESULT_BYTES = 768
+RESULT_BYTES = 256
 """What a result takes in memory besides its text."""
 
 RECENT_BYTES = 1 << 18

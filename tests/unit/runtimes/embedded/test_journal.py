@@ -369,7 +369,7 @@ async def test_a_full_disk_is_told_and_passes(tmp_path: Path) -> None:
 
 
 async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not_fit() -> None:
-    journal = MemoryJournal(MemoryAccount(32_000))
+    journal = MemoryJournal(MemoryAccount(20_000))
     outcome = Outcome(RunState.SUCCESS, 1, 0, 9)
     for number in range(10):
         run_id = f"run-{number}"
