@@ -1,11 +1,12 @@
-"""The services that the health service knows, and the answer of its method List: a map from their names to states.
+"""The services that the health service knows, the reason of a state, and the answer of its method List.
 
-Older packages do not have the message HealthListResponse.
+That is a map from names to states. Older packages do not have the message HealthListResponse.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from google.protobuf.unknown_fields import UnknownFieldSet
 from grpc_health.v1 import health_pb2
 
 from gateway.adapter.proto_wire import field_at, length_prefix
@@ -14,6 +15,28 @@ LIST_METHOD: Final = "/grpc.health.v1.Health/List"
 
 COMPONENTS: Final = "components"
 """What the names of services that are components begin with; the prefix of their paths follows."""
+
+
+_REASON: Final = 50_000
+"""The number of a field beside the state of a service, which is beyond those that gRPC gives. Readers that do not know
+it skip it; the processes of one gateway read it."""
+
+
+def health_response(state: Any, reason: str | None) -> health_pb2.HealthCheckResponse:
+    """The answer that tells the state of a service, and why it is that, in words for clients."""
+    response = health_pb2.HealthCheckResponse(status=state)
+    if reason is not None:
+        response.MergeFromString(_field(_REASON, reason.encode(errors="replace")))
+    return response
+
+
+def reason_of(response: health_pb2.HealthCheckResponse) -> str | None:
+    """The reason in an answer; None if it has none."""
+    unknown: Any = UnknownFieldSet(response)
+    for field in unknown:
+        if field.field_number == _REASON and isinstance(field.data, bytes):
+            return field.data.decode(errors="replace")
+    return None
 
 
 def encode_services(states: Mapping[str, Any]) -> bytes:

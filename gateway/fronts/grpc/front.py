@@ -90,4 +90,4 @@ class GrpcFront:
         self._connections.close()
 
     def _report(self) -> None:
-        self._health.report(ready=self._readiness.obstacle is None, components=self._readiness.components)
+        self._health.report(obstacle=self._readiness.obstacle, components=self._readiness.components)

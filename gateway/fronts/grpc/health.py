@@ -13,7 +13,7 @@ from google.protobuf.empty_pb2 import Empty
 from grpc import aio
 from grpc_health.v1 import health_pb2
 
-from gateway.adapter.health_services import COMPONENTS, encode_services
+from gateway.adapter.health_services import COMPONENTS, encode_services, health_response
 from gateway.core.errors import NotFound, shutting_down
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.server import add_methods
@@ -40,6 +40,7 @@ class Health:
         self._waits = waits
         self._services = [""]
         self._states: dict[str, Any] = {"": _SERVING}
+        self._obstacle: str | None = None
         self._draining = False
         self._changed = asyncio.Event()
         self._ending = False
@@ -69,9 +70,10 @@ class Health:
         self._states.update(dict.fromkeys(services, _SERVING))
         self._wake()
 
-    def report(self, *, ready: bool, components: Mapping[str, bool] = _NO_COMPONENTS) -> None:
-        """Report whether what the services do can be done at the moment, and whether components are available."""
-        serves = ready and not self._draining
+    def report(self, *, obstacle: str | None, components: Mapping[str, bool] = _NO_COMPONENTS) -> None:
+        """Report what keeps the services from being served, if anything does, and whether components are available."""
+        self._obstacle = obstacle
+        serves = obstacle is None and not self._draining
         self._states = dict.fromkeys(self._services, _SERVING if serves else _NOT_SERVING)
         for prefix, available in components.items():
             self._states[COMPONENTS + prefix] = _SERVING if serves and available else _NOT_SERVING
@@ -96,7 +98,7 @@ class Health:
         state = self._states.get(request.service)
         if state is None:
             raise NotFound("no service has this name")
-        return health_pb2.HealthCheckResponse(status=state)
+        return self._response(state)
 
     @handler
     async def List(self, _: Empty, context: Context) -> bytes:  # noqa: N802
@@ -105,17 +107,20 @@ class Health:
 
     @handler
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:  # noqa: N802
-        """Tell the state of a service, and each change of it."""
+        """Tell the state of a service, and each change of it or of its reason."""
         with self._waits:
             told = None
             while not self._ending:
                 changed = self._changed
                 state = self._states.get(request.service, _UNKNOWN)
-                if state != told:
-                    told = state
-                    await context.write(health_pb2.HealthCheckResponse(status=state))
+                if (state, self._obstacle) != told:
+                    told = state, self._obstacle
+                    await context.write(self._response(state))
                 await changed.wait()
             raise shutting_down()
+
+    def _response(self, state: Any) -> health_pb2.HealthCheckResponse:
+        return health_response(state, self._obstacle if state == _NOT_SERVING else None)
 
     def _wake(self) -> None:
         self._changed.set()

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from grpc import aio
 from grpc_health.v1 import health_pb2
 
-from gateway.adapter.health_services import COMPONENTS
+from gateway.adapter.health_services import COMPONENTS, reason_of
 from gateway.core.readiness import Readiness
 from gateway.runtimes.relay.upstream import RelayUpstream
 
@@ -21,6 +21,7 @@ FIRST_ANSWER_SECONDS: Final = 5.0
 
 SERVICE: Final = "runs.v1.RunsService"
 
+_Response: TypeAlias = health_pb2.HealthCheckResponse
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -60,8 +61,7 @@ class HealthFollower:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(SERVICE, self._report))
             for prefix in prefixes:
-                report = partial(self._readiness.report_components, prefix)
-                group.create_task(self._watch(f"{COMPONENTS}{prefix}", report))
+                group.create_task(self._watch(f"{COMPONENTS}{prefix}", partial(self._report_components, prefix)))
 
     async def _services(self) -> list[str]:
         """The names of the services of the upstream."""
@@ -73,15 +73,19 @@ class HealthFollower:
             else:
                 return names
 
-    async def _watch(self, service: str, report: Callable[[bool], None]) -> None:
+    async def _watch(self, service: str, report: Callable[[_Response], None]) -> None:
         request = health_pb2.HealthCheckRequest(service=service)
         while True:
             try:
                 async for response in self._upstream.health.Watch(request, wait_for_ready=True):
-                    report(response.status == _SERVING)
+                    report(response)
             except aio.AioRpcError:
                 pass  # What it was stays until the upstream can be asked again.
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _report(self, serves: bool) -> None:
-        self._readiness.report(None if serves else "the runtime of this gateway accepts no runs")
+    def _report(self, response: _Response) -> None:
+        reason = reason_of(response) or "the runtime of this gateway accepts no runs"
+        self._readiness.report(None if response.status == _SERVING else reason)
+
+    def _report_components(self, prefix: str, response: _Response) -> None:
+        self._readiness.report_components(prefix, response.status == _SERVING)
