@@ -3,16 +3,19 @@
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from gateway.adapter import params_proto
 from gateway.client.payload import Json, text_of
-from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
+from gateway.core.errors import InvalidParams
+from gateway.core.model import GetParams, JsonText, Message, ObservabilityContext, ResultOrder, SubmitParams
 from gateway.core.validation import validated
 from gateway.peers.grpc.upload import text_bytes
 from runs.v1 import runs_pb2
+
+_M = TypeVar("_M", bound=Message)
 
 MESSAGE_BYTES: Final = 16 << 20
 """Inputs with more bytes are submitted in several messages."""
@@ -63,7 +66,7 @@ def submit_params(flow_id: str, inputs: Iterable[object], **options: Unpack[Subm
         fields["overrides"] = text_of(overrides, "overrides")
     variables = options.get("variables") or {}
     fields["variables"] = {name: text_of(value, "variables", name) for name, value in variables.items()}
-    return validated(SubmitParams, fields)
+    return _validated(SubmitParams, fields)
 
 
 def many_params(
@@ -118,7 +121,27 @@ def wait_params(
 
 def get_params(run_id: str, **fields: object) -> GetParams:
     """Return the parameters of a get. Raises InvalidParams if one of them is not valid."""
-    return validated(GetParams, {"run_id": run_id, **fields})
+    return _validated(GetParams, {"run_id": run_id, **fields})
+
+
+def _validated(message: type[_M], fields: Mapping[str, object]) -> _M:
+    """Build a message of what a caller gave: texts of Python may be none that can be sent."""
+    _check_texts(fields)
+    return validated(message, fields)
+
+
+def _check_texts(given: object, *path: str) -> None:
+    if isinstance(given, Message):
+        given = asdict(given)
+    if isinstance(given, Mapping):
+        for name, value in given.items():
+            _check_texts(name, *path)
+            _check_texts(value, *path, name)
+    elif isinstance(given, str) and not given.isascii():
+        try:
+            given.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidParams.field(*path, description=f"lone surrogate (character {error.start})") from None
 
 
 def input_texts(inputs: Iterable[object]) -> Iterator[JsonText]:

@@ -1,5 +1,8 @@
 """Parameters are checked before anything is sent, and large batches fit into messages."""
 
+import re
+from typing import Any
+
 import pytest
 from msgspec.structs import asdict
 
@@ -54,6 +57,24 @@ def test_each_submit_without_a_key_gets_one_of_its_own() -> None:
 def test_what_is_wrong_is_named(options: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidParams, match=f"^{field}: "):
         submit_params("flow", [], **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ({"flow_label": "ü\ud800"}, "flow_label: lone surrogate (character 1)"),
+        ({"idempotency_key": "\udc80"}, "idempotency_key: lone surrogate (character 0)"),
+        ({"variables": {"a\ud800": 1}}, "variables: lone surrogate (character 1)"),
+        ({"overrides": {"\ud800": {}}}, "overrides: lone surrogate (character 2)"),
+        ({"observability": ObservabilityContext(trace_id="\ud800")}, "observability.trace_id: lone surrogate"),
+        ({"flow_id": "\ud800"}, "flow_id: lone surrogate (character 0)"),
+    ],
+)
+def test_texts_that_cannot_be_sent_are_named(options: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidParams, match=f"^{re.escape(place)}"):
+        submit_params(**{"flow_id": "flow", "inputs": ["ü"], **options})
+    with pytest.raises(InvalidParams, match=r"^run_id: lone surrogate"):
+        many_params(["\ud800"], False, ResultOrder.BY_INDEX, 1.0, None)
 
 
 def test_inputs_fit_a_message_up_to_its_bytes() -> None:
