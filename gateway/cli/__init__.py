@@ -1,6 +1,7 @@
 """The command line: `runs-gateway`. Importing it is cheap, so that Ctrl-C is taken before anything else is loaded."""
 
 import os
+import time
 
 from gateway.cli.interrupts import exit_on_interrupt
 
@@ -17,8 +18,9 @@ def main() -> None:
     """The console script: run the command line and exit."""
     exit_on_interrupt()
     try:
-        from gateway.cli.program import run_and_exit
-    except OverflowError:  # logging asks for the time when it is imported, and the interpreter cannot tell it.
+        time.time()
+    except OverflowError:  # The interpreter cannot tell such a time.
         raise SystemExit("error: the clock is wrong: it has to be set to a year from 1970 to 2262") from None
+    from gateway.cli.program import run_and_exit
 
     run_and_exit()

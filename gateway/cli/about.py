@@ -1,6 +1,5 @@
 """The commands about the program itself: `version` and `completion`."""
 
-from importlib.metadata import version as version_of
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -14,6 +13,8 @@ Shell = Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell to c
 
 def program_version() -> str:
     """The version of the installed package."""
+    from importlib.metadata import version as version_of  # It imports the parser of mails.
+
     return version_of(PROGRAM)
 
 

@@ -9,7 +9,8 @@ from gateway.cli.connection import connect
 from gateway.cli.documents import DocumentError, read_flow
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import DEFAULT_ADDRESS, AsJson, GatewayAddress
+from gateway.cli.parameters import AsJson, GatewayAddress
+from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
 from gateway.core.errors import InvalidParams
 
 
@@ -17,7 +18,7 @@ def put(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    address: GatewayAddress = DEFAULT_ADDRESS,
+    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
     as_json: AsJson = False,
 ) -> None:
     """Store a flow and print its id.

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
-from gateway.server.settings import ServeSettings
-
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,20}")
 
 
@@ -24,8 +22,6 @@ def whole_number(_: Any, tokens: Sequence[Token]) -> int:
         raise ValueError(f"expected a whole number, got {text!r}")
     return int(text)
 
-
-DEFAULT_ADDRESS = str(ServeSettings.model_fields["grpc_address"].default)
 
 ADDRESS_VARIABLE = "RUNS_GATEWAY_ADDRESS"
 """Where commands look for the gateway unless they are told otherwise."""

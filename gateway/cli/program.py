@@ -9,7 +9,7 @@ from typing import Never
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from gateway.cli import about, flows, runs, servers
+from gateway.cli import about
 from gateway.cli.errors import CommandError, ExitCode, UsageError
 from gateway.cli.lines import OutputError, open_null, open_output, print_error
 
@@ -24,8 +24,10 @@ app = App(
         "5 the awaited run failed or was cancelled, 6 the awaited run has not finished in time, 130 Ctrl-C."
     ),
 )
-for _command in (servers.serve, servers.bridge, flows.put, runs.submit, runs.get, runs.watch, about.version):
-    app.command(_command)
+# A command is imported when it is used: settings, for one, take longer to import than a run to be read.
+for _command in ("servers:serve", "servers:bridge", "flows:put", "runs:submit", "runs:get", "runs:watch"):
+    app.command(f"gateway.cli.{_command}")
+app.command(about.version)
 about.add_completion(app)
 
 
@@ -80,6 +82,8 @@ def _end_process(code: int) -> Never:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are printed."""
+    if not arguments or arguments[0] in app.help_flags:
+        app.resolved_commands()  # The help of all tells what each of them does.
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -15,7 +15,8 @@ from gateway.cli.connection import connect
 from gateway.cli.documents import read_inputs
 from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.lines import print_line, print_notice
-from gateway.cli.parameters import DEFAULT_ADDRESS, AsJson, GatewayAddress, whole_number
+from gateway.cli.parameters import AsJson, GatewayAddress, whole_number
+from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
 from gateway.core.model import JsonText, ResultOrder, RunState
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def submit(
     variables: Variables = None,
     label: Label = None,
     idempotency_key: IdempotencyKey = None,
-    address: GatewayAddress = DEFAULT_ADDRESS,
+    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
     as_json: AsJson = False,
 ) -> int:
     """Submit a run and print its id; with --wait, its state and results when it has finished."""
@@ -119,7 +120,7 @@ def get(
     timeout: Timeout = None,
     results: Annotated[bool, Parameter(help="Print the results of finished items as well.")] = False,
     order: Annotated[ResultOrder, Parameter(help="The order of the results.")] = ResultOrder.BY_INDEX,
-    address: GatewayAddress = DEFAULT_ADDRESS,
+    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
     as_json: AsJson = False,
 ) -> int:
     """Print the state of a run."""
@@ -134,7 +135,7 @@ def get(
     return _print_run(status, as_json, waited=wait)
 
 
-def watch(run_id: RunId, /, *, address: GatewayAddress = DEFAULT_ADDRESS, as_json: AsJson = False) -> int:
+def watch(run_id: RunId, /, *, address: GatewayAddress = DEFAULT_GRPC_ADDRESS, as_json: AsJson = False) -> int:
     """Follow a run until it has finished: a progress bar on a terminal, otherwise a line of JSON for each update.
 
     A connection that is lost is made again, for a minute at most.

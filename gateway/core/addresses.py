@@ -1,5 +1,10 @@
 """Addresses that people write: `HOST:PORT` and `unix:/PATH`."""
 
+from typing import Final
+
+DEFAULT_GRPC_ADDRESS: Final = "127.0.0.1:50051"
+"""Where a gateway serves gRPC, and clients find it, unless they are told otherwise."""
+
 
 def check_address(address: str) -> str:
     """Return an address if it is one. Raises ValueError, which says what is wrong with it, otherwise."""

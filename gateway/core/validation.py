@@ -5,18 +5,12 @@ pydantic model with the same fields, which tells every fault and its place.
 """
 
 from collections.abc import Mapping
-from functools import cache
-from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
-from msgspec import NODEFAULT, Meta, convert
-from msgspec import ValidationError as MessageError
-from msgspec.structs import FieldInfo, fields
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from msgspec import ValidationError, convert
 
-from gateway.core.errors import InvalidParams, Violation
+from gateway.core.errors import InvalidParams
 from gateway.core.model import Message
-from gateway.core.rules import fault_text
 
 M = TypeVar("M", bound=Message)
 
@@ -25,45 +19,8 @@ def validated(message: type[M], given: Mapping[str, Any], *path: str | int) -> M
     """Build a message that sits at `path`. Raises InvalidParams, naming each one, if fields break their rules."""
     try:
         return convert(given, message)
-    except MessageError:
-        raise InvalidParams(_violations(message, given, path)) from None
+    except ValidationError:
+        # A client does not need it, and would take long to import it.
+        from gateway.core.message_models import violations
 
-
-def _violations(message: type[Message], given: Mapping[str, Any], path: tuple[str | int, ...]) -> list[Violation]:
-    try:
-        model_of(message)(**given)
-    except ValidationError as error:
-        return [
-            # Not what was given: it may be long, and the client knows it.
-            Violation((*path, *fault["loc"]), fault_text(fault))
-            for fault in error.errors(include_url=False, include_input=False)
-        ]
-    raise AssertionError(f"a {message.__name__} is both valid and invalid")
-
-
-@cache
-def model_of(message: type[Message]) -> type[BaseModel]:
-    """The pydantic model with the fields and the rules of a message."""
-    members: dict[str, Any] = {each.name: (_ruled(each.type), _default(each)) for each in fields(message)}
-    config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
-    return create_model(message.__name__, __config__=config, **members)
-
-
-def _default(member: FieldInfo) -> Any:
-    if member.default_factory is not NODEFAULT:
-        return Field(default_factory=member.default_factory)
-    return ... if member.default is NODEFAULT else member.default
-
-
-def _ruled(annotation: Any) -> Any:
-    """A type with its bounds as pydantic writes them."""
-    if get_origin(annotation) is Annotated:
-        plain, bounds = get_args(annotation)
-        return Annotated[plain, _rule(bounds)]
-    if get_origin(annotation) is UnionType or get_origin(annotation) is Union:
-        return Union[tuple(map(_ruled, get_args(annotation)))]  # noqa: UP007 - of types that are not known here
-    return annotation
-
-
-def _rule(bounds: Meta) -> Any:
-    return Field(ge=bounds.ge, le=bounds.le, min_length=bounds.min_length, max_length=bounds.max_length)
+        raise InvalidParams(violations(message, given, path)) from None

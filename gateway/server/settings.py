@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
 from gateway.server.machine_memory import machine_memory
 from gateway.server.setting_forms import (
     BlobApiUrl,
@@ -140,7 +141,7 @@ class ServeSettings(_SharedSettings):
     """The settings of `runs-gateway serve`."""
 
     grpc_address: ListenAddress = Field(
-        default="127.0.0.1:50051",
+        default=DEFAULT_GRPC_ADDRESS,
         description="Where to serve gRPC: `HOST:PORT`, where port 0 takes a free one, or `unix:/PATH`.",
     )
     http_address: ListenAddress = Field(

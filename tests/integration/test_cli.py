@@ -463,3 +463,20 @@ async def test_help_and_version(cli: CommandLine) -> None:
     assert (await cli.output("--version")) == "0.1.0"
     for arguments in ((), ("serve",), ("bridge",), ("put",), ("submit",), ("get",), ("watch",)):
         assert "Usage: runs-gateway" in await cli.output(*arguments, "--help")
+
+
+IMPORTED = """
+import sys
+from gateway.cli.program import run
+
+code = run(["get", "00000000-0000-0000-0000-000000000000", "--address", "127.0.0.1:1"])
+unneeded = ("pydantic", "gateway.server", "importlib.metadata", "uvloop", "sqlite3", "aiohttp")
+print(code, [name for name in unneeded if name in sys.modules])
+"""
+
+
+async def test_a_command_imports_no_more_than_it_needs() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", IMPORTED, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert (await finish(process)).out == "4 []\n"

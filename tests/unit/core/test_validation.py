@@ -5,6 +5,7 @@ from msgspec.structs import asdict
 from pydantic import ValidationError
 
 from gateway.core.errors import InvalidParams
+from gateway.core.message_models import model_of
 from gateway.core.model import (
     MAX_TIMEOUT,
     MIN_HEARTBEAT,
@@ -19,7 +20,7 @@ from gateway.core.model import (
     RunStatus,
     SubmitParams,
 )
-from gateway.core.validation import model_of, validated
+from gateway.core.validation import validated
 
 
 def test_every_violation_has_its_path() -> None:
