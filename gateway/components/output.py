@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.core.counted import counted
+
 LINES_PER_SECOND: Final = 100
 """How many lines of one server the log takes in a second. It says how many there were besides."""
 
@@ -71,7 +73,7 @@ class ServerOutput:
         self._window = None
         self._left = LINES_PER_SECOND
         if self._unsaid:
-            _log.info("%s: ... and %d lines more in this second", self._name, self._unsaid)
+            _log.info("%s: ... and %s more in this second", self._name, counted(self._unsaid, "line"))
             self._unsaid = 0
 
     def close(self) -> None:
@@ -87,7 +89,7 @@ def shown(line: bytes, dropped: int = 0) -> str:
     text = line[:LONGEST_LINE].rstrip().decode(errors="replace")
     if not text.isprintable():
         text = "".join(map(_harmless, text))
-    return f"{text} ... ({more} bytes more)" if more else text
+    return f"{text} ... ({counted(more, 'byte')} more)" if more else text
 
 
 def _harmless(character: str) -> str:

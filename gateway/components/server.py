@@ -13,6 +13,7 @@ from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Address, Callback, Exchange, notify
 from gateway.components.long_message import LongResult
 from gateway.components.message import broken
+from gateway.core.counted import counted
 from gateway.core.model import JsonText, ObservabilityContext
 
 PROTOCOL_VERSION: Final = 1
@@ -115,9 +116,8 @@ class Server:
         except TimeoutError:
             if self._end_reason is not None:
                 raise self._end_reason.again() from None
-            raise ComponentError(
-                Code.TIMED_OUT, f"the component did not finish within {execution.timeout:g} seconds"
-            ) from None
+            waited = counted(execution.timeout or 0, "second")
+            raise ComponentError(Code.TIMED_OUT, f"the component did not finish within {waited}") from None
         except ComponentError as error:
             if error.unreachable:
                 self._forget()

@@ -7,6 +7,7 @@ from aiohttp import HttpVersion11, web
 
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryHold
+from gateway.core.counted import counted
 from gateway.core.errors import ParseError, TooLarge
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.connection import INTERIM, BodyTooScattered
@@ -145,7 +146,7 @@ async def _next_chunk(request: web.BaseRequest, limits: HttpLimits) -> bytes:
         async with asyncio.timeout(limits.body_seconds):
             return await request.content.readany()
     except TimeoutError:
-        raise RequestTimeout(f"nothing of the body has come for {limits.body_seconds:g} seconds") from None
+        raise RequestTimeout(f"nothing of the body has come for {counted(limits.body_seconds, 'second')}") from None
     except BodyTooScattered:
         raise ParseError("the chunks of the body are too small, or have too much around them") from None
     except (web.RequestPayloadError, ConnectionError):
