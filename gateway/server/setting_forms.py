@@ -34,9 +34,13 @@ class RuntimeKind(StrEnum):
 
 
 def expand_home(path: str) -> str:
-    """A path whose leading `~` or `~user` has become a home directory. Raises ValueError if there is no such home."""
+    """A path whose leading `~` or `~user` has become a home directory. Raises ValueError if there is no such home.
+
+    A home that is empty or relative is none: it would be another directory for each process.
+    """
     expanded = os.path.expanduser(path)
-    if expanded.startswith("~"):
+    own = path.partition("/")[0] == "~"
+    if expanded.startswith("~") or (own and not os.environ.get("HOME", "/").startswith("/")):
         raise ValueError(f"there is no home directory {path.partition('/')[0]}, in {path!r}")
     return expanded
 

@@ -73,8 +73,10 @@ def _bridge_state() -> str:
 
 def _state_file(name: str) -> str:
     """A file in the user's state directory. Raises SettingsError if the user has none."""
+    # Its specification has relative paths ignored.
+    home = os.environ.get("XDG_STATE_HOME", "")
     try:
-        home = os.environ.get("XDG_STATE_HOME") or expand_home("~/.local/state")
+        home = home if home.startswith("/") else expand_home("~/.local/state")
     except ValueError:
         raise SettingsError("state: this user has no home directory to keep it in; give --state, or set HOME") from None
     return str(Path(home) / "runs-gateway" / name)

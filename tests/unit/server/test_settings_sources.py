@@ -354,6 +354,22 @@ def test_a_user_without_a_home_directory_is_told_what_to_give(monkeypatch: pytes
     monkeypatch.setattr("pwd.getpwuid", unknown)
     with pytest.raises(SettingsError, match=r"^state: this user has no home directory to keep it in; give --state"):
         load_serve({}, {})
+
+
+@pytest.mark.parametrize("home", ["", "relative/home", "."])
+def test_a_home_that_is_no_absolute_path_is_none(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", home)
+    monkeypatch.setenv("XDG_STATE_HOME", "relative/state")
+    with pytest.raises(SettingsError, match=r"^state: this user has no home directory to keep it in; give --state"):
+        load_serve({}, {})
+    with pytest.raises(SettingsError, match=r"there is no home directory ~, in '~/runs\.db'"):
+        load_serve({"state": "~/runs.db"}, {})
+
+
+def test_a_state_directory_that_is_relative_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("XDG_STATE_HOME", "relative/state")
+    assert load_serve({}, {}).state == "/home/somebody/.local/state/runs-gateway/runs.db"
     assert load_serve({"state": ":memory:"}, {}).state == ":memory:"
 
 
