@@ -1,9 +1,12 @@
 """Addresses that people write: `HOST:PORT` and `unix:/PATH`."""
 
+import re
 from typing import Final
 
 DEFAULT_GRPC_ADDRESS: Final = "127.0.0.1:50051"
 """Where a gateway serves gRPC, and clients find it, unless they are told otherwise."""
+
+_HOST: Final = re.compile(r"\[[0-9A-Fa-f:.%\w-]+\]|[\w.-]+")
 
 
 def check_address(address: str) -> str:
@@ -20,6 +23,10 @@ def _problem(address: str) -> str:
         return "" if address.startswith("unix:/") else ": a path begins with a slash"
     if separator:
         return f": leave '{scheme}://' out" + (f", and '/{rest.partition('/')[2]}'" if "/" in rest else "")
+    if address.startswith("/"):
+        return f": the path of a socket is written 'unix:{address}'"
+    if "@" in address:
+        return f": leave '{address.rpartition('@')[0]}@' out"
     return _problem_of_port(*address.rpartition(":"))
 
 
@@ -31,5 +38,7 @@ def _problem_of_port(host: str, colon: str, port: str) -> str:
         return ": an IPv6 address stands in brackets, as in [::1]:50051"
     if not host:
         return ": the host is missing"
+    if not _HOST.fullmatch(host):
+        return f": {host!r} is not a host"
     valid = port.isascii() and port.isdigit() and int(port[:6]) <= 65535
     return "" if valid else f": {port!r} is not a port"

@@ -5,7 +5,19 @@ import pytest
 from gateway.core.addresses import check_address
 
 
-@pytest.mark.parametrize("address", ["localhost:1", "127.0.0.1:0", "[::1]:65535", "a.b:50051", "unix:/run/a.sock"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost:1",
+        "127.0.0.1:0",
+        "[::1]:65535",
+        "[fe80::1%eth0]:1",
+        "bücher.example:1",
+        "a_b-c:1",
+        "a.b:50051",
+        "unix:/run/a.sock",
+    ],
+)
 def test_addresses(address: str) -> None:
     assert check_address(address) == address
 
@@ -27,6 +39,11 @@ def test_addresses(address: str) -> None:
         ("a:-1", "'-1' is not a port"),
         ("a:٣", "'٣' is not a port"),
         ("a:1/b", "'1/b' is not a port"),
+        ("/run/a.sock", "the path of a socket is written 'unix:/run/a.sock'"),
+        ("user@a:1", "leave 'user@' out"),
+        ("user:word@a:1", "leave 'user:word@' out"),
+        ("a b:1", "'a b' is not a host"),
+        ("a/b:1", "'a/b' is not a host"),
         ("unix:a.sock", "a path begins with a slash"),
     ],
 )
