@@ -2,7 +2,6 @@
 """The client for asyncio, from which the blocking one is made (`make blocking-client`)."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, Unpack
@@ -13,8 +12,8 @@ from grpc import aio
 from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
 from gateway.client.connection_async import AsyncConnection, AsyncResponses
-from gateway.client.failure import UploadFailed
-from gateway.client.outage import Outage, deadline_after
+from gateway.client.failure import UploadFailed, in_doubt, naming
+from gateway.client.outage import Outage, deadline_after, first_call_timeout, time_until
 from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
@@ -41,11 +40,16 @@ class AsyncRunsClient:
     A call that finds the gateway unreachable or overloaded is retried with exponential back-off, for at most
     `retry_for` seconds since the gateway last answered (0: no retries; None: no limit). A retried call takes effect at
     most once. `timeout` limits each call that does not wait for a run to so many seconds, retries included (None: no
-    limit); the `timeout` of such a method replaces it.
+    limit); the `timeout` of such a method replaces it. A method that waits for a run ends with the `timeout` that it is
+    given; the last answer of the gateway may take 5 seconds more.
 
     All methods raise the errors of this package. Raises Unavailable or Overloaded if the gateway cannot be reached, or
     takes nothing, for `retry_for` seconds, TimeoutError if the time of a call has passed, and another GatewayError,
     such as InvalidParams or RunNotFound, if the gateway refuses the call. Raises ValueError if the client is closed.
+
+    After the TimeoutError or Unavailable of a submit, its run may exist or not: the answer was lost, or is still to
+    come. A submit of the same parameters with the same `idempotency_key` returns the run, or accepts it now. If none
+    was given, the message of the TimeoutError has the one that was used.
 
     Use it as a context manager, or close it. Create it while an event loop runs. An iterator that is left before its
     end keeps its call open until it is closed: use `contextlib.aclosing`.
@@ -101,7 +105,8 @@ class AsyncRunsClient:
         if not requests.fits(params):
             return await self._submit_in_parts(params, self._outage(timeout))
         request = params_proto.submit_params_to_proto(params)
-        return submitted(await self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
+        with in_doubt(params.idempotency_key):
+            return submitted(await self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
 
     async def submit_stream(
         self,
@@ -119,6 +124,7 @@ class AsyncRunsClient:
         with new inputs and the same idempotency key.
 
         `timeout` limits the whole call, the production of inputs included, to so many seconds; None means no limit.
+        An iterator that blocks is not interrupted, but asked for nothing more.
         """
         params = requests.submit_params(flow_id, (), **options)
         return await self._submit_in_parts(params, Outage(self._retry_for, deadline_after(timeout)), inputs)
@@ -136,11 +142,14 @@ class AsyncRunsClient:
 
         After `timeout` seconds, the status and the results at that moment are returned, and the run continues. A lost
         connection is made again and loses nothing.
+
+        Raises TimeoutError if the submit has not been answered in that time, which is 5 seconds at least here, or in
+        that of all calls: the run may have been accepted. Errors that come later name the run.
         """
         deadline = deadline_after(timeout)
-        run_id = (await self.submit(flow_id, inputs, **options)).run_id
-        remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-        return await self.wait(run_id, include_results=True, order=order, timeout=remaining)
+        run = await self.submit(flow_id, inputs, timeout=first_call_timeout(timeout, self._timeout), **options)
+        with naming(run.run_id):
+            return await self.wait(run.run_id, include_results=True, order=order, timeout=time_until(deadline))
 
     async def get(
         self,
@@ -289,9 +298,10 @@ class AsyncRunsClient:
             except UploadFailed as failed:
                 error = failed.reason
             try:
-                if not requests.repeatable(inputs):
-                    raise error
-                pause = outage.pause(error)
+                with in_doubt(params.idempotency_key):
+                    if not requests.repeatable(inputs):
+                        raise error
+                    pause = outage.pause(error)
             finally:
                 del error  # It holds this frame.
             await asyncio.sleep(pause)

@@ -1,6 +1,7 @@
 """The input and output of the client for asyncio, on grpc.aio."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar, cast
@@ -95,22 +96,38 @@ class AsyncConnection:
         Raises UploadFailed if the call fails. If the inputs raise an error, the call is cancelled and the error raised.
         """
         call = self.runs.SubmitRunStream(timeout=seconds)
-        upload = UploadSender(call)
-        parts = UploadParts(requests.upload_head(params))
         try:
-            async with aclosing(_texts(params, inputs)) as texts:
-                async for text in texts:
-                    if (part := parts.add(text)) is not None and not await upload.send(part):
-                        break
-                else:
-                    if await upload.send(parts.rest()):
-                        await upload.finish()
+            await self._send(call, params, inputs, seconds)
             try:
                 return await self._received(call)
             except (GatewayError, TimeoutError) as error:
                 raise UploadFailed(error) from None
         finally:
             call.cancel()
+
+    async def _send(
+        self,
+        call: "aio.StreamUnaryCall[runs_pb2.SubmitRunStreamRequest, runs_pb2.SubmitRunResponse]",
+        params: SubmitParams,
+        inputs: Iterable[object] | AsyncIterable[object] | None,
+        seconds: float | None,
+    ) -> None:
+        """Send an upload, until the call has ended. Raises UploadFailed if the inputs take longer than it may."""
+        upload = UploadSender(call)
+        parts = UploadParts(requests.upload_head(params))
+        try:
+            async with asyncio.timeout(seconds) as limit, aclosing(_texts(params, inputs)) as texts:
+                async for text in texts:
+                    if (due := limit.when()) is not None and time.monotonic() >= due:
+                        await asyncio.sleep(0)  # Here it ends, also if the inputs never wait.
+                    if (part := parts.add(text)) is not None and not await upload.send(part):
+                        return
+                if await upload.send(parts.rest()):
+                    await upload.finish()
+        except TimeoutError:
+            if not limit.expired():
+                raise  # It is one of the inputs.
+            raise UploadFailed(failure(self._address, grpc.StatusCode.DEADLINE_EXCEEDED, None, None)) from None
 
     async def _received(self, answering: Awaitable[A]) -> A:
         """Wait for an answer of the gateway; errors of gRPC become GatewayError or TimeoutError."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator, Iterable
+from itertools import takewhile
 from typing import Protocol, TypeVar, cast
 
 import grpc
@@ -108,8 +109,10 @@ class Connection:
         call = self.runs.SubmitRunStream.future(pipe, timeout=seconds)
         try:
             call.add_done_callback(lambda _: pipe.close())
-            # A call that has ended takes no more; its result says why.
-            parts = upload_parts(requests.upload_head(params), requests.texts_of(params, inputs))
+            # A call that has ended takes no more, and inputs that come slowly need not fill a part first.
+            texts = takewhile(lambda _: not pipe.closed, requests.texts_of(params, inputs))
+            parts = upload_parts(requests.upload_head(params), texts)
+            # Its result says why it has ended.
             all(pipe.put(part) for part in parts)
             pipe.close()
             try:

@@ -1,8 +1,13 @@
 """The failures of calls: the status of gRPC becomes an error of the gateway."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import grpc
 
 from gateway.adapter.grpc_status import from_status
+from gateway.core.counted import counted
 from gateway.core.errors import GatewayError, TooLarge, Unavailable
 from gateway.peers.grpc.proxy_answers import proxy_error
 
@@ -14,6 +19,8 @@ _CUTS = {
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.UNKNOWN,
 }
+
+_NOT_RESOLVED = re.compile("errors resolving |DNS resolution failed")
 
 
 def failure(
@@ -45,12 +52,39 @@ def _reason(text: str) -> str:
         return "the peer does not speak gRPC"
     if "Data frame with END_STREAM" in text:
         return "something before the gateway has answered in its place, and not in gRPC"
+    if text.startswith("failed to connect to all addresses"):
+        return text.rpartition(": ")[2]
+    if _NOT_RESOLVED.match(text):
+        return f"the name of the host cannot be resolved: {text.rpartition(': ')[2].rstrip(']')}"
     return text
 
 
 def silence(address: str, seconds: float) -> Unavailable:
     """Return the error for a stream that has been silent for too long."""
-    return Unavailable(f"cannot reach the gateway at {address}: nothing has come for {seconds:g} seconds")
+    return Unavailable(f"cannot reach the gateway at {address}: nothing has come for {counted(seconds, 'second')}")
+
+
+@contextmanager
+def in_doubt(idempotency_key: str | None) -> Iterator[None]:
+    """Say in a TimeoutError of the block that the run may exist, and how to find it."""
+    try:
+        yield
+    except TimeoutError as error:
+        found = f"a submit with the idempotency key {idempotency_key!r} returns it"
+        error.args = (f"{error}: the run may have been accepted; {found}",)
+        raise
+
+
+@contextmanager
+def naming(run_id: str) -> Iterator[None]:
+    """Name a run in the errors of the block: the caller has not been told its id."""
+    try:
+        yield
+    except GatewayError as error:
+        if run_id not in error.message:
+            error.message = f"{error.message} (run {run_id})"
+            error.args = (error.message,)
+        raise
 
 
 class UploadFailed(Exception):

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from typing import Final
 
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, Overloaded, Unavailable
@@ -12,6 +13,9 @@ FIRST_PAUSE = 0.1
 
 LONGEST_PAUSE = 5.0
 
+ANSWER_SECONDS: Final = 5.0
+"""Seconds that an answer may take in any case: the last one after the timeout of a run, or that of its submit."""
+
 EARLY_SECONDS = 0.05
 """What ends so shortly before a deadline has ended with it: the two ends of a call have two clocks."""
 
@@ -19,6 +23,21 @@ EARLY_SECONDS = 0.05
 def deadline_after(timeout: float | None) -> float | None:
     """Return the value of `time.monotonic()` after so many seconds; None: no deadline."""
     return None if timeout is None else time.monotonic() + timeout
+
+
+def time_until(deadline: float | None, clock: Callable[[], float] = time.monotonic) -> float | None:
+    """Return how many seconds are left until a deadline, 0 after it; None: there is none."""
+    return None if deadline is None else max(0.0, deadline - clock())
+
+
+def first_call_timeout(timeout: float | None, call_timeout: float | None = None) -> float | None:
+    """Return how many seconds the first call may take of a method that waits `timeout` seconds for a run.
+
+    It has ANSWER_SECONDS in any case, so that a run can be submitted and not be waited for, and at most
+    `call_timeout`, the limit of all calls that do not wait. None: no limit.
+    """
+    own = None if timeout is None else max(timeout, ANSWER_SECONDS)
+    return min((seconds for seconds in (own, call_timeout) if seconds is not None), default=None)
 
 
 class Outage:
@@ -51,7 +70,7 @@ class Outage:
 
     def remaining(self) -> float | None:
         """Return how many seconds are left until the deadline; None: there is none."""
-        return None if self._until is None else max(0.0, self._until - self._clock())
+        return time_until(self._until, self._clock)
 
     def pause(self, error: Exception) -> float:
         """Return how many seconds to pause before the next call.

@@ -5,7 +5,7 @@ message to `received` and the end of the stream to `ended`, which returns how lo
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -14,7 +14,7 @@ from msgspec import structs
 
 from gateway.adapter import params_proto, status_proto
 from gateway.adapter.grpc_status import from_status
-from gateway.client.outage import EARLY_SECONDS, Outage
+from gateway.client.outage import ANSWER_SECONDS, EARLY_SECONDS, Outage, time_until
 from gateway.client.status import ItemResult, RunEnded, RunStatus, RunUpdate, run_status
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.model import GetParams
@@ -28,9 +28,6 @@ MISSED_HEARTBEATS: Final = 3
 
 LEAST_READ_TIMEOUT: Final = 1.0
 """Seconds that a message may take in any case."""
-
-ANSWER_SECONDS: Final = 5.0
-"""Seconds that the last answer may take after the timeout of the run."""
 
 STABLE_SECONDS: Final = 1.0
 """A stream that has lasted so long was not in vain, even if it has told nothing new: the next one starts soon."""
@@ -90,7 +87,7 @@ class RunStream:
         """Return the request for the updates that have not been received."""
         self._first = True
         self._started = self._clock()
-        remaining = None if self._until is None else max(0.0, self._until - self._clock())
+        remaining = time_until(self._until, self._clock)
         return params_proto.get_params_to_proto(
             structs.replace(self._params, resume_token=self._token, timeout=remaining)
         )
@@ -251,6 +248,12 @@ class Fold:
             self._results = []
         self._results += update.results
         self._last = update.run
+
+    def each(self, updates: Iterable[RunUpdate]) -> Iterator[RunUpdate]:
+        """Yield updates, each of which has been added."""
+        for update in updates:
+            self.add(update)
+            yield update
 
     def status(self) -> RunStatus:
         """Return the status after all updates."""

@@ -14,7 +14,7 @@ class Pipe(Generic[M]):
 
     def __init__(self) -> None:
         self._message: M | None = None
-        self._closed = False
+        self.closed = False
         self._changed = threading.Condition()
 
     def __iter__(self) -> "Pipe[M]":
@@ -22,7 +22,7 @@ class Pipe(Generic[M]):
 
     def __next__(self) -> M:
         with self._changed:
-            self._changed.wait_for(lambda: self._message is not None or self._closed)
+            self._changed.wait_for(lambda: self._message is not None or self.closed)
             message, self._message = self._message, None
             self._changed.notify_all()
         if message is None:
@@ -32,8 +32,8 @@ class Pipe(Generic[M]):
     def put(self, message: M) -> bool:
         """Wait until there is room for a message, and put it in. Returns False if the pipe is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._message is None or self._closed)
-            if self._closed:
+            self._changed.wait_for(lambda: self._message is None or self.closed)
+            if self.closed:
                 return False
             self._message = message
             self._changed.notify_all()
@@ -42,5 +42,5 @@ class Pipe(Generic[M]):
     def close(self) -> None:
         """End the iteration after the message that is in the pipe."""
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify_all()

@@ -38,6 +38,7 @@ RULES: Final = (
     ("__aexit__", "__exit__"),
     ("\\baclosing\\b", "closing"),
     ("\\basynccontextmanager\\b", "contextmanager"),
+    ("\\bimport asyncio\\b", "import time"),
     ("\\basyncio\\.sleep\\b", "time.sleep"),
     ("\\bconnection_async\\b", "connection_blocking"),
 )

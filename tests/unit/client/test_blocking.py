@@ -14,6 +14,7 @@ from gateway.adapter.grpc_status import to_status
 from gateway.adapter.status_proto import run_status_to_proto
 from gateway.client import (
     AsyncRunsClient,
+    Internal,
     InvalidParams,
     ItemStatistics,
     RunEnded,
@@ -166,6 +167,17 @@ def test_without_patience_a_call_is_made_once(server: Server, pauses: list[float
     rpc.terminate(submitted(), *CUT)
     assert isinstance(submit.exception(), Unavailable)
     assert pauses == []
+
+
+def test_an_error_after_the_submit_names_the_run(server: Server, client: RunsClient) -> None:
+    submit = server.call(lambda: client.submit_and_wait("f", [1]))
+    _, rpc = server.unary("SubmitRun")
+    rpc.terminate(submitted(), *OK)
+    _, rpc = server.stream()
+    rpc.terminate(*ending(Internal("error id 7")))
+    error = submit.exception()
+    assert isinstance(error, Internal)
+    assert error.message == str(error) == f"error id 7 (run {RUN_ID})"
 
 
 def test_a_state_is_folded_from_a_stream(server: Server, client: RunsClient) -> None:

@@ -60,6 +60,36 @@ def test_an_unreachable_gateway_is_named() -> None:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
+        (
+            "errors resolving host:1: [field:hostname lookup error:address lookup failed for host:1: Domain name not "
+            "found]",
+            "the name of the host cannot be resolved: Domain name not found",
+        ),
+        (
+            "DNS resolution failed for host:1: UNKNOWN: Temporary failure in name resolution",
+            "the name of the host cannot be resolved: Temporary failure in name resolution",
+        ),
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote "
+            "host: Connection refused",
+            "Connection refused",
+        ),
+        (
+            "failed to connect to all addresses; last error: FAILED_PRECONDITION: unix:/a.sock: connect failed: addr: "
+            "unix:/a.sock error: No such file or directory",
+            "No such file or directory",
+        ),
+        ("Socket closed", "Socket closed"),
+    ],
+)
+def test_why_a_connection_has_failed_is_said_in_few_words(message: str, reason: str) -> None:
+    error = failure("host:1", grpc.StatusCode.UNAVAILABLE, message, None)
+    assert str(error) == f"cannot reach the gateway at host:1: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
         ("Failed parsing HTTP/2: Expected SETTINGS frame as the first frame", "the peer does not speak gRPC"),
         ("Stream removed (Data frame with END_STREAM flag received)", "something before the gateway has answered"),
     ],

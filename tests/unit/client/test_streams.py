@@ -6,11 +6,10 @@ import pytest
 
 from gateway.adapter.grpc_status import to_status
 from gateway.adapter.status_proto import run_status_to_proto
-from gateway.client.outage import EARLY_SECONDS, Outage
+from gateway.client.outage import ANSWER_SECONDS, EARLY_SECONDS, Outage
 from gateway.client.requests import wait_params
 from gateway.client.status import RunEnded, RunUpdate
 from gateway.client.streams import (
-    ANSWER_SECONDS,
     LEAST_READ_TIMEOUT,
     STABLE_SECONDS,
     Fold,
