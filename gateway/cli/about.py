@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from gateway.cli.lines import print_line
+from gateway.cli.output import object_json, print_json
+from gateway.cli.parameters import AsJson
 
 PROGRAM = "runs-gateway"
 
@@ -18,9 +20,12 @@ def program_version() -> str:
     return version_of(PROGRAM)
 
 
-def version() -> None:
+def version(*, as_json: AsJson = False) -> None:
     """Print the version."""
-    print_line(program_version())
+    if as_json:
+        print_json(object_json(version=program_version()))
+    else:
+        print_line(program_version())
 
 
 def add_completion(app: App) -> None:

@@ -36,6 +36,8 @@ def connect(address: str, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
             yield client
         except GatewayError as error:
             raise CommandError(error.message, _EXIT_CODES.get(error.grpc_status, ExitCode.ERROR)) from None
+        except TimeoutError as error:
+            raise CommandError(str(error), ExitCode.UNAVAILABLE) from None
 
 
 def _check(address: str) -> None:

@@ -5,6 +5,8 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 _CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
@@ -17,6 +19,11 @@ class OutputError(Exception):
     def __init__(self, cause: OSError) -> None:
         super().__init__(f"cannot write the output: {cause.strerror}")
         self.reader_has_gone = cause.errno == errno.EPIPE
+        self.loss: str | None = None
+        """What is found nowhere else, so that also a reader that has gone is no reason to keep silent."""
+
+    def __str__(self) -> str:
+        return super().__str__() if self.loss is None else f"{super().__str__()} ({self.loss})"
 
 
 class _OutputFile(io.FileIO):
@@ -80,6 +87,16 @@ def print_notice(text: str) -> None:
 def print_error(message: str) -> None:
     """Print a line about what went wrong, to standard error."""
     print_notice(f"error: {printable(message)}")
+
+
+@contextmanager
+def not_to_be_lost(words: str) -> Iterator[None]:
+    """Have the error say what the block prints if that cannot be written."""
+    try:
+        yield
+    except OutputError as error:
+        error.loss = words
+        raise
 
 
 def open_null() -> TextIO:

@@ -113,7 +113,6 @@ def _see_help(commands: Sequence[str]) -> str:
 
 
 def _output_lost(error: OutputError) -> ExitCode:
-    if error.reader_has_gone:
-        return ExitCode.BROKEN_PIPE
-    print_error(str(error))
-    return ExitCode.ERROR
+    if error.loss is not None or not error.reader_has_gone:
+        print_error(str(error))
+    return ExitCode.BROKEN_PIPE if error.reader_has_gone else ExitCode.ERROR

@@ -14,7 +14,7 @@ from gateway.cli.assignments import assignments
 from gateway.cli.connection import connect
 from gateway.cli.documents import read_inputs
 from gateway.cli.errors import ExitCode, UsageError
-from gateway.cli.lines import print_line, print_notice
+from gateway.cli.lines import not_to_be_lost, print_line, print_notice
 from gateway.cli.parameters import AsJson, GatewayAddress, whole_number
 from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
 from gateway.core.model import JsonText, ResultOrder, RunState
@@ -80,7 +80,9 @@ def submit(
     texts = _inputs(input_, inputs)
     values = assignments("--variable", VARIABLE_FORM, variables or ())
     from gateway.client import Json
+    from gateway.client.outage import deadline_after, first_call_timeout, time_until
 
+    deadline = deadline_after(timeout)
     with connect(address) as client:
         status = client.submit(
             flow_id,
@@ -90,25 +92,37 @@ def submit(
             variables={name: Json(text) for name, text in values.items()},
             flow_label=label,
             idempotency_key=idempotency_key,
+            timeout=first_call_timeout(timeout),
         )
-    if wait:
-        return _wait(status.run_id, timeout, address, as_json)
-    if as_json:
+    # The id comes first: whatever happens now, the run can be found again.
+    with not_to_be_lost(f"run {status.run_id}"):
+        _print_submitted(status, wait, as_json)
+    return _wait(status.run_id, time_until(deadline), address, as_json) if wait else ExitCode.OK
+
+
+def _print_submitted(status: "RunStatus", wait: bool, as_json: bool) -> None:
+    if as_json and wait:
+        print_notice(f"run {status.run_id}")
+    elif as_json:
         output.print_status_json(status)
+    elif wait:
+        output.print_run_id(status.run_id)
     else:
         print_line(status.run_id)
-    return ExitCode.OK
 
 
 def _wait(run_id: str, timeout: float | None, address: str, as_json: bool) -> int:
-    """Print the id of a run that was submitted, and its state and results when it has finished."""
-    # The id comes first: whatever happens now, the run can be found again.
-    if as_json:
-        print_notice(f"run {run_id}")
-    else:
-        output.print_run_id(run_id)
+    """Print the state and the results of a run when it has finished, and show meanwhile how far it is."""
+    from gateway.client.streams import Fold
+
     with connect(address, retry_for=RETRY_SECONDS) as client:
-        status = client.wait(run_id, include_results=True, timeout=timeout)
+        if as_json or not sys.stdout.isatty():
+            status = client.wait(run_id, include_results=True, timeout=timeout)
+        else:
+            fold = Fold()
+            with closing(client.watch(run_id, include_results=True, timeout=timeout)) as updates:
+                _show(fold.each(updates), as_json)
+            status = fold.status()
     return _print_run(status, as_json, waited=True)
 
 
@@ -124,12 +138,15 @@ def get(
     as_json: AsJson = False,
 ) -> int:
     """Print the state of a run."""
+    from gateway.client.outage import deadline_after, first_call_timeout, time_until
+
+    deadline, limit = deadline_after(timeout), first_call_timeout(timeout)
     with connect(address) as client:
         # Also before it waits: fails at once if the gateway cannot be reached or has no such run.
-        status = client.get(run_id, include_results=results and not wait, order=order)
+        status = client.get(run_id, include_results=results and not wait, order=order, timeout=limit)
     if wait:
         with connect(address, retry_for=RETRY_SECONDS) as client:
-            status = client.wait(run_id, include_results=results, order=order, timeout=timeout)
+            status = client.wait(run_id, include_results=results, order=order, timeout=time_until(deadline))
     if not as_json:
         output.print_run_id(status.run_id)
     return _print_run(status, as_json, waited=wait)

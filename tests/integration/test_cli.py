@@ -254,6 +254,29 @@ async def test_a_full_disk_is_an_error_in_one_line(
     assert (finished.code, finished.err) == (1, "error: cannot write the output: No space left on device\n")
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"], ["--wait"], ["--wait", "--json"]])
+async def test_the_id_of_a_run_is_not_lost_with_the_output(
+    flags: list[str], cli: CommandLine, serving: Serving, tmp_path: Path
+) -> None:
+    submit = ("submit", await put_echo(cli, tmp_path), "--input", "1", "--idempotency-key", "k")
+    full = os.open("/dev/full", os.O_WRONLY)
+    process = await cli.start(*submit, *flags, stdout=full)
+    os.close(full)
+    lost = await finish(process)
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = await cli.start(*submit, *flags, stdout=writer)
+    os.close(writer)
+    unread = await finish(process)
+    run = f"run {await cli.output(*submit)}"
+    if flags == ["--wait", "--json"]:
+        assert lost == (1, "", f"{run}\nerror: cannot write the output: No space left on device\n")
+        assert unread == (141, "", f"{run}\n")
+    else:
+        assert lost == (1, "", f"error: cannot write the output: No space left on device ({run})\n")
+        assert unread == (141, "", f"error: cannot write the output: Broken pipe ({run})\n")
+
+
 async def test_a_command_ends_without_taking_apart_what_it_holds() -> None:
     """For a gateway with millions of results in memory, that would take seconds."""
     program = """
@@ -461,6 +484,7 @@ async def test_a_result_with_line_breaks_stays_on_its_line(cli: CommandLine, ser
 
 async def test_help_and_version(cli: CommandLine) -> None:
     assert (await cli.output("--version")) == "0.1.0"
+    assert json.loads(await cli.output("version", "--json")) == {"version": "0.1.0"}
     for arguments in ((), ("serve",), ("bridge",), ("put",), ("submit",), ("get",), ("watch",)):
         assert "Usage: runs-gateway" in await cli.output(*arguments, "--help")
 

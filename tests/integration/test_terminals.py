@@ -85,6 +85,30 @@ async def test_the_bar_fits_into_a_narrow_terminal(
     assert len(last) <= width
 
 
+@pytest.mark.parametrize(("flags", "code", "count"), [([], 0, "2/2"), (["--timeout", "0"], 6, "0/2")])
+async def test_a_submit_that_waits_draws_a_bar(
+    flags: list[str], code: int, count: str, cli: CommandLine, serving: Serving, gate: Gate, tmp_path: Path
+) -> None:
+    if code == 0:
+        gate.open.set()
+    submit = ("submit", await put_gated(cli, tmp_path), "--input", "1", "--input", "2", "--wait", *flags)
+    screen, terminal = pty.openpty()
+    process = await cli.start(*submit, stdout=terminal, env={"TERM": "xterm", "COLUMNS": "100"})
+    os.close(terminal)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", await asyncio.to_thread(read_terminal, screen))
+    ended = await finish(process)
+    gate.open.set()
+    assert (ended.code, ended.err) == (code, "")
+    lines = drawn.splitlines()
+    names = [line.split()[0] for line in lines]
+    assert lines[0].startswith("run ")
+    assert any("━" in line and count in line for line in lines[1 : names.index("flow")])
+    results = lines[names.index("created") + (2 if code == 0 else 1) :]
+    assert [line.split() for line in results] == [[str(index), "success", '"through"'] for index in range(2)][
+        : 2 - code
+    ]
+
+
 async def test_ctrl_c_shows_the_cursor_again(cli: CommandLine, serving: Serving, gate: Gate, tmp_path: Path) -> None:
     run_id = await cli.output("submit", await put_gated(cli, tmp_path), "--input", "1")
     screen, terminal = pty.openpty()

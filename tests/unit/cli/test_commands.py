@@ -10,6 +10,7 @@ from gateway.cli.errors import ExitCode
 from gateway.cli.parameters import unless_empty
 from gateway.cli.program import run
 from gateway.testing import InMemoryGateway, in_memory_gateway
+from tests.support.silent_server import silent_server
 
 MISSING_RUN = "00000000-0000-0000-0000-000000000000"
 
@@ -75,6 +76,30 @@ def test_variables_that_are_empty_are_not_set(
     assert capsys.readouterr().err.startswith("error: workers (from --workers): ")
     assert unless_empty(str, "") == []
     assert unless_empty(str, "a b") == ["a b"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["submit", "f", "--input", "1", "--idempotency-key", "k"], "idempotency key 'k' returns it"),
+        (["get", MISSING_RUN], "no answer in time"),
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["--wait"], ["--wait", "--json"]])
+def test_a_silent_gateway_is_waited_for_no_longer_than_the_timeout(
+    command: list[str],
+    words: str,
+    flags: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("gateway.client.outage.ANSWER_SECONDS", 0.1)
+    with silent_server() as silence:
+        code = run([*command, *flags, "--timeout", "0", "--address", silence.address])
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (ExitCode.UNAVAILABLE, "")
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
