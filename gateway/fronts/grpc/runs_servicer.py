@@ -215,20 +215,20 @@ class RunsServicer:
     async def _answer(
         self, status: RunStatus, results: list[ItemResult] | None, form: AnswerForm, *, omitted: bool
     ) -> bytes:
-        response = runs_pb2.SubmitRunResponse()
+        response = runs_pb2.SubmitRunResponse(results_omitted=omitted)
         status_proto.set_run_status(response.run, status, form.encoding)
-        small = _are_small(results or [])  # Its length is not asked for: that takes as long as to serialize it.
-        for number, part in enumerate(parts(results or [], form.encoding)):
-            if number:
-                # In between others.
-                await asyncio.sleep(0)
+        if not results:
+            return response.SerializeToString()
+        if _are_small(results):
+            # Its length is not asked for: that takes as long as to serialize it.
+            status_proto.add_results(response.run, results, form.encoding)
+            return response.SerializeToString()
+        for part in parts(results, form.encoding):
             status_proto.add_results(response.run, part, form.encoding)
-            if not small and response.ByteSize() > min(form.limit, self._limits.send):
-                omitted = True
-                break
-        if omitted:
-            response = runs_pb2.SubmitRunResponse(run=status_proto.run_status_to_proto(status), results_omitted=True)
-        if not small and response.ByteSize() > LONG:
+            if response.ByteSize() > min(form.limit, self._limits.send):
+                return await self._answer(status, None, form, omitted=True)
+            await asyncio.sleep(0)
+        if response.ByteSize() > LONG:
             await self._connections.long_turn()
         return response.SerializeToString()
 
