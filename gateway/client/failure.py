@@ -20,6 +20,14 @@ _CUTS = {
     grpc.StatusCode.UNKNOWN,
 }
 
+_WORDS = {
+    "http1": "the peer speaks HTTP/1, not gRPC; is this the HTTP address of the gateway?",
+    "Expected SETTINGS frame": "the peer does not speak gRPC",
+    "before receiving SETTINGS frame": "the peer takes connections, and does not answer",
+    "Data frame with END_STREAM": "something before the gateway has answered in its place, and not in gRPC",
+}
+"""What a part of the words of grpc means."""
+
 _NOT_RESOLVED = re.compile("errors resolving |DNS resolution failed")
 
 
@@ -46,12 +54,9 @@ def failure(
 
 def _reason(text: str) -> str:
     """Why a connection has failed, in words of ours where grpc's hide it."""
-    if "http1" in text:
-        return "the peer speaks HTTP/1, not gRPC; is this the HTTP address of the gateway?"
-    if "Expected SETTINGS frame" in text:
-        return "the peer does not speak gRPC"
-    if "Data frame with END_STREAM" in text:
-        return "something before the gateway has answered in its place, and not in gRPC"
+    for part, words in _WORDS.items():
+        if part in text:
+            return words
     if text.startswith("failed to connect to all addresses"):
         return text.rpartition(": ")[2]
     if _NOT_RESOLVED.match(text):

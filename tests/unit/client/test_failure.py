@@ -79,6 +79,11 @@ def test_an_unreachable_gateway_is_named() -> None:
             "unix:/a.sock error: No such file or directory",
             "No such file or directory",
         ),
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: connection attempt timed out "
+            "before receiving SETTINGS frame",
+            "the peer takes connections, and does not answer",
+        ),
         ("Socket closed", "Socket closed"),
     ],
 )
