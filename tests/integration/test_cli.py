@@ -494,7 +494,7 @@ import sys
 from gateway.cli.program import run
 
 code = run(["get", "00000000-0000-0000-0000-000000000000", "--address", "127.0.0.1:1"])
-unneeded = ("pydantic", "gateway.server", "importlib.metadata", "uvloop", "sqlite3", "aiohttp")
+unneeded = ("pydantic", "gateway.server", "importlib.metadata", "uvloop", "aiohttp")
 print(code, [name for name in unneeded if name in sys.modules])
 """
 
