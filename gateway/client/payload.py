@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.core.errors import InvalidParams
-from gateway.core.json_text import json_text
+from gateway.core.json_text import json_text, lone_surrogate
 from gateway.core.model import JsonText
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -38,7 +38,7 @@ def text_of(value: object, *path: str | int) -> JsonText:
     except RecursionError:
         raise InvalidParams.field(*path, description="nested too deeply") from None
     except UnicodeEncodeError as error:
-        raise InvalidParams.field(*path, description=f"lone surrogate (character {error.start})") from None
+        raise lone_surrogate(error.start, *path) from None
     except (TypeError, ValueError) as error:
         raise InvalidParams.field(*path, description=f"not a JSON value: {error}") from None
     return text

@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 
 from gateway.adapter import params_proto
 from gateway.client.payload import Json, text_of
-from gateway.core.errors import InvalidParams
+from gateway.core.json_text import lone_surrogate
 from gateway.core.model import GetParams, JsonText, Message, ObservabilityContext, ResultOrder, SubmitParams
 from gateway.core.validation import validated
 from gateway.peers.grpc.upload import text_bytes
@@ -141,7 +141,7 @@ def _check_texts(given: object, *path: str) -> None:
         try:
             given.encode()
         except UnicodeEncodeError as error:
-            raise InvalidParams.field(*path, description=f"lone surrogate (character {error.start})") from None
+            raise lone_surrogate(error.start, *path) from None
 
 
 def input_texts(inputs: Iterable[object]) -> Iterator[JsonText]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import AnyStr, Final, NamedTuple, TypeAlias
 
 from gateway.core.errors import InvalidParams
-from gateway.core.json_text import MAX_JSON_BYTES, string, too_deep, too_large
+from gateway.core.json_text import MAX_JSON_BYTES, lone_surrogate, string, too_deep, too_large
 from gateway.core.json_walk import WINDOW, JsonWalk
 from gateway.core.model import JsonText
 from gateway.core.packed_texts import PackedTexts, number_of
@@ -63,7 +63,7 @@ async def long_json_text(text: str, checkpoint: Checkpoint, *path: str | int) ->
                 size += len(text[start : start + WINDOW].encode())
             except UnicodeEncodeError as error:
                 place = start + error.start
-                raise InvalidParams.field(*path, description=f"lone surrogate (character {place})") from None
+                raise lone_surrogate(place, *path) from None
             if size > MAX_JSON_BYTES:
                 raise too_large(*path)
             await checkpoint()

@@ -55,7 +55,7 @@ def json_text(text: str | bytes, *path: str | int) -> JsonText:
     except UnicodeDecodeError as error:
         raise InvalidParams.field(*path, description=f"not UTF-8 (byte {error.start})") from None
     except UnicodeEncodeError as error:
-        raise InvalidParams.field(*path, description=f"lone surrogate (character {error.start})") from None
+        raise lone_surrogate(error.start, *path) from None
     except msgspec.DecodeError as error:
         raise InvalidParams.field(*path, description=what_is_wrong(str(text), str(error))) from None
     except RecursionError:
@@ -159,6 +159,11 @@ def too_large(*path: str | int) -> TooLarge:
     """The error for a value longer than MAX_JSON_BYTES."""
     limit = f"more than {limit_text(MAX_JSON_BYTES)} of JSON"
     return TooLarge(f"{render_path(path)}: {limit}" if path else limit)
+
+
+def lone_surrogate(character: int, *path: str | int) -> InvalidParams:
+    """The error for a text that cannot be sent, by the place in it."""
+    return InvalidParams.field(*path, description=f"lone surrogate (character {character})")
 
 
 def too_deep(*path: str | int) -> InvalidParams:

@@ -1,9 +1,14 @@
 """A gateway for relays to relay to, whose runs a test controls, and which can be stopped and started again."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
+from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
+from gateway.fronts.link.front import LinkFront
 from gateway.runs.service import RunsService
 
 
@@ -28,3 +33,17 @@ class Upstream:
             await self._front.stop(0)
             await self.service.close()
         self._front = None
+
+
+@asynccontextmanager
+async def linked_upstream(
+    runtime: Runtime, home: Path, account: MemoryAccount | None = None
+) -> AsyncIterator[tuple[Upstream, LinkFront]]:
+    """Serve a runtime as a gateway does for its workers: gRPC and links, on two sockets in a directory."""
+    upstream = Upstream(runtime, home / RUNTIME_SOCKET)
+    await upstream.start()
+    link = LinkFront(runtime, upstream.service.hub, str(home / LINK_SOCKET), account or MemoryAccount())
+    await link.start()
+    yield upstream, link
+    await link.stop()
+    await upstream.stop()

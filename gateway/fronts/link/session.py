@@ -115,12 +115,15 @@ class LinkSession:
             self.connection.send(_refused(call, error))
 
     def _tell(self, call: int) -> None:
-        """Tell the latest state of a followed run; later, if the worker does not read."""
+        """Tell the latest state of a run, if it is followed; later, if the worker does not read."""
+        watch = self._watches.get(call)
+        if watch is None:
+            return
         if self.connection.congested:
             self._changed[call] = None
             return
         try:
-            snapshot = self._watches[call].latest()
+            snapshot = watch.latest()
         except Exception as error:
             self._leave(call)
             self.connection.send(_refused(call, error))
@@ -134,11 +137,7 @@ class LinkSession:
     def _tell_changed(self) -> None:
         changed, self._changed = self._changed, {}
         for call in changed:
-            self._hub.wakes(partial(self._tell_if_followed, call))
-
-    def _tell_if_followed(self, call: int) -> None:
-        if call in self._watches:
-            self._tell(call)
+            self._hub.wakes(partial(self._tell, call))
 
     def _leave(self, call: int) -> None:
         watch = self._watches.pop(call, None)
@@ -164,13 +163,9 @@ def _state(call: int, snapshot: Snapshot) -> ToldState | NotOverLink:
 
 
 def _is_short(status: RunStatus) -> bool:
-    if (
-        status.extensions
-        or status.items.extensions
-        or not (_is_kept(status.created_at) and _is_kept(status.completed_at))
-    ):
+    if status.extensions or status.items.extensions or len(status.flow_name or "") > MAX_NAME:
         return False
-    return len(status.flow_name or "") <= MAX_NAME
+    return _is_kept(status.created_at) and _is_kept(status.completed_at)
 
 
 def _part_end(results: Sequence[ItemResult], start: int) -> int:

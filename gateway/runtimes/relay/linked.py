@@ -4,17 +4,15 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from gateway.core.errors import shutting_down
 from gateway.core.model import ItemResult, SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import Page, Snapshot
+from gateway.core.server_sockets import socket_path
 from gateway.core.socket_directory import LINK_SOCKET
 from gateway.peers.link.messages import MAX_INPUT_TEXT, MAX_INPUTS
 from gateway.runtimes.relay.link import BeyondLink, Link
 from gateway.runtimes.relay.runtime import RelayRuntime
-from gateway.storage.idempotency import global_key
 
 
 class LinkedRuntime(RelayRuntime):
@@ -22,7 +20,7 @@ class LinkedRuntime(RelayRuntime):
 
     def __init__(self, address: str) -> None:
         super().__init__(address)
-        self._path = str(Path(address.removeprefix("unix:")).with_name(LINK_SOCKET))
+        self._path = str(Path(socket_path(address) or "").with_name(LINK_SOCKET))
         self._link = Link(lambda: self.readiness.report_defect("the link to the runtime of the gateway was lost"))
 
     async def connect(self, seconds: float) -> bool:
@@ -33,10 +31,8 @@ class LinkedRuntime(RelayRuntime):
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         if not _is_short(params):
             return await super().submit(params, scope)
-        self._refuse_if_draining()
-        key = global_key(scope, params.idempotency_key)
         try:
-            return await self._link.submit(replace(params, wait=False, timeout=None, idempotency_key=key))
+            return await self._link.submit(self._relayed(params, scope))
         except BeyondLink as beyond:
             return await super().get(beyond.run_id)
 
@@ -69,8 +65,6 @@ class LinkedRuntime(RelayRuntime):
                 yield snapshot
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        if page.start >= page.stop or page.first >= page.completions:
-            return []
         try:
             return await self._link.results(run_id, page)
         except BeyondLink:

@@ -77,10 +77,9 @@ class RelayRuntime(Runtime):
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """Submit a run. Without an idempotency key it is not repeated if the connection breaks: it may be accepted."""
-        self._refuse_if_draining()
-        key = global_key(scope, params.idempotency_key)
-        params = replace(params, wait=False, timeout=None, idempotency_key=key)
-        return submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=key is not None))
+        params = self._relayed(params, scope)
+        repeatable = params.idempotency_key is not None
+        return submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=repeatable))
 
     async def get(self, run_id: str) -> Snapshot:
         return snapshot_of(await self._state(GetParams(run_id=run_id)))
@@ -136,6 +135,11 @@ class RelayRuntime(Runtime):
         await self.drain()
         await self._health.close()
         await self._upstream.close()
+
+    def _relayed(self, params: SubmitParams, scope: str) -> SubmitParams:
+        """What the upstream is asked for: it knows no scopes, and nobody waits there. Raises Unavailable at the end."""
+        self._refuse_if_draining()
+        return replace(params, wait=False, timeout=None, idempotency_key=global_key(scope, params.idempotency_key))
 
     async def _submit(self, params: SubmitParams) -> runs_pb2.SubmitRunResponse:
         inputs = params.inputs

@@ -5,33 +5,26 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
-from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET
-from gateway.fronts.link.front import LinkFront
 from gateway.server.settings import ServeSettings
 from gateway.server.worker_pool import READY
 from tests.support.command_line import finish
 from tests.support.scripted_runtime import ScriptedRuntime
-from tests.support.upstream import Upstream
+from tests.support.upstream import linked_upstream
 
 
 async def test_a_worker_that_has_lost_its_link_ends(home: Path) -> None:
-    runtime = ScriptedRuntime()
-    upstream = Upstream(runtime, home / RUNTIME_SOCKET)
-    await upstream.start()
-    link = LinkFront(runtime, upstream.service.hub, str(home / LINK_SOCKET), MemoryAccount())
-    await link.start()
-    settings = ServeSettings(runtime=upstream.address, grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
-    program = (sys.executable, "-P", "-m", "gateway.server.worker_process")
-    process = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, stderr=PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(settings.model_dump_json(include={"runtime", "grpc_address", "http_address"}).encode() + b"\n")
-    assert (await process.stdout.readline()).decode() == f"{READY}\n"
-    await link.stop()
-    code = await process.wait()
-    ended = await finish(process)
-    await upstream.stop()
+    async with linked_upstream(ScriptedRuntime(), home) as (upstream, link):
+        settings = ServeSettings(runtime=upstream.address, grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
+        program = (sys.executable, "-P", "-m", "gateway.server.worker_process")
+        process = await asyncio.create_subprocess_exec(*program, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        text = settings.model_dump_json(include={"runtime", "grpc_address", "http_address"})
+        process.stdin.write(f"{text}\n".encode())
+        assert (await process.stdout.readline()).decode() == f"{READY}\n"
+        await link.stop()
+        code = await process.wait()
+        ended = await finish(process)
     assert code == 1
     assert ended.err.count("\n") == 1
     assert "the link to the runtime of the gateway was lost" in ended.err

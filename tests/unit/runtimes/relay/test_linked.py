@@ -17,7 +17,7 @@ from gateway.fronts.link.front import LinkFront
 from gateway.peers.link.messages import MAX_INPUT_TEXT, MAX_INPUTS, MAX_NAME, MAX_RESULT_TEXT, MAX_RESULTS
 from gateway.runtimes.relay.linked import LinkedRuntime
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
-from tests.support.upstream import Upstream
+from tests.support.upstream import linked_upstream
 
 YEAR_9999 = 253_402_300_799 * 10**9
 
@@ -51,13 +51,8 @@ def scripted() -> OddRuntime:
 
 @pytest.fixture
 async def front(scripted: OddRuntime, home: Path) -> AsyncIterator[LinkFront]:
-    upstream = Upstream(scripted, home / RUNTIME_SOCKET)
-    await upstream.start()
-    front = LinkFront(scripted, upstream.service.hub, str(home / LINK_SOCKET), MemoryAccount())
-    await front.start()
-    yield front
-    await front.stop()
-    await upstream.stop()
+    async with linked_upstream(scripted, home) as (_, front):
+        yield front
 
 
 @pytest.fixture
@@ -278,17 +273,12 @@ async def test_a_caller_that_leaves_makes_no_difference_to_others(scripted: OddR
 
 
 async def test_submits_beyond_the_memory_are_refused(scripted: OddRuntime, home: Path) -> None:
-    upstream = Upstream(scripted, home / RUNTIME_SOCKET)
-    await upstream.start()
-    front = LinkFront(scripted, upstream.service.hub, str(home / LINK_SOCKET), MemoryAccount(16 << 10))
-    await front.start()
-    linked = LinkedRuntime(f"unix:{home / RUNTIME_SOCKET}")
-    await linked.connect(10.0)
-    with pytest.raises(Overloaded):
-        await linked.submit(SubmitParams(flow_id=MISSING_BLOB, inputs=["1"]), "")
-    await linked.close()
-    await front.stop()
-    await upstream.stop()
+    async with linked_upstream(scripted, home, MemoryAccount(16 << 10)) as (upstream, _):
+        linked = LinkedRuntime(upstream.address)
+        await linked.connect(10.0)
+        with pytest.raises(Overloaded):
+            await linked.submit(SubmitParams(flow_id=MISSING_BLOB, inputs=["1"]), "")
+        await linked.close()
 
 
 async def test_there_is_one_front_at_a_path(front: LinkFront, scripted: OddRuntime, home: Path) -> None:
