@@ -21,6 +21,10 @@ FOLLOW, POLL = BINARIES / "follow", BINARIES / "poll"
 
 SERVER_CORE, LOAD_CORE = (sorted(os.sched_getaffinity(0)) * 2)[:2]
 
+ITS_CORE: Final = frozenset({SERVER_CORE})
+BOTH_CORES: Final = frozenset({SERVER_CORE, LOAD_CORE})
+"""The cores of a server that is one process, and of one with workers, which shares the other one with the load."""
+
 STREAMS_PER_CONNECTION: Final = 100
 SETTLE: Final = 1.0
 """Seconds of load before the measurement begins."""
@@ -30,7 +34,8 @@ GET_RUN, WATCH_RUNS, SUBMIT_RUN = (f"/runs.v1.RunsService/{method}" for method i
 CHANGED_AT: Final = {GET_RUN: "1,7", WATCH_RUNS: "2,1,7"}
 """The field numbers that lead to `created_at` in a message, the time of the run's last change."""
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PROCESS_CLOCK: Final = 2
+"""What makes a clock's number of that of a process: see clock_getcpuclockid(3)."""
 
 
 class Failure(Exception):
@@ -45,10 +50,10 @@ def join_the_load() -> None:
 
 
 class Server:
-    """A server process, pinned to its core. Its first line of output has its addresses."""
+    """A server process, pinned to its cores. Its first line of output has its addresses."""
 
-    def __init__(self, *arguments: str) -> None:
-        self._process = _python(*arguments)
+    def __init__(self, *arguments: str, cores: frozenset[int]) -> None:
+        self._process = _python(*arguments, cores=cores)
         addresses = _line_of(self._process)
         self.grpc = str(addresses["grpc"])
         self.http = str(addresses.get("http", "")).removeprefix("http://")
@@ -66,9 +71,13 @@ class Server:
         return _line_of(self._process)
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that the server has used, in seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Return the processor time that the server has used, in seconds, without that of its workers."""
+        return _cpu_seconds(self.pid)
+
+    def cpu_seconds_of_all(self) -> float:
+        """Return the processor time of the server and its workers."""
+        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(map(_cpu_seconds, [self.pid, *map(int, workers)]))
 
     def memory(self, what: str = "VmRSS") -> int:
         """Return the memory of the server in bytes: the present one, or with VmHWM the peak."""
@@ -90,27 +99,29 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 @contextmanager
-def server(module: str, *arguments: str) -> Iterator[Server]:
+def server(module: str, *arguments: str, cores: frozenset[int] = ITS_CORE) -> Iterator[Server]:
     """Run a server of this package."""
-    with _serving("-m", module, *arguments) as running:
+    with _serving("-m", module, *arguments, cores=cores) as running:
         yield running
 
 
 @contextmanager
-def gateway(state: str, *flags: str) -> Iterator[Server]:
+def gateway(state: str, *flags: str, cores: frozenset[int] = ITS_CORE) -> Iterator[Server]:
     """Run the gateway itself, on a state file or `:memory:`."""
     command = "from gateway.cli import main; main()"
     addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
-    with _serving("-c", command, "serve", "--json", "--state", state, *addresses, *flags) as running:
+    with _serving("-c", command, "serve", "--json", "--state", state, *addresses, *flags, cores=cores) as running:
         yield running
 
 
 @contextmanager
-def _serving(*arguments: str) -> Iterator[Server]:
-    running = Server(*arguments)
+def _serving(*arguments: str, cores: frozenset[int]) -> Iterator[Server]:
+    running = Server(*arguments, cores=cores)
     try:
         yield running
     finally:
@@ -119,18 +130,27 @@ def _serving(*arguments: str) -> Iterator[Server]:
 
 def told(module: str, *arguments: str) -> dict[str, Any]:
     """Run a program of this package on the core of the servers, and return its line of output."""
-    with _python("-m", module, *arguments) as process:
+    with _python("-m", module, *arguments, cores=ITS_CORE) as process:
         return _line_of(process)
 
 
-def _python(*arguments: str) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'generated'}"}
+def _python(*arguments: str, cores: frozenset[int]) -> "subprocess.Popen[str]":
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, *arguments], stdin=pipe, stdout=pipe, cwd=PROJECT, env=environment, text=True
+        [sys.executable, *arguments], stdin=pipe, stdout=pipe, cwd=PROJECT, env=environment(), text=True
     )
-    os.sched_setaffinity(process.pid, {SERVER_CORE})
+    os.sched_setaffinity(process.pid, cores)
     return process
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the programs that are measured."""
+    return {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'generated'}"}
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the time of the processor clock of a process, which is finer than the ticks of its `stat`."""
+    return time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
 
 
 class Load:
@@ -196,6 +216,7 @@ def follow(
     streams: int,
     *,
     path: str = GET_RUN,
+    connections: int | None = None,
     stalled: int = 0,
     seconds: float = 0.0,
     first: int = 1,
@@ -206,7 +227,7 @@ def follow(
     """
     with tempfile.NamedTemporaryFile() as file:
         for messages in requests:
-            body = b"".join(_framed(message.SerializeToString()) for message in messages)
+            body = b"".join(framed(message.SerializeToString()) for message in messages)
             file.write(len(body).to_bytes(4, "little") + body)
         file.flush()
         command: list[str | Path] = [
@@ -220,7 +241,7 @@ def follow(
         ]
         numbers = {
             "streams": streams,
-            "connections": max(1, streams // STREAMS_PER_CONNECTION),
+            "connections": connections or max(1, streams // STREAMS_PER_CONNECTION),
             "stalled": stalled,
             "first": first,
             "seconds": seconds,
@@ -259,76 +280,7 @@ def poll(server: Server, body: str, pollers: int, *, interval: float, seconds: f
         load.close()
 
 
-class Unary(NamedTuple):
-    """The measurements of a load of unary calls."""
-
-    calls_per_s: float
-    cpu_us_per_call: float
-    mean_ms: float
-
-
-CONNECTIONS: Final = 8
-IN_FLIGHT: Final = 64
-"""The number of unary calls that are open at the same time, over all connections."""
-
-
-def unary(server: Server, path: str, request: Message, response: Message, *, seconds: float) -> Unary:
-    """Call a method of gRPC again and again; `response` is the expected answer.
-
-    Raises Failure if calls fail: h2load does not read the status of gRPC, but a call that fails has no message.
-    """
-    headers = ["-p", "h2c", "-H", "content-type: application/grpc", "-H", "te: trailers"]
-    shape = ["-c", str(CONNECTIONS), "-m", str(IN_FLIGHT // CONNECTIONS), f"http://{server.grpc}{path}"]
-    body = _framed(request.SerializeToString())
-    return _calls(server, [*headers, *shape], body, response.ByteSize() + 5, seconds)
-
-
-def unary_http(server: Server, body: bytes, response: bytes, *, seconds: float) -> Unary:
-    """Call JSON-RPC over HTTP again and again; `response` is the expected answer. Raises Failure if calls fail."""
-    command = ["--h1", "-H", "content-type: application/json", "-c", str(IN_FLIGHT), f"http://{server.http}/"]
-    return _calls(server, command, body, len(response), seconds)
-
-
-def _calls(server: Server, arguments: list[str], content: bytes, expected: int, seconds: float) -> Unary:
-    with tempfile.NamedTemporaryFile() as body:
-        body.write(content)
-        body.flush()
-        command = ["h2load", *arguments, "-d", body.name, "-D"]
-        _h2load([*command, f"{SETTLE * 1000:.0f}ms"])
-        cpu, begun = server.cpu_seconds(), time.monotonic()
-        report = _h2load([*command, f"{seconds * 1000:.0f}ms"])
-        cpu, lasted = server.cpu_seconds() - cpu, time.monotonic() - begun
-    calls = int(_found(r"(\d+) succeeded", report))
-    data = int(_found(r"\((\d+)\) data", report))
-    # Times differ by some bytes from message to message.
-    if data < calls * (expected - 16):
-        raise Failure(f"{calls} calls brought {data} bytes of messages")
-    rate = float(_found(r"([\d.]+) req/s", report))
-    return Unary(
-        rate, cpu / lasted / rate * 1e6, _milliseconds(_found(r"time for request:\s+\S+\s+\S+\s+(\S+)", report))
-    )
-
-
-def _h2load(command: list[str]) -> str:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    os.sched_setaffinity(process.pid, {LOAD_CORE})
-    output, _ = process.communicate(timeout=60)
-    return output
-
-
-def _found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    if match is None:
-        raise Failure(f"h2load reported no {pattern!r}:\n{text}")
-    return match[1]
-
-
-def _milliseconds(text: str) -> float:
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s)", text).groups()  # type: ignore[union-attr]
-    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
-
-
-def _framed(message: bytes) -> bytes:
+def framed(message: bytes) -> bytes:
     """Return a message as gRPC sends it: a flag (not compressed), its length, and the message."""
     return b"\0" + len(message).to_bytes(4, "big") + message
 

@@ -81,7 +81,7 @@ class Runs(runs_pb2_grpc.RunsServiceServicer):
         next(self._turn).change()
 
     async def SubmitRun(self, request: runs_pb2.SubmitRunRequest, context: _Context) -> runs_pb2.SubmitRunResponse:
-        return _finished(request)
+        return finished(request)
 
     async def SubmitRunStream(
         self, requests: AsyncIterator[runs_pb2.SubmitRunStreamRequest], context: _Context
@@ -90,7 +90,7 @@ class Runs(runs_pb2_grpc.RunsServiceServicer):
         async for request in requests:
             whole.MergeFrom(request.parameters)
             whole.inputs.extend(request.inputs)
-        return _finished(whole)
+        return finished(whole)
 
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: _Context) -> None:  # type: ignore[override]
         if request.run_id == RESULTS_RUN_ID:
@@ -131,7 +131,7 @@ class Runs(runs_pb2_grpc.RunsServiceServicer):
             stream.add(run)
 
 
-def _finished(request: runs_pb2.SubmitRunRequest) -> runs_pb2.SubmitRunResponse:
+def finished(request: runs_pb2.SubmitRunRequest) -> runs_pb2.SubmitRunResponse:
     """Return the answer to a submit: the inputs as results."""
     total = len(request.inputs)
     run = runs_pb2.RunStatus(

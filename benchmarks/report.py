@@ -59,7 +59,7 @@ _PLOT_AFTER = {"submit": "submit", "fan-out-10000": "fan-out", "overload": "over
 
 
 def _growth() -> Iterator[str]:
-    yield "Processor time for each update or item, at full load."
+    yield "Processor time for each update or item, at full load, in one round."
     for name in ("growth-subscribers", "growth-runs", "growth-items"):
         yield f"![{name}](benchmarks/{name}.svg)"
 

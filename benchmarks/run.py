@@ -77,7 +77,7 @@ def _measure(scenario: Scenario, rounds: int, seconds: float) -> dict[str, Metri
     """Measure the variants in turn, round after round, and return the medians of each."""
     measured: dict[str, list[Metrics]] = defaultdict(list)
     _say(f"\n{scenario.title}")
-    for _ in range(rounds):
+    for _ in range(min(rounds, scenario.rounds or rounds)):
         for name, measure in scenario.variants.items():
             try:
                 measured[name].append(measure(seconds))
@@ -90,7 +90,8 @@ def _measure(scenario: Scenario, rounds: int, seconds: float) -> dict[str, Metri
         if all_metrics
     }
     for name, metrics in medians.items():
-        shown = "  ".join(f"{heading} {chart.short(metrics[key])}" for key, heading in scenario.columns.items())
+        told = {heading: metrics[key] for key, heading in scenario.columns.items() if key in metrics}
+        shown = "  ".join(f"{heading} {chart.short(value)}" for heading, value in told.items())
         _say(f"  {name:36} {shown}")
     return medians
 

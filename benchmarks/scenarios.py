@@ -3,8 +3,7 @@
 import json
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Final
 import grpc
 
 from benchmarks import measure
-from benchmarks.measure import SUBMIT_RUN, WATCH_RUNS, Failure, Server, follow, poll, server, streamed
-from benchmarks.sample import FLOW, FLOW_ID, INPUT, RESULTS_RUN_ID, run_id
+from benchmarks.measure import WATCH_RUNS, Failure, Server, follow, poll, server, streamed
+from benchmarks.sample import FLOW, INPUT, RESULTS_RUN_ID, run_id
 from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 BARE: Final = "bare grpc.aio"
 UNSCHEDULED: Final = "bare grpc.aio, default scheduling"
 QUEUES: Final = "bare grpc.aio, a queue per subscriber"
+BARE_NATIVE: Final = "bare native transport"
 GATEWAY: Final = "gateway"
 NATIVE: Final = "gateway, native transport"
 
@@ -44,6 +44,8 @@ def paced(variant: str, runs: int = 1) -> AbstractContextManager[Server]:
     """Return a server whose runs change at a given rate."""
     if variant == BARE:
         return server("benchmarks.reference", "--runs", str(runs))
+    if variant == BARE_NATIVE:
+        return server("benchmarks.native_reference", "--runs", str(runs))
     transport = ("--transport", "native") if variant == NATIVE else ()
     return server("benchmarks.served", "--runs", str(runs), *transport)
 
@@ -53,7 +55,7 @@ def following(runs: int) -> list[list[runs_pb2.GetRunRequest]]:
     return [[runs_pb2.GetRunRequest(run_id=run_id(number), wait=True)] for number in range(runs)]
 
 
-# --- Unary calls -----------------------------------------------------------------------------------------------------
+# --- Submits -----------------------------------------------------------------------------------------------------
 
 
 def submit_request(flow_id: str, inputs: int = 1) -> runs_pb2.SubmitRunRequest:
@@ -82,34 +84,6 @@ def submit(target: Server, request: runs_pb2.SubmitRunRequest) -> runs_pb2.Submi
     with channel(target) as opened:
         response: runs_pb2.SubmitRunResponse = runs_pb2_grpc.RunsServiceStub(opened).SubmitRun(request)
         return response
-
-
-def submits(state: str | None, flags: Sequence[str], seconds: float) -> Metrics:
-    """Measure submits a second, of the gateway with a state, or of the bare reference if it is None.
-
-    Raises Failure if a result is not the expected one.
-    """
-    with tempfile.TemporaryDirectory() as directory:
-        serving = measure.gateway(_state(state, directory), *flags) if state else server("benchmarks.reference", *flags)
-        with serving as target:
-            request = submit_request(put_flow(target) if state else FLOW_ID)
-            response = submit(target, request)
-            if response.run.results[0].value.json != INPUT:
-                raise Failure(f"not the result that was expected: {response}")
-            return measure.unary(target, SUBMIT_RUN, request, response, seconds=seconds)._asdict()
-
-
-def json_rpc_submits(seconds: float) -> Metrics:
-    """Measure submits a second over JSON-RPC. Raises Failure if a result is not the expected one."""
-    with measure.gateway(MEMORY) as target:
-        params = {"flowId": put_flow(target), "inputs": [json.loads(INPUT)], "wait": True}
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/submit", "params": params}).encode()
-        headers = {"content-type": "application/json"}
-        with urllib.request.urlopen(urllib.request.Request(f"http://{target.http}/", body, headers)) as answer:
-            response = answer.read()
-        if INPUT not in response.decode():
-            raise Failure(f"not the result that was expected: {response}")
-        return measure.unary_http(target, body, response, seconds=seconds)._asdict()
 
 
 # --- Streams ---------------------------------------------------------------------------------------------------------
@@ -223,7 +197,7 @@ def _finished_run(variant: str, items: int, directory: str) -> Iterator[tuple[Se
         with server("benchmarks.reference", "--results", str(items)) as target:
             yield target, RESULTS_RUN_ID
         return
-    with measure.gateway(_state(MEMORY if MEMORY in variant else JOURNAL, directory)) as target:
+    with measure.gateway(state_in(MEMORY if MEMORY in variant else JOURNAL, directory)) as target:
         request = submit_request(put_flow(target), items)
         request.wait = False
         run = submit(target, request).run.run_id
@@ -235,7 +209,7 @@ def _finished_run(variant: str, items: int, directory: str) -> Iterator[tuple[Se
 
 def items(state: str, count: int, seconds: float) -> Metrics:
     """Measure the cost of an item in runs of `count` items."""
-    with tempfile.TemporaryDirectory() as directory, measure.gateway(_state(state, directory)) as target:
+    with tempfile.TemporaryDirectory() as directory, measure.gateway(state_in(state, directory)) as target:
         request = submit_request(put_flow(target), count)
         request.wait = False
         cpu, begun, done = target.cpu_seconds(), time.monotonic(), 0
@@ -249,7 +223,8 @@ def items(state: str, count: int, seconds: float) -> Metrics:
         return {"items_per_s": done / lasted, "cpu_us_per_item": (target.cpu_seconds() - cpu) / done * 1e6}
 
 
-def _state(name: str, directory: str) -> str:
+def state_in(name: str, directory: str) -> str:
+    """Return the path of a state in a directory, or `:memory:`."""
     return name if name == MEMORY else str(Path(directory, name))
 
 

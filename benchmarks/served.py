@@ -7,13 +7,15 @@ import argparse
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import get_args
 
 import uvloop
 
 from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, ITEMS, run_id
+from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
 from gateway.core.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
 from gateway.core.runtime import Page, Runtime, Snapshot
@@ -21,9 +23,12 @@ from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.grpc.server import Transport
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.fronts.link.front import LinkFront
 from gateway.runs.service import RunsService
 from gateway.server.app import tune_interpreter
 from gateway.server.scheduling import use_batch_scheduling
+from gateway.server.settings import ServeSettings
+from gateway.server.worker_pool import WorkerPool
 
 
 class PacedRuntime(Runtime):
@@ -101,22 +106,47 @@ class _Run:
         changed.set()
 
 
-async def serve(runs: int, transport: Transport) -> None:
+async def serve(runs: int, transport: Transport, workers: int) -> None:
     """Serve until standard input ends."""
     runtime = PacedRuntime(runs)
     service = RunsService(runtime)
+    async with _through(workers, runtime, service) if workers else _alone(service, transport) as addresses:
+        tune_interpreter()
+        tell(**addresses)
+        await obey(Pacer(runtime.change), lambda: {"watches": runtime.watches})
+    await service.close()
+
+
+@asynccontextmanager
+async def _alone(service: RunsService, transport: Transport) -> AsyncIterator[dict[str, str]]:
+    """Serve in this process."""
     grpc = GrpcFront(service, "127.0.0.1:0", transport=transport)
     http = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0")
     await grpc.start()
     await http.start()
-    tune_interpreter()
-    tell(grpc=grpc.address, http=http.address)
     try:
-        await obey(Pacer(runtime.change), lambda: {"watches": runtime.watches})
+        yield {"grpc": grpc.address, "http": http.address}
     finally:
         await grpc.stop(0)
         await http.stop(0)
-        await service.close()
+
+
+@asynccontextmanager
+async def _through(workers: int, runtime: Runtime, service: RunsService) -> AsyncIterator[dict[str, str]]:
+    """Serve in worker processes, as `runs-gateway serve --workers` does."""
+    settings = ServeSettings(workers=workers, grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
+    async with WorkerPool(settings) as pool:
+        grpc = GrpcFront(service, pool.upstream)
+        link = LinkFront(runtime, service.hub, pool.link, MemoryAccount(settings.max_memory))
+        await grpc.start()
+        await link.start()
+        await pool.start()
+        try:
+            yield {"grpc": pool.grpc_address, "http": pool.http_address}
+        finally:
+            await pool.stop()
+            await link.stop()
+            await grpc.stop(0)
 
 
 def main() -> None:
@@ -124,10 +154,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--transport", choices=get_args(Transport), default="grpcio")
+    parser.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
     use_batch_scheduling()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(arguments.runs, arguments.transport))
+        runner.run(serve(arguments.runs, arguments.transport, arguments.workers))
 
 
 if __name__ == "__main__":

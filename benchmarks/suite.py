@@ -1,13 +1,15 @@
 """The suite of scenarios. The variants of a scenario are measured in turn, round after round."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from benchmarks.command_line import COMMANDS
 from benchmarks.engine import ORCHESTRATOR, sequential_submits
 from benchmarks.scenarios import (
     BARE,
+    BARE_NATIVE,
     DEMAND,
     GATEWAY,
     JOURNAL,
@@ -23,28 +25,29 @@ from benchmarks.scenarios import (
     fan_out,
     idle_memory,
     items,
-    json_rpc_submits,
     overload,
     polling,
     results,
     slow_reader,
     storm,
     streaming,
-    submits,
     translation,
     watch_runs,
 )
+from benchmarks.submits import SUBMITS, UNSCHEDULED_SUBMITS, WORKERS
+from benchmarks.workers import CHANGES, FOLLOWERS, followed_through
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A scenario. `columns` are the metrics in its table, with their headings."""
+    """A scenario. `columns` are the metrics in its table, with their headings; `rounds` bounds the rounds, if not 0."""
 
     name: str
     title: str
     text: str
     columns: Mapping[str, str]
     variants: Mapping[str, Measure]
+    rounds: int = 0
 
 
 _UNARY = {"calls_per_s": "calls/s", "cpu_us_per_call": "CPU us/call", "mean_ms": "mean ms"}
@@ -54,35 +57,64 @@ _STREAMS = {
     "age_p50_ms": "age p50 ms",
     "age_p99_ms": "age p99 ms",
 }
+_STREAMS_SEEN = {name: _STREAMS[name] for name in ("messages_per_s", "age_p50_ms", "age_p99_ms")}
 _SUBSCRIBERS = (100, 1_000, 10_000)
 _STREAMED = (BARE, GATEWAY, *([NATIVE] if NATIVE_OFFERED else []))
+_BOTH_BARE = (BARE, *([BARE_NATIVE] if NATIVE_OFFERED else []), *_STREAMED[1:])
 
 
-def _each(measure: Callable[..., Metrics], *arguments: object, **options: object) -> dict[str, Measure]:
+def _each(
+    measure: Callable[..., Metrics], *arguments: object, servers: Sequence[str] = _STREAMED, **options: object
+) -> dict[str, Measure]:
     """Return a variant for each server that streams."""
-    return {variant: partial(measure, variant, *arguments, **options) for variant in _STREAMED}
+    return {variant: partial(measure, variant, *arguments, **options) for variant in servers}
 
 
-def _suite() -> Iterator[Scenario]:
-    native = (
-        {"gateway, native, :memory:": partial(submits, MEMORY, ("--transport", "native"))} if NATIVE_OFFERED else {}
-    )
+def _submits() -> Iterator[Scenario]:
     yield Scenario(
         "submit",
         "Unary calls: SubmitRun with wait",
         "A flow without steps, one input of 200 B as JSON text, 64 calls in flight over 8 connections; the run is "
-        "executed and its result returned. The reference answers with its input; once it is scheduled as the kernel "
-        "does by default, which is what it is compared with above, and once as the gateway is.",
+        "executed and its result returned. The references answer with their input. They are scheduled as the gateway "
+        "is; one is also as the kernel does by default.",
         _UNARY,
-        {
-            UNSCHEDULED: partial(submits, None, ("--default-scheduling",)),
-            BARE: partial(submits, None, ()),
-            "gateway, :memory:": partial(submits, MEMORY, ()),
-            "gateway, journalled": partial(submits, JOURNAL, ()),
-            **native,
-            "gateway, JSON-RPC over HTTP, :memory:": json_rpc_submits,
-        },
+        {UNSCHEDULED: UNSCHEDULED_SUBMITS.many, **{name: submits.many for name, submits in SUBMITS.items()}},
     )
+    yield Scenario(
+        "sequential",
+        "One call after the other: SubmitRun with wait",
+        "The same on one connection, one call at a time. h2load is the client, for JSON-RPC as well.",
+        {"mean_us": "mean us", "p50_us": "p50 us", "p99_us": "p99 us"},
+        {name: submits.single for name, submits in SUBMITS.items()},
+    )
+    yield Scenario(
+        "workers",
+        "Workers: SubmitRun with wait",
+        "64 calls in flight over 8 connections, as above, with the servers and the load on both cores. The process "
+        "with the runtime executes what its workers relay: what the runtime takes for a submit in a loop of its own is "
+        "not counted as relaying.",
+        {
+            "calls_per_s": "calls/s",
+            "cpu_us_per_call": "CPU us/call, all processes",
+            "parent_us_per_call": "of the process with the runtime",
+            "relaying_us_per_call": "beyond executing",
+            "mean_ms": "mean ms",
+        },
+        WORKERS,
+    )
+    yield Scenario(
+        "follow-workers",
+        "Following a run through workers",
+        f"A run that changes {CHANGES} times a second is followed on {FOLLOWERS} connections. The processor time is "
+        "that of the process with the runtime, for each update and each worker, beyond what the changes take when "
+        "nobody follows.",
+        {"parent_us_per_update": "CPU us per update and worker", **_STREAMS_SEEN},
+        {f"{number} workers": partial(followed_through, number) for number in (2, 4, 8)},
+    )
+
+
+def _suite() -> Iterator[Scenario]:
+    yield from _submits()
     for number in _SUBSCRIBERS:
         yield Scenario(
             f"fan-out-{number}",
@@ -90,7 +122,7 @@ def _suite() -> Iterator[Scenario]:
             f"The run changes more often than all can be told ({DEMAND:,} updates/s are asked for): what counts is how "
             "many updates arrive.",
             {**_STREAMS, "upstream_watches": "upstream watches"},
-            _each(fan_out, number),
+            _each(fan_out, number, servers=_BOTH_BARE),
         )
     yield Scenario(
         "idle-memory",
@@ -156,7 +188,7 @@ def _suite() -> Iterator[Scenario]:
         "1,000 runs with 10 subscribers each",
         f"The runs change in turn, {MAX_CHANGES:,} times a second: {DEMAND:,} updates/s are asked for.",
         {**_STREAMS, "upstream_watches": "upstream watches"},
-        _each(fan_out, 10_000, runs=1_000),
+        _each(fan_out, 10_000, servers=_BOTH_BARE, runs=1_000),
     )
     yield Scenario(
         "watch-runs",
@@ -180,6 +212,13 @@ def _suite() -> Iterator[Scenario]:
         {name: partial(results, name, 100_000) for name in (BARE, "gateway, :memory:", "gateway, journalled")},
     )
     yield Scenario(
+        "command-line",
+        "The start of a command",
+        "From the start of the process to its end.",
+        {"seconds": "mean s"},
+        COMMANDS,
+    )
+    yield Scenario(
         "engine",
         "A Stepflow engine behind the gateway: SubmitRun with wait",
         "The same flow and input on a released orchestrator, one call after the other: to the orchestrator's own gRPC "
@@ -192,6 +231,10 @@ def _suite() -> Iterator[Scenario]:
         },
         {ORCHESTRATOR: sequential_submits},
     )
+    yield from _growth()
+
+
+def _growth() -> Iterator[Scenario]:
     for number in (10, 300, 3_000):
         yield Scenario(
             f"growth-subscribers-{number}",
@@ -199,6 +242,7 @@ def _suite() -> Iterator[Scenario]:
             "",
             _STREAMS,
             {name: _shorter(partial(fan_out, name, number)) for name in (BARE, GATEWAY)},
+            rounds=1,
         )
     for number in (10, 100, 1_000):
         yield Scenario(
@@ -207,6 +251,7 @@ def _suite() -> Iterator[Scenario]:
             "",
             _STREAMS,
             {name: _shorter(partial(fan_out, name, 1_000, runs=number)) for name in (BARE, GATEWAY)},
+            rounds=1,
         )
     for number in (1, 10, 100, 1_000, 10_000, 100_000):
         yield Scenario(
@@ -215,6 +260,7 @@ def _suite() -> Iterator[Scenario]:
             "",
             {"items_per_s": "items/s", "cpu_us_per_item": "CPU us/item"},
             {f"gateway, {title}": _shorter(partial(items, state, number)) for title, state in _STATES.items()},
+            rounds=1,
         )
 
 
