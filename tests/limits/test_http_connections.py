@@ -307,6 +307,29 @@ async def test_large_heads_draw_from_the_account(*, complete: bool) -> None:
     await all_ended()
 
 
+# Other protocols
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+async def test_a_client_that_offers_another_protocol_is_answered_in_http_1_1(protocol: str) -> None:
+    async with running_front() as front:
+        connection = await front.connect()
+        upgrade = post(b"{}", "/", "Connection: Upgrade", f"Upgrade: {protocol}")
+        answer = await connection.send(upgrade).answer()
+        assert (answer.status, answer.json()["error"]["code"]) == (200, -32600)
+        ends = protocol == "websocket"  # The parser takes what follows for that protocol.
+        assert answer.headers.get("connection") == ("close" if ends else None)
+        if not ends:
+            assert (await connection.send(post()).answer()).status == 200
+
+
+async def test_no_tunnels_are_opened() -> None:
+    async with running_front() as front:
+        connection = (await front.connect()).send(b"CONNECT localhost:1 HTTP/1.1\r\nHost: localhost\r\n\r\nxyz")
+        assert (await connection.answer()).status == 405
+        assert await connection.half_close().rest() == b""
+
+
 # The number of connections
 
 

@@ -120,7 +120,7 @@ async def test_event_streams_and_errors_are_sent_as_they_are() -> None:
     ],
 )
 def test_ranks_count(accept: str, coding: str | None) -> None:
-    found = coding_of_answer(make_mocked_request("POST", "/", {"Accept-Encoding": accept}))
+    found = coding_of_answer(make_mocked_request("POST", "/", {"Accept-Encoding": accept}).headers)
     assert (None if found is None else found.name) == coding
 
 
@@ -142,7 +142,7 @@ async def test_encoding_passes_the_queue_for_each_small_slice(name: str, monkeyp
         yield content[: 1 << 19]
         yield content[1 << 19 :]
 
-    coding = coding_of_answer(make_mocked_request("POST", "/", {"Accept-Encoding": name}))
+    coding = coding_of_answer(make_mocked_request("POST", "/", {"Accept-Encoding": name}).headers)
     assert coding is not None
     pieces = [piece async for piece in compressed(parts(), coding, fair_queue)]
     assert turns == len(content) // (32 << 10)

@@ -101,7 +101,7 @@ class RunningFront:
     @property
     def open_connections(self) -> list[HttpConnection]:
         """The connections on the side of the server."""
-        return [each for each in self.front._server.connections if isinstance(each, HttpConnection)]
+        return list(self.front._connections)
 
     async def ask(self, method: str, params: object) -> Any:
         """Call a method on a connection of its own."""

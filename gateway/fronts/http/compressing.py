@@ -9,7 +9,7 @@ from contextlib import aclosing
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, Protocol
 
-from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.fronts.http.expanding import zstd
@@ -52,11 +52,11 @@ _CODINGS: Final = {
 """The first one is taken if a client ranks both equally: it takes a third of the time."""
 
 
-def coding_of_answer(request: web.BaseRequest) -> Coding | None:
+def coding_of_answer(headers: CIMultiDictProxy[str]) -> Coding | None:
     """How a client wants a long answer to be encoded; None if as it is, or in no way that there is."""
-    if "Accept-Encoding" not in request.headers:
+    if "Accept-Encoding" not in headers:
         return None
-    return _preferred(",".join(request.headers.getall("Accept-Encoding"))[:_LONGEST_HEADER])
+    return _preferred(",".join(headers.getall("Accept-Encoding"))[:_LONGEST_HEADER])
 
 
 async def compressed(

@@ -3,54 +3,40 @@
 import asyncio
 import sys
 from contextlib import suppress
-from typing import Any, cast
+from typing import cast
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
+from aiohttp.web import RequestPayloadError
 
 from gateway.concurrency.memory_account import MemoryShare
-from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import GatewayError, Overloaded
-from gateway.core.internal_errors import release_frames, report_unexpected
+from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.gate import ConnectionGate
-from gateway.fronts.http.intake import PIECE, Intake, PiecewiseHandler
+from gateway.fronts.http.intake import PIECE, READ_AHEAD, Intake
 from gateway.fronts.http.limits import HttpLimits
-from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed
-from gateway.fronts.http.responses import RawRefusal, RequestTimeout, raw_refusal, refusal
+from gateway.fronts.http.request import HttpRequest
+from gateway.fronts.http.request_loop import AnswerRequest, RequestLoop
+from gateway.fronts.http.responses import RequestTimeout, raw_refusal
 from gateway.fronts.http.stall_guard import StallGuard
 
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 """An interim response. Clients of HTTP/1.1 take any number of them before the response."""
 
-READ_AHEAD = 64 << 10
-"""How much of a body that nobody reads yet is received, in bytes: twice as much, and one more packet."""
-
 MAX_OVERHEAD = 64 << 10
 """How many bytes, and a quarter of the body more, may be around the chunks of a body: 20 bytes in each pass always."""
 
 _SMALL_HEAD = 16 << 10
-_TURNS = 10
-"""More turns of the event loop than aiohttp takes from a request that has come, or an answer, to the next request."""
-
-_OPTIONS: dict[str, Any] = {
-    "access_log": None,
-    "auto_decompress": False,
-    "max_field_size": MAX_LINE,
-    "max_headers": MAX_HEADERS,
-    "max_line_size": MAX_LINE,
-    "read_bufsize": READ_AHEAD,
-    "lingering_time": 0,  # The front reads the rest of refused bodies itself.
-}
 
 
 class ClientLeft(ConnectionError):
     """The client has left: nothing that is written reaches it."""
 
 
-class BodyTooScattered(web.RequestPayloadError):
+class BodyTooScattered(RequestPayloadError):
     """The chunks of a body are too small, or have too much around them."""
 
 
-class HttpConnection(PiecewiseHandler):
+class HttpConnection(RequestLoop):
     """A connection of a client that may be slow, may close its own side early, or may have left.
 
     The time for a head runs from its first byte until its request begins. A client that closes its side after a request
@@ -81,22 +67,31 @@ class HttpConnection(PiecewiseHandler):
         "drops_rest",
         "share",
         "streams",
+        "writing_paused",
     )
 
     def __init__(
-        self, server: web.Server, share: MemoryShare, limits: HttpLimits, gate: ConnectionGate, intake: Intake
+        self,
+        answer: AnswerRequest,
+        connections: "set[HttpConnection]",
+        share: MemoryShare,
+        *,
+        limits: HttpLimits,
+        gate: ConnectionGate,
+        intake: Intake,
     ) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(server, intake, loop=loop, keepalive_timeout=limits.idle_seconds, **_OPTIONS)
-        self._clock = loop.time
+        super().__init__(answer, connections, intake, limits.idle_seconds)
+        self._clock = self._loop.time
         self._gate: ConnectionGate | None = gate
         self.share = share
         self.streams = False
         """Whether the response is an event stream. Its client leaves by closing its side."""
         self.drops_rest = False
         """Whether the rest of a body is forgotten as it comes, since it cannot be parsed or is not worth it."""
+        self.writing_paused = False
+        """Whether something that was written has not been sent."""
         self._limits = limits
-        self._request: web.BaseRequest | None = None
+        self._request: HttpRequest | None = None
         self._body_received = 0
         """How many bytes have come for the body of the request, with all that is around its chunks."""
         self._ahead = 0
@@ -123,14 +118,14 @@ class HttpConnection(PiecewiseHandler):
             self._refuse(error)
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.writing_paused = True
         if self.transport is not None:
             self._guard.watch(self.transport)
 
     def resume_writing(self) -> None:
         self._guard.all_sent()
-        super().resume_writing()
-        self._wake()
+        self.writing_paused = False
+        self._wake_writer()
 
     @property
     def unsent(self) -> int:
@@ -153,21 +148,12 @@ class HttpConnection(PiecewiseHandler):
                 return False
         return True
 
-    def _wake(self) -> None:
+    def _wake_writer(self) -> None:
         waiter = self._waiter_of_sent
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def start(self) -> None:
-        # A connection that is closed while a body is still coming cancels the task, which holds itself by what it has
-        # raised, and the request with it.
-        task = asyncio.current_task()
-        assert task is not None
-        task.add_done_callback(retrieve_exception)
-        del task
-        await super().start()
-
-    def begin(self, request: web.BaseRequest) -> None:
+    def begin(self, request: HttpRequest) -> None:
         """A request begins. Raises Overloaded if there is no memory for its head and for what was sent ahead."""
         self._request = request
         self._body_received = request.content.total_bytes
@@ -184,8 +170,7 @@ class HttpConnection(PiecewiseHandler):
         request, self._request = self._request, None
         self.streams = False
         if self._drawn and request is not None:
-            head = sum(len(name) + len(value) for name, value in request.raw_headers)
-            rest = max(0, min(self._drawn, self._ahead - head))
+            rest = max(0, min(self._drawn, self._ahead - request.head_size))
             self._ahead = rest if rest > _SMALL_HEAD else 0
             with suppress(Overloaded):  # What has not been parsed counts when it is: the answer goes out before.
                 self._draw()
@@ -194,7 +179,7 @@ class HttpConnection(PiecewiseHandler):
         else:
             self._ahead = 0
         if self._half_closed_at:
-            self._close_if_idle(_TURNS)
+            self._close_if_idle()
 
     def piece(self) -> int:
         """How much may be parsed at once: a body of a known length costs little."""
@@ -234,8 +219,10 @@ class HttpConnection(PiecewiseHandler):
         super().parse_piece()
         if self._drawn and not self.unparsed:
             self._draw_or_refuse()
+        if self._half_closed_at:
+            self._close_if_idle()
 
-    def _parse_body(self, request: web.BaseRequest, data: bytes) -> None:
+    def _parse_body(self, request: HttpRequest, data: bytes) -> None:
         body = request.content
         self._body_received += len(data)
         super().parse(data)
@@ -257,7 +244,7 @@ class HttpConnection(PiecewiseHandler):
             async with asyncio.timeout(0 if self._half_closed_at else seconds):
                 await self._waiter_of_end
 
-    def eof_received(self) -> bool:  # type: ignore[override]
+    def eof_received(self) -> bool:
         """The client has closed its side. Return whether it may still get answers."""
         if self.streams:
             return False
@@ -269,7 +256,7 @@ class HttpConnection(PiecewiseHandler):
                 self._end_body(self._request)
                 self._look_in(self._limits.half_closed_seconds)
             else:
-                self._close_if_idle(_TURNS)
+                self._close_if_idle()
         return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -287,25 +274,7 @@ class HttpConnection(PiecewiseHandler):
         self._ahead = 0
         self._draw()
         super().connection_lost(exc)
-        self._wake()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answer malformed HTTP like all other requests: with JSON, without a traceback in the log."""
-        if status < 500 or exc is None:
-            error = malformed(exc)
-            if exc is not None:
-                release_frames(exc)
-            return RawRefusal(error)
-        response = refusal(request, report_unexpected(exc), status=status)
-        release_frames(exc)
-        response.force_close()
-        return response
+        self._wake_writer()
 
     def _await_head(self) -> None:
         self._head_began = self._clock()
@@ -334,7 +303,7 @@ class HttpConnection(PiecewiseHandler):
         if request is None or transport is None:
             return
         if request.version >= HttpVersion11:
-            if request.writer.output_size == 0:
+            if not request.begun:
                 transport.write(INTERIM)
             if self.transport is not None:
                 self._look_in(self._limits.half_closed_seconds)
@@ -343,17 +312,14 @@ class HttpConnection(PiecewiseHandler):
         else:
             self.force_close()
 
-    def _close_if_idle(self, turns: int) -> None:
-        """Close a connection on which nothing more comes, unless a request that has come begins within some turns."""
-        if self._request is None:
-            if turns:
-                asyncio.get_running_loop().call_soon(self._close_if_idle, turns - 1)
-            else:
-                self.force_close()
+    def _close_if_idle(self) -> None:
+        """Close a connection on which nothing more comes, unless there is a request that has come."""
+        if self._request is None and not self.arrived and not self.unparsed:
+            self.force_close()
 
-    def _end_body(self, request: web.BaseRequest, why: str = "the client has closed its side") -> None:
+    def _end_body(self, request: HttpRequest, why: str = "the client has closed its side") -> None:
         if not request.content.is_eof():
-            request.content.set_exception(web.RequestPayloadError(why))
+            request.content.set_exception(RequestPayloadError(why))
 
     def _draw(self) -> None:
         """Draw what is held from the share, unless it is little. Raises Overloaded if there is no room."""
@@ -376,14 +342,7 @@ class HttpConnection(PiecewiseHandler):
         return True
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer what is no request yet, and close."""
+        """AnswerRequest what is no request yet, and close."""
         if self.transport is not None and self._request is None:
             self.transport.write(raw_refusal(error))
         self.force_close()
-
-
-def connection_of(request: web.BaseRequest) -> HttpConnection:
-    """The connection of a request."""
-    connection = request.protocol
-    assert isinstance(connection, HttpConnection)
-    return connection

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Final, Protocol
 
-from aiohttp import web
-
 from gateway.core.errors import ParseError
+from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import UnsupportedContentCoding
 
 PIECE: Final = 64 << 10
@@ -84,7 +83,7 @@ class Expander:
         return self._stream
 
 
-def expander_of(request: web.BaseRequest) -> Expander | None:
+def expander_of(request: HttpRequest) -> Expander | None:
     """What expands the body of a request; None if it is not encoded.
 
     Raises UnsupportedContentCoding if it is encoded more than once, or in another way.

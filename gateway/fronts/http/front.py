@@ -13,11 +13,10 @@ slice is short: long bodies are read a window at a time, since their parser woul
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11
 
 from gateway.adapter import blobs_json, jsonrpc
 from gateway.adapter.long_requests import read_long_members
@@ -30,7 +29,7 @@ from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
 from gateway.fronts.http import event_stream
 from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
-from gateway.fronts.http.connection import HttpConnection, connection_of
+from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.host_check import HostCheck
 from gateway.fronts.http.intake import Intake
@@ -40,38 +39,40 @@ from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long,
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.fronts.http.pace import Pace
+from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_body import (
     SMALL_TEXT,
     check_expectation,
     declares_json,
     drop_rest,
-    media_type,
     read_request_body,
     text_bytes,
 )
 from gateway.fronts.http.responses import (
     BINARY,
     BINARY_HEADERS,
+    BINARY_LINES,
+    EMPTY,
     JSON,
     JSON_HEADERS,
+    JSON_LINES,
     RPC_PATH,
-    SERVER,
+    HttpResponse,
     MethodNotAllowed,
     PathNotFound,
-    RawRefusal,
     RequestTimeout,
     UnsupportedMediaType,
     json_response,
     refusal,
-    whole_response,
 )
 from gateway.fronts.http.sending import in_step, send_parts
+from gateway.fronts.http.writing import send_whole
 from gateway.runs.service import RunsService
 
 BLOBS_PATH = "/api/v1/blobs"
 HEALTH_PATH = "/health"
 
-_RouteHandler = Callable[[web.BaseRequest, MemoryHold], Awaitable[web.StreamResponse]]
+_RouteHandler = Callable[[HttpRequest, MemoryHold], Awaitable[HttpResponse | None]]
 
 
 class HttpFront:
@@ -110,12 +111,12 @@ class HttpFront:
             BLOBS_PATH: {"POST": self._put_blob},
         }
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
-        self._server = web.Server(self._answer, handler_cancellation=True)
+        self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
         self._gate = ConnectionGate(self._limits.connections)
         self._intake = Intake()
         self._open: set[asyncio.Task[Any]] = set()
-        """The tasks of requests that have not been answered."""
+        """The tasks of connections that work on a request."""
         self._draining = False
 
     @property
@@ -139,50 +140,60 @@ class HttpFront:
         if self._listeners is None:
             return
         self._listeners.close()
-        self._server.pre_shutdown()
+        for connection in self._connections:
+            connection.finish()
         if self._open:
-            _, late = await asyncio.wait(self._open, timeout=grace)
+            await asyncio.wait(self._open, timeout=grace)
+        if late := {connection.task for connection in self._connections if connection.task is not None}:
             for task in late:
                 task.cancel()
-        await self._server.shutdown(1.0)
+            await asyncio.wait(late, timeout=1.0)
         await self._listeners.wait_closed()
 
-    def _connection(self) -> web.RequestHandler:
-        return HttpConnection(self._server, self._account.share(), self._limits, self._gate, self._intake)
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(
+            self._answer,
+            self._connections,
+            self._account.share(),
+            limits=self._limits,
+            gate=self._gate,
+            intake=self._intake,
+        )
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = connection_of(request)
+    async def _answer(self, request: HttpRequest) -> None:
         try:
-            response = await self._respond(request, connection)
+            response = await self._respond(request)
             if not request.content.is_eof():
                 await self._refuse_body(request, response)
-            return response
+            elif response is not None:
+                send_whole(request, response)
         except asyncio.CancelledError as cancelled:
             release_frames(cancelled)
             raise asyncio.CancelledError from None  # A body that was still coming keeps the one that there was.
         finally:
-            connection.end()
+            request.connection.end()
 
-    async def _refuse_body(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+    async def _refuse_body(self, request: HttpRequest, response: HttpResponse | None) -> None:
         """Send a refusal, and read the rest of the body: most clients read nothing until they have sent all."""
-        late = response.status == RequestTimeout.http_status
-        connection = connection_of(request)
+        connection = request.connection
+        late = response is not None and response.status == RequestTimeout.http_status
         if late or connection.drops_rest or "Expect" in request.headers:
-            response.force_close()  # Nobody knows whether the rest comes.
-        with suppress(ConnectionError):  # aiohttp finds out as well.
-            await response.prepare(request)
-            await response.write_eof()
+            request.closes = True  # Nobody knows whether the rest comes.
+        if response is not None:
+            send_whole(request, response)
         if connection.drops_rest:
             await connection.drop_rest(self._limits.linger_seconds)
         elif not late:
             await drop_rest(request, self._limits.linger_seconds)
 
-    async def _respond(self, request: web.BaseRequest, connection: HttpConnection) -> web.StreamResponse:
+    async def _respond(self, request: HttpRequest) -> HttpResponse | None:
+        """The response, unless it has been sent in parts."""
         task = _current_task()
         try:
-            connection.begin(request)
+            request.connection.begin(request)
             if request.version not in VERSIONS:
-                return RawRefusal(VersionNotSupported())
+                request.version, request.closes = HttpVersion11, True
+                raise VersionNotSupported
             self._hosts.check(request)
             if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
                 return self._health()
@@ -192,7 +203,7 @@ class HttpFront:
             route = self._route(request)
             if "Expect" in request.headers:
                 check_expectation(request)
-            with connection.share.hold() as held:
+            with request.connection.share.hold() as held:
                 return await route(request, held)
         except Exception as error:
             return refusal(request, error_to_tell(error))
@@ -200,7 +211,7 @@ class HttpFront:
             self._open.discard(task)
             del task
 
-    def _route(self, request: web.BaseRequest) -> _RouteHandler:
+    def _route(self, request: HttpRequest) -> _RouteHandler:
         path = request.path
         methods = self._blob_routes if path.startswith(f"{BLOBS_PATH}/") else self._routes.get(path)
         if methods is None:
@@ -209,7 +220,7 @@ class HttpFront:
             raise MethodNotAllowed(", ".join(methods))
         return methods[request.method]
 
-    async def _call(self, request: web.BaseRequest, held: MemoryHold) -> web.StreamResponse:
+    async def _call(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
         if not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}")
         body = await self._body(request, held)
@@ -228,24 +239,24 @@ class HttpFront:
         del calls  # So may a call that waits for a run.
         answer = await answering
         if isinstance(answer, LongText):
-            return await self._send_text(request, answer)
+            await self._send_text(request, answer)
+            return None
         if answer is None:
-            return web.Response(status=202, headers={"Server": SERVER})
-        return await self._send_whole(request, JSON_HEADERS, answer)
+            return EMPTY
+        return await self._send_whole(request, answer)
 
-    async def _stream(
-        self, request: web.BaseRequest, follow: event_stream.Follow, held: MemoryHold
-    ) -> web.StreamResponse:
-        events = self._streams.events(follow, Pace(connection_of(request), held))
+    async def _stream(self, request: HttpRequest, follow: event_stream.Follow, held: MemoryHold) -> HttpResponse | None:
+        events = self._streams.events(follow, Pace(request.connection, held))
         try:
             first = await anext(events)
         except Exception as error:
             return json_response(jsonrpc.error_response(follow.id, error_to_tell(error)))
-        connection_of(request).streams = True
-        return await send_parts(request, event_stream.HEADERS, events, first=first)
+        request.connection.streams = True
+        await send_parts(request, event_stream.HEADERS, events, first=first)
+        return None
 
-    async def _put_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.Response:
-        binary = media_type(request) == BINARY
+    async def _put_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse:
+        binary = request.media_type == BINARY
         if not binary and not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
         body = await self._body(request, held)
@@ -259,57 +270,57 @@ class HttpFront:
             return blobs_json.blob_from_json(json_text(body))
         return blobs_json.blob_from_json(await read_long_members(body, FairSlices(self._fair_queue).checkpoint))
 
-    async def _get_blob(self, request: web.BaseRequest, held: MemoryHold) -> web.StreamResponse:
+    async def _get_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
         await self._fair_queue.admit()
         blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
         blob = await read_blob(self._service, blob_id, held)
         await self._fair_queue.yield_turn()
         if BINARY not in request.headers.get("Accept", ""):
             if is_long(blob):
-                return await self._send_text(request, BlobText(blob, blob_id, self._fair_queue))
-            return await self._send_whole(request, JSON_HEADERS, blobs_json.blob_to_json(blob, blob_id).encode())
+                await self._send_text(request, BlobText(blob, blob_id, self._fair_queue))
+                return None
+            return await self._send_whole(request, blobs_json.blob_to_json(blob, blob_id).encode())
         content = blob.content
         if is_long(blob):
             length = len(content) if isinstance(content, bytes) or content.isascii() else None
-            return await self._send(request, BINARY_HEADERS, encoded(content), length)
-        whole = content.encode() if isinstance(content, str) else content
-        return await self._send_whole(request, BINARY_HEADERS, whole)
+            await self._send(request, BINARY_HEADERS, encoded(content), length)
+            return None
+        return await self._send_whole(request, content.encode() if isinstance(content, str) else content, binary=True)
 
-    async def _send_text(self, request: web.BaseRequest, text: LongText) -> web.StreamResponse:
-        return await self._send(request, JSON_HEADERS, text.parts(), text.content_length)
+    async def _send_text(self, request: HttpRequest, text: LongText) -> None:
+        await self._send(request, JSON_HEADERS, text.parts(), text.content_length)
 
     async def _send(
         self,
-        request: web.BaseRequest,
+        request: HttpRequest,
         headers: Mapping[str, str],
         parts: AsyncGenerator[bytes, None],
         length: int | None,
-    ) -> web.StreamResponse:
-        connection = connection_of(request)
-        coding = coding_of_answer(request)
+    ) -> None:
+        connection = request.connection
+        coding = coding_of_answer(request.headers)
         headers = {**headers, "Vary": "Accept-Encoding"}
         with connection.share.hold() as held:
             if coding is not None and held.may_grow(coding.memory):
                 headers["Content-Encoding"] = coding.name
                 parts, length = compressed(parts, coding, self._fair_queue), None
             parts = in_step(parts, connection, self._fair_queue)
-            return await send_parts(request, headers, parts, length=length)
+            await send_parts(request, headers, parts, length=length)
 
-    async def _send_whole(
-        self, request: web.BaseRequest, headers: Mapping[str, str], content: bytes
-    ) -> web.StreamResponse:
-        """Send a short answer: at once, unless it is long enough to be encoded for a client that asks for it."""
-        if len(content) < MIN_BYTES or coding_of_answer(request) is None:
-            return whole_response(content, headers)
-        return await self._send(request, headers, _one(content), len(content))
+    async def _send_whole(self, request: HttpRequest, content: bytes, *, binary: bool = False) -> HttpResponse | None:
+        """Answer shortly: at once, unless it is long enough to be encoded for a client that asks for it."""
+        if len(content) < MIN_BYTES or coding_of_answer(request.headers) is None:
+            return HttpResponse(content, BINARY_LINES if binary else JSON_LINES)
+        await self._send(request, BINARY_HEADERS if binary else JSON_HEADERS, _one(content), len(content))
+        return None
 
-    async def _body(self, request: web.BaseRequest, held: MemoryHold) -> bytes:
+    async def _body(self, request: HttpRequest, held: MemoryHold) -> bytes:
         """The body of a request, when its turn to be worked on has come."""
         body = await read_request_body(request, held, self._limits, self._fair_queue)
         await self._fair_queue.admit()
         return body
 
-    def _health(self) -> web.Response:
+    def _health(self) -> HttpResponse:
         if self._draining:
             return json_response('{"status":"draining"}', status=503)
         if (obstacle := self._service.readiness.obstacle) is not None:

@@ -14,9 +14,10 @@ from collections.abc import Collection
 from ipaddress import ip_address
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from gateway.core.errors import InvalidRequest, shortened
+from gateway.fronts.http.request import HttpRequest
 
 _HOST: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/@\[\]?#]+))(?::[0-9]*)?")
 _ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?P<host>[^/\s]+)")
@@ -59,12 +60,10 @@ class HostCheck:
         self._any_host = any_host
         self._known: set[str] = set()
 
-    def check(self, request: web.BaseRequest) -> None:
+    def check(self, request: HttpRequest) -> None:
         """Raises HostNotServed or OriginNotAllowed."""
         headers = request.headers
-        host = headers.get(hdrs.HOST)
-        if "://" in request.raw_path and request.raw_path[0] != "/":
-            host = request.host  # That of the request line, which takes the place of the header.
+        host = request.host
         if host is not None and host not in self._known and not self._any_host:
             self._check_host(host)
         if hdrs.ORIGIN in headers:

@@ -3,16 +3,26 @@
 import asyncio
 import time
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
-from aiohttp import web
-from aiohttp.http import RawRequestMessage
+from aiohttp import StreamReader
+from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import RequestPayloadError
 
 from gateway.concurrency.time_slice import SLICE_SECONDS
+from gateway.core.errors import InvalidRequest
 from gateway.core.internal_errors import release_frames, report_unexpected
+from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed
 
 PIECE: Final = 4 << 10
 """How much is parsed at once, in bytes: up to 700 chunks, a third of a millisecond."""
+
+READ_AHEAD: Final = 64 << 10
+"""How much of a body that nobody reads yet is received, in bytes: twice as much, and one more packet."""
+
+MAX_AHEAD: Final = 32
+"""How many requests of a connection are parsed ahead of the one that is worked on, and the rest of a piece."""
 
 
 class Intake:
@@ -45,19 +55,40 @@ class Intake:
             asyncio.get_running_loop().call_soon(self._turn)
 
 
-class PiecewiseHandler(web.RequestHandler):
-    """A connection that parses what it has received in pieces, and receives nothing more until all is parsed."""
+class Arrived(NamedTuple):
+    """A request that has not begun, or what was sent in the place of one."""
 
-    __slots__ = ("_full", "_intake", "_parsed", "_unparsed", "_waits")
+    message: RawRequestMessage | InvalidRequest
+    body: StreamReader | None
 
-    def __init__(self, server: web.Server, intake: Intake, **options: Any) -> None:
-        super().__init__(server, **options)
+
+class PiecewiseHandler(asyncio.Protocol):
+    """A connection that parses what it has received in pieces, and receives nothing more until all is parsed.
+
+    `arrived` has the requests that have been parsed, and `wake` is called when one comes.
+    """
+
+    __slots__ = ("_full", "_intake", "_parsed", "_parser", "_unparsed", "_waits", "arrived", "transport")
+
+    def __init__(self, intake: Intake) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.arrived: deque[Arrived] = deque()
+        self._parser: HttpRequestParser | None = HttpRequestParser(
+            cast(Any, self),
+            asyncio.get_running_loop(),
+            READ_AHEAD,
+            max_line_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
+            max_field_size=MAX_LINE,
+            payload_exception=RequestPayloadError,
+            auto_decompress=False,
+        )
         self._intake = intake
         self._unparsed = b""
         self._parsed = 0
         """How much of it has been parsed."""
         self._full = False
-        """Whether aiohttp takes nothing more for now."""
+        """Whether the body has no room for now."""
         self._waits = False
         """Whether it waits for a turn to parse."""
 
@@ -66,36 +97,58 @@ class PiecewiseHandler(web.RequestHandler):
         """How many bytes have been received and not been parsed."""
         return len(self._unparsed) - self._parsed
 
-    def parse(self, data: bytes) -> None:
-        """Parse what has been received; nothing if there is room again for what was parsed before."""
-        super().data_received(data)
-        if self._messages:
-            message = self._messages[-1][0]
-            if not isinstance(message, RawRequestMessage):
-                release_frames(message.exc)
-                self.cannot_parse()
+    def wake(self) -> None:
+        """A request has arrived."""
 
     def cannot_parse(self) -> None:
         """What has been received is malformed. Its answer is due; nothing that follows can be parsed."""
+
+    def force_close(self) -> None:
+        """Close the connection, whatever it does."""
+        if self.transport is not None:
+            self.transport.close()
+            self.transport = None
 
     def piece(self) -> int:
         """How many bytes may be parsed at once."""
         return PIECE
 
+    def parse(self, data: bytes) -> None:
+        """Parse what has been received."""
+        if self._parser is None:
+            return
+        try:
+            messages, upgraded, _ = self._parser.feed_data(data)
+        except HttpProcessingError as error:
+            release_frames(error)
+            self._stop_parsing()
+            self.arrived.append(Arrived(malformed(error), None))
+            self.cannot_parse()
+            self.wake()
+            return
+        if messages:
+            for message, body in messages:
+                self.arrived.append(Arrived(message, body))
+            self.wake()
+        if (
+            upgraded
+        ):  # The protocol that the client asks for is not served: the answer says so, and ends the connection.
+            self._stop_parsing()
+
     def data_received(self, data: bytes) -> None:
         """Parse a piece at once; keep more for turns of its own."""
-        if not data or (not self._unparsed and (len(data) <= PIECE or len(data) <= self.piece())):
+        if not self._unparsed and not self._is_ahead and (len(data) <= PIECE or len(data) <= self.piece()):
             self.parse(data)
             return
         self._unparsed = self._unparsed[self._parsed :] + data
         self._parsed = 0
-        super()._pause_transport_reading()
+        self._read(False)
         self._wait()
 
     def parse_piece(self) -> None:
         """Parse the next piece of what has been received, unless there is no room for it."""
         self._waits = False
-        if self._full or not self._unparsed:
+        if self._full or self._is_ahead or not self._unparsed:
             return
         start, stop = self._parsed, self._parsed + self.piece()
         data = self._unparsed[start:stop]
@@ -106,31 +159,63 @@ class PiecewiseHandler(web.RequestHandler):
         if self._unparsed:
             self._wait()
         elif not self._full:
-            super()._resume_transport_reading()
+            self._read(True)
+
+    def next_arrived(self) -> Arrived:
+        """Take the request that is to be answered next. There must be one."""
+        arrived = self.arrived.popleft()
+        if self._unparsed:
+            self._wait()
+        return arrived
+
+    @property
+    def parses(self) -> bool:
+        """Whether what comes next can be a request."""
+        return self._parser is not None
+
+    def forget_unparsed(self) -> None:
+        """Parse nothing more of what has been received, nor what still comes."""
+        self._unparsed, self._parsed = b"", 0
+        self.arrived.clear()
+        self._stop_parsing()
+
+    @property
+    def _is_ahead(self) -> bool:
+        return len(self.arrived) >= MAX_AHEAD
+
+    def _stop_parsing(self) -> None:
+        self._parser = None  # It holds this connection.
+
+    def _wait(self) -> None:
+        if not (self._full or self._waits or self._is_ahead):
+            self._waits = True
+            self._intake.add(self)
+
+    def _read(self, go_on: bool) -> None:
+        transport = self.transport
+        if transport is not None and not transport.is_closing() and transport.is_reading() is not go_on:
+            if go_on:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    # The reader of a body calls these.
+
+    @property
+    def connected(self) -> bool:
+        """Whether more of a body can come."""
+        return self.transport is not None
+
+    def pause_reading(self) -> None:
+        """The body has no room."""
+        self._full = True
+        self._read(False)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """There is room in the body: its reader says so after each chunk."""
         if self._full:
-            super().resume_reading(resume_parser)
-
-    def forget_unparsed(self) -> None:
-        """Parse nothing more of what has been received."""
-        self._unparsed, self._parsed = b"", 0
-
-    def _wait(self) -> None:
-        if not self._full and not self._waits:
-            self._waits = True
-            self._intake.add(self)
-
-    # aiohttp calls these two wherever it has too much or has room again.
-
-    def _pause_transport_reading(self) -> None:
-        self._full = True
-        super()._pause_transport_reading()
-
-    def _resume_transport_reading(self) -> None:
-        self._full = False
-        if self._unparsed:
-            self._wait()
-        else:
-            super()._resume_transport_reading()
+            self._full = False
+            if self._unparsed:
+                self._wait()
+            else:
+                self._read(True)

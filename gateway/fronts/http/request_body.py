@@ -3,7 +3,8 @@
 import asyncio
 from io import BytesIO
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11
+from aiohttp.web import RequestPayloadError
 
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryHold
@@ -13,6 +14,7 @@ from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.connection import INTERIM, BodyTooScattered
 from gateway.fronts.http.expanding import Expander, expander_of
 from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import (
     JSON,
     ExpectationFailed,
@@ -28,16 +30,14 @@ _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 _JSON_TYPES = frozenset({JSON, "application/json-rpc", "application/jsonrequest"})
 
 
-def check_expectation(request: web.BaseRequest) -> None:
+def check_expectation(request: HttpRequest) -> None:
     """Raise ExpectationFailed if the client expects anything but an interim response before it sends the body."""
     expected = ",".join(request.headers.getall("Expect", ()))
     if expected.strip().lower() != "100-continue" and request.version >= HttpVersion11:
         raise ExpectationFailed("expected no expectation, or 100-continue")
 
 
-async def read_request_body(
-    request: web.BaseRequest, held: MemoryHold, limits: HttpLimits, fair_queue: FairQueue
-) -> bytes:
+async def read_request_body(request: HttpRequest, held: MemoryHold, limits: HttpLimits, fair_queue: FairQueue) -> bytes:
     """The body of a request, expanded, which is asked for if the client waits for that.
 
     `held` grows by what has arrived. Raises TooLarge, UnsupportedContentCoding, ParseError or RequestTimeout if the
@@ -68,7 +68,7 @@ async def read_request_body(
 
 
 async def _read_expanded(
-    request: web.BaseRequest, held: MemoryHold, limits: HttpLimits, expander: Expander, fair_queue: FairQueue
+    request: HttpRequest, held: MemoryHold, limits: HttpLimits, expander: Expander, fair_queue: FairQueue
 ) -> bytes:
     """Read and expand a body. Neither its encoded nor its expanded form may be larger than a body may be."""
     buffer = BytesIO()
@@ -90,13 +90,13 @@ async def _read_expanded(
     return buffer.getvalue()
 
 
-async def drop_rest(request: web.BaseRequest, seconds: float) -> None:
+async def drop_rest(request: HttpRequest, seconds: float) -> None:
     """Read the rest of a body for so long: a client may read the answer only when it has sent all."""
     try:
         async with asyncio.timeout(seconds):
-            while request.transport is not None and await request.content.readany():
+            while request.connection.transport is not None and await request.content.readany():
                 pass
-    except (web.RequestPayloadError, ConnectionError, TimeoutError) as error:
+    except (RequestPayloadError, ConnectionError, TimeoutError) as error:
         release_frames(error)  # The body keeps it.
 
 
@@ -114,33 +114,29 @@ async def text_bytes(body: bytes, fair_queue: FairQueue) -> int:
     return 2 * width * len(body)
 
 
-def declares_json(request: web.BaseRequest) -> bool:
+def declares_json(request: HttpRequest) -> bool:
     """Whether the body is declared as JSON. Raises UnsupportedMediaType if it is not UTF-8."""
     declared = request.headers.get("Content-Type", "")
     if declared == JSON:
         return True
-    kind = media_type(request)
+    kind = request.media_type
     if kind not in _JSON_TYPES and not (kind.startswith("application/") and kind.endswith("+json")):
         return False
-    if (request.charset or "utf-8").lower() not in _UTF_8:
+    if (request.charset or "utf-8") not in _UTF_8:
         raise UnsupportedMediaType("expected content-type with charset=utf-8, or without charset: JSON is UTF-8")
     return True
 
 
-def media_type(request: web.BaseRequest) -> str:
-    """The media type of the body, or "": aiohttp would take a missing one for that of binary content."""
-    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-
-def _ask_for_body(request: web.BaseRequest, held: MemoryHold, declared: int) -> None:
+def _ask_for_body(request: HttpRequest, held: MemoryHold, declared: int) -> None:
     """Let a client send the body that waits to be asked, unless there is no memory for it."""
     held.grow(declared)
     held.shrink(declared)
-    if "Expect" in request.headers and request.version >= HttpVersion11 and request.transport is not None:
-        request.transport.write(INTERIM)
+    transport = request.connection.transport
+    if "Expect" in request.headers and request.version >= HttpVersion11 and transport is not None:
+        transport.write(INTERIM)
 
 
-async def _next_chunk(request: web.BaseRequest, limits: HttpLimits) -> bytes:
+async def _next_chunk(request: HttpRequest, limits: HttpLimits) -> bytes:
     """What has arrived of the body, b"" at its end. Raises RequestTimeout if nothing comes for too long."""
     try:
         async with asyncio.timeout(limits.body_seconds):
@@ -149,7 +145,7 @@ async def _next_chunk(request: web.BaseRequest, limits: HttpLimits) -> bytes:
         raise RequestTimeout(f"nothing of the body has come for {counted(limits.body_seconds, 'second')}") from None
     except BodyTooScattered:
         raise ParseError("the chunks of the body are too small, or have too much around them") from None
-    except (web.RequestPayloadError, ConnectionError):
+    except (RequestPayloadError, ConnectionError):
         raise ParseError("the body ends too early or is encoded wrongly") from None
 
 

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final
 
 import msgspec
-from aiohttp import web
 
 from gateway.adapter import jsonrpc
 from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound
+from gateway.fronts.http.request import HttpRequest
 
 RPC_PATH = "/"
 
@@ -65,44 +66,35 @@ class RequestTimeout(InvalidRequest):
     http_status, reason = 408, "REQUEST_TIMEOUT"
 
 
-class ShortResponse(web.Response):
-    """A response that is written at once, and forgets its body: the connection keeps it until the next request."""
+class HttpResponse:
+    """A response that is written at once. `lines` are its headers, but for those that tell how it is written."""
 
-    async def write_eof(self, data: bytes = b"") -> None:
-        await super().write_eof(data)
-        self.body = None
+    __slots__ = ("body", "lines", "status")
 
-
-class RawRefusal(web.Response):
-    """A refusal of what is no request of HTTP/1.1, in the form of HTTP/1.1. The connection ends with it."""
-
-    def __init__(self, error: GatewayError) -> None:
-        super().__init__(status=error.http_status)
-        self._raw = raw_refusal(error)
-        self.force_close()
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Write all of it, once."""
-        raw, self._raw = self._raw, b""
-        if raw and request.transport is not None:
-            request.transport.write(raw)
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """All of it has been written."""
+    def __init__(self, body: bytes, lines: bytes, status: int = 200) -> None:
+        self.body = body
+        self.lines = lines
+        self.status = status
 
 
-def json_response(body: str | bytes, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def header_lines(headers: Mapping[str, str]) -> bytes:
+    """Headers as they are written."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+JSON_LINES: Final = header_lines(JSON_HEADERS)
+BINARY_LINES: Final = header_lines(BINARY_HEADERS)
+EMPTY: Final = HttpResponse(b"", header_lines({"Server": SERVER}), 202)
+"""There is nothing to say."""
+
+
+def json_response(body: str | bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """A response whose body is JSON."""
     content = body.encode() if isinstance(body, str) else body
-    return ShortResponse(body=content, status=status, headers={**JSON_HEADERS, **headers} if headers else JSON_HEADERS)
+    return HttpResponse(content, JSON_LINES + header_lines(headers) if headers else JSON_LINES, status)
 
 
-def whole_response(content: bytes, headers: Mapping[str, str]) -> web.Response:
-    """A response that is written at once."""
-    return ShortResponse(body=content, headers=headers)
-
-
-def refusal(request: web.BaseRequest, error: GatewayError, *, status: int | None = None) -> web.Response:
+def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = None) -> HttpResponse:
     """An error answer in the form of the path: that of JSON-RPC, or that of the blob API."""
     status = status or error.http_status
     headers = {}

@@ -5,13 +5,14 @@ import struct
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from aiohttp import HttpVersion11, web
-from aiohttp.http import StreamWriter
+from aiohttp import HttpVersion11
 
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.internal_errors import error_to_tell, release_frames
-from gateway.fronts.http.connection import HttpConnection, connection_of
-from gateway.fronts.http.responses import SERVER
+from gateway.fronts.http.connection import HttpConnection
+from gateway.fronts.http.request import HttpRequest
+from gateway.fronts.http.responses import SERVER, header_lines
+from gateway.fronts.http.writing import BodyWriter
 
 _RESET = struct.pack("ii", 1, 0)
 """Linger, for no time: closing a connection resets it."""
@@ -25,34 +26,27 @@ class Broken(Exception):
 
 
 async def send_parts(
-    request: web.BaseRequest,
+    request: HttpRequest,
     headers: Mapping[str, str],
     parts: AsyncGenerator[bytes, None],
     *,
     first: bytes = b"",
     length: int | None = None,
-) -> web.StreamResponse:
+) -> None:
     """Send a response whose body is made while it is sent; `length` is the body's, in bytes, if it is known.
 
     `parts` follow `first`, and are closed at the end. They are written as soon as they come: `in_step` waits for the
     client. An error cuts the response: the client sees that the end is missing.
     """
-    response = web.StreamResponse(headers={**headers, "Server": SERVER})
-    if length is not None:
-        response.content_length = length
-    elif request.version < HttpVersion11:
-        response.force_close()  # Nothing else tells where the body ends.
+    writer = BodyWriter(request, header_lines({**headers, "Server": SERVER}), length)
     async with aclosing(parts):
         try:
-            await response.prepare(request)
-            writer = request.writer
-            assert isinstance(writer, StreamWriter)
-            if first:
-                await writer.write(first, drain=False)
+            writer.write(first)
             del first  # It may be large, and the next part hours away.
             async for part in parts:
-                await writer.write(part, drain=False)
+                writer.write(part)
                 del part
+            writer.end()
         except ConnectionError:
             pass  # The client has left.
         except Exception as error:
@@ -60,8 +54,7 @@ async def send_parts(
                 release_frames(error)
             else:
                 error_to_tell(error)
-            _cut(request, connection_of(request))
-    return response
+            _cut(request)
 
 
 async def in_step(
@@ -82,8 +75,9 @@ async def in_step(
                 await fair_queue.yield_turn()
 
 
-def _cut(request: web.BaseRequest, connection: HttpConnection) -> None:
-    transport = connection.transport
+def _cut(request: HttpRequest) -> None:
+    request.closes = True
+    transport = request.connection.transport
     if transport is None:
         return
     if request.version < HttpVersion11:

@@ -1,0 +1,65 @@
+"""A request as the front works on it."""
+
+from typing import TYPE_CHECKING
+
+from aiohttp import HttpVersion, StreamReader, hdrs
+from aiohttp.http import RawRequestMessage
+from multidict import CIMultiDictProxy
+
+if TYPE_CHECKING:
+    from gateway.fronts.http.connection import HttpConnection
+
+
+class HttpRequest:
+    """A request whose head has come. `content` is its body, which may still come."""
+
+    __slots__ = ("_message", "begun", "closes", "connection", "content", "headers", "method", "version")
+
+    def __init__(self, message: RawRequestMessage, content: StreamReader, connection: "HttpConnection") -> None:
+        self._message = message
+        self.content = content
+        self.connection = connection
+        self.headers: CIMultiDictProxy[str] = message.headers
+        self.method: str = message.method
+        self.version: HttpVersion = message.version
+        self.closes: bool = message.should_close
+        """Whether the connection ends with the answer."""
+        self.begun = False
+        """Whether something of the answer has been written."""
+
+    @property
+    def path(self) -> str:
+        """The path, decoded, without the query."""
+        raw = self._message.path
+        return raw if raw == "/" else self._message.url.path
+
+    @property
+    def host(self) -> str | None:
+        """The host that the request line names, or else the header; None if neither does."""
+        url = self._message.url
+        return url.host if url.absolute else self.headers.get(hdrs.HOST)
+
+    @property
+    def content_length(self) -> int | None:
+        """How long the body is, in bytes, if the head says so."""
+        length = self.headers.get(hdrs.CONTENT_LENGTH)
+        return None if length is None else int(length)
+
+    @property
+    def head_size(self) -> int:
+        """About how many bytes the head is long."""
+        return sum(len(name) + len(value) for name, value in self._message.raw_headers)
+
+    @property
+    def media_type(self) -> str:
+        """The media type of the body, in lower case, or ""."""
+        return self.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+
+    @property
+    def charset(self) -> str | None:
+        """The charset of the body, in lower case, if it is declared."""
+        for parameter in self.headers.get(hdrs.CONTENT_TYPE, "").split(";")[1:]:
+            name, _, value = parameter.partition("=")
+            if name.strip().lower() == "charset":
+                return value.strip().strip('"').lower()
+        return None
