@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import inspect
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Never, TypeAlias, TypeVar, cast
@@ -80,6 +81,11 @@ def handler(method: Callable[[_S, _Q, Context], Awaitable[_A]]) -> Callable[[_S,
         raise AssertionError("the call has been aborted")
 
     return handle
+
+
+def unguarded(method: Any) -> Any:
+    """A method without what `handler` puts around it, for a transport that takes any exception itself."""
+    return inspect.unwrap(method).__get__(method.__self__) if inspect.ismethod(method) else method
 
 
 def is_cut(error: BaseException | None) -> bool:

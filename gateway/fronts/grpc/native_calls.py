@@ -3,16 +3,16 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Never, TypeAlias
 
 import grpc
 from grpc import aio
 from pygrpc_native import STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
+from gateway.fronts.grpc.calls import unguarded
 from gateway.fronts.grpc.connections import SMALL_MESSAGE
 from gateway.fronts.grpc.grpcio_server import MethodHandler
-from gateway.fronts.grpc.request_length import Deserializer
+from gateway.fronts.grpc.request_length import Deserializer, bounded
 from gateway.fronts.grpc.unsent_answers import RETRY_SECONDS, UnsentAnswers
 from gateway.peers.grpc.channel import PUSHBACK_TRAILER
 
@@ -32,18 +32,24 @@ class NativeAbort(aio.AbortError):
         self.trailing_metadata = trailing_metadata
 
 
-class NativeMethod(NamedTuple):
-    """A method that the transport serves: `/SERVICE/METHOD`, and what answers it."""
+class NativeMethod:
+    """A method that the transport serves: its `path` is `/SERVICE/METHOD`."""
 
-    path: str
-    handler: MethodHandler
-    deserialize: Deserializer
+    __slots__ = ("deserialize", "path", "serialize", "serve", "streams")
+
+    def __init__(self, path: str, handler: MethodHandler) -> None:
+        self.path = path
+        self.streams = handler.response_streaming
+        self.serve = unguarded(handler.unary_stream or handler.unary_unary)
+        self.deserialize: Deserializer = bounded(handler.request_deserializer)
+        self.serialize: Callable[[Any], bytes] = handler.response_serializer or bytes
 
 
 class _Waiting(NamedTuple):
-    """What is tried again while it returns STREAM_FULL; its other result becomes that of `done`."""
+    """A message that is tried again while that returns STREAM_FULL; its other result becomes that of `done`."""
 
-    attempt: Callable[[], int]
+    call_id: int
+    message: bytes
     done: asyncio.Future[int]
 
 
@@ -58,11 +64,11 @@ class NativeBacklog:
         self.answers = UnsentAnswers(front)
         self._waiting: list[list[_Waiting]] = [[] for _ in RETRY_SECONDS]
 
-    async def until_done(self, attempt: Callable[[], int]) -> int:
-        """Return the result of `attempt` when it is no longer STREAM_FULL."""
-        waiting = _Waiting(attempt, asyncio.get_running_loop().create_future())
-        self._add(waiting, 0)
-        return await waiting.done
+    def until_sent(self, call_id: int, message: bytes) -> asyncio.Future[int]:
+        """Send a message of a stream when there is room: STREAM_SENT, or STREAM_CLOSED if the call has ended."""
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._add(_Waiting(call_id, message, done), 0)
+        return done
 
     def _add(self, waiting: _Waiting, tries: int) -> None:
         if not self._waiting[tries]:
@@ -74,7 +80,7 @@ class NativeBacklog:
         for waiting in all_waiting:
             if waiting.done.done():
                 continue  # the call has ended
-            result = waiting.attempt()
+            result = self.front.stream_try_send(waiting.call_id, waiting.message)
             if result == STREAM_FULL:
                 self._add(waiting, min(tries + 1, len(RETRY_SECONDS) - 1))
             else:
@@ -84,28 +90,16 @@ class NativeBacklog:
 class NativeContext:
     """The part of `aio.ServicerContext` that the methods of the gateway's servicers need."""
 
-    __slots__ = ("_backlog", "_call_id", "_deadline", "_front", "_method", "_peer", "_serialize")
+    __slots__ = ("_backlog", "_call_id", "_deadline", "_peer", "method")
 
     def __init__(
-        self,
-        backlog: NativeBacklog,
-        call_id: int,
-        method: NativeMethod,
-        peer: str,
-        remaining: float | None,
+        self, backlog: NativeBacklog, call_id: int, method: NativeMethod, peer: str, remaining: float | None
     ) -> None:
-        self._front = backlog.front
         self._backlog = backlog
         self._call_id = call_id
-        self._method = method
+        self.method = method
         self._peer = peer
-        self._serialize: Any = method.handler.response_serializer or bytes
         self._deadline = None if remaining is None else time.monotonic() + remaining
-
-    @property
-    def method(self) -> str:
-        """The method, as `/SERVICE/METHOD`."""
-        return self._method.path
 
     def peer(self) -> str:
         """The address of the client, with its port."""
@@ -121,11 +115,10 @@ class NativeContext:
 
     async def write(self, message: Any) -> None:
         """Send a message of a stream, when its reader has taken all earlier ones but one."""
-        data = self._serialize(message)
-        attempt = partial(self._front.stream_try_send, self._call_id, data)
-        sent = attempt()
+        data = self.method.serialize(message)
+        sent = self._backlog.front.stream_try_send(self._call_id, data)
         if sent == STREAM_FULL:
-            sent = await self._backlog.until_done(attempt)
+            sent = await self._backlog.until_sent(self._call_id, data)
         if sent == STREAM_CLOSED:
             raise asyncio.CancelledError
         if len(data) > _YIELD_BYTES:
@@ -133,22 +126,21 @@ class NativeContext:
 
     async def answer(self, payload: bytes) -> None:
         """Answer the call."""
-        handler = self._method.handler
-        method: Any = handler.unary_stream if handler.response_streaming else handler.unary_unary
-        answering = method(self._method.deserialize(payload), self)
+        method = self.method
+        answering = method.serve(method.deserialize(payload), self)
         del payload
         response = await answering
-        if handler.response_streaming:
-            self._front.stream_end(self._call_id)
+        if method.streams:
+            self._backlog.front.stream_end(self._call_id)
             return
-        data = self._serialize(response)
+        data = method.serialize(response)
         del response
         size = len(data)
-        if self._front.respond(self._call_id, data) and size > SMALL_MESSAGE:
+        if self._backlog.front.respond(self._call_id, data) and size > SMALL_MESSAGE:
             del data
-            await self._backlog.answers.sent(self._method.path, size)
+            await self._backlog.answers.sent(method.path, size)
 
     def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata = ()) -> None:
         """Let the call fail; nothing happens if it has ended. The package refuses to send when to try again."""
         sent = [(name, value) for name, value in trailing_metadata if name != PUSHBACK_TRAILER]
-        self._front.fail(self._call_id, code.value[0], details, sent)
+        self._backlog.front.fail(self._call_id, code.value[0], details, sent)

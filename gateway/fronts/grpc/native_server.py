@@ -8,31 +8,26 @@ import asyncio
 import inspect
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import grpc
-from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
+from pygrpc_native import NativeGrpcFront
 
-from gateway.core.errors import SHUTTING_DOWN, TooLarge
 from gateway.core.socket_directory import make_socket_directory
-from gateway.fronts.grpc.calls import ending
-from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
+from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
-from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
-from gateway.fronts.grpc.request_length import bounded
+from gateway.fronts.grpc.native_calls import NativeMethod
+from gateway.fronts.grpc.native_dispatch import NativeDispatch
 
 _PENDING = "grpc.server.max_pending_requests_hard_limit"
 _BATCH = 64
-"""Calls that begin in one step of the event loop, at most."""
+"""Calls that are handed to the event loop at a time, at most."""
 _RELAY_SECONDS = 0.02
 """The time for the last answers of the server behind to pass through: nothing tells when they have."""
 _FLUSH_SECONDS = (0.3, 1.0)
 """How long the last answers may take to be sent, if the calls took the whole grace to end, and if they took less."""
 _FLUSH_CHECK_SECONDS = 0.01
-_STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
 
 
 class NativeServer:
@@ -45,7 +40,6 @@ class NativeServer:
     def __init__(self, options: Sequence[tuple[str, int]], connections: Connections) -> None:
         self._options = dict(options)
         self._connections = connections
-        self._small = min(SMALL_MESSAGE, self._options["grpc.max_receive_message_length"])
         # The calls of all clients reach the server behind over a unix socket, any number of one client among them.
         connections.nameless_small = 0
         # All connections reach it through one or a few: the limit of one is kept before it.
@@ -53,8 +47,7 @@ class NativeServer:
         self._inner = GrpcioServer(list(behind.items()), connections)
         self._handlers: dict[str, MethodHandler] = {}
         self._front: NativeGrpcFront | None = None
-        self.calls: dict[int, asyncio.Task[None]] = {}
-        """The calls that are open, those of the server behind excepted."""
+        self._dispatch: NativeDispatch | None = None
         self._stopping = False
         self._directory: str | None = None
         self._received_all = asyncio.Event()
@@ -105,12 +98,12 @@ class NativeServer:
         front.add_methods([(path, handler.response_streaming) for path, handler in self._handlers.items()])
         front.start()
         loop = asyncio.get_running_loop()
-        methods = [
-            NativeMethod(path, handler, bounded(handler.request_deserializer))
-            for path, handler in self._handlers.items()
-        ]
-        take = partial(self._take, NativeBacklog(front), methods)
-        threading.Thread(target=self._receive, args=(front, loop, take), name="grpc-calls", daemon=True).start()
+        methods = [NativeMethod(path, handler) for path, handler in self._handlers.items()]
+        dispatch = self._dispatch = NativeDispatch(
+            front, methods, self._connections, self._options["grpc.max_receive_message_length"]
+        )
+        receiving = (front, loop, dispatch.take)
+        threading.Thread(target=self._receive, args=receiving, name="grpc-calls", daemon=True).start()
 
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
@@ -134,57 +127,9 @@ class NativeServer:
             loop.call_soon_threadsafe(take, events)
         loop.call_soon_threadsafe(self._received_all.set)
 
-    def _take(self, backlog: NativeBacklog, methods: list[NativeMethod], events: list[Any]) -> None:
-        open_calls = backlog.answers.open_calls
-        for kind, call_id, method, payload, _, details in events:
-            if kind == EVENT_CANCEL:
-                if (left := self.calls.get(call_id)) is not None:
-                    left.cancel()
-            elif self._stopping:
-                backlog.front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
-            else:
-                _, peer, remaining = details
-                context = NativeContext(backlog, call_id, methods[method], peer, remaining)
-                open_calls[context.method] += 1
-                call = asyncio.create_task(self._answer(context, payload))
-                self.calls[call_id] = call
-                # Not left to the call, which never runs if the client leaves at once.
-                call.add_done_callback(partial(self._end, call_id, context, open_calls))
-
-    def _end(self, call_id: int, context: NativeContext, open_calls: Counter[str], _: object) -> None:
-        del self.calls[call_id]
-        open_calls[context.method] -= 1
-        self._connections.end(context)  # type: ignore[arg-type]
-
-    async def _answer(self, context: NativeContext, payload: bytes) -> None:
-        try:
-            memory = self._connections.count(context)  # type: ignore[arg-type]
-            if len(payload) > self._small:
-                self._count_large(memory, len(payload))
-            answering = context.answer(payload)
-            del payload
-            await answering
-        except NativeAbort as abort:
-            context.fail(abort.code, abort.details, abort.trailing_metadata)
-        except asyncio.CancelledError:
-            # The server stops; or the client has left, and this has no effect.
-            context.fail(*_STOPPING)
-            raise
-        except Exception as error:
-            context.fail(*ending(error))
-
-    def _count_large(self, memory: CallMemory, size: int) -> None:
-        if size > self._options["grpc.max_receive_message_length"]:
-            raise TooLarge("the request is larger than a message may be")
-        memory.grow(COPIES * size)
-
     async def _end_calls(self, grace: float) -> None:
-        if self.calls:
-            await asyncio.wait(self.calls.values(), timeout=grace)
-        calls = list(self.calls.values())
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
+        if self._dispatch is not None:
+            await self._dispatch.stop(grace)
 
     async def _flush(self, seconds: float) -> None:
         """Wait until the answers that were given have been sent: closing the front would drop them."""

@@ -1,0 +1,102 @@
+"""Takes calls from the native transport, and answers them."""
+
+import asyncio
+from collections import deque
+from typing import Any, Final
+
+import grpc
+from pygrpc_native import EVENT_CANCEL, NativeGrpcFront
+
+from gateway.concurrency.eager_tasks import EagerTasks
+from gateway.core.errors import SHUTTING_DOWN, TooLarge
+from gateway.core.internal_errors import release_frames
+from gateway.fronts.grpc.calls import ending
+from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
+from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
+
+_TURN: Final = 16
+"""Calls that begin in one turn of the event loop, at most: most of them end at once."""
+
+_STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
+
+
+class NativeDispatch:
+    """The calls of the methods that the transport serves, in order of their numbers there."""
+
+    def __init__(
+        self, front: NativeGrpcFront, methods: list[NativeMethod], connections: Connections, receive: int
+    ) -> None:
+        self._front = front
+        self._methods = methods
+        self._connections = connections
+        self._receive = receive
+        self._small = min(SMALL_MESSAGE, receive)
+        self._backlog = NativeBacklog(front)
+        self._open_calls = self._backlog.answers.open_calls
+        self._events: deque[Any] = deque()
+        self._tasks = EagerTasks()
+        self._calls: dict[int, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    def take(self, events: list[Any]) -> None:
+        """Calls have come, or their clients have left."""
+        behind = bool(self._events)
+        self._events += events
+        if not behind:
+            self._begin()
+
+    async def stop(self, grace: float) -> None:
+        """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
+        self._stopping = True
+        if self._calls:
+            await asyncio.wait(self._calls.values(), timeout=grace)
+        calls = list(self._calls.values())
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    def _begin(self) -> None:
+        events = self._events
+        for _ in range(min(_TURN, len(events))):
+            kind, call_id, method, payload, _, details = events.popleft()
+            if kind == EVENT_CANCEL:
+                if (left := self._calls.get(call_id)) is not None:
+                    left.cancel()
+            elif self._stopping:
+                self._front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
+            else:
+                _, peer, remaining = details
+                context = NativeContext(self._backlog, call_id, self._methods[method], peer, remaining)
+                call = self._tasks.start(self._answer(call_id, context, payload))
+                if call is not None:
+                    self._calls[call_id] = call
+        if events:
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    async def _answer(self, call_id: int, context: NativeContext, payload: bytes) -> None:
+        self._open_calls[context.method.path] += 1
+        try:
+            memory = self._connections.count(context)  # type: ignore[arg-type]
+            if len(payload) > self._small:
+                self._count_large(memory, len(payload))
+            answering = context.answer(payload)
+            del payload
+            await answering
+        except NativeAbort as abort:
+            context.fail(abort.code, abort.details, abort.trailing_metadata)
+        except asyncio.CancelledError as cancelled:
+            # The server stops; or the client has left, and this has no effect.
+            context.fail(*_STOPPING)
+            release_frames(cancelled)
+            raise
+        except Exception as error:
+            context.fail(*ending(error))
+        finally:
+            self._calls.pop(call_id, None)
+            self._open_calls[context.method.path] -= 1
+            self._connections.end(context)  # type: ignore[arg-type]
+
+    def _count_large(self, memory: CallMemory, size: int) -> None:
+        if size > self._receive:
+            raise TooLarge("the request is larger than a message may be")
+        memory.grow(COPIES * size)
