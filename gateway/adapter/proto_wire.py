@@ -58,14 +58,17 @@ def short_fields_end(data: bytes, place: int, stop: int, tag: int, most: int) ->
 
 def length_prefix(number: int, length: int) -> bytes:
     """What stands before the content of a field that has a length."""
-    prefix = bytearray()
-    for value in (number << 3 | LENGTH_DELIMITED, length):
-        rest = value
-        while rest >= 0x80:
-            prefix.append(rest & 0x7F | 0x80)
-            rest >>= 7
-        prefix.append(rest)
-    return bytes(prefix)
+    return varint(number << 3 | LENGTH_DELIMITED) + varint(length)
+
+
+def varint(value: int) -> bytes:
+    """A number that is not negative, as it is written."""
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
 
 
 def _varint(data: bytes, place: int, stop: int) -> tuple[int, int]:

@@ -18,6 +18,9 @@ RESULT_PAGE_LENGTH = 1024
 _RESULT_BYTES = 256
 """About how much memory a result takes besides its text."""
 
+_ASCII_BYTES = getsizeof("")
+"""How much memory a text of ASCII takes besides its characters. To ask for the whole takes twice as long."""
+
 _T = TypeVar("_T")
 
 
@@ -78,7 +81,7 @@ def memory_size(results: Sequence[ItemResult]) -> int:
     size = _RESULT_BYTES * len(results)
     for result in results:
         if (value := result.value) is not None:
-            size += getsizeof(value)
+            size += len(value) + _ASCII_BYTES if value.isascii() else getsizeof(value)
         if (error := result.error) is not None:
             size += getsizeof(error.message) + getsizeof(error.data)
     return size

@@ -11,14 +11,14 @@ from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import shutting_down
 from gateway.core.model import ItemResult
 from gateway.core.position import Position
-from gateway.core.runtime import Runtime, Snapshot, memory_size, text_sizes
+from gateway.core.runtime import Runtime, Snapshot, memory_size
 from gateway.runs.update import Reading, Update
 
 SHARED_UPDATES: Final = 64
 """How many updates with results are kept to be shared."""
 
-SHARED_TEXT: Final = 8 << 20
-"""How much result text they may hold together, in characters; the latest is kept whatever its size."""
+SHARED_BYTES: Final = 16 << 20
+"""How much memory their results may take together; the latest is kept whatever its size."""
 
 
 class SharedReads:
@@ -31,7 +31,7 @@ class SharedReads:
         self._runtime = runtime
         self._share = share
         self._reads = SingleFlight(self._read)
-        self._kept: BoundedCache[_Point, Update] = BoundedCache(SHARED_UPDATES, SHARED_TEXT)
+        self._kept: BoundedCache[_Point, Update] = BoundedCache(SHARED_UPDATES, SHARED_BYTES)
         self._closed = False
 
     async def after(self, snapshot: Snapshot, position: Position, *, last: bool) -> Update:
@@ -79,8 +79,9 @@ class SharedReads:
         update = Update(
             status, snapshot.revision, position, snapshot.completions, snapshot.prefix, more=more, reading=reading
         )
-        self._count(update, memory_size(results))
-        self._kept.put(point, update, text_sizes(results))
+        size = memory_size(results)
+        self._count(update, size)
+        self._kept.put(point, update, size)
         return update
 
     def _count(self, update: Update, size: int) -> None:

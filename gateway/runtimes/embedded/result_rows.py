@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
-from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, text_size
-from gateway.storage.long_texts import LONG_TEXT, TextColumn, is_long
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page
+from gateway.storage.long_texts import TextColumn, is_long
 from gateway.storage.sqlite_file import insert_rows
 
 RESULTS_TABLE: Final = """
@@ -24,12 +24,11 @@ CREATE TABLE results (
 WINDOW: Final = 4_096
 """How many rows a read looks at, besides those that it returns: less than a millisecond."""
 
+_SUCCESS: Final = RunState.SUCCESS.value
+_STATES: Final = {state.value: state for state in RunState}
 _OTHERS = ("place", "item", "status", "error_code", "error_message", "error_data", "completed_at")
 _VALUE: Final = TextColumn("results", "value", _OTHERS)
-_RESULT = (
-    f"item, status, {_VALUE.short}, error_code, error_message, error_data, completed_at, "
-    f"iif(length(value) > {LONG_TEXT}, place, NULL)"
-)
+_RESULT = f"item, status, {_VALUE.short}, completed_at, place, error_code, error_message, error_data"
 # A unary plus keeps SQLite from choosing the index of that column.
 _BY_PLACE = f"SELECT {_RESULT} FROM results WHERE place >= ? AND place < ? AND +item >= ? AND +item < ? ORDER BY place"
 _BY_ITEM = f"SELECT {_RESULT} FROM results WHERE item >= ? AND item < ? AND +place >= ? AND +place < ? ORDER BY item"
@@ -87,17 +86,22 @@ def _bounds(first: int, *bounds: int) -> tuple[int, ...]:
 
 
 def _page(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], first: int) -> list[ItemResult]:
-    return fill_page((_result(db, row, first) for row in rows), text_size)
-
-
-def _result(db: sqlite3.Connection, row: tuple[Any, ...], first: int) -> ItemResult:
-    item, status, value, code, message, data, completed_at, long = row
-    if long is not None:
-        value = _VALUE.read(db, long)
-    return ItemResult(
-        item_index=item - first,
-        status=RunState(status),
-        value=value,
-        error=None if code is None else ItemError(code=code, message=message, data=data),
-        completed_at=completed_at,
-    )
+    """The first results of rows, as many as a page may hold."""
+    page: list[ItemResult] = []
+    size = 0
+    for item, status, short, completed_at, place, code, message, data in rows:
+        value, error = short, None
+        if code is not None:
+            error = ItemError(code=code, message=message, data=data)
+            size += len(message) + len(data or "")
+        elif value is None and status == _SUCCESS:
+            value = _VALUE.read(db, place)
+        size += len(value or "")
+        page.append(
+            ItemResult(
+                item_index=item - first, status=_STATES[status], value=value, error=error, completed_at=completed_at
+            )
+        )
+        if size >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
+            break
+    return page

@@ -10,7 +10,7 @@ from gateway.core.errors import Overloaded, Unavailable
 from gateway.core.model import ResultOrder, SubmitParams
 from gateway.core.position import Position
 from gateway.core.runtime import RESULT_PAGE_BYTES
-from gateway.runs.shared_reads import SHARED_TEXT, SHARED_UPDATES, SharedReads
+from gateway.runs.shared_reads import SHARED_BYTES, SHARED_UPDATES, SharedReads
 from gateway.runs.update import Update
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 from tests.support.tasks import all_ended
@@ -25,7 +25,7 @@ def runtime() -> ScriptedRuntime:
 
 @pytest.fixture
 def account() -> MemoryAccount:
-    return MemoryAccount(64 << 20)
+    return MemoryAccount(128 << 20)
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ async def test_a_failed_reading_fails_for_all_and_is_tried_again(reads: SharedRe
     ("items", "size", "kept"),
     [
         pytest.param(SHARED_UPDATES + 3, 1, SHARED_UPDATES, id="number"),
-        pytest.param(12, RESULT_PAGE_BYTES - 2, SHARED_TEXT // RESULT_PAGE_BYTES, id="text"),
-        pytest.param(3, SHARED_TEXT, 1, id="the latest, whatever its size"),
+        pytest.param(20, RESULT_PAGE_BYTES - 2, SHARED_BYTES // (RESULT_PAGE_BYTES + 256), id="memory"),
+        pytest.param(3, SHARED_BYTES, 1, id="the latest, whatever its size"),
     ],
 )
 async def test_what_is_kept_to_be_shared_is_bounded(

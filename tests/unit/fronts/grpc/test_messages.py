@@ -49,8 +49,10 @@ async def test_a_stream_cut_at_any_message_goes_on_exactly_there(
     """Of a run with gaps, and with pages of results that are sent in several messages."""
     run = await client.submit(inputs=1_000)
     for index in random.Random(1).sample(range(1_000), 1_000):
-        if wait or index % 97:
+        if not index % 10:
             await runtime.succeed(index, f'["{index}"]')
+        elif wait or index % 97:
+            await runtime.fail(index, ItemError(code=-32100, message=f"failed {index}"))
     request: dict[str, Any] = {
         "run_id": run.run_id,
         "wait": wait,
@@ -176,6 +178,20 @@ async def test_a_message_is_built_once_for_all_who_follow(
     await unwatched(service)
 
 
+async def test_messages_have_as_many_results_as_make_a_short_piece_of_work(
+    client: Client, runtime: ScriptedRuntime
+) -> None:
+    run = await client.submit(inputs=2_000)
+    for index in range(1_000):
+        await runtime.succeed(index)
+    for index in range(1_000, 2_000):
+        await runtime.fail(index, ItemError(code=-32100, message="failed"))
+    messages = await read_all(client.get(run_id=run.run_id, include_results=True))
+    assert indexes(messages) == list(range(2_000))
+    assert [len(message.run.results) for message in messages][:2] == [512, 512]
+    assert max(len(message.run.results) for message in messages[2:]) <= 256
+
+
 # Leaving, and not reading
 
 
@@ -185,8 +201,8 @@ async def test_a_client_that_leaves_at_any_message_leaves_nothing_behind(
 ) -> None:
     front, client = await serve()
     run = await client.submit(inputs=2_000)
-    for index in range(1_000):
-        await runtime.succeed(index)
+    for index in range(1_000):  # Four messages: those with failures are short.
+        await runtime.fail(index, ItemError(code=-32100, message="failed"))
     request: dict[str, Any] = {"run_id": run.run_id, "wait": True, "include_results": True}
     stream = client.get(**request)
     messages = [await stream.read() for _ in range(min(after, 4))]
