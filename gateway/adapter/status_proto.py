@@ -78,12 +78,19 @@ def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) ->
 
 
 def _set_statistics(message: runs_pb2.ItemStatistics, items: ItemStatistics) -> None:
-    message.total = items.total
-    message.pending = items.pending
-    message.running = items.running
-    message.success = items.success
-    message.failed = items.failed
-    message.cancelled = items.cancelled
+    # Zeros are not sent, and most numbers are zero.
+    if items.total:
+        message.total = items.total
+    if items.pending:
+        message.pending = items.pending
+    if items.running:
+        message.running = items.running
+    if items.success:
+        message.success = items.success
+    if items.failed:
+        message.failed = items.failed
+    if items.cancelled:
+        message.cancelled = items.cancelled
     if items.extensions:
         write_texts(message.extensions, items.extensions)
 

@@ -44,6 +44,14 @@ class BoundedCache(Generic[K, V]):
             _, (_, size) = self._entries.popitem(last=False)
             self._size -= size
 
+    def use(self, key: K) -> V | None:
+        """The entry with this key, which is the latest from now on; None if there is none."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        self._entries.move_to_end(key)
+        return entry[0]
+
     def touch(self, key: K) -> None:
         """Let an entry be the latest, if it is there."""
         if key in self._entries:

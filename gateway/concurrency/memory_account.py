@@ -65,10 +65,12 @@ class MemoryShare:
 
     def take(self, size: int) -> None:
         """Hold `size` more bytes. Raises Overloaded if the account or the share leaves no room for them."""
-        account = self._account
-        if not account.fits(self.held, size, self._small):
+        account, held = self._account, self.held + size
+        # Each call passes here: the usual case asks nobody.
+        small = held <= self._small and account.held + size <= account.limit
+        if not (small or account.fits(self.held, size, self._small)):
             raise Overloaded("the server has no memory left for this request", retry_after=1.0)
-        self.held += size
+        self.held = held
         account.held += size
 
     def give_back(self, size: int) -> None:
@@ -108,9 +110,17 @@ class MemoryPart:
 
     def take(self, size: int) -> None:
         """Keep `size` more bytes. Raises Overloaded if the limit, or what clients hold, leaves no room for them."""
-        if not self.fits(size) or not self._account.has_room(size):
+        if not self.may_take(size):
             raise Overloaded("the server has no memory left to keep this", retry_after=1.0)
-        self.add(size)
+
+    def may_take(self, size: int) -> bool:
+        """Keep `size` more bytes if there is room for them, and return whether there was."""
+        account, held = self._account, self.held + size
+        if held > self.limit or not account.has_room(size):
+            return False
+        self.held = held
+        account.held += size
+        return True
 
     def add(self, size: int) -> None:
         """Keep `size` more bytes, which cannot be refused."""

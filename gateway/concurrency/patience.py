@@ -2,27 +2,28 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 class Patience:
-    """Ends waits that take longer than `seconds`.
+    """Ends waits that take longer than `seconds`, with the error that `late` makes.
 
     A wait costs an entry in a dictionary, and one timer looks after all of them: a wait ends after at most twice its
     time. A task has one wait at a time.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, late: Callable[[], Exception]) -> None:
         self._seconds = seconds
+        self._error = late
         self._since: dict[asyncio.Task[Any], float] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, waiting: Awaitable[T]) -> T:
-        """Return the result. Raises TimeoutError if it takes too long."""
+        """Return the result. Raises the error if it takes too long."""
         task = asyncio.current_task()
         assert task is not None
         self._since[task] = time.monotonic()
@@ -32,11 +33,12 @@ class Patience:
             return await waiting
         except asyncio.CancelledError:
             if task in self._late and task.uncancel() == 0:
-                raise TimeoutError from None
+                raise self._error() from None
             raise
         finally:
             self._since.pop(task, None)
-            self._late.discard(task)
+            if self._late:
+                self._late.discard(task)
 
     def close(self) -> None:
         """Look after the waits no more."""

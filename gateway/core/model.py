@@ -41,6 +41,9 @@ class RunState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    # That of Enum is written in Python, and every look-up in a table of states asks for it.
+    __hash__ = str.__hash__
+
     @property
     def terminal(self) -> bool:
         """Whether this state is the last one: no other state can follow."""
@@ -172,7 +175,13 @@ class Blob(NamedTuple):
 
 
 _BLOB_ID = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})")
+_CANONICAL_BLOB_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _RUN_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_canonical_blob_id(text: str) -> bool:
+    """Whether a text is the canonical spelling of a blob id."""
+    return _CANONICAL_BLOB_ID.fullmatch(text) is not None
 
 
 def blob_digest(blob_id: str) -> str | None:

@@ -6,7 +6,9 @@ from functools import cached_property
 from sys import getsizeof
 from typing import NamedTuple, TypeVar
 
-from gateway.core.model import Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
+from msgspec import Struct
+
+from gateway.core.model import TERMINAL_STATES, Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
 from gateway.core.readiness import Readiness
 
 RESULT_PAGE_BYTES = 1 << 20
@@ -24,7 +26,7 @@ _ASCII_BYTES = getsizeof("")
 _T = TypeVar("_T")
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Struct, frozen=True, gc=False):
     """A run at one moment.
 
     `status` comes without results. `revision` grows with each change of the run, over restarts, too. `completions`
@@ -42,7 +44,7 @@ class Snapshot(NamedTuple):
     @property
     def terminal(self) -> bool:
         """Whether the run has ended: no other state follows."""
-        return self.status.status.terminal
+        return self.status.status in TERMINAL_STATES
 
 
 class Page(NamedTuple):

@@ -18,6 +18,7 @@ from gateway.core.model import (
     blob_digest,
     blob_id_of,
     canonical_run_id,
+    is_canonical_blob_id,
 )
 from gateway.core.runtime import Runtime, Snapshot, text_sizes
 from gateway.runs.follower import Follower, ResultsFollower, StatusFollower
@@ -93,18 +94,19 @@ class RunsService:
 
         `accepted` is called when the run has been accepted: its inputs are held here no more.
         """
-        flow_id = _blob_id(params.flow_id, "flow_id")
-        if flow_id != params.flow_id:
-            params = replace(params, flow_id=flow_id)
+        if not is_canonical_blob_id(params.flow_id):
+            params = replace(params, flow_id=_blob_id(params.flow_id, "flow_id"))
         until, wait = _until(params.timeout, deadline), params.wait
         submitting = self._runtime.submit(params, scope)
         del params  # Its inputs may be many, and the end of the run far away.
         snapshot = await submitting
-        if not wait:
-            return RunAnswer(snapshot.status, None)
         if accepted is not None:
             accepted()
-        return self._with_results(await self._wait(snapshot, until), ResultOrder.BY_INDEX)
+        if not wait:
+            return RunAnswer(snapshot.status, None)
+        if not snapshot.terminal:
+            snapshot = await self._wait(snapshot, until)
+        return self._with_results(snapshot, ResultOrder.BY_INDEX)
 
     async def get(self, params: GetParams, *, deadline: float | None = None) -> RunStatus:
         """Return the status of a run; with `wait`, when it has finished or time is up."""
@@ -184,12 +186,12 @@ async def _collected(answer: RunAnswer, max_text: int | None = None) -> RunStatu
 
 def _until(timeout: float | None, deadline: float | None) -> float | None:
     """When waiting ends, as a value of `time.monotonic()`; None for never."""
-    ends = []
-    if timeout is not None:
-        ends.append(time.monotonic() + timeout)
     if deadline is not None:
-        ends.append(deadline - DEADLINE_MARGIN)
-    return min(ends, default=None)
+        deadline -= DEADLINE_MARGIN
+    if timeout is None:
+        return deadline
+    end = time.monotonic() + timeout
+    return end if deadline is None else min(end, deadline)
 
 
 def _blob_id(text: str, field: str) -> str:

@@ -11,10 +11,10 @@ from gateway.core.errors import Overloaded, TooLarge
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import Page
+from gateway.runtimes.embedded.ended_run import ended_at_once
 from gateway.runtimes.embedded.journal import Completion, Ended, Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import ITEM_BYTES, STATE_FRACTION, MemoryJournal
 from gateway.runtimes.embedded.recent_runs import RECENT_FRACTION, RecentRuns
-from gateway.runtimes.embedded.run import Run
 
 ITEMS = 3_000
 RUNS = 300
@@ -121,7 +121,7 @@ async def test_recent_runs_take_their_part_of_the_account_and_no_more() -> None:
     outcome = Outcome(RunState.SUCCESS, 300, 0, 9)
     for number in range(100):
         results = [result(index, str(index)) for index in range(300)]
-        recent.put(Run(record(f"run-{number}", 300), outcome, results=results))
+        recent.put(ended_at_once(record(f"run-{number}", 300), outcome, 0, results))
         assert account.held <= account.limit * RECENT_FRACTION
     assert recent.get("run-0") is None
     newest = recent.get("run-99")

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from msgspec.structs import replace
 
 from gateway.client import AsyncRunsClient
 from gateway.concurrency.memory_account import MemoryAccount
@@ -356,8 +357,8 @@ async def filled(embedded: Embedded, flow_id: str, number: int) -> None:
     """Let a journal hold unfinished runs, one of them with many items."""
     one = RunRecord("run", flow_id, None, None, 1, None, None, "{}", None, "", None, "", 7)
     await asyncio.gather(
-        *(embedded.journal.create(one._replace(run_id=f"run-{n}"), ["1"]) for n in range(number)),
-        embedded.journal.create(one._replace(run_id="many", total=number), ["1"] * number),
+        *(embedded.journal.create(replace(one, run_id=f"run-{n}"), ["1"]) for n in range(number)),
+        embedded.journal.create(replace(one, run_id="many", total=number), ["1"] * number),
     )
 
 

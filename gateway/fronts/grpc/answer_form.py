@@ -3,7 +3,9 @@
 A client whose gRPC library receives less than it is sent only learns that a message was too large, not what to set.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from gateway.core.errors import TooLarge
 from gateway.fronts.grpc.messages import Encoding
@@ -13,7 +15,7 @@ DEFAULT_RECEIVED: Final = 4 << 20
 """The largest message that gRPC libraries receive unless they are told otherwise, in bytes."""
 
 
-class AnswerForm(NamedTuple):
+class AnswerForm(Struct, frozen=True, gc=False):
     """The encoding of results, and the largest message, in bytes."""
 
     encoding: Encoding

@@ -5,7 +5,7 @@ import functools
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Never, TypeAlias, TypeVar, cast
+from typing import Any, Never, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -42,10 +42,12 @@ class CapacityLimiter:
         self._name = name
 
     def __enter__(self) -> None:
-        self.take()
+        if not self._free:
+            self.take()
+        self._free -= 1
 
     def __exit__(self, *_: object) -> None:
-        self.give_back()
+        self._free += 1
 
     def take(self, number: int = 1) -> None:
         """Take places. Raises Overloaded if there are not enough."""
@@ -117,7 +119,7 @@ def ending(error: Exception) -> tuple[grpc.StatusCode, str, Trailers]:
 
 def deadline(context: Context) -> float | None:
     """The deadline of a call as a value of `time.monotonic()`; None if it has none, which grpc's types leave out."""
-    remaining = cast("float | None", context.time_remaining())
+    remaining: Any = context.time_remaining()
     return None if remaining is None else time.monotonic() + remaining
 
 

@@ -1,8 +1,11 @@
 """What connections make the front hold: every call draws from the share that its connection has of the account."""
 
 import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any, Final
+
+from msgspec import Struct
 
 from gateway.concurrency.memory_account import SMALL_BYTES, MemoryAccount, MemoryShare
 from gateway.concurrency.patience import Patience
@@ -38,19 +41,20 @@ def open_calls(memory: int) -> int:
     return min(MOST_CALLS, max(LEAST_CALLS, memory // 16 // CALL_BYTES))
 
 
-class CallMemory:
+def _stalled() -> RequestStalled:
+    return RequestStalled("the client has not sent the rest of its request in time")
+
+
+class CallMemory(Struct, eq=False):
     """What one call makes the front hold, until the call has ended and its answer has been sent: CALL_BYTES or more,
     which `share` holds.
     """
 
-    __slots__ = ("long", "peer", "share", "size")
-
-    def __init__(self, peer: str, share: MemoryShare) -> None:
-        self.peer = peer
-        self.share = share
-        self.size = CALL_BYTES
-        self.long = 0
-        """The bytes of long answers that have not been read."""
+    peer: str
+    share: MemoryShare
+    size: int = CALL_BYTES
+    long: int = 0
+    """The bytes of long answers that have not been read."""
 
     def grow(self, size: int) -> None:
         """Hold more. Raises Overloaded if there is no room."""
@@ -76,7 +80,7 @@ class Connections:
 
     def __init__(self, account: MemoryAccount, patience: float) -> None:
         self._account = account
-        self._patience = Patience(patience)
+        self._patience = Patience(patience, _stalled)
         self.nameless_small = SMALL_BYTES
         """How much a call over a unix socket may take of what is kept for small requests."""
         self._long_answers = LongAnswers(account.limit)
@@ -124,12 +128,9 @@ class Connections:
         """What an open call holds."""
         return self._calls[context]
 
-    async def read(self, context: Context) -> Any:
+    def read(self, context: Context) -> Awaitable[Any]:
         """The next message of a request; `aio.EOF` if there are no more. Raises RequestStalled if it does not come."""
-        try:
-            return await self._patience.wait(context.read())
-        except TimeoutError:
-            raise RequestStalled("the client has not sent the rest of its request in time") from None
+        return self._patience.wait(context.read())
 
     async def write(self, context: Context, message: bytes) -> None:
         """Send a message of a stream. Raises Overloaded if there is no room to keep it until the client reads it."""

@@ -5,7 +5,7 @@ Messages of streams are written rather than yielded: grpc would leave a generato
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -175,7 +175,16 @@ class RunsServicer:
         opening = self._service.open_submit(params, deadline=deadline(context), accepted=memory.release)
         del params
         run = await opening
-        memory.release()
+        results = () if run.results is None else run.results.at_hand
+        if results is None or not _are_small(results):
+            return await self._long_answer(run, form, memory)
+        # Its length is not asked for: that takes as long as to serialize it.
+        answer = _response(run.status, results, form).SerializeToString()
+        if len(answer) > SMALL_MESSAGE:
+            memory.grow(COPIES * len(answer))
+        return answer
+
+    async def _long_answer(self, run: RunAnswer, form: AnswerForm, memory: CallMemory) -> bytes:
         results = await self._collected(run, form, memory)
         answer = await self._answer(run.status, results, form, omitted=run.results is not None and results is None)
         del results
@@ -183,7 +192,7 @@ class RunsServicer:
             try:
                 await self._connections.begin_long(memory, size)
             except Overloaded:
-                answer = await self._answer(run.status, None, form, omitted=True)
+                answer = _response(run.status, (), form, omitted=True).SerializeToString()
             else:
                 await self._connections.long_turn()
         memory.release()
@@ -215,23 +224,27 @@ class RunsServicer:
     async def _answer(
         self, status: RunStatus, results: list[ItemResult] | None, form: AnswerForm, *, omitted: bool
     ) -> bytes:
-        response = runs_pb2.SubmitRunResponse(results_omitted=omitted)
-        status_proto.set_run_status(response.run, status, form.encoding)
-        if not results:
-            return response.SerializeToString()
-        if _are_small(results):
-            # Its length is not asked for: that takes as long as to serialize it.
-            status_proto.add_results(response.run, results, form.encoding)
-            return response.SerializeToString()
-        for part in parts(results, form.encoding):
+        response = _response(status, (), form, omitted=omitted)
+        for part in parts(results or [], form.encoding):
             status_proto.add_results(response.run, part, form.encoding)
             if response.ByteSize() > min(form.limit, self._limits.send):
-                return await self._answer(status, None, form, omitted=True)
+                return _response(status, (), form, omitted=True).SerializeToString()
             await asyncio.sleep(0)
         if response.ByteSize() > LONG:
             await self._connections.long_turn()
         return response.SerializeToString()
 
 
-def _are_small(results: list[ItemResult]) -> bool:
+def _response(
+    status: RunStatus, results: Sequence[ItemResult], form: AnswerForm, *, omitted: bool = False
+) -> runs_pb2.SubmitRunResponse:
+    response = runs_pb2.SubmitRunResponse()
+    if omitted:
+        response.results_omitted = True
+    status_proto.set_run_status(response.run, status, form.encoding)
+    status_proto.add_results(response.run, results, form.encoding)
+    return response
+
+
+def _are_small(results: Sequence[ItemResult]) -> bool:
     return len(results) <= _SMALL_NUMBER and text_sizes(results) <= SMALL_MESSAGE

@@ -194,7 +194,7 @@ class JsonRpcMethods:
         return await read_blob(self._service, blob_id, held), blob_id
 
     async def _write_status(self, answer: RunAnswer, held: Held) -> JsonText | LongText:
-        status, results = answer
+        status, results = answer.status, answer.results
         if results is None:
             await self.fair_queue.yield_turn()
             return "".join(status_to_json.around_results(status))

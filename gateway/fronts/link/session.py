@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from gateway.adapter.grpc_status import to_status
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.clock import LATEST
@@ -158,7 +160,7 @@ def _state(call: int, snapshot: Snapshot) -> ToldState | NotOverLink:
     if not _is_short(status):
         return NotOverLink(call, status.run_id)
     if results is not None and _part_end(results, 0) < len(results):
-        snapshot = snapshot._replace(results=None)
+        snapshot = replace(snapshot, results=None)
     return ToldState(call, snapshot)
 
 

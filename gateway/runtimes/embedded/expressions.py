@@ -22,6 +22,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, NamedTuple
 
+from msgspec import Struct, field
+
 from gateway.core.errors import shortened
 from gateway.core.json_layout import Steps
 from gateway.core.json_text import MAX_JSON_BYTES
@@ -42,35 +44,40 @@ class TooLongAtOnce(Exception):
     """A value is too long to be put together at once: it is to be put together in steps."""
 
 
-class Scope:
-    """The values that the expressions of one item can refer to.
+class Scope(Struct, eq=False):
+    """The values that the expressions of one item can refer to: its input, the variables that were supplied and the
+    defaults of others, and the outcomes of steps.
 
     `steps` holds the outcome of each step that has finished. `missing` collects the unfinished steps that an evaluation
     needs: the value is True if the failure of the step is certain to fail the expression. `lookups` collects the parts
     of long values that it needs.
     """
 
-    __slots__ = ("_defaults", "_supplied", "_variables", "input", "lookups", "missing", "room", "steps", "work")
+    text: JsonText
+    supplied: Mapping[str, JsonText]
+    defaults: Mapping[str, JsonText]
+    steps: dict[str, Value | ItemError] = field(default_factory=dict)
+    missing: dict[str, bool] = field(default_factory=dict)
+    lookups: list[tuple[Value, PathKeys]] = field(default_factory=list)
+    room: int = MAX_JSON_BYTES
+    work: int = 0
+    _input: Value | None = None
+    _variables: dict[str, Value] = field(default_factory=dict)
 
-    def __init__(self, text: JsonText, variables: Mapping[str, JsonText], defaults: Mapping[str, JsonText]) -> None:
-        """`text` is the input of the item."""
-        self.input = Value(text)
-        self.steps: dict[str, Value | ItemError] = {}
-        self.missing: dict[str, bool] = {}
-        self.lookups: list[tuple[Value, PathKeys]] = []
-        self.room = MAX_JSON_BYTES
-        self.work = 0
-        self._supplied = variables
-        self._defaults = defaults
-        self._variables: dict[str, Value] = {}
+    @property
+    def input(self) -> Value:
+        """The input of the item."""
+        if self._input is None:
+            self._input = Value(self.text)
+        return self._input
 
     def variable(self, name: str) -> Value | None:
         """The supplied value of a variable, else the default of its schema; None if it has neither."""
         value = self._variables.get(name)
         if value is None:
-            text = self._supplied.get(name)
+            text = self.supplied.get(name)
             if text is None:
-                text = self._defaults.get(name)
+                text = self.defaults.get(name)
             if text is None:
                 return None
             value = self._variables[name] = Value(text)
@@ -199,6 +206,8 @@ class InputReference(Node):
         self._path = path
 
     def evaluate(self, scope: Scope) -> JsonText | None:
+        if not self._path.keys:
+            return scope.text
         try:
             found = scope.input.find(self._path.keys)
         except NotLookedUp:

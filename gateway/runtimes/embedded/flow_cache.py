@@ -44,10 +44,7 @@ class FlowCache:
 
     def get(self, key: str) -> Flow | None:
         """The flow with this key; None if it is not there."""
-        flow = self._flows.get(key)
-        if flow is not None:
-            self._flows.touch(key)
-        return flow
+        return self._flows.use(key)
 
     async def compile(self, key: str, content: JsonText | bytes, field: str) -> Flow:
         """Return the flow with this key, which has this content; `field` has it, for messages.

@@ -6,6 +6,8 @@ from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from gateway.core.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
 from gateway.core.readiness import Readiness
 from gateway.core.runtime import Page
@@ -22,7 +24,7 @@ UNFINISHED_RUNS = 1_024
 """How many unfinished runs are read at once."""
 
 
-class RunRecord(NamedTuple):
+class RunRecord(Struct, frozen=True, gc=False, array_like=True):
     """A run as it was accepted.
 
     `variables` and `observability` are JSON objects. `key` is the idempotency key, which is unique within `scope`;
@@ -47,7 +49,7 @@ class RunRecord(NamedTuple):
     root_id: str | None = None
 
 
-class Outcome(NamedTuple):
+class Outcome(Struct, frozen=True, gc=False, array_like=True):
     """The end of a run: its status, the numbers of its items, and the time."""
 
     status: RunState
@@ -65,7 +67,7 @@ class Completion(NamedTuple):
     outcome: Outcome | None
 
 
-class Ended(NamedTuple):
+class Ended(Struct, frozen=True, gc=False):
     """The end of a run that has ended before it is accepted; results are in the order of index and completion."""
 
     outcome: Outcome

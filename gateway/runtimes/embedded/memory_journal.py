@@ -4,8 +4,9 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import RunNotFound, TooLarge
@@ -27,8 +28,8 @@ from gateway.runtimes.embedded.journal import (
 STATE_FRACTION: Final = 0.375
 """The part of the account of memory that the state may take: requests and answers need more than half of it."""
 
-RUN_BYTES: Final = 896
-"""What a run takes besides its payloads: its record and ids (500 bytes), and entries in dictionaries."""
+RUN_BYTES: Final = 640
+"""What a run takes besides its payloads: its record and ids (350 bytes), and entries in dictionaries."""
 
 ITEM_BYTES: Final = 352
 """What a result takes besides its texts: the message with its dictionary (210 bytes), and its place by item (100)."""
@@ -44,8 +45,7 @@ _SIZED_AT_ONCE: Final = 4_096
 _NO_PLACES: Final[dict[int, int]] = {}
 
 
-@dataclass(slots=True)
-class _Kept:
+class _Kept(Struct, eq=False):
     """A run. `places` are those of the results, by item; it is empty if the run was accepted with its results."""
 
     record: RunRecord
@@ -165,6 +165,8 @@ class MemoryJournal(Journal):
         runs fill that, or clients hold too much.
         """
         memory = self._memory
+        if memory.may_take(size):
+            return
         if size > memory.limit:
             raise TooLarge(f"it takes {size >> 20} MiB, and the state in memory {self._memory.limit >> 20} MiB at most")
         if memory.held + size > memory.limit:

@@ -10,6 +10,9 @@ from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Ancestry
 from gateway.runtimes.embedded.values import write_object
 
+_CHANCE: Final = (1 << 62) - 1
+_VARIANT: Final = 0b10 << 62
+
 
 def new_record(
     params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None, digest: str
@@ -56,10 +59,10 @@ class RunIds:
 
     def next(self, moment: Nanoseconds) -> str:
         """An id for a run that is accepted at this time."""
-        self._last = max(self._last + 1, (moment << 12) // 1_000_000)
-        time, chance = f"{self._last:015x}", os.urandom(8).hex()
-        variant = "89ab"[int(chance[0], 16) % 4]
-        return f"{time[:8]}-{time[8:12]}-7{time[12:]}-{variant}{chance[1:4]}-{chance[4:]}"
+        self._last = last = max(self._last + 1, (moment << 12) // 1_000_000)
+        chance = int.from_bytes(os.urandom(8)) & _CHANCE | _VARIANT
+        time = f"{last >> 28:08x}-{last >> 12 & 0xFFFF:04x}-7{last & 0xFFF:03x}"
+        return f"{time}-{chance >> 48:04x}-{chance & 0xFFFF_FFFF_FFFF:012x}"
 
 
 RUN_IDS: Final = RunIds()

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import Final
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.ended_run import EndedRun
 
 RECENT_RUNS: Final = 1024
 """How many finished runs are kept at most."""
@@ -18,25 +18,26 @@ class RecentRuns:
 
     def __init__(self, account: MemoryAccount) -> None:
         self._memory = account.part(RECENT_FRACTION)
-        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._runs: OrderedDict[str, EndedRun] = OrderedDict()
 
-    def get(self, run_id: str) -> Run | None:
+    def get(self, run_id: str) -> EndedRun | None:
         """The run with this id; None if it is not kept."""
         return self._runs.get(run_id)
 
-    def put(self, run: Run) -> None:
-        """Keep a finished run, in place of the oldest ones. Its size does not change any more."""
+    def put(self, run: EndedRun) -> None:
+        """Keep a run, in place of the oldest ones."""
         runs, memory, run_id = self._runs, self._memory, run.record.run_id
         if run_id in runs:
             self.remove(run_id)
         runs[run_id] = run
-        # Each submit passes here: the usual case, one in and one out, changes what is held once.
+        # Each submit passes here: the usual case, one in and one out of the same size, changes nothing.
         change = run.size
         if len(runs) > RECENT_RUNS:
             change -= runs.popitem(last=False)[1].size
-        memory.add(change)
-        while memory.held > memory.limit and len(runs) > 1:
-            memory.give_back(runs.popitem(last=False)[1].size)
+        if change:
+            memory.add(change)
+            while memory.held > memory.limit and len(runs) > 1:
+                memory.give_back(runs.popitem(last=False)[1].size)
 
     def remove(self, run_id: str) -> None:
         """Forget a run, if it is kept."""

@@ -2,62 +2,42 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache
 
 from msgspec.structs import replace
 
 from gateway.core.clock import now
-from gateway.core.model import ItemResult, ItemStatistics, RunState, RunStatus
+from gateway.core.model import ItemResult, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
+from gateway.runtimes.embedded.ended_run import EPOCH_BITS, RECENT_BYTES, RESULT_BYTES, RUN_BYTES, EndedRun
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
-
-RUN_BYTES = 4 << 10
-"""What a run takes in memory besides its results."""
-
-RESULT_BYTES = 256
-"""What a result takes in memory besides its text."""
-
-RECENT_BYTES = 1 << 18
-"""How much memory results of a run may take, so that small runs are read without the journal."""
-
-STATISTICS = 256
-"""How many statistics are kept: those of small runs are nearly always the same."""
-
-EPOCH_BITS = 40
-"""Revisions count changes in these lower bits, and openings of the state above them, so they grow over restarts."""
+from gateway.runtimes.embedded.run_status import run_status, statistics
 
 
 class Run:
-    """Counts the items of a run. All methods are called on the event loop.
+    """Counts the items of a run that executes. All methods are called on the event loop.
 
     An item goes through `start`, unless nobody sees it run, `complete` (it gets its place in the order of completion,
     and the journal keeps it) and `publish` (it is durable, and watchers may see it).
     """
 
-    def __init__(
-        self, record: RunRecord, outcome: Outcome | None = None, *, epoch: int = 0, results: Sequence[ItemResult] = ()
-    ) -> None:
-        """Make a run that has just been accepted, or one that has ended; `results` holds all results, or none."""
+    def __init__(self, record: RunRecord, *, epoch: int = 0) -> None:
+        """Make a run that has just been accepted, or one that is to `restore`."""
         self.record = record
         self._latest = record.created_at
         self.held = 0
         """How many bytes of memory are counted for it."""
-        # A run that is loaded after its end has the last revision of this epoch, which is larger than any before.
-        self._revision = ((epoch + 1) << EPOCH_BITS) - 1 if outcome else epoch << EPOCH_BITS
-        self._outcome = outcome
-        self._done = bytearray(0 if outcome else record.total)
-        self._prefix = record.total if outcome else 0
+        self._revision = epoch << EPOCH_BITS
+        self._outcome: Outcome | None = None
+        self._done = bytearray(record.total)
+        self._prefix = 0
         self._running: set[int] = set()
-        self._success = outcome.success if outcome else 0
-        self._failed = outcome.failed if outcome else 0
-        self._places = self._completions = record.total if outcome else 0
+        self._success = self._failed = 0
+        self._places = self._completions = 0
         self._failures = 0
         self._started = False
-        self._recent: list[ItemResult] | None = list(results)
-        self._recent_size = sum(map(text_size, results)) + RESULT_BYTES * len(results)
+        self._recent: list[ItemResult] | None = []
+        self._recent_size = 0
         self._in_order = True
-        if self._recent_size > RECENT_BYTES or (outcome and len(results) < record.total):
-            self._recent = None
         self._snapshot: Snapshot | None = None
         self._changed: asyncio.Event | None = None
 
@@ -81,19 +61,16 @@ class Run:
         """Whether the run has ended, and watchers may see it."""
         return self._outcome is not None
 
-    @property
-    def size(self) -> int:
-        """How much memory the run takes, in bytes."""
-        return RUN_BYTES + (0 if self._recent is None else self._recent_size)
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """The end of the run; None while it executes."""
-        return self._outcome
+    def ended(self) -> EndedRun:
+        """The same run, when it has ended."""
+        recent, size = self._recent, RUN_BYTES
+        if recent is not None:
+            size += self._recent_size
+        return EndedRun(self.record, self.snapshot(), recent, size)
 
     def is_done(self, item_index: int) -> bool:
         """Whether an item has finished."""
-        return self.finished or bool(self._done[item_index])
+        return bool(self._done[item_index])
 
     def next_unfinished(self, item_index: int) -> int:
         """The first item from this one on that has not finished; the number of items if all have."""
@@ -172,20 +149,12 @@ class Run:
             self._changed = None
 
     def _status(self) -> RunStatus:
-        record, total = self.record, self.record.total
+        items = statistics(self.record.total, self.running, self._success, self._failed)
         ended = self._outcome
-        state = ended.status if ended else RunState.RUNNING if self._started else RunState.PENDING
-        items = _statistics(total, self.running, self._completions, self._success, self._failed)
-        return RunStatus(
-            run_id=record.run_id,
-            flow_id=record.flow_id,
-            flow_name=record.flow_name,
-            flow_label=record.flow_label,
-            status=state,
-            items=items,
-            created_at=record.created_at,
-            completed_at=ended.completed_at if ended else None,
-        )
+        if ended is not None:
+            return run_status(self.record, ended.status, items, ended.completed_at)
+        state = RunState.RUNNING if self._started else RunState.PENDING
+        return run_status(self.record, state, items, None)
 
     def _advance_prefix(self) -> None:
         pending = self._done.find(0, self._prefix)
@@ -198,9 +167,3 @@ class Run:
         else:
             self._in_order = self._in_order and result.item_index == len(recent)
             recent.append(result)
-
-
-@lru_cache(STATISTICS)
-def _statistics(total: int, running: int, completions: int, success: int, failed: int) -> ItemStatistics:
-    pending = total - running - completions
-    return ItemStatistics(total=total, pending=pending, running=running, success=success, failed=failed)

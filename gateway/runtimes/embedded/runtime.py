@@ -41,6 +41,7 @@ from gateway.core.model import (
 from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.blob_names import named
 from gateway.runtimes.embedded.builtins import BUILTINS
+from gateway.runtimes.embedded.ended_run import EndedRun, ended_at_once, loaded
 from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.files import Files
 from gateway.runtimes.embedded.flow import Flow
@@ -190,8 +191,8 @@ class EmbeddedRuntime(Runtime):
         record = new_record(params, scope, flow.name, ancestry, digest)
         ended = run_inline(flow, params.variables, params.inputs, record.created_at)
         if ended is not None:
-            run = Run(record, ended.outcome, epoch=self._journal.epoch, results=ended.results)
-            return await self._accept(run, flow, (), ended)
+            at_once = ended_at_once(record, ended.outcome, self._journal.epoch, ended.results)
+            return await self._accept(at_once, flow, (), ended)
         run = Run(record, epoch=self._journal.epoch)
         if ancestry is not None:
             run.held = memory_of(record, params.inputs)
@@ -216,7 +217,7 @@ class EmbeddedRuntime(Runtime):
         while True:
             snapshot = run.snapshot()
             yield snapshot
-            if snapshot.terminal:
+            if snapshot.terminal or isinstance(run, EndedRun):
                 return
             self._refuse_if_draining()
             await run.changed(snapshot)
@@ -244,7 +245,9 @@ class EmbeddedRuntime(Runtime):
         await self._loads.close()
         await self._journal.close()
 
-    async def _accept(self, run: Run, flow: Flow, inputs: Sequence[JsonText], ended: Ended | None = None) -> Snapshot:
+    async def _accept(
+        self, run: Run | EndedRun, flow: Flow, inputs: Sequence[JsonText], ended: Ended | None = None
+    ) -> Snapshot:
         # Registered before it is durable: a second submit with the same key may be answered from the same commit.
         self._keep(run)
         try:
@@ -255,7 +258,7 @@ class EmbeddedRuntime(Runtime):
         if earlier is not None:
             self._drop(run)
             return await self._repeated(earlier, run.record.fingerprint)
-        if not run.finished:
+        if isinstance(run, Run):
             # Many are read from the journal again, a page at a time, while the run executes.
             self._execute(run, flow, inputs if fits_page(inputs) else None)
         return run.snapshot()
@@ -278,18 +281,19 @@ class EmbeddedRuntime(Runtime):
     def _ended(self, run: Run) -> None:
         self._active.pop(run.record.run_id, None)
         self._leave_family(run)
-        self._keep(run)
+        self._recent.put(run.ended())
 
-    def _keep(self, run: Run) -> None:
-        if not run.finished:
+    def _keep(self, run: Run | EndedRun) -> None:
+        if isinstance(run, EndedRun):
+            self._recent.put(run)
+        else:
             self._active[run.record.run_id] = run
-            return
-        self._recent.put(run)
 
-    def _drop(self, run: Run) -> None:
+    def _drop(self, run: Run | EndedRun) -> None:
         self._recent.remove(run.record.run_id)
-        if self._active.pop(run.record.run_id, None) is not None:
-            self._leave_family(run)
+        active = self._active.pop(run.record.run_id, None)
+        if active is not None:
+            self._leave_family(active)
 
     def _leave_family(self, run: Run) -> None:
         if run.record.root_id is not None:
@@ -307,23 +311,25 @@ class EmbeddedRuntime(Runtime):
         self._nesting.refuse_deeper(depth, parent.name)
         return Ancestry(record.root_id or record.run_id, depth, parent.name)
 
-    async def _find(self, run_id: str) -> Run:
+    async def _find(self, run_id: str) -> Run | EndedRun:
         run = self._active.get(run_id) or self._recent.get(run_id)
         return await self._loads.get(run_id) if run is None else run
 
-    async def _load(self, run_id: str) -> Run:
+    async def _load(self, run_id: str) -> Run | EndedRun:
         """Bring a run back into memory. If it has not ended, it goes on."""
         kept = await self._journal.load(run_id)
         if kept is None:
             raise RunNotFound(f"no run has the id '{run_id}'")
         # It may have been registered while the journal was read.
-        run = self._active.get(run_id) or self._recent.get(run_id)
-        if run is not None:
-            return run
-        run = Run(*kept, epoch=self._journal.epoch)
-        if run.finished:
-            self._keep(run)
-            return run
+        known = self._active.get(run_id) or self._recent.get(run_id)
+        if known is not None:
+            return known
+        record, outcome = kept
+        if outcome is not None:
+            ended = loaded(record, outcome, self._journal.epoch)
+            self._keep(ended)
+            return ended
+        run = Run(record, epoch=self._journal.epoch)
         await restore(self._journal, run)
         flow = await self._accepted_flow(run.record)
         self._keep(run)

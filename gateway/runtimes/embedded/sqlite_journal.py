@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import msgspec
+from msgspec.structs import astuple
 
 from gateway.core.model import (
     Blob,
@@ -48,7 +49,7 @@ from gateway.storage.sqlite_opening import Schema
 # being written, or have to be removed.
 #
 # `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
-# each: `_EndedRun`. Their ids grow, so rows are appended.
+# each: `_EndedRow`. Their ids grow, so rows are appended.
 _ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
 _NUMBER = "number INTEGER NOT NULL DEFAULT 1"
 _TABLES = f"""
@@ -77,15 +78,15 @@ _UPGRADES = {
 }
 SCHEMA = Schema(5, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
 
-_RECORD = ", ".join(RunRecord._fields)
-_OUTCOME = ", ".join(Outcome._fields)
+_RECORD = ", ".join(RunRecord.__struct_fields__)
+_OUTCOME = ", ".join(Outcome.__struct_fields__)
 _INSERT_RUN = (
     f"INSERT INTO runs (run, {_RECORD}, {_OUTCOME}) "
-    f"VALUES ({', '.join('?' * (1 + len(RunRecord._fields) + len(Outcome._fields)))})"
+    f"VALUES ({', '.join('?' * (1 + len(RunRecord.__struct_fields__) + len(Outcome.__struct_fields__)))})"
 )
 _CONTENT = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR IGNORE")
 _SHORT_BLOB = 64 << 10
-_NOT_ENDED = (None,) * len(Outcome._fields)
+_NOT_ENDED = (None,) * len(Outcome.__struct_fields__)
 
 
 class _EndedItem(NamedTuple):
@@ -96,10 +97,10 @@ class _EndedItem(NamedTuple):
     error: tuple[int, str, JsonText | None] | None
 
 
-_EndedRun: TypeAlias = tuple[RunRecord, Outcome, list[_EndedItem]]
+_EndedRow: TypeAlias = tuple[RunRecord, Outcome, list[_EndedItem]]
 """A row of `ended_runs`, which is stored as MessagePack."""
 
-_ENDED_RUN = msgspec.msgpack.Decoder(_EndedRun)
+_ENDED_RUN = msgspec.msgpack.Decoder(_EndedRow)
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -258,7 +259,7 @@ def _create(
 ) -> RunRecord | None:
     if (taken := _taken(db, record)) is not None:
         return taken
-    db.execute(_INSERT_RUN, (run, *record, *(ended.outcome if ended else _NOT_ENDED)))
+    db.execute(_INSERT_RUN, (run, *astuple(record), *(astuple(ended.outcome) if ended else _NOT_ENDED)))
     first = run * MAX_ITEMS
     if ended:
         insert_results(db, enumerate(ended.results), first)
@@ -292,7 +293,7 @@ def _ended_run(record: RunRecord, ended: Ended) -> bytes:
     return _ENCODER.encode((record, ended.outcome, items))
 
 
-def _find_ended(db: sqlite3.Connection, run_id: str) -> _EndedRun | None:
+def _find_ended(db: sqlite3.Connection, run_id: str) -> _EndedRow | None:
     row = db.execute("SELECT run FROM ended_runs WHERE run_id = ?", (run_id,)).fetchone()
     return None if row is None else _ENDED_RUN.decode(row[0])
 
@@ -313,7 +314,7 @@ def _complete(db: sqlite3.Connection, completions: Sequence[Completion]) -> None
     if outcome is not None:
         db.execute(
             "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
-            (*outcome, run_id),
+            (*astuple(outcome), run_id),
         )
 
 
@@ -328,7 +329,7 @@ def _load(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | Non
     if row is None:
         ended_run = _find_ended(db, run_id)
         return None if ended_run is None else ended_run[:2]
-    record, ended = RunRecord(*row[: len(RunRecord._fields)]), row[len(RunRecord._fields) :]
+    record, ended = RunRecord(*row[: len(RunRecord.__struct_fields__)]), row[len(RunRecord.__struct_fields__) :]
     return record, None if ended[0] is None else Outcome(RunState(ended[0]), *ended[1:])
 
 

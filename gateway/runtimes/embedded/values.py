@@ -42,16 +42,13 @@ class NotLookedUp(Exception):
     """A part of a long value has not been looked up yet."""
 
 
-class Value:
+class Value(msgspec.Struct, eq=False):
     """A JSON value: its text, and the parts that have been sliced out of it, or looked up, so far."""
 
-    __slots__ = ("_elements", "_members", "_places", "text")
-
-    def __init__(self, text: JsonText) -> None:
-        self.text = text
-        self._members: dict[str, _Parsed] | None = None
-        self._elements: list[_Parsed] | None = None
-        self._places: Places | None = None
+    text: JsonText
+    _members: "dict[str, _Parsed] | None" = None
+    _elements: "list[_Parsed] | None" = None
+    _places: Places | None = None
 
     def find(self, keys: PathKeys) -> JsonText | None:
         """Return the part at the end of these keys; None if it does not exist.

@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.adapter import blobs_json
 from gateway.adapter.params_json import get_params_to_json
 from gateway.concurrency.memory_account import MemoryAccount
@@ -186,7 +188,7 @@ class JsonRpcRuntime(Runtime):
         status = read_status(await self._upstream.call(SUBMIT, text, repeatable=repeatable, seconds=WRITE_SECONDS))
         snapshot = snapshot_of(status, 0)
         # The answer of another gateway names no revision: the lowest, so that whatever is read of the run is newer.
-        return snapshot._replace(revision=0) if self._are_streams(dialect) else snapshot
+        return replace(snapshot, revision=0) if self._are_streams(dialect) else snapshot
 
     async def _follow(self, run_id: str, watched: WatchedRun) -> None:
         """Show the states of a run until it has finished."""

@@ -68,9 +68,9 @@ def successor(latest: Snapshot | None, snapshot: Snapshot) -> Snapshot | None:
     if latest is None or snapshot.revision > latest.revision:
         return snapshot
     old = snapshot.completions < latest.completions and not snapshot.terminal
-    if old or snapshot._replace(revision=latest.revision) == latest:
+    if old or replace(snapshot, revision=latest.revision) == latest:
         return None
-    return snapshot._replace(revision=latest.revision + 1)
+    return replace(snapshot, revision=latest.revision + 1)
 
 
 def caught_up(snapshot: Snapshot, revision: int) -> Snapshot | None:
@@ -82,7 +82,7 @@ def caught_up(snapshot: Snapshot, revision: int) -> Snapshot | None:
     if snapshot.revision >= revision:
         return snapshot
     level = _level(snapshot.status.items.total)
-    return snapshot._replace(revision=revision) if revision // level == snapshot.revision // level else None
+    return replace(snapshot, revision=revision) if revision // level == snapshot.revision // level else None
 
 
 def read_state(event: Event, run_id: str) -> StreamedState:

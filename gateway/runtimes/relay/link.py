@@ -58,8 +58,8 @@ class Link:
         self._pages: dict[int, list[ItemResult]] = {}
         """Results of pages that have not arrived as a whole."""
         self._followed: dict[int, LinkedWatch] = {}
-        self._reads = Patience(READ_SECONDS)
-        self._submits = Patience(SUBMIT_SECONDS)
+        self._reads = Patience(READ_SECONDS, _no_answer)
+        self._submits = Patience(SUBMIT_SECONDS, _no_answer)
         self._closed = False
         self._failure: GatewayError | None = None
 
@@ -120,8 +120,6 @@ class Link:
         self._connection.send(ask(call))
         try:
             return await patience.wait(waiting)
-        except TimeoutError:
-            raise Unavailable("the runtime of the gateway did not answer in time", retry_after=1.0) from None
         finally:
             del self._waiting[call]
             self._pages.pop(call, None)
@@ -203,3 +201,7 @@ class LinkedWatch:
         if self._failure is not None:
             self._told.set()
         return snapshot
+
+
+def _no_answer() -> Unavailable:
+    return Unavailable("the runtime of the gateway did not answer in time", retry_after=1.0)

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.model import ResultOrder, SubmitParams
 from gateway.core.runtime import Page, Snapshot
@@ -42,7 +43,7 @@ async def test_results_at_hand_are_not_read() -> None:
     page = Page(ResultOrder.BY_INDEX, 0, 10, 0, snapshot.completions)
     results = await runtime.results(runtime.run_ids[0], page)
     runtime.pages.clear()
-    pages = ResultPages(runtime, snapshot._replace(results=results), ResultOrder.BY_INDEX)
+    pages = ResultPages(runtime, replace(snapshot, results=results), ResultOrder.BY_INDEX)
     assert await pages_of(pages) == [[0, 1, 2, 3, 4]]
     assert runtime.pages == []
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import astuple, replace
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import Overloaded, RunNotFound, TooLarge, Unavailable
@@ -112,7 +113,7 @@ async def test_blobs_keep_their_bytes_and_become_flows_but_never_data_again(jour
 
 
 async def test_a_run_is_kept_as_it_was_accepted(journal: Journal) -> None:
-    accepted = record(total=2)._replace(flow_label="label", overrides="{}", variables='{"v":1}', max_concurrency=4)
+    accepted = replace(record(total=2), flow_label="label", overrides="{}", variables='{"v":1}', max_concurrency=4)
     assert await journal.create(accepted, ['"x"', "1e400"]) is None
     assert await journal.load("run-1") == (accepted, None)
     assert await journal.inputs("run-1", 0) == ['"x"', "1e400"]
@@ -187,7 +188,7 @@ async def test_what_had_not_ended_is_read_in_parts(tmp_path: Path) -> None:
     first = await SqliteJournal.open(tmp_path / "state.db")
     total = FINISHED_ITEMS + 2
     await first.create(record("large", total=total), ["0"] * total)
-    nested = [record(f"run-{n}", total=1)._replace(root_id="large") for n in range(UNFINISHED_RUNS)]
+    nested = [replace(record(f"run-{n}", total=1), root_id="large") for n in range(UNFINISHED_RUNS)]
     await asyncio.gather(*(first.create(run, ["0"]) for run in nested))
     await asyncio.gather(
         first.complete([Completion("run-7", 0, success(0), Outcome(RunState.SUCCESS, 1, 0, 9))]),
@@ -210,7 +211,7 @@ async def test_a_file_of_version_2_goes_on(tmp_path: Path) -> None:
     db = sqlite3.connect(path)
     db.executescript(VERSION_2)
     ended = RunRecord("run-0", "flow", None, None, 1, None, None, "{}", None, "", None, "", 7)
-    row = msgspec.msgpack.encode((ended[:13], Outcome(RunState.SUCCESS, 1, 0, 9), [(9, "5", None)]))
+    row = msgspec.msgpack.encode((astuple(ended)[:13], Outcome(RunState.SUCCESS, 1, 0, 9), [(9, "5", None)]))
     db.execute("INSERT INTO ended_runs VALUES ('run-0', ?)", (row,))
     db.commit()
     db.close()
@@ -224,7 +225,7 @@ async def test_a_file_of_version_2_goes_on(tmp_path: Path) -> None:
         assert await journal.load("run-0") == (ended, Outcome(RunState.SUCCESS, 1, 0, 9))
         await journal.close()
     journal = await SqliteJournal.open(path)
-    nested = record("run-2")._replace(depth=3, root_id="run-1")
+    nested = replace(record("run-2"), depth=3, root_id="run-1")
     assert await journal.create(nested, ["0", "1", "2"]) is None
     assert await journal.load("run-2") == (nested, None)
     await journal.close()
@@ -382,7 +383,7 @@ async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not
     assert await journal.create(record("again", total=1, key="run-0"), ["1"]) is None
     with pytest.raises(TooLarge):
         await journal.put_blob("large", Blob("x" * 13_000, BlobType.DATA))
-    for number in range(4):
+    for number in range(5):
         await journal.create(record(f"unfinished-{number}", total=1), ["1"])
     with pytest.raises(Overloaded):
         await journal.create(record("one-more", total=3), ["1", "2", "3"])
@@ -391,7 +392,7 @@ async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not
 @pytest.mark.parametrize("key", [None, "key"])
 async def test_a_run_that_ended_while_it_was_accepted_is_kept_whole(journal: Journal, key: str | None) -> None:
     ended = Ended(Outcome(RunState.FAILED, 1, 1, 999), [success(0, "1e400"), failure(1)])
-    accepted = record(total=2, key=key)._replace(flow_label="label", max_concurrency=3, created_at=2**60 + 1)
+    accepted = replace(record(total=2, key=key), flow_label="label", max_concurrency=3, created_at=2**60 + 1)
     assert await journal.create(accepted, ["0", "1"], ended) is None
     assert await journal.load("run-1") == (accepted, ended.outcome)
     for order in ResultOrder:

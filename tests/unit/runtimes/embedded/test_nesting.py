@@ -1,6 +1,7 @@
 """Which task a run belongs to, and what its family may have."""
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import NestedTooDeeply, Overloaded, TooManyDescendants
@@ -111,5 +112,5 @@ def test_the_descendants_of_a_root_have_one_share_of_the_memory() -> None:
 def test_a_run_takes_memory_for_the_items_that_execute_at_once_and_for_all_inputs() -> None:
     record = RunRecord(RUN, "flow", None, None, 1_000, None, None, "{}", None, "", None, "", 7)
     assert memory_of(record) == RUN_BYTES + DEFAULT_CONCURRENCY * ITEM_BYTES
-    assert memory_of(record._replace(max_concurrency=2)) == RUN_BYTES + 2 * ITEM_BYTES
-    assert memory_of(record._replace(total=1), ["12345"]) == RUN_BYTES + ITEM_BYTES + INPUT_BYTES + 5
+    assert memory_of(replace(record, max_concurrency=2)) == RUN_BYTES + 2 * ITEM_BYTES
+    assert memory_of(replace(record, total=1), ["12345"]) == RUN_BYTES + ITEM_BYTES + INPUT_BYTES + 5

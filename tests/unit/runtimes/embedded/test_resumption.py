@@ -12,6 +12,7 @@ from gateway.core.errors import Unavailable
 from gateway.core.model import Blob, BlobType, GetParams, ItemResult, RunState
 from gateway.runtimes.embedded import resumption
 from gateway.runtimes.embedded.journal import FINISHED_ITEMS, Completion, RunRecord
+from gateway.runtimes.embedded.run import Run
 from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened
 
@@ -218,5 +219,6 @@ async def test_a_large_run_is_restored_in_parts(tmp_path: Path) -> None:
             await embedded.journal.complete([Completion(IDS[0], place, result, None)])
     async with opened(path) as embedded:
         run = await embedded.runtime._find(IDS[0])
+        assert isinstance(run, Run)
         assert [index for index in range(total) if run.is_done(index)] == finished
         assert (run.snapshot().completions, run.snapshot().prefix, run.snapshot().status.items.failed) == (4, 1, 4)

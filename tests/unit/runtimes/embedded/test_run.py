@@ -4,8 +4,9 @@ import asyncio
 
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, ResultOrder, RunState
 from gateway.core.runtime import Page
-from gateway.runtimes.embedded.journal import FinishedItems, Outcome, RunRecord
-from gateway.runtimes.embedded.run import RECENT_BYTES, Run
+from gateway.runtimes.embedded.ended_run import RECENT_BYTES, RESULT_BYTES, RUN_BYTES
+from gateway.runtimes.embedded.journal import FinishedItems, RunRecord
+from gateway.runtimes.embedded.run import Run
 
 
 def record(total: int) -> RunRecord:
@@ -46,8 +47,23 @@ def test_one_failed_item_fails_the_run_when_all_have_finished() -> None:
     assert run.snapshot().status.status is RunState.RUNNING
     finish(run, success(0))
     assert run.snapshot().status.status is RunState.FAILED
-    assert run.outcome is not None
-    assert (run.outcome.success, run.outcome.failed) == (1, 1)
+    assert run.snapshot().status.items == ItemStatistics(total=2, success=1, failed=1)
+
+
+def test_a_run_that_has_ended_is_the_same_run() -> None:
+    run = Run(record(2), epoch=3)
+    finish(run, success(1, '"later"'))
+    finish(run, success(0))
+    ended = run.ended()
+    assert ended.record is run.record
+    assert ended.snapshot() is run.snapshot()
+    assert ended.snapshot().results is None, "they are not in the order of the items"
+    page = Page(ResultOrder.BY_COMPLETION, 0, 2, 0, 2)
+    recent = ended.recent(page)
+    assert recent == run.recent(page)
+    assert recent is not None
+    assert [result.value for result in recent] == ['"later"', "1"]
+    assert ended.size == RUN_BYTES + 2 * RESULT_BYTES + len('"later"') + len("1")
 
 
 def test_a_completion_is_unseen_until_it_is_published() -> None:
@@ -87,12 +103,6 @@ def test_a_restored_run_goes_on_where_it_was() -> None:
     assert run.complete(success(0)).place == 1
     run.start(1)
     assert run.complete(success(1)).outcome is not None
-
-
-def test_a_run_loaded_after_its_end_knows_its_counts() -> None:
-    snapshot = Run(record(3), Outcome(RunState.FAILED, 2, 1, 99)).snapshot()
-    assert (snapshot.status.items.success, snapshot.status.items.failed) == (2, 1)
-    assert (snapshot.completions, snapshot.prefix, snapshot.status.completed_at) == (3, 3, 99)
 
 
 def test_recent_results_answer_both_orders_until_they_are_too_large() -> None:

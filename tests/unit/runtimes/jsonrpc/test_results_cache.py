@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import RemoteError, Unavailable
 from gateway.core.model import ResultOrder
@@ -152,9 +153,9 @@ async def test_the_prefix_is_read_when_it_is_unknown_and_not_too_often(
     assert server.reads == 1
     monkeypatch.setattr(module, "READ_RATE", 1e-9)
     server.entries = [entry(0), entry(2), entry(1)]
-    more = given._replace(completions=3)
+    more = replace(given, completions=3)
     assert (await prefixes.completed(more)).prefix == 3
     server.total = 9
-    assert (await prefixes.completed(more._replace(completions=4))).completions == 4
+    assert (await prefixes.completed(replace(more, completions=4))).completions == 4
     assert server.reads == 2
     await cache.close()

@@ -68,7 +68,7 @@ async def submitted(runtime: JsonRpcRuntime, items: int, key: str | None = None,
 
 def in_seconds(snapshot: Snapshot) -> Snapshot:
     """What the document's server tells of a snapshot: no label."""
-    return snapshot._replace(status=replace(snapshot.status, flow_label=None), revision=0)
+    return replace(snapshot, status=replace(snapshot.status, flow_label=None), revision=0)
 
 
 async def test_states_are_those_of_the_upstream(scripted: ScriptedRuntime, runtime: JsonRpcRuntime) -> None:
@@ -112,7 +112,7 @@ async def test_two_gateways_over_one_upstream_give_the_same_revisions(
     for change in (scripted.start(1), scripted.succeed(1), scripted.succeed(0), scripted.succeed(2)):
         await change
         first, second = await runtime.get(run_id), await other.get(run_id)
-        assert first._replace(prefix=0) == second._replace(prefix=0)
+        assert replace(first, prefix=0) == replace(second, prefix=0)
     await other.close()
 
 

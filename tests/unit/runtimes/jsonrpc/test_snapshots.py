@@ -58,8 +58,8 @@ def test_a_successor_tells_something_new() -> None:
     first = snapshot_of(status(4, running=2, success=1), 0)
     assert successor(None, first) is first
     assert successor(first, first) is None
-    known = first._replace(prefix=1)
-    assert successor(first, known) == known._replace(revision=first.revision + 1)
+    known = replace(first, prefix=1)
+    assert successor(first, known) == replace(known, revision=first.revision + 1)
     executes_again = snapshot_of(status(4, running=1, success=1), 0)
     again = successor(first, executes_again)
     assert again is not None
@@ -108,7 +108,7 @@ def test_a_state_catches_up_with_a_gateway_that_has_counted_up() -> None:
     counted = successor(first, again)
     assert counted is not None
     assert counted.revision > first.revision > again.revision
-    assert caught_up(again, counted.revision) == again._replace(revision=counted.revision)
+    assert caught_up(again, counted.revision) == replace(again, revision=counted.revision)
     assert caught_up(first, again.revision) is first
     further = snapshot_of(status(4, success=2), 0)
     assert caught_up(again, further.revision) is None

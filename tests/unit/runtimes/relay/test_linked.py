@@ -41,7 +41,7 @@ class OddRuntime(ScriptedRuntime):
         status = replace(snapshot.status, flow_name=self.flow_name, extensions=self.extensions)
         if self.created_at is not None:
             status = replace(status, created_at=self.created_at)
-        return snapshot._replace(status=status)
+        return replace(snapshot, status=status)
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_the_snapshot_of_a_run_that_goes_on() -> None:
     assert snapshot(running, Progress(RUN, 3)) == Snapshot(running, 0, 0, 0)
     told = snapshot(running, folded(3, *HISTORY))
     assert told.status.items == ItemStatistics(total=3, running=1, success=1, failed=1)
-    assert told[1:4] == (13, 0, 0)
+    assert (told.revision, told.completions, told.prefix) == (13, 0, 0)
 
 
 def test_the_snapshot_of_a_run_that_is_over_is_the_engines() -> None:
