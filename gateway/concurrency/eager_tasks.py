@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from typing import Any, TypeAlias
 
 Work: TypeAlias = Coroutine[Any, Any, None]
@@ -40,7 +40,7 @@ else:
             loop = asyncio.get_running_loop()
             if self._spare is None or self._spare[1].entered:
                 begun = _Begun()
-                self._spare = asyncio.Task(begun, loop=loop), begun
+                self._spare = asyncio.Task(begun.rest(), loop=loop), begun
             task, begun = self._spare
             # As asyncio's documentation asks of implementations of tasks.
             asyncio.tasks._enter_task(loop, task)
@@ -54,8 +54,8 @@ else:
             self._spare = None
             return task
 
-    class _Begun(Work):
-        """What a task executes: the rest of a coroutine that waits for something, or nothing if there is no such."""
+    class _Begun:
+        """A coroutine that has taken its first step, and what it waits for; no coroutine, if none has waited."""
 
         __slots__ = ("entered", "waits_for", "work")
 
@@ -64,32 +64,33 @@ else:
             self.waits_for: asyncio.Future[Any] | None = None
             self.entered = False
 
-        def send(self, value: Any) -> Any:
-            if self.work is None:
-                self.entered = True
-                raise StopIteration
-            if self.entered:
-                return self.work.send(value)
-            self.entered = True
-            waits_for, self.waits_for = self.waits_for, None
-            return waits_for
+        def rest(self) -> Generator[Any, None, None]:
+            """The rest of the coroutine, for a task."""
+            steps = self._steps()
+            next(steps)  # Otherwise a task that is cancelled before it begins would not execute any of it.
+            return steps
 
-        def throw(self, error: Any, *rest: Any) -> Any:
-            self.entered = True
-            waits_for, self.waits_for = self.waits_for, None
-            # Where it is cancelled before it has begun, what it waits for is cancelled first, as with any task.
-            if waits_for is not None and waits_for.cancel():
-                return waits_for
+        def _steps(self) -> Generator[Any, None, None]:
+            cancelled = False
             try:
-                if self.work is None:
-                    raise error
-                return self.work.throw(error, *rest)
-            finally:
-                del error  # It holds this frame.
-
-        def close(self) -> None:
-            if self.work is not None:
-                self.work.close()
-
-        def __await__(self) -> Any:
-            raise TypeError("only a task executes it")
+                yield
+            except asyncio.CancelledError:
+                cancelled = True
+            self.entered = True
+            work, waits_for = self.work, self.waits_for
+            self.waits_for = None
+            if work is None:
+                return
+            try:
+                # As with any task that is cancelled, what it waits for is cancelled first.
+                if cancelled and (waits_for is None or not waits_for.cancel()):
+                    waits_for = work.throw(asyncio.CancelledError())
+                while True:
+                    try:
+                        yield waits_for
+                        break
+                    except BaseException as error:
+                        waits_for = work.throw(error)
+                yield from work.__await__()
+            except StopIteration:
+                return
