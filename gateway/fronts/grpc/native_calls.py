@@ -10,7 +10,6 @@ from grpc import aio
 from pygrpc_native import STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
 from gateway.fronts.grpc.calls import unguarded
-from gateway.fronts.grpc.connections import SMALL_MESSAGE
 from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.request_length import Deserializer, bounded
 from gateway.fronts.grpc.unsent_answers import RETRY_SECONDS, UnsentAnswers
@@ -123,22 +122,6 @@ class NativeContext:
             raise asyncio.CancelledError
         if len(data) > _YIELD_BYTES:
             await asyncio.sleep(0)
-
-    async def answer(self, payload: bytes) -> None:
-        """Answer the call."""
-        method = self.method
-        answering = method.serve(method.deserialize(payload), self)
-        del payload
-        response = await answering
-        if method.streams:
-            self._backlog.front.stream_end(self._call_id)
-            return
-        data = method.serialize(response)
-        del response
-        size = len(data)
-        if self._backlog.front.respond(self._call_id, data) and size > SMALL_MESSAGE:
-            del data
-            await self._backlog.answers.sent(method.path, size)
 
     def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata = ()) -> None:
         """Let the call fail; nothing happens if it has ended. The package refuses to send when to try again."""

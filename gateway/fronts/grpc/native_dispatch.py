@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 
 import grpc
@@ -35,7 +37,8 @@ class NativeDispatch:
         self._open_calls = self._backlog.answers.open_calls
         self._events: deque[Any] = deque()
         self._tasks = EagerTasks()
-        self._calls: dict[int, asyncio.Task[None]] = {}
+        self.calls: dict[int, asyncio.Task[None]] = {}
+        """The calls that wait for something."""
         self._stopping = False
 
     def take(self, events: list[Any]) -> None:
@@ -48,9 +51,9 @@ class NativeDispatch:
     async def stop(self, grace: float) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
         self._stopping = True
-        if self._calls:
-            await asyncio.wait(self._calls.values(), timeout=grace)
-        calls = list(self._calls.values())
+        if self.calls:
+            await asyncio.wait(self.calls.values(), timeout=grace)
+        calls = list(self.calls.values())
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
@@ -60,18 +63,28 @@ class NativeDispatch:
         for _ in range(min(_TURN, len(events))):
             kind, call_id, method, payload, _, details = events.popleft()
             if kind == EVENT_CANCEL:
-                if (left := self._calls.get(call_id)) is not None:
+                if (left := self.calls.get(call_id)) is not None:
                     left.cancel()
             elif self._stopping:
                 self._front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
             else:
                 _, peer, remaining = details
                 context = NativeContext(self._backlog, call_id, self._methods[method], peer, remaining)
-                call = self._tasks.start(self._answer(call_id, context, payload))
-                if call is not None:
-                    self._calls[call_id] = call
+                self._start(call_id, context.method.streams, self._answer(call_id, context, payload))
         if events:
             asyncio.get_running_loop().call_soon(self._begin)
+
+    def _start(self, call_id: int, streams: bool, answering: Coroutine[Any, Any, None]) -> None:
+        if streams:
+            # It waits in any case, thousands of times: a task of its own from the first is cheaper to resume.
+            self.calls[call_id] = call = asyncio.create_task(answering)
+            # Not left to the call, which never begins if its client leaves at once.
+            call.add_done_callback(partial(self._forget, call_id))
+        elif (waiting := self._tasks.start(answering)) is not None:
+            self.calls[call_id] = waiting
+
+    def _forget(self, call_id: int, _: object) -> None:
+        self.calls.pop(call_id, None)
 
     async def _answer(self, call_id: int, context: NativeContext, payload: bytes) -> None:
         self._open_calls[context.method.path] += 1
@@ -79,9 +92,19 @@ class NativeDispatch:
             memory = self._connections.count(context)  # type: ignore[arg-type]
             if len(payload) > self._small:
                 self._count_large(memory, len(payload))
-            answering = context.answer(payload)
+            method = context.method
+            answering = method.serve(method.deserialize(payload), context)
             del payload
-            await answering
+            response = await answering
+            if method.streams:
+                self._front.stream_end(call_id)
+                return
+            data = method.serialize(response)
+            del response
+            size = len(data)
+            if self._front.respond(call_id, data) and size > SMALL_MESSAGE:
+                del data
+                await self._backlog.answers.sent(method.path, size)
         except NativeAbort as abort:
             context.fail(abort.code, abort.details, abort.trailing_metadata)
         except asyncio.CancelledError as cancelled:
@@ -92,7 +115,7 @@ class NativeDispatch:
         except Exception as error:
             context.fail(*ending(error))
         finally:
-            self._calls.pop(call_id, None)
+            self.calls.pop(call_id, None)
             self._open_calls[context.method.path] -= 1
             self._connections.end(context)  # type: ignore[arg-type]
 
