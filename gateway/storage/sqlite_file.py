@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +26,7 @@ from gateway.storage.owned_file import OwnedFile, StateError
 from gateway.storage.sqlite_opening import Schema, SqliteConnections, open_connections
 
 _T = TypeVar("_T")
+_Item = TypeVar("_Item")
 _log = logging.getLogger(__name__)
 
 MAX_BATCH = 1024
@@ -32,9 +35,9 @@ MAX_BATCH = 1024
 LOOK_SECONDS = 1.0
 """Seconds between two looks whether the file is in its place and, if it could not be written, whether it can be."""
 
-_ROWS_TOGETHER = (64, 16, 4, 1)
-"""How many rows one statement appends. Each statement gives the interpreter's lock away and has to get it back from a
-busy event loop, which takes longer than to insert a row."""
+ROWS_TOGETHER = 64
+"""How many rows one statement inserts at most. Each statement gives the interpreter's lock away and has to get it back
+from a busy event loop, which takes longer than to insert a row."""
 
 
 class _LostError(Exception):
@@ -48,12 +51,15 @@ _OF_ONE_WRITE = (sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceE
 
 
 class _Write(NamedTuple):
-    """What is to be written: what an operation writes, or a row of a table."""
+    """What is to be written: what an operation writes, or an item of those that an operation writes together, or a row
+    of a table.
+    """
 
     done: "asyncio.Future[Any]"
     operation: Callable[[sqlite3.Connection], Any] | None = None
+    together: Callable[[sqlite3.Connection, list[Any]], Sequence[Any]] | None = None
+    item: Any = None
     table: str = ""
-    row: tuple[Any, ...] = ()
 
 
 class StateFile:
@@ -112,21 +118,33 @@ class StateFile:
         self._add(_Write(done, operation))
         return await done
 
+    async def write_together(
+        self, operation: Callable[[sqlite3.Connection, list[_Item]], Sequence[_T]], item: _Item
+    ) -> _T:
+        """Like `write`, for an operation that is called once for the items of all calls that are committed together.
+
+        It returns an answer for each item. It takes effect after all operations of single calls.
+        """
+        done: asyncio.Future[_T] = self._loop.create_future()
+        self._add(_Write(done, together=operation, item=item))
+        return await done
+
     async def append(self, table: str, row: tuple[Any, ...]) -> None:
         """Write one more row, which conflicts with no other; durable on return.
 
         It takes effect after all operations that are committed with it, together with other rows of the table.
         """
         done: asyncio.Future[None] = self._loop.create_future()
-        self._add(_Write(done, table=table, row=row))
+        self._add(_Write(done, item=row, table=table))
         await done
 
     async def close(self) -> None:
         """Commit what is queued, then release the file."""
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
-        self._writes.put(self._turn)
-        self._turn = []
+        if self._turn:
+            self._writes.put(self._turn)
+            self._turn = []
         self._writes.put(None)
         await self._loop.run_in_executor(self._reader, self._writer.join)
         self._reader.shutdown()
@@ -228,12 +246,14 @@ class StateFile:
         if self._contradicted:
             raise _LostError(_CONTRADICTED)
         db = self._writing
-        db.execute("BEGIN IMMEDIATE")
         try:
-            answers = [write.operation(db) if write.operation else None for write in batch]
-            _append(db, batch)
-            if (loss := self._file.loss()) is not None:
-                raise _LostError(loss)
+            if (table := _single_statement(batch)) is not None:
+                self._refuse_loss()
+                insert_rows(db, table, [write.item for write in batch])
+                return [None] * len(batch)
+            db.execute("BEGIN IMMEDIATE")
+            answers = _execute(db, batch)
+            self._refuse_loss()
             db.execute("COMMIT")
         except BaseException as error:
             self._contradicted = isinstance(error, sqlite3.IntegrityError)
@@ -242,25 +262,51 @@ class StateFile:
             raise
         return answers
 
+    def _refuse_loss(self) -> None:
+        if (loss := self._file.loss()) is not None:
+            raise _LostError(loss)
+
 
 def insert_rows(db: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows into a table, several by each statement."""
-    start = 0
-    for number in _ROWS_TOGETHER:
-        while len(rows) - start >= number:
-            marks = ", ".join([f"({', '.join('?' * len(rows[0]))})"] * number)
-            values = [value for row in rows[start : start + number] for value in row]
-            db.execute(f"INSERT INTO {table} VALUES {marks}", values)
-            start += number
+    """Insert rows into a table, many by each statement. `table` may name columns."""
+    for start in range(0, len(rows), ROWS_TOGETHER):
+        some = rows[start : start + ROWS_TOGETHER]
+        db.execute(_insertion(table, len(some), len(some[0])), list(chain.from_iterable(some)))
 
 
-def _append(db: sqlite3.Connection, batch: list[_Write]) -> None:
+@lru_cache(2 * ROWS_TOGETHER)
+def _insertion(table: str, rows: int, columns: int) -> str:
+    marks = ", ".join([f"({', '.join('?' * columns)})"] * rows)
+    return f"INSERT INTO {table} VALUES {marks}"
+
+
+def _single_statement(batch: list[_Write]) -> str | None:
+    """The table whose rows are all of a batch, if one statement inserts them, which is a transaction by itself.
+
+    BEGIN and COMMIT would be two more turns at the lock of the interpreter.
+    """
+    table = batch[0].table if len(batch) <= ROWS_TOGETHER else ""
+    return table if table and all(write.table == table for write in batch) else None
+
+
+def _execute(db: sqlite3.Connection, batch: list[_Write]) -> list[Any]:
+    """Execute a batch within a transaction, and return the answers."""
+    answers: list[Any] = [None] * len(batch)
+    together: dict[Callable[[sqlite3.Connection, list[Any]], Sequence[Any]], list[int]] = {}
     rows: dict[str, list[tuple[Any, ...]]] = {}
-    for write in batch:
-        if write.table:
-            rows.setdefault(write.table, []).append(write.row)
+    for place, write in enumerate(batch):
+        if write.operation is not None:
+            answers[place] = write.operation(db)
+        elif write.together is not None:
+            together.setdefault(write.together, []).append(place)
+        else:
+            rows.setdefault(write.table, []).append(write.item)
+    for operation, places in together.items():
+        for place, answer in zip(places, operation(db, [batch[place].item for place in places]), strict=True):
+            answers[place] = answer
     for table, added in rows.items():
         insert_rows(db, table, added)
+    return answers
 
 
 def _open(path: Path, schema: Schema) -> tuple[OwnedFile, SqliteConnections]:

@@ -14,6 +14,9 @@ from gateway.storage.owned_file import OwnedFile, StateError
 APPLICATION_ID: Final = int.from_bytes(b"RUNS")
 """What files of this program have as their `application_id`, a number in the header of SQLite files."""
 
+STATEMENTS: Final = 256
+"""How many prepared statements are kept: there is one for each number of rows that are inserted together."""
+
 _HEADER_BYTES: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
 _ID_PLACE: Final = slice(68, 72)
@@ -140,7 +143,7 @@ def _other_version(shown: Path, version: int) -> StateError:
 
 
 def _connection(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
     try:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA cache_size = -65536")

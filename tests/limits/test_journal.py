@@ -234,6 +234,39 @@ async def test_a_million_small_inputs_are_a_few_rows(tmp_path: Path) -> None:
         assert await journal.inputs("run", total - 3) == packed[total - 3 :]
 
 
+async def test_runs_with_keys_that_are_accepted_together_are_a_few_statements(tmp_path: Path) -> None:
+    """Of runs with the same key, one is accepted, and the others are told of it; the same in a later batch."""
+    number = 50
+    ended = Ended(
+        Outcome(RunState.SUCCESS, 1, 0, 1),
+        [ItemResult(item_index=0, status=RunState.SUCCESS, value="1", completed_at=1)],
+    )
+
+    async def create(names: Sequence[int]) -> list[RunRecord | None]:
+        runs = [record(f"run-{place}-{names[0]}", total=1, key=str(name)) for place, name in enumerate(names)]
+        return await asyncio.gather(*(journal.create(run, (), ended) for run in runs))
+
+    async with opened(tmp_path / "state.db") as journal:
+        assert await journal.create(record("unfinished", total=1, key="3"), ["1"]) is None
+        statements: list[str] = []
+        journal._file._writing.set_trace_callback(statements.append)
+        answers = await create([*range(number), *range(5)])
+        journal._file._writing.set_trace_callback(None)
+        assert len(statements) <= 6
+        assert [taken and taken.run_id for taken in answers] == [
+            *("unfinished" if name == 3 else None for name in range(number)),
+            *("unfinished" if name == 3 else f"run-{name}-0" for name in range(5)),
+        ]
+        assert [taken and taken.key for taken in await create([number, *range(number)])] == [
+            None,
+            *map(str, range(number)),
+        ]
+        assert await rows(journal, "runs") == number + 1
+        assert await rows(journal, "results") == number
+        page = Page(ResultOrder.BY_INDEX, 0, 1, 0, 1)
+        assert await journal.results(f"run-{number - 1}-0", page) == list(ended.results)
+
+
 class Steps:
     """Counts the steps of each read of a journal."""
 
@@ -270,7 +303,7 @@ async def with_results(journal: SqliteJournal, total: int, order: str) -> None:
         results = (
             ItemResult(item_index=index, status=RunState.SUCCESS, value="1", completed_at=1) for index in indexes
         )
-        result_rows.insert_results(db, enumerate(results), MAX_ITEMS)
+        result_rows.insert_results(db, ((MAX_ITEMS, place, result) for place, result in enumerate(results)))
 
     await journal._file.write(fill)
 

@@ -45,13 +45,13 @@ class PartOfPage(NamedTuple):
     rest: Page | None = None
 
 
-def insert_results(db: sqlite3.Connection, results: Iterable[tuple[int, ItemResult]], first: int) -> None:
-    """Insert results, each with its place; `first` is the first row key of the run.
+def insert_results(db: sqlite3.Connection, results: Iterable[tuple[int, int, ItemResult]]) -> None:
+    """Insert results, each with the first row key of its run and its place.
 
     Raises sqlite3.IntegrityError if there is a result for an item or a place.
     """
     rows = []
-    for place, result in results:
+    for first, place, result in results:
         error = result.error
         failure = (None, None, None) if error is None else (error.code, error.message, error.data)
         keys = (first + place, first + result.item_index, result.status.value)

@@ -5,24 +5,22 @@ import itertools
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import astuple
 
 from gateway.core.model import (
     Blob,
     BlobType,
-    ItemError,
     ItemResult,
     JsonText,
-    Nanoseconds,
     RunState,
     canonical_run_id,
 )
 from gateway.core.packed_texts import Chunk, chunks_of
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
 from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
+from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE, ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
@@ -39,7 +37,7 @@ from gateway.runtimes.embedded.journal import (
 from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE, PartOfPage, insert_results, read_results
 from gateway.storage.long_texts import TextColumn
-from gateway.storage.sqlite_file import StateFile
+from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
 from gateway.storage.sqlite_opening import Schema
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
@@ -66,7 +64,7 @@ CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
 CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
-CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROWID;
+{ENDED_RUNS_TABLE}
 {_ARRIVING}
 """
 
@@ -80,28 +78,19 @@ SCHEMA = Schema(5, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrade
 
 _RECORD = ", ".join(RunRecord.__struct_fields__)
 _OUTCOME = ", ".join(Outcome.__struct_fields__)
-_INSERT_RUN = (
-    f"INSERT INTO runs (run, {_RECORD}, {_OUTCOME}) "
-    f"VALUES ({', '.join('?' * (1 + len(RunRecord.__struct_fields__) + len(Outcome.__struct_fields__)))})"
-)
+_RUNS = f"runs (run, {_RECORD}, {_OUTCOME})"
+_OF_RUNS = ", ".join(f"runs.{field}" for field in RunRecord.__struct_fields__)
 _CONTENT = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR IGNORE")
 _SHORT_BLOB = 64 << 10
 _NOT_ENDED = (None,) * len(Outcome.__struct_fields__)
 
 
-class _EndedItem(NamedTuple):
-    """A result: the value of a success, or the code, message and data of a failure."""
+class _EndedWithKey(NamedTuple):
+    """A run with an idempotency key that has ended before it is accepted, and its number."""
 
-    completed_at: Nanoseconds
-    value: JsonText | None
-    error: tuple[int, str, JsonText | None] | None
-
-
-_EndedRow: TypeAlias = tuple[RunRecord, Outcome, list[_EndedItem]]
-"""A row of `ended_runs`, which is stored as MessagePack."""
-
-_ENDED_RUN = msgspec.msgpack.Decoder(_EndedRow)
-_ENCODER = msgspec.msgpack.Encoder()
+    run: int
+    record: RunRecord
+    ended: Ended
 
 
 class SqliteJournal(Journal):
@@ -138,14 +127,16 @@ class SqliteJournal(Journal):
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
         if ended is not None and record.key is None:
-            await self._file.append("ended_runs", (record.run_id, _ended_run(record, ended)))
+            await self._file.append("ended_runs", ended_row(record, ended))
             return None
         while record.key is not None and (arriving := self._arriving_keys.get((record.scope, record.key))) is not None:
             await arriving.wait()
         if ended is None and is_large(inputs):
             return await self._create_large(record, inputs)
         run = next(self._numbers)
-        return await self._file.write(lambda db: _create(db, run, record, inputs, ended))
+        if ended is not None:
+            return await self._file.write_together(_create_ended, _EndedWithKey(run, record, ended))
+        return await self._file.write(lambda db: _create(db, run, record, inputs))
 
     def drain(self) -> None:
         self._arrivals.drain()
@@ -254,18 +245,48 @@ def _find(db: sqlite3.Connection, scope: str, key: str) -> RunRecord | None:
     return None if row is None else RunRecord(*row)
 
 
-def _create(
-    db: sqlite3.Connection, run: int, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None
-) -> RunRecord | None:
+def _create(db: sqlite3.Connection, run: int, record: RunRecord, inputs: Sequence[JsonText]) -> RunRecord | None:
     if (taken := _taken(db, record)) is not None:
         return taken
-    db.execute(_INSERT_RUN, (run, *astuple(record), *(astuple(ended.outcome) if ended else _NOT_ENDED)))
+    insert_rows(db, _RUNS, [(run, *astuple(record), *_NOT_ENDED)])
     first = run * MAX_ITEMS
-    if ended:
-        insert_results(db, enumerate(ended.results), first)
-    else:
-        insert_inputs(db, [(first + place, text, number) for place, text, number in chunks_of(inputs)])
+    insert_inputs(db, [(first + place, text, number) for place, text, number in chunks_of(inputs)])
     return None
+
+
+def _create_ended(db: sqlite3.Connection, added: list[_EndedWithKey]) -> list[RunRecord | None]:
+    """Accept runs with keys that have ended; returns for each the run that has its key already."""
+    taken = _find_all(db, [(record.scope, str(record.key)) for _, record, _ in added])
+    answers, created = [], []
+    for each in added:
+        name = (each.record.scope, str(each.record.key))
+        answers.append(taken.get(name))
+        if name not in taken:
+            taken[name] = each.record
+            created.append(each)
+    insert_rows(db, _RUNS, [(run, *astuple(record), *astuple(ended.outcome)) for run, record, ended in created])
+    insert_results(
+        db,
+        ((run * MAX_ITEMS, place, result) for run, _, ended in created for place, result in enumerate(ended.results)),
+    )
+    return answers
+
+
+def _find_all(db: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], RunRecord]:
+    """The runs that have these scopes and keys."""
+    found = {}
+    for start in range(0, len(names), ROWS_TOGETHER):
+        some = names[start : start + ROWS_TOGETHER]
+        marks = ", ".join(["(?, ?)"] * len(some))
+        rows = db.execute(
+            f"WITH names (scope, key) AS (VALUES {marks}) SELECT {_OF_RUNS} FROM names CROSS JOIN runs "
+            "ON runs.scope = names.scope AND runs.key = names.key",
+            [text for name in some for text in name],
+        )
+        for row in rows:
+            record = RunRecord(*row)
+            found[record.scope, str(record.key)] = record
+    return found
 
 
 def _begin(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | None:
@@ -278,39 +299,16 @@ def _begin(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | N
 
 def _arrive(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | None:
     """The run exists from now on, unless its key is taken."""
-    taken = _create(db, run, record, (), None)
+    taken = _create(db, run, record, ())
     if taken is None:
         db.execute("DELETE FROM arriving WHERE run = ?", (run,))
     return taken
 
 
-def _ended_run(record: RunRecord, ended: Ended) -> bytes:
-    items = []
-    for result in ended.results:
-        error = result.error
-        failure = None if error is None else (error.code, error.message, error.data)
-        items.append((result.completed_at, result.value, failure))
-    return _ENCODER.encode((record, ended.outcome, items))
-
-
-def _find_ended(db: sqlite3.Connection, run_id: str) -> _EndedRow | None:
-    row = db.execute("SELECT run FROM ended_runs WHERE run_id = ?", (run_id,)).fetchone()
-    return None if row is None else _ENDED_RUN.decode(row[0])
-
-
-def _ended_result(item_index: int, item: _EndedItem) -> ItemResult:
-    completed_at, value, failure = item
-    error = None
-    if failure is not None:
-        code, message, data = failure
-        error = ItemError(code=code, message=message, data=data)
-    state = RunState.SUCCESS if error is None else RunState.FAILED
-    return ItemResult(item_index=item_index, status=state, value=value, error=error, completed_at=completed_at)
-
-
 def _complete(db: sqlite3.Connection, completions: Sequence[Completion]) -> None:
     run_id, outcome = completions[-1].run_id, completions[-1].outcome
-    insert_results(db, [(done.place, done.result) for done in completions], _first_key(db, run_id))
+    first = _first_key(db, run_id)
+    insert_results(db, [(first, done.place, done.result) for done in completions])
     if outcome is not None:
         db.execute(
             "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
@@ -327,7 +325,7 @@ def _first_key(db: sqlite3.Connection, run_id: str) -> int:
 def _load(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
     row = db.execute(f"SELECT {_RECORD}, {_OUTCOME} FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        ended_run = _find_ended(db, run_id)
+        ended_run = find_ended(db, run_id)
         return None if ended_run is None else ended_run[:2]
     record, ended = RunRecord(*row[: len(RunRecord.__struct_fields__)]), row[len(RunRecord.__struct_fields__) :]
     return record, None if ended[0] is None else Outcome(RunState(ended[0]), *ended[1:])
@@ -380,7 +378,6 @@ def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
 
 
 def _results(db: sqlite3.Connection, run_id: str, page: Page) -> PartOfPage:
-    if (ended_run := _find_ended(db, run_id)) is not None:
-        results = [_ended_result(index, item) for index, item in enumerate(ended_run[2])]
-        return PartOfPage(fill_page(of_page(results, page), text_size))
+    if (ended_run := find_ended(db, run_id)) is not None:
+        return PartOfPage(fill_page(of_page(ended_results(ended_run), page), text_size))
     return read_results(db, _first_key(db, run_id), page)

@@ -10,7 +10,7 @@ import pytest
 from gateway.core.errors import Unavailable
 from gateway.core.readiness import Readiness
 from gateway.storage import sqlite_file
-from gateway.storage.sqlite_file import StateFile
+from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile
 from gateway.storage.sqlite_opening import Schema
 from tests.support.tasks import LIMIT
 
@@ -69,6 +69,40 @@ async def test_a_write_that_would_be_lost_is_refused_at_once_and_takes_no_effect
     assert file.readiness.obstacle is None
     await file.append("a", (2,))
     assert await file.read(lambda db: db.execute("SELECT x FROM a").fetchall()) == [(2,)]
+
+
+@pytest.mark.parametrize("number", [1, 3, ROWS_TOGETHER, ROWS_TOGETHER + 1, 3 * ROWS_TOGETHER - 1])
+async def test_rows_of_one_batch_are_written_by_few_statements_and_as_a_whole(file: StateFile, number: int) -> None:
+    statements: list[str] = []
+    file._writing.set_trace_callback(statements.append)
+    await asyncio.gather(*(file.append("a", (row,)) for row in range(number)))
+    file._writing.set_trace_callback(None)
+    inserting = -(-number // ROWS_TOGETHER)
+    assert len(statements) == (1 if inserting == 1 else inserting + 2)
+    rows = "SELECT x FROM a ORDER BY rowid"
+    assert await file.read(lambda db: db.execute(rows).fetchall()) == [(row,) for row in range(number)]
+    again = [file.append("a", (row,)) for row in range(number + ROWS_TOGETHER - 1, -1, -1)]
+    refused = await asyncio.gather(*again, return_exceptions=True)
+    assert all(isinstance(outcome, Unavailable) for outcome in refused)
+    assert await file.read(lambda db: db.execute(rows).fetchall()) == [(row,) for row in range(number)]
+
+
+async def test_items_that_are_written_together_are_one_call_and_each_has_its_answer(file: StateFile) -> None:
+    calls: list[list[int]] = []
+
+    def add(db: sqlite3.Connection, items: list[int]) -> list[int]:
+        calls.append(items)
+        return [db.execute("INSERT INTO a VALUES (?) RETURNING x + 100", (item,)).fetchone()[0] for item in items]
+
+    def number(db: sqlite3.Connection) -> int:
+        return int(db.execute("SELECT count(*) FROM a").fetchone()[0])
+
+    answers = await asyncio.gather(
+        file.write_together(add, 1), file.append("a", (2,)), file.write(number), file.write_together(add, 3)
+    )
+    assert list(answers) == [101, None, 0, 103]
+    assert calls == [[1, 3]]
+    assert await file.write(number) == 3
 
 
 async def test_an_error_of_one_write_says_nothing_about_the_file(file: StateFile) -> None:
