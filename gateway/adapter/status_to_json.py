@@ -25,7 +25,8 @@ from gateway.core.model import ItemError, ItemResult, ItemStatistics, JsonText, 
 from gateway.core.runtime import text_size, text_sizes
 from gateway.core.times import rfc3339
 
-_SDK_ITEM_STATES = {RunState.SUCCESS: "completed", RunState.PENDING: "running"}
+_QUOTED = {state: quote(state.value) for state in RunState}
+_QUOTED_FOR_SDKS = {**_QUOTED, RunState.SUCCESS: '"completed"', RunState.PENDING: '"running"'}
 _PAUSED = '"paused"'
 _SLICE_LENGTH = 64
 _SLICE_TEXT = 64 << 10
@@ -49,7 +50,7 @@ def around_results(
     `more` are members to add at the end; they stand in for extensions of the same names. `with_results`: there are
     results that are not in the status.
     """
-    opening = ",".join(_run_status_parts(status, _superset_statistics(status.items)))
+    opening = _before_extensions(status, _superset_statistics(status.items))
     extensions = {**status.extensions, **more} if more else status.extensions
     return _around_results(opening, extensions, with_results or status.results is not None)
 
@@ -100,49 +101,41 @@ def result_slices(results: Sequence[ItemResult] | None) -> Iterator[slice]:
 
 def run_status_to_canonical_json(status: RunStatus) -> JsonText:
     """Write a status in the document's style."""
-    statistics = write_object(_statistics_parts(status.items), status.items.extensions, STATISTICS_MEMBERS)
+    statistics = write_object([_counts(status.items)], status.items.extensions, STATISTICS_MEMBERS)
     opening, closing = _around_results(
-        ",".join(_run_status_parts(status, statistics)), status.extensions, status.results is not None
+        _before_extensions(status, statistics), status.extensions, status.results is not None
     )
     return f"{opening}{','.join(map(_result, status.results or []))}{closing}"
 
 
-def _run_status_parts(status: RunStatus, items: JsonText) -> list[str]:
-    parts = [f'"runId":{quote(status.run_id)}', f'"flowId":{quote(status.flow_id)}']
-    if status.flow_name is not None:
-        parts.append(f'"flowName":{quote(status.flow_name)}')
-    if status.flow_label is not None:
-        parts.append(f'"flowLabel":{quote(status.flow_label)}')
-    spelling = _foreign_state(status) or f'"{status.status.value}"'
-    parts += [f'"status":{spelling}', f'"items":{items}', f'"createdAt":"{rfc3339(status.created_at)}"']
-    if status.completed_at is not None:
-        parts.append(f'"completedAt":"{rfc3339(status.completed_at)}"')
-    return parts
+def _before_extensions(status: RunStatus, items: JsonText) -> str:
+    name = "" if status.flow_name is None else f',"flowName":{quote(status.flow_name)}'
+    label = "" if status.flow_label is None else f',"flowLabel":{quote(status.flow_label)}'
+    ended = "" if status.completed_at is None else f',"completedAt":"{rfc3339(status.completed_at)}"'
+    return (
+        f'"runId":{quote(status.run_id)},"flowId":{quote(status.flow_id)}{name}{label}'
+        f',"status":{_foreign_state(status) or _QUOTED[status.status]}'
+        f',"items":{items},"createdAt":"{rfc3339(status.created_at)}"{ended}'
+    )
 
 
 def _around_results(opening: str, extensions: Mapping[str, JsonText], has_results: bool) -> tuple[JsonText, JsonText]:
-    closing = write_object([], extensions, RUN_STATUS_MEMBERS).removeprefix("{")
+    closing = write_object([], extensions, RUN_STATUS_MEMBERS).removeprefix("{") if extensions else "}"
     comma = "" if closing == "}" else ","
     if not has_results:
         return f"{{{opening}", f"{comma}{closing}"
     return f'{{{opening},"results":[', f"]{comma}{closing}"
 
 
-def _statistics_parts(items: ItemStatistics) -> list[str]:
-    return [
-        f'"total":{items.total}',
-        f'"pending":{items.pending}',
-        f'"running":{items.running}',
-        f'"success":{items.success}',
-        f'"failed":{items.failed}',
-        f'"cancelled":{items.cancelled}',
-    ]
+def _counts(items: ItemStatistics) -> str:
+    return (
+        f'"total":{items.total},"pending":{items.pending},"running":{items.running}'
+        f',"success":{items.success},"failed":{items.failed},"cancelled":{items.cancelled}'
+    )
 
 
 def _superset_statistics(items: ItemStatistics) -> JsonText:
-    return write_object(
-        [*_statistics_parts(items), f'"completed":{items.success}'], items.extensions, STATISTICS_MEMBERS
-    )
+    return write_object([f'{_counts(items)},"completed":{items.success}'], items.extensions, STATISTICS_MEMBERS)
 
 
 def _result(result: ItemResult) -> JsonText:
@@ -152,14 +145,14 @@ def _result(result: ItemResult) -> JsonText:
     outcome = _outcome_text(result, superset=False)
     implied = RunState.FAILED if result.value is None else RunState.SUCCESS
     if foreign is not None or outcome is None or result.status is not implied:
-        parts.append(f'"status":{foreign or quote(result.status.value)}')
+        parts.append(f'"status":{foreign or _QUOTED[result.status]}')
     return _close_result(parts, result, outcome)
 
 
 def _superset_result(result: ItemResult) -> JsonText:
     foreign = _foreign_state(result)
-    spelling = foreign if foreign == _PAUSED else f'"{_SDK_ITEM_STATES.get(result.status, result.status.value)}"'
-    parts = [f'"itemIndex":{result.item_index}', f'"status":{spelling}']
+    spelling = foreign if foreign == _PAUSED else _QUOTED_FOR_SDKS[result.status]
+    parts = [f'"itemIndex":{result.item_index},"status":{spelling}']
     return _close_result(parts, result, _outcome_text(result, superset=True))
 
 
@@ -173,15 +166,15 @@ def _close_result(parts: list[str], result: ItemResult, outcome: JsonText | None
 
 def _outcome_text(result: ItemResult, *, superset: bool) -> JsonText | None:
     """The `result` object of an item; None if it has no outcome."""
-    if result.value is not None:
-        parts = ['"outcome":"success"', f'"value":{result.value}']
+    if (value := result.value) is not None:
+        parts = [f'"outcome":"success","value":{value}']
         if superset:
-            parts.append(f'"result":{result.value}')
+            parts.append(f'"result":{value}')
     elif result.error is not None:
         parts = ['"outcome":"failed"', f'"error":{_error_text(result.error)}']
     else:
         return None
-    unknown = result.extensions.get("result", "")
+    unknown = result.extensions.get("result", "") if result.extensions else ""
     return write_object(parts, members(unknown) if unknown.startswith("{") else {}, OUTCOME_MEMBERS)
 
 
@@ -194,6 +187,8 @@ def _error_text(error: ItemError) -> JsonText:
 
 def _foreign_state(message: RunStatus | ItemResult) -> JsonText | None:
     """The spelling of a state that the model has no name for, as it was read."""
+    if not message.extensions:
+        return None
     spelling = message.extensions.get("status")
     if spelling is None or FOREIGN_STATES.get(spelling[1:-1]) is not message.status:
         return None

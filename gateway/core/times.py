@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from gateway.core.errors import InvalidParams
 from gateway.core.model import Nanoseconds
@@ -19,13 +20,12 @@ _RFC_3339 = re.compile(
 def rfc3339(time: Nanoseconds) -> str:
     """Write a time in UTC, with 0, 3, 6 or 9 digits of a second, as few as it needs: `2025-01-15T10:30:00.250Z`."""
     seconds, nanos = divmod(time, 10**9)
-    text = (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
+    text = _to_the_second(seconds)
+    if nanos % 1_000:
+        return f"{text}.{nanos:09d}Z"
     if nanos == 0:
         return f"{text}Z"
-    digits = f"{nanos:09d}"
-    if digits.endswith("000000"):
-        return f"{text}.{digits[:3]}Z"
-    return f"{text}.{digits[:6]}Z" if digits.endswith("000") else f"{text}.{digits}Z"
+    return f"{text}.{nanos // 1_000:06d}Z" if nanos % 1_000_000 else f"{text}.{nanos // 1_000_000:03d}Z"
 
 
 def nanoseconds(text: str, *path: str | int) -> Nanoseconds:
@@ -46,6 +46,11 @@ def nanoseconds(text: str, *path: str | int) -> Nanoseconds:
     if not MIN_SECONDS <= seconds <= MAX_SECONDS:
         raise _no_time(path)
     return seconds * 10**9 + (int(digits.ljust(9, "0")) if digits else 0)
+
+
+@lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    return (_NAIVE_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def _no_time(path: tuple[str | int, ...]) -> InvalidParams:
