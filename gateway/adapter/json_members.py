@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import MAX_MEMBERS, members, quote, too_many
-from gateway.core.model import JsonText
+from gateway.core.model import JsonText, SubmitParams
 
 
 class Member(NamedTuple):
@@ -27,8 +27,9 @@ Members: TypeAlias = Mapping[str, Member]
 """The members of an object that have a field, by their names."""
 
 
-Params: TypeAlias = JsonText | dict[str, Any] | InvalidParams | None
-"""The parameters of a request: their text, or the members of a long object, or why these are refused.
+Params: TypeAlias = JsonText | dict[str, Any] | InvalidParams | SubmitParams | None
+"""The parameters of a request: their text, or the members of a long object, or why these are refused; those of a plain
+submit have been read.
 
 Members are texts, but `inputs` may be PackedTexts, and long objects like `variables` may be divided into members, too.
 """
@@ -45,6 +46,7 @@ def members_of(params: Params, *path: str | int) -> dict[str, Any]:
         raise params
     if params is None:
         return {}
+    assert not isinstance(params, SubmitParams)
     given = members(params, *path)
     if len(given) > MAX_MEMBERS:
         raise too_many(*path or ("params",))

@@ -26,7 +26,9 @@ _ORDERS = {
 
 
 def submit_params_from_json(params: Params) -> SubmitParams:
-    """Read the parameters of runs/submit."""
+    """Read the parameters of runs/submit, unless that has been done."""
+    if isinstance(params, SubmitParams):
+        return params
     return validated(SubmitParams, read_members(params, _SUBMIT))
 
 

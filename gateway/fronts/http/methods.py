@@ -12,6 +12,7 @@ import msgspec
 from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
 from gateway.adapter.json_members import Params
 from gateway.adapter.long_requests import read_long_body
+from gateway.adapter.plain_submits import read_plain_submit
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.core.errors import MethodNotFound, shortened
@@ -89,7 +90,7 @@ class JsonRpcMethods:
         """Read a body. One that cannot be read is a call that is refused."""
         try:
             if len(body) <= LONG_TEXT:
-                return jsonrpc.parse_body(body)
+                return read_plain_submit(body) or jsonrpc.parse_body(body)
             return await read_long_body(body, FairSlices(self.fair_queue).checkpoint)
         except Exception as error:
             return jsonrpc.Refused("null", error_to_tell(error))
