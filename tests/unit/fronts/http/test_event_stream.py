@@ -349,26 +349,26 @@ async def test_a_defect_is_told_as_an_id_alone(
 async def test_a_response_that_cannot_be_completed_is_cut(
     server: Server, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Results of 12 MiB are read twice, since the hub keeps less: for the notifications, and for the response."""
+    """Results of 20 MiB are read twice, since the hub keeps less: for the notifications, and for the response."""
     reads = 0
     results = runtime.results
 
     async def failing(run_id: str, page: Page) -> list[ItemResult]:
         nonlocal reads
         reads += 1
-        if reads == 15:
+        if reads == 23:
             raise OSError("the secret")
         return await results(run_id, page)
 
-    run_id = await server.submit(12)
-    for index in range(12):
+    run_id = await server.submit(20)
+    for index in range(20):
         await runtime.succeed(index, f'"{"x" * (1 << 20)}"')
     monkeypatch.setattr(runtime, "results", failing)
     async with server.follow(runId=run_id, includeResults=True) as events:
-        seen = [await anext(events) for _ in range(12)]
+        seen = [await anext(events) for _ in range(20)]
         with pytest.raises(aiohttp.ClientPayloadError):
             await anext(events)
-    assert [event.params["results"][0]["itemIndex"] for event in seen] == list(range(12))
+    assert [event.params["results"][0]["itemIndex"] for event in seen] == list(range(20))
     assert "the secret" in caplog.text
     rest, response = await server.events(runId=run_id, includeResults=True, last_event_id=seen[-1].id)
     assert folded([*seen, *rest]) == response.message["result"]
