@@ -13,6 +13,8 @@ LENGTH_DELIMITED: Final = 2
 
 _FIXED: Final = {1: 8, 5: 4}
 
+_ONE: Final = [bytes([number]) for number in range(0x80)]
+
 
 class WireField(NamedTuple):
     """A field of a message: its number and type, and where its content begins and ends. Numbers have no content."""
@@ -63,6 +65,8 @@ def length_prefix(number: int, length: int) -> bytes:
 
 def varint(value: int) -> bytes:
     """A number that is not negative, as it is written."""
+    if value < 0x4000:  # Nearly all of them.
+        return _ONE[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7))
     written = bytearray()
     while value >= 0x80:
         written.append(value & 0x7F | 0x80)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.concurrency.batches import BATCH
 
@@ -30,6 +30,18 @@ class PacedCalls:
             call()
         else:
             self._queue.append(call)
+
+    def all(self, calls: Sequence[Callable[[], None]]) -> None:
+        """Make calls, now if all of them may be made in this turn, or when it is their turn."""
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+        if self._queue or len(calls) > self._left:
+            self._queue.extend(calls)
+            return
+        self._left -= len(calls)
+        for call in calls:
+            call()
 
     def _turn(self) -> None:
         if not self._queue:

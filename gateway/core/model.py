@@ -59,6 +59,8 @@ class ResultOrder(StrEnum):
     BY_INDEX = "byIndex"
     BY_COMPLETION = "byCompletion"
 
+    __hash__ = str.__hash__
+
 
 class BlobType(StrEnum):
     """What a blob holds."""

@@ -13,6 +13,7 @@ from gateway.core.runtime import Page, Snapshot
 
 _VERSION: Final = 2
 _ORDERS: Final = (ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION)
+_ORDER_NUMBERS: Final = {order: number for number, order in enumerate(_ORDERS)}
 _TOKEN: Final = struct.Struct(">BBQQQQ")
 _CHECK_LENGTH: Final = 8
 _PERSON: Final = b"runs-gw token"
@@ -84,6 +85,10 @@ class Position(NamedTuple):
         return self.completion_offset <= snapshot.completions and self.indexes <= snapshot.prefix
 
 
+STARTS: Final = {order: Position(order) for order in ResultOrder}
+"""Where a follower is that has been sent nothing, by the order of results."""
+
+
 class ResumePoint(NamedTuple):
     """What a client has been sent: results up to a position, and the state with a revision; 0 stands for any state."""
 
@@ -92,9 +97,7 @@ class ResumePoint(NamedTuple):
 
     def token(self, run_id: str) -> bytes:
         """The opaque form for clients."""
-        order, *numbers = self.position
-        body = _TOKEN.pack(_VERSION, _ORDERS.index(order), *numbers, self.revision)
-        return body + _check(body, run_id)
+        return resume_token(run_id, self.position, self.revision)
 
     @classmethod
     def from_token(cls, token: bytes, run_id: str, order: ResultOrder) -> "ResumePoint | None":
@@ -106,6 +109,13 @@ class ResumePoint(NamedTuple):
         if version != _VERSION or _ORDERS[order_number : order_number + 1] != (order,):
             return None
         return cls(Position(order, *numbers), revision)
+
+
+def resume_token(run_id: str, position: Position, revision: int) -> bytes:
+    """The opaque form of a `ResumePoint`."""
+    order, offset, indexes, sweep = position
+    body = _TOKEN.pack(_VERSION, _ORDER_NUMBERS[order], offset, indexes, sweep, revision)
+    return body + _check(body, run_id)
 
 
 def of_page(

@@ -2,11 +2,12 @@
 
 import time
 from abc import ABC, abstractmethod
-from dataclasses import replace
 from typing import Final, Self
 
+from msgspec.structs import replace
+
 from gateway.core.model import GetParams
-from gateway.core.position import Position, ResumePoint
+from gateway.core.position import STARTS, Position, ResumePoint
 from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.hub import Watch
 from gateway.runs.shared_reads import SharedReads
@@ -75,6 +76,11 @@ class Follower(ABC):
         is due and when time is up.
         """
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing follows the last update before the watch calls `on_change`."""
+        return not self._is_last and self._until is None and self._interval is None
+
     @abstractmethod
     async def _first(self, snapshot: Snapshot, position: Position) -> Update:
         """The first update, for a follower that begins at a position."""
@@ -90,24 +96,27 @@ class Follower(ABC):
         snapshot, position = begun
         self._snapshot = snapshot
         self._is_last = self._is_last or snapshot.terminal
-        update = await self._first(snapshot, position or Position(self._opening.order))
-        return replace(update, restarted=True) if position is None else update
+        update = await self._first(snapshot, position or STARTS[self._opening.order])
+        return replace(update, restarted=True, made={}) if position is None else update
 
     def _advance(self) -> Snapshot | None:
         """Go on to the next state to send; None if there is none now."""
         if self._is_last or self._watch is None:
             self.ended = True
             return None
-        current, following = self._snapshot, self._watch.latest()
-        assert current is not None
-        time_is_up = self._until is not None and time.monotonic() >= self._until
-        if following is not None and following.revision > current.revision:
-            self._snapshot = current = following
-        elif not time_is_up:
+        following = self._watch.latest()
+        if following is not None and following.revision > self._snapshot.revision:  # type: ignore[union-attr]
+            self._snapshot = following
+            self._is_last = following.terminal or self._time_is_up()
+            return following
+        if self._until is None or not self._time_is_up():
             return None
-        # When time is up, the state that was sent last may be sent again: now with all results that exist.
-        self._is_last = time_is_up or current.terminal
-        return current
+        # The state that was sent last may be sent again: now with all results that exist.
+        self._is_last = True
+        return self._snapshot
+
+    def _time_is_up(self) -> bool:
+        return self._until is not None and time.monotonic() >= self._until
 
     def _set_heartbeat(self) -> None:
         """Something is sent: the next heartbeat is due an interval from now."""
@@ -149,7 +158,9 @@ class StatusFollower(Follower):
 
     def _following(self) -> Update | None:
         snapshot = self._advance()
-        return self._idle() if snapshot is None else self._plain(snapshot)
+        if snapshot is not None:
+            return self._plain(snapshot)
+        return None if self._until is None and self._interval is None else self._idle()
 
     def rewind(self, position: Position) -> None:
         """Without results, there is nothing to go back to."""
@@ -164,9 +175,10 @@ class StatusFollower(Follower):
         return self._plain(snapshot, heartbeat=True)
 
     def _plain(self, snapshot: Snapshot, *, heartbeat: bool = False) -> Update:
-        self._set_heartbeat()
+        if self._interval is not None:
+            self._set_heartbeat()
         if self._watch is None or self._resumed is not None:
-            return plain_update(snapshot, self._resumed or Position(self._order), heartbeat=heartbeat)
+            return plain_update(snapshot, self._resumed or STARTS[self._order], heartbeat=heartbeat)
         return self._watch.plain(snapshot, self._order, heartbeat=heartbeat)
 
 
@@ -187,12 +199,16 @@ class ResultsFollower(Follower):
     ) -> None:
         super().__init__(runtime, watch, run_id, params, until)
         self._reads = reads
-        self._position = Position(params.result_order)
+        self._position = STARTS[params.result_order]
         self._more = False
         """Whether the current state may have results that were not sent."""
 
     def rewind(self, position: Position) -> None:
         self._position, self._more = position, True
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._more and super().is_idle
 
     async def poll(self) -> Update | None:
         if self.ended:
@@ -232,7 +248,7 @@ class _Opening:
         self._runtime = runtime
         self._run_id = run_id
         self._until = until
-        self._point: ResumePoint | None = ResumePoint(Position(self.order))
+        self._point: ResumePoint | None = ResumePoint(STARTS[self.order])
         """None if the resume token is not understood."""
         if params.resume_token:
             self._point = ResumePoint.from_token(params.resume_token, run_id, self.order)

@@ -15,7 +15,7 @@ from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import GatewayError, shutting_down
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import ResultOrder
-from gateway.core.position import Position
+from gateway.core.position import STARTS
 from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.update import Update, plain_update
 
@@ -140,10 +140,9 @@ class _Topic:
             self._again = True
             return
         self._waking = True
-        wake = self.wakes
-        for watch in list(self._watches):
-            wake(watch.wake)
-        wake(self._woken)
+        wakes = [watch.wake for watch in self._watches]
+        wakes.append(self._woken)
+        self.wakes.all(wakes)
 
     def _woken(self) -> None:
         self._waking = False
@@ -187,8 +186,10 @@ class Watch:
         """Wake the follower: the run has changed, or the time of `wake_at` has come."""
         if self._on_change is not None:
             self._on_change()
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        elif (waiter := self._waiter) is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def wake_at(self, when: float) -> None:
         """Also wake at this value of `time.monotonic()`; it replaces that of an earlier call."""
@@ -226,10 +227,10 @@ class Watch:
     def plain(self, snapshot: Snapshot, order: ResultOrder, *, heartbeat: bool = False) -> Update:
         """The update without results for a state; shared by all followers at the beginning of the results."""
         if snapshot is not self._topic.snapshot:
-            return plain_update(snapshot, Position(order), heartbeat=heartbeat)
+            return plain_update(snapshot, STARTS[order], heartbeat=heartbeat)
         update = self._topic.plain.get((order, heartbeat))
         if update is None:
-            update = plain_update(snapshot, Position(order), heartbeat=heartbeat)
+            update = plain_update(snapshot, STARTS[order], heartbeat=heartbeat)
             self._topic.plain[order, heartbeat] = update
         return update
 

@@ -1,14 +1,10 @@
 """The answer to a single call: a run at one moment, with results that are read while they are passed on."""
 
-from typing import Final
-
 from msgspec import Struct
 
 from gateway.core.model import ItemResult, ResultOrder, RunStatus
-from gateway.core.position import Position
+from gateway.core.position import STARTS
 from gateway.core.runtime import Runtime, Snapshot
-
-_STARTS: Final = {order: Position(order) for order in ResultOrder}
 
 
 class ResultPages:
@@ -21,7 +17,7 @@ class ResultPages:
         self._snapshot = snapshot
         self._left = snapshot.completions
         self.at_hand = snapshot.results if order is ResultOrder.BY_INDEX else None
-        self._position = _STARTS[order]
+        self._position = STARTS[order]
 
     @property
     def ended(self) -> bool:

@@ -1,10 +1,11 @@
 """What followers of a run are sent."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from msgspec import Struct, field
 
 from gateway.core.model import RunStatus
-from gateway.core.position import Position, ResumePoint
+from gateway.core.position import Position, resume_token
 from gateway.core.runtime import Page, Snapshot
 
 
@@ -16,13 +17,13 @@ class Reading(NamedTuple):
     snapshot: Snapshot
 
 
-@dataclass(slots=True, frozen=True, weakref_slot=True)
-class Update:
+class Update(Struct, frozen=True, eq=False, weakref=True):
     """One state of a run, and the results that follow a follower's position. Shared by followers; never changed.
 
     `completions` and `prefix` are those of the snapshot. `position` is the follower's after the update. `more`: the
     same state may have more results. `heartbeat`: the update says nothing new. `restarted`: the follower's resume token
-    was not understood, and its results begin anew.
+    was not understood, and its results begin anew. `made` has what fronts have made of it for all followers, each under
+    a key of its own; nothing in it refers to the update.
     """
 
     status: RunStatus
@@ -34,18 +35,18 @@ class Update:
     heartbeat: bool = False
     restarted: bool = False
     reading: Reading | None = None
+    made: dict[object, Any] = field(default_factory=dict)
 
     def position_after(self, count: int) -> Position:
         """The follower's position when it has been sent only the first `count` of the results."""
-        results = self.status.results or []
-        if self.reading is None or count >= len(results):
+        if self.reading is None or count >= len(results := self.status.results or []):
             return self.position
         position, page, snapshot = self.reading
         return position.after(page, results[:count], snapshot) if count else position
 
     def token_after(self, count: int) -> bytes:
         """The resume token of the point after this state, and the first `count` of its results."""
-        return ResumePoint(self.position_after(count), self.revision).token(self.status.run_id)
+        return resume_token(self.status.run_id, self.position_after(count), self.revision)
 
 
 def plain_update(snapshot: Snapshot, position: Position, *, heartbeat: bool = False) -> Update:

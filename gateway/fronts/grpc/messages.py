@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from gateway.adapter import status_proto
 from gateway.adapter.long_results import with_long_result
 from gateway.adapter.result_wire import with_results
-from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import TooLarge
 from gateway.core.model import ItemError, ItemResult
 from gateway.core.runtime import text_size
@@ -39,8 +38,7 @@ class UpdateMessages:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._json: WeakMemo[Update, _Built] = WeakMemo()
-        self._values: WeakMemo[Update, _Built] = WeakMemo()
+        self._json, self._values = object(), object()
 
     def of(self, update: Update, encoding: Encoding) -> Iterable[bytes | None]:
         """The serialized GetRunResponses of an update, in order: each with about 1 MiB of results at most.
@@ -48,10 +46,13 @@ class UpdateMessages:
         Each is a short piece of work when it is first asked for, and shared from then on. Of one with a longer result,
         there are several pieces of work, and None after each: others shall have a turn.
         """
-        memo = self._values if encoding == _VALUE else self._json
-        built = memo.get(update)
+        key = self._values if encoding == _VALUE else self._json
+        built: _Built | None = update.made.get(key)
         if built is None:
-            built = memo.set(update, _Built())
+            built = update.made[key] = _Built()
+            if not update.status.results:
+                built.messages.append(_message(update, 0, 0).SerializeToString())
+                built.complete = True
         return built.messages if built.complete else self._build(built, update, encoding)
 
     def _build(self, built: "_Built", update: Update, encoding: Encoding) -> Iterator[bytes | None]:
@@ -145,7 +146,8 @@ def _message(update: Update, start: int, end: int) -> runs_pb2.GetRunResponse:
         finished_prefix=update.prefix,
         result_count=update.completions,
     )
-    status_proto.set_run_status(message.run, replace(update.status, results=None), _JSON)
+    status = update.status
+    status_proto.set_run_status(message.run, replace(status, results=None) if status.results else status, _JSON)
     return message
 
 

@@ -12,13 +12,14 @@ from itertools import islice
 
 from gateway.adapter import params_proto
 from gateway.adapter.grpc_status import to_status
+from gateway.adapter.proto_wire import varint
 from gateway.concurrency.notify import Notify
 from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
 from gateway.fronts.grpc.answer_form import AnswerForm, not_received
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
-from gateway.fronts.grpc.connections import Connections
+from gateway.fronts.grpc.connections import SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.messages import ENVELOPE_BYTES, UpdateMessages
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
@@ -75,10 +76,13 @@ class WatchStream:
                     reading.result()
                 if self._stopped:
                     raise shutting_down()
-                if self._queue:
-                    await self._send(self._queue.popleft())
-                else:
+                if not self._queue:
                     await self._woken.wait()
+                elif isinstance(entry := self._queue.popleft(), _FollowedRun):
+                    entry.is_queued = False
+                    await self._send_update(entry)
+                else:
+                    await self._send_answer(entry)
             reading.result()
         finally:
             reading.cancel()
@@ -166,15 +170,11 @@ class WatchStream:
         self._queue.append(message)
         self._woken.set()
 
-    async def _send(self, entry: "_FollowedRun | bytes") -> None:
-        if isinstance(entry, _FollowedRun):
-            entry.is_queued = False
-            await self._send_update(entry)
-        else:
-            self._answers -= 1
-            self._answered.set()
-            self._memory.shrink(len(entry))
-            await self._context.write(entry)
+    async def _send_answer(self, answer: bytes) -> None:
+        self._answers -= 1
+        self._answered.set()
+        self._memory.shrink(len(answer))
+        await self._context.write(answer)
 
     async def _send_update(self, run: "_FollowedRun") -> None:
         """Send the next update of a run if there is one; no more of it as soon as the run has been dropped."""
@@ -197,9 +197,12 @@ class WatchStream:
                     await asyncio.sleep(0)
                 elif len(message) + ENVELOPE_BYTES > run.form.limit:
                     await self._end(run, _failed(run.run_id, not_received("an update", len(message), run.form.limit)))
+                elif len(message) <= SMALL_MESSAGE - ENVELOPE_BYTES:
+                    await self._context.write(run.around(message))
                 else:
-                    await self._connections.write(self._context, _update(run.run_id, message))
-            self._enqueue(run)
+                    await self._connections.write(self._context, run.around(message))
+            if not follower.is_idle:
+                self._enqueue(run)
         elif follower.ended:
             await self._end(run, _ended(run.run_id))
 
@@ -223,7 +226,7 @@ class WatchStream:
 class _FollowedRun:
     """A run that a stream follows; `follower` is None when the stream has dropped it."""
 
-    __slots__ = ("follower", "form", "is_queued", "key", "run_id")
+    __slots__ = ("_head", "follower", "form", "is_queued", "key", "run_id")
 
     def __init__(self, run_id: str, form: AnswerForm) -> None:
         self.key = _key(run_id)
@@ -231,25 +234,15 @@ class _FollowedRun:
         self.form = form
         self.follower: Follower | None = None
         self.is_queued = False
+        self._head = runs_pb2.WatchRunsResponse(run_id=run_id).SerializeToString() + _UPDATE_TAG
+
+    def around(self, update: bytes) -> bytes:
+        """The WatchRunsResponse around a serialized update, which is not parsed and copied for it."""
+        return b"".join((self._head, varint(len(update)), update))
 
 
 def _key(run_id: str) -> str:
     return canonical_run_id(run_id) or run_id
-
-
-def _update(run_id: str, update: bytes) -> bytes:
-    """The WatchRunsResponse around a serialized update, which is not parsed and copied for it."""
-    head = runs_pb2.WatchRunsResponse(run_id=run_id).SerializeToString()
-    return b"".join((head, _UPDATE_TAG, _varint(len(update)), update))
-
-
-def _varint(number: int) -> bytes:
-    data = bytearray()
-    while number > 0x7F:
-        data.append(number & 0x7F | 0x80)
-        number >>= 7
-    data.append(number)
-    return bytes(data)
 
 
 def _ended(run_id: str) -> bytes:

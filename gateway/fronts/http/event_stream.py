@@ -24,7 +24,6 @@ from gateway.adapter import jsonrpc, params_json, status_to_json
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryShare
-from gateway.concurrency.weak_memo import WeakMemo
 from gateway.core.errors import GatewayError
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import GetParams, JsonText
@@ -98,7 +97,6 @@ class EventStreams:
         # Events of all streams: thousands of heartbeats may be due at once.
         self._line = FairTurns().line()
         self._share = share
-        self._written: WeakMemo[Update, WrittenUpdate] = WeakMemo()
 
     async def events(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
         """Yield the stream, whose large events come in pieces. Close it explicitly.
@@ -209,8 +207,10 @@ class EventStreams:
             raise Broken from error
 
     def _of(self, update: Update) -> WrittenUpdate:
-        written = self._written.get(update)
-        return self._written.set(update, WrittenUpdate(update, self._share)) if written is None else written
+        written: WrittenUpdate | None = update.made.get(self)
+        if written is None:
+            written = update.made[self] = WrittenUpdate(update, self._share)
+        return written
 
 
 def _around_response(request_id: JsonText, update: Update) -> tuple[bytes, bytes]:

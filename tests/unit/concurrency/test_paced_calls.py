@@ -53,3 +53,18 @@ async def test_a_new_turn_makes_calls_at_once_again() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert len(made) == 3 * BATCH
+
+
+async def test_many_calls_at_once_are_made_in_this_turn_or_in_later_ones() -> None:
+    made: list[int] = []
+    calls = PacedCalls()
+    calls.all([partial(made.append, number) for number in range(BATCH - 1)])
+    assert made == list(range(BATCH - 1))
+    calls.all([partial(made.append, BATCH - 1 + number) for number in range(2 * BATCH)])
+    assert len(made) == BATCH - 1, "not some of them now and the rest later"
+    calls(partial(made.append, 3 * BATCH - 1))
+    for _ in range(3):
+        before = len(made)
+        await asyncio.sleep(0)
+        assert len(made) - before <= BATCH
+    assert made == list(range(3 * BATCH))
