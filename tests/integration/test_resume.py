@@ -109,12 +109,12 @@ def indexes(responses: list[runs_pb2.GetRunResponse]) -> list[int]:
 async def test_a_finished_run_goes_on_after_every_message(
     gateway: Gateway, order: ResultOrder, encoding: runs_pb2.ResultEncoding.ValueType, *, wait: bool
 ) -> None:
-    run_id = (await submit(gateway.grpc, ECHO, [str(item) for item in range(1500)], wait=True)).run_id
+    run_id = (await submit(gateway.grpc, ECHO, [str(item) for item in range(2500)], wait=True)).run_id
     params = GetParams(run_id=run_id, wait=wait, include_results=True, result_order=order)
     uncut = await whole(gateway.grpc, params, encoding)
     assert len(uncut) > 4
-    assert folded(uncut).items.success == 1500
-    assert sorted(indexes(uncut)) == list(range(1500))
+    assert folded(uncut).items.success == 2500
+    assert sorted(indexes(uncut)) == list(range(2500))
     for index in range(1, len(uncut) + 1):
         rest = await whole(gateway.grpc, after(params, uncut[:index]), encoding)
         assert not any(response.restarted for response in rest)
