@@ -34,6 +34,7 @@ from benchmarks.scenarios import (
     translation,
     watch_runs,
 )
+from benchmarks.stored_runs import STORED, stored_runs
 from benchmarks.submits import SUBMITS, UNSCHEDULED_SUBMITS, WORKERS
 from benchmarks.workers import CHANGES, FOLLOWERS, followed_through
 
@@ -210,6 +211,23 @@ def _suite() -> Iterator[Scenario]:
             "peak_growth_mib": "memory growth MiB",
         },
         {name: partial(results, name, 100_000) for name in (BARE, "gateway, :memory:", "gateway, journalled")},
+    )
+    yield Scenario(
+        "stored-runs",
+        "A state file with many finished runs",
+        "What the gateway takes when its file has so many runs, of which one in ten has an idempotency key: processor "
+        "time to start, and for submits and reads of runs by id, one after the other; and memory, after the start and "
+        "after 2,000 calls. Starting is mostly importing.",
+        {
+            "start_cpu_s": "start CPU s",
+            "submit_cpu_us": "CPU us/submit",
+            "read_cpu_us": "CPU us/read",
+            "memory_mib": "memory MiB",
+            "memory_after_mib": "memory MiB after calls",
+            "file_mib": "file MiB",
+        },
+        {f"{number:,} runs": partial(stored_runs, number) for number in STORED},
+        rounds=1,
     )
     yield Scenario(
         "command-line",
