@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="scenarios whose name begins so")
     parser.add_argument("--quick", action="store_true", help="one short round, to see that everything works")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long to measure in each round")
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long to measure in each round")
     parser.add_argument("--no-report", action="store_true", help="print the figures only, write no report")
     options = parser.parse_args(arguments)
     chosen = [scenario for scenario in SCENARIOS.values() if _is_chosen(scenario, options.only)]

@@ -6,6 +6,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
 from gateway.core.server_sockets import bind_unix, claimed
 from gateway.fronts.link.session import LinkSession
+from gateway.fronts.link.states import SharedStates
 from gateway.runs.hub import Hub
 
 
@@ -21,6 +22,7 @@ class LinkFront:
         self._runtime = runtime
         self._hub = hub
         self._account = account
+        self._states = SharedStates()
         self._server: asyncio.Server | None = None
         self._sessions: set[LinkSession] = set()
 
@@ -38,6 +40,6 @@ class LinkFront:
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
 
     def _connected(self) -> asyncio.Protocol:
-        session = LinkSession(self._runtime, self._hub, self._account.share(), self._sessions.discard)
+        session = LinkSession(self._runtime, self._hub, self._account.share(), self._states, self._sessions.discard)
         self._sessions.add(session)
         return session.connection

@@ -1,23 +1,18 @@
 """The calls of one worker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Final, TypeVar
-
-from msgspec.structs import replace
+from typing import Any, Final
 
 from gateway.adapter.grpc_status import to_status
+from gateway.concurrency.eager_tasks import EagerTasks
 from gateway.concurrency.memory_account import MemoryShare
-from gateway.core.clock import LATEST
 from gateway.core.internal_errors import error_to_tell
-from gateway.core.model import ItemResult, Nanoseconds, RunStatus
-from gateway.core.runtime import Runtime, Snapshot, text_size, text_sizes
+from gateway.core.runtime import Runtime, text_sizes
+from gateway.fronts.link.states import SharedStates, part_end, state_told
 from gateway.peers.link.connection import LinkConnection
 from gateway.peers.link.messages import (
-    MAX_NAME,
-    MAX_RESULT_TEXT,
-    MAX_RESULTS,
     Asked,
     AskPage,
     AskState,
@@ -36,13 +31,20 @@ SUBMIT_BYTES: Final = 32 << 10
 """About what a submit holds until it has been answered: its task and its inputs."""
 
 
-M = TypeVar("M", bound=LinkMessage)
-
-
 class LinkSession:
-    """Answers one worker, until it has gone or the session is closed; `ended` is then called."""
+    """Answers one worker, until it has gone or the session is closed; `ended` is then called.
 
-    def __init__(self, runtime: Runtime, hub: Hub, share: MemoryShare, ended: Callable[["LinkSession"], None]) -> None:
+    `states` is shared by the sessions of all workers.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        hub: Hub,
+        share: MemoryShare,
+        states: SharedStates,
+        ended: Callable[["LinkSession"], None],
+    ) -> None:
         self.connection: LinkConnection[Asked] = LinkConnection(Asked)  # type: ignore[arg-type]
         self.connection.receive = self._receive
         self.connection.lost = self._lost
@@ -50,7 +52,9 @@ class LinkSession:
         self._hub = hub
         self._runtime = runtime
         self._share = share
+        self._states = states
         self._ended = ended
+        self._tasks = EagerTasks()
         self._calls: set[asyncio.Task[None]] = set()
         self._watches: dict[int, Watch] = {}
         self._changed: dict[int, None] = {}
@@ -65,40 +69,48 @@ class LinkSession:
     def _receive(self, message: Asked) -> None:
         match message:
             case AskSubmit():
-                self._start(message, self._submit)
+                self._start(self._submit(message))
             case AskState():
-                self._start(message, self._read_state)
+                self._start(self._answer(message.call, self._read_state(message)))
             case AskPage():
-                self._start(message, self._read_page)
+                self._start(self._answer(message.call, self._read_page(message)))
             case AskWatch(call, run_id):
                 self._follow(call, run_id)
             case EndWatch(call):
                 self._leave(call)
 
-    def _start(self, message: M, answer: Callable[[M], Awaitable[LinkMessage]]) -> None:
-        task = asyncio.create_task(self._answer(message, answer))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+    def _start(self, answering: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.start(answering)
+        if task is not None:
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
 
-    async def _answer(self, message: M, answer: Callable[[M], Awaitable[LinkMessage]]) -> None:
+    async def _answer(self, call: int, answer: Awaitable[LinkMessage]) -> None:
         try:
-            self.connection.send(await answer(message))
+            self.connection.send(await answer)
+        except Exception as error:
+            self.connection.send(_refused(call, error))
+
+    async def _submit(self, message: AskSubmit) -> None:
+        try:
+            self._share.take(SUBMIT_BYTES)
+            try:
+                told = state_told(message.call, await self._runtime.submit(message.params, ""))
+            finally:
+                self._share.give_back(SUBMIT_BYTES)
+            self.connection.send(told)
         except Exception as error:
             self.connection.send(_refused(message.call, error))
 
-    async def _submit(self, message: AskSubmit) -> LinkMessage:
-        with self._share.hold(SUBMIT_BYTES):
-            return _state(message.call, await self._runtime.submit(message.params, ""))
-
     async def _read_state(self, message: AskState) -> LinkMessage:
         if message.revision is None:
-            return _state(message.call, await self._runtime.get(message.run_id))
+            return state_told(message.call, await self._runtime.get(message.run_id))
         snapshot = await self._runtime.get_since(message.run_id, message.revision)
-        return ToldState(message.call, None) if snapshot is None else _state(message.call, snapshot)
+        return ToldState(message.call, None) if snapshot is None else state_told(message.call, snapshot)
 
     async def _read_page(self, message: AskPage) -> LinkMessage:
         results = await self._runtime.results(message.run_id, message.page)
-        start, end = 0, _part_end(results, 0)
+        start, end = 0, part_end(results, 0)
         if results and not end:
             return NotOverLink(message.call, message.run_id)
         with self._share.hold(text_sizes(results)):
@@ -106,7 +118,7 @@ class LinkSession:
                 await self.connection.writable()
                 self.connection.send(ToldResults(message.call, results[start:end], more=True))
                 await asyncio.sleep(0)
-                start, end = end, _part_end(results, end)
+                start, end = end, part_end(results, end)
             await self.connection.writable()
             return ToldResults(message.call, results[start:end], more=False)
 
@@ -131,7 +143,7 @@ class LinkSession:
             self.connection.send(_refused(call, error))
             return
         if snapshot is not None:
-            told = _state(call, snapshot)
+            told = self._states.told(call, snapshot)
             self.connection.send(told)
             if snapshot.terminal or isinstance(told, NotOverLink):
                 self._leave(call)
@@ -152,44 +164,6 @@ class LinkSession:
         for task in self._calls:
             task.cancel()
         self._ended(self)
-
-
-def _state(call: int, snapshot: Snapshot) -> ToldState | NotOverLink:
-    """A state, with the results that it has at hand if there are few."""
-    status, results = snapshot.status, snapshot.results
-    if not _is_short(status):
-        return NotOverLink(call, status.run_id)
-    if results is not None and _part_end(results, 0) < len(results):
-        snapshot = replace(snapshot, results=None)
-    return ToldState(call, snapshot)
-
-
-def _is_short(status: RunStatus) -> bool:
-    if status.extensions or status.items.extensions or len(status.flow_name or "") > MAX_NAME:
-        return False
-    return _is_kept(status.created_at) and _is_kept(status.completed_at)
-
-
-def _part_end(results: Sequence[ItemResult], start: int) -> int:
-    """Where the part of a page that begins with this result ends; there, if that result is too long for a link."""
-    end = min(start + MAX_RESULTS, len(results))
-    size = 0
-    for index in range(start, end):
-        result = results[index]
-        size += text_size(result)
-        if size > MAX_RESULT_TEXT or not _is_plain(result):
-            return index
-    return end
-
-
-def _is_plain(result: ItemResult) -> bool:
-    error = result.error
-    return not result.extensions and not (error and error.extensions) and _is_kept(result.completed_at)
-
-
-def _is_kept(time: Nanoseconds | None) -> bool:
-    """Whether a message holds a time: runtimes elsewhere may tell of other centuries."""
-    return time is None or -LATEST <= time <= LATEST
 
 
 def _refused(call: int, error: Exception) -> ToldError:

@@ -36,6 +36,8 @@ class LinkConnection(asyncio.Protocol, Generic[T]):
         self.lost: Callable[[], None] = _ignore_loss
         self.resumed: Callable[[], None] = _ignore_loss
         """Called when the other end reads again, after `congested`."""
+        self.congested = False
+        """Whether the other end reads so slowly that what can wait should."""
         self._writable = asyncio.Event()
         self._writable.set()
         self._decoder: Decoder[T] = Decoder(messages)
@@ -45,11 +47,6 @@ class LinkConnection(asyncio.Protocol, Generic[T]):
         self._unread = bytearray()
         self._reading = True
         self._pumping = False
-
-    @property
-    def congested(self) -> bool:
-        """Whether the other end reads so slowly that what can wait should."""
-        return not self._writable.is_set()
 
     async def writable(self) -> None:
         """Wait until the other end reads."""
@@ -87,13 +84,16 @@ class LinkConnection(asyncio.Protocol, Generic[T]):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self.congested = False
         self._writable.set()
         self.lost()
 
     def pause_writing(self) -> None:
+        self.congested = True
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        self.congested = False
         self._writable.set()
         self.resumed()
 

@@ -6,7 +6,7 @@ goes over gRPC, which has parts and turns for it.
 
 from typing import Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from gateway.core.model import ItemResult, SubmitParams
 from gateway.core.runtime import Page, Snapshot
@@ -63,6 +63,12 @@ class ToldState(LinkMessage, tag=0):
     """The state of a run; None if there is none that was asked for."""
 
     snapshot: Snapshot | None
+
+
+class EncodedState(LinkMessage, tag=0):
+    """The same, of a state that many are told: to the other side, it is a ToldState."""
+
+    snapshot: Raw
 
 
 class ToldResults(LinkMessage, tag=1):
