@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from aiohttp import StreamReader
@@ -13,6 +14,7 @@ from aiohttp.web import RequestPayloadError
 from gateway.concurrency.time_slice import SLICE_SECONDS
 from gateway.core.errors import InvalidRequest
 from gateway.core.internal_errors import release_frames, report_unexpected
+from gateway.fronts.http.known_heads import KnownHeads
 from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed
 
 PIECE: Final = 4 << 10
@@ -29,6 +31,7 @@ class Intake:
     """Gives connections their turns to parse what they have received: pieces for a slice of each turn of the loop."""
 
     def __init__(self) -> None:
+        self.heads = KnownHeads()
         self._waiting: deque[PiecewiseHandler] = deque()
         self._turning = False
 
@@ -68,7 +71,7 @@ class PiecewiseHandler(asyncio.Protocol):
     `arrived` has the requests that have been parsed, and `wake` is called when one comes.
     """
 
-    __slots__ = ("_full", "_intake", "_parsed", "_parser", "_unparsed", "_waits", "arrived", "transport")
+    __slots__ = ("_full", "_intake", "_missing", "_parsed", "_parser", "_unparsed", "_waits", "arrived", "transport")
 
     def __init__(self, intake: Intake) -> None:
         self.transport: asyncio.Transport | None = None
@@ -84,6 +87,8 @@ class PiecewiseHandler(asyncio.Protocol):
             auto_decompress=False,
         )
         self._intake = intake
+        self._missing: int | None = 0
+        """How many bytes are missing of the last request; None if that is not known, and then never again."""
         self._unparsed = b""
         self._parsed = 0
         """How much of it has been parsed."""
@@ -117,6 +122,10 @@ class PiecewiseHandler(asyncio.Protocol):
         """Parse what has been received."""
         if self._parser is None:
             return
+        if self._missing == 0 and (known := self._intake.heads.find(data)) is not None:
+            self.arrived.append(Arrived(*known))
+            self.wake()
+            return
         try:
             messages, upgraded, _ = self._parser.feed_data(data)
         except HttpProcessingError as error:
@@ -130,9 +139,8 @@ class PiecewiseHandler(asyncio.Protocol):
             for message, body in messages:
                 self.arrived.append(Arrived(message, body))
             self.wake()
-        if (
-            upgraded
-        ):  # The protocol that the client asks for is not served: the answer says so, and ends the connection.
+        self._note_missing(data, messages)
+        if upgraded:  # No other protocol is served. What follows is not HTTP: the connection ends with the answer.
             self._stop_parsing()
 
     def data_received(self, data: bytes) -> None:
@@ -178,6 +186,14 @@ class PiecewiseHandler(asyncio.Protocol):
         self._unparsed, self._parsed = b"", 0
         self.arrived.clear()
         self._stop_parsing()
+
+    def _note_missing(self, data: bytes, messages: Sequence[tuple[RawRequestMessage, StreamReader]]) -> None:
+        missing = self._missing
+        if missing == 0:
+            missing = self._intake.heads.missing(data, messages[0][0]) if len(messages) == 1 else None
+        elif missing is not None:
+            missing -= len(data)
+        self._missing = None if missing is None or missing < 0 else missing
 
     @property
     def _is_ahead(self) -> bool:
