@@ -134,7 +134,7 @@ GOALS = (
     *_workers("grpcio"),
     *_workers("native"),
     Goal(
-        "the same for an update of a run that 8 workers follow, each worker",
+        "the same for an update of a run that 8 workers follow: for each worker",
         f"at most {TELLING:.2f}",
         _of_bare_call("follow-workers", "8 workers", "parent_us_per_update"),
         at_most(TELLING),

@@ -216,7 +216,6 @@ def follow(
     streams: int,
     *,
     path: str = GET_RUN,
-    connections: int | None = None,
     stalled: int = 0,
     seconds: float = 0.0,
     first: int = 1,
@@ -241,7 +240,7 @@ def follow(
         ]
         numbers = {
             "streams": streams,
-            "connections": connections or max(1, streams // STREAMS_PER_CONNECTION),
+            "connections": max(1, streams // STREAMS_PER_CONNECTION),
             "stalled": stalled,
             "first": first,
             "seconds": seconds,

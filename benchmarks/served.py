@@ -27,8 +27,6 @@ from gateway.fronts.link.front import LinkFront
 from gateway.runs.service import RunsService
 from gateway.server.app import tune_interpreter
 from gateway.server.scheduling import use_batch_scheduling
-from gateway.server.settings import ServeSettings
-from gateway.server.worker_pool import WorkerPool
 
 
 class PacedRuntime(Runtime):
@@ -106,11 +104,12 @@ class _Run:
         changed.set()
 
 
-async def serve(runs: int, transport: Transport, workers: int) -> None:
+async def serve(runs: int, transport: Transport, link: str | None) -> None:
     """Serve until standard input ends."""
     runtime = PacedRuntime(runs)
     service = RunsService(runtime)
-    async with _through(workers, runtime, service) if workers else _alone(service, transport) as addresses:
+    serving = _to_clients(service, transport) if link is None else _to_workers(runtime, service, link)
+    async with serving as addresses:
         tune_interpreter()
         tell(**addresses)
         await obey(Pacer(runtime.change), lambda: {"watches": runtime.watches})
@@ -118,8 +117,7 @@ async def serve(runs: int, transport: Transport, workers: int) -> None:
 
 
 @asynccontextmanager
-async def _alone(service: RunsService, transport: Transport) -> AsyncIterator[dict[str, str]]:
-    """Serve in this process."""
+async def _to_clients(service: RunsService, transport: Transport) -> AsyncIterator[dict[str, str]]:
     grpc = GrpcFront(service, "127.0.0.1:0", transport=transport)
     http = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0")
     await grpc.start()
@@ -132,21 +130,13 @@ async def _alone(service: RunsService, transport: Transport) -> AsyncIterator[di
 
 
 @asynccontextmanager
-async def _through(workers: int, runtime: Runtime, service: RunsService) -> AsyncIterator[dict[str, str]]:
-    """Serve in worker processes, as `runs-gateway serve --workers` does."""
-    settings = ServeSettings(workers=workers, grpc_address="127.0.0.1:0", http_address="127.0.0.1:0")
-    async with WorkerPool(settings) as pool:
-        grpc = GrpcFront(service, pool.upstream)
-        link = LinkFront(runtime, service.hub, pool.link, MemoryAccount(settings.max_memory))
-        await grpc.start()
-        await link.start()
-        await pool.start()
-        try:
-            yield {"grpc": pool.grpc_address, "http": pool.http_address}
-        finally:
-            await pool.stop()
-            await link.stop()
-            await grpc.stop(0)
+async def _to_workers(runtime: Runtime, service: RunsService, path: str) -> AsyncIterator[dict[str, str]]:
+    front = LinkFront(runtime, service.hub, path, MemoryAccount())
+    await front.start()
+    try:
+        yield {"grpc": front.address}
+    finally:
+        await front.stop()
 
 
 def main() -> None:
@@ -154,11 +144,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--transport", choices=get_args(Transport), default="grpcio")
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--link", help="serve links of workers at this path, and no clients")
     arguments = parser.parse_args()
     use_batch_scheduling()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(arguments.runs, arguments.transport, arguments.workers))
+        runner.run(serve(arguments.runs, arguments.transport, arguments.link))
 
 
 if __name__ == "__main__":

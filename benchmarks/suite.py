@@ -36,7 +36,7 @@ from benchmarks.scenarios import (
 )
 from benchmarks.stored_runs import STORED, stored_runs
 from benchmarks.submits import SUBMITS, UNSCHEDULED_SUBMITS, WORKERS
-from benchmarks.workers import CHANGES, FOLLOWERS, followed_through
+from benchmarks.workers import CHANGES, RUNS, followed_through
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,6 @@ _STREAMS = {
     "age_p50_ms": "age p50 ms",
     "age_p99_ms": "age p99 ms",
 }
-_STREAMS_SEEN = {name: _STREAMS[name] for name in ("messages_per_s", "age_p50_ms", "age_p99_ms")}
 _SUBSCRIBERS = (100, 1_000, 10_000)
 _STREAMED = (BARE, GATEWAY, *([NATIVE] if NATIVE_OFFERED else []))
 _BOTH_BARE = (BARE, *([BARE_NATIVE] if NATIVE_OFFERED else []), *_STREAMED[1:])
@@ -105,11 +104,15 @@ def _submits() -> Iterator[Scenario]:
     )
     yield Scenario(
         "follow-workers",
-        "Following a run through workers",
-        f"A run that changes {CHANGES} times a second is followed on {FOLLOWERS} connections. The processor time is "
-        "that of the process with the runtime, for each update and each worker, beyond what the changes take when "
-        "nobody follows.",
-        {"parent_us_per_update": "CPU us per update and worker", **_STREAMS_SEEN},
+        "Following runs through workers",
+        f"{RUNS} runs change in turn, {CHANGES:,} times a second, and each worker follows all of them. The processor "
+        "time is that of the process with the runtime, for each update and each worker, beyond what the changes take "
+        "when nobody follows. Of the workers only the links are there.",
+        {
+            "updates_per_s": "updates/s, all workers",
+            "cpu_share": "CPU of the process with the runtime",
+            "parent_us_per_update": "CPU us per update and worker",
+        },
         {f"{number} workers": partial(followed_through, number) for number in (2, 4, 8)},
     )
 

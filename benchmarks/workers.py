@@ -1,31 +1,53 @@
-"""Following a run through the workers of a gateway: what an update costs the process with the runtime, per worker."""
+"""Following runs through workers: what an update costs the process with the runtime, for each worker."""
 
+import tempfile
 import time
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
-from benchmarks.measure import BOTH_CORES, SETTLE, follow, server, streamed
-from benchmarks.scenarios import Metrics, following
+from benchmarks.measure import LOAD_CORE, SETTLE, Server, server
+from benchmarks.scenarios import Metrics
 
-CHANGES: Final = 200
-"""The changes a second of the run: so few that no worker skips one."""
+RUNS: Final = 100
+CHANGES: Final = 5_000
+"""The runs that each worker follows, and the changes a second of all of them, in turn."""
 
-FOLLOWERS: Final = 64
-"""Streams, each on a connection of its own, so that each worker has some."""
+_LOAD: Final = frozenset({LOAD_CORE})
 
 
 def followed_through(workers: int, seconds: float) -> Metrics:
-    """Measure the updates of one run that is followed through each worker.
+    """Measure the updates of runs that are followed over the links of so many workers.
 
     What the process with the runtime uses while nobody follows, for the same changes, is not counted.
     """
-    with server("benchmarks.served", "--workers", str(workers), cores=BOTH_CORES) as target:
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        path = str(Path(directory, "link.sock"))
+        target = stack.enter_context(server("benchmarks.served", "--runs", str(RUNS), "--link", path))
         target.command(rate=CHANGES)
         time.sleep(SETTLE)
-        unfollowed, begun = target.cpu_seconds(), time.monotonic()
+        unfollowed = _share(target, SETTLE)
+        links = [
+            stack.enter_context(server("benchmarks.linked", "--path", path, "--runs", str(RUNS), cores=_LOAD))
+            for _ in range(workers)
+        ]
         time.sleep(SETTLE)
-        unfollowed, lasted = target.cpu_seconds() - unfollowed, time.monotonic() - begun
-        with follow(target, following(1), FOLLOWERS, connections=FOLLOWERS, seconds=seconds) as load:
-            measured = streamed(load, target, CHANGES)
-    measured_seconds = measured.end["seconds"]
-    parent = measured.cpu_seconds - unfollowed / lasted * measured_seconds
-    return {**measured.metrics(), "parent_us_per_update": parent / (CHANGES * measured_seconds * workers) * 1e6}
+        told, begun = _updates(links), time.monotonic()
+        followed = _share(target, seconds)
+        told, lasted = _updates(links) - told, time.monotonic() - begun
+    return {
+        "updates_per_s": told / lasted,
+        "cpu_share": followed,
+        "parent_us_per_update": (followed - unfollowed) / (told / lasted) * 1e6,
+    }
+
+
+def _share(target: Server, seconds: float) -> float:
+    """The part of a core that a server uses, from now on for so many seconds."""
+    cpu, begun = target.cpu_seconds(), time.monotonic()
+    time.sleep(seconds)
+    return (target.cpu_seconds() - cpu) / (time.monotonic() - begun)
+
+
+def _updates(links: list[Server]) -> int:
+    return sum(link.command()["updates"] for link in links)

@@ -1,6 +1,7 @@
 """The servers that are measured beside the gateway answer as it does."""
 
 from importlib.util import find_spec
+from pathlib import Path
 
 import grpc
 import pytest
@@ -33,10 +34,15 @@ def test_a_reference_tells_each_change_of_a_run(module: str) -> None:
         _follow(server)
 
 
-def test_the_workers_of_the_paced_runtime_tell_each_change_of_a_run() -> None:
-    with measure.server("benchmarks.served", "--workers", "1") as server:
-        _follow(server)
-        assert server.cpu_seconds_of_all() > server.cpu_seconds()
+def test_the_link_of_a_worker_is_told_the_changes_of_all_runs(tmp_path: Path) -> None:
+    path = str(tmp_path / "link.sock")
+    with (
+        measure.server("benchmarks.served", "--runs", "2", "--link", path) as server,
+        measure.server("benchmarks.linked", "--runs", "2", "--path", path) as link,
+    ):
+        server.command(rate=100)
+        while link.command()["updates"] < 10:
+            pass
 
 
 def _follow(server: measure.Server) -> None:
