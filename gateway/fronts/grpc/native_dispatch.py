@@ -59,20 +59,25 @@ class NativeDispatch:
         await asyncio.gather(*calls, return_exceptions=True)
 
     def _begin(self) -> None:
+        """Begin a few calls, and the next ones in the next turn."""
         events = self._events
-        for _ in range(min(_TURN, len(events))):
-            kind, call_id, method, payload, _, details = events.popleft()
-            if kind == EVENT_CANCEL:
-                if (left := self.calls.get(call_id)) is not None:
-                    left.cancel()
-            elif self._stopping:
-                self._front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
-            else:
-                _, peer, remaining = details
-                context = NativeContext(self._backlog, call_id, self._methods[method], peer, remaining)
-                self._start(call_id, context.method.streams, self._answer(call_id, context, payload))
-        if events:
-            asyncio.get_running_loop().call_soon(self._begin)
+        try:
+            for _ in range(min(_TURN, len(events))):
+                self._handle(*events.popleft())
+        finally:
+            if events:
+                asyncio.get_running_loop().call_soon(self._begin)
+
+    def _handle(self, kind: int, call_id: int, method: int, payload: bytes, _: object, details: Any) -> None:
+        if kind == EVENT_CANCEL:
+            if (left := self.calls.get(call_id)) is not None:
+                left.cancel()
+        elif self._stopping:
+            self._front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
+        else:
+            _, peer, remaining = details
+            context = NativeContext(self._backlog, call_id, self._methods[method], peer, remaining)
+            self._start(call_id, context.method.streams, self._answer(call_id, context, payload))
 
     def _start(self, call_id: int, streams: bool, answering: Coroutine[Any, Any, None]) -> None:
         if streams:

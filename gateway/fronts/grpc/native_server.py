@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from pygrpc_native import NativeGrpcFront
 
+from gateway.concurrency.handover import Handover
 from gateway.core.socket_directory import make_socket_directory
 from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
@@ -48,6 +49,7 @@ class NativeServer:
         self._handlers: dict[str, MethodHandler] = {}
         self._front: NativeGrpcFront | None = None
         self._dispatch: NativeDispatch | None = None
+        self._handover: Handover[list[Any]] | None = None
         self._stopping = False
         self._directory: str | None = None
         self._received_all = asyncio.Event()
@@ -102,7 +104,8 @@ class NativeServer:
         dispatch = self._dispatch = NativeDispatch(
             front, methods, self._connections, self._options["grpc.max_receive_message_length"]
         )
-        receiving = (front, loop, dispatch.take)
+        handover = self._handover = Handover(dispatch.take)
+        receiving = (front, loop, handover.put)
         threading.Thread(target=self._receive, args=receiving, name="grpc-calls", daemon=True).start()
 
     async def stop(self, grace: float | None) -> None:
@@ -120,11 +123,11 @@ class NativeServer:
         await self._stopped.wait()
 
     def _receive(
-        self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop, take: Callable[[list[Any]], None]
+        self, front: NativeGrpcFront, loop: asyncio.AbstractEventLoop, hand_over: Callable[[list[Any]], None]
     ) -> None:
         """Hand calls to the event loop, until the front is closed. Runs in a thread, since it blocks."""
         while (events := front.recv_batch_details(_BATCH)) is not None:
-            loop.call_soon_threadsafe(take, events)
+            hand_over(events)
         loop.call_soon_threadsafe(self._received_all.set)
 
     async def _end_calls(self, grace: float) -> None:
@@ -146,6 +149,8 @@ class NativeServer:
             self._front.close()
         if self._directory is not None:
             await self._received_all.wait()
+            if self._handover is not None:
+                self._handover.close()
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         self._stopped.set()
 
