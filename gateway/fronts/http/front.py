@@ -229,7 +229,7 @@ class HttpFront:
         calls = await self._methods.read(body)
         held.shrink(len(body))
         del body
-        if event_stream.is_preferred(",".join(request.headers.getall("Accept", ()))):
+        if "Accept" in request.headers and event_stream.is_preferred(",".join(request.headers.getall("Accept"))):
             follow = event_stream.follow_request(calls, request.headers.get("Last-Event-ID", ""))
             if follow is not None:
                 del calls  # A stream may last for long.
@@ -238,12 +238,12 @@ class HttpFront:
         answering = self._methods.answer(calls, held)
         del calls  # So may a call that waits for a run.
         answer = await answering
-        if isinstance(answer, LongText):
-            await self._send_text(request, answer)
-            return None
+        if isinstance(answer, bytes):
+            return await self._send_whole(request, answer)
         if answer is None:
             return EMPTY
-        return await self._send_whole(request, answer)
+        await self._send_text(request, answer)
+        return None
 
     async def _stream(self, request: HttpRequest, follow: event_stream.Follow, held: MemoryHold) -> HttpResponse | None:
         events = self._streams.events(follow, Pace(request.connection, held))

@@ -44,15 +44,15 @@ async def read_request_body(request: HttpRequest, held: MemoryHold, limits: Http
     body is not taken, Overloaded if there is no memory for it. Expanding a body passes `fair_queue`.
     """
     expander = expander_of(request)
-    declared = request.content_length or 0
-    if declared > limits.body:
-        raise _too_large(limits)
     if expander is None and request.content.is_eof():
         body = request.content.read_nowait()
         if len(body) > limits.body:
             raise _too_large(limits)
         held.grow(len(body))
         return body
+    declared = request.content_length or 0
+    if declared > limits.body:
+        raise _too_large(limits)
     if not request.content.is_eof():
         _ask_for_body(request, held, declared)
     if expander is not None:
