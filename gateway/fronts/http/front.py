@@ -188,7 +188,8 @@ class HttpFront:
 
     async def _respond(self, request: HttpRequest) -> HttpResponse | None:
         """The response, unless it has been sent in parts."""
-        task = _current_task()
+        task = request.connection.task
+        assert task is not None
         try:
             request.connection.begin(request)
             if request.version not in VERSIONS:
@@ -333,9 +334,3 @@ class HttpFront:
 
 async def _one(part: bytes) -> AsyncGenerator[bytes, None]:
     yield part
-
-
-def _current_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
