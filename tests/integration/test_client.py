@@ -281,7 +281,7 @@ async def test_many_runs_on_one_stream(user: User, gate: Gate) -> None:
     assert values([result for update in updates for result in update.results]) == [3]
 
 
-ITEMS = 1_500
+ITEMS = 3_200
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import Unavailable
+from gateway.core.errors import ComponentUnavailable, Unavailable
 from gateway.core.model import Blob, BlobType, GetParams, RunState, SubmitParams
 from tests.integration.conftest import DATA, command
 from tests.support.clients import GrpcClient
@@ -66,7 +66,11 @@ async def submit(address: str, runs: dict[str, int], accepted: dict[str, str], u
                 return
             inputs = [json.dumps({"run": key, "item": item}) for item in range(runs[key])]
             params = SubmitParams(flow_id=flow_id, inputs=inputs, idempotency_key=key)
-            accepted[key] = (await client.submit(params)).run_id
+            while key not in accepted:
+                try:
+                    accepted[key] = (await client.submit(params)).run_id
+                except ComponentUnavailable as unavailable:  # Its component server has just been started.
+                    await asyncio.sleep(unavailable.retry_after or 0)
 
     await asyncio.gather(*(work() for _ in range(8)))
     await client.close()

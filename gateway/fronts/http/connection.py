@@ -342,7 +342,7 @@ class HttpConnection(RequestLoop):
         return True
 
     def _refuse(self, error: GatewayError) -> None:
-        """AnswerRequest what is no request yet, and close."""
+        """Answer what is no request yet, and close."""
         if self.transport is not None and self._request is None:
             self.transport.write(raw_refusal(error))
         self.force_close()

@@ -49,7 +49,7 @@ class RequestLoop(PiecewiseHandler):
         self.task.add_done_callback(self._ended)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """AnswerRequest nothing more."""
+        """Answer nothing more."""
         self.transport = None
         self.forget_unparsed()
         if self._idle_timer is not None:
@@ -93,7 +93,7 @@ class RequestLoop(PiecewiseHandler):
             self._waiter = None
 
     async def _answered(self) -> bool:
-        """AnswerRequest the next request, and return whether another one may follow."""
+        """Answer the next request, and return whether another one may follow."""
         message, body = self.next_arrived()
         if not isinstance(message, RawRequestMessage):
             if self.transport is not None:
