@@ -3,9 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Coroutine, Generator
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Work: TypeAlias = Coroutine[Any, Any, None]
+
+_ENDED: Final[Any] = object()
 
 if sys.version_info >= (3, 12):
 
@@ -44,13 +46,17 @@ else:
             task, begun = self._spare
             # As asyncio's documentation asks of implementations of tasks.
             asyncio.tasks._enter_task(loop, task)
+            steps = work.__await__()
             try:
-                waits_for = work.send(None)
-            except (StopIteration, asyncio.CancelledError):
+                # Unlike `send`, this raises nothing at the end: an exception takes a frame and a traceback.
+                waits_for = next(steps, _ENDED)
+            except asyncio.CancelledError:
                 return None
             finally:
                 asyncio.tasks._leave_task(loop, task)
-            begun.work, begun.waits_for = work, waits_for
+            if waits_for is _ENDED:
+                return None
+            begun.work, begun.waits_for = steps, waits_for
             self._spare = None
             return task
 
@@ -60,7 +66,7 @@ else:
         __slots__ = ("entered", "waits_for", "work")
 
         def __init__(self) -> None:
-            self.work: Work | None = None
+            self.work: Generator[Any, None, None] | None = None
             self.waits_for: asyncio.Future[Any] | None = None
             self.entered = False
 
@@ -91,6 +97,6 @@ else:
                         break
                     except BaseException as error:
                         waits_for = work.throw(error)
-                yield from work.__await__()
+                yield from work
             except StopIteration:
                 return
