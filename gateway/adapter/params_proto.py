@@ -64,11 +64,8 @@ async def long_input_from_proto(value: runs_pb2.JsonValue, index: int, checkpoin
 def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest, inputs: Sequence[JsonText]) -> SubmitParams:
     """Read the parameters of a submit but for its inputs, which may be many: these are to be filled in later."""
     _check_encoding(message.result_encoding)
-    fields: dict[str, object] = {
-        "flow_id": message.flow_id,
-        "inputs": inputs,
-        "wait": message.wait,
-    }
+    flow_id, wait = message.flow_id, message.wait
+    fields: dict[str, object] = {}
     if message.HasField("max_concurrency"):
         fields["max_concurrency"] = message.max_concurrency
     if message.HasField("overrides"):
@@ -85,7 +82,9 @@ def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest, inputs: Seq
         fields["flow_label"] = message.flow_label
     if message.extensions:
         fields["extensions"] = read_extensions(message.extensions, SUBMIT_MEMBERS)
-    return validated(SubmitParams, fields)
+    if flow_id and not fields:  # There is nothing to check.
+        return SubmitParams(flow_id=flow_id, inputs=inputs, wait=wait)
+    return validated(SubmitParams, {"flow_id": flow_id, "inputs": inputs, "wait": wait, **fields})
 
 
 def submit_params_to_proto(
