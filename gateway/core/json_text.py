@@ -126,6 +126,8 @@ def integer(text: JsonText, *path: str | int) -> int:
 def number(text: JsonText, *path: str | int) -> float:
     """The value of a number, as a double."""
     value = _number(text)
+    if value is None and text[0] not in "-0123456789":
+        raise InvalidParams.field(*path, description="expected a number")
     try:
         value = None if value is None else float(value)
     except OverflowError:

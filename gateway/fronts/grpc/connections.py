@@ -87,9 +87,12 @@ class Connections:
         self.long_turn = self._long_answers.turn
         self._shares: dict[str, MemoryShare] = {}
         self._calls: dict[Context, CallMemory] = {}
+        self.begun = 0
+        """How many calls have begun so far."""
 
     def begin(self, context: Context) -> CallMemory:
         """Count a call until its task has ended. Raises Overloaded if there is no room for it."""
+        self.begun += 1
         memory = self.count(context)
         # Not the callbacks of grpcio's contexts: they are a cycle, which holds the call until it is collected.
         task = asyncio.current_task()

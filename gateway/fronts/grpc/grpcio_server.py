@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import grpc
 from grpc import aio
@@ -22,6 +22,10 @@ from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.request_length import bounded
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+_TURN_SECONDS: Final = 0.01
+_MOST_TURNS: Final = 20
+"""How long, and how often, a stop waits for calls that have come to begin: clients may go on to call all the time."""
 
 
 class GrpcioServer:
@@ -53,7 +57,16 @@ class GrpcioServer:
 
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
+        await self._begin_what_has_come()
         await self._server.stop(grace)
+
+    async def _begin_what_has_come(self) -> None:
+        """Let the calls begin that have come: grpc would cancel them, and no client tries again what was cancelled."""
+        for _ in range(_MOST_TURNS):
+            begun = self._connections.begun
+            await asyncio.sleep(_TURN_SECONDS)
+            if self._connections.begun == begun:
+                return
 
 
 def _is_news(record: logging.LogRecord) -> bool:

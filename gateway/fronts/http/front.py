@@ -43,6 +43,7 @@ from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_body import (
     SMALL_TEXT,
     check_expectation,
+    check_transfer_coding,
     declares_json,
     drop_rest,
     read_request_body,
@@ -204,6 +205,8 @@ class HttpFront:
             route = self._route(request)
             if "Expect" in request.headers:
                 check_expectation(request)
+            if "Transfer-Encoding" in request.headers:
+                check_transfer_coding(request)
             with request.connection.share.hold() as held:
                 return await route(request, held)
         except Exception as error:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from aiohttp import StreamReader
@@ -22,6 +22,8 @@ PIECE: Final = 4 << 10
 
 READ_AHEAD: Final = 64 << 10
 """How much of a body that nobody reads yet is received, in bytes: twice as much, and one more packet."""
+
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 MAX_AHEAD: Final = 32
 """How many requests of a connection are parsed ahead of the one that is worked on, and the rest of a piece."""
@@ -126,22 +128,27 @@ class PiecewiseHandler(asyncio.Protocol):
             self.arrived.append(Arrived(*known))
             self.wake()
             return
-        try:
-            messages, upgraded, _ = self._parser.feed_data(data)
-        except HttpProcessingError as error:
-            release_frames(error)
-            self._stop_parsing()
-            self.arrived.append(Arrived(malformed(error), None))
-            self.cannot_parse()
-            self.wake()
-            return
-        if messages:
+        parsed: list[tuple[RawRequestMessage, StreamReader]] = []
+        for part in _head_by_head(data):
+            try:
+                messages, upgraded, _ = self._parser.feed_data(part)
+            except HttpProcessingError as error:
+                release_frames(error)
+                self._stop_parsing()
+                if parsed and not parsed[-1][1].is_eof():
+                    self.arrived.pop()  # It is the one that is malformed, in its body.
+                self.arrived.append(Arrived(malformed(error), None))
+                self.cannot_parse()
+                self.wake()
+                return
             for message, body in messages:
                 self.arrived.append(Arrived(message, body))
-            self.wake()
-        self._note_missing(data, messages)
-        if upgraded:  # No other protocol is served. What follows is not HTTP: the connection ends with the answer.
-            self._stop_parsing()
+                self.wake()
+            parsed += messages
+            if upgraded:  # No other protocol is served. What follows is not HTTP: the connection ends with the answer.
+                self._stop_parsing()
+                return
+        self._note_missing(data, parsed)
 
     def data_received(self, data: bytes) -> None:
         """Parse a piece at once; keep more for turns of its own."""
@@ -218,6 +225,11 @@ class PiecewiseHandler(asyncio.Protocol):
     # The reader of a body calls these.
 
     @property
+    def _reading_paused(self) -> bool:
+        """Asked for by readers of bodies of aiohttp 3.12."""
+        return self._full
+
+    @property
     def connected(self) -> bool:
         """Whether more of a body can come."""
         return self.transport is not None
@@ -235,3 +247,17 @@ class PiecewiseHandler(asyncio.Protocol):
                 self._wait()
             else:
                 self._read(True)
+
+
+def _head_by_head(data: bytes) -> Iterator[bytes]:
+    """What has been received, divided where heads may end: the parser drops what it has read before a malformed head.
+
+    Longer pieces are those of a body.
+    """
+    start = 0
+    if len(data) <= PIECE:
+        while 0 <= (end := data.find(_END_OF_HEAD, start)) < len(data) - len(_END_OF_HEAD):
+            end += len(_END_OF_HEAD)
+            yield data[start:end]
+            start = end
+    yield data[start:]

@@ -9,7 +9,7 @@ from aiohttp.web import RequestPayloadError
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.counted import counted
-from gateway.core.errors import ParseError, TooLarge
+from gateway.core.errors import InvalidRequest, ParseError, TooLarge, shortened
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.connection import INTERIM, BodyTooScattered
 from gateway.fronts.http.expanding import Expander, expander_of
@@ -35,6 +35,17 @@ def check_expectation(request: HttpRequest) -> None:
     expected = ",".join(request.headers.getall("Expect", ()))
     if expected.strip().lower() != "100-continue" and request.version >= HttpVersion11:
         raise ExpectationFailed("expected no expectation, or 100-continue")
+
+
+def check_transfer_coding(request: HttpRequest) -> None:
+    """Raise InvalidRequest if a body is encoded for its transfer in another way than by chunks, and close after that.
+
+    The parser asks only whether chunks are the last coding.
+    """
+    codings = ",".join(request.headers.getall("Transfer-Encoding", ()))
+    if codings.strip().lower() != "chunked":
+        request.closes = True
+        raise InvalidRequest(f"expected no transfer coding but chunked, not {shortened(codings)}")
 
 
 async def read_request_body(request: HttpRequest, held: MemoryHold, limits: HttpLimits, fair_queue: FairQueue) -> bytes:

@@ -403,6 +403,8 @@ POST = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
         (POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", 400, "more than one header Content-Length"),
         (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nhello", 400, "both"),
         (POST + b"Transfer-Encoding: gzip\r\n\r\n", 400, "Transfer-Encoding"),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400, "chunked"),
+        (POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "more than one header"),
         (POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400, "chunk"),
         (POST + b"X-Long: " + b"x" * 100_000 + b"\r\n\r\n", 400, "8,190 bytes"),
         (POST + b"x:\r\n" * 200 + b"\r\n", 400, "more than 128 headers"),
