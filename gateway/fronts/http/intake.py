@@ -225,11 +225,6 @@ class PiecewiseHandler(asyncio.Protocol):
     # The reader of a body calls these.
 
     @property
-    def _reading_paused(self) -> bool:
-        """Asked for by readers of bodies of aiohttp 3.12."""
-        return self._full
-
-    @property
     def connected(self) -> bool:
         """Whether more of a body can come."""
         return self.transport is not None
