@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.core.errors import RunNotFound, Unavailable
 from gateway.core.model import ItemStatistics, RunState
@@ -144,6 +145,10 @@ async def keep_ending(tasks: HeldTasks) -> None:
         await tasks.end()
 
 
+def without_end(snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, status=replace(snapshot.status, completed_at=None))
+
+
 @pytest.mark.parametrize("release", RELEASES)
 async def test_the_end_and_a_cancellation_are_told(release: str, tmp_path: Path) -> None:
     async with bench(release, tmp_path) as it:
@@ -166,8 +171,9 @@ async def test_the_end_and_a_cancellation_are_told(release: str, tmp_path: Path)
             revisions = [snapshot.revision for snapshot in snapshots]
             assert revisions == sorted(set(revisions))
             assert [snapshot.terminal for snapshot in snapshots[:-1]].count(True) == 0
-        # A run that is over.
-        assert await it.collect(run_id) == ended[-1:]
+        # A run that is over. The engine may then tell of another second as its end.
+        (over,) = await it.collect(run_id)
+        assert without_end(over) == without_end(ended[-1])
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -1,14 +1,15 @@
 """What the server on grpcio does itself. The tests of the front run on it as well."""
 
 import asyncio
-from typing import Any, Literal
+from typing import Literal
 
-import grpc
 import pytest
+from grpc import aio
 
-from gateway.core.errors import shutting_down
-from gateway.fronts.grpc.calls import Context, handler
-from gateway.fronts.grpc.server import GrpcLimits, add_methods, create_server
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.fronts.grpc.connections import Connections
+from gateway.fronts.grpc.grpcio_server import GrpcioServer
+from gateway.fronts.grpc.server import GrpcLimits, create_server
 from tests.support.tasks import all_ended
 
 
@@ -28,28 +29,32 @@ async def test_a_start_that_is_cancelled_leaves_a_server_that_stops(
     assert caplog.records == []
 
 
-class Ending:
-    """A service that is about to stop."""
+class Stopped:
+    """A server that only notes how many calls had begun when it was stopped."""
 
-    def __init__(self) -> None:
-        self.called = asyncio.Event()
+    def __init__(self, connections: Connections) -> None:
+        self.begun = -1
+        self._connections = connections
 
-    @handler
-    async def call(self, request: bytes, context: Context) -> bytes:
-        self.called.set()
-        raise shutting_down()
+    async def stop(self, grace: float | None) -> None:
+        self.begun = self._connections.begun
 
 
-async def test_calls_that_have_come_before_a_stop_are_told_of_it() -> None:
-    ending = Ending()
-    server = create_server(GrpcLimits(receive=1 << 20))
-    method: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(ending.call)
-    add_methods(server, "service", {"Call": method})
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call: Any = channel.unary_unary("/service/Call")
-        calls = [call(b"") for _ in range(200)]
-        await ending.called.wait()
-        await server.stop(1.0)
-        assert {await each.code() for each in calls} == {grpc.StatusCode.UNAVAILABLE}
+@pytest.mark.parametrize("calls", [0, 500, None])
+async def test_a_stop_lets_calls_begin_that_have_come_but_not_for_ever(
+    calls: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = Connections(MemoryAccount(), 1.0)
+    stopped = Stopped(connections)
+    monkeypatch.setattr(aio, "server", lambda **_: stopped)
+    server = GrpcioServer([], connections)
+    loop = asyncio.get_running_loop()
+
+    def begin() -> None:
+        if stopped.begun < 0 and connections.begun != calls:
+            connections.begun += 1
+            loop.call_soon(begin)
+
+    begin()
+    await server.stop(1.0)
+    assert stopped.begun > 0 if calls is None else stopped.begun == calls
