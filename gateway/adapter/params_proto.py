@@ -44,8 +44,8 @@ def submit_params_from_proto(message: runs_pb2.SubmitRunRequest) -> SubmitParams
     """Read the parameters of a submit."""
     inputs: list[JsonText] = []
     params = submit_params_without_inputs(message, inputs)
-    for value in message.inputs:
-        inputs.append(json_value_to_text(value, "inputs", len(inputs)))
+    for index, value in enumerate(message.inputs):
+        inputs.append(input_from_proto(value, index))
     return params
 
 

@@ -65,12 +65,10 @@ class MemoryShare:
 
     def take(self, size: int) -> None:
         """Hold `size` more bytes. Raises Overloaded if the account or the share leaves no room for them."""
-        account, held = self._account, self.held + size
-        # Each call passes here: the usual case asks nobody.
-        small = held <= self._small and account.held + size <= account.limit
-        if not (small or account.fits(self.held, size, self._small)):
+        account = self._account
+        if not account.fits(self.held, size, self._small):
             raise Overloaded("the server has no memory left for this request", retry_after=1.0)
-        self.held = held
+        self.held += size
         account.held += size
 
     def give_back(self, size: int) -> None:

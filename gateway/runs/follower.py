@@ -175,8 +175,7 @@ class StatusFollower(Follower):
         return self._plain(snapshot, heartbeat=True)
 
     def _plain(self, snapshot: Snapshot, *, heartbeat: bool = False) -> Update:
-        if self._interval is not None:
-            self._set_heartbeat()
+        self._set_heartbeat()
         if self._watch is None or self._resumed is not None:
             return plain_update(snapshot, self._resumed or STARTS[self._order], heartbeat=heartbeat)
         return self._watch.plain(snapshot, self._order, heartbeat=heartbeat)

@@ -14,7 +14,7 @@ from aiohttp.web import RequestPayloadError
 from gateway.concurrency.time_slice import SLICE_SECONDS
 from gateway.core.errors import InvalidRequest
 from gateway.core.internal_errors import release_frames, report_unexpected
-from gateway.fronts.http.known_heads import KnownHeads
+from gateway.fronts.http.known_heads import END_OF_HEAD, KnownHeads
 from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed
 
 PIECE: Final = 4 << 10
@@ -22,8 +22,6 @@ PIECE: Final = 4 << 10
 
 READ_AHEAD: Final = 64 << 10
 """How much of a body that nobody reads yet is received, in bytes: twice as much, and one more packet."""
-
-_END_OF_HEAD: Final = b"\r\n\r\n"
 
 MAX_AHEAD: Final = 32
 """How many requests of a connection are parsed ahead of the one that is worked on, and the rest of a piece."""
@@ -251,8 +249,8 @@ def _head_by_head(data: bytes) -> Iterator[bytes]:
     """
     start = 0
     if len(data) <= PIECE:
-        while 0 <= (end := data.find(_END_OF_HEAD, start)) < len(data) - len(_END_OF_HEAD):
-            end += len(_END_OF_HEAD)
+        while 0 <= (end := data.find(END_OF_HEAD, start)) < len(data) - len(END_OF_HEAD):
+            end += len(END_OF_HEAD)
             yield data[start:end]
             start = end
     yield data[start:]

@@ -12,7 +12,7 @@ _KNOWN: Final = 256
 _LONGEST: Final = 1 << 10
 """The longest head that is kept, in bytes."""
 
-_END: Final = b"\r\n\r\n"
+END_OF_HEAD: Final = b"\r\n\r\n"
 _UNUSUAL: Final = (hdrs.TRANSFER_ENCODING, hdrs.EXPECT, hdrs.UPGRADE)
 
 
@@ -56,7 +56,7 @@ class KnownHeads:
 
     def find(self, data: bytes) -> tuple[RawRequestMessage, WholeBody] | None:
         """The request that `data` is, if it is a whole one and its head is known."""
-        end = data.find(_END) + len(_END)
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
         known = self._heads.get(data[:end])
         if known is None or len(data) != end + known.length:
             return None
@@ -68,9 +68,9 @@ class KnownHeads:
         `message` is what the parser has read. Its head is kept if it is short.
         """
         headers: CIMultiDictProxy[Any] = message.headers
-        end = data.find(_END) + len(_END)
+        end = data.find(END_OF_HEAD) + len(END_OF_HEAD)
         length = headers.get(hdrs.CONTENT_LENGTH, "")
-        if end < len(_END) or not length.isdecimal() or any(name in headers for name in _UNUSUAL):
+        if end < len(END_OF_HEAD) or not length.isdecimal() or any(name in headers for name in _UNUSUAL):
             return None
         if message.should_close:
             return None  # Nothing may follow it.

@@ -47,7 +47,7 @@ from gateway.storage.sqlite_opening import Schema
 # being written, or have to be removed.
 #
 # `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
-# each: `_EndedRow`. Their ids grow, so rows are appended.
+# each: `ended_rows.EndedRow`. Their ids grow, so rows are appended.
 _ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
 _NUMBER = "number INTEGER NOT NULL DEFAULT 1"
 _TABLES = f"""

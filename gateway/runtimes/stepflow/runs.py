@@ -74,11 +74,9 @@ class Runs:
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         """Return results of a run as `Runtime.results` does. A run that is not over has none."""
-        results = self._recent.get(run_id)
+        results = self._recent.use(run_id)
         if results is None:
             results = await self._read_results(run_id)
-        else:
-            self._recent.touch(run_id)
         return [] if results is None else _of_page(results, page)
 
     async def _read_results(self, run_id: str) -> Results | None:
