@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.fronts.http.intake import PIECE, _head_by_head
 from tests.support.http_front import running_front
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -34,3 +35,10 @@ async def test_requests_before_a_malformed_one_are_answered(data: bytes, statuse
         connection = (await front.connect()).send(data)
         assert [(await connection.answer()).status for _ in statuses] == statuses
         assert await connection.half_close().rest() == b""
+
+
+@pytest.mark.parametrize("data", [b"", BODY, HEALTH * 3, b"\r\n\r\n" * (PIECE // 4), OLD + BODY * 20 + LAST])
+def test_a_piece_is_divided_no_more_often_than_it_may_have_heads(data: bytes) -> None:
+    parts = list(_head_by_head(data))
+    assert b"".join(parts) == data
+    assert len(parts) <= 1 + len(data) // len(b"GET / HTTP/1.0\r\n\r\n")
