@@ -188,7 +188,7 @@ def _result_messages(count: int) -> Iterator[runs_pb2.GetRunResponse]:
 
 async def serve(arguments: argparse.Namespace) -> None:
     """Serve until standard input ends."""
-    runs = Runs(arguments.runs, arguments.queues, arguments.results)
+    runs = Runs(arguments.runs, arguments.queues, arguments.results)  # type: ignore[abstract]  # It has what is measured.
     server = aio.server(options=server_options(GrpcLimits()))
     runs_pb2_grpc.add_RunsServiceServicer_to_server(runs, server)
     port = server.add_insecure_port("127.0.0.1:0")

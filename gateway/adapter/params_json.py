@@ -8,7 +8,7 @@ Paths of errors use the names of `gateway.core.model`.
 """
 
 from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gateway.adapter.json_members import Member, Members, Params, members_of, read_members, write_object
 from gateway.core.errors import InvalidParams
@@ -49,6 +49,9 @@ def submit_params_to_json(params: SubmitParams) -> JsonText:
         parts.append(f'"variables":{write_object([], params.variables)}')
     if params.flow_label is not None:
         parts.append(f'"flowLabel":{quote(params.flow_label)}')
+    if params.labels:
+        parts.append(f'"labels":{labels_to_json(params.labels)}')
+    _add_seconds(parts, "executionTimeoutSecs", params.execution_timeout)
     return write_object(parts, params.extensions, SUBMIT_MEMBERS)
 
 
@@ -131,6 +134,16 @@ def _label(text: JsonText, *path: str | int) -> str | None:
     return string(text, *path) or None
 
 
+def labels_from_json(text: Params, *path: str | int) -> dict[str, str]:
+    """Read labels: an object of strings."""
+    return {name: string(member, *path, name) for name, member in members_of(text, *path).items()}
+
+
+def labels_to_json(labels: Mapping[str, str]) -> JsonText:
+    """Write labels."""
+    return f"{{{','.join(f'{quote(name)}:{quote(value)}' for name, value in labels.items())}}}"
+
+
 def _add_observability(parts: list[str], context: ObservabilityContext | None) -> None:
     if context is not None:
         parts.append(f'"observability":{observability_to_json(context)}')
@@ -165,6 +178,8 @@ _SUBMIT: Members = {
     "subflowKey": Member("idempotency_key", string),
     "variables": Member("variables", members_of),
     "flowLabel": Member("flow_label", _label),
+    "labels": Member("labels", labels_from_json),
+    "executionTimeoutSecs": Member("execution_timeout", _seconds),
 }
 _GET: Members = {
     "runId": Member("run_id", string),

@@ -80,6 +80,10 @@ def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest, inputs: Seq
         fields["variables"] = read_texts(message.variables, "variables")
     if message.flow_label:
         fields["flow_label"] = message.flow_label
+    if message.labels:
+        fields["labels"] = dict(message.labels)
+    if message.HasField("execution_timeout"):
+        fields["execution_timeout"] = read_seconds(message.execution_timeout, "execution_timeout")
     if message.extensions:
         fields["extensions"] = read_extensions(message.extensions, SUBMIT_MEMBERS)
     if flow_id and not fields:  # There is nothing to check.
@@ -101,6 +105,8 @@ def submit_params_to_proto(
         timeout=None if params.timeout is None else to_duration(params.timeout),
         idempotency_key=params.idempotency_key or "",
         flow_label=params.flow_label or "",
+        labels=params.labels,
+        execution_timeout=None if params.execution_timeout is None else to_duration(params.execution_timeout),
         result_encoding=encoding,
         max_response_message_bytes=ANY_SIZE,
     )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.adapter.json_members import Member, Members, any_value, read_members, write_object
+from gateway.adapter.params_json import labels_from_json
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import elements, integer, members, quote, string
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, JsonText, Nanoseconds, RunState, RunStatus
@@ -136,6 +137,13 @@ _RUN_STATUS: Members = {
     "createdAt": Member("created_at", _time),
     "completedAt": Member("completed_at", _time),
     "results": Member("results", _results),
+    "startedAt": Member("started_at", _time),
+    "parentRunId": Member("parent_run_id", string),
+    "rootRunId": Member("root_run_id", string),
+    "depth": Member("depth", integer),
+    "labels": Member("labels", labels_from_json),
+    "cancelReason": Member("cancel_reason", string),
+    "expiresAt": Member("expires_at", _time),
 }
 _UNREAD_RUN_STATUS: Members = {**_RUN_STATUS, "results": Member("results", elements)}
 _STATISTICS: Members = {

@@ -5,6 +5,7 @@ times within the years 1 to 9999.
 """
 
 from collections.abc import Iterable
+from typing import Final, Literal, TypeAlias, get_args
 
 from gateway.adapter.proto_fields import JSON, read_texts, read_time, unknown_number, write_texts, write_time
 from gateway.adapter.values import json_value_to_text, set_json_value
@@ -12,6 +13,8 @@ from gateway.core.model import ItemError, ItemResult, ItemStatistics, RunState, 
 from gateway.core.validation import validated
 from runs.v1 import runs_pb2
 
+_OptionalText: TypeAlias = Literal["flow_name", "flow_label", "parent_run_id", "root_run_id", "cancel_reason"]
+_OptionalTime: TypeAlias = Literal["completed_at", "started_at", "expires_at"]
 _STATES = {
     runs_pb2.RUN_STATE_PENDING: RunState.PENDING,
     runs_pb2.RUN_STATE_RUNNING: RunState.RUNNING,
@@ -20,6 +23,8 @@ _STATES = {
     runs_pb2.RUN_STATE_CANCELLED: RunState.CANCELLED,
 }
 _STATE_NUMBERS = {state: number for number, state in _STATES.items()}
+_OPTIONAL_TEXTS: Final[tuple[_OptionalText, ...]] = get_args(_OptionalText)
+_OPTIONAL_TIMES: Final[tuple[_OptionalTime, ...]] = get_args(_OptionalTime)
 
 
 def run_status_to_proto(status: RunStatus, encoding: runs_pb2.ResultEncoding.ValueType = JSON) -> runs_pb2.RunStatus:
@@ -46,6 +51,20 @@ def set_run_status(message: runs_pb2.RunStatus, status: RunStatus, encoding: run
         add_results(message, status.results, encoding)
     if status.extensions:
         write_texts(message.extensions, status.extensions)
+    if status.started_at is not None:
+        write_time(message.started_at, status.started_at)
+    if status.parent_run_id is not None:
+        message.parent_run_id = status.parent_run_id
+    if status.root_run_id is not None:
+        message.root_run_id = status.root_run_id
+    if status.depth:
+        message.depth = status.depth
+    if status.labels:
+        message.labels.update(status.labels)
+    if status.cancel_reason is not None:
+        message.cancel_reason = status.cancel_reason
+    if status.expires_at is not None:
+        write_time(message.expires_at, status.expires_at)
 
 
 def add_results(
@@ -65,13 +84,15 @@ def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) ->
         "items": _statistics(message.items),
         "created_at": read_time(message.created_at, "created_at"),
         "extensions": read_texts(message.extensions, "extensions"),
+        "labels": dict(message.labels),
+        "depth": message.depth,
     }
-    if message.HasField("flow_name"):
-        fields["flow_name"] = message.flow_name
-    if message.HasField("flow_label"):
-        fields["flow_label"] = message.flow_label
-    if message.HasField("completed_at"):
-        fields["completed_at"] = read_time(message.completed_at, "completed_at")
+    for name in _OPTIONAL_TEXTS:
+        if message.HasField(name):
+            fields[name] = getattr(message, name)
+    for time in _OPTIONAL_TIMES:
+        if message.HasField(time):
+            fields[time] = read_time(getattr(message, time), time)
     if with_results:
         fields["results"] = [_result(result, "results", index) for index, result in enumerate(message.results)]
     return validated(RunStatus, fields)

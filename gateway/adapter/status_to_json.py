@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from gateway.adapter.json_members import write_object
+from gateway.adapter.params_json import labels_to_json
 from gateway.adapter.status_from_json import (
     FOREIGN_STATES,
     ITEM_ERROR_MEMBERS,
@@ -115,8 +116,28 @@ def _before_extensions(status: RunStatus, items: JsonText) -> str:
     return (
         f'"runId":{quote(status.run_id)},"flowId":{quote(status.flow_id)}{name}{label}'
         f',"status":{_foreign_state(status) or _QUOTED[status.status]}'
-        f',"items":{items},"createdAt":"{rfc3339(status.created_at)}"{ended}'
+        f',"items":{items},"createdAt":"{rfc3339(status.created_at)}"{ended}{_control_members(status)}'
     )
+
+
+def _control_members(status: RunStatus) -> str:
+    """The members that the specification does not name: each only where it says something."""
+    text = ""
+    if status.started_at is not None:
+        text += f',"startedAt":"{rfc3339(status.started_at)}"'
+    if status.parent_run_id is not None:
+        text += f',"parentRunId":{quote(status.parent_run_id)}'
+    if status.root_run_id is not None:
+        text += f',"rootRunId":{quote(status.root_run_id)}'
+    if status.depth:
+        text += f',"depth":{status.depth}'
+    if status.labels:
+        text += f',"labels":{labels_to_json(status.labels)}'
+    if status.cancel_reason is not None:
+        text += f',"cancelReason":{quote(status.cancel_reason)}'
+    if status.expires_at is not None:
+        text += f',"expiresAt":"{rfc3339(status.expires_at)}"'
+    return text
 
 
 def _around_results(opening: str, extensions: Mapping[str, JsonText], has_results: bool) -> tuple[JsonText, JsonText]:

@@ -38,6 +38,10 @@ class SubmitOptions(TypedDict, total=False):
     """The values of the flow's variables by name: Python values or Json."""
     flow_label: str | None
     """A label for the run, 1 to 255 characters."""
+    labels: Mapping[str, str]
+    """Names and values by which the run can be found: at most 32, of at most 255 characters each."""
+    execution_timeout: float | None
+    """Seconds that the run may take before it is cancelled; None: as long as the gateway allows."""
     observability: ObservabilityContext | None
     """The trace that the submit belongs to."""
     idempotency_key: str | None
@@ -66,6 +70,8 @@ def submit_params(flow_id: str, inputs: Iterable[object], **options: Unpack[Subm
         fields["overrides"] = text_of(overrides, "overrides")
     variables = options.get("variables") or {}
     fields["variables"] = {name: text_of(value, "variables", name) for name, value in variables.items()}
+    if "labels" in options:
+        fields["labels"] = dict(options["labels"])
     return _validated(SubmitParams, fields)
 
 

@@ -76,6 +76,18 @@ class RunStatus:
     """The label given at submit."""
     results: list[ItemResult] | None = None
     """The results of finished items; None if they were not asked for."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels given at submit."""
+    parent_run_id: str | None = None
+    """The run that submitted this one."""
+    root_run_id: str | None = None
+    """The outermost run that this one is inside."""
+    depth: int = 0
+    """How many runs this one is inside."""
+    cancel_reason: str | None = None
+    """Why the run was cancelled."""
+    started_at_ns: Nanoseconds | None = None
+    expires_at_ns: Nanoseconds | None = None
     extensions: Mapping[str, JsonText] = field(default_factory=dict, repr=False)
 
     @property
@@ -92,6 +104,16 @@ class RunStatus:
     def completed_at(self) -> datetime | None:
         """The time at which the run finished, to the microsecond, in UTC; None before."""
         return _moment(self.completed_at_ns)
+
+    @property
+    def started_at(self) -> datetime | None:
+        """The time at which the first item began to execute, to the microsecond, in UTC; None before."""
+        return _moment(self.started_at_ns)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """The time at which the gateway will delete the run, to the microsecond, in UTC; None if that is not known."""
+        return _moment(self.expires_at_ns)
 
     def to_json(self) -> str:
         """Return the JSON object of the specification as text, with each payload exactly as it was received."""
@@ -136,6 +158,13 @@ def run_status(message: model.RunStatus) -> RunStatus:
         flow_name=message.flow_name,
         flow_label=message.flow_label,
         results=None if message.results is None else [_item_result(result) for result in message.results],
+        labels=message.labels,
+        parent_run_id=message.parent_run_id,
+        root_run_id=message.root_run_id,
+        depth=message.depth,
+        cancel_reason=message.cancel_reason,
+        started_at_ns=message.started_at,
+        expires_at_ns=message.expires_at,
         extensions=message.extensions,
     )
 
@@ -168,6 +197,13 @@ def _message(status: RunStatus) -> model.RunStatus:
         created_at=status.created_at_ns,
         completed_at=status.completed_at_ns,
         results=None if status.results is None else [_result_message(result) for result in status.results],
+        labels=dict(status.labels),
+        parent_run_id=status.parent_run_id,
+        root_run_id=status.root_run_id,
+        depth=status.depth,
+        cancel_reason=status.cancel_reason,
+        started_at=status.started_at_ns,
+        expires_at=status.expires_at_ns,
         extensions=dict(status.extensions),
     )
 

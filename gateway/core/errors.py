@@ -229,6 +229,24 @@ class TooManyDescendants(GatewayError):
     code, grpc_status, http_status, reason = -32017, "RESOURCE_EXHAUSTED", 429, "TOO_MANY_DESCENDANTS"
 
 
+class Unsupported(GatewayError):
+    """The runtime cannot do this; the message says why."""
+
+    code, grpc_status, http_status, reason = -32018, "UNIMPLEMENTED", 501, "UNSUPPORTED"
+
+
+class RunNotEnded(GatewayError):
+    """Only a run that has ended can be deleted."""
+
+    code, grpc_status, http_status, reason = -32019, "FAILED_PRECONDITION", 409, "RUN_NOT_ENDED"
+
+
+class ParentCancelled(GatewayError):
+    """The run that the call comes from, or one that it is inside, is cancelled: nothing may be begun in it."""
+
+    code, grpc_status, http_status, reason = -32020, "FAILED_PRECONDITION", 409, "PARENT_CANCELLED"
+
+
 class Unauthenticated(GatewayError):
     """Something before the gateway, which has no authentication of its own, wants credentials."""
 

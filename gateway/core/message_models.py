@@ -46,10 +46,12 @@ def _ruled(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         plain, bounds = get_args(annotation)
         return Annotated[plain, _rule(bounds)]
+    if get_origin(annotation) in (dict, tuple):
+        return get_origin(annotation)[tuple(each if each is ... else _ruled(each) for each in get_args(annotation))]
     if get_origin(annotation) is UnionType or get_origin(annotation) is Union:
         return Union[tuple(map(_ruled, get_args(annotation)))]  # noqa: UP007 - of types that are not known here
     return annotation
 
 
 def _rule(bounds: Meta) -> Any:
-    return Field(ge=bounds.ge, le=bounds.le, min_length=bounds.min_length, max_length=bounds.max_length)
+    return Field(gt=bounds.gt, ge=bounds.ge, le=bounds.le, min_length=bounds.min_length, max_length=bounds.max_length)

@@ -25,6 +25,12 @@ Nanoseconds: TypeAlias = int
 MAX_KEY_LENGTH = 255
 """Longest idempotency key and flow label, in characters."""
 
+MAX_LABELS = 32
+"""The most labels of a run. Names and values have MAX_KEY_LENGTH characters at most."""
+
+MAX_REASON = 1_000
+"""Longest reason of a cancel, in characters."""
+
 MAX_TIMEOUT = 315_576_000_000.0
 """Longest timeout, in seconds: 10,000 years, the range of google.protobuf.Duration."""
 
@@ -77,6 +83,10 @@ else:
 
 Count = Annotated[int, Meta(ge=0)]
 
+LabelName = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)]
+LabelValue = Annotated[str, Meta(max_length=MAX_KEY_LENGTH)]
+Labels = Annotated[dict[LabelName, LabelValue], Meta(max_length=MAX_LABELS)]
+
 
 class Message(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     """A canonical message: immutable, strictly typed. No message holds itself: the collector need not look at them."""
@@ -95,7 +105,7 @@ class ObservabilityContext(Message, frozen=True, kw_only=True):
 
 
 class SubmitParams(Message, frozen=True, kw_only=True):
-    """Parameters of runs/submit. `timeout` is in seconds."""
+    """Parameters of runs/submit. `timeout` and `execution_timeout` are in seconds."""
 
     flow_id: Annotated[str, Meta(min_length=1)]
     inputs: Texts
@@ -107,6 +117,8 @@ class SubmitParams(Message, frozen=True, kw_only=True):
     idempotency_key: Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH)] | None = None
     variables: dict[str, JsonText] = field(default_factory=dict)
     flow_label: Annotated[str, Meta(max_length=MAX_KEY_LENGTH)] | None = None
+    labels: Labels = field(default_factory=dict)
+    execution_timeout: Annotated[float, Meta(gt=0, le=MAX_TIMEOUT)] | None = None
 
 
 class GetParams(Message, frozen=True, kw_only=True):
@@ -156,7 +168,11 @@ class ItemResult(Message, frozen=True, kw_only=True):
 
 
 class RunStatus(Message, frozen=True, kw_only=True):
-    """The state of a run. `results` is None when they were not asked for."""
+    """The state of a run. `results` is None when they were not asked for.
+
+    A run that another one submitted has a `parent_run_id`, and a `root_run_id`: the outermost run that it is inside.
+    `expires_at` is when it will be deleted, if that is known.
+    """
 
     run_id: str
     flow_id: str
@@ -167,6 +183,13 @@ class RunStatus(Message, frozen=True, kw_only=True):
     created_at: Nanoseconds
     completed_at: Nanoseconds | None = None
     results: list[ItemResult] | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    depth: Count = 0
+    cancel_reason: str | None = None
+    started_at: Nanoseconds | None = None
+    expires_at: Nanoseconds | None = None
 
 
 class Blob(NamedTuple):

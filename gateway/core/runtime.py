@@ -1,15 +1,19 @@
 """The interface between the runs service and everything that executes runs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from sys import getsizeof
 from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from gateway.core.model import TERMINAL_STATES, Blob, ItemResult, ResultOrder, RunStatus, SubmitParams
+from gateway.core.errors import Unsupported
+from gateway.core.items import ItemPage
+from gateway.core.model import TERMINAL_STATES, Blob, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.core.readiness import Readiness
+from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.run_sets import SetPart
 
 RESULT_PAGE_BYTES = 1 << 20
 """About how much result text a page holds at most; a single larger result makes a page of its own."""
@@ -45,6 +49,13 @@ class Snapshot(Struct, frozen=True, gc=False):
     def terminal(self) -> bool:
         """Whether the run has ended: no other state follows."""
         return self.status.status in TERMINAL_STATES
+
+
+class RunPage(NamedTuple):
+    """Runs without results, and a cursor after them, which only the runtime understands; "" if no run follows."""
+
+    runs: list[RunStatus]
+    cursor: str
 
 
 class Page(NamedTuple):
@@ -175,6 +186,51 @@ class Runtime(ABC):
 
         An empty list means that the page has no results.
         """
+
+    async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
+        """Cancel a run and the runs inside it, durably; return its state, which is that of before if it had ended.
+
+        `until`, a value of `time.monotonic()`: return only when nothing of them executes any more, but no later. None:
+        at once. Raises RunNotFound, and Unsupported if the runtime cannot cancel.
+        """
+        raise Unsupported("the runtime of this gateway cannot cancel runs")
+
+    async def delete(self, run_id: str, *, cancel: bool) -> None:
+        """Delete a run that has ended; with `cancel`, cancel it before if it has not.
+
+        Raises RunNotFound, RunNotEnded, and Unsupported if the runtime cannot delete.
+        """
+        raise Unsupported("the runtime of this gateway cannot delete runs")
+
+    async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
+        """Return at most `limit` runs that match, after the point that `cursor` names; "" is the beginning.
+
+        Raises InvalidParams at `page_token` if the cursor is not understood, and Unsupported if the runtime cannot
+        list, or not by this filter.
+        """
+        raise Unsupported("the runtime of this gateway cannot list runs")
+
+    async def count_runs(self, wanted: RunFilter) -> int:
+        """Return how many runs match. Raises Unsupported as `list_runs` does."""
+        raise Unsupported("the runtime of this gateway cannot count runs")
+
+    async def items(
+        self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
+    ) -> ItemPage:
+        """Return at most `limit` items from the index `start` on, in one of `states` if there are any.
+
+        They hold about a mebibyte of text at most, or are one.
+        Raises RunNotFound, and Unsupported if the runtime cannot list items.
+        """
+        raise Unsupported("the runtime of this gateway cannot list items")
+
+    def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        """Yield the runs that match, then what changes, after a position of an earlier part; b"" is the beginning.
+
+        `only_new` leaves out the runs that there are. A slow reader skips states in between. Raises Unavailable if the
+        runtime drains, and Unsupported if it cannot follow sets.
+        """
+        raise Unsupported("the runtime of this gateway cannot follow sets of runs")
 
     @abstractmethod
     async def drain(self) -> None:

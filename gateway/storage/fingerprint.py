@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Generator, Sequence
 from typing import Final
 
+import msgspec
+
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.concurrency.time_slice import TimeSlice, in_slices
 from gateway.core.canonical_json import SHORT_TEXT, encode_form, form_at_once, short_form
@@ -33,11 +35,14 @@ async def fingerprint(params: SubmitParams, *, concurrency: int | None = None, s
     `share`. Raises Overloaded if that leaves no room.
     """
     given = params.max_concurrency
-    fixed = (
+    fixed = [
         quote(params.flow_id),
         _NULL if given is None or given == concurrency else str(given),
         quote(params.flow_label) if params.flow_label else _NULL,
-    )
+    ]
+    if params.labels or params.execution_timeout is not None:
+        # Without them, the digest is that of releases that did not know them.
+        fixed.append(msgspec.json.encode([params.labels, params.execution_timeout]).decode())
     inputs, variables = params.inputs, params.variables
     form = None
     if params.overrides is None and len(inputs) + len(variables) <= _FEW_PARTS:

@@ -53,7 +53,7 @@ _counts = st.integers(0, 2**64 - 1)
 
 def extensions(known: AbstractSet[str]) -> st.SearchStrategy[dict[str, str]]:
     """Members that a message does not name."""
-    names = st.text().filter(lambda name: name not in known) | st.sampled_from(("rootRunId", "createdAtSeqno"))
+    names = st.text().filter(lambda name: name not in known) | st.sampled_from(("createdAtSeqno", "schemaVersion"))
     return st.dictionaries(names, json_texts, max_size=3)
 
 
@@ -79,6 +79,7 @@ observability_contexts = st.builds(
     step_id=_optional_text,
     extensions=extensions(_OBSERVABILITY),
 )
+labels = st.dictionaries(st.text(min_size=1, max_size=255), st.text(max_size=255), max_size=3)
 submit_params = st.builds(
     SubmitParams,
     flow_id=st.text(min_size=1),
@@ -91,6 +92,8 @@ submit_params = st.builds(
     idempotency_key=st.none() | st.text(min_size=1, max_size=255),
     variables=st.dictionaries(st.text(), json_texts, max_size=3),
     flow_label=st.none() | st.text(min_size=1, max_size=255),
+    labels=labels,
+    execution_timeout=st.none() | timeouts.filter(lambda seconds: seconds > 0),
     extensions=extensions(
         {
             "flowId",
@@ -103,6 +106,8 @@ submit_params = st.builds(
             "subflowKey",
             "variables",
             "flowLabel",
+            "labels",
+            "executionTimeoutSecs",
         }
     ),
 )
@@ -178,7 +183,15 @@ _states = st.sampled_from(
 def run_statuses(draw: st.DrawFn) -> RunStatus:
     """A status, with or without results."""
     state, spelling = draw(_states)
-    known = {"runId", "flowId", "flowName", "flowLabel", "status", "items", "createdAt", "completedAt", "results"}
+    known = {"runId", "flowId", "flowName", "flowLabel", "status", "items", "createdAt", "completedAt", "results"} | {
+        "startedAt",
+        "parentRunId",
+        "rootRunId",
+        "depth",
+        "labels",
+        "cancelReason",
+        "expiresAt",
+    }
     return RunStatus(
         run_id=draw(st.text()),
         flow_id=draw(st.text()),
@@ -190,4 +203,11 @@ def run_statuses(draw: st.DrawFn) -> RunStatus:
         completed_at=draw(st.none() | times),
         results=draw(st.none() | st.lists(item_results(), max_size=3)),
         extensions=draw(extensions(known)) | spelling,
+        labels=draw(labels),
+        parent_run_id=draw(_optional_text),
+        root_run_id=draw(_optional_text),
+        depth=draw(st.integers(0, 2**32 - 1)),
+        cancel_reason=draw(_optional_text),
+        started_at=draw(st.none() | times),
+        expires_at=draw(st.none() | times),
     )

@@ -215,7 +215,7 @@ class ScriptedRuntime(Runtime):
     async def fail(self, index: int, error: ItemError, *, run_id: str | None = None) -> None:
         await self._finish(run_id, index, RunState.FAILED, error=error)
 
-    async def cancel(self, index: int, *, run_id: str | None = None) -> None:
+    async def cancel_item(self, index: int, *, run_id: str | None = None) -> None:
         await self._finish(run_id, index, RunState.CANCELLED)
 
     async def break_down(self, defect: Exception) -> None:

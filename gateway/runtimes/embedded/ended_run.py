@@ -60,6 +60,7 @@ def _last(record: RunRecord, outcome: Outcome, epoch: int, results: Sequence[Ite
     # It has the last revision of this epoch, which is larger than any that was seen before.
     revision = ((epoch + 1) << EPOCH_BITS) - 1
     total = record.total
-    items = statistics(total, 0, outcome.success, outcome.failed)
-    status = run_status(record, outcome.status, items, outcome.completed_at)
-    return Snapshot(status, revision, total, total, results)
+    items = statistics(total, 0, outcome.success, outcome.failed, outcome.cancelled)
+    status = run_status(record, outcome.status, items, None, outcome)
+    completions = outcome.success + outcome.failed
+    return Snapshot(status, revision, completions, total if completions == total else 0, results)

@@ -27,9 +27,10 @@ UNFINISHED_RUNS = 1_024
 class RunRecord(Struct, frozen=True, gc=False, array_like=True):
     """A run as it was accepted.
 
-    `variables` and `observability` are JSON objects. `key` is the idempotency key, which is unique within `scope`;
-    `fingerprint` is a digest of the parameters that came with it. A run that was submitted inside another one has a
-    `depth` above 0, and `root_id` is the run that all of them are inside.
+    `variables`, `observability` and `labels` are JSON objects. `key` is the idempotency key, which is unique within
+    `scope`; `fingerprint` is a digest of the parameters that came with it. A run that was submitted inside another one
+    has a `depth` above 0, and `root_id` is the run that all of them are inside; `parent_id` is the one that submitted
+    it. A run that has not ended at its `deadline` is cancelled.
     """
 
     run_id: str
@@ -47,15 +48,21 @@ class RunRecord(Struct, frozen=True, gc=False, array_like=True):
     created_at: Nanoseconds
     depth: int = 0
     root_id: str | None = None
+    parent_id: str | None = None
+    labels: JsonText | None = None
+    deadline: Nanoseconds | None = None
 
 
 class Outcome(Struct, frozen=True, gc=False, array_like=True):
-    """The end of a run: its status, the numbers of its items, and the time."""
+    """The end of a run: its status, the numbers of its items, and the times at which it ended and had started."""
 
     status: RunState
     success: int
     failed: int
     completed_at: Nanoseconds
+    cancelled: int = 0
+    started_at: Nanoseconds | None = None
+    cancel_reason: str | None = None
 
 
 class Completion(NamedTuple):

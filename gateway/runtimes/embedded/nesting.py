@@ -33,9 +33,10 @@ class ParentTask(NamedTuple):
 
 
 class Ancestry(NamedTuple):
-    """Where a nested run belongs: the root of its family, its depth below it, and the task that submits it."""
+    """Where a nested run belongs: the root of its family, its parent, its depth, and the task that submits it."""
 
     root_id: str
+    parent_id: str
     depth: int
     task: str
 

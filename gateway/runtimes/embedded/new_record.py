@@ -3,8 +3,8 @@
 import os
 from typing import Final
 
-from gateway.adapter.params_json import observability_to_json
-from gateway.core.clock import start_of_run
+from gateway.adapter.params_json import labels_to_json, observability_to_json
+from gateway.core.clock import LATEST, start_of_run
 from gateway.core.model import Nanoseconds, SubmitParams
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Ancestry
@@ -39,7 +39,16 @@ def new_record(
         created_at=created_at,
         depth=0 if ancestry is None else ancestry.depth,
         root_id=None if ancestry is None else ancestry.root_id,
+        parent_id=None if ancestry is None else ancestry.parent_id,
+        labels=labels_to_json(params.labels) if params.labels else None,
+        deadline=_deadline(created_at, params.execution_timeout),
     )
+
+
+def _deadline(created_at: Nanoseconds, execution_timeout: float | None) -> Nanoseconds | None:
+    if execution_timeout is None:
+        return None
+    return min(created_at + round(execution_timeout * 1e9), LATEST)
 
 
 class RunIds:

@@ -152,9 +152,9 @@ class Run:
         items = statistics(self.record.total, self.running, self._success, self._failed)
         ended = self._outcome
         if ended is not None:
-            return run_status(self.record, ended.status, items, ended.completed_at)
+            return run_status(self.record, ended.status, items, None, ended)
         state = RunState.RUNNING if self._started else RunState.PENDING
-        return run_status(self.record, state, items, None)
+        return run_status(self.record, state, items, None, None)
 
     def _advance_prefix(self) -> None:
         pending = self._done.find(0, self._prefix)

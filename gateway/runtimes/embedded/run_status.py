@@ -3,17 +3,18 @@
 from functools import lru_cache
 from typing import Final
 
+from gateway.adapter.params_json import labels_from_json
 from gateway.core.model import ItemStatistics, Nanoseconds, RunState, RunStatus
-from gateway.runtimes.embedded.journal import RunRecord
+from gateway.runtimes.embedded.journal import Outcome, RunRecord
 
 STATISTICS: Final = 256
 """How many statistics are kept: those of small runs are nearly always the same."""
 
 
 def run_status(
-    record: RunRecord, state: RunState, items: ItemStatistics, completed_at: Nanoseconds | None
+    record: RunRecord, state: RunState, items: ItemStatistics, started_at: Nanoseconds | None, outcome: Outcome | None
 ) -> RunStatus:
-    """The status of a run without results; `completed_at` is None until it has ended."""
+    """The status of a run without results; `outcome` is None until it has ended."""
     return RunStatus(
         run_id=record.run_id,
         flow_id=record.flow_id,
@@ -22,12 +23,20 @@ def run_status(
         status=state,
         items=items,
         created_at=record.created_at,
-        completed_at=completed_at,
+        completed_at=None if outcome is None else outcome.completed_at,
+        labels={} if record.labels is None else labels_from_json(record.labels),
+        parent_run_id=record.parent_id,
+        root_run_id=record.root_id,
+        depth=record.depth,
+        cancel_reason=None if outcome is None else outcome.cancel_reason,
+        started_at=started_at if outcome is None else outcome.started_at,
     )
 
 
 @lru_cache(STATISTICS)
-def statistics(total: int, running: int, success: int, failed: int) -> ItemStatistics:
+def statistics(total: int, running: int, success: int, failed: int, cancelled: int = 0) -> ItemStatistics:
     """The numbers of items: those that neither run nor have finished are pending."""
-    pending = total - running - success - failed
-    return ItemStatistics(total=total, pending=pending, running=running, success=success, failed=failed)
+    pending = total - running - success - failed - cancelled
+    return ItemStatistics(
+        total=total, pending=pending, running=running, success=success, failed=failed, cancelled=cancelled
+    )

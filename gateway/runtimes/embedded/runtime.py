@@ -309,7 +309,7 @@ class EmbeddedRuntime(Runtime):
         self._refuse_if_draining()
         depth = record.depth + parent.loops + 1
         self._nesting.refuse_deeper(depth, parent.name)
-        return Ancestry(record.root_id or record.run_id, depth, parent.name)
+        return Ancestry(record.root_id or record.run_id, record.run_id, depth, parent.name)
 
     async def _find(self, run_id: str) -> Run | EndedRun:
         run = self._active.get(run_id) or self._recent.get(run_id)

@@ -57,7 +57,8 @@ CREATE TABLE runs (
     total INTEGER NOT NULL, max_concurrency INTEGER, overrides TEXT, variables TEXT NOT NULL, observability TEXT,
     scope TEXT NOT NULL, key TEXT, fingerprint TEXT NOT NULL, created_at INTEGER NOT NULL,
     status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER,
-    depth INTEGER NOT NULL DEFAULT 0, root_id TEXT
+    depth INTEGER NOT NULL DEFAULT 0, root_id TEXT, parent_id TEXT, labels TEXT, deadline INTEGER,
+    cancelled INTEGER DEFAULT 0, started_at INTEGER, cancel_reason TEXT
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
@@ -73,11 +74,15 @@ _UPGRADES = {
     2: _ARRIVING,
     3: "ALTER TABLE runs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0; ALTER TABLE runs ADD COLUMN root_id TEXT;",
     4: f"ALTER TABLE inputs ADD COLUMN {_NUMBER};",
+    5: "ALTER TABLE runs ADD COLUMN parent_id TEXT; ALTER TABLE runs ADD COLUMN labels TEXT;"
+    "ALTER TABLE runs ADD COLUMN deadline INTEGER; ALTER TABLE runs ADD COLUMN cancelled INTEGER DEFAULT 0;"
+    "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;",
 }
-SCHEMA = Schema(5, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
+SCHEMA = Schema(6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
 
 _RECORD = ", ".join(RunRecord.__struct_fields__)
 _OUTCOME = ", ".join(Outcome.__struct_fields__)
+_OUTCOME_MARKS = ", ".join("?" * len(Outcome.__struct_fields__))
 _RUNS = f"runs (run, {_RECORD}, {_OUTCOME})"
 _OF_RUNS = ", ".join(f"runs.{field}" for field in RunRecord.__struct_fields__)
 _CONTENT = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR IGNORE")
@@ -310,10 +315,7 @@ def _complete(db: sqlite3.Connection, completions: Sequence[Completion]) -> None
     first = _first_key(db, run_id)
     insert_results(db, [(first, done.place, done.result) for done in completions])
     if outcome is not None:
-        db.execute(
-            "UPDATE runs SET status = ?, success = ?, failed = ?, completed_at = ? WHERE run_id = ?",
-            (*astuple(outcome), run_id),
-        )
+        db.execute(f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ?", (*astuple(outcome), run_id))
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:

@@ -62,6 +62,36 @@ class RunsServiceStub(object):
                 request_serializer=runs_dot_v1_dot_runs__pb2.SubmitRunStreamRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.SubmitRunResponse.FromString,
                 _registered_method=True)
+        self.CancelRun = channel.unary_unary(
+                '/runs.v1.RunsService/CancelRun',
+                request_serializer=runs_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.CancelRunResponse.FromString,
+                _registered_method=True)
+        self.ListRuns = channel.unary_unary(
+                '/runs.v1.RunsService/ListRuns',
+                request_serializer=runs_dot_v1_dot_runs__pb2.ListRunsRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.ListRunsResponse.FromString,
+                _registered_method=True)
+        self.DeleteRun = channel.unary_unary(
+                '/runs.v1.RunsService/DeleteRun',
+                request_serializer=runs_dot_v1_dot_runs__pb2.DeleteRunRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.DeleteRunResponse.FromString,
+                _registered_method=True)
+        self.CancelRuns = channel.unary_stream(
+                '/runs.v1.RunsService/CancelRuns',
+                request_serializer=runs_dot_v1_dot_runs__pb2.CancelRunsRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.CancelRunsResponse.FromString,
+                _registered_method=True)
+        self.DeleteRuns = channel.unary_stream(
+                '/runs.v1.RunsService/DeleteRuns',
+                request_serializer=runs_dot_v1_dot_runs__pb2.DeleteRunsRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.DeleteRunsResponse.FromString,
+                _registered_method=True)
+        self.ListItems = channel.unary_unary(
+                '/runs.v1.RunsService/ListItems',
+                request_serializer=runs_dot_v1_dot_runs__pb2.ListItemsRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.ListItemsResponse.FromString,
+                _registered_method=True)
 
 
 class RunsServiceServicer(object):
@@ -88,7 +118,8 @@ class RunsServiceServicer(object):
         - ALREADY_EXISTS: the idempotency key was used before with other parameters.
         - RESOURCE_EXHAUSTED: a message or a payload is too large, or the server is at its limit of calls; or the runs inside
         the same run have too many items that have not ended (TOO_MANY_DESCENDANTS).
-        - FAILED_PRECONDITION: the run would be inside too many others (NESTED_TOO_DEEPLY).
+        - FAILED_PRECONDITION: the run would be inside too many others (NESTED_TOO_DEEPLY), or inside one that is cancelled
+        (PARENT_CANCELLED).
         - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached; retry with an idempotency key.
         With the reason COMPONENT_UNAVAILABLE, the server of a component has not answered yet, and no run was accepted.
         With the reason STATE_UNAVAILABLE, the server cannot write its state: its disk is full, its file has gone, or its
@@ -135,7 +166,9 @@ class RunsServiceServicer(object):
         """Follows many runs on one stream. The client adds and removes runs at any time; each is followed as GetRun follows it,
         and its updates name it. The end or the error of one run is a message and leaves the others alone.
 
-        The stream ends with OK when the client has closed its side and no run is left. A client that is slow skips states in
+        It also follows sets of runs: all runs that match a filter, those that are submitted later as well. See `WatchSet`.
+
+        The stream ends with OK when the client has closed its side and no run is left; a set goes on until it is removed. A client that is slow skips states in
         between, as with GetRun; one that does not read at all is not read from either. Past the server's limit of runs on a
         stream, the run that is added gets the error RESOURCE_EXHAUSTED.
 
@@ -169,6 +202,99 @@ class RunsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRun(self, request, context):
+        """Cancels a run: `runs/cancel`.
+
+        Items that have results keep them; all others become CANCELLED, and so does the run. Runs inside it are cancelled
+        first, however deep. The end is durable when the answer arrives, and everybody who follows the run sees it. A run
+        that has ended, also by an earlier cancel, stays as it is, and its status is the answer. When the last result and a
+        cancel come at the same time, one of them wins, and the answer tells which.
+
+        Components that execute for the run are told by the end of their exchange. What they still send is discarded, and
+        what they ask for is refused.
+
+        Errors:
+        - INVALID_ARGUMENT: a field breaks its rule, or the run id is not a UUID.
+        - NOT_FOUND: no run has this id.
+        - UNIMPLEMENTED: the runtime of the server cannot cancel runs; the message says why.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+        - UNAVAILABLE: the server is shutting down, or its runtime or its state cannot be reached. The run may have been
+        cancelled; it is safe to repeat the call.
+        - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuns(self, request, context):
+        """Lists runs: `runs/list`, a page at a time.
+
+        It reads what GetRun reads: a run is in the list as soon as it has been submitted. A run that exists from the first
+        page to the last, and matches all the time, is on exactly one page.
+
+        Errors:
+        - INVALID_ARGUMENT: a field breaks its rule, or the page token does not belong to this filter and order.
+        - UNIMPLEMENTED: the runtime of the server cannot list runs, or not by this filter; the message says why.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+        - UNAVAILABLE: the server is shutting down, or its runtime or its state cannot be reached.
+        - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRun(self, request, context):
+        """Deletes a run: `runs/delete`: the run, its inputs, its results and its idempotency key. Those who follow it get
+        NOT_FOUND. Runs inside it stay.
+
+        Errors:
+        - INVALID_ARGUMENT: a field breaks its rule, or the run id is not a UUID.
+        - NOT_FOUND: no run has this id; so it is when the call is repeated.
+        - FAILED_PRECONDITION: the run has not ended (RUN_NOT_ENDED), and the request does not say `cancel`.
+        - UNIMPLEMENTED: the runtime of the server cannot delete runs; the message says why.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+        - UNAVAILABLE: the server is shutting down, or its runtime or its state cannot be reached.
+        - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelRuns(self, request, context):
+        """Cancels all runs that match a filter when the call begins, each as CancelRun does. Later runs are left alone.
+
+        A message comes at the beginning, about once a second, and at the end; the last one has the final numbers. A client
+        that leaves stops the call: runs that have been cancelled by then stay so. Errors are those of ListRuns and CancelRun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRuns(self, request, context):
+        """Deletes all runs that match a filter when the call begins, each as DeleteRun does. Messages come as with CancelRuns,
+        and errors are those of ListRuns and DeleteRun; but runs that have not ended are left, and counted as unchanged,
+        unless the request says `cancel`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListItems(self, request, context):
+        """Lists the items of a run: `runs/items`, by index, a page at a time: what executes now, and what became of each step.
+
+        Errors:
+        - INVALID_ARGUMENT: a field breaks its rule, the run id is not a UUID, or the page token does not belong to this run
+        and these states.
+        - NOT_FOUND: no run has this id.
+        - UNIMPLEMENTED: the runtime of the server cannot list items; the message says why.
+        - RESOURCE_EXHAUSTED: the server is at its limit of calls.
+        - UNAVAILABLE: the server is shutting down, or its runtime or its state cannot be reached.
+        - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -191,6 +317,36 @@ def add_RunsServiceServicer_to_server(servicer, server):
                     servicer.SubmitRunStream,
                     request_deserializer=runs_dot_v1_dot_runs__pb2.SubmitRunStreamRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.SubmitRunResponse.SerializeToString,
+            ),
+            'CancelRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRun,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.CancelRunRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'ListRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuns,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.ListRunsRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'DeleteRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRun,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.DeleteRunRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.DeleteRunResponse.SerializeToString,
+            ),
+            'CancelRuns': grpc.unary_stream_rpc_method_handler(
+                    servicer.CancelRuns,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.CancelRunsRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.CancelRunsResponse.SerializeToString,
+            ),
+            'DeleteRuns': grpc.unary_stream_rpc_method_handler(
+                    servicer.DeleteRuns,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.DeleteRunsRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.DeleteRunsResponse.SerializeToString,
+            ),
+            'ListItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListItems,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.ListItemsRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.ListItemsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -309,6 +465,168 @@ class RunsService(object):
             '/runs.v1.RunsService/SubmitRunStream',
             runs_dot_v1_dot_runs__pb2.SubmitRunStreamRequest.SerializeToString,
             runs_dot_v1_dot_runs__pb2.SubmitRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runs.v1.RunsService/CancelRun',
+            runs_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runs.v1.RunsService/ListRuns',
+            runs_dot_v1_dot_runs__pb2.ListRunsRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runs.v1.RunsService/DeleteRun',
+            runs_dot_v1_dot_runs__pb2.DeleteRunRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.DeleteRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runs.v1.RunsService/CancelRuns',
+            runs_dot_v1_dot_runs__pb2.CancelRunsRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.CancelRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runs.v1.RunsService/DeleteRuns',
+            runs_dot_v1_dot_runs__pb2.DeleteRunsRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.DeleteRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runs.v1.RunsService/ListItems',
+            runs_dot_v1_dot_runs__pb2.ListItemsRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.ListItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -21,6 +21,8 @@ def test_all_options_of_a_submit_reach_the_parameters() -> None:
         overrides={"steps": {}},
         variables={"a": None, "b": Json("1e400")},
         flow_label="nightly",
+        labels={"team": "a"},
+        execution_timeout=2.5,
         observability=context,
         idempotency_key="k",
     )
@@ -34,6 +36,8 @@ def test_all_options_of_a_submit_reach_the_parameters() -> None:
         "idempotency_key": "k",
         "variables": {"a": "null", "b": "1e400"},
         "flow_label": "nightly",
+        "labels": {"team": "a"},
+        "execution_timeout": 2.5,
     }
     assert params.observability is context
 

@@ -66,7 +66,7 @@ async def drive(runtime: ScriptedRuntime) -> AsyncGenerator[None, None]:
     yield
     await runtime.succeed(0, '"zero"')
     yield
-    await runtime.cancel(3)
+    await runtime.cancel_item(3)
     yield
 
 
@@ -411,7 +411,7 @@ async def test_streams_that_break_and_go_on_fold_to_get(
     choices.shuffle(unfinished)
     finish: dict[Action, Callable[[int], Awaitable[None]]] = {
         "succeed": runtime.succeed,
-        "cancel": runtime.cancel,
+        "cancel": runtime.cancel_item,
         "fail": partial(runtime.fail, error=ERROR),
     }
     for action in actions:

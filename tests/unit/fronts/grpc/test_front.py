@@ -48,7 +48,7 @@ async def test_submit_and_follow_to_the_end(client: Client, runtime: ScriptedRun
     assert (second.item_index, second.value.json) == (1, '{"b":1,"a":1e400}')
     await runtime.succeed(2)
     assert [result.item_index for result in (await stream.read()).run.results] == [2]
-    await runtime.cancel(3)
+    await runtime.cancel_item(3)
     last = (await stream.read()).run
     assert (last.status, last.results[0].status) == (runs_pb2.RUN_STATE_FAILED, runs_pb2.RUN_STATE_CANCELLED)
     assert last.HasField("completed_at")

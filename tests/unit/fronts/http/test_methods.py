@@ -373,7 +373,7 @@ async def test_answers_are_what_they_always_were(methods: JsonRpcMethods, runtim
     assert (await get(includeResults=True)).endswith(f'"completed":0}},{created},"results":[]}}}}')
     await runtime.succeed(1, '{"b": 1e400,\r\n"a":[]}')
     await runtime.fail(0, ItemError(code=-32100, message="no", data="[1]"))
-    await runtime.cancel(2)
+    await runtime.cancel_item(2)
     final = (
         f'{{"jsonrpc":"2.0","id":"g","result":{{{head}"status":"failed","items":{{"total":3,"pending":0,"running":0,'
         f'"success":1,"failed":1,"cancelled":1,"completed":1}},{created},"completedAt":"2025-01-15T10:30:03Z"'

@@ -65,9 +65,9 @@ def test_depth_is_bounded() -> None:
 
 def test_each_root_has_a_number_of_items_that_becomes_free_at_the_end_of_runs() -> None:
     nesting = Nesting(max_descendants=10)
-    child = Ancestry("root", 1, "task")
+    child = Ancestry("root", "parent", 1, "task")
     nesting.take(child, 7, 1)
-    nesting.take(Ancestry("other", 5, "task"), 10, 1)
+    nesting.take(Ancestry("other", "parent", 5, "task"), 10, 1)
     with pytest.raises(TooManyDescendants) as refused:
         nesting.take(child, 4, 1)
     assert refused.value.message == (
@@ -85,14 +85,14 @@ def test_what_was_accepted_before_counts_beyond_the_bound() -> None:
     nesting = Nesting(max_descendants=2)
     nesting.add("root", 5)
     with pytest.raises(TooManyDescendants):
-        nesting.take(Ancestry("root", 1, "task"), 1, 0)
+        nesting.take(Ancestry("root", "parent", 1, "task"), 1, 0)
     assert nesting.live("root") == 5
 
 
 def test_the_descendants_of_a_root_have_one_share_of_the_memory() -> None:
     account = MemoryAccount(1 << 20)
     nesting = Nesting(account=account)
-    one, two = Ancestry("one", 1, "task"), Ancestry("two", 1, "task")
+    one, two = Ancestry("one", "parent", 1, "task"), Ancestry("two", "parent", 1, "task")
     while account.held < 400_000:
         nesting.take(one, 1, 100_000)
     with pytest.raises(Overloaded) as refused:

@@ -80,7 +80,7 @@ async def test_states_are_those_of_the_upstream(scripted: ScriptedRuntime, relay
     await scripted.start(1)
     await scripted.fail(2, ItemError(code=-1, message="broken"))
     assert await relay.get(run_id) == await scripted.get(run_id)
-    await scripted.cancel(1)
+    await scripted.cancel_item(1)
     snapshot = await relay.get(run_id)
     assert snapshot == await scripted.get(run_id)
     assert (snapshot.completions, snapshot.prefix) == (3, 3)
