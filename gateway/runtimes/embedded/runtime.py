@@ -1,7 +1,6 @@
 """The embedded runtime: accepts runs, executes their items, and answers from memory or from its journal."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,21 +11,13 @@ from gateway.concurrency.batches import call_in_batches
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import (
-    MAX_VIOLATIONS,
-    MORE_VIOLATIONS,
     BlobNotFound,
-    FlowNotFound,
     IdempotencyConflict,
-    InvalidFlow,
     InvalidParams,
     Overloaded,
     RunNotFound,
-    TooLarge,
     TooManyDescendants,
-    Violation,
-    render_path,
     shutting_down,
 )
 from gateway.core.json_text import members
@@ -40,7 +31,6 @@ from gateway.core.model import (
 )
 from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.blob_names import named
-from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.ended_run import EndedRun, ended_at_once, loaded
 from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.files import Files
@@ -56,15 +46,10 @@ from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
+from gateway.runtimes.embedded.run_flows import RunFlows
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
-from gateway.runtimes.embedded.unknown_component import unknown_component
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
-
-_log = logging.getLogger(__name__)
-
-MEMORY_RETRY_SECONDS = 1.0
-"""How long a run from before waits, again and again, for the memory that its flow takes."""
 
 ACCEPT_SECONDS = 1.0
 """How long draining waits for submits to become durable."""
@@ -130,6 +115,7 @@ class EmbeddedRuntime(Runtime):
         self._active: dict[str, Run] = {}
         self._recent = RecentRuns(account)
         self._flows = flows
+        self._run_flows = RunFlows(journal, flows, components)
         self._blobs = account.share()
         self._fingerprints = account.share()
         self._files = Files((), account)
@@ -182,9 +168,9 @@ class EmbeddedRuntime(Runtime):
             raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
         parent = parent_task(scope, params.observability)
         ancestry = None if parent is None else await self._ancestry(parent)
-        flow = await self._overridden_flow(params.flow_id, params.overrides)
+        flow = await self._run_flows.overridden(params.flow_id, params.overrides)
         if flow.steps:
-            await self._refuse_unknown_components(flow, patient=parent is not None)
+            await self._run_flows.refuse_unknown_components(flow, patient=parent is not None)
         digest = ""
         if params.idempotency_key is not None:
             digest = await fingerprint(params, concurrency=DEFAULT_CONCURRENCY, share=self._fingerprints)
@@ -331,7 +317,7 @@ class EmbeddedRuntime(Runtime):
             return ended
         run = Run(record, epoch=self._journal.epoch)
         await restore(self._journal, run)
-        flow = await self._accepted_flow(run.record)
+        flow = await self._run_flows.accepted(run.record)
         self._keep(run)
         if flow is not None:
             self._resumption.when_counted(partial(self._go_on, run, flow))
@@ -348,50 +334,6 @@ class EmbeddedRuntime(Runtime):
         if not is_same(earlier.fingerprint, fingerprint):
             raise IdempotencyConflict("the idempotency key was used before with other parameters")
         return await self.get(earlier.run_id)
-
-    async def _accepted_flow(self, record: RunRecord) -> Flow | None:
-        """The flow of a run that was accepted by an earlier process. None if it is not valid any more."""
-        while True:
-            try:
-                return await self._overridden_flow(record.flow_id, record.overrides)
-            except (InvalidParams, TooLarge) as error:
-                # This gateway is stricter.
-                _log.error("run %s stays unfinished: %s", record.run_id, error)
-                return None
-            except Overloaded:
-                await asyncio.sleep(MEMORY_RETRY_SECONDS)
-
-    async def _overridden_flow(self, flow_id: str, overrides: JsonText | None) -> Flow:
-        flow = self._flows.get(flow_id)
-        if flow is None:
-            blob = await self._journal.get_blob(flow_id)
-            if blob is None:
-                raise FlowNotFound(f"no flow has the id '{flow_id}'")
-            flow = await self._stored_flow(flow_id, blob)
-        return flow if overrides is None else await self._flows.override(flow, overrides)
-
-    async def _stored_flow(self, flow_id: str, blob: Blob) -> Flow:
-        """The flow in a blob that a submit names. Its type does not matter: components also store flows as data."""
-        try:
-            return await self._flows.compile(flow_id, blob.content, "flow_id")
-        except InvalidFlow as error:
-            raise InvalidFlow(
-                [Violation(("flow_id",), f"the blob is not a valid flow: {named}") for named in error.violations],
-                rest=error.rest,
-            ) from error
-
-    async def _refuse_unknown_components(self, flow: Flow, *, patient: bool) -> None:
-        unknown = []
-        time_slice = TimeSlice()
-        for component, index in flow.components.items():
-            if component not in BUILTINS and not await self._components.resolve(component, patient=patient):
-                what = f"{render_path(('steps', index, 'component'))}: {unknown_component(component)}"
-                unknown.append(Violation(("flow_id",), what))
-                if len(unknown) > MAX_VIOLATIONS:
-                    raise InvalidFlow(unknown, rest=MORE_VIOLATIONS)
-            await time_slice.checkpoint()
-        if unknown:
-            raise InvalidFlow(unknown)
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
