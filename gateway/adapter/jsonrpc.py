@@ -52,8 +52,18 @@ _JSON_NAMES = {
     "heartbeat_interval": "heartbeatSecs",
     "blob_id": "blobId",
     "blob_type": "blobType",
+    "flow_ids": "flowIds",
+    "flow_name": "flowName",
+    "created_after": "createdAfter",
+    "created_before": "createdBefore",
+    "parent_run_id": "parentRunId",
+    "root_run_id": "rootRunId",
+    "roots_only": "rootsOnly",
 }
-"""The parameters whose names in JSON-RPC differ from those of the model."""
+"""The parameters, and the conditions of a filter, whose names in JSON-RPC differ from those of the model."""
+
+_FILTER = "filter"
+"""The parameter whose members have names like parameters."""
 
 _MODEL_NAMES = {json_name: name for name, json_name in _JSON_NAMES.items()}
 
@@ -236,6 +246,8 @@ def _violation_text(violation: Violation) -> JsonText:
 
 def _renamed(path: Path, names: dict[str, str]) -> Path:
     first = path[0] if path else None
+    if first == _FILTER:
+        return (first, *_renamed(path[1:], names))
     return (names.get(first, first), *path[1:]) if isinstance(first, str) else path
 
 

@@ -15,14 +15,14 @@ from runs.v1 import runs_pb2
 
 _OptionalText: TypeAlias = Literal["flow_name", "flow_label", "parent_run_id", "root_run_id", "cancel_reason"]
 _OptionalTime: TypeAlias = Literal["completed_at", "started_at", "expires_at"]
-_STATES = {
+STATES = {
     runs_pb2.RUN_STATE_PENDING: RunState.PENDING,
     runs_pb2.RUN_STATE_RUNNING: RunState.RUNNING,
     runs_pb2.RUN_STATE_SUCCESS: RunState.SUCCESS,
     runs_pb2.RUN_STATE_FAILED: RunState.FAILED,
     runs_pb2.RUN_STATE_CANCELLED: RunState.CANCELLED,
 }
-_STATE_NUMBERS = {state: number for number, state in _STATES.items()}
+STATE_NUMBERS = {state: number for number, state in STATES.items()}
 _OPTIONAL_TEXTS: Final[tuple[_OptionalText, ...]] = get_args(_OptionalText)
 _OPTIONAL_TIMES: Final[tuple[_OptionalTime, ...]] = get_args(_OptionalTime)
 
@@ -42,7 +42,7 @@ def set_run_status(message: runs_pb2.RunStatus, status: RunStatus, encoding: run
         message.flow_name = status.flow_name
     if status.flow_label is not None:
         message.flow_label = status.flow_label
-    message.status = _STATE_NUMBERS[status.status]
+    message.status = STATE_NUMBERS[status.status]
     _set_statistics(message.items, status.items)
     write_time(message.created_at, status.created_at)
     if status.completed_at is not None:
@@ -131,7 +131,7 @@ def _statistics(message: runs_pb2.ItemStatistics) -> ItemStatistics:
 
 def _set_result(message: runs_pb2.ItemResult, result: ItemResult, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
     message.item_index = result.item_index
-    message.status = _STATE_NUMBERS[result.status]
+    message.status = STATE_NUMBERS[result.status]
     if result.value is not None:
         set_json_value(message.value, result.value, encoding)
     elif result.error is not None:
@@ -176,7 +176,7 @@ def _error(message: runs_pb2.ItemError, *path: str | int) -> ItemError:
 
 
 def _state(number: runs_pb2.RunState.ValueType, *path: str | int) -> RunState:
-    state = _STATES.get(number)
+    state = STATES.get(number)
     if state is None:
         raise unknown_number(*path)
     return state

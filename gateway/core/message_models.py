@@ -45,7 +45,7 @@ def _ruled(annotation: Any) -> Any:
     """A type with its bounds as pydantic writes them."""
     if get_origin(annotation) is Annotated:
         plain, bounds = get_args(annotation)
-        return Annotated[plain, _rule(bounds)]
+        return Annotated[_ruled(plain), _rule(bounds)]
     if get_origin(annotation) in (dict, tuple):
         return get_origin(annotation)[tuple(each if each is ... else _ruled(each) for each in get_args(annotation))]
     if get_origin(annotation) is UnionType or get_origin(annotation) is Union:

@@ -1,10 +1,15 @@
 """Which runs: the filter of lists, of sets, and of calls that concern many runs."""
 
+import hashlib
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, field
+from msgspec.msgpack import encode
+from msgspec.structs import replace
 
+from gateway.core.errors import InvalidParams, Violation
 from gateway.core.model import (
     MAX_KEY_LENGTH,
     Labels,
@@ -12,10 +17,17 @@ from gateway.core.model import (
     Nanoseconds,
     RunState,
     RunStatus,
+    blob_digest,
+    blob_id_of,
+    canonical_run_id,
 )
+from gateway.core.validation import validated
 
 MAX_FLOW_IDS: Final = 100
 """The most flows that a filter names."""
+
+_DIGEST_LENGTH: Final = 8
+_PERSON: Final = b"runs-gw filter"
 
 _Pattern = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH + 1)]
 
@@ -59,6 +71,42 @@ class RunFilter(Message, frozen=True, kw_only=True):
             and not (self.roots_only and run.root_run_id is not None)
             and (not self.labels or self.labels.items() <= run.labels.items())
         )
+
+    def digest(self) -> bytes:
+        """8 bytes that tell filters apart; every process makes the same of the same filter."""
+        return hashlib.blake2b(encode(self, order="sorted"), digest_size=_DIGEST_LENGTH, person=_PERSON).digest()
+
+
+def canonical_filter(given: Mapping[str, Any], *path: str | int) -> RunFilter:
+    """The filter at `path` with these fields, whose ids may have either spelling and whose lists may repeat members.
+
+    Raises InvalidParams, naming each one, if fields break their rules.
+    """
+    wanted = validated(RunFilter, given, *path)
+    faults: list[Violation] = []
+    changed: dict[str, Any] = {"states": tuple(state for state in RunState if state in wanted.states)}
+    digests = list(map(blob_digest, wanted.flow_ids))
+    what = "expected 'sha256:' and 64 hex digits, or the digits alone"
+    faults += [Violation((*path, "flow_ids", index), what) for index, found in enumerate(digests) if found is None]
+    changed["flow_ids"] = tuple(sorted({blob_id_of(digest) for digest in digests if digest is not None}))
+    for name in ("parent_run_id", "root_run_id"):
+        text: str | None = getattr(wanted, name)
+        changed[name] = None if text is None else canonical_run_id(text)
+        if text is not None and changed[name] is None:
+            faults.append(Violation((*path, name), "expected a UUID"))
+    for name in ("flow_label", "flow_name"):
+        faults += [Violation((*path, name), what) for what in _faults_of_pattern(getattr(wanted, name))]
+    if faults:
+        raise InvalidParams(faults)
+    return replace(wanted, **changed)
+
+
+def _faults_of_pattern(pattern: str | None) -> list[str]:
+    if pattern is None:
+        return []
+    text = pattern.removesuffix("*")
+    faults = ["a '*' may stand at the end only"] if "*" in text else []
+    return [*faults, f"at most {MAX_KEY_LENGTH} characters"] if len(text) > MAX_KEY_LENGTH else faults
 
 
 def _fits(pattern: str, text: str | None) -> bool:

@@ -75,3 +75,10 @@ def test_a_struct_and_the_model_made_of_it_take_the_same(message: type[Message],
         with pytest.raises(InvalidParams) as caught:
             validated(message, fields)
         assert [violation.path for violation in caught.value.violations] == taken
+
+
+@pytest.mark.parametrize("labels", [{"": "x"}, {"x": "y" * 256}, {"x" * 256: "y"}])
+def test_names_and_values_of_labels_have_rules(labels: dict[str, str]) -> None:
+    with pytest.raises(InvalidParams) as caught:
+        validated(SubmitParams, {"flow_id": "f", "inputs": [], "labels": labels})
+    assert caught.value.violations[0].path[0] == "labels"

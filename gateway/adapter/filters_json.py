@@ -1,0 +1,89 @@
+"""The filter of runs <-> JSON.
+
+A member that the filter does not have is refused: a call must not concern more runs than its caller means. Paths of
+errors use the names of `gateway.core.model`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway.adapter.json_members import Member, Members, Params, read_members, write_object
+from gateway.adapter.params_json import labels_from_json, labels_to_json
+from gateway.core.errors import InvalidParams, shortened
+from gateway.core.json_text import boolean, elements, quote, string
+from gateway.core.model import JsonText, Nanoseconds, RunState
+from gateway.core.run_filter import RunFilter, canonical_filter
+from gateway.core.times import nanoseconds, rfc3339
+
+STATES_BY_SPELLING = {**{state.value: state for state in RunState}, "completed": RunState.SUCCESS}
+"""The states as the specification spells them, and as real SDKs do."""
+
+
+def run_filter_from_json(text: Params, *path: str | int) -> RunFilter:
+    """Read the filter at `path`: its ids become canonical. An empty text is an absent condition."""
+    fields = read_members(text, _FILTER, *path)
+    for name in fields.pop("extensions", ()):
+        raise InvalidParams.field(*path, shortened(name), description="not a member of a filter")
+    return canonical_filter(fields, *path)
+
+
+def run_filter_to_json(wanted: RunFilter) -> JsonText:
+    """Write a filter; conditions that are not given are left out."""
+    parts = []
+    if wanted.states:
+        parts.append(f'"states":[{",".join(quote(state.value) for state in wanted.states)}]')
+    if wanted.flow_ids:
+        parts.append(f'"flowIds":[{",".join(map(quote, wanted.flow_ids))}]')
+    texts = {
+        "flowLabel": wanted.flow_label,
+        "flowName": wanted.flow_name,
+        "createdAfter": None if wanted.created_after is None else rfc3339(wanted.created_after),
+        "createdBefore": None if wanted.created_before is None else rfc3339(wanted.created_before),
+        "parentRunId": wanted.parent_run_id,
+        "rootRunId": wanted.root_run_id,
+    }
+    parts += [f'"{name}":{quote(text)}' for name, text in texts.items() if text is not None]
+    if wanted.roots_only:
+        parts.append('"rootsOnly":true')
+    if wanted.labels:
+        parts.append(f'"labels":{labels_to_json(wanted.labels)}')
+    return write_object(parts, {})
+
+
+def _each(read: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """The reader of an array whose elements have this reader."""
+
+    def read_all(text: JsonText, *path: str | int) -> tuple[Any, ...]:
+        return tuple(read(element, *path, index) for index, element in enumerate(elements(text, *path)))
+
+    return read_all
+
+
+def state_from_json(text: JsonText, *path: str | int) -> RunState:
+    """Read a state that is asked for."""
+    state = STATES_BY_SPELLING.get(string(text, *path))
+    if state is None:
+        raise InvalidParams.field(*path, description=f"expected one of {', '.join(RunState)}")
+    return state
+
+
+def _text(text: JsonText, *path: str | int) -> str | None:
+    return string(text, *path) or None
+
+
+def _time(text: JsonText, *path: str | int) -> Nanoseconds:
+    return nanoseconds(string(text, *path), *path)
+
+
+_FILTER: Members = {
+    "states": Member("states", _each(state_from_json)),
+    "flowIds": Member("flow_ids", _each(string)),
+    "flowLabel": Member("flow_label", _text),
+    "flowName": Member("flow_name", _text),
+    "createdAfter": Member("created_after", _time),
+    "createdBefore": Member("created_before", _time),
+    "parentRunId": Member("parent_run_id", _text),
+    "rootRunId": Member("root_run_id", _text),
+    "rootsOnly": Member("roots_only", boolean),
+    "labels": Member("labels", labels_from_json),
+}
