@@ -2,32 +2,23 @@
 """The client for asyncio, from which the blocking one is made (`make blocking-client`)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
-from typing import Any, TypeVar, Unpack
-
-import grpc
-from grpc import aio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any, Unpack
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
-from gateway.client.connection_async import AsyncConnection, AsyncResponses
+from gateway.client.calls_async import AsyncCalls
 from gateway.client.failure import UploadFailed, in_doubt, naming
 from gateway.client.outage import Outage, deadline_after, first_call_timeout, time_until
 from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
-from gateway.client.streams import Fold, ManyRunsStream, ResumableStream, RunEvent, RunStream, Unseen
-from gateway.core.errors import GatewayError
+from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
-from gateway.peers.grpc.connection_pool import ConnectionPool
-
-A = TypeVar("A")
-M = TypeVar("M")
-E = TypeVar("E")
 
 
-class AsyncRunsClient:
+class AsyncRunsClient(AsyncCalls):
     """A client of the gateway for asyncio.
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
@@ -54,29 +45,6 @@ class AsyncRunsClient:
     Use it as a context manager, or close it. Create it while an event loop runs. An iterator that is left before its
     end keeps its call open until it is closed: use `contextlib.aclosing`.
     """
-
-    def __init__(
-        self,
-        target: str | aio.Channel,
-        *,
-        credentials: grpc.ChannelCredentials | None = None,
-        timeout: float | None = 60.0,
-        retry_for: float | None = 60.0,
-    ) -> None:
-        self._timeout = timeout
-        self._retry_for = retry_for
-        self._connections = ConnectionPool(lambda: AsyncConnection(target, credentials))
-
-    async def __aenter__(self) -> "AsyncRunsClient":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close all connections. Open calls fail; later ones raise ValueError."""
-        for connection in self._connections.close():
-            await connection.close()
 
     async def put_flow(self, flow: str | bytes | Json | Mapping[str, Any], *, timeout: float | None = None) -> str:
         """Store a flow and return its id, `sha256:` and 64 hexadecimal digits.
@@ -256,37 +224,6 @@ class AsyncRunsClient:
     def _updates(self, stream: RunStream) -> AsyncGenerator[RunUpdate, None]:
         return self._events(stream, lambda to: to.runs.GetRun(stream.request(), timeout=stream.call_timeout()))
 
-    async def _events(
-        self, stream: ResumableStream[M, E], start: Callable[[AsyncConnection], AsyncResponses[M]]
-    ) -> AsyncGenerator[E, None]:
-        """Yield the events of a stream, which is started again when it is cut."""
-        while True:
-            try:
-                async with (
-                    self._connection(stream=stream.lasts) as connection,
-                    aclosing(connection.messages(start(connection), stream.read_timeout)) as messages,
-                ):
-                    async for message in messages:
-                        if (event := stream.received(message)) is not None:
-                            yield event
-                pause = stream.ended(None)
-            except (GatewayError, TimeoutError) as error:
-                pause = stream.ended(error)
-            if pause is None:
-                return
-            await asyncio.sleep(pause)
-
-    async def _call(self, call: Callable[[AsyncConnection, float | None], Awaitable[A]], timeout: float | None) -> A:
-        """Make a call with one answer, which may be retried."""
-        outage = self._outage(timeout)
-        while True:
-            try:
-                async with self._connection() as connection:
-                    return await connection.answer(call, outage.remaining())
-            except (GatewayError, TimeoutError) as error:
-                pause = outage.pause(error)
-            await asyncio.sleep(pause)
-
     async def _submit_in_parts(
         self, params: SubmitParams, outage: Outage, inputs: Iterable[object] | AsyncIterable[object] | None = None
     ) -> RunStatus:
@@ -305,15 +242,3 @@ class AsyncRunsClient:
             finally:
                 del error  # It holds this frame.
             await asyncio.sleep(pause)
-
-    def _outage(self, timeout: float | None) -> Outage:
-        return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))
-
-    @asynccontextmanager
-    async def _connection(self, *, stream: bool = False) -> AsyncIterator[AsyncConnection]:
-        connection = self._connections.acquire(stream=stream)
-        try:
-            yield connection
-        finally:
-            for unused in self._connections.release(connection, dead=connection.dead):
-                await unused.close()

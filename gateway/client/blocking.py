@@ -2,31 +2,23 @@
 """The blocking client."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from typing import Any, TypeVar, Unpack
-
-import grpc
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from typing import Any, Unpack
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
-from gateway.client.connection_blocking import Connection, Responses
+from gateway.client.calls_blocking import Calls
 from gateway.client.failure import UploadFailed, in_doubt, naming
 from gateway.client.outage import Outage, deadline_after, first_call_timeout, time_until
 from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
-from gateway.client.streams import Fold, ManyRunsStream, ResumableStream, RunEvent, RunStream, Unseen
-from gateway.core.errors import GatewayError
+from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
-from gateway.peers.grpc.connection_pool import ConnectionPool
-
-A = TypeVar("A")
-M = TypeVar("M")
-E = TypeVar("E")
 
 
-class RunsClient:
+class RunsClient(Calls):
     """A blocking client of the gateway.
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
@@ -53,29 +45,6 @@ class RunsClient:
     Use it as a context manager, or close it. Threads may share it. An iterator that is left before its
     end keeps its call open until it is closed: use `contextlib.closing`.
     """
-
-    def __init__(
-        self,
-        target: str | grpc.Channel,
-        *,
-        credentials: grpc.ChannelCredentials | None = None,
-        timeout: float | None = 60.0,
-        retry_for: float | None = 60.0,
-    ) -> None:
-        self._timeout = timeout
-        self._retry_for = retry_for
-        self._connections = ConnectionPool(lambda: Connection(target, credentials))
-
-    def __enter__(self) -> "RunsClient":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close all connections. Open calls fail; later ones raise ValueError."""
-        for connection in self._connections.close():
-            connection.close()
 
     def put_flow(self, flow: str | bytes | Json | Mapping[str, Any], *, timeout: float | None = None) -> str:
         """Store a flow and return its id, `sha256:` and 64 hexadecimal digits.
@@ -254,37 +223,6 @@ class RunsClient:
     def _updates(self, stream: RunStream) -> Generator[RunUpdate, None, None]:
         return self._events(stream, lambda to: to.runs.GetRun(stream.request(), timeout=stream.call_timeout()))
 
-    def _events(
-        self, stream: ResumableStream[M, E], start: Callable[[Connection], Responses[M]]
-    ) -> Generator[E, None, None]:
-        """Yield the events of a stream, which is started again when it is cut."""
-        while True:
-            try:
-                with (
-                    self._connection(stream=stream.lasts) as connection,
-                    closing(connection.messages(start(connection), stream.read_timeout)) as messages,
-                ):
-                    for message in messages:
-                        if (event := stream.received(message)) is not None:
-                            yield event
-                pause = stream.ended(None)
-            except (GatewayError, TimeoutError) as error:
-                pause = stream.ended(error)
-            if pause is None:
-                return
-            time.sleep(pause)
-
-    def _call(self, call: Callable[[Connection, float | None], A], timeout: float | None) -> A:
-        """Make a call with one answer, which may be retried."""
-        outage = self._outage(timeout)
-        while True:
-            try:
-                with self._connection() as connection:
-                    return connection.answer(call, outage.remaining())
-            except (GatewayError, TimeoutError) as error:
-                pause = outage.pause(error)
-            time.sleep(pause)
-
     def _submit_in_parts(
         self, params: SubmitParams, outage: Outage, inputs: Iterable[object] | None = None
     ) -> RunStatus:
@@ -303,15 +241,3 @@ class RunsClient:
             finally:
                 del error  # It holds this frame.
             time.sleep(pause)
-
-    def _outage(self, timeout: float | None) -> Outage:
-        return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))
-
-    @contextmanager
-    def _connection(self, *, stream: bool = False) -> Iterator[Connection]:
-        connection = self._connections.acquire(stream=stream)
-        try:
-            yield connection
-        finally:
-            for unused in self._connections.release(connection, dead=connection.dead):
-                unused.close()

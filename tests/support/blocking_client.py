@@ -1,4 +1,4 @@
-"""Makes the blocking client, `gateway/client/blocking.py`, from the asynchronous one.
+"""Makes the blocking client, `gateway/client/blocking.py` and its parts, from the asynchronous one.
 
 Both clients have the same methods, parameters and retries. What differs is input and output: `connection_async` and
 `connection_blocking`, which are written by hand.
@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Final
 
 CLIENT: Final = Path(__file__).parents[2] / "gateway/client"
-SOURCE: Final = CLIENT / "asynchronous.py"
-MADE: Final = CLIENT / "blocking.py"
+MADE: Final = {
+    CLIENT / "asynchronous.py": CLIENT / "blocking.py",
+    CLIENT / "calls_async.py": CLIENT / "calls_blocking.py",
+}
+"""The files of the asynchronous client, and what is made from each."""
 
 HEADER: Final = """\
-# Made from asynchronous.py by `make blocking-client`; changes belong there.
+# Made from {} by `make blocking-client`; changes belong there.
 """
 
 RULES: Final = (
     # Sentences of docstrings.
     ("The client for asyncio, from which the blocking one is made .*\\.", "The blocking client."),
     ("A client of the gateway for asyncio", "A blocking client of the gateway"),
+    ("\\b(of [at]\\w* client) for asyncio", r"\1 that blocks"),
     ("Create it while an event loop runs", "Threads may share it"),
     (" or `__aiter__`", ""),
     # Types.
@@ -40,27 +44,36 @@ RULES: Final = (
     ("\\basynccontextmanager\\b", "contextmanager"),
     ("\\bimport asyncio\\b", "import time"),
     ("\\basyncio\\.sleep\\b", "time.sleep"),
-    ("\\bconnection_async\\b", "connection_blocking"),
+    ("\\b(\\w+)_async\\b", r"\1_blocking"),
 )
 """Regular expressions and their replacements, in this order."""
 
 
-def blocking(asynchronous: str) -> str:
-    """Return the source of the blocking client. Raises ValueError if there is a rule that has nothing to replace."""
-    text = asynchronous[asynchronous.index('"""') :]
-    for pattern, replacement in RULES:
-        text, replaced = re.subn(pattern, replacement, text)
-        if not replaced:
-            raise ValueError(f"nothing matches {pattern!r}")
-    # Imports that are not used any more are removed, the others sorted.
-    return _ruff("format", _ruff("check", HEADER + text, "--fix-only", "--unsafe-fixes", "--quiet"))
+def blocking_client() -> dict[Path, str]:
+    """Return what is made, by its files. Raises ValueError if there is a rule that has nothing to replace."""
+    unused = {pattern for pattern, _ in RULES}
+    made = {}
+    for source, file in MADE.items():
+        text = source.read_text(encoding="utf-8")
+        text = text[text.index('"""') :]
+        for pattern, replacement in RULES:
+            text, replaced = re.subn(pattern, replacement, text)
+            if replaced:
+                unused.discard(pattern)
+        # Imports that are not used any more are removed, the others sorted.
+        text = HEADER.format(source.name) + text
+        made[file] = _ruff(file, "format", _ruff(file, "check", text, "--fix-only", "--unsafe-fixes", "--quiet"))
+    if unused:
+        raise ValueError(f"nothing matches {sorted(unused)}")
+    return made
 
 
-def _ruff(command: str, text: str, *options: str) -> str:
-    arguments = [sys.executable, "-m", "ruff", command, *options, "--stdin-filename", str(MADE), "-"]
+def _ruff(file: Path, command: str, text: str, *options: str) -> str:
+    arguments = [sys.executable, "-m", "ruff", command, *options, "--stdin-filename", str(file), "-"]
     run = subprocess.run(arguments, cwd=CLIENT, input=text, text=True, stdout=subprocess.PIPE, check=True)
     return run.stdout
 
 
 if __name__ == "__main__":
-    MADE.write_text(blocking(SOURCE.read_text(encoding="utf-8")), encoding="utf-8")
+    for file, text in blocking_client().items():
+        file.write_text(text, encoding="utf-8")

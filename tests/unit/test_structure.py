@@ -14,7 +14,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 EQUAL_LINES = 12
 
-GENERATED = {"client/blocking.py"}
+GENERATED = {"client/blocking.py", "client/calls_blocking.py"}
 """Made from the asynchronous client: it repeats the lines and the names of its source."""
 
 PUBLIC_NAMES = {"ItemError", "ItemResult", "RunStatus"}

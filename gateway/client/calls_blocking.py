@@ -1,0 +1,89 @@
+# Made from calls_async.py by `make blocking-client`; changes belong there.
+"""The calls of the client that blocks: on which connection they are made, and when again."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import Self, TypeVar
+
+import grpc
+
+from gateway.client.connection_blocking import Connection, Responses
+from gateway.client.outage import Outage, deadline_after
+from gateway.client.streams import ResumableStream
+from gateway.core.errors import GatewayError
+from gateway.peers.grpc.connection_pool import ConnectionPool
+
+A = TypeVar("A")
+M = TypeVar("M")
+E = TypeVar("E")
+
+
+class Calls:
+    """Makes the calls of a client that blocks, each on a connection that has room for it."""
+
+    def __init__(
+        self,
+        target: str | grpc.Channel,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout: float | None = 60.0,
+        retry_for: float | None = 60.0,
+    ) -> None:
+        self._timeout = timeout
+        self._retry_for = retry_for
+        self._connections = ConnectionPool(lambda: Connection(target, credentials))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections. Open calls fail; later ones raise ValueError."""
+        for connection in self._connections.close():
+            connection.close()
+
+    def _events(
+        self, stream: ResumableStream[M, E], start: Callable[[Connection], Responses[M]]
+    ) -> Generator[E, None, None]:
+        """Yield the events of a stream, which is started again when it is cut."""
+        while True:
+            try:
+                with (
+                    self._connection(stream=stream.lasts) as connection,
+                    closing(connection.messages(start(connection), stream.read_timeout)) as messages,
+                ):
+                    for message in messages:
+                        if (event := stream.received(message)) is not None:
+                            yield event
+                pause = stream.ended(None)
+            except (GatewayError, TimeoutError) as error:
+                pause = stream.ended(error)
+            if pause is None:
+                return
+            time.sleep(pause)
+
+    def _call(self, call: Callable[[Connection, float | None], A], timeout: float | None) -> A:
+        """Make a call with one answer, which may be retried."""
+        outage = self._outage(timeout)
+        while True:
+            try:
+                with self._connection() as connection:
+                    return connection.answer(call, outage.remaining())
+            except (GatewayError, TimeoutError) as error:
+                pause = outage.pause(error)
+            time.sleep(pause)
+
+    def _outage(self, timeout: float | None) -> Outage:
+        return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))
+
+    @contextmanager
+    def _connection(self, *, stream: bool = False) -> Iterator[Connection]:
+        connection = self._connections.acquire(stream=stream)
+        try:
+            yield connection
+        finally:
+            for unused in self._connections.release(connection, dead=connection.dead):
+                unused.close()
