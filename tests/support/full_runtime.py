@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator
 
 from gateway.core.model import Blob, BlobType, ItemResult, ItemStatistics, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot
-from tests.support.scripted_runtime import START, ScriptedRuntime
+from tests.support.scripted_run import START
+from tests.support.scripted_runtime import ScriptedRuntime
 
 RUN_ID = "11111111-0000-4000-8000-000000000000"
 

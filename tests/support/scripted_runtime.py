@@ -3,32 +3,50 @@
 import asyncio
 import hashlib
 import itertools
+import time
 import uuid
-from collections.abc import AsyncGenerator, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Collection, Iterable
+from contextlib import suppress
 
 from msgspec.structs import replace
 
-from gateway.core.errors import BlobNotFound, FlowNotFound, IdempotencyConflict, RunNotFound, shutting_down
+from gateway.core.errors import (
+    BlobNotFound,
+    FlowNotFound,
+    IdempotencyConflict,
+    InvalidParams,
+    ParentCancelled,
+    RunNotEnded,
+    RunNotFound,
+    shutting_down,
+)
+from gateway.core.items import ItemPage, StepStatus
 from gateway.core.model import (
     Blob,
     BlobType,
     ItemError,
     ItemResult,
-    ItemStatistics,
     JsonText,
-    Nanoseconds,
     ResultOrder,
     RunState,
     RunStatus,
     SubmitParams,
     blob_id_of,
 )
-from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_size
+from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.runtime import (
+    RESULT_PAGE_BYTES,
+    RESULT_PAGE_LENGTH,
+    Page,
+    RunPage,
+    Runtime,
+    Snapshot,
+    fill_page,
+    text_size,
+)
+from tests.support.scripted_run import SECOND, START, ScriptedRun, item_size
 
 FLOW = Blob('{"name":"scripted","steps":[],"output":null}', BlobType.FLOW)
-START = 1_736_937_000_000_000_000
-SECOND = 1_000_000_000
 MISSING_RUN = "00000000-0000-4000-8000-000000000000"
 MISSING_BLOB = "sha256:" + "0" * 64
 
@@ -42,60 +60,15 @@ def fold(updates: Iterable[RunStatus]) -> RunStatus:
     return replace(updates[-1], results=results)
 
 
-@dataclass
-class _Run:
-    run_id: str
-    params: SubmitParams
-    states: list[RunState]
-    completed: list[ItemResult] = field(default_factory=list)
-    completed_at: Nanoseconds | None = None
-    revision: int = 1
-
-    def snapshot(self) -> Snapshot:
-        total = len(self.states)
-        prefix = next((index for index, state in enumerate(self.states) if not state.terminal), total)
-        status = RunStatus(
-            run_id=self.run_id,
-            flow_id=self.params.flow_id,
-            flow_name="scripted",
-            flow_label=self.params.flow_label,
-            status=self._state(),
-            items=ItemStatistics(
-                total=total,
-                pending=self.states.count(RunState.PENDING),
-                running=self.states.count(RunState.RUNNING),
-                success=self.states.count(RunState.SUCCESS),
-                failed=self.states.count(RunState.FAILED),
-                cancelled=self.states.count(RunState.CANCELLED),
-            ),
-            created_at=START,
-            completed_at=self.completed_at,
-        )
-        return Snapshot(status, self.revision, completions=len(self.completed), prefix=prefix)
-
-    def _state(self) -> RunState:
-        if not all(state.terminal for state in self.states):
-            return RunState.PENDING if set(self.states) == {RunState.PENDING} else RunState.RUNNING
-        for state in (RunState.FAILED, RunState.CANCELLED):
-            if state in self.states:
-                return state
-        return RunState.SUCCESS
-
-    def finish(self, index: int, result: ItemResult) -> None:
-        assert not self.states[index].terminal
-        self.states[index] = result.status
-        self.revision += 1
-        self.completed.append(result)
-        if self._state().terminal:
-            self.completed_at = result.completed_at
-
-
 class ScriptedRuntime(Runtime):
-    """Keeps runs in memory. `start`, `succeed`, `fail` and `cancel` change an item of the latest run, or of `run_id`.
+    """Keeps runs in memory.
+
+    `start`, `succeed`, `fail`, `cancel_item` and `tell_steps` change an item of the latest run, or of `run_id`.
 
     `watching` counts the watches that are open, `opened` those that ever were. `pages` are those that were asked for,
     and `asked` is set by the first; results are held back while `reading` is cleared, and come `page_length` at a time.
-    An exception in `defect` is raised by every method.
+    A cancel that waits does so while `stopped` is cleared. `cancelling` counts the cancels that are under way. The
+    parent of a run is the one that its trace names. An exception in `defect` is raised by every method.
     """
 
     def __init__(self) -> None:
@@ -107,12 +80,18 @@ class ScriptedRuntime(Runtime):
         self.reading.set()
         self.page_length = RESULT_PAGE_LENGTH
         self.defect: Exception | None = None
+        self.stopped = asyncio.Event()
+        self.stopped.set()
+        self.cancelling = 0
+        self.listed: list[int] = []
+        """The sizes of the pages of runs that were asked for."""
         self.closed = False
         self.scopes: list[str] = []
         self._draining = False
         self._blobs: dict[str, Blob] = {}
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, ScriptedRun] = {}
         self._keys: dict[tuple[str, str], str] = {}
+        self._numbers = itertools.count()
         self._changed = asyncio.Condition()
         self._watches_changed = asyncio.Event()
         self._clock = itertools.count(START + SECOND, SECOND)
@@ -137,12 +116,16 @@ class ScriptedRuntime(Runtime):
         if params.flow_id not in self._blobs:
             raise FlowNotFound(f"no flow has the id {params.flow_id}")
         self.scopes.append(scope)
+        parent = self._parent(params)
         params = replace(params, wait=False, timeout=None, observability=None)
         if params.idempotency_key is not None:
             run_id = self._keys.setdefault((scope, params.idempotency_key), str(uuid.uuid4()))
         else:
             run_id = str(uuid.uuid4())
-        run = self._runs.setdefault(run_id, _Run(run_id, params, [RunState.PENDING] * len(params.inputs)))
+        if run_id not in self._runs:
+            states = [RunState.PENDING] * len(params.inputs)
+            self._runs[run_id] = ScriptedRun(run_id, params, next(self._numbers), parent, states)
+        run = self._runs[run_id]
         if run.params != params:
             raise IdempotencyConflict("the idempotency key was used before with other parameters")
         if not params.inputs:
@@ -165,9 +148,10 @@ class ScriptedRuntime(Runtime):
             yield latest
             while not latest.terminal:
                 async with self._changed:
-                    while not (self._draining or self.defect or run.snapshot() != latest):
+                    while not (self._draining or self.defect or run.snapshot() != latest or self._gone(run_id)):
                         await self._changed.wait()
                 self._fail_or_go_on()
+                self._run(run_id)
                 if self._draining:
                     raise shutting_down()
                 latest = run.snapshot()
@@ -188,6 +172,63 @@ class ScriptedRuntime(Runtime):
         fitting = sum(size <= RESULT_PAGE_BYTES for size in sizes)
         return results[: max(1, min(fitting, self.page_length))]
 
+    async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
+        self._fail_or_go_on()
+        run = self._run(run_id)
+        self.cancelling += 1
+        try:
+            family = [other for other in self._runs.values() if other is run or _is_inside(other, run)]
+            for other in sorted(family, key=ScriptedRun.depth, reverse=True):
+                other.cancel(reason, next(self._clock))
+            await self._announce()
+            if until is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopped.wait(), until - time.monotonic())
+        finally:
+            self.cancelling -= 1
+        return run.snapshot()
+
+    async def delete(self, run_id: str, *, cancel: bool) -> None:
+        self._fail_or_go_on()
+        run = self._run(run_id)
+        if cancel:
+            await self.cancel(run_id, None)
+        if not run.terminal:
+            raise RunNotEnded("the run has not ended")
+        self._runs.pop(run_id, None)
+        self._keys = {key: other for key, other in self._keys.items() if other != run_id}
+        await self._announce()
+
+    async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
+        self._fail_or_go_on()
+        self.listed.append(limit)
+        if cursor and not cursor.isdecimal():
+            raise InvalidParams.field("page_token", description="not a token of this server")
+        runs = [run for run in self._runs.values() if wanted.matches(run.status())]
+        if order is RunOrder.NEWEST_FIRST:
+            runs = [run for run in reversed(runs) if not cursor or run.number < int(cursor)]
+        else:
+            runs = [run for run in runs if not cursor or run.number > int(cursor)]
+        page = runs[:limit]
+        return RunPage([run.status() for run in page], str(page[-1].number) if len(runs) > limit else "")
+
+    async def count_runs(self, wanted: RunFilter) -> int:
+        self._fail_or_go_on()
+        return sum(wanted.matches(run.status()) for run in self._runs.values())
+
+    async def items(
+        self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
+    ) -> ItemPage:
+        self._fail_or_go_on()
+        run = self._run(run_id)
+        indexes = [
+            index for index, state in enumerate(run.states) if index >= start and (not states or state in states)
+        ]
+        items = [run.item(index, with_input=with_inputs) for index in indexes[:limit]]
+        if sum(map(item_size, items)) > RESULT_PAGE_BYTES:
+            items = fill_page(items, item_size)
+        return ItemPage(items, indexes[len(items)] if len(items) < len(indexes) else None)
+
     async def drain(self) -> None:
         self._draining = True
         await self._announce()
@@ -205,9 +246,12 @@ class ScriptedRuntime(Runtime):
         return self._run(run_id).params
 
     async def start(self, index: int, *, run_id: str | None = None) -> None:
-        self._run(run_id).states[index] = RunState.RUNNING
-        self._run(run_id).revision += 1
+        self._run(run_id).start(index, next(self._clock))
         await self._announce()
+
+    def tell_steps(self, index: int, *steps: StepStatus, run_id: str | None = None) -> None:
+        """What is told of the steps of an item."""
+        self._run(run_id).steps[index] = steps
 
     async def succeed(self, index: int, value: JsonText = "null", *, run_id: str | None = None) -> None:
         await self._finish(run_id, index, RunState.SUCCESS, value=value)
@@ -255,13 +299,31 @@ class ScriptedRuntime(Runtime):
         async with self._changed:
             self._changed.notify_all()
 
-    def _run(self, run_id: str | None) -> _Run:
+    def _run(self, run_id: str | None) -> ScriptedRun:
         if run_id is None:
             return next(reversed(self._runs.values()))
         if run_id not in self._runs:
             raise RunNotFound(f"no run has the id {run_id}")
         return self._runs[run_id]
 
+    def _gone(self, run_id: str) -> bool:
+        return run_id not in self._runs
+
+    def _parent(self, params: SubmitParams) -> ScriptedRun | None:
+        trace = params.observability
+        parent = None if trace is None or trace.run_id is None else self._runs.get(trace.run_id)
+        if parent is not None and parent.state() is RunState.CANCELLED:
+            raise ParentCancelled("the run that it would be inside is cancelled")
+        return parent
+
     def _fail_or_go_on(self) -> None:
         if self.defect is not None:
             raise self.defect
+
+
+def _is_inside(run: ScriptedRun, outer: ScriptedRun) -> bool:
+    while run.parent is not None:
+        run = run.parent
+        if run is outer:
+            return True
+    return False
