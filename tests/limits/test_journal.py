@@ -21,6 +21,7 @@ from gateway.runtimes.embedded.arrivals import SLICE_TEXT
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, Outcome, RunRecord, UnfinishedRun
 from gateway.runtimes.embedded.result_rows import WINDOW
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+from tests.support.early_states import VERSION_2
 
 TEXT = '"' + "x" * 509 + '"'
 SLICE = SLICE_TEXT // len(TEXT)
@@ -145,6 +146,7 @@ from pathlib import Path
 from typing import Any
 from tests.limits.test_journal import MANY, TEXT, record
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+from tests.support.early_states import VERSION_2
 
 async def main():
     journal = await SqliteJournal.open(Path(sys.argv[1]))
@@ -181,18 +183,12 @@ async def test_a_process_that_is_killed_in_the_middle_leaves_nothing(tmp_path: P
 
 async def test_a_state_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    async with opened(path) as journal:
-        await journal.create(record("run", total=1), ["1"])
     with sqlite3.connect(path) as db:
-        db.execute("DROP TABLE arriving")
-        db.execute("ALTER TABLE inputs DROP COLUMN number")
-        db.execute("ALTER TABLE runs DROP COLUMN depth")
-        db.execute("ALTER TABLE runs DROP COLUMN root_id")
-        db.execute("PRAGMA user_version = 2")
+        db.executescript(VERSION_2)
     db.close()
     async with opened(path) as journal:
-        assert await journal.unfinished(0) == [UnfinishedRun(1, "run", None, 1)]
-        assert await journal.inputs("run", 0) == ["1"]
+        assert await journal.unfinished(0) == [UnfinishedRun(1, "run-1", None, 3)]
+        assert await journal.inputs("run-1", 0) == ["0", "1", "2"]
         assert await journal.create(record("many"), [TEXT] * MANY) is None
 
 

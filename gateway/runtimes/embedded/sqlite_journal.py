@@ -11,7 +11,6 @@ from msgspec.structs import astuple
 
 from gateway.core.model import (
     Blob,
-    BlobType,
     ItemResult,
     JsonText,
     RunState,
@@ -20,7 +19,8 @@ from gateway.core.model import (
 from gateway.core.packed_texts import Chunk, chunks_of
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
 from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
-from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE, ended_results, ended_row, find_ended
+from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
+from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
@@ -34,59 +34,16 @@ from gateway.runtimes.embedded.journal import (
     UnfinishedRun,
     of_page,
 )
+from gateway.runtimes.embedded.journal_schema import SCHEMA
 from gateway.runtimes.embedded.new_record import RUN_IDS
-from gateway.runtimes.embedded.result_rows import RESULTS_TABLE, PartOfPage, insert_results, read_results
-from gateway.storage.long_texts import TextColumn
+from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, read_results
 from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
-from gateway.storage.sqlite_opening import Schema
-
-# `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
-# `number` inputs, with commas between them, and the key of the first one. A result has two keys, one with its
-# place in the order of completion and one with its item_index: both orders are range scans, and a second result for an
-# item or a place violates a key, so an item can finish only once. `arriving` has the numbers of runs whose inputs are
-# being written, or have to be removed.
-#
-# `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
-# each: `ended_rows.EndedRow`. Their ids grow, so rows are appended.
-_ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
-_NUMBER = "number INTEGER NOT NULL DEFAULT 1"
-_TABLES = f"""
-CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
-CREATE TABLE runs (
-    run INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, flow_id TEXT NOT NULL, flow_name TEXT, flow_label TEXT,
-    total INTEGER NOT NULL, max_concurrency INTEGER, overrides TEXT, variables TEXT NOT NULL, observability TEXT,
-    scope TEXT NOT NULL, key TEXT, fingerprint TEXT NOT NULL, created_at INTEGER NOT NULL,
-    status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER,
-    depth INTEGER NOT NULL DEFAULT 0, root_id TEXT, parent_id TEXT, labels TEXT, deadline INTEGER,
-    cancelled INTEGER DEFAULT 0, started_at INTEGER, cancel_reason TEXT
-);
-CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
-CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
-CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
-CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
-{RESULTS_TABLE}
-{ENDED_RUNS_TABLE}
-{_ARRIVING}
-"""
-
-# Each takes the same time for any number of rows: it runs before the gateway serves.
-_UPGRADES = {
-    2: _ARRIVING,
-    3: "ALTER TABLE runs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0; ALTER TABLE runs ADD COLUMN root_id TEXT;",
-    4: f"ALTER TABLE inputs ADD COLUMN {_NUMBER};",
-    5: "ALTER TABLE runs ADD COLUMN parent_id TEXT; ALTER TABLE runs ADD COLUMN labels TEXT;"
-    "ALTER TABLE runs ADD COLUMN deadline INTEGER; ALTER TABLE runs ADD COLUMN cancelled INTEGER DEFAULT 0;"
-    "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;",
-}
-SCHEMA = Schema(6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
 
 _RECORD = ", ".join(RunRecord.__struct_fields__)
 _OUTCOME = ", ".join(Outcome.__struct_fields__)
 _OUTCOME_MARKS = ", ".join("?" * len(Outcome.__struct_fields__))
 _RUNS = f"runs (run, {_RECORD}, {_OUTCOME})"
 _OF_RUNS = ", ".join(f"runs.{field}" for field in RunRecord.__struct_fields__)
-_CONTENT = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR IGNORE")
-_SHORT_BLOB = 64 << 10
 _NOT_ENDED = (None,) * len(Outcome.__struct_fields__)
 
 
@@ -120,13 +77,13 @@ class SqliteJournal(Journal):
         self._further_reads = asyncio.Lock()
 
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
-        await self._file.write(lambda db: _put_blob(db, blob_id, blob))
+        await self._file.write(lambda db: put_blob(db, blob_id, blob))
 
     async def get_blob(self, blob_id: str) -> Blob | None:
-        return await self._file.read(lambda db: _get_blob(db, blob_id))
+        return await self._file.read(lambda db: get_blob(db, blob_id))
 
     async def peek_blob(self, blob_id: str) -> Blob | int | None:
-        return await self._file.read(lambda db: _peek_blob(db, blob_id))
+        return await self._file.read(lambda db: peek_blob(db, blob_id))
 
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
@@ -214,30 +171,6 @@ def _contents(db: sqlite3.Connection) -> _Contents:
     newest = (db.execute(f"SELECT max(run_id) FROM {table}").fetchone()[0] for table in ("runs", "ended_runs"))
     last_run_id = max((found for found in newest if found and canonical_run_id(found)), default="0" * 32)
     return _Contents(epoch, max([last_run or 0, *arriving]), last_run_id, arriving)
-
-
-def _put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
-    _CONTENT.insert(db, blob.content, (blob_id, blob.type.value))
-    if blob.type is BlobType.FLOW:
-        db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (blob_id,))
-
-
-def _get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
-    row = db.execute(f"SELECT {_CONTENT.short}, type, rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
-    if row is None:
-        return None
-    content, kind, place = row
-    return Blob(_CONTENT.read(db, place) if content is None else content, BlobType(kind))
-
-
-def _peek_blob(db: sqlite3.Connection, blob_id: str) -> Blob | int | None:
-    row = db.execute("SELECT rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
-    if row is None:
-        return None
-    # In SQL, to tell the length of a text is to read all of it.
-    with db.blobopen("blobs", "content", row[0], readonly=True) as content:
-        size = len(content)
-    return size if size > _SHORT_BLOB else _get_blob(db, blob_id)
 
 
 def _taken(db: sqlite3.Connection, record: RunRecord) -> RunRecord | None:

@@ -1,0 +1,37 @@
+"""Blobs as rows of a SQLite table."""
+
+import sqlite3
+from typing import Final
+
+from gateway.core.model import Blob, BlobType
+from gateway.storage.long_texts import TextColumn
+
+_CONTENT: Final = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR IGNORE")
+_SHORT_BLOB: Final = 64 << 10
+
+
+def put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
+    """Keep a blob. If there is one with this id, only its type may change, from data to flow."""
+    _CONTENT.insert(db, blob.content, (blob_id, blob.type.value))
+    if blob.type is BlobType.FLOW:
+        db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (blob_id,))
+
+
+def get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
+    """Read a blob."""
+    row = db.execute(f"SELECT {_CONTENT.short}, type, rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
+    if row is None:
+        return None
+    content, kind, place = row
+    return Blob(_CONTENT.read(db, place) if content is None else content, BlobType(kind))
+
+
+def peek_blob(db: sqlite3.Connection, blob_id: str) -> Blob | int | None:
+    """Read a blob, or only its length, in bytes, if it is long."""
+    row = db.execute("SELECT rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
+    if row is None:
+        return None
+    # In SQL, to tell the length of a text is to read all of it.
+    with db.blobopen("blobs", "content", row[0], readonly=True) as content:
+        size = len(content)
+    return size if size > _SHORT_BLOB else get_blob(db, blob_id)
