@@ -385,7 +385,7 @@ async def test_long_texts_are_written_and_read_in_parts(tmp_path: Path) -> None:
         await journal.create(record("run", total=2), ["1", text])
         await journal.create(record("one", total=1), [text])
         await journal.create(record("ended", total=1, key="key"), (), Ended(outcome, [result]))
-        await journal.complete([Completion("run", 0, result, None)])
+        await journal.complete("run", [Completion(0, result)])
         assert sys.getsizeof(text) == size
         assert await journal.get_blob("blob") == Blob(text, BlobType.DATA)
         assert await journal.inputs("run", 0) == ["1", text]

@@ -39,7 +39,7 @@ async def one_run(journal: MemoryJournal, make: Callable[[int], ItemResult]) -> 
     """A run of many one-character items, all finished but the last one."""
     await journal.create(record("run", ITEMS), [str(index) for index in range(ITEMS)])
     for index in range(ITEMS - 1):
-        await journal.complete([Completion("run", index, make(index), None)])
+        await journal.complete("run", [Completion(index, make(index))])
 
 
 async def successes(journal: MemoryJournal) -> None:
@@ -95,7 +95,7 @@ async def test_what_is_given_back_is_what_was_taken() -> None:
         await journal.create(record(run_id, 200), [str(index) for index in range(200)])
         for index in range(200):
             outcome = Outcome(RunState.SUCCESS, 200, 0, 9) if index == 199 else None
-            await journal.complete([Completion(run_id, index, result(index, str(index)), outcome)])
+            await journal.complete(run_id, [Completion(index, result(index, str(index)))], outcome)
         assert account.held <= account.limit * STATE_FRACTION
     kept = [number for number in range(50) if await journal.load(f"run-{number}") is not None]
     assert kept == list(range(kept[0], 50))

@@ -51,7 +51,7 @@ def run_inline(
             return None
         results.append(succeeded(index, value, end))
     state = RunState.FAILED if failures else RunState.SUCCESS
-    return Ended(Outcome(state, len(results) - failures, failures, end), results)
+    return Ended(Outcome(state, len(results) - failures, failures, end, started_at=end), results)
 
 
 class Executor:

@@ -66,12 +66,10 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Completion(NamedTuple):
-    """One finished item: its place in the order of completion, and, if it is the last one, the outcome of the run."""
+    """One finished item, and its place in the order of completion."""
 
-    run_id: str
     place: int
     result: ItemResult
-    outcome: Outcome | None
 
 
 class Ended(Struct, frozen=True, gc=False):
@@ -138,8 +136,11 @@ class Journal(ABC):
         """Accept no further runs with many inputs, so that the end does not wait for them."""
 
     @abstractmethod
-    async def complete(self, completions: Sequence[Completion]) -> None:
-        """Keep the results of items of one run and, with the last one, its outcome: all of them, or nothing."""
+    async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+        """Keep results of items of a run and, with the last ones or a cancel, its outcome: all of it, or nothing.
+
+        A run that has an outcome keeps it.
+        """
 
     @abstractmethod
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None: ...

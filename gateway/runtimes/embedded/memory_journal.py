@@ -106,8 +106,7 @@ class MemoryJournal(Journal):
             self._ended.append(record.run_id)
         return None
 
-    async def complete(self, completions: Sequence[Completion]) -> None:
-        run_id, outcome = completions[-1].run_id, completions[-1].outcome
+    async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
         kept = self._runs[run_id]
         # Their room was made when the run was accepted, but for their texts.
         size = sum(_result_size(completion.result) - ITEM_BYTES for completion in completions)
@@ -117,7 +116,7 @@ class MemoryJournal(Journal):
         for completion in completions:
             kept.results.append(completion.result)
             kept.places[completion.result.item_index] = completion.place
-        if outcome is not None:
+        if outcome is not None and kept.outcome is None:
             kept.outcome = outcome
             self._release_inputs(kept)
             self._ended.append(run_id)

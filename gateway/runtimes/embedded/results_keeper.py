@@ -10,7 +10,7 @@ from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import ItemResult
 from gateway.core.runtime import text_size
-from gateway.runtimes.embedded.journal import Completion, Journal
+from gateway.runtimes.embedded.journal import Completion, Journal, Outcome
 from gateway.runtimes.embedded.run import Run
 
 RETRY_SECONDS: Final = 1.0
@@ -53,16 +53,17 @@ class ResultsKeeper:
             while self._waiting:
                 completions = self._waiting[:MAX_TOGETHER]
                 del self._waiting[:MAX_TOGETHER]
-                await self._keep(completions)
-                self._run.publish(completions)
+                outcome = None if self._waiting else self._run.end
+                await self._keep(completions, outcome)
+                self._run.publish(completions, outcome)
                 self._holder.hold(-sum(text_size(completion.result) for completion in completions))
                 self._kept()
 
-    async def _keep(self, completions: Sequence[Completion]) -> None:
+    async def _keep(self, completions: Sequence[Completion], outcome: Outcome | None) -> None:
         """Write completions, and retry for ever: a result that exists is never given up."""
         while True:
             try:
-                return await self._journal.complete(completions)
+                return await self._journal.complete(self._run.record.run_id, completions, outcome)
             except Unavailable as error:
                 release_frames(error)
             await asyncio.sleep(RETRY_SECONDS)

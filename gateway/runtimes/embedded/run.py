@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from gateway.core.clock import now
-from gateway.core.model import ItemResult, RunState, RunStatus
+from gateway.core.model import ItemResult, Nanoseconds, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
 from gateway.runtimes.embedded.ended_run import EPOCH_BITS, RECENT_BYTES, RESULT_BYTES, RUN_BYTES, EndedRun
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
@@ -27,6 +27,8 @@ class Run:
         self.held = 0
         """How many bytes of memory are counted for it."""
         self._revision = epoch << EPOCH_BITS
+        self.end: Outcome | None = None
+        """The outcome of the run, once its last item has its result; it may not be durable yet."""
         self._outcome: Outcome | None = None
         self._done = bytearray(record.total)
         self._prefix = 0
@@ -34,7 +36,7 @@ class Run:
         self._success = self._failed = 0
         self._places = self._completions = 0
         self._failures = 0
-        self._started = False
+        self._started_at: Nanoseconds | None = None
         self._recent: list[ItemResult] | None = []
         self._recent_size = 0
         self._in_order = True
@@ -52,7 +54,8 @@ class Run:
         self._completions += number
         self._places = self._completions
         if number:
-            self._started = True
+            # It began some time before: when it went on is what is known.
+            self._started_at = self._latest = now(self._latest)
             self._recent = None
         self._advance_prefix()
 
@@ -84,7 +87,8 @@ class Run:
 
     def start(self, item_index: int) -> None:
         """An item starts: it is seen to run from now on."""
-        self._started = True
+        if self._started_at is None:
+            self._started_at = self._latest = now(self._latest)
         self._running.add(item_index)
         self.touch()
 
@@ -93,20 +97,20 @@ class Run:
         if (result.completed_at or 0) < self.record.created_at:
             result = replace(result, completed_at=self.record.created_at)
         self._latest = max(self._latest, result.completed_at or 0)
-        if not self._started:
-            self._started = True
+        if self._started_at is None:
+            self._started_at = result.completed_at
             self.touch()
         place = self._places
         self._places += 1
         self._failures += result.status is RunState.FAILED
-        outcome = None
         if self._places == self.record.total:
             state = RunState.FAILED if self._failures else RunState.SUCCESS
-            outcome = Outcome(state, self.record.total - self._failures, self._failures, now(self._latest))
-        return Completion(self.record.run_id, place, result, outcome)
+            success, ended_at = self.record.total - self._failures, now(self._latest)
+            self.end = Outcome(state, success, self._failures, ended_at, started_at=self._started_at)
+        return Completion(place, result)
 
-    def publish(self, completions: Sequence[Completion]) -> None:
-        """Completions are durable: show them. They are the next ones in the order of their places."""
+    def publish(self, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+        """These are durable: show them. Completions come in the order of their places."""
         failed = 0
         for completion in completions:
             result = completion.result
@@ -118,7 +122,7 @@ class Run:
         self._failed += failed
         self._success += len(completions) - failed
         self._completions += len(completions)
-        self._outcome = completions[-1].outcome
+        self._outcome = outcome
         self._advance_prefix()
         self.touch()
 
@@ -149,12 +153,13 @@ class Run:
             self._changed = None
 
     def _status(self) -> RunStatus:
-        items = statistics(self.record.total, self.running, self._success, self._failed)
         ended = self._outcome
         if ended is not None:
+            items = statistics(self.record.total, 0, ended.success, ended.failed, ended.cancelled)
             return run_status(self.record, ended.status, items, None, ended)
-        state = RunState.RUNNING if self._started else RunState.PENDING
-        return run_status(self.record, state, items, None, None)
+        items = statistics(self.record.total, self.running, self._success, self._failed)
+        state = RunState.PENDING if self._started_at is None else RunState.RUNNING
+        return run_status(self.record, state, items, self._started_at, None)
 
     def _advance_prefix(self) -> None:
         pending = self._done.find(0, self._prefix)

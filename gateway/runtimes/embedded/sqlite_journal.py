@@ -103,8 +103,8 @@ class SqliteJournal(Journal):
     def drain(self) -> None:
         self._arrivals.drain()
 
-    async def complete(self, completions: Sequence[Completion]) -> None:
-        await self._file.write(lambda db: _complete(db, completions))
+    async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+        await self._file.write(lambda db: _complete(db, run_id, completions, outcome))
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         return await self._file.read(lambda db: _load(db, run_id))
@@ -243,12 +243,13 @@ def _arrive(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | 
     return taken
 
 
-def _complete(db: sqlite3.Connection, completions: Sequence[Completion]) -> None:
-    run_id, outcome = completions[-1].run_id, completions[-1].outcome
-    first = _first_key(db, run_id)
-    insert_results(db, [(first, done.place, done.result) for done in completions])
+def _complete(db: sqlite3.Connection, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
+    if completions:
+        first = _first_key(db, run_id)
+        insert_results(db, [(first, done.place, done.result) for done in completions])
     if outcome is not None:
-        db.execute(f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ?", (*astuple(outcome), run_id))
+        ended = f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ? AND status IS NULL"
+        db.execute(ended, (*astuple(outcome), run_id))
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:

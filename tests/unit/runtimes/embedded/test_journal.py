@@ -112,7 +112,7 @@ async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_comp
     outcome = Outcome(RunState.FAILED, 2, 1, 999)
     for place, result in enumerate(results):
         last = place == len(results) - 1
-        await journal.complete([Completion("run-1", place, result, outcome if last else None)])
+        await journal.complete("run-1", [Completion(place, result)], outcome if last else None)
 
     async def read(order: ResultOrder, start: int, stop: int, first: int, completions: int) -> list[int]:
         page = await journal.results("run-1", Page(order, start, stop, first, completions))
@@ -132,11 +132,21 @@ async def test_results_are_read_in_both_orders_and_agree_with_the_number_of_comp
     assert await journal.finished_items("run-1", 1) == FinishedItems(b"\1\1", 0)
 
 
+async def test_a_cancel_is_kept_with_the_results_that_there_are_and_a_run_ends_once(journal: Journal) -> None:
+    await journal.create(record(), ["0", "1", "2"])
+    cancelled = Outcome(RunState.CANCELLED, 1, 0, 9, cancelled=2, started_at=8, cancel_reason="enough")
+    await journal.complete("run-1", [Completion(0, success(2))], cancelled)
+    assert await journal.load("run-1") == (record(), cancelled)
+    assert await journal.finished_items("run-1", 0) == FinishedItems(b"\0\0\1", 0)
+    await journal.complete("run-1", [], Outcome(RunState.SUCCESS, 3, 0, 10))
+    assert await journal.load("run-1") == (record(), cancelled)
+
+
 async def test_a_page_holds_about_a_mebibyte_and_at_least_one_result(journal: Journal) -> None:
     large = '"' + "x" * (RESULT_PAGE_BYTES // 2) + '"'
     await journal.create(record(), ["0", "1", "2"])
     for place in range(3):
-        await journal.complete([Completion("run-1", place, success(place, large), None)])
+        await journal.complete("run-1", [Completion(place, success(place, large))])
     page = Page(ResultOrder.BY_INDEX, 0, 3, 0, 3)
     assert [r.item_index for r in await journal.results("run-1", page)] == [0, 1]
     assert [r.item_index for r in await journal.results("run-1", page._replace(start=2))] == [2]
@@ -147,7 +157,7 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     first = await SqliteJournal.open(path)
     await first.put_blob("b", Blob("1", BlobType.DATA))
     await first.create(record(), ["0", "1", "2"])
-    await first.complete([Completion("run-1", 0, success(1), None)])
+    await first.complete("run-1", [Completion(0, success(1))])
     await first.close()
     second = await SqliteJournal.open(path)
     assert await second.get_blob("b") == Blob("1", BlobType.DATA)
@@ -165,8 +175,8 @@ async def test_what_had_not_ended_is_read_in_parts(tmp_path: Path) -> None:
     nested = [replace(record(f"run-{n}", total=1), root_id="large") for n in range(UNFINISHED_RUNS)]
     await asyncio.gather(*(first.create(run, ["0"]) for run in nested))
     await asyncio.gather(
-        first.complete([Completion("run-7", 0, success(0), Outcome(RunState.SUCCESS, 1, 0, 9))]),
-        first.complete([Completion("large", 0, failure(FINISHED_ITEMS), None)]),
+        first.complete("run-7", [Completion(0, success(0))], Outcome(RunState.SUCCESS, 1, 0, 9)),
+        first.complete("large", [Completion(0, failure(FINISHED_ITEMS))]),
     )
     await first.close()
     second = await SqliteJournal.open(tmp_path / "state.db")
@@ -224,7 +234,7 @@ async def test_writes_made_at_once_share_commits_and_keep_their_order(tmp_path: 
     done: list[int] = []
 
     async def complete(place: int) -> None:
-        await journal.complete([Completion("run-1", place, success(499 - place), None)])
+        await journal.complete("run-1", [Completion(place, success(499 - place))])
         done.append(place)
 
     await asyncio.gather(*(complete(place) for place in range(500)))
@@ -277,17 +287,17 @@ async def test_closing_commits_what_waits_for_the_commit_before(tmp_path: Path) 
 async def test_an_item_cannot_finish_twice_and_nothing_is_written_after_such_a_defect(tmp_path: Path) -> None:
     journal = await SqliteJournal.open(tmp_path / "state.db")
     await journal.create(record(), ["0", "1", "2"])
-    await journal.complete([Completion("run-1", 0, success(1), None)])
+    await journal.complete("run-1", [Completion(0, success(1))])
     with pytest.raises(Unavailable):
-        await journal.complete([Completion("run-1", 1, success(1), None)])
+        await journal.complete("run-1", [Completion(1, success(1))])
     with pytest.raises(Unavailable):
-        await journal.complete([Completion("run-1", 1, success(2), None)])
+        await journal.complete("run-1", [Completion(1, success(2))])
     assert await journal.finished_items("run-1", 0) == FinishedItems(b"\0\1\0", 0)
     assert journal.readiness.obstacle == "the state contradicts itself"
     assert "UNIQUE constraint failed: results.item" in str(journal.readiness.defect)
     await journal.close()
     again = await SqliteJournal.open(tmp_path / "state.db")
-    await again.complete([Completion("run-1", 1, success(2), None)])
+    await again.complete("run-1", [Completion(1, success(2))])
     await again.close()
 
 
@@ -349,7 +359,7 @@ async def test_memory_forgets_the_oldest_finished_runs_and_refuses_what_does_not
     for number in range(10):
         run_id = f"run-{number}"
         await journal.create(record(run_id, total=1, key=run_id), ['"' + "x" * 1_000 + '"'])
-        await journal.complete([Completion(run_id, 0, success(0, '"' + "y" * 1_000 + '"'), outcome)])
+        await journal.complete(run_id, [Completion(0, success(0, '"' + "y" * 1_000 + '"'))], outcome)
     assert await journal.load("run-0") is None
     assert await journal.load("run-9") is not None
     with pytest.raises(RunNotFound):

@@ -49,7 +49,7 @@ async def state(tmp_path: Path) -> Path:
             record = RunRecord(run_id, flow_id, None, None, 3, None, None, "{}", None, "", None, "", 7)
             await embedded.journal.create(record, ["0", "1", "2"])
         result = ItemResult(item_index=1, status=RunState.SUCCESS, value="1", completed_at=9)
-        await embedded.journal.complete([Completion(IDS[1], 0, result, None)])
+        await embedded.journal.complete(IDS[1], [Completion(0, result)])
     return path
 
 
@@ -216,7 +216,7 @@ async def test_a_large_run_is_restored_in_parts(tmp_path: Path) -> None:
         finished = [0, FINISHED_ITEMS - 1, FINISHED_ITEMS, total - 1]
         for place, index in enumerate(finished):
             result = ItemResult(item_index=index, status=RunState.FAILED, completed_at=9)
-            await embedded.journal.complete([Completion(IDS[0], place, result, None)])
+            await embedded.journal.complete(IDS[0], [Completion(place, result)])
     async with opened(path) as embedded:
         run = await embedded.runtime._find(IDS[0])
         assert isinstance(run, Run)

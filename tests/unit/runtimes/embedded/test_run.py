@@ -23,7 +23,7 @@ def failure(index: int) -> ItemResult:
 
 def finish(run: Run, result: ItemResult) -> None:
     run.start(result.item_index)
-    run.publish([run.complete(result)])
+    run.publish([run.complete(result)], run.end)
 
 
 def test_a_run_is_pending_then_running_then_succeeds() -> None:
@@ -33,7 +33,7 @@ def test_a_run_is_pending_then_running_then_succeeds() -> None:
     run.start(0)
     assert run.snapshot().status.status is RunState.RUNNING
     assert run.snapshot().status.items.running == 1
-    run.publish([run.complete(success(0))])
+    run.publish([run.complete(success(0))], run.end)
     assert run.snapshot().status.items == ItemStatistics(total=2, pending=1, success=1)
     finish(run, success(1))
     status = run.snapshot().status
@@ -77,6 +77,18 @@ def test_a_completion_is_unseen_until_it_is_published() -> None:
     assert run.snapshot().completions == 1
 
 
+def test_a_run_tells_when_it_began_before_and_after_its_end() -> None:
+    run = Run(record(1))
+    assert run.snapshot().status.started_at is None
+    run.start(0)
+    started_at = run.snapshot().status.started_at
+    assert started_at is not None
+    run.publish([run.complete(success(0))], run.end)
+    status = run.snapshot().status
+    assert status.started_at == started_at
+    assert started_at <= (status.completed_at or 0)
+
+
 def test_the_prefix_counts_leading_finished_items() -> None:
     run = Run(record(3))
     prefixes = []
@@ -102,7 +114,9 @@ def test_a_restored_run_goes_on_where_it_was() -> None:
     run.start(0)
     assert run.complete(success(0)).place == 1
     run.start(1)
-    assert run.complete(success(1)).outcome is not None
+    assert run.end is None
+    run.complete(success(1))
+    assert run.end is not None
 
 
 def test_recent_results_answer_both_orders_until_they_are_too_large() -> None:

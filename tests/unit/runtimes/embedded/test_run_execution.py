@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import GetParams, RunState
-from gateway.runtimes.embedded.journal import Completion
+from gateway.runtimes.embedded.journal import Completion, Outcome
 from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened
 
@@ -31,9 +31,9 @@ class Noted:
         self.writes: list[Sequence[Completion]] = []
         complete = embedded.journal.complete
 
-        async def noted(completions: Sequence[Completion]) -> None:
+        async def noted(run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
             self.writes.append(completions)
-            await complete(completions)
+            await complete(run_id, completions, outcome)
 
         embedded.journal.complete = noted  # type: ignore[method-assign]
 
