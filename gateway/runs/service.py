@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from msgspec.structs import replace
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import InvalidBlobId, InvalidRunId, Violation
 from gateway.core.model import (
     Blob,
     GetParams,
@@ -15,20 +14,19 @@ from gateway.core.model import (
     ResultOrder,
     RunStatus,
     SubmitParams,
-    blob_digest,
-    blob_id_of,
-    canonical_run_id,
     is_canonical_blob_id,
 )
 from gateway.core.runtime import Runtime, Snapshot, text_sizes
+from gateway.runs.bulk import BulkCalls
+from gateway.runs.control import RunControl
+from gateway.runs.deadlines import waiting_ends
 from gateway.runs.follower import Follower, ResultsFollower, StatusFollower
 from gateway.runs.hub import GRACE_SECONDS, Hub
+from gateway.runs.ids import checked_blob_id, checked_run_id
+from gateway.runs.listing import RunLists
 from gateway.runs.run_answer import ResultPages, RunAnswer
 from gateway.runs.shared_reads import SharedReads
 from gateway.runs.update import Update
-
-DEADLINE_MARGIN = 0.1
-"""Seconds before its deadline at which a waiting call answers with the current status: time to send the answer."""
 
 
 class RunsService:
@@ -37,13 +35,17 @@ class RunsService:
     `deadline` is a value of `time.monotonic()` by which the caller must have its answer: a waiting call answers shortly
     before with the current status. Cancelling a call stops the waiting, never the run. All callers that wait for a run
     share one watch of it, which is kept for `grace` seconds after the last one has left. Pages of results that
-    followers share draw from `account`.
+    followers share, and what calls that concern many runs keep, draw from `account`.
     """
 
     def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS, account: MemoryAccount | None = None) -> None:
         self.hub = Hub(runtime, grace=grace)
-        self._reads = SharedReads(runtime, (account or MemoryAccount()).share())
+        account = account or MemoryAccount()
+        self._reads = SharedReads(runtime, account.share())
         self._runtime = runtime
+        self.control = RunControl(runtime)
+        self.lists = RunLists(runtime)
+        self.bulk = BulkCalls(runtime, account.share())
         self.readiness = runtime.readiness
         """Whether runs are accepted."""
 
@@ -56,7 +58,7 @@ class RunsService:
 
         `admit` is told the length of a long one before it is read, if it is known. It may wait, or raise.
         """
-        blob_id = _blob_id(blob_id, "blob_id")
+        blob_id = checked_blob_id(blob_id, "blob_id")
         if admit is None:
             return await self._runtime.get_blob(blob_id)
         found = await self._runtime.peek_blob(blob_id)
@@ -95,8 +97,8 @@ class RunsService:
         `accepted` is called when the run has been accepted: its inputs are held here no more.
         """
         if not is_canonical_blob_id(params.flow_id):
-            params = replace(params, flow_id=_blob_id(params.flow_id, "flow_id"))
-        until, wait = _until(params.timeout, deadline), params.wait
+            params = replace(params, flow_id=checked_blob_id(params.flow_id, "flow_id"))
+        until, wait = waiting_ends(params.timeout, deadline), params.wait
         submitting = self._runtime.submit(params, scope)
         del params  # Its inputs may be many, and the end of the run far away.
         snapshot = await submitting
@@ -114,8 +116,8 @@ class RunsService:
 
     async def open_get(self, params: GetParams, *, deadline: float | None = None) -> RunAnswer:
         """Like `get`, for callers that read the results in pages."""
-        run_id = _run_id(params.run_id)
-        until = _until(params.timeout, deadline)
+        run_id = checked_run_id(params.run_id)
+        until = waiting_ends(params.timeout, deadline)
         snapshot = await self._runtime.get(run_id)
         if params.wait:
             snapshot = await self._wait(snapshot, until)
@@ -139,8 +141,8 @@ class RunsService:
         self, params: GetParams, *, deadline: float | None = None, on_change: Callable[[], None] | None = None
     ) -> Follower:
         """Follow a run as `follow` does, for callers that follow many runs in one task: see `Follower.poll`."""
-        run_id = _run_id(params.run_id)
-        until = _until(params.timeout, deadline)
+        run_id = checked_run_id(params.run_id)
+        until = waiting_ends(params.timeout, deadline)
         # To wait for no time is to ask for the current state, which a watch may not have seen yet.
         watch = self.hub.watch(run_id, on_change) if params.wait and params.timeout != 0 else None
         if params.include_results:
@@ -182,27 +184,3 @@ async def _collected(answer: RunAnswer, max_text: int | None = None) -> RunStatu
             return answer.status
         results += page
     return replace(answer.status, results=results)
-
-
-def _until(timeout: float | None, deadline: float | None) -> float | None:
-    """When waiting ends, as a value of `time.monotonic()`; None for never."""
-    if deadline is not None:
-        deadline -= DEADLINE_MARGIN
-    if timeout is None:
-        return deadline
-    end = time.monotonic() + timeout
-    return end if deadline is None else min(end, deadline)
-
-
-def _blob_id(text: str, field: str) -> str:
-    digest = blob_digest(text)
-    if digest is None:
-        raise InvalidBlobId([Violation((field,), "expected 'sha256:' and 64 hex digits, or the digits alone")])
-    return blob_id_of(digest)
-
-
-def _run_id(text: str) -> str:
-    run_id = canonical_run_id(text)
-    if run_id is None:
-        raise InvalidRunId([Violation(("run_id",), "expected a UUID")])
-    return run_id

@@ -24,7 +24,8 @@ from gateway.core.model import (
 )
 from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import RESULT_PAGE_BYTES, Snapshot
-from gateway.runs.service import DEADLINE_MARGIN, RunsService
+from gateway.runs.deadlines import DEADLINE_MARGIN
+from gateway.runs.service import RunsService
 from gateway.runs.update import Update
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime, fold
 from tests.support.tasks import all_ended
