@@ -88,6 +88,8 @@ class StateFile:
         reader: ThreadPoolExecutor,
     ) -> None:
         self.readiness = Readiness()
+        self.on_rollback: Callable[[], None] | None = None
+        """Called in the writer's thread when what operations have written is undone."""
         self._loop = loop
         self._file = file
         self._contradicted = False
@@ -259,6 +261,8 @@ class StateFile:
             self._contradicted = isinstance(error, sqlite3.IntegrityError)
             if db.in_transaction:
                 db.execute("ROLLBACK")
+            if self.on_rollback is not None:
+                self.on_rollback()
             raise
         return answers
 

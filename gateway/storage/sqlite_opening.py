@@ -1,15 +1,18 @@
 """Opening a SQLite file: it is ours, or it is left as it is."""
 
+import logging
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from gateway.storage.owned_file import OwnedFile, StateError
+
+_log = logging.getLogger(__name__)
 
 APPLICATION_ID: Final = int.from_bytes(b"RUNS")
 """What files of this program have as their `application_id`, a number in the header of SQLite files."""
@@ -22,17 +25,23 @@ _MAGIC: Final = b"SQLite format 3\0"
 _ID_PLACE: Final = slice(68, 72)
 
 
+Filling: TypeAlias = Callable[[sqlite3.Connection], str]
+"""Writes the rows of new tables within the transaction of an upgrade, and returns in words what it has done."""
+
+
 class Schema(NamedTuple):
     """What a file holds: the tables, made once, and a statement that each opening executes.
 
     `version` is kept in the file as its `user_version`. `upgrades` holds the statements that bring a file of an earlier
-    version to the next one. Files of any other version, or for another purpose, are refused.
+    version to the next one, and `fillings` what writes rows after them. Files of any other version, or for another
+    purpose, are refused.
     """
 
     version: int
     tables: str
     opening: str = ""
     upgrades: Mapping[int, str] = MappingProxyType({})
+    fillings: Mapping[int, Filling] = MappingProxyType({})
 
     @property
     def versions(self) -> set[int]:
@@ -131,9 +140,20 @@ def _prepare(db: sqlite3.Connection, shown: Path, schema: Schema) -> None:
     if version == 0:
         db.executescript(f"BEGIN; {schema.tables} PRAGMA user_version = {schema.version}; COMMIT;")
     while 0 < version < schema.version:
-        db.executescript(f"BEGIN; {schema.upgrades[version]} PRAGMA user_version = {version + 1}; COMMIT;")
+        _upgrade(db, shown, schema, version)
         version += 1
     db.execute(schema.opening)
+
+
+def _upgrade(db: sqlite3.Connection, shown: Path, schema: Schema, version: int) -> None:
+    """Bring a file from a version to the next one, in one transaction."""
+    fill = schema.fillings.get(version)
+    if fill is not None:
+        _log.info("the state %s is brought from schema %d to %d", shown, version, version + 1)
+    db.executescript(f"BEGIN; {schema.upgrades[version]} PRAGMA user_version = {version + 1};")
+    done = "" if fill is None else f": {fill(db)}"
+    db.execute("COMMIT")
+    _log.info("the state %s has schema %d now%s", shown, version + 1, done)
 
 
 def _other_version(shown: Path, version: int) -> StateError:

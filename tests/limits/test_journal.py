@@ -19,6 +19,7 @@ from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
 from gateway.runtimes.embedded import arrivals, result_rows
 from gateway.runtimes.embedded.arrivals import SLICE_TEXT
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, Outcome, RunRecord, UnfinishedRun
+from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.result_rows import WINDOW
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from tests.support.early_states import VERSION_2
@@ -239,19 +240,22 @@ async def test_runs_with_keys_that_are_accepted_together_are_a_few_statements(tm
     )
 
     async def create(names: Sequence[int]) -> list[RunRecord | None]:
-        runs = [record(f"run-{place}-{names[0]}", total=1, key=str(name)) for place, name in enumerate(names)]
+        runs = [record(RUN_IDS.next(1 << 60), total=1, key=str(name)) for name in names]
+        ids.extend(run.run_id for run in runs)
         return await asyncio.gather(*(journal.create(run, (), ended) for run in runs))
 
+    ids: list[str] = []
     async with opened(tmp_path / "state.db") as journal:
         assert await journal.create(record("unfinished", total=1, key="3"), ["1"]) is None
+        assert await journal.create(record("ended", total=1), (), ended) is None
         statements: list[str] = []
         journal._file._writing.set_trace_callback(statements.append)
         answers = await create([*range(number), *range(5)])
         journal._file._writing.set_trace_callback(None)
-        assert len(statements) <= 6
+        assert len(statements) <= 9
         assert [taken and taken.run_id for taken in answers] == [
             *("unfinished" if name == 3 else None for name in range(number)),
-            *("unfinished" if name == 3 else f"run-{name}-0" for name in range(5)),
+            *("unfinished" if name == 3 else ids[name] for name in range(5)),
         ]
         assert [taken and taken.key for taken in await create([number, *range(number)])] == [
             None,
@@ -260,7 +264,7 @@ async def test_runs_with_keys_that_are_accepted_together_are_a_few_statements(tm
         assert await rows(journal, "runs") == number + 1
         assert await rows(journal, "results") == number
         page = Page(ResultOrder.BY_INDEX, 0, 1, 0, 1)
-        assert await journal.results(f"run-{number - 1}-0", page) == list(ended.results)
+        assert await journal.results(ids[number - 1], page) == list(ended.results)
 
 
 class Steps:

@@ -26,6 +26,7 @@ EndedRow: TypeAlias = tuple[RunRecord, Outcome, list[_EndedItem]]
 """A row of `ended_runs`, which is stored as MessagePack."""
 
 _ENDED_RUN = msgspec.msgpack.Decoder(EndedRow)
+_WITHOUT_RESULTS = msgspec.msgpack.Decoder(tuple[RunRecord, Outcome, msgspec.Raw])
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -43,6 +44,12 @@ def find_ended(db: sqlite3.Connection, run_id: str) -> EndedRow | None:
     """What the row of a run holds; None if it has none."""
     row = db.execute("SELECT run FROM ended_runs WHERE run_id = ?", (run_id,)).fetchone()
     return None if row is None else _ENDED_RUN.decode(row[0])
+
+
+def read_ended(row: bytes) -> tuple[RunRecord, Outcome]:
+    """What a row holds besides the results."""
+    record, outcome, _ = _WITHOUT_RESULTS.decode(row)
+    return record, outcome
 
 
 def ended_results(row: EndedRow) -> list[ItemResult]:

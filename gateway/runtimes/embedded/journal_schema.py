@@ -3,7 +3,10 @@
 from typing import Final
 
 from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE
+from gateway.runtimes.embedded.index_upgrade import index_all
+from gateway.runtimes.embedded.postings import POSTINGS_TABLES
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE
+from gateway.runtimes.embedded.run_keys import EARLY_RUNS_TABLE
 from gateway.storage.sqlite_opening import Schema
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
@@ -16,6 +19,7 @@ from gateway.storage.sqlite_opening import Schema
 # each: `ended_rows.EndedRow`. Their ids grow, so rows are appended.
 _ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
 _NUMBER = "number INTEGER NOT NULL DEFAULT 1"
+_INDEX = f"{EARLY_RUNS_TABLE} {POSTINGS_TABLES}"
 _TABLES = f"""
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (
@@ -28,6 +32,7 @@ CREATE TABLE runs (
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
+{_INDEX}
 CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
@@ -35,13 +40,15 @@ CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {_ARRIVING}
 """
 
-# Each takes the same time for any number of rows: it runs before the gateway serves.
+# Each takes the same time for any number of rows, but for the index of version 6: it runs before the gateway serves.
 _UPGRADES = {
     2: _ARRIVING,
     3: "ALTER TABLE runs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0; ALTER TABLE runs ADD COLUMN root_id TEXT;",
     4: f"ALTER TABLE inputs ADD COLUMN {_NUMBER};",
     5: "ALTER TABLE runs ADD COLUMN parent_id TEXT; ALTER TABLE runs ADD COLUMN labels TEXT;"
     "ALTER TABLE runs ADD COLUMN deadline INTEGER; ALTER TABLE runs ADD COLUMN cancelled INTEGER DEFAULT 0;"
-    "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;",
+    "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;" + _INDEX,
 }
-SCHEMA: Final = Schema(6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES)
+SCHEMA: Final = Schema(
+    6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}
+)

@@ -36,6 +36,7 @@ from gateway.runtimes.embedded.journal import (
 )
 from gateway.runtimes.embedded.journal_schema import SCHEMA
 from gateway.runtimes.embedded.new_record import RUN_IDS
+from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, read_results
 from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
 
@@ -51,6 +52,13 @@ class _EndedWithKey(NamedTuple):
     """A run with an idempotency key that has ended before it is accepted, and its number."""
 
     run: int
+    record: RunRecord
+    ended: Ended
+
+
+class _EndedWithoutKey(NamedTuple):
+    """A run without an idempotency key that has ended before it is accepted."""
+
     record: RunRecord
     ended: Ended
 
@@ -72,6 +80,8 @@ class SqliteJournal(Journal):
         self.readiness = file.readiness
         self._last_before = opening.last_run
         self._numbers = itertools.count(opening.last_run + 1)
+        self._postings = Postings()
+        file.on_rollback = self._postings.forget
         self._arrivals = Arrivals(file, opening.arriving)
         self._arriving_keys: dict[tuple[str, str | None], asyncio.Event] = {}
         self._further_reads = asyncio.Lock()
@@ -89,7 +99,7 @@ class SqliteJournal(Journal):
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
         if ended is not None and record.key is None:
-            await self._file.append("ended_runs", ended_row(record, ended))
+            await self._file.write_together(self._append_ended, _EndedWithoutKey(record, ended))
             return None
         while record.key is not None and (arriving := self._arriving_keys.get((record.scope, record.key))) is not None:
             await arriving.wait()
@@ -97,14 +107,14 @@ class SqliteJournal(Journal):
             return await self._create_large(record, inputs)
         run = next(self._numbers)
         if ended is not None:
-            return await self._file.write_together(_create_ended, _EndedWithKey(run, record, ended))
-        return await self._file.write(lambda db: _create(db, run, record, inputs))
+            return await self._file.write_together(self._create_ended, _EndedWithKey(run, record, ended))
+        return await self._file.write(lambda db: _create(db, self._postings, run, record, inputs))
 
     def drain(self) -> None:
         self._arrivals.drain()
 
     async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
-        await self._file.write(lambda db: _complete(db, run_id, completions, outcome))
+        await self._file.write(lambda db: _complete(db, self._postings, run_id, completions, outcome))
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         return await self._file.read(lambda db: _load(db, run_id))
@@ -143,7 +153,7 @@ class SqliteJournal(Journal):
             taken = await self._file.write(lambda db: _begin(db, run, record))
             if taken is None:
                 await self._arrivals.write(run, inputs)
-                taken = await self._file.write(lambda db: _arrive(db, run, record))
+                taken = await self._file.write(lambda db: _arrive(db, self._postings, run, record))
         except BaseException:
             self._arrivals.abandon(run)
             raise
@@ -154,6 +164,27 @@ class SqliteJournal(Journal):
         if taken is not None:
             self._arrivals.abandon(run)
         return taken
+
+    def _append_ended(self, db: sqlite3.Connection, added: list[_EndedWithoutKey]) -> list[None]:
+        """Accept runs without keys that have ended."""
+        insert_rows(db, "ended_runs", [ended_row(record, ended) for record, ended in added])
+        self._postings.add(db, [(record, ended.outcome.status) for record, ended in added])
+        return [None] * len(added)
+
+    def _create_ended(self, db: sqlite3.Connection, added: list[_EndedWithKey]) -> list[RunRecord | None]:
+        """Accept runs with keys that have ended; returns for each the run that has its key already."""
+        answers, created = _without_taken(db, added)
+        insert_rows(db, _RUNS, [(run, *astuple(record), *astuple(ended.outcome)) for run, record, ended in created])
+        insert_results(
+            db,
+            (
+                (run * MAX_ITEMS, place, result)
+                for run, _, ended in created
+                for place, result in enumerate(ended.results)
+            ),
+        )
+        self._postings.add(db, [(record, ended.outcome.status) for _, record, ended in created])
+        return answers
 
 
 class _Contents(NamedTuple):
@@ -183,17 +214,22 @@ def _find(db: sqlite3.Connection, scope: str, key: str) -> RunRecord | None:
     return None if row is None else RunRecord(*row)
 
 
-def _create(db: sqlite3.Connection, run: int, record: RunRecord, inputs: Sequence[JsonText]) -> RunRecord | None:
+def _create(
+    db: sqlite3.Connection, postings: Postings, run: int, record: RunRecord, inputs: Sequence[JsonText]
+) -> RunRecord | None:
     if (taken := _taken(db, record)) is not None:
         return taken
     insert_rows(db, _RUNS, [(run, *astuple(record), *_NOT_ENDED)])
+    postings.add(db, [(record, None)])
     first = run * MAX_ITEMS
     insert_inputs(db, [(first + place, text, number) for place, text, number in chunks_of(inputs)])
     return None
 
 
-def _create_ended(db: sqlite3.Connection, added: list[_EndedWithKey]) -> list[RunRecord | None]:
-    """Accept runs with keys that have ended; returns for each the run that has its key already."""
+def _without_taken(
+    db: sqlite3.Connection, added: list[_EndedWithKey]
+) -> tuple[list[RunRecord | None], list[_EndedWithKey]]:
+    """For each of some runs the one that has its key already, and the runs whose keys were free."""
     taken = _find_all(db, [(record.scope, str(record.key)) for _, record, _ in added])
     answers, created = [], []
     for each in added:
@@ -202,12 +238,7 @@ def _create_ended(db: sqlite3.Connection, added: list[_EndedWithKey]) -> list[Ru
         if name not in taken:
             taken[name] = each.record
             created.append(each)
-    insert_rows(db, _RUNS, [(run, *astuple(record), *astuple(ended.outcome)) for run, record, ended in created])
-    insert_results(
-        db,
-        ((run * MAX_ITEMS, place, result) for run, _, ended in created for place, result in enumerate(ended.results)),
-    )
-    return answers
+    return answers, created
 
 
 def _find_all(db: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], RunRecord]:
@@ -235,21 +266,29 @@ def _begin(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | N
     return taken
 
 
-def _arrive(db: sqlite3.Connection, run: int, record: RunRecord) -> RunRecord | None:
+def _arrive(db: sqlite3.Connection, postings: Postings, run: int, record: RunRecord) -> RunRecord | None:
     """The run exists from now on, unless its key is taken."""
-    taken = _create(db, run, record, ())
+    taken = _create(db, postings, run, record, ())
     if taken is None:
         db.execute("DELETE FROM arriving WHERE run = ?", (run,))
     return taken
 
 
-def _complete(db: sqlite3.Connection, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
+def _complete(
+    db: sqlite3.Connection,
+    postings: Postings,
+    run_id: str,
+    completions: Sequence[Completion],
+    outcome: Outcome | None,
+) -> None:
     if completions:
         first = _first_key(db, run_id)
         insert_results(db, [(first, done.place, done.result) for done in completions])
     if outcome is not None:
-        ended = f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ? AND status IS NULL"
-        db.execute(ended, (*astuple(outcome), run_id))
+        update = f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ? AND status IS NULL"
+        ended = db.execute(f"{update} RETURNING root_id", (*astuple(outcome), run_id)).fetchone()
+        if ended is not None:
+            postings.end(db, run_id, ended[0], outcome.status)
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:

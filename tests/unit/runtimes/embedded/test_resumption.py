@@ -17,7 +17,7 @@ from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened
 
 FLOW = {"steps": [{"id": "s", "component": "/test/echo", "input": {"$input": "$"}}], "output": {"$step": "s"}}
-IDS = [f"0192aaaa-0000-7000-8000-00000000000{number}" for number in range(5)]
+IDS = [f"0192aaaa-0000-700{number}-8000-000000000000" for number in range(5)]
 
 
 class Echo:

@@ -1,0 +1,85 @@
+"""The index of runs: for each term, the keys of the runs that have it, as rows of a SQLite table.
+
+Rows are written in the transaction that changes the runs, so the index is never behind.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from gateway.core.model import RunState
+from gateway.runtimes.embedded.journal import RunRecord
+from gateway.runtimes.embedded.run_keys import key_of_kept, key_of_new
+from gateway.runtimes.embedded.run_terms import FLOW, Term, state_term, terms_of
+from gateway.storage.sqlite_file import insert_rows
+
+POSTINGS_TABLES: Final = f"""
+CREATE TABLE terms (term INTEGER PRIMARY KEY, kind INTEGER NOT NULL, text TEXT NOT NULL, more TEXT NOT NULL);
+CREATE UNIQUE INDEX terms_by_text ON terms (kind, text, more);
+CREATE INDEX terms_by_name ON terms (more) WHERE kind = {FLOW};
+CREATE TABLE postings (term INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (term, key)) WITHOUT ROWID;
+"""
+
+_KNOWN: Final = 4_096
+"""Of how many terms the numbers are kept in memory."""
+
+NewRun: TypeAlias = tuple[RunRecord, RunState | None]
+"""A run that is inserted, and its state; None if it has not ended."""
+
+
+class Postings:
+    """Writes the index. All methods but `forget` are called within a transaction, in the thread that writes."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Term, int] = {}
+
+    def forget(self) -> None:
+        """A transaction has been rolled back: terms that it has made do not exist."""
+        self._numbers.clear()
+
+    def add(self, db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
+        """Runs are inserted."""
+        rows = []
+        for record, state in runs:
+            key = key_of_new(db, record)
+            rows += [(self._number(db, term), key) for term in terms_of(record, state, key)]
+        rows.sort()
+        insert_rows(db, "postings", rows)
+
+    def end(self, db: sqlite3.Connection, run_id: str, root_id: str | None, state: RunState) -> None:
+        """A run has ended that had not."""
+        nested = root_id is not None
+        before, after = (self._number(db, state_term(each, nested=nested)) for each in (None, state))
+        key = key_of_kept(db, run_id)
+        db.execute("UPDATE postings SET term = ? WHERE term = ? AND key = ?", (after, before, key))
+
+    def remove(self, db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
+        """Runs are deleted."""
+        emptied = set()
+        for record, state in runs:
+            if (key := key_of_kept(db, record.run_id)) is None:
+                continue
+            terms = terms_of(record, state, key)
+            emptied.update(terms)
+            rows = [(self._number(db, term), key) for term in terms]
+            db.executemany("DELETE FROM postings WHERE term = ? AND key = ?", rows)
+            db.execute("DELETE FROM early_runs WHERE key = ? AND run_id = ?", (key, record.run_id))
+        for term in emptied:
+            self._remove_if_empty(db, term)
+
+    def _remove_if_empty(self, db: sqlite3.Connection, term: Term) -> None:
+        number = self._number(db, term)
+        if db.execute("SELECT 1 FROM postings WHERE term = ? LIMIT 1", (number,)).fetchone() is None:
+            db.execute("DELETE FROM terms WHERE term = ?", (number,))
+            del self._numbers[term]
+
+    def _number(self, db: sqlite3.Connection, term: Term) -> int:
+        """The number of a term; a new one if there is no run with it yet."""
+        number = self._numbers.get(term)
+        if number is None:
+            row = db.execute("SELECT term FROM terms WHERE kind = ? AND text = ? AND more = ?", term).fetchone()
+            number = int(row[0]) if row else db.execute("INSERT INTO terms VALUES (NULL, ?, ?, ?)", term).lastrowid or 0
+            if len(self._numbers) >= _KNOWN:
+                self._numbers.clear()
+            self._numbers[term] = number
+        return number
