@@ -247,7 +247,7 @@ async def test_runs_with_keys_that_are_accepted_together_are_a_few_statements(tm
     ids: list[str] = []
     async with opened(tmp_path / "state.db") as journal:
         assert await journal.create(record("unfinished", total=1, key="3"), ["1"]) is None
-        assert await journal.create(record("ended", total=1), (), ended) is None
+        assert await journal.create(record("ended", total=1, key="ended"), (), ended) is None
         statements: list[str] = []
         journal._file._writing.set_trace_callback(statements.append)
         answers = await create([*range(number), *range(5)])
@@ -261,8 +261,8 @@ async def test_runs_with_keys_that_are_accepted_together_are_a_few_statements(tm
             None,
             *map(str, range(number)),
         ]
-        assert await rows(journal, "runs") == number + 1
-        assert await rows(journal, "results") == number
+        assert await rows(journal, "runs") == number + 2
+        assert await rows(journal, "results") == number + 1
         page = Page(ResultOrder.BY_INDEX, 0, 1, 0, 1)
         assert await journal.results(ids[number - 1], page) == list(ended.results)
 

@@ -26,6 +26,8 @@ def index_all(db: sqlite3.Connection) -> str:
             postings.add(db, some)
             some = []
     postings.add(db, some)
+    last = "SELECT max(run_id) FROM ended_runs WHERE substr(run_id, 15, 1) = '7'"
+    db.execute(f"UPDATE indexed SET run_id = coalesce(({last}), '')")
     return f"{number:,} runs are indexed"
 
 

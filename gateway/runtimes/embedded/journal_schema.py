@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE
+from gateway.runtimes.embedded.index_tail import INDEXED_TABLE
 from gateway.runtimes.embedded.index_upgrade import index_all
 from gateway.runtimes.embedded.postings import POSTINGS_TABLES
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE
@@ -19,7 +20,7 @@ from gateway.storage.sqlite_opening import Schema
 # each: `ended_rows.EndedRow`. Their ids grow, so rows are appended.
 _ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
 _NUMBER = "number INTEGER NOT NULL DEFAULT 1"
-_INDEX = f"{EARLY_RUNS_TABLE} {POSTINGS_TABLES}"
+_INDEX = f"{EARLY_RUNS_TABLE} {POSTINGS_TABLES} {INDEXED_TABLE}"
 _TABLES = f"""
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (

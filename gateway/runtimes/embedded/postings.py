@@ -1,15 +1,16 @@
 """The index of runs: for each term, the keys of the runs that have it, as rows of a SQLite table.
 
-Rows are written in the transaction that changes the runs, so the index is never behind.
+Rows of `runs` are indexed in the transaction that changes them, those of `ended_runs` later: `index_tail.IndexTail`.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from gateway.core.model import RunState
 from gateway.runtimes.embedded.journal import RunRecord
-from gateway.runtimes.embedded.run_keys import key_of_kept, key_of_new
+from gateway.runtimes.embedded.run_keys import key_at, key_of_kept, key_of_new
 from gateway.runtimes.embedded.run_terms import FLOW, Term, state_term, terms_of
 from gateway.storage.sqlite_file import insert_rows
 
@@ -19,6 +20,9 @@ CREATE UNIQUE INDEX terms_by_text ON terms (kind, text, more);
 CREATE INDEX terms_by_name ON terms (more) WHERE kind = {FLOW};
 CREATE TABLE postings (term INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (term, key)) WITHOUT ROWID;
 """
+
+_MANY: Final = 8
+"""How many keys of one term are inserted by a statement of their own."""
 
 _KNOWN: Final = 4_096
 """Of how many terms the numbers are kept in memory."""
@@ -32,18 +36,26 @@ class Postings:
 
     def __init__(self) -> None:
         self._numbers: dict[Term, int] = {}
+        self._usual: dict[tuple[str | None, ...], Sequence[int]] = {}
 
     def forget(self) -> None:
         """A transaction has been rolled back: terms that it has made do not exist."""
         self._numbers.clear()
+        self._usual.clear()
 
     def add(self, db: sqlite3.Connection, runs: Iterable[NewRun]) -> None:
         """Runs are inserted."""
-        rows = []
+        keys: dict[int, list[int]] = defaultdict(list)
         for record, state in runs:
             key = key_of_new(db, record)
-            rows += [(self._number(db, term), key) for term in terms_of(record, state, key)]
-        rows.sort()
+            for number in self._numbers_of(db, record, state, key):
+                keys[number].append(key)
+        rows = []
+        for number, having in keys.items():
+            if len(having) >= _MANY:
+                db.execute("INSERT INTO postings SELECT ?, value FROM json_each(?)", (number, str(having)))
+            else:
+                rows += [(number, key) for key in having]
         insert_rows(db, "postings", rows)
 
     def end(self, db: sqlite3.Connection, run_id: str, root_id: str | None, state: RunState) -> None:
@@ -71,7 +83,20 @@ class Postings:
         number = self._number(db, term)
         if db.execute("SELECT 1 FROM postings WHERE term = ? LIMIT 1", (number,)).fetchone() is None:
             db.execute("DELETE FROM terms WHERE term = ?", (number,))
-            del self._numbers[term]
+            self.forget()
+
+    def _numbers_of(self, db: sqlite3.Connection, record: RunRecord, state: RunState | None, key: int) -> Sequence[int]:
+        """The numbers of all terms of a run."""
+        if record.root_id is not None or key != key_at(record.created_at):
+            return [self._number(db, term) for term in terms_of(record, state, key)]
+        # Most runs are like many others.
+        kind = state, record.flow_id, record.flow_name, record.flow_label, record.labels
+        numbers = self._usual.get(kind)
+        if numbers is None:
+            numbers = self._usual[kind] = [self._number(db, term) for term in terms_of(record, state, key)]
+            if len(self._usual) > _KNOWN:
+                self._usual.clear()
+        return numbers
 
     def _number(self, db: sqlite3.Connection, term: Term) -> int:
         """The number of a term; a new one if there is no run with it yet."""

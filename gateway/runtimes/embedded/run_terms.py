@@ -2,7 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from gateway.adapter.params_json import labels_from_json
+import msgspec
+
 from gateway.core.model import RunState
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.run_keys import key_at
@@ -25,6 +26,8 @@ ROOT_RUN: Final = 7
 
 OUT_OF_ORDER: Final = 8
 """Runs whose key does not tell when they were accepted, since the clock had been set back."""
+
+_LABELS: Final = msgspec.json.Decoder(dict[str, str])
 
 UNFINISHED: Final = "unfinished"
 ROOT: Final = "root"
@@ -52,7 +55,7 @@ def terms_of(record: RunRecord, state: RunState | None, key: int) -> list[Term]:
     if record.flow_label is not None:
         terms.append(Term(FLOW_LABEL, record.flow_label))
     if record.labels is not None:
-        terms += [Term(LABEL, name, value) for name, value in labels_from_json(record.labels).items()]
+        terms += [Term(LABEL, name, value) for name, value in _LABELS.decode(record.labels).items()]
     if record.parent_id is not None:
         terms.append(Term(PARENT_RUN, record.parent_id))
     if record.root_id is not None:

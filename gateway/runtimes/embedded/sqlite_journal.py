@@ -21,6 +21,7 @@ from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fi
 from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
 from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
 from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
+from gateway.runtimes.embedded.index_tail import IndexTail
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
@@ -56,13 +57,6 @@ class _EndedWithKey(NamedTuple):
     ended: Ended
 
 
-class _EndedWithoutKey(NamedTuple):
-    """A run without an idempotency key that has ended before it is accepted."""
-
-    record: RunRecord
-    ended: Ended
-
-
 class SqliteJournal(Journal):
     """Loses nothing if the process ends, at any moment."""
 
@@ -82,6 +76,7 @@ class SqliteJournal(Journal):
         self._numbers = itertools.count(opening.last_run + 1)
         self._postings = Postings()
         file.on_rollback = self._postings.forget
+        self._tail = IndexTail(file, self._postings)
         self._arrivals = Arrivals(file, opening.arriving)
         self._arriving_keys: dict[tuple[str, str | None], asyncio.Event] = {}
         self._further_reads = asyncio.Lock()
@@ -99,7 +94,8 @@ class SqliteJournal(Journal):
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
         if ended is not None and record.key is None:
-            await self._file.write_together(self._append_ended, _EndedWithoutKey(record, ended))
+            await self._file.append("ended_runs", ended_row(record, ended))
+            self._tail.added()
             return None
         while record.key is not None and (arriving := self._arriving_keys.get((record.scope, record.key))) is not None:
             await arriving.wait()
@@ -141,6 +137,7 @@ class SqliteJournal(Journal):
 
     async def close(self) -> None:
         await self._arrivals.close()
+        await self._tail.close()
         await self._file.close()
 
     async def _create_large(self, record: RunRecord, inputs: Sequence[JsonText]) -> RunRecord | None:
@@ -164,12 +161,6 @@ class SqliteJournal(Journal):
         if taken is not None:
             self._arrivals.abandon(run)
         return taken
-
-    def _append_ended(self, db: sqlite3.Connection, added: list[_EndedWithoutKey]) -> list[None]:
-        """Accept runs without keys that have ended."""
-        insert_rows(db, "ended_runs", [ended_row(record, ended) for record, ended in added])
-        self._postings.add(db, [(record, ended.outcome.status) for record, ended in added])
-        return [None] * len(added)
 
     def _create_ended(self, db: sqlite3.Connection, added: list[_EndedWithKey]) -> list[RunRecord | None]:
         """Accept runs with keys that have ended; returns for each the run that has its key already."""
