@@ -4,15 +4,12 @@ A member that the filter does not have is refused: a call must not concern more 
 errors use the names of `gateway.core.model`.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 from gateway.adapter.json_members import Member, Members, Params, read_members, write_object
 from gateway.adapter.params_json import labels_from_json, labels_to_json
 from gateway.core.errors import InvalidParams, shortened
 from gateway.core.json_text import boolean, elements, quote, string
 from gateway.core.model import JsonText, Nanoseconds, RunState
-from gateway.core.run_filter import RunFilter, canonical_filter
+from gateway.core.run_filter import MAX_FLOW_IDS, RunFilter, asked_states, canonical_filter
 from gateway.core.times import nanoseconds, rfc3339
 
 STATES_BY_SPELLING = {**{state.value: state for state in RunState}, "completed": RunState.SUCCESS}
@@ -50,21 +47,23 @@ def run_filter_to_json(wanted: RunFilter) -> JsonText:
     return write_object(parts, {})
 
 
-def _each(read: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
-    """The reader of an array whose elements have this reader."""
-
-    def read_all(text: JsonText, *path: str | int) -> tuple[Any, ...]:
-        return tuple(read(element, *path, index) for index, element in enumerate(elements(text, *path)))
-
-    return read_all
-
-
 def state_from_json(text: JsonText, *path: str | int) -> RunState:
     """Read a state that is asked for."""
     state = STATES_BY_SPELLING.get(string(text, *path))
     if state is None:
         raise InvalidParams.field(*path, description=f"expected one of {', '.join(RunState)}")
     return state
+
+
+def _states(text: JsonText, *path: str | int) -> tuple[RunState, ...]:
+    return asked_states(elements(text, *path), state_from_json, *path)
+
+
+def _flow_ids(text: JsonText, *path: str | int) -> tuple[str, ...]:
+    given = elements(text, *path)
+    if len(given) > MAX_FLOW_IDS:
+        raise InvalidParams.field(*path, description=f"expected at most {MAX_FLOW_IDS} entries")
+    return tuple(string(flow_id, *path, index) for index, flow_id in enumerate(given))
 
 
 def _text(text: JsonText, *path: str | int) -> str | None:
@@ -76,8 +75,8 @@ def _time(text: JsonText, *path: str | int) -> Nanoseconds:
 
 
 _FILTER: Members = {
-    "states": Member("states", _each(state_from_json)),
-    "flowIds": Member("flow_ids", _each(string)),
+    "states": Member("states", _states),
+    "flowIds": Member("flow_ids", _flow_ids),
     "flowLabel": Member("flow_label", _text),
     "flowName": Member("flow_name", _text),
     "createdAfter": Member("created_after", _time),

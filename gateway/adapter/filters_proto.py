@@ -3,17 +3,16 @@
 The reader raises InvalidParams with the path of each field that breaks its rule.
 """
 
-from gateway.adapter.proto_fields import read_time, unknown_number, write_time
-from gateway.adapter.status_proto import STATE_NUMBERS, STATES
-from gateway.core.model import RunState
-from gateway.core.run_filter import RunFilter, canonical_filter
+from gateway.adapter.proto_fields import read_time, write_time
+from gateway.adapter.status_proto import STATE_NUMBERS, state_from_proto
+from gateway.core.run_filter import RunFilter, asked_states, canonical_filter
 from runs.v1 import runs_pb2
 
 
 def run_filter_from_proto(message: runs_pb2.RunFilter, *path: str | int) -> RunFilter:
     """Read the filter at `path`: its ids become canonical. An empty text is an absent condition."""
     fields: dict[str, object] = {
-        "states": tuple(_state(number, *path, "states", index) for index, number in enumerate(message.states)),
+        "states": asked_states(message.states, state_from_proto, *path, "states"),
         "flow_ids": tuple(message.flow_ids),
         "flow_label": message.flow_label or None,
         "flow_name": message.flow_name or None,
@@ -46,10 +45,3 @@ def run_filter_to_proto(wanted: RunFilter) -> runs_pb2.RunFilter:
     if wanted.created_before is not None:
         write_time(message.created_before, wanted.created_before)
     return message
-
-
-def _state(number: runs_pb2.RunState.ValueType, *path: str | int) -> RunState:
-    state = STATES.get(number)
-    if state is None:
-        raise unknown_number(*path)
-    return state

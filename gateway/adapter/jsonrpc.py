@@ -59,6 +59,11 @@ _JSON_NAMES = {
     "parent_run_id": "parentRunId",
     "root_run_id": "rootRunId",
     "roots_only": "rootsOnly",
+    "execution_timeout": "executionTimeoutSecs",
+    "page_size": "pageSize",
+    "page_token": "pageToken",
+    "include_total": "includeTotal",
+    "include_inputs": "includeInputs",
 }
 """The parameters, and the conditions of a filter, whose names in JSON-RPC differ from those of the model."""
 

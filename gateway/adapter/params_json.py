@@ -42,7 +42,7 @@ def submit_params_to_json(params: SubmitParams) -> JsonText:
     if params.overrides is not None:
         parts.append(f'"overrides":{params.overrides}')
     _add_observability(parts, params.observability)
-    _add_seconds(parts, "timeoutSecs", params.timeout)
+    add_seconds(parts, "timeoutSecs", params.timeout)
     if params.idempotency_key is not None:
         parts.append(f'"subflowKey":{quote(params.idempotency_key)}')
     if params.variables:
@@ -51,7 +51,7 @@ def submit_params_to_json(params: SubmitParams) -> JsonText:
         parts.append(f'"flowLabel":{quote(params.flow_label)}')
     if params.labels:
         parts.append(f'"labels":{labels_to_json(params.labels)}')
-    _add_seconds(parts, "executionTimeoutSecs", params.execution_timeout)
+    add_seconds(parts, "executionTimeoutSecs", params.execution_timeout)
     return write_object(parts, params.extensions, SUBMIT_MEMBERS)
 
 
@@ -70,10 +70,10 @@ def get_params_to_json(params: GetParams) -> JsonText:
     if params.result_order is not ResultOrder.BY_INDEX:
         parts.append(f'"resultOrder":"{params.result_order.value}"')
     _add_observability(parts, params.observability)
-    _add_seconds(parts, "timeoutSecs", params.timeout)
+    add_seconds(parts, "timeoutSecs", params.timeout)
     if params.resume_token:
         parts.append(f'"resumeToken":"{resume_token_to_text(params.resume_token)}"')
-    _add_seconds(parts, "heartbeatSecs", params.heartbeat_interval)
+    add_seconds(parts, "heartbeatSecs", params.heartbeat_interval)
     return write_object(parts, params.extensions, GET_MEMBERS)
 
 
@@ -116,8 +116,8 @@ def _result_order(text: JsonText, *path: str | int) -> ResultOrder:
     return order
 
 
-def _seconds(text: JsonText, *path: str | int) -> float:
-    """To the nanosecond, the resolution of durations in a gRPC message."""
+def seconds_from_json(text: JsonText, *path: str | int) -> float:
+    """Read a number of seconds, to the nanosecond: the resolution of durations in a gRPC message."""
     return round(number(text, *path), 9)
 
 
@@ -149,7 +149,8 @@ def _add_observability(parts: list[str], context: ObservabilityContext | None) -
         parts.append(f'"observability":{observability_to_json(context)}')
 
 
-def _add_seconds(parts: list[str], name: str, seconds: float | None) -> None:
+def add_seconds(parts: list[str], name: str, seconds: float | None) -> None:
+    """Add a member with a number of seconds, if there is one."""
     if seconds is not None:
         # Whole seconds as an integer: the real runtimes know no other.
         parts.append(f'"{name}":{int(seconds) if seconds.is_integer() else repr(seconds)}')
@@ -174,12 +175,12 @@ _SUBMIT: Members = {
     "maxConcurrency": Member("max_concurrency", integer),
     "overrides": Member("overrides", object_text),
     "observability": Member("observability", observability_from_json),
-    "timeoutSecs": Member("timeout", _seconds),
+    "timeoutSecs": Member("timeout", seconds_from_json),
     "subflowKey": Member("idempotency_key", string),
     "variables": Member("variables", members_of),
     "flowLabel": Member("flow_label", _label),
     "labels": Member("labels", labels_from_json),
-    "executionTimeoutSecs": Member("execution_timeout", _seconds),
+    "executionTimeoutSecs": Member("execution_timeout", seconds_from_json),
 }
 _GET: Members = {
     "runId": Member("run_id", string),
@@ -187,9 +188,9 @@ _GET: Members = {
     "includeResults": Member("include_results", boolean),
     "resultOrder": Member("result_order", _result_order),
     "observability": Member("observability", observability_from_json),
-    "timeoutSecs": Member("timeout", _seconds),
+    "timeoutSecs": Member("timeout", seconds_from_json),
     "resumeToken": Member("resume_token", _resume_token),
-    "heartbeatSecs": Member("heartbeat_interval", _seconds),
+    "heartbeatSecs": Member("heartbeat_interval", seconds_from_json),
 }
 
 SUBMIT_MEMBERS = frozenset(_SUBMIT)

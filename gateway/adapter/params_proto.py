@@ -63,7 +63,7 @@ async def long_input_from_proto(value: runs_pb2.JsonValue, index: int, checkpoin
 
 def submit_params_without_inputs(message: runs_pb2.SubmitRunRequest, inputs: Sequence[JsonText]) -> SubmitParams:
     """Read the parameters of a submit but for its inputs, which may be many: these are to be filled in later."""
-    _check_encoding(message.result_encoding)
+    check_encoding(message.result_encoding)
     flow_id, wait = message.flow_id, message.wait
     fields: dict[str, object] = {}
     if message.HasField("max_concurrency"):
@@ -123,7 +123,7 @@ def submit_params_to_proto(
 
 def get_params_from_proto(message: runs_pb2.GetRunRequest) -> GetParams:
     """Read the parameters of a get."""
-    _check_encoding(message.result_encoding)
+    check_encoding(message.result_encoding)
     order = _ORDERS.get(message.result_order)
     if order is None:
         raise unknown_number("result_order")
@@ -192,6 +192,7 @@ def observability_to_proto(context: ObservabilityContext) -> runs_pb2.Observabil
     return message
 
 
-def _check_encoding(number: runs_pb2.ResultEncoding.ValueType) -> None:
+def check_encoding(number: runs_pb2.ResultEncoding.ValueType) -> None:
+    """Raises InvalidParams if no encoding of results has this number."""
     if number not in _ENCODINGS:
         raise unknown_number("result_encoding")

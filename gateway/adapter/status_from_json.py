@@ -44,7 +44,7 @@ def run_status_and_entries_from_json(text: JsonText) -> tuple[RunStatus, list[Js
 
 def item_result_from_json(text: JsonText, index: int) -> ItemResult:
     """Read an entry of `results` in any dialect; `index` is its place there."""
-    return _item_result(text, "results", index)
+    return item_result_at(text, "results", index)
 
 
 def _state(text: JsonText, *path: str | int) -> str:
@@ -55,7 +55,8 @@ def _state(text: JsonText, *path: str | int) -> str:
     return spelling
 
 
-def _time(text: JsonText, *path: str | int) -> Nanoseconds:
+def time_from_json(text: JsonText, *path: str | int) -> Nanoseconds:
+    """Read a time."""
     return nanoseconds(string(text, *path), *path)
 
 
@@ -81,10 +82,11 @@ def _items(text: JsonText, *path: str | int) -> ItemStatistics:
 
 
 def _results(text: JsonText, *path: str | int) -> list[ItemResult]:
-    return [_item_result(element, *path, index) for index, element in enumerate(elements(text, *path))]
+    return [item_result_at(element, *path, index) for index, element in enumerate(elements(text, *path))]
 
 
-def _item_result(text: JsonText, *path: str | int) -> ItemResult:
+def item_result_at(text: JsonText, *path: str | int) -> ItemResult:
+    """Read the result at `path` in any dialect."""
     fields = _with_foreign_state(read_members(text, _ITEM_RESULT, *path))
     outcome: dict[str, Any] = fields.pop("result", {})
     unknown = outcome.pop("extensions", None)
@@ -114,7 +116,7 @@ def _outcome(text: JsonText, *path: str | int) -> dict[str, Any]:
         # A sender that leaves out nulls leaves out this one.
         fields["value"] = given.get("value", given.get("result", "null"))
     elif outcome == "failed":
-        fields["error"] = _item_error(given.get("error", "null"), *path, "error")
+        fields["error"] = item_error_from_json(given.get("error", "null"), *path, "error")
     else:
         raise InvalidParams.field(*path, "outcome", description="expected 'success' or 'failed'")
     extensions = {name: member for name, member in given.items() if name not in OUTCOME_MEMBERS}
@@ -123,7 +125,8 @@ def _outcome(text: JsonText, *path: str | int) -> dict[str, Any]:
     return fields
 
 
-def _item_error(text: JsonText, *path: str | int) -> ItemError:
+def item_error_from_json(text: JsonText, *path: str | int) -> ItemError:
+    """Read the error at `path`."""
     return validated(ItemError, read_members(text, _ITEM_ERROR, *path), *path)
 
 
@@ -134,16 +137,16 @@ _RUN_STATUS: Members = {
     "flowLabel": Member("flow_label", string),
     "status": Member("status", _state),
     "items": Member("items", _items),
-    "createdAt": Member("created_at", _time),
-    "completedAt": Member("completed_at", _time),
+    "createdAt": Member("created_at", time_from_json),
+    "completedAt": Member("completed_at", time_from_json),
     "results": Member("results", _results),
-    "startedAt": Member("started_at", _time),
+    "startedAt": Member("started_at", time_from_json),
     "parentRunId": Member("parent_run_id", string),
     "rootRunId": Member("root_run_id", string),
     "depth": Member("depth", integer),
     "labels": Member("labels", labels_from_json),
     "cancelReason": Member("cancel_reason", string),
-    "expiresAt": Member("expires_at", _time),
+    "expiresAt": Member("expires_at", time_from_json),
 }
 _UNREAD_RUN_STATUS: Members = {**_RUN_STATUS, "results": Member("results", elements)}
 _STATISTICS: Members = {
@@ -159,7 +162,7 @@ _ITEM_RESULT: Members = {
     "itemIndex": Member("item_index", integer),
     "status": Member("status", _state),
     "result": Member("result", _outcome),
-    "completedAt": Member("completed_at", _time),
+    "completedAt": Member("completed_at", time_from_json),
 }
 _ITEM_ERROR: Members = {
     "code": Member("code", integer),

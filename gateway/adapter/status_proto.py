@@ -72,7 +72,7 @@ def add_results(
 ) -> None:
     """Write further results of a status."""
     for result in results:
-        _set_result(message.results.add(), result, encoding)
+        set_result(message.results.add(), result, encoding)
 
 
 def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) -> RunStatus:
@@ -80,7 +80,7 @@ def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) ->
     fields: dict[str, object] = {
         "run_id": message.run_id,
         "flow_id": message.flow_id,
-        "status": _state(message.status, "status"),
+        "status": state_from_proto(message.status, "status"),
         "items": _statistics(message.items),
         "created_at": read_time(message.created_at, "created_at"),
         "extensions": read_texts(message.extensions, "extensions"),
@@ -94,7 +94,9 @@ def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) ->
         if message.HasField(time):
             fields[time] = read_time(getattr(message, time), time)
     if with_results:
-        fields["results"] = [_result(result, "results", index) for index, result in enumerate(message.results)]
+        fields["results"] = [
+            result_from_proto(result, "results", index) for index, result in enumerate(message.results)
+        ]
     return validated(RunStatus, fields)
 
 
@@ -129,42 +131,49 @@ def _statistics(message: runs_pb2.ItemStatistics) -> ItemStatistics:
     return validated(ItemStatistics, fields, "items")
 
 
-def _set_result(message: runs_pb2.ItemResult, result: ItemResult, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+def set_result(message: runs_pb2.ItemResult, result: ItemResult, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+    """Write a result in place."""
     message.item_index = result.item_index
     message.status = STATE_NUMBERS[result.status]
     if result.value is not None:
         set_json_value(message.value, result.value, encoding)
     elif result.error is not None:
-        error = message.error
-        error.code = result.error.code
-        error.message = result.error.message
-        if result.error.data is not None:
-            set_json_value(error.data, result.error.data, encoding)
-        for name, text in result.error.extensions.items():
-            error.extensions[name].json = text
+        set_error(message.error, result.error, encoding)
     if result.completed_at is not None:
         write_time(message.completed_at, result.completed_at)
     if result.extensions:
         write_texts(message.extensions, result.extensions)
 
 
-def _result(message: runs_pb2.ItemResult, *path: str | int) -> ItemResult:
+def set_error(message: runs_pb2.ItemError, error: ItemError, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+    """Write an error in place."""
+    message.code = error.code
+    message.message = error.message
+    if error.data is not None:
+        set_json_value(message.data, error.data, encoding)
+    for name, text in error.extensions.items():
+        message.extensions[name].json = text
+
+
+def result_from_proto(message: runs_pb2.ItemResult, *path: str | int) -> ItemResult:
+    """Read the result at `path`."""
     fields: dict[str, object] = {
         "item_index": message.item_index,
-        "status": _state(message.status, *path, "status"),
+        "status": state_from_proto(message.status, *path, "status"),
         "extensions": read_texts(message.extensions, *path, "extensions"),
     }
     outcome = message.WhichOneof("outcome")
     if outcome == "value":
         fields["value"] = json_value_to_text(message.value, *path, "value")
     elif outcome == "error":
-        fields["error"] = _error(message.error, *path, "error")
+        fields["error"] = error_from_proto(message.error, *path, "error")
     if message.HasField("completed_at"):
         fields["completed_at"] = read_time(message.completed_at, *path, "completed_at")
     return validated(ItemResult, fields, *path)
 
 
-def _error(message: runs_pb2.ItemError, *path: str | int) -> ItemError:
+def error_from_proto(message: runs_pb2.ItemError, *path: str | int) -> ItemError:
+    """Read the error at `path`."""
     fields: dict[str, object] = {
         "code": message.code,
         "message": message.message,
@@ -175,7 +184,8 @@ def _error(message: runs_pb2.ItemError, *path: str | int) -> ItemError:
     return validated(ItemError, fields, *path)
 
 
-def _state(number: runs_pb2.RunState.ValueType, *path: str | int) -> RunState:
+def state_from_proto(number: runs_pb2.RunState.ValueType, *path: str | int) -> RunState:
+    """Read a state."""
     state = STATES.get(number)
     if state is None:
         raise unknown_number(*path)

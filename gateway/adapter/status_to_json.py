@@ -7,7 +7,7 @@ one whose recovery failed as failed.
 Extensions become members again. A state whose spelling `extensions["status"]` keeps is written with that spelling.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -63,6 +63,15 @@ def results_to_json(results: Sequence[ItemResult]) -> JsonText:
 
 def result_pieces(result: ItemResult) -> Iterator[JsonText]:
     """Write one entry of `results` as the superset, in pieces that hold the very text of a large value or `data`."""
+    return _pieces(result, _superset_result)
+
+
+def plain_result_pieces(result: ItemResult) -> Iterator[JsonText]:
+    """Write one entry of `results` in the document's style, in such pieces."""
+    return _pieces(result, _result)
+
+
+def _pieces(result: ItemResult, write: Callable[[ItemResult], JsonText]) -> Iterator[JsonText]:
     error = result.error
     if result.value is not None:
         text, result = result.value, replace(result, value=_STAND_IN)
@@ -71,7 +80,7 @@ def result_pieces(result: ItemResult) -> Iterator[JsonText]:
         result = replace(result, error=replace(error, data=_STAND_IN))
     else:
         text = ""
-    first, *others = _superset_result(result).split(_STAND_IN)
+    first, *others = write(result).split(_STAND_IN)
     yield first
     for other in others:
         yield text
@@ -192,14 +201,15 @@ def _outcome_text(result: ItemResult, *, superset: bool) -> JsonText | None:
         if superset:
             parts.append(f'"result":{value}')
     elif result.error is not None:
-        parts = ['"outcome":"failed"', f'"error":{_error_text(result.error)}']
+        parts = ['"outcome":"failed"', f'"error":{error_to_json(result.error)}']
     else:
         return None
     unknown = result.extensions.get("result", "") if result.extensions else ""
     return write_object(parts, members(unknown) if unknown.startswith("{") else {}, OUTCOME_MEMBERS)
 
 
-def _error_text(error: ItemError) -> JsonText:
+def error_to_json(error: ItemError) -> JsonText:
+    """Write an error."""
     parts = [f'"code":{error.code}', f'"message":{quote(error.message)}']
     if error.data is not None:
         parts.append(f'"data":{error.data}')

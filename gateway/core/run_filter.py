@@ -1,9 +1,9 @@
 """Which runs: the filter of lists, of sets, and of calls that concern many runs."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from msgspec import Meta, field
 from msgspec.msgpack import encode
@@ -26,8 +26,13 @@ from gateway.core.validation import validated
 MAX_FLOW_IDS: Final = 100
 """The most flows that a filter names."""
 
+MAX_STATES: Final = 100
+"""The most states that a request names, some of them more than once."""
+
 _DIGEST_LENGTH: Final = 8
 _PERSON: Final = b"runs-gw filter"
+
+_T = TypeVar("_T")
 
 _Pattern = Annotated[str, Meta(min_length=1, max_length=MAX_KEY_LENGTH + 1)]
 
@@ -75,6 +80,17 @@ class RunFilter(Message, frozen=True, kw_only=True):
     def digest(self) -> bytes:
         """8 bytes that tell filters apart; every process makes the same of the same filter."""
         return hashlib.blake2b(encode(self, order="sorted"), digest_size=_DIGEST_LENGTH, person=_PERSON).digest()
+
+
+def asked_states(given: Collection[_T], read: Callable[..., RunState], *path: str | int) -> tuple[RunState, ...]:
+    """The states at `path`, each once, in the order of their enumeration; `read` reads one, given its path.
+
+    Raises InvalidParams if there are more than MAX_STATES, or if `read` does.
+    """
+    if len(given) > MAX_STATES:
+        raise InvalidParams.field(*path, description=f"expected at most {MAX_STATES} entries")
+    asked = {read(each, *path, index) for index, each in enumerate(given)}
+    return tuple(state for state in RunState if state in asked)
 
 
 def canonical_filter(given: Mapping[str, Any], *path: str | int) -> RunFilter:

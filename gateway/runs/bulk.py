@@ -13,6 +13,7 @@ from gateway.core.errors import RunNotEnded, RunNotFound, TooLarge
 from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import Runtime
+from gateway.runs.listing import AT_ONCE, RunLists
 
 MAX_RUNS: Final = 1 << 22
 """How many runs one call concerns at most."""
@@ -23,7 +24,6 @@ PROGRESS_SECONDS: Final = 1.0
 CONCURRENCY: Final = 8
 """How many runs one call cancels or deletes at the same time: their writes share commits."""
 
-_AT_ONCE: Final = 250
 _ID_BYTES: Final = 16
 _ID_COST: Final = 18
 """What an id takes in a `bytearray` that grows, in bytes."""
@@ -32,8 +32,9 @@ _ID_COST: Final = 18
 class BulkCalls:
     """Cancels and deletes many runs of one runtime. The ids of the runs that a call concerns draw from `share`."""
 
-    def __init__(self, runtime: Runtime, share: MemoryShare) -> None:
+    def __init__(self, runtime: Runtime, lists: RunLists, share: MemoryShare) -> None:
         self._runtime = runtime
+        self._lists = lists
         self._share = share
         self._fair_queue = FairQueue()
 
@@ -76,7 +77,7 @@ class BulkCalls:
         slices = FairSlices(self._fair_queue)
         cursor = ""
         while True:
-            page = await self._runtime.list_runs(wanted, RunOrder.NEWEST_FIRST, cursor, _AT_ONCE)
+            page = await self._lists.read(wanted, RunOrder.NEWEST_FIRST, cursor, AT_ONCE)
             chosen.matched += len(page.runs)
             if chosen.matched > MAX_RUNS:
                 raise TooLarge(f"more than {MAX_RUNS:,} runs match: narrow the filter, and call once for each part")

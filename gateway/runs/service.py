@@ -45,7 +45,7 @@ class RunsService:
         self._runtime = runtime
         self.control = RunControl(runtime)
         self.lists = RunLists(runtime)
-        self.bulk = BulkCalls(runtime, account.share())
+        self.bulk = BulkCalls(runtime, self.lists, account.share())
         self.readiness = runtime.readiness
         """Whether runs are accepted."""
 

@@ -13,6 +13,7 @@ from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import RunPage, Snapshot
 from gateway.runs import bulk
 from gateway.runs.bulk import BulkCalls
+from gateway.runs.listing import RunLists
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 
 ALL = RunFilter()
@@ -28,7 +29,7 @@ async def submitted(runtime: ScriptedRuntime, labels: list[str]) -> list[str]:
 
 
 def calls(runtime: ScriptedRuntime, account: MemoryAccount | None = None) -> BulkCalls:
-    return BulkCalls(runtime, (account or MemoryAccount()).share(small=0))
+    return BulkCalls(runtime, RunLists(runtime), (account or MemoryAccount()).share(small=0))
 
 
 async def states(runtime: ScriptedRuntime, run_ids: list[str]) -> list[RunState]:
