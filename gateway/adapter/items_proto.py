@@ -69,7 +69,7 @@ def item_list_parts(page: ItemList, encoding: runs_pb2.ResultEncoding.ValueType)
     for items in slices(page.items, item_bytes):
         message = runs_pb2.ListItemsResponse()
         for item in items:
-            _set_item(message.items.add(), item, encoding)
+            set_item(message.items.add(), item, encoding)
         yield message.SerializeToString()
     yield runs_pb2.ListItemsResponse(next_page_token=page.next_page_token).SerializeToString()
 
@@ -80,7 +80,8 @@ def item_list_from_proto(message: runs_pb2.ListItemsResponse) -> ItemList:
     return ItemList(items, message.next_page_token)
 
 
-def _set_item(message: runs_pb2.Item, item: Item, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+def set_item(message: runs_pb2.Item, item: Item, encoding: runs_pb2.ResultEncoding.ValueType) -> None:
+    """Write an item in place."""
     message.item_index = item.item_index
     message.status = STATE_NUMBERS[item.status]
     if item.input is not None:

@@ -14,6 +14,9 @@ from runs.v1 import runs_pb2
 DEFAULT_RECEIVED: Final = 4 << 20
 """The largest message that gRPC libraries receive unless they are told otherwise, in bytes."""
 
+VALUES_FACTOR: Final = 8
+"""How often results are held while an answer with values is built: these take up to six times the space of a text."""
+
 
 class AnswerForm(Struct, frozen=True, gc=False):
     """The encoding of results, and the largest message, in bytes."""

@@ -18,9 +18,10 @@ from gateway.core.errors import Overloaded
 from gateway.core.model import ItemResult, RunStatus, SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import text_sizes
-from gateway.fronts.grpc.answer_form import AnswerForm
+from gateway.fronts.grpc.answer_form import VALUES_FACTOR, AnswerForm
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
+from gateway.fronts.grpc.control_servicer import ControlServicer
 from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import UpdateMessages, parts
@@ -35,12 +36,13 @@ from runs.v1 import runs_pb2
 SERVICE = runs_pb2.DESCRIPTOR.services_by_name["RunsService"].full_name
 
 _SMALL_NUMBER = 16
-_VALUES_FACTOR = 8
-"""How often results are held while an answer with values is built: these take up to six times the space of a text."""
 
 
 class RunsServicer:
-    """Submits runs and follows them. `calls` counts the calls that wait for nothing, `waits` all others."""
+    """Submits runs and follows them; what ends and lists them is a servicer of its own.
+
+    `calls` counts the calls that wait for nothing, `waits` all others.
+    """
 
     def __init__(
         self,
@@ -55,6 +57,7 @@ class RunsServicer:
         self._waits = waits
         self._connections = connections
         self._limits = limits
+        self._control = ControlServicer(service, calls, waits, connections, limits.send)
         self._followed = CapacityLimiter(limits.followed, "followed runs")
         self._messages = UpdateMessages(limits.send)
         self._fair_queue = FairQueue()
@@ -83,6 +86,7 @@ class RunsServicer:
                 request_deserializer=bytes,
                 response_serializer=bytes,
             ),
+            **self._control.handlers(),
         }
         add_methods(server, SERVICE, handlers)
 
@@ -204,7 +208,7 @@ class RunsServicer:
         """The results of a run; None if it comes without, or if they do not fit."""
         if run.results is None:
             return None
-        factor = _VALUES_FACTOR if form.encoding == runs_pb2.RESULT_ENCODING_VALUE else BUILDING
+        factor = VALUES_FACTOR if form.encoding == runs_pb2.RESULT_ENCODING_VALUE else BUILDING
         results: list[ItemResult] = []
         size = held = 0
         try:
