@@ -11,10 +11,15 @@ This package has the whole public interface; its modules may change.
 from gateway.client.asynchronous import AsyncRunsClient
 from gateway.client.blocking import RunsClient
 from gateway.client.channels import CHANNEL_OPTIONS
+from gateway.client.control_requests import RunsPage
+from gateway.client.filters import RunFilter
+from gateway.client.items import Item, StepStatus
 from gateway.client.payload import Json
 from gateway.client.requests import RunWatch, SubmitOptions
+from gateway.client.run_sets import CaughtUp, RunSet, RunSetEvent, SetUpdate
 from gateway.client.status import ItemError, ItemResult, RunEnded, RunStatus, RunUpdate
 from gateway.client.streams import RunEvent
+from gateway.core.control import BulkProgress
 from gateway.core.errors import (
     FlowNotFound,
     GatewayError,
@@ -29,17 +34,24 @@ from gateway.core.errors import (
     Overloaded,
     PermissionDenied,
     RemoteError,
+    RunNotEnded,
     RunNotFound,
     TooLarge,
     Unauthenticated,
     Unavailable,
+    Unsupported,
     Violation,
 )
+from gateway.core.items import StepState
 from gateway.core.model import ItemStatistics, ObservabilityContext, ResultOrder, RunState
+from gateway.core.run_filter import RunOrder
+from gateway.core.run_sets import SetEvent
 
 __all__ = [
     "CHANNEL_OPTIONS",
     "AsyncRunsClient",
+    "BulkProgress",
+    "CaughtUp",
     "FlowNotFound",
     "GatewayError",
     "IdempotencyConflict",
@@ -48,6 +60,7 @@ __all__ = [
     "InvalidFlow",
     "InvalidParams",
     "InvalidRunId",
+    "Item",
     "ItemError",
     "ItemResult",
     "ItemStatistics",
@@ -61,15 +74,26 @@ __all__ = [
     "ResultOrder",
     "RunEnded",
     "RunEvent",
+    "RunFilter",
+    "RunNotEnded",
     "RunNotFound",
+    "RunOrder",
+    "RunSet",
+    "RunSetEvent",
     "RunState",
     "RunStatus",
     "RunUpdate",
     "RunWatch",
     "RunsClient",
+    "RunsPage",
+    "SetEvent",
+    "SetUpdate",
+    "StepState",
+    "StepStatus",
     "SubmitOptions",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Unsupported",
     "Violation",
 ]

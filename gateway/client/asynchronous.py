@@ -8,17 +8,18 @@ from typing import Any, Unpack
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
-from gateway.client.calls_async import AsyncCalls
+from gateway.client.control_async import AsyncControlCalls
 from gateway.client.failure import UploadFailed, in_doubt, naming
+from gateway.client.lists_async import AsyncListCalls
 from gateway.client.outage import Outage, deadline_after, first_call_timeout, time_until
 from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
-from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
+from gateway.client.status import ItemResult, RunStatus, RunUpdate, answered
 from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
 
 
-class AsyncRunsClient(AsyncCalls):
+class AsyncRunsClient(AsyncControlCalls, AsyncListCalls):
     """A client of the gateway for asyncio.
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
@@ -74,7 +75,7 @@ class AsyncRunsClient(AsyncCalls):
             return await self._submit_in_parts(params, self._outage(timeout))
         request = params_proto.submit_params_to_proto(params)
         with in_doubt(params.idempotency_key):
-            return submitted(await self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
+            return answered(await self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
 
     async def submit_stream(
         self,
@@ -231,7 +232,7 @@ class AsyncRunsClient(AsyncCalls):
         while True:
             try:
                 async with self._connection(stream=True) as connection:
-                    return submitted(await connection.upload(params, inputs, outage.remaining()))
+                    return answered(await connection.upload(params, inputs, outage.remaining()))
             except UploadFailed as failed:
                 error = failed.reason
             try:

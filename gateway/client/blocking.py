@@ -8,17 +8,18 @@ from typing import Any, Unpack
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.client import requests
-from gateway.client.calls_blocking import Calls
+from gateway.client.control_blocking import ControlCalls
 from gateway.client.failure import UploadFailed, in_doubt, naming
+from gateway.client.lists_blocking import ListCalls
 from gateway.client.outage import Outage, deadline_after, first_call_timeout, time_until
 from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
-from gateway.client.status import ItemResult, RunStatus, RunUpdate, submitted
+from gateway.client.status import ItemResult, RunStatus, RunUpdate, answered
 from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
 
 
-class RunsClient(Calls):
+class RunsClient(ControlCalls, ListCalls):
     """A blocking client of the gateway.
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
@@ -74,7 +75,7 @@ class RunsClient(Calls):
             return self._submit_in_parts(params, self._outage(timeout))
         request = params_proto.submit_params_to_proto(params)
         with in_doubt(params.idempotency_key):
-            return submitted(self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
+            return answered(self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
 
     def submit_stream(
         self,
@@ -230,7 +231,7 @@ class RunsClient(Calls):
         while True:
             try:
                 with self._connection(stream=True) as connection:
-                    return submitted(connection.upload(params, inputs, outage.remaining()))
+                    return answered(connection.upload(params, inputs, outage.remaining()))
             except UploadFailed as failed:
                 error = failed.reason
             try:

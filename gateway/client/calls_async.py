@@ -68,7 +68,10 @@ class AsyncCalls:
 
     async def _call(self, call: Callable[[AsyncConnection, float | None], Awaitable[A]], timeout: float | None) -> A:
         """Make a call with one answer, which may be retried."""
-        outage = self._outage(timeout)
+        return await self._retried(call, self._outage(timeout))
+
+    async def _retried(self, call: Callable[[AsyncConnection, float | None], Awaitable[A]], outage: Outage) -> A:
+        """Make a call with one answer, again and again until it succeeds or the outage is too long."""
         while True:
             try:
                 async with self._connection() as connection:

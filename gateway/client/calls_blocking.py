@@ -1,5 +1,5 @@
 # Made from calls_async.py by `make blocking-client`; changes belong there.
-"""The calls of the client that blocks: on which connection they are made, and when again."""
+"""The calls of the blocking client: on which connection they are made, and when again."""
 
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -20,7 +20,7 @@ E = TypeVar("E")
 
 
 class Calls:
-    """Makes the calls of a client that blocks, each on a connection that has room for it."""
+    """Makes the calls of a blocking client, each on a connection that has room for it."""
 
     def __init__(
         self,
@@ -67,7 +67,10 @@ class Calls:
 
     def _call(self, call: Callable[[Connection, float | None], A], timeout: float | None) -> A:
         """Make a call with one answer, which may be retried."""
-        outage = self._outage(timeout)
+        return self._retried(call, self._outage(timeout))
+
+    def _retried(self, call: Callable[[Connection, float | None], A], outage: Outage) -> A:
+        """Make a call with one answer, again and again until it succeeds or the outage is too long."""
         while True:
             try:
                 with self._connection() as connection:

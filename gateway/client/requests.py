@@ -72,7 +72,7 @@ def submit_params(flow_id: str, inputs: Iterable[object], **options: Unpack[Subm
     fields["variables"] = {name: text_of(value, "variables", name) for name, value in variables.items()}
     if "labels" in options:
         fields["labels"] = dict(options["labels"])
-    return _validated(SubmitParams, fields)
+    return checked(SubmitParams, fields)
 
 
 def many_params(
@@ -127,22 +127,26 @@ def wait_params(
 
 def get_params(run_id: str, **fields: object) -> GetParams:
     """Return the parameters of a get. Raises InvalidParams if one of them is not valid."""
-    return _validated(GetParams, {"run_id": run_id, **fields})
+    return checked(GetParams, {"run_id": run_id, **fields})
 
 
-def _validated(message: type[_M], fields: Mapping[str, object]) -> _M:
-    """Build a message of what a caller gave: texts of Python may be none that can be sent."""
-    _check_texts(fields)
+def checked(message: type[_M], fields: Mapping[str, object]) -> _M:
+    """Build a message of what a caller gave: texts of Python may be none that can be sent.
+
+    Raises InvalidParams if a field breaks its rule.
+    """
+    check_texts(fields)
     return validated(message, fields)
 
 
-def _check_texts(given: object, *path: str) -> None:
+def check_texts(given: object, *path: str) -> None:
+    """Check that the texts in parameters at `path` can be sent. Raises InvalidParams if one has a lone surrogate."""
     if isinstance(given, Message):
         given = asdict(given)
     if isinstance(given, Mapping):
         for name, value in given.items():
-            _check_texts(name, *path)
-            _check_texts(value, *path, name)
+            check_texts(name, *path)
+            check_texts(value, *path, name)
     elif isinstance(given, str) and not given.isascii():
         try:
             given.encode()

@@ -56,7 +56,7 @@ class ItemResult:
     @property
     def completed_at(self) -> datetime | None:
         """The time at which the item finished, to the microsecond, in UTC; None if it is not known."""
-        return _moment(self.completed_at_ns)
+        return moment(self.completed_at_ns)
 
 
 @dataclass(frozen=True)
@@ -103,17 +103,17 @@ class RunStatus:
     @property
     def completed_at(self) -> datetime | None:
         """The time at which the run finished, to the microsecond, in UTC; None before."""
-        return _moment(self.completed_at_ns)
+        return moment(self.completed_at_ns)
 
     @property
     def started_at(self) -> datetime | None:
         """The time at which the first item began to execute, to the microsecond, in UTC; None before."""
-        return _moment(self.started_at_ns)
+        return moment(self.started_at_ns)
 
     @property
     def expires_at(self) -> datetime | None:
         """The time at which the gateway will delete the run, to the microsecond, in UTC; None if that is not known."""
-        return _moment(self.expires_at_ns)
+        return moment(self.expires_at_ns)
 
     def to_json(self) -> str:
         """Return the JSON object of the specification as text, with each payload exactly as it was received."""
@@ -157,7 +157,7 @@ def run_status(message: model.RunStatus) -> RunStatus:
         completed_at_ns=message.completed_at,
         flow_name=message.flow_name,
         flow_label=message.flow_label,
-        results=None if message.results is None else [_item_result(result) for result in message.results],
+        results=None if message.results is None else [item_result(result) for result in message.results],
         labels=message.labels,
         parent_run_id=message.parent_run_id,
         root_run_id=message.root_run_id,
@@ -169,21 +169,26 @@ def run_status(message: model.RunStatus) -> RunStatus:
     )
 
 
-def submitted(response: runs_pb2.SubmitRunResponse) -> RunStatus:
-    """Return the status of a run from the answer to its submit."""
+def answered(response: runs_pb2.SubmitRunResponse | runs_pb2.CancelRunResponse) -> RunStatus:
+    """Return the status of a run from the answer to its submit, or to its cancel."""
     return run_status(status_proto.run_status_from_proto(response.run, with_results=False))
 
 
-def _item_result(message: model.ItemResult) -> ItemResult:
-    error = message.error
+def item_result(message: model.ItemResult) -> ItemResult:
+    """Return the result of an item from the canonical message."""
     return ItemResult(
         item_index=message.item_index,
         status=message.status,
         value_json=message.value,
-        error=None if error is None else ItemError(error.code, error.message, error.data, error.extensions),
+        error=None if message.error is None else item_error(message.error),
         completed_at_ns=message.completed_at,
         extensions=message.extensions,
     )
+
+
+def item_error(message: model.ItemError) -> ItemError:
+    """Return the error of an item or a step from the canonical message."""
+    return ItemError(message.code, message.message, message.data, message.extensions)
 
 
 def _message(status: RunStatus) -> model.RunStatus:
@@ -196,7 +201,7 @@ def _message(status: RunStatus) -> model.RunStatus:
         items=status.items,
         created_at=status.created_at_ns,
         completed_at=status.completed_at_ns,
-        results=None if status.results is None else [_result_message(result) for result in status.results],
+        results=None if status.results is None else [result_message(result) for result in status.results],
         labels=dict(status.labels),
         parent_run_id=status.parent_run_id,
         root_run_id=status.root_run_id,
@@ -208,22 +213,25 @@ def _message(status: RunStatus) -> model.RunStatus:
     )
 
 
-def _result_message(result: ItemResult) -> model.ItemResult:
+def result_message(result: ItemResult) -> model.ItemResult:
+    """Return the canonical message of a result."""
     return model.ItemResult(
         item_index=result.item_index,
         status=result.status,
         value=result.value_json,
-        error=None if result.error is None else _error_message(result.error),
+        error=None if result.error is None else error_message(result.error),
         completed_at=result.completed_at_ns,
         extensions=dict(result.extensions),
     )
 
 
-def _error_message(error: ItemError) -> model.ItemError:
+def error_message(error: ItemError) -> model.ItemError:
+    """Return the canonical message of an error."""
     return model.ItemError(
         code=error.code, message=error.message, data=error.data_json, extensions=dict(error.extensions)
     )
 
 
-def _moment(time: Nanoseconds | None) -> datetime | None:
+def moment(time: Nanoseconds | None) -> datetime | None:
+    """Return a time to the microsecond, in UTC; None for None."""
     return None if time is None else _EPOCH + timedelta(microseconds=time // 1000)

@@ -200,7 +200,7 @@ class ManyRunsStream:
             update = run.received(response.update)
             self._outage.heard(progress=update is None or not update.reconnected or bool(update.results))
             return None if update is None else (run_id, update)
-        error = None if kind == "ended" else _error(response.error)
+        error = None if kind == "ended" else watch_error(response.error)
         try:
             pause = run.ended(error)
         except GatewayError as final:
@@ -274,7 +274,8 @@ class Unseen:
         return results
 
 
-def _error(message: runs_pb2.WatchError) -> GatewayError:
+def watch_error(message: runs_pb2.WatchError) -> GatewayError:
+    """Return the error for which one run or set of a stream cannot be followed."""
     code = _CODES.get(message.code, grpc.StatusCode.UNKNOWN)
     return from_status(code, message.message, message.status_details)
 

@@ -13,7 +13,7 @@ from typing import Final
 CLIENT: Final = Path(__file__).parents[2] / "gateway/client"
 MADE: Final = {
     CLIENT / "asynchronous.py": CLIENT / "blocking.py",
-    CLIENT / "calls_async.py": CLIENT / "calls_blocking.py",
+    **{CLIENT / f"{part}_async.py": CLIENT / f"{part}_blocking.py" for part in ("calls", "control", "lists")},
 }
 """The files of the asynchronous client, and what is made from each."""
 
@@ -25,13 +25,13 @@ RULES: Final = (
     # Sentences of docstrings.
     ("The client for asyncio, from which the blocking one is made .*\\.", "The blocking client."),
     ("A client of the gateway for asyncio", "A blocking client of the gateway"),
-    ("\\b(of [at]\\w* client) for asyncio", r"\1 that blocks"),
+    ("\\b(a|the) client for asyncio", r"\1 blocking client"),
     ("Create it while an event loop runs", "Threads may share it"),
     (" or `__aiter__`", ""),
     # Types.
     (" \\| AsyncIterable\\[object\\]", ""),
     ("AsyncGenerator\\[(.+), None\\]", r"Generator[\1, None, None]"),
-    ("Awaitable\\[(\\w+)\\]", r"\1"),
+    ("Awaitable\\[([\\w.]+)\\]", r"\1"),
     ("aio\\.Channel", "grpc.Channel"),
     ("\\bAsync(?=[A-Z])", ""),
     # Syntax.

@@ -14,10 +14,10 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 EQUAL_LINES = 12
 
-GENERATED = {"client/blocking.py", "client/calls_blocking.py"}
+GENERATED = {f"client/{name}blocking.py" for name in ("", "calls_", "control_", "lists_")}
 """Made from the asynchronous client: it repeats the lines and the names of its source."""
 
-PUBLIC_NAMES = {"ItemError", "ItemResult", "RunStatus"}
+PUBLIC_NAMES = {"Item", "ItemError", "ItemResult", "RunFilter", "RunStatus", "StepStatus"}
 """The client's classes, named after the messages that they show to users: each name has one meaning."""
 
 SOURCES = {str(file.relative_to(GATEWAY)): file.read_text(encoding="utf-8") for file in sorted(GATEWAY.rglob("*.py"))}

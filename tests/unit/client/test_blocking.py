@@ -2,12 +2,9 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Iterator
 
 import grpc
-import grpc_testing  # type: ignore[import-untyped]
 import pytest
 
 from gateway.adapter.grpc_status import to_status
@@ -24,16 +21,11 @@ from gateway.client import (
     RunUpdate,
     Unavailable,
 )
-from gateway.core.errors import GatewayError
 from gateway.core.model import ItemResult, RunStatus
 from runs.v1 import blobs_pb2, runs_pb2
+from tests.support.client_channel import CUT, OK, ChannelServer, ending
 
-RUNS = runs_pb2.DESCRIPTOR.services_by_name["RunsService"]
-BLOBS = blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"]
 RUN_ID = "00000000-0000-0000-0000-000000000001"
-OK = ((), grpc.StatusCode.OK, "")
-
-T = TypeVar("T")
 
 
 @pytest.fixture
@@ -44,41 +36,15 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-class Server:
-    """The other end of the channel."""
-
-    def __init__(self) -> None:
-        self.channel = grpc_testing.channel([RUNS, BLOBS], grpc_testing.strict_real_time())
-        self._thread = ThreadPoolExecutor(1)
-
-    def call(self, call: Callable[[], T]) -> "Future[T]":
-        """Let the client do something meanwhile."""
-        return self._thread.submit(call)
-
-    def unary(self, name: str) -> Any:
-        """Take a call with one request."""
-        service = BLOBS if name == "PutBlob" else RUNS
-        _, request, rpc = self.channel.take_unary_unary(service.methods_by_name[name])
-        return request, rpc
-
-    def stream(self) -> Any:
-        """Take a GetRun."""
-        _, request, rpc = self.channel.take_unary_stream(RUNS.methods_by_name["GetRun"])
-        return request, rpc
-
-    def close(self) -> None:
-        self._thread.shutdown()
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[ChannelServer]:
+    server = ChannelServer()
     yield server
     server.close()
 
 
 @pytest.fixture
-def client(server: Server, pauses: list[float]) -> Iterator[RunsClient]:
+def client(server: ChannelServer, pauses: list[float]) -> Iterator[RunsClient]:
     with RunsClient(server.channel) as client:
         yield client
 
@@ -103,15 +69,7 @@ def submitted() -> runs_pb2.SubmitRunResponse:
     return runs_pb2.SubmitRunResponse(run=run_status_to_proto(status()))
 
 
-def ending(error: GatewayError) -> tuple[object, grpc.StatusCode, str]:
-    code, text, details = to_status(error)
-    return (("grpc-status-details-bin", details),), code, text
-
-
-CUT: tuple[object, grpc.StatusCode, str] = ((), grpc.StatusCode.UNAVAILABLE, "Socket closed")
-
-
-def test_a_flow_is_put(server: Server, client: RunsClient) -> None:
+def test_a_flow_is_put(server: ChannelServer, client: RunsClient) -> None:
     put = server.call(lambda: client.put_flow({"steps": []}))
     request, rpc = server.unary("PutBlob")
     assert (request.json, request.type) == ('{"steps":[]}', blobs_pb2.BLOB_TYPE_FLOW)
@@ -119,7 +77,7 @@ def test_a_flow_is_put(server: Server, client: RunsClient) -> None:
     assert put.result() == "sha256:f"
 
 
-def test_a_submit_is_repeated_with_the_same_key(server: Server, client: RunsClient, pauses: list[float]) -> None:
+def test_a_submit_is_repeated_with_the_same_key(server: ChannelServer, client: RunsClient, pauses: list[float]) -> None:
     submit = server.call(lambda: client.submit("f", [1, {"a": "ü"}]))
     keys = set()
     for failure in (CUT, ending(Unavailable("stopping", retry_after=2.0)), OK):
@@ -134,7 +92,7 @@ def test_a_submit_is_repeated_with_the_same_key(server: Server, client: RunsClie
 
 
 def test_what_is_wrong_with_a_call_is_raised_as_it_was_sent(
-    server: Server, client: RunsClient, pauses: list[float]
+    server: ChannelServer, client: RunsClient, pauses: list[float]
 ) -> None:
     submit = server.call(lambda: client.submit("f", []))
     _, rpc = server.unary("SubmitRun")
@@ -145,22 +103,22 @@ def test_what_is_wrong_with_a_call_is_raised_as_it_was_sent(
     assert pauses == []
 
 
-def test_a_call_that_takes_too_long_is_a_timeout(server: Server, client: RunsClient) -> None:
+def test_a_call_that_takes_too_long_is_a_timeout(server: ChannelServer, client: RunsClient) -> None:
     submit = server.call(lambda: client.submit("f", [], timeout=0))
     _, rpc = server.unary("SubmitRun")
     rpc.terminate(submitted(), (), grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
     assert isinstance(submit.exception(), TimeoutError)
 
 
-def test_a_call_that_takes_too_long_for_a_proxy_is_made_again(server: Server, client: RunsClient) -> None:
+def test_a_call_that_takes_too_long_for_a_proxy_is_made_again(server: ChannelServer, client: RunsClient) -> None:
     submit = server.call(lambda: client.submit("f", []))
-    for ending in (((), grpc.StatusCode.DEADLINE_EXCEEDED, "upstream request timeout"), OK):
+    for ends in (((), grpc.StatusCode.DEADLINE_EXCEEDED, "upstream request timeout"), OK):
         _, rpc = server.unary("SubmitRun")
-        rpc.terminate(submitted(), *ending)
+        rpc.terminate(submitted(), *ends)
     assert submit.result().run_id == RUN_ID
 
 
-def test_without_patience_a_call_is_made_once(server: Server, pauses: list[float]) -> None:
+def test_without_patience_a_call_is_made_once(server: ChannelServer, pauses: list[float]) -> None:
     client = RunsClient(server.channel, retry_for=0)
     submit = server.call(lambda: client.submit("f", []))
     _, rpc = server.unary("SubmitRun")
@@ -169,7 +127,7 @@ def test_without_patience_a_call_is_made_once(server: Server, pauses: list[float
     assert pauses == []
 
 
-def test_an_error_after_the_submit_names_the_run(server: Server, client: RunsClient) -> None:
+def test_an_error_after_the_submit_names_the_run(server: ChannelServer, client: RunsClient) -> None:
     submit = server.call(lambda: client.submit_and_wait("f", [1]))
     _, rpc = server.unary("SubmitRun")
     rpc.terminate(submitted(), *OK)
@@ -180,7 +138,7 @@ def test_an_error_after_the_submit_names_the_run(server: Server, client: RunsCli
     assert error.message == str(error) == f"error id 7 (run {RUN_ID})"
 
 
-def test_a_state_is_folded_from_a_stream(server: Server, client: RunsClient) -> None:
+def test_a_state_is_folded_from_a_stream(server: ChannelServer, client: RunsClient) -> None:
     get = server.call(lambda: client.get(RUN_ID, include_results=True))
     _, rpc = server.stream()
     rpc.terminate(*CUT)
@@ -192,7 +150,9 @@ def test_a_state_is_folded_from_a_stream(server: Server, client: RunsClient) -> 
     assert [result.value for result in get.result().results or []] == [0, 1]
 
 
-def test_watching_goes_on_with_the_token_and_says_so(server: Server, client: RunsClient, pauses: list[float]) -> None:
+def test_watching_goes_on_with_the_token_and_says_so(
+    server: ChannelServer, client: RunsClient, pauses: list[float]
+) -> None:
     seen = queue.SimpleQueue[RunUpdate]()
 
     def watch_and_tell() -> list[RunUpdate]:
@@ -221,7 +181,7 @@ def test_watching_goes_on_with_the_token_and_says_so(server: Server, client: Run
 
 
 def test_a_silent_connection_is_given_up(
-    server: Server, client: RunsClient, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+    server: ChannelServer, client: RunsClient, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:
     monkeypatch.setattr("gateway.client.streams.LEAST_READ_TIMEOUT", 0.3)
     watch = server.call(lambda: list(client.watch(RUN_ID, heartbeat_interval=0.1)))
@@ -234,7 +194,7 @@ def test_a_silent_connection_is_given_up(
     assert watch.result()[-1].run.finished
 
 
-def test_leaving_an_iterator_cancels_its_call(server: Server, client: RunsClient) -> None:
+def test_leaving_an_iterator_cancels_its_call(server: ChannelServer, client: RunsClient) -> None:
     left = threading.Event()
 
     def leave() -> None:
@@ -258,11 +218,10 @@ def test_parameters_are_checked_when_the_iterator_is_made(client: RunsClient) ->
         client.watch_many([""])
 
 
-def test_many_runs_are_followed_on_one_stream(server: Server, client: RunsClient) -> None:
+def test_many_runs_are_followed_on_one_stream(server: ChannelServer, client: RunsClient) -> None:
     watch = server.call(lambda: list(client.watch_many(["a", "b"])))
-    _, rpc = server.channel.take_stream_stream(RUNS.methods_by_name["WatchRuns"])
-    assert [rpc.take_request().add.run_id for _ in range(2)] == ["a", "b"]
-    rpc.requests_closed()
+    requests, rpc = server.watch(2)
+    assert [request.add.run_id for request in requests] == ["a", "b"]
     code, text, details = to_status(RunNotFound("none"))
     error = runs_pb2.WatchError(code=code.value[0], message=text, status_details=details)
     rpc.send_response(runs_pb2.WatchRunsResponse(run_id="a", error=error))
@@ -277,14 +236,14 @@ def test_many_runs_are_followed_on_one_stream(server: Server, client: RunsClient
     ]
 
 
-def test_a_closed_client_makes_no_calls(server: Server) -> None:
+def test_a_closed_client_makes_no_calls(server: ChannelServer) -> None:
     client = RunsClient(server.channel)
     client.close()
     with pytest.raises(ValueError, match="closed"):
         client.get(RUN_ID)
 
 
-def test_a_channel_that_is_somebody_elses_stays_open(server: Server) -> None:
+def test_a_channel_that_is_somebody_elses_stays_open(server: ChannelServer) -> None:
     with RunsClient(server.channel) as first:
         pass
     assert first is not None

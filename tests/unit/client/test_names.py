@@ -4,16 +4,25 @@ import gateway.client
 from gateway.core.errors import GatewayError
 
 CLIENTS = {"RunsClient", "AsyncRunsClient", "CHANNEL_OPTIONS"}
-VALUES = {"Json", "ObservabilityContext", "ResultOrder", "RunWatch", "SubmitOptions"}
+VALUES = {"Json", "ObservabilityContext", "ResultOrder", "RunFilter", "RunOrder", "RunSet", "RunWatch", "SubmitOptions"}
 ANSWERS = {
+    "BulkProgress",
+    "CaughtUp",
+    "Item",
     "ItemError",
     "ItemResult",
     "ItemStatistics",
     "RunEnded",
     "RunEvent",
+    "RunSetEvent",
     "RunState",
     "RunStatus",
     "RunUpdate",
+    "RunsPage",
+    "SetEvent",
+    "SetUpdate",
+    "StepState",
+    "StepStatus",
     "Violation",
 }
 ERRORS = {
@@ -30,10 +39,12 @@ ERRORS = {
     "Overloaded",
     "PermissionDenied",
     "RemoteError",
+    "RunNotEnded",
     "RunNotFound",
     "TooLarge",
     "Unauthenticated",
     "Unavailable",
+    "Unsupported",
 }
 
 
@@ -47,8 +58,9 @@ def test_each_public_name_is_there() -> None:
 
 def test_both_clients_have_the_same_methods() -> None:
     def methods(client: type) -> set[str]:
-        return {name for name in vars(client) if not name.startswith("_")}
+        return {name for name in dir(client) if not name.startswith("_")}
 
+    assert {"cancel", "delete", "runs", "items", "watch_set", "submit"} <= methods(gateway.client.RunsClient)
     assert methods(gateway.client.RunsClient) == methods(gateway.client.AsyncRunsClient)
 
 
