@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     # Imported where it is needed: it imports grpc, which takes longer than all the rest.
     from gateway.client import RunsClient
 
+RETRY_SECONDS = 60.0
+"""For how many seconds a command that waits for a run looks for a gateway that has gone."""
+
 _EXIT_CODES = {
     "INVALID_ARGUMENT": ExitCode.USAGE,
     "ALREADY_EXISTS": ExitCode.USAGE,
@@ -35,9 +38,14 @@ def connect(address: str, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
         try:
             yield client
         except GatewayError as error:
-            raise CommandError(error.message, _EXIT_CODES.get(error.grpc_status, ExitCode.ERROR)) from None
+            raise CommandError(error.message, exit_code(error)) from None
         except TimeoutError as error:
             raise CommandError(str(error), ExitCode.UNAVAILABLE) from None
+
+
+def exit_code(error: GatewayError) -> ExitCode:
+    """The exit code of a command whose call has failed so."""
+    return _EXIT_CODES.get(error.grpc_status, ExitCode.ERROR)
 
 
 def _check(address: str) -> None:

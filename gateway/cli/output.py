@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.lines import print_line, print_notice, printable
 from gateway.core.json_text import quote
-from gateway.core.model import ItemStatistics, JsonText, RunState
+from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState
 from gateway.core.times import rfc3339
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gateway.client import ItemResult, RunStatus, RunUpdate
+    from gateway.client import ItemResult, RunSetEvent, RunStatus, RunUpdate
 
 STYLES = {
     RunState.PENDING: "dim",
@@ -47,11 +47,32 @@ def show_lines(updates: Iterable["RunUpdate"]) -> "RunStatus":
     return update.run
 
 
+def show_set_lines(events: Iterable["RunSetEvent"]) -> None:
+    """Print each event of a set as a line of JSON, and reconnects to standard error."""
+    for event in events:
+        if notice := notice_of(event):
+            print_notice(notice)
+        print_json(_set_event_json(event))
+
+
+def _set_event_json(event: "RunSetEvent") -> JsonText:
+    """The JSON text of an event of a set, whose status is that of `runs/get`."""
+    from gateway.client import SetUpdate
+
+    members = ['"restarted":true'] if event.restarted else []
+    if isinstance(event, SetUpdate):
+        members += [f'"event":{quote(event.event)}', f'"runId":{quote(event.run_id)}']
+        members += [] if event.run is None else [f'"run":{event.run.to_json()}']
+    else:
+        members.append('"event":"caughtUp"')
+    return f"{{{','.join(members)}}}"
+
+
 def print_run_id(run_id: str) -> None:
     """Print the first line about a run for people."""
     from rich.console import Console
 
-    _print(Console(highlight=False), (f"{'run':<11}", "dim"), run_id)
+    print_text(Console(highlight=False), (f"{'run':<11}", "dim"), run_id)
 
 
 def print_status(status: "RunStatus") -> None:
@@ -64,37 +85,53 @@ def print_status(status: "RunStatus") -> None:
         "flow": status.flow_id,
         "name": status.flow_name,
         "label": status.flow_label,
+        "labels": " ".join(f"{name}={value}" for name, value in sorted(status.labels.items())),
         "state": status.status,
+        "reason": status.cancel_reason,
         "items": _statistics(status.items),
+        "parent": status.parent_run_id,
+        "root": status.root_run_id,
         "created": rfc3339(status.created_at_ns),
-        "completed": None if status.completed_at_ns is None else rfc3339(status.completed_at_ns),
+        "started": _time(status.started_at_ns),
+        "completed": _time(status.completed_at_ns),
+        "expires": _time(status.expires_at_ns),
     }
     for name, text in lines.items():
         if text:
             style = STYLES[status.status] if name == "state" else ""
-            _print(console, (f"{name:<11}", "dim"), (printable(text), style))
+            print_text(console, (f"{name:<11}", "dim"), (printable(text), style))
     for result in status.results or ():
         index, state = f"{result.item_index:>9}  ", f"{result.status:<9}  "
-        _print(console, index, (state, STYLES[result.status]), printable(_outcome(result)))
+        print_text(console, index, (state, STYLES[result.status]), printable(outcome_text(result)))
 
 
-def notice_of(update: "RunUpdate") -> str | None:
+def notice_of(update: "RunUpdate | RunSetEvent") -> str | None:
     """A line for the user if the stream was interrupted before this update."""
     if update.restarted:
         return "started anew: the gateway did not know where this watch had stopped"
     return "reconnected" if update.reconnected else None
 
 
-def _print(console: "Console", *parts: str | tuple[str, str]) -> None:
+def print_text(console: "Console", *parts: str | tuple[str, str]) -> None:
+    """Print one line for people, of texts and their styles."""
     from rich.text import Text
 
     # One line of output for each line of text, for any width of the terminal: lines are searched and cut.
     console.print(Text.assemble(*parts), soft_wrap=True)
 
 
+def _time(time: Nanoseconds | None) -> str | None:
+    return None if time is None else rfc3339(time)
+
+
 def _statistics(items: ItemStatistics) -> str:
     counts = counts_text(items)
     return f"{items.total} ({counts})" if counts else f"{items.total}"
+
+
+def number_of_runs(number: int) -> str:
+    """A number of runs, in words."""
+    return "1 run" if number == 1 else f"{number:,} runs"
 
 
 def counts_text(items: ItemStatistics) -> str:
@@ -109,7 +146,8 @@ def counts_text(items: ItemStatistics) -> str:
     return ", ".join(f"{count} {state}" for state, count in counts.items() if count)
 
 
-def _outcome(result: "ItemResult") -> str:
+def outcome_text(result: "ItemResult") -> str:
+    """The value or the error of an item, for people."""
     if result.error is not None:
         data = "" if result.error.data_json is None else f" {result.error.data_json}"
         return f"{result.error.message} ({result.error.code}){data}"

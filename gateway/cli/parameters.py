@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
+from cyclopts.validators import Number
+
+from gateway.core.durations import duration_seconds
 
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,20}")
 
@@ -23,6 +26,11 @@ def whole_number(_: Any, tokens: Sequence[Token]) -> int:
     return int(text)
 
 
+def duration(_: Any, tokens: Sequence[Token]) -> float:
+    """Read a duration, in seconds. Raises ValueError if it is none."""
+    return duration_seconds(tokens[0].value)
+
+
 ADDRESS_VARIABLE = "RUNS_GATEWAY_ADDRESS"
 """Where commands look for the gateway unless they are told otherwise."""
 
@@ -36,6 +44,8 @@ GatewayAddress = Annotated[
         help="The gRPC address: HOST:PORT or unix:/PATH.",
     ),
 ]
+RunId = Annotated[str, Parameter(help="The run: the id that 'submit' printed.")]
+Timeout = Annotated[float | None, Parameter(validator=Number(gte=0), help="Wait for so many seconds at most.")]
 ConfigFile = Annotated[
     Path | None,
     Parameter(

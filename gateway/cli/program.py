@@ -25,8 +25,20 @@ app = App(
     ),
 )
 # A command is imported when it is used: settings, for one, take longer to import than a run to be read.
-for _command in ("servers:serve", "servers:bridge", "flows:put", "runs:submit", "runs:get", "runs:watch"):
+for _command in (
+    "servers:serve",
+    "servers:bridge",
+    "flows:put",
+    "runs:submit",
+    "runs:get",
+    "runs:watch",
+    "items:items",
+    "tree:tree",
+    "endings:cancel",
+    "endings:delete",
+):
     app.command(f"gateway.cli.{_command}")
+app.command("gateway.cli.lists:list_runs", name="list")
 app.command(about.version)
 about.add_completion(app)
 

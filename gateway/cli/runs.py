@@ -7,25 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from gateway.cli import output
-from gateway.cli.assignments import assignments
-from gateway.cli.connection import connect
+from gateway.cli.connection import RETRY_SECONDS, connect
 from gateway.cli.documents import read_inputs
 from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.lines import not_to_be_lost, print_line, print_notice
-from gateway.cli.parameters import AsJson, GatewayAddress, whole_number
+from gateway.cli.parameters import AsJson, GatewayAddress, RunId, Timeout
+from gateway.cli.run_options import Options, RunOptions
 from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
 from gateway.core.model import JsonText, ResultOrder, RunState
 
 if TYPE_CHECKING:
     from gateway.client import RunStatus, RunUpdate
-
-RETRY_SECONDS = 60.0
-"""For how many seconds a command that waits for a run looks for a gateway that has gone."""
-
-VARIABLE_FORM = "NAME=JSON"
 
 Input = Annotated[
     list[str] | None,
@@ -38,26 +32,8 @@ InputsFile = Annotated[
         help="A file with the inputs: a JSON array, or one JSON value a line; '-' is standard input.",
     ),
 ]
-MaxConcurrency = Annotated[
-    int | None,
-    Parameter(
-        converter=whole_number, validator=Number(gte=1, lt=2**32), help="How many items may execute at the same time."
-    ),
-]
-Overrides = Annotated[str | None, Parameter(help="Changes to the flow's steps for this run, as a JSON object.")]
-Variables = Annotated[
-    list[str] | None,
-    Parameter(name="--variable", metavar=VARIABLE_FORM, help="The value of a variable of the flow. May be repeated."),
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Parameter(help="Makes it safe to repeat the command: the same key and parameters give the same run."),
-]
 FlowId = Annotated[str, Parameter(help="The flow: the id that 'put' printed.")]
-RunId = Annotated[str, Parameter(help="The run: the id that 'submit' printed.")]
 Wait = Annotated[bool, Parameter(help="Wait until the run has finished.")]
-Timeout = Annotated[float | None, Parameter(validator=Number(gte=0), help="Wait for so many seconds at most.")]
-Label = Annotated[str | None, Parameter(help="A label for this run.")]
 
 
 def submit(
@@ -68,32 +44,20 @@ def submit(
     inputs: InputsFile = None,
     wait: Wait = False,
     timeout: Timeout = None,
-    max_concurrency: MaxConcurrency = None,
-    overrides: Overrides = None,
-    variables: Variables = None,
-    label: Label = None,
-    idempotency_key: IdempotencyKey = None,
+    options: Options = None,
     address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
     as_json: AsJson = False,
 ) -> int:
     """Submit a run and print its id; with --wait, its state and results when it has finished."""
     texts = _inputs(input_, inputs)
-    values = assignments("--variable", VARIABLE_FORM, variables or ())
+    given = (options or RunOptions()).submit_options()
     from gateway.client import Json
     from gateway.client.outage import deadline_after, first_call_timeout, time_until
 
     deadline = deadline_after(timeout)
     with connect(address) as client:
-        status = client.submit(
-            flow_id,
-            [Json(text) for text in texts],
-            max_concurrency=max_concurrency,
-            overrides=None if overrides is None else Json(overrides),
-            variables={name: Json(text) for name, text in values.items()},
-            flow_label=label,
-            idempotency_key=idempotency_key,
-            timeout=first_call_timeout(timeout),
-        )
+        inputs_as_text = [Json(text) for text in texts]
+        status = client.submit(flow_id, inputs_as_text, timeout=first_call_timeout(timeout), **given)
     # The id comes first: whatever happens now, the run can be found again.
     with not_to_be_lost(f"run {status.run_id}"):
         _print_submitted(status, wait, as_json)

@@ -96,7 +96,7 @@ async def test_a_flow_in_yaml_runs_and_its_values_stay_what_they_are(
     flow = "steps: []\noutput:\n  big: 1152921504606846977\n  small: 0.1234567890123456789\n  it: {$input: $}\n"
     flow_id = await cli.output("put", write(tmp_path, "flow.yaml", flow))
     inputs = ["1e400", "-0.0", '{"z": 1, "a": null}']
-    run_id = await cli.output("submit", flow_id, *(f"--input={text}" for text in inputs), "--label", "nightly")
+    run_id = await cli.output("submit", flow_id, *(f"--input={text}" for text in inputs), "--flow-label", "nightly")
     status = await cli.output("get", run_id, "--wait", "--results", "--json")
     for text in inputs:
         assert f'{{"big":1152921504606846977,"small":0.1234567890123456789,"it":{text}}}' in status

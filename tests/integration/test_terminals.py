@@ -152,7 +152,7 @@ async def test_every_locale_shows_what_it_can(
     stored = await cli.run("put", flow, env=locale)
     assert (stored.code, stored.err) == (0, "")
     process = await cli.start(
-        "submit", stored.out.strip(), "--input", '"é→😀"', "--label", "é", "--wait", "--json", env=locale
+        "submit", stored.out.strip(), "--input", '"é→😀"', "--flow-label", "é", "--wait", "--json", env=locale
     )
     out, err = await process.communicate()
     assert (process.returncode, b"Traceback" in err) == (0, False)

@@ -41,7 +41,7 @@ def test_a_flow_has_one_id_in_every_output(flow_id: str, tmp_path: Path, capsys:
 
 
 def test_a_run_that_succeeds(flow_id: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["submit", flow_id, "--input", '{"m": 1}', "--label", "nightly"]) == ExitCode.OK
+    assert run(["submit", flow_id, "--input", '{"m": 1}', "--flow-label", "nightly"]) == ExitCode.OK
     run_id = capsys.readouterr().out.strip()
     assert run(["get", run_id, "--wait", "--results", "--json"]) == ExitCode.OK
     status = json.loads(capsys.readouterr().out)
