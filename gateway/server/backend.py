@@ -6,6 +6,7 @@ from gateway.bridge import Bridge
 from gateway.components import Components, asks_for_runs
 from gateway.components import Limits as ComponentLimits
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import ParentCancelled
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
@@ -78,6 +79,10 @@ class EmbeddedBackend(Backend):
         await self._components.close()
 
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
+        try:
+            self._runtime.refuse_cancelled(scope)
+        except ParentCancelled as error:
+            return await self._component_methods.refuse(body, error)
         if asks_for_runs(body):
             self._runtime.waits_for_runs(scope)
         return await super().serve_component(body, scope)

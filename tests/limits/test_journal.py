@@ -188,7 +188,7 @@ async def test_a_state_of_the_version_before_is_taken_over(tmp_path: Path) -> No
         db.executescript(VERSION_2)
     db.close()
     async with opened(path) as journal:
-        assert await journal.unfinished(0) == [UnfinishedRun(1, "run-1", None, 3)]
+        assert await journal.unfinished(0) == [UnfinishedRun(1, "run-1", None, None, 3)]
         assert await journal.inputs("run-1", 0) == ["0", "1", "2"]
         assert await journal.create(record("many"), [TEXT] * MANY) is None
 

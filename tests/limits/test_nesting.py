@@ -348,7 +348,7 @@ async def test_a_start_reads_the_same_for_any_number_of_unfinished_runs_and_item
             status = await embedded.submit({"output": 1}, 1)
             assert status.status is RunState.SUCCESS
             reads.append(count)
-            assert embedded.runtime._active == {}
+            assert embedded.runtime._table.active == {}
             assert held.executions == 0
     assert reads == [0, 0]
 

@@ -15,7 +15,7 @@ from gateway.adapter.long_requests import read_long_body
 from gateway.adapter.plain_submits import read_plain_submit
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
-from gateway.core.errors import MethodNotFound, shortened
+from gateway.core.errors import GatewayError, MethodNotFound, shortened
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
@@ -85,6 +85,14 @@ class JsonRpcMethods:
             if answer is None or isinstance(answer, str):
                 return None if answer is None else answer.encode()
             return await _joined(KeptText([answer], batch=False))
+
+    async def refuse(self, body: bytes, error: GatewayError) -> bytes | None:
+        """Answer all requests in a body with an error; None if it holds notifications only."""
+        calls = await self.read(body)
+        if isinstance(calls, jsonrpc.Batch):
+            answers = [jsonrpc.error_response(call.id, error) for call in calls.calls if call.id is not None]
+            return f"[{','.join(answers)}]".encode() if answers else None
+        return None if calls.id is None else jsonrpc.error_response(calls.id, error).encode()
 
     async def read(self, body: bytes) -> jsonrpc.Call | jsonrpc.Batch:
         """Read a body. One that cannot be read is a call that is refused."""

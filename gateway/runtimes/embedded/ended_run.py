@@ -47,20 +47,22 @@ def ended_at_once(record: RunRecord, outcome: Outcome, epoch: int, results: Sequ
     """A run that has ended while it was accepted, with all its results, by index."""
     size = text_sizes(results) + RESULT_BYTES * len(results)
     if size > RECENT_BYTES:
-        return loaded(record, outcome, epoch)
-    return EndedRun(record, _last(record, outcome, epoch, results), results, RUN_BYTES + size)
+        return loaded(record, outcome, epoch, record.total)
+    return EndedRun(record, _last(record, outcome, epoch, record.total, results), results, RUN_BYTES + size)
 
 
-def loaded(record: RunRecord, outcome: Outcome, epoch: int) -> EndedRun:
-    """A run that has been read from the journal, which has its results."""
-    return EndedRun(record, _last(record, outcome, epoch, None), None, RUN_BYTES)
+def loaded(record: RunRecord, outcome: Outcome, epoch: int, prefix: int) -> EndedRun:
+    """A run that has been read from the journal, which has its results; those of so many leading items are there."""
+    return EndedRun(record, _last(record, outcome, epoch, prefix, None), None, RUN_BYTES)
 
 
-def _last(record: RunRecord, outcome: Outcome, epoch: int, results: Sequence[ItemResult] | None) -> Snapshot:
+def _last(
+    record: RunRecord, outcome: Outcome, epoch: int, prefix: int, results: Sequence[ItemResult] | None
+) -> Snapshot:
     # It has the last revision of this epoch, which is larger than any that was seen before.
     revision = ((epoch + 1) << EPOCH_BITS) - 1
     total = record.total
     items = statistics(total, 0, outcome.success, outcome.failed, outcome.cancelled)
     status = run_status(record, outcome.status, items, None, outcome)
     completions = outcome.success + outcome.failed
-    return Snapshot(status, revision, completions, total if completions == total else 0, results)
+    return Snapshot(status, revision, completions, prefix, results)

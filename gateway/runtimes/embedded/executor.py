@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.room import RoomHolder
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.clock import now
 from gateway.core.model import JsonText, Nanoseconds, RunState
@@ -14,6 +16,8 @@ from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.item_results import failed, succeeded
 from gateway.runtimes.embedded.item_work import FamilyWork, SharedWork
 from gateway.runtimes.embedded.journal import Ended, Journal, Outcome
+from gateway.runtimes.embedded.results_keeper import ResultsKeeper
+from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import Job, RunExecution
 from gateway.runtimes.embedded.task import ItemFailure
 
@@ -64,20 +68,35 @@ class Executor:
         self._journal = journal
         self._shared = SharedWork(max_items, account)
         self._families: dict[str, FamilyWork] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._executing: dict[str, _Executing] = {}
         self._stopped = asyncio.Event()
         self._stop_by: float | None = None
 
     def start(self, job: Job) -> None:
         """Execute the items of a run that have not finished."""
-        root_id = job.run.record.root_id or job.run.record.run_id
-        family = self._families.get(root_id)
-        if family is None:
-            family = self._families[root_id] = FamilyWork(self._shared)
-        family.runs += 1
-        task = asyncio.create_task(self._execute(job, family))
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._done, root_id))
+        run, family = job.run, self._family(job.run)
+        execution = RunExecution(job, family, self._journal)
+        task = asyncio.create_task(_execute(execution, job))
+        self._executing[run.record.run_id] = _Executing(task, execution)
+        task.add_done_callback(partial(self._done, run))
+
+    def finish(self, run: Run, ended: Callable[[Run], None]) -> None:
+        """Write the end of a run that has been cancelled and does not execute; then call `ended`."""
+        keeper = ResultsKeeper(run, self._journal, RoomHolder(self._family(run).room), _nothing)
+        keeper.end_cancelled()
+        task = asyncio.create_task(_finish(keeper, run, ended))
+        self._executing[run.record.run_id] = _Executing(task, None)
+        task.add_done_callback(partial(self._done, run))
+
+    def executes(self, run: Run) -> bool:
+        """Whether a run has a task, which ends with the run."""
+        return run.record.run_id in self._executing
+
+    def interrupt(self, run: Run) -> None:
+        """Stop executing the items of a run that has been cancelled. It ends when it `may_end`."""
+        executing = self._executing.get(run.record.run_id)
+        if executing is not None and executing.execution is not None and executing.execution.begun:
+            executing.task.cancel()
 
     def waits_for_runs(self, scope: str) -> None:
         """Note that the component that executes the task `scope` asks for runs.
@@ -93,27 +112,60 @@ class Executor:
         """
         if self._stop_by is None:
             self._stop_by = asyncio.get_running_loop().time() + STOP_SECONDS
-            self._shared.canceller.cancel(self._tasks)
-        if self._tasks:
+            self._shared.stopping = True
+            self._shared.canceller.cancel(executing.task for executing in self._executing.values())
+        if self._executing:
             self._stopped.clear()
             try:
                 async with asyncio.timeout_at(self._stop_by):
                     await self._stopped.wait()
             except TimeoutError:
-                _log.warning("%d runs were still executing when the time to stop was over", len(self._tasks))
+                _log.warning("%d runs were still executing when the time to stop was over", len(self._executing))
 
-    def _done(self, root_id: str, task: asyncio.Task[None]) -> None:
+    def _family(self, run: Run) -> FamilyWork:
+        """What the family of a run shares, for one run more."""
+        root_id = _root_of(run)
+        family = self._families.get(root_id)
+        if family is None:
+            family = self._families[root_id] = FamilyWork(self._shared)
+        family.runs += 1
+        return family
+
+    def _done(self, run: Run, task: asyncio.Task[None]) -> None:
+        root_id = _root_of(run)
         family = self._families[root_id]
         family.runs -= 1
         if not family.runs:
             del self._families[root_id]
-        self._tasks.discard(task)
+        del self._executing[run.record.run_id]
         retrieve_exception(task)
-        if not self._tasks:
+        if not self._executing:
             self._stopped.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a run has stopped executing and stays unfinished", exc_info=error)
+            run.fail(error)
 
-    async def _execute(self, job: Job, family: FamilyWork) -> None:
-        await RunExecution(job, family, self._journal).execute()
-        job.ended(job.run)
+
+class _Executing(NamedTuple):
+    """The task of a run, and what it does; None if that is to write the end."""
+
+    task: "asyncio.Task[None]"
+    execution: RunExecution | None
+
+
+def _root_of(run: Run) -> str:
+    return run.record.root_id or run.record.run_id
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _finish(keeper: ResultsKeeper, run: Run, ended: Callable[[Run], None]) -> None:
+    await keeper.keep_all()
+    ended(run)
+
+
+async def _execute(execution: RunExecution, job: Job) -> None:
+    await execution.execute()
+    job.ended(job.run)

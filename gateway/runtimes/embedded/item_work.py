@@ -29,6 +29,8 @@ class SharedWork:
         self.canceller = Canceller()
         self.callers: dict[str, ItemWork] = {}
         """The items whose components execute now, by the scopes of their tasks."""
+        self.stopping = False
+        """Whether all tasks are being cancelled, since the gateway stops."""
 
     def waits_for_runs(self, scope: str) -> None:
         """Note that a component, which executes a task, asks for runs: its item waits for them from now on."""

@@ -92,6 +92,7 @@ class UnfinishedRun(NamedTuple):
     number: int
     run_id: str
     root_id: str | None
+    parent_id: str | None
     total: int
 
 

@@ -41,21 +41,29 @@ class ResultsKeeper:
         return len(self._waiting) >= MAX_TOGETHER
 
     def add(self, result: ItemResult) -> None:
-        """An item has its result."""
+        """An item has its result. It is discarded if the run has been cancelled."""
+        if self._run.cancelling:
+            return
         self._holder.hold(text_size(result))
         self._waiting.append(self._run.complete(result))
         self._added.set()
 
+    def end_cancelled(self) -> None:
+        """The run ends with the results that there are: its outcome is written with the last of them."""
+        self._run.end_cancelled()
+        self._added.set()
+
     async def keep_all(self) -> None:
         """Keep results until the run has ended."""
-        while not self._run.finished:
+        run = self._run
+        while not run.finished:
             await self._added.wait()
-            while self._waiting:
+            while self._waiting or not (run.end is None or run.finished):
                 completions = self._waiting[:MAX_TOGETHER]
                 del self._waiting[:MAX_TOGETHER]
-                outcome = None if self._waiting else self._run.end
+                outcome = None if self._waiting else run.end
                 await self._keep(completions, outcome)
-                self._run.publish(completions, outcome)
+                run.publish(completions, outcome)
                 self._holder.hold(-sum(text_size(completion.result) for completion in completions))
                 self._kept()
 

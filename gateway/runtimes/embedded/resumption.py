@@ -8,7 +8,8 @@ from typing import Final
 from gateway.concurrency.batches import call_in_batches
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import report_unexpected
-from gateway.runtimes.embedded.journal import Journal, UnfinishedRun
+from gateway.runtimes.embedded.ancestors import Ancestors
+from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord, UnfinishedRun
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.run import Run
 
@@ -19,13 +20,17 @@ RETRY_SECONDS: Final = 1.0
 class Resumption:
     """Resumes unfinished runs one by one, oldest first, so that the reads of others come in between.
 
-    First it counts the items of nested runs. Until this is done, no run from before executes, and none of its family is
-    accepted. `resume` brings a run back if that has not been done: somebody may have asked for it.
+    First it counts the items of nested runs, and finds out which runs they are inside. Until this is done, no run from
+    before executes or is cancelled, and none of its family is accepted. `resume` brings a run back if that has not been
+    done: somebody may have asked for it.
     """
 
-    def __init__(self, journal: Journal, nesting: Nesting, resume: Callable[[str], Awaitable[object]]) -> None:
+    def __init__(
+        self, journal: Journal, nesting: Nesting, ancestors: Ancestors, resume: Callable[[str], Awaitable[object]]
+    ) -> None:
         self._journal = journal
         self._nesting = nesting
+        self._ancestors = ancestors
         self._resume = resume
         self._counted = asyncio.Event()
         self._held: list[Callable[[], None]] = []
@@ -67,6 +72,7 @@ class Resumption:
                 for run in page:
                     if run.root_id is not None:
                         self._nesting.add(run.root_id, run.total)
+                        await self._restore_ancestors(run.run_id, run.parent_id or run.root_id)
         self._counted.set()
         held, self._held = self._held, []
         call_in_batches(iter(held))
@@ -74,6 +80,13 @@ class Resumption:
             async for page in pages:
                 for run in page:
                     await self._resume_one(run.run_id)
+
+    async def _restore_ancestors(self, run_id: str, parent_id: str) -> None:
+        while True:
+            try:
+                return await self._ancestors.restore(run_id, parent_id)
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _pages(self) -> AsyncGenerator[list[UnfinishedRun], None]:
         last = 0
@@ -100,6 +113,20 @@ class Resumption:
                 return
             else:
                 return
+
+
+async def prefix_of(journal: Journal, record: RunRecord, outcome: Outcome) -> int:
+    """How many leading items of a run that has ended have results. Raises Unavailable as `restore` does."""
+    if not outcome.cancelled:
+        return record.total
+    start = 0
+    while start < outcome.success + outcome.failed:
+        done = (await journal.finished_items(record.run_id, start)).done
+        gap = done.find(0)
+        start += len(done) if gap < 0 else gap
+        if gap >= 0:
+            break
+    return start
 
 
 async def restore(journal: Journal, run: Run) -> None:

@@ -18,6 +18,9 @@ class Run:
 
     An item goes through `start`, unless nobody sees it run, `complete` (it gets its place in the order of completion,
     and the journal keeps it) and `publish` (it is durable, and watchers may see it).
+
+    After `cancel`, no further item may `start` or `complete`. When the runs inside it have ended, it `may_end`, and it
+    ends by `end_cancelled` with what has been completed.
     """
 
     def __init__(self, record: RunRecord, *, epoch: int = 0) -> None:
@@ -28,7 +31,12 @@ class Run:
         """How many bytes of memory are counted for it."""
         self._revision = epoch << EPOCH_BITS
         self.end: Outcome | None = None
-        """The outcome of the run, once its last item has its result; it may not be durable yet."""
+        """The outcome of the run, once its last item has its result or it is cancelled; it may not be durable yet."""
+        self.cancelling = False
+        """Whether it has been cancelled. It ends as soon as nothing of it executes."""
+        self.may_end: asyncio.Event | None = None
+        self._reason: str | None = None
+        self._failure: BaseException | None = None
         self._outcome: Outcome | None = None
         self._done = bytearray(record.total)
         self._prefix = 0
@@ -80,6 +88,42 @@ class Run:
         found = self._done.find(0, item_index)
         return self.record.total if found < 0 else found
 
+    def cancel(self, reason: str | None) -> bool:
+        """Begin to cancel the run. False if that has been done, or if all items have their results."""
+        if self._failure is not None:
+            self._forget_unwritten()
+        if self.cancelling or self.end is not None:
+            return False
+        self.cancelling = True
+        self.may_end = asyncio.Event()
+        self._reason = reason
+        return True
+
+    def end_cancelled(self) -> None:
+        """Nothing of the cancelled run executes: it ends with the results that there are."""
+        success, cancelled = self._places - self._failures, self.record.total - self._places
+        self.end = Outcome(
+            RunState.CANCELLED,
+            success,
+            self._failures,
+            now(self._latest),
+            cancelled=cancelled,
+            started_at=self._started_at,
+            cancel_reason=self._reason,
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """It executes no more, and has not ended. Those who wait for the end are told of the error."""
+        self._failure = error
+        self.touch()
+
+    async def over(self) -> None:
+        """Wait for the end. Raises what it has failed with."""
+        while not self.finished:
+            if self._failure is not None:
+                raise self._failure
+            await self.changed(self.snapshot())
+
     @property
     def running(self) -> int:
         """How many items have started, and have no result that watchers may see."""
@@ -129,7 +173,9 @@ class Run:
     def snapshot(self) -> Snapshot:
         """The current state; the same object until it changes."""
         if self._snapshot is None:
-            results = self._recent if self._in_order and self._outcome else None
+            # Those of a cancelled run are not those of all items.
+            whole = self._in_order and self._outcome is not None and self._completions == self.record.total
+            results = self._recent if whole else None
             self._snapshot = Snapshot(self._status(), self._revision, self._completions, self._prefix, results)
         return self._snapshot
 
@@ -160,6 +206,13 @@ class Run:
         items = statistics(self.record.total, self.running, self._success, self._failed)
         state = RunState.PENDING if self._started_at is None else RunState.RUNNING
         return run_status(self.record, state, items, self._started_at, None)
+
+    def _forget_unwritten(self) -> None:
+        """Results that could not be kept are lost: their items have not finished."""
+        self._failure = None
+        self.end, self.cancelling = None, False
+        self._running.clear()
+        self._places, self._failures = self._completions, self._failed
 
     def _advance_prefix(self) -> None:
         pending = self._done.find(0, self._prefix)

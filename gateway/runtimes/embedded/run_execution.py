@@ -1,5 +1,6 @@
 """The execution of one run: its items, at its own concurrency."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
@@ -49,9 +50,35 @@ class RunExecution:
         self._limit = job.run.record.max_concurrency or DEFAULT_CONCURRENCY
         self._pool = TaskPool(family.shared.canceller)
         self._keeper = ResultsKeeper(job.run, journal, RoomHolder(family.room), self._pool.notify)
+        self._keeping: asyncio.Task[None] | None = None
+        self.begun = False
+        """Whether `execute` has been called. Before, a run that is cancelled need not be interrupted."""
 
     async def execute(self) -> None:
-        """Return when all results are kept. Raises what the journal has raised, but for Unavailable."""
+        """Return when all results are kept. Raises what the journal has raised, but for Unavailable.
+
+        When the run has been cancelled, to cancel the task interrupts it: the items end, and then the run.
+        """
+        self.begun = True
+        try:
+            if not self._run.cancelling:
+                await self._execute_items()
+        except asyncio.CancelledError:
+            if not self._is_interrupted:
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+        if self._run.may_end is not None:
+            await self._run.may_end.wait()
+            self._keeper.end_cancelled()
+            await (self._keeping or self._keeper.keep_all())
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether the run has been cancelled, and goes on to its end: not if the gateway stops."""
+        return self._run.cancelling and not self._family.shared.stopping
+
+    async def _execute_items(self) -> None:
         async with aclosing(self._pending()) as pending:
             if self._run.record.total == 1:
                 async for index, text in pending:
@@ -68,19 +95,20 @@ class RunExecution:
             await self._item(index, text, work)
         finally:
             work.end()
-        await self._keeper.keep_all()
+        if not self._run.cancelling:
+            await self._keeper.keep_all()
 
     async def _items(self, pending: AsyncGenerator[tuple[int, JsonText], None]) -> None:
         evaluator = None if self._job.flow.steps else RoomHolder(self._family.room)
+        self._keeping = self._pool.start(self._keeper.keep_all())
         try:
-            self._pool.start(self._keeper.keep_all())
             async for index, text in pending:
                 if evaluator is None or not await self._evaluate(index, text, evaluator):
                     await self._start(index, text)
-            while not self._run.finished:
+            while not self._run.finished and not self._run.cancelling:
                 await self._pool.change()
         finally:
-            await self._pool.close()
+            await self._pool.close(self._keeping if self._is_interrupted else None)
 
     async def _evaluate(self, index: int, text: JsonText, evaluator: RoomHolder) -> bool:
         """Execute an item in one step of work; False if it needs more."""

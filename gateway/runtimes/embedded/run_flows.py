@@ -21,7 +21,8 @@ from gateway.core.model import Blob, JsonText
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
-from gateway.runtimes.embedded.journal import Journal, RunRecord
+from gateway.runtimes.embedded.journal import Journal
+from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.unknown_component import unknown_component
 
 _log = logging.getLogger(__name__)
@@ -51,9 +52,13 @@ class RunFlows:
             flow = await self._stored(flow_id, blob)
         return flow if overrides is None else await self._flows.override(flow, overrides)
 
-    async def accepted(self, record: RunRecord) -> Flow | None:
-        """The flow of a run that was accepted by an earlier process. None if it is not valid any more."""
-        while True:
+    async def accepted(self, run: Run) -> Flow | None:
+        """The flow of a run that was accepted by an earlier process.
+
+        None if it is not valid any more, or if the run has been cancelled while it was looked for.
+        """
+        record = run.record
+        while not run.cancelling:
             try:
                 return await self.overridden(record.flow_id, record.overrides)
             except (InvalidParams, TooLarge) as error:
@@ -62,6 +67,7 @@ class RunFlows:
                 return None
             except Overloaded:
                 await asyncio.sleep(MEMORY_RETRY_SECONDS)
+        return None
 
     async def refuse_unknown_components(self, flow: Flow, *, patient: bool) -> None:
         """Raise InvalidFlow if a flow names components that do not exist. `patient` waits for servers that start."""

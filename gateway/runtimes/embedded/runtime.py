@@ -30,9 +30,12 @@ from gateway.core.model import (
     blob_id_of,
 )
 from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
+from gateway.runtimes.embedded.ancestors import Ancestors, refuse_cancelled
 from gateway.runtimes.embedded.blob_names import named
+from gateway.runtimes.embedded.cancelling import Cancelling
 from gateway.runtimes.embedded.ended_run import EndedRun, ended_at_once, loaded
 from gateway.runtimes.embedded.executor import Executor, run_inline
+from gateway.runtimes.embedded.family_tree import FamilyTree
 from gateway.runtimes.embedded.files import Files
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
@@ -43,10 +46,11 @@ from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
 from gateway.runtimes.embedded.new_record import new_record
 from gateway.runtimes.embedded.recent_runs import RecentRuns
-from gateway.runtimes.embedded.resumption import Resumption, restore
+from gateway.runtimes.embedded.resumption import Resumption, prefix_of, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
+from gateway.runtimes.embedded.run_table import RunTable
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
@@ -110,16 +114,25 @@ class EmbeddedRuntime(Runtime):
         self._executor = executor
         self._runs: RunsApi | None = None
         self._started = asyncio.Event()
-        self._resumption = Resumption(journal, nesting, self._find)
+        self._tree = FamilyTree()
+        self._table = RunTable(journal, RecentRuns(account), nesting, self._tree)
         self._loads = SingleFlight(self._load)
-        self._active: dict[str, Run] = {}
-        self._recent = RecentRuns(account)
+        self._ancestors = Ancestors(self._tree, self._table.known)
+        self._resumption = Resumption(journal, nesting, self._ancestors, self._find)
+        self._cancelling = Cancelling(
+            self._tree,
+            executor,
+            journal.readiness,
+            active=self._table.active,
+            accepting=self._table.accepting,
+            find=self._find,
+            finish=self._finish,
+        )
         self._flows = flows
         self._run_flows = RunFlows(journal, flows, components)
         self._blobs = account.share()
         self._fingerprints = account.share()
         self._files = Files((), account)
-        self._accepting: set[asyncio.Task[Snapshot]] = set()
         self._draining = False
 
     async def start(self, runs: RunsApi) -> None:
@@ -177,22 +190,27 @@ class EmbeddedRuntime(Runtime):
         record = new_record(params, scope, flow.name, ancestry, digest)
         ended = run_inline(flow, params.variables, params.inputs, record.created_at)
         if ended is not None:
+            if ancestry is not None:
+                await self._ancestors.check(ancestry.parent_id, ancestry.task)
             at_once = ended_at_once(record, ended.outcome, self._journal.epoch, ended.results)
+            self._table.keep(at_once)
             return await self._accept(at_once, flow, (), ended)
         run = Run(record, epoch=self._journal.epoch)
         if ancestry is not None:
             run.held = memory_of(record, params.inputs)
+            await self._ancestors.begin(record.run_id, ancestry.parent_id, ancestry.task)
             try:
                 self._nesting.take(ancestry, record.total, run.held)
             except (TooManyDescendants, Overloaded):
+                self._tree.leave(record.run_id)
                 # After a restart, items that execute again find their runs, which are among the descendants.
                 if record.key is None or (earlier := await self._journal.find(scope, record.key)) is None:
                     raise
                 return await self._repeated(earlier, record.fingerprint)
+        self._table.keep(run)
         # A task of its own: if the client leaves now, the durable run must execute all the same.
-        accepting = asyncio.create_task(self._accept(run, flow, params.inputs))
-        self._accepting.add(accepting)
-        accepting.add_done_callback(self._accepted)
+        self._table.accepting[record.run_id] = accepting = asyncio.create_task(self._accept(run, flow, params.inputs))
+        accepting.add_done_callback(partial(self._accepted, record.run_id))
         return await asyncio.shield(accepting)
 
     async def get(self, run_id: str) -> Snapshot:
@@ -209,9 +227,23 @@ class EmbeddedRuntime(Runtime):
             await run.changed(snapshot)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        run = self._recent.get(run_id) or await self._find(run_id)
+        run = self._table.recent.get(run_id) or await self._find(run_id)
         recent = run.recent(page)
         return await self._journal.results(run_id, page) if recent is None else recent
+
+    async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
+        """As the interface says. Nothing of the run executes on return in any case: `until` changes nothing."""
+        if not self._started.is_set():
+            await self._started.wait()
+        await self._resumption.counted()
+        self._refuse_if_draining()
+        await self._cancelling.cancel(run_id, reason)
+        return await self.get(run_id)
+
+    def refuse_cancelled(self, scope: str) -> None:
+        """Raise ParentCancelled if the run of the task `scope`, or one that it is inside, is cancelled."""
+        if (relative := self._tree.get(scope.partition("/")[0])) is not None:
+            refuse_cancelled(relative, scope)
 
     async def drain(self) -> None:
         """Also stop executing: an item that fails because the gateway shuts down must not count as failed."""
@@ -220,11 +252,12 @@ class EmbeddedRuntime(Runtime):
         self._draining = True
         self._started.set()
         await self._resumption.stop()
+        await self._cancelling.close()
         self._journal.drain()
-        if self._accepting:
-            await asyncio.wait(self._accepting, timeout=ACCEPT_SECONDS)
+        if self._table.accepting:
+            await asyncio.wait(self._table.accepting.values(), timeout=ACCEPT_SECONDS)
         await self._executor.stop()
-        call_in_batches(run.touch for run in list(self._active.values()))
+        call_in_batches(run.touch for run in list(self._table.active.values()))
 
     async def close(self) -> None:
         await self.drain()
@@ -234,27 +267,26 @@ class EmbeddedRuntime(Runtime):
     async def _accept(
         self, run: Run | EndedRun, flow: Flow, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> Snapshot:
-        # Registered before it is durable: a second submit with the same key may be answered from the same commit.
-        self._keep(run)
+        # It is kept before it is durable: a second submit with the same key may be answered from the same commit.
         try:
             earlier = await self._journal.create(run.record, inputs, ended)
         except BaseException:
-            self._drop(run)
+            self._table.drop(run)
             raise
         if earlier is not None:
-            self._drop(run)
+            self._table.drop(run)
             return await self._repeated(earlier, run.record.fingerprint)
         if isinstance(run, Run):
             # Many are read from the journal again, a page at a time, while the run executes.
             self._execute(run, flow, inputs if fits_page(inputs) else None)
         return run.snapshot()
 
-    def _accepted(self, accepting: asyncio.Task[Snapshot]) -> None:
-        self._accepting.discard(accepting)
+    def _accepted(self, run_id: str, accepting: asyncio.Task[Snapshot]) -> None:
+        del self._table.accepting[run_id]
         retrieve_exception(accepting)
 
     def _execute(self, run: Run, flow: Flow, inputs: Sequence[JsonText] | None) -> None:
-        if self._draining:
+        if self._draining or run.cancelling:
             return
         record = run.record
         trace = None if record.observability is None else observability_from_json(record.observability)
@@ -262,28 +294,12 @@ class EmbeddedRuntime(Runtime):
         host = RunHost(
             self._components, self._runs, self._nesting, self._flows, self._files, depth=record.depth, trace=trace
         )
-        self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._ended))
+        self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._table.end))
 
-    def _ended(self, run: Run) -> None:
-        self._active.pop(run.record.run_id, None)
-        self._leave_family(run)
-        self._recent.put(run.ended())
-
-    def _keep(self, run: Run | EndedRun) -> None:
-        if isinstance(run, EndedRun):
-            self._recent.put(run)
-        else:
-            self._active[run.record.run_id] = run
-
-    def _drop(self, run: Run | EndedRun) -> None:
-        self._recent.remove(run.record.run_id)
-        active = self._active.pop(run.record.run_id, None)
-        if active is not None:
-            self._leave_family(active)
-
-    def _leave_family(self, run: Run) -> None:
-        if run.record.root_id is not None:
-            self._nesting.give_back(run.record.root_id, run.record.total, run.held)
+    def _finish(self, run: Run) -> None:
+        """Write the end of a cancelled run that does not execute."""
+        if not self._draining:
+            self._executor.finish(run, self._table.end)
 
     async def _ancestry(self, parent: ParentTask) -> Ancestry | None:
         """Where a run belongs that a task submits; None if this runtime does not know the run of the task."""
@@ -298,7 +314,7 @@ class EmbeddedRuntime(Runtime):
         return Ancestry(record.root_id or record.run_id, record.run_id, depth, parent.name)
 
     async def _find(self, run_id: str) -> Run | EndedRun:
-        run = self._active.get(run_id) or self._recent.get(run_id)
+        run = self._table.get(run_id)
         return await self._loads.get(run_id) if run is None else run
 
     async def _load(self, run_id: str) -> Run | EndedRun:
@@ -307,24 +323,27 @@ class EmbeddedRuntime(Runtime):
         if kept is None:
             raise RunNotFound(f"no run has the id '{run_id}'")
         # It may have been registered while the journal was read.
-        known = self._active.get(run_id) or self._recent.get(run_id)
+        known = self._table.get(run_id)
         if known is not None:
             return known
         record, outcome = kept
         if outcome is not None:
-            ended = loaded(record, outcome, self._journal.epoch)
-            self._keep(ended)
+            prefix = await prefix_of(self._journal, record, outcome)
+            ended = loaded(record, outcome, self._journal.epoch, prefix)
+            self._table.keep(ended)
             return ended
         run = Run(record, epoch=self._journal.epoch)
         await restore(self._journal, run)
-        flow = await self._run_flows.accepted(run.record)
-        self._keep(run)
+        self._table.keep(run)
+        flow = None if self._cancelling.awaits(run_id) else await self._run_flows.accepted(run)
         if flow is not None:
             self._resumption.when_counted(partial(self._go_on, run, flow))
         return run
 
     def _go_on(self, run: Run, flow: Flow) -> None:
         """Execute a run from before."""
+        if run.cancelling:
+            return
         if run.record.root_id is not None:
             run.held = self._nesting.hold(run.record.root_id, memory_of(run.record))
         self._execute(run, flow, None)

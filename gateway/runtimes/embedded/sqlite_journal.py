@@ -301,7 +301,7 @@ def _unfinished(db: sqlite3.Connection, after: int, until: int) -> list[Unfinish
     wanted = "status IS NULL AND run > ? AND run <= ? ORDER BY run LIMIT ?"
     table = "runs INDEXED BY runs_unfinished"
     rows = db.execute(
-        f"SELECT run, run_id, root_id, total FROM {table} WHERE {wanted}", (after, until, UNFINISHED_RUNS)
+        f"SELECT run, run_id, root_id, parent_id, total FROM {table} WHERE {wanted}", (after, until, UNFINISHED_RUNS)
     )
     return [UnfinishedRun(*row) for row in rows]
 

@@ -24,7 +24,7 @@ def success(index: int, value: str) -> ItemResult:
 
 
 def test_a_run_loaded_after_its_end_knows_its_counts() -> None:
-    run = loaded(record(3), Outcome(RunState.FAILED, 2, 1, 99), 4)
+    run = loaded(record(3), Outcome(RunState.FAILED, 2, 1, 99), 4, 3)
     last = run.snapshot()
     assert (last.status.items.total, last.status.items.success, last.status.items.failed) == (3, 2, 1)
     assert (last.completions, last.prefix, last.status.completed_at) == (3, 3, 99)

@@ -161,7 +161,7 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     await first.close()
     second = await SqliteJournal.open(path)
     assert await second.get_blob("b") == Blob("1", BlobType.DATA)
-    assert await second.unfinished(0) == [UnfinishedRun(1, "run-1", None, 3)]
+    assert await second.unfinished(0) == [UnfinishedRun(1, "run-1", None, None, 3)]
     assert await second.finished_items("run-1", 0) == FinishedItems(b"\0\1\0", 0)
     await second.create(record("run-2"), ["0", "1", "2"])
     assert await second.unfinished(1) == []
@@ -181,7 +181,10 @@ async def test_what_had_not_ended_is_read_in_parts(tmp_path: Path) -> None:
     await first.close()
     second = await SqliteJournal.open(tmp_path / "state.db")
     page = await second.unfinished(0)
-    assert [page[0], page[1]] == [UnfinishedRun(1, "large", None, total), UnfinishedRun(2, "run-0", "large", 1)]
+    assert [page[0], page[1]] == [
+        UnfinishedRun(1, "large", None, None, total),
+        UnfinishedRun(2, "run-0", "large", None, 1),
+    ]
     assert len(page) == UNFINISHED_RUNS
     assert await second.unfinished(page[-1].number) == []
     assert [run.run_id for run in await second.unfinished(page[-3].number)] == ["run-1022", "run-1023"]
@@ -202,7 +205,7 @@ async def test_a_file_of_version_2_goes_on(tmp_path: Path) -> None:
     for _ in range(2):
         journal = await SqliteJournal.open(path)
         old = RunRecord("run-1", "flow", "name", None, 3, None, None, "{}", None, "", "key", "print", 7)
-        assert await journal.unfinished(0) == [UnfinishedRun(1, "run-1", None, 3)]
+        assert await journal.unfinished(0) == [UnfinishedRun(1, "run-1", None, None, 3)]
         assert await journal.load("run-1") == (old, None)
         assert (old.depth, old.root_id) == (0, None)
         assert await journal.finished_items("run-1", 0) == FinishedItems(b"\0\1\0", 0)

@@ -173,7 +173,7 @@ async def test_a_run_that_is_loaded_while_the_gateway_stops_does_not_execute(ech
         status = await embedded.service.get(GetParams(run_id=IDS[1]))
         assert status.items.success == 1
         await asyncio.sleep(0)
-        assert embedded.runtime._executor._tasks == set()
+        assert embedded.runtime._executor._executing == {}
 
 
 async def test_a_run_that_cannot_go_on_does_not_keep_others_from_it(

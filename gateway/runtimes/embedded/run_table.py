@@ -1,0 +1,67 @@
+"""The runs in memory: those that have not ended, and those that have ended lately."""
+
+import asyncio
+
+from gateway.core.runtime import Snapshot
+from gateway.runtimes.embedded.ancestors import KnownRun
+from gateway.runtimes.embedded.ended_run import EndedRun
+from gateway.runtimes.embedded.family_tree import FamilyTree
+from gateway.runtimes.embedded.journal import Journal
+from gateway.runtimes.embedded.nesting import Nesting
+from gateway.runtimes.embedded.recent_runs import RecentRuns
+from gateway.runtimes.embedded.run import Run
+
+
+class RunTable:
+    """Finds runs by their ids. A run that comes or ends does so for its family as well.
+
+    `active` are those that have not ended, `accepting` the tasks of those among them that are not durable yet.
+    """
+
+    def __init__(self, journal: Journal, recent: RecentRuns, nesting: Nesting, tree: FamilyTree) -> None:
+        self.active: dict[str, Run] = {}
+        self.accepting: dict[str, asyncio.Task[Snapshot]] = {}
+        self.recent = recent
+        self._journal = journal
+        self._nesting = nesting
+        self._tree = tree
+
+    def get(self, run_id: str) -> Run | EndedRun | None:
+        """The run with this id; None if it is not in memory."""
+        return self.active.get(run_id) or self.recent.get(run_id)
+
+    def keep(self, run: Run | EndedRun) -> None:
+        """A run has come."""
+        if isinstance(run, EndedRun):
+            self.recent.put(run)
+        else:
+            self.active[run.record.run_id] = run
+
+    def drop(self, run: Run | EndedRun) -> None:
+        """A run has not come to be."""
+        self.recent.remove(run.record.run_id)
+        active = self.active.pop(run.record.run_id, None)
+        if active is not None:
+            self._leave_family(active)
+
+    def end(self, run: Run) -> None:
+        """A run has ended."""
+        self.active.pop(run.record.run_id, None)
+        self._leave_family(run)
+        self.recent.put(run.ended())
+
+    async def known(self, run_id: str) -> KnownRun | None:
+        """A run, without bringing it back into memory; None if it is not kept."""
+        if (active := self.active.get(run_id)) is not None:
+            return KnownRun(active.record, None)
+        if (recent := self.recent.get(run_id)) is not None:
+            return KnownRun(recent.record, recent.last.status.status)
+        if (kept := await self._journal.load(run_id)) is None:
+            return None
+        return KnownRun(kept[0], None if kept[1] is None else kept[1].status)
+
+    def _leave_family(self, run: Run) -> None:
+        record = run.record
+        self._tree.leave(record.run_id)
+        if record.root_id is not None:
+            self._nesting.give_back(record.root_id, record.total, run.held)
