@@ -4,7 +4,7 @@ A member that is not known is refused: it may say something that would be lost, 
 Paths of errors use the names of `gateway.core.model`.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from gateway.adapter.filters_json import run_filter_from_json, run_filter_to_json
 from gateway.adapter.json_members import Member, Members, Params, members_of, read_members, write_object
@@ -19,11 +19,14 @@ from gateway.core.control import (
     ListParams,
     RunList,
 )
-from gateway.core.errors import InvalidParams, shortened
+from gateway.core.errors import InvalidParams, TooLarge, shortened
 from gateway.core.json_text import boolean, elements, integer, quote, string
 from gateway.core.model import JsonText
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.validation import validated
+
+MAX_PARAMETER: Final = 256 << 10
+"""The longest parameter of these methods, in characters: a filter that is as long as it may be has less."""
 
 _ORDERS = {
     "newestFirst": RunOrder.NEWEST_FIRST,
@@ -122,7 +125,9 @@ def run_list_from_json(text: JsonText) -> RunList:
 
 
 def known_members(params: Params, known: Members) -> dict[str, Any]:
-    """The fields of parameters. Raises InvalidParams if they have a member that is not known."""
+    """The fields of parameters. Raises InvalidParams if they have an unknown member, TooLarge if they have a long one."""
+    if isinstance(params, dict) and any(len(text) > MAX_PARAMETER for text in params.values()):
+        raise TooLarge(f"a parameter of this method has at most {MAX_PARAMETER >> 10} KiB")
     fields = read_members(params, known)
     for name in fields.pop("extensions", ()):
         raise InvalidParams.field(shortened(name), description="not a parameter of this method")

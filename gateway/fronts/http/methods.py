@@ -1,11 +1,10 @@
 """The JSON-RPC methods, for clients over HTTP and for components while they execute."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
 from io import BytesIO
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +19,7 @@ from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
 from gateway.fronts.http.batch import UNCOUNTED, BatchHold, KeptAnswer, KeptText
+from gateway.fronts.http.control_methods import ControlMethods
 from gateway.fronts.http.long_texts import (
     PART,
     BlobText,
@@ -30,6 +30,7 @@ from gateway.fronts.http.long_texts import (
     is_long,
     read_blob,
 )
+from gateway.fronts.http.rpc_method import RpcMethod, give_back
 from gateway.runs.run_answer import RunAnswer
 from gateway.runs.service import RunsService
 
@@ -41,11 +42,6 @@ _COPIES: Final = 2
 
 RpcAnswer: TypeAlias = bytes | LongText | None
 """A short answer, or a long one that is made while it is read; None if there is nothing to say."""
-
-
-class _Method(NamedTuple):
-    execute: Callable[[Params, str, Held], Awaitable[Any]]
-    write: Callable[[Any, Held], Awaitable[JsonText | LongText]]
 
 
 class JsonRpcMethods:
@@ -61,10 +57,11 @@ class JsonRpcMethods:
         self._service = service
         self._share = share or MemoryAccount().share()
         self._methods = {
-            "runs/submit": _Method(self._submit, self._write_status),
-            "runs/get": _Method(self._get, self._write_status),
-            "blobs/put": _Method(self._put_blob, self._write_blob_id),
-            "blobs/get": _Method(self._get_blob, self._write_blob),
+            "runs/submit": RpcMethod(self._submit, self._write_status),
+            "runs/get": RpcMethod(self._get, self._write_status),
+            **ControlMethods(service, self.fair_queue).table(),
+            "blobs/put": RpcMethod(self._put_blob, self._write_blob_id),
+            "blobs/get": RpcMethod(self._get_blob, self._write_blob),
         }
 
     async def call(self, body: bytes, scope: str = "") -> bytes | None:
@@ -183,7 +180,7 @@ class JsonRpcMethods:
         submit = params_json.submit_params_from_json(params)
         del params
         submitting = self._service.open_submit(
-            submit, scope=scope or _scope(submit.observability), accepted=partial(_give_back, held)
+            submit, scope=scope or _scope(submit.observability), accepted=partial(give_back, held)
         )
         del submit
         return await submitting
@@ -192,7 +189,7 @@ class JsonRpcMethods:
         get = params_json.get_params_from_json(params)
         if get.wait:
             del params
-            _give_back(held)
+            give_back(held)
         return await self._service.open_get(get)
 
     async def _put_blob(self, params: Params, scope: str, held: Held) -> str:
@@ -232,10 +229,6 @@ async def _joined(text: LongText) -> bytes:
         async for part in parts:
             whole.write(part)
     return whole.getvalue()
-
-
-def _give_back(held: Held) -> None:
-    held.shrink(held.size)
 
 
 def _scope(context: ObservabilityContext | None) -> str:

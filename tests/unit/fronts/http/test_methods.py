@@ -146,7 +146,7 @@ async def test_the_members_of_a_batch_get_their_ids_back(methods: JsonRpcMethods
         (b'{"jsonrpc":"2.0","id":true,"method":"runs/get"}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"result":{}}', -32600),
         (b'{"jsonrpc":"2.0","id":1,"method":""}', -32601),
-        (b'{"jsonrpc":"2.0","id":1,"method":"runs/cancel"}', -32601),
+        (b'{"jsonrpc":"2.0","id":1,"method":"runs/stop"}', -32601),
         (b'{"jsonrpc":"2.0","id":1,"method":"RUNS/GET"}', -32601),
         (b'{"jsonrpc":"2.0","id":1,"method":"runs/get"}', -32602),
         (b'{"jsonrpc":"2.0","id":1,"method":"runs/get","params":[]}', -32602),

@@ -1,0 +1,97 @@
+"""The JSON-RPC methods that cancel, list and delete runs, and that list items."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from gateway.adapter import control_json, items_json
+from gateway.adapter.json_members import Params
+from gateway.adapter.status_to_json import run_status_to_json
+from gateway.concurrency.fair_queue import FairQueue
+from gateway.core.control import (
+    BulkProgress,
+    CancelRunsParams,
+    DeleteRunsParams,
+    ItemList,
+    RunList,
+)
+from gateway.core.model import JsonText, RunStatus
+from gateway.core.page_sizes import item_bytes, run_bytes
+from gateway.fronts.http.long_texts import Held, LongText
+from gateway.fronts.http.page_text import PageText
+from gateway.fronts.http.rpc_method import RpcMethod, give_back
+from gateway.runs.service import RunsService
+
+NOTHING = "{}"
+"""The result of a delete of one run."""
+
+
+class ControlMethods:
+    """Answers `runs/cancel`, `runs/list`, `runs/delete` and `runs/items` with a runs service.
+
+    By filter, `runs/cancel` and `runs/delete` answer when all runs that match have been cancelled or deleted; a caller
+    that leaves before stops that. A page is written in turns of `fair_queue`.
+    """
+
+    def __init__(self, service: RunsService, fair_queue: FairQueue) -> None:
+        self._service = service
+        self._fair_queue = fair_queue
+
+    def table(self) -> dict[str, RpcMethod]:
+        """The methods by their names."""
+        return {
+            "runs/cancel": RpcMethod(self._cancel, self._write_end),
+            "runs/list": RpcMethod(self._list, self._write_runs),
+            "runs/delete": RpcMethod(self._delete, self._write_text),
+            "runs/items": RpcMethod(self._items, self._write_items),
+        }
+
+    async def _cancel(self, params: Params, scope: str, held: Held) -> RunStatus | JsonText:
+        cancel = control_json.cancel_params_from_json(params)
+        del params
+        give_back(held)
+        if isinstance(cancel, CancelRunsParams):
+            return await _at_last(self._service.bulk.cancel(cancel), control_json.cancel_progress_to_json)
+        return await self._service.control.cancel(cancel)
+
+    async def _delete(self, params: Params, scope: str, held: Held) -> JsonText:
+        delete = control_json.delete_params_from_json(params)
+        del params
+        give_back(held)
+        if isinstance(delete, DeleteRunsParams):
+            return await _at_last(self._service.bulk.delete(delete), control_json.delete_progress_to_json)
+        await self._service.control.delete(delete)
+        return NOTHING
+
+    async def _list(self, params: Params, scope: str, held: Held) -> RunList:
+        return await self._service.lists.runs(control_json.list_params_from_json(params))
+
+    async def _items(self, params: Params, scope: str, held: Held) -> ItemList:
+        return await self._service.lists.items(items_json.items_params_from_json(params))
+
+    async def _write_end(self, ended: RunStatus | JsonText, held: Held) -> JsonText:
+        await self._fair_queue.yield_turn()
+        return ended if isinstance(ended, str) else run_status_to_json(ended)
+
+    async def _write_text(self, text: JsonText, held: Held) -> JsonText:
+        await self._fair_queue.yield_turn()
+        return text
+
+    async def _write_runs(self, page: RunList, held: Held) -> JsonText | LongText:
+        around = '{"runs":[', control_json.end_of_run_list(page)
+        return await PageText(around, page.runs, run_bytes, _run_pieces, self._fair_queue).fitting(held)
+
+    async def _write_items(self, page: ItemList, held: Held) -> JsonText | LongText:
+        around = '{"items":[', items_json.end_of_item_list(page)
+        return await PageText(around, page.items, item_bytes, items_json.item_pieces, self._fair_queue).fitting(held)
+
+
+async def _at_last(told: AsyncGenerator[BulkProgress, None], write: Callable[[BulkProgress], JsonText]) -> JsonText:
+    """What a call that concerns many runs has come to at last."""
+    async with aclosing(told):
+        async for progress in told:
+            last = progress
+    return write(last)
+
+
+def _run_pieces(run: RunStatus) -> tuple[JsonText]:
+    return (run_status_to_json(run),)
