@@ -125,7 +125,10 @@ def run_list_from_json(text: JsonText) -> RunList:
 
 
 def known_members(params: Params, known: Members) -> dict[str, Any]:
-    """The fields of parameters. Raises InvalidParams if they have an unknown member, TooLarge if they have a long one."""
+    """The fields of parameters.
+
+    Raises InvalidParams if they have a member that is not known, and TooLarge if one is longer than MAX_PARAMETER.
+    """
     if isinstance(params, dict) and any(len(text) > MAX_PARAMETER for text in params.values()):
         raise TooLarge(f"a parameter of this method has at most {MAX_PARAMETER >> 10} KiB")
     fields = read_members(params, known)

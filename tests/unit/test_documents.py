@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.adapter.control_json import CONTROL_MEMBERS
+from gateway.adapter.items_json import ITEMS_MEMBERS
 from gateway.adapter.params_json import GET_MEMBERS, SUBMIT_MEMBERS
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +38,12 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 def test_the_members_of_requests_are_told() -> None:
-    told = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8").partition("- `runs/submit` has")[2]
+    documents = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    told = documents.partition("- `runs/submit` has")[2]
     told = told.partition("\n- ")[0]
     assert set(re.findall(r"`(\w+)`", told)) == SUBMIT_MEMBERS | GET_MEMBERS
+    told = documents.partition("- The calls that end runs and find them again have")[2].partition("They\n")[0]
+    members = set(re.findall(r"`(\w+)`", told))
+    assert members == CONTROL_MEMBERS | ITEMS_MEMBERS
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "The idempotency key of `runs/submit` is its member `subflowKey`" in readme
