@@ -8,7 +8,7 @@ from msgspec import Struct
 from gateway.core.model import ItemResult
 from gateway.core.runtime import Page, Snapshot, text_sizes
 from gateway.runtimes.embedded.journal import Outcome, RunRecord, of_page
-from gateway.runtimes.embedded.run_status import run_status, statistics
+from gateway.runtimes.embedded.run_status import ended_status
 
 RUN_BYTES: Final = 4 << 10
 """What a run takes in memory besides its results."""
@@ -61,8 +61,5 @@ def _last(
 ) -> Snapshot:
     # It has the last revision of this epoch, which is larger than any that was seen before.
     revision = ((epoch + 1) << EPOCH_BITS) - 1
-    total = record.total
-    items = statistics(total, 0, outcome.success, outcome.failed, outcome.cancelled)
-    status = run_status(record, outcome.status, items, None, outcome)
     completions = outcome.success + outcome.failed
-    return Snapshot(status, revision, completions, prefix, results)
+    return Snapshot(ended_status(record, outcome), revision, completions, prefix, results)

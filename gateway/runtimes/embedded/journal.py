@@ -1,7 +1,7 @@
 """The interface of the journal, which keeps the blobs, runs and results of the embedded runtime."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from gateway.core.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
 from gateway.core.readiness import Readiness
+from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page
 
 _item_index = attrgetter("item_index")
@@ -96,6 +97,15 @@ class UnfinishedRun(NamedTuple):
     total: int
 
 
+class FoundRun(NamedTuple):
+    """A run that may match a filter, with its key. `begun`: it has results. Its record lacks what may be long."""
+
+    key: int
+    record: RunRecord
+    outcome: Outcome | None
+    begun: bool
+
+
 class Journal(ABC):
     """Keeps blobs, accepted runs and their results.
 
@@ -168,6 +178,19 @@ class Journal(ABC):
     @abstractmethod
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         """Return results as `gateway.core.runtime.Runtime.results` does."""
+
+    @abstractmethod
+    def search(
+        self, wanted: RunFilter, after: int | None, *, newest_first: bool
+    ) -> AsyncGenerator[list[FoundRun], None]:
+        """Yield the runs that may match a filter, in the order of their keys, and only those after a key.
+
+        A run that matches from the beginning to the end is among them. Each part of them takes a bounded time.
+        """
+
+    @abstractmethod
+    async def count(self, wanted: RunFilter) -> int | None:
+        """Return how many runs match, if the index alone tells."""
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -12,18 +12,22 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import RunNotFound, TooLarge
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
+from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     Completion,
     Ended,
     FinishedItems,
+    FoundRun,
     Journal,
     Outcome,
     RunRecord,
     UnfinishedRun,
     of_page,
 )
+from gateway.runtimes.embedded.memory_index import MemoryIndex
+from gateway.runtimes.embedded.run_search import is_exact, scan
 
 STATE_FRACTION: Final = 0.375
 """The part of the account of memory that the state may take: requests and answers need more than half of it."""
@@ -70,6 +74,7 @@ class MemoryJournal(Journal):
         self._runs: dict[str, _Kept] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._ended: deque[str] = deque()
+        self._index = MemoryIndex()
 
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
         known = self._blobs.get(blob_id)
@@ -100,6 +105,7 @@ class MemoryJournal(Journal):
         kept.size += size
         self._reserve(kept.size)
         self._runs[record.run_id] = kept
+        self._index.add(record, None if ended is None else ended.outcome.status)
         if record.key is not None:
             self._keys[record.scope, record.key] = record.run_id
         if ended is not None:
@@ -118,6 +124,7 @@ class MemoryJournal(Journal):
             kept.places[completion.result.item_index] = completion.place
         if outcome is not None and kept.outcome is None:
             kept.outcome = outcome
+            self._index.end(kept.record, outcome.status)
             self._release_inputs(kept)
             self._ended.append(run_id)
 
@@ -156,6 +163,23 @@ class MemoryJournal(Journal):
                 await asyncio.sleep(0)
         return found
 
+    async def search(
+        self, wanted: RunFilter, after: int | None, *, newest_first: bool
+    ) -> AsyncGenerator[list[FoundRun], None]:
+        for keys in scan(self._index, wanted, after, newest_first=newest_first):
+            if found := [run for key in keys if (run := self._found(key)) is not None]:
+                yield found
+            await asyncio.sleep(0)
+
+    async def count(self, wanted: RunFilter) -> int | None:
+        if not is_exact(wanted):
+            return None
+        number = 0
+        for keys in scan(self._index, wanted, None, newest_first=False):
+            number += len(keys)
+            await asyncio.sleep(0)
+        return number
+
     async def close(self) -> None:
         return None
 
@@ -176,8 +200,16 @@ class MemoryJournal(Journal):
         while self._ended and not self._memory.fits(size):
             kept = self._runs.pop(self._ended.popleft())
             self._memory.give_back(kept.size)
+            self._index.remove(kept.record, None if kept.outcome is None else kept.outcome.status)
             if kept.record.key is not None:
                 del self._keys[kept.record.scope, kept.record.key]
+
+    def _found(self, key: int) -> FoundRun | None:
+        run_id = self._index.run_ids.get(key)
+        if run_id is None:
+            return None
+        kept = self._runs[run_id]
+        return FoundRun(key, kept.record, kept.outcome, bool(kept.results))
 
     def _release_inputs(self, kept: _Kept) -> None:
         self._memory.give_back(kept.inputs_size)

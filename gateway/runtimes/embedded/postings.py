@@ -8,16 +8,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
-from gateway.core.model import RunState
+from gateway.core.model import TERMINAL_STATES, RunState
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.run_keys import key_at, key_of_kept, key_of_new
 from gateway.runtimes.embedded.run_terms import FLOW, Term, state_term, terms_of
 from gateway.storage.sqlite_file import insert_rows
 
+# They exist for ever, so that a search knows all of them, whatever states runs reach meanwhile.
+_ENDS: Final = (None, *sorted(TERMINAL_STATES))
+_STATES: Final = [state_term(state, nested=nested) for state in _ENDS for nested in (True, False)]
+_STATE_TERMS: Final = "".join(
+    f"INSERT INTO terms VALUES (NULL, {term.kind}, '{term.text}', '{term.more}');" for term in _STATES
+)
+
 POSTINGS_TABLES: Final = f"""
 CREATE TABLE terms (term INTEGER PRIMARY KEY, kind INTEGER NOT NULL, text TEXT NOT NULL, more TEXT NOT NULL);
 CREATE UNIQUE INDEX terms_by_text ON terms (kind, text, more);
 CREATE INDEX terms_by_name ON terms (more) WHERE kind = {FLOW};
+{_STATE_TERMS}
 CREATE TABLE postings (term INTEGER NOT NULL, key INTEGER NOT NULL, PRIMARY KEY (term, key)) WITHOUT ROWID;
 """
 
@@ -76,7 +84,7 @@ class Postings:
             rows = [(self._number(db, term), key) for term in terms]
             db.executemany("DELETE FROM postings WHERE term = ? AND key = ?", rows)
             db.execute("DELETE FROM early_runs WHERE key = ? AND run_id = ?", (key, record.run_id))
-        for term in emptied:
+        for term in emptied.difference(_STATES):
             self._remove_if_empty(db, term)
 
     def _remove_if_empty(self, db: sqlite3.Connection, term: Term) -> None:

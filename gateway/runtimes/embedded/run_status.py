@@ -33,6 +33,12 @@ def run_status(
     )
 
 
+def ended_status(record: RunRecord, outcome: Outcome) -> RunStatus:
+    """The status of a run that has ended, without results."""
+    items = statistics(record.total, 0, outcome.success, outcome.failed, outcome.cancelled)
+    return run_status(record, outcome.status, items, None, outcome)
+
+
 @lru_cache(STATISTICS)
 def statistics(total: int, running: int, success: int, failed: int, cancelled: int = 0) -> ItemStatistics:
     """The numbers of items: those that neither run nor have finished are pending."""

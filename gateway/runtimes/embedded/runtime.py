@@ -29,7 +29,8 @@ from gateway.core.model import (
     SubmitParams,
     blob_id_of,
 )
-from gateway.core.runtime import Page, Runtime, Snapshot, fits_page
+from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.runtime import Page, RunPage, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.ancestors import Ancestors, refuse_cancelled
 from gateway.runtimes.embedded.blob_names import named
 from gateway.runtimes.embedded.cancelling import Cancelling
@@ -50,6 +51,7 @@ from gateway.runtimes.embedded.resumption import Resumption, prefix_of, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
+from gateway.runtimes.embedded.run_lists import JournalLists
 from gateway.runtimes.embedded.run_table import RunTable
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.fingerprint import fingerprint, is_same
@@ -128,6 +130,7 @@ class EmbeddedRuntime(Runtime):
             find=self._find,
             finish=self._finish,
         )
+        self._lists = JournalLists(journal, self._table.active, self._find)
         self._flows = flows
         self._run_flows = RunFlows(journal, flows, components)
         self._blobs = account.share()
@@ -244,6 +247,12 @@ class EmbeddedRuntime(Runtime):
         """Raise ParentCancelled if the run of the task `scope`, or one that it is inside, is cancelled."""
         if (relative := self._tree.get(scope.partition("/")[0])) is not None:
             refuse_cancelled(relative, scope)
+
+    async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
+        return await self._lists.page(wanted, order, cursor, limit)
+
+    async def count_runs(self, wanted: RunFilter) -> int:
+        return await self._lists.count(wanted)
 
     async def drain(self) -> None:
         """Also stop executing: an item that fails because the gateway shuts down must not count as failed."""

@@ -3,11 +3,11 @@
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from gateway.core.model import (
     Blob,
@@ -17,6 +17,7 @@ from gateway.core.model import (
     canonical_run_id,
 )
 from gateway.core.packed_texts import Chunk, chunks_of
+from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
 from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
 from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
@@ -29,6 +30,7 @@ from gateway.runtimes.embedded.journal import (
     Completion,
     Ended,
     FinishedItems,
+    FoundRun,
     Journal,
     Outcome,
     RunRecord,
@@ -39,6 +41,8 @@ from gateway.runtimes.embedded.journal_schema import SCHEMA
 from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, read_results
+from gateway.runtimes.embedded.run_search import is_exact
+from gateway.runtimes.embedded.sqlite_index import Search
 from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
 
 _RECORD = ", ".join(RunRecord.__struct_fields__)
@@ -134,6 +138,26 @@ class SqliteJournal(Journal):
             async with self._further_reads:
                 results, rest = await self._file.read(lambda db, page=rest: _results(db, run_id, page))  # type: ignore[misc]
         return results
+
+    async def search(
+        self, wanted: RunFilter, after: int | None, *, newest_first: bool
+    ) -> AsyncGenerator[list[FoundRun], None]:
+        await self._tail.index()
+        search = Search(wanted, after, newest_first=newest_first)
+        while (found := await self._file.read(search.step)) is not None:
+            if found:
+                yield found
+
+    async def count(self, wanted: RunFilter) -> int | None:
+        if not is_exact(wanted):
+            return None
+        await self._tail.index()
+        # The rows of the index are shorter than those of the tables.
+        search = Search(wanted if wanted.states else replace(wanted, states=tuple(RunState)), None, newest_first=False)
+        number = 0
+        while (keys := await self._file.read(search.keys)) is not None:
+            number += len(keys)
+        return number
 
     async def close(self) -> None:
         await self._arrivals.close()
