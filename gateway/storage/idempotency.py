@@ -18,6 +18,7 @@ from gateway.core.errors import IdempotencyConflict, StateUnavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.readiness import Readiness
 from gateway.storage.fingerprint import is_same
+from gateway.storage.run_notes import NOTES_TABLE, FileNotes, MemoryNotes, RunNotes
 from gateway.storage.sqlite_file import StateFile
 from gateway.storage.sqlite_opening import Schema
 
@@ -32,12 +33,14 @@ RETRY_SECONDS: Final = 1.0
 
 # The version begins where that of other state files will not get, so that neither takes the other for its own.
 _SCHEMA: Final = Schema(
-    1001,
+    1002,
     """
 CREATE TABLE keys (
     scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (scope, key)
 ) WITHOUT ROWID;
-""",
+"""
+    + NOTES_TABLE,
+    upgrades={1001: NOTES_TABLE},
 )
 
 Submit = Callable[[], Awaitable[str]]
@@ -71,6 +74,8 @@ class Keys:
         self._store = store
         self.readiness = store.readiness
         """Whether keys can be kept."""
+        self.notes = store.notes
+        """What else is kept of the runs, beside the keys."""
         self._pending: dict[_Name, tuple[str, asyncio.Task[tuple[str, bool]]]] = {}
 
     async def once(self, scope: str, key: str, fingerprint: str, submit: Submit) -> tuple[str, bool]:
@@ -134,8 +139,9 @@ def global_key(scope: str, key: str | None) -> str | None:
 
 
 class _Store(ABC):
-    def __init__(self) -> None:
+    def __init__(self, notes: RunNotes) -> None:
         self.readiness = Readiness()
+        self.notes = notes
 
     @abstractmethod
     async def get(self, name: _Name) -> _Use | None: ...
@@ -149,7 +155,7 @@ class _Store(ABC):
 
 class _MemoryStore(_Store):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(MemoryNotes())
         self._uses: BoundedCache[_Name, _Use] = BoundedCache(MEMORY_KEYS)
 
     async def get(self, name: _Name) -> _Use | None:
@@ -164,7 +170,7 @@ class _MemoryStore(_Store):
 
 class _FileStore(_Store):
     def __init__(self, file: StateFile) -> None:
-        super().__init__()
+        super().__init__(FileNotes(file))
         self._file = file
         self.readiness = file.readiness
 

@@ -10,8 +10,7 @@ from typing import Final, NamedTuple
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.core.errors import RemoteError
-from gateway.core.model import Nanoseconds
-from gateway.runtimes.stepflow.run_bodies import StoredRun
+from gateway.core.model import Nanoseconds, RunStatus
 
 CLOCK_SKEW: Final = 5 * 10**9
 """By how much the clocks of engine and gateway may differ, in nanoseconds."""
@@ -42,11 +41,11 @@ class InDoubtSubmit(NamedTuple):
     began: Nanoseconds
     ended: Nanoseconds
 
-    def may_have_made(self, run: StoredRun) -> bool:
+    def may_have_made(self, run: RunStatus) -> bool:
         """Tell whether the run may be that of this submit."""
         return (
             run.flow_id == self.flow_id
-            and run.items == self.items
+            and run.items.total == self.items
             and run.parent_run_id is None
             and self.began - CLOCK_SKEW <= run.created_at <= self.ended + CLOCK_SKEW
         )
@@ -74,7 +73,7 @@ class InDoubtSubmits:
             self._in_doubt.remove(key)
         self._answered.put(run_id, None)
 
-    def find_run(self, submit: InDoubtSubmit, runs: list[StoredRun]) -> str | None:
+    def find_run(self, submit: InDoubtSubmit, runs: list[RunStatus]) -> str | None:
         """Return the id of the run that a submit in doubt has made, or None if it has made none of these.
 
         Raises RemoteError if several runs match, and it cannot be told which one is the submit's.

@@ -14,6 +14,10 @@ from gateway.runtimes.stepflow.wire_format import ItemBody, WireFormat, decode_i
 
 UNKNOWN_FAILURE: Final = -32603
 
+_CANCELLED: Final = 4
+_CANCELLED_BYTES: Final = 160
+"""The state of an item that was cancelled, and about how much memory it takes."""
+
 ERROR_CODES: Final = {
     1: -32300,
     2: -32103,
@@ -74,6 +78,12 @@ class Results:
 def results_from_json(body: bytes, run: RunStatus, wire_format: WireFormat) -> Results:
     """Read the results of a run that is over. Raises RemoteError if they are not as they should be."""
     return Results(decode_items(body), run, wire_format, len(body))
+
+
+def cancelled_results(run: RunStatus, wire_format: WireFormat) -> Results:
+    """The results of a run that was cancelled before any of its items had ended."""
+    items = [ItemBody(status=_CANCELLED, item_index=index) for index in range(run.items.total)]
+    return Results(items, run, wire_format, _CANCELLED_BYTES * len(items))
 
 
 def _item_result(item: ItemBody, run: RunStatus, wire_format: WireFormat) -> ItemResult:

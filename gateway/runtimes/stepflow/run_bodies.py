@@ -3,11 +3,12 @@
 Everything that an engine sends is checked. The functions that read raise RemoteError if it is not as it should be.
 """
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from gateway.adapter.overrides_json import divided_overrides
 from gateway.core.json_text import quote
-from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunStatus, SubmitParams, blob_digest
+from gateway.core.model import ItemStatistics, JsonText, RunStatus, SubmitParams, blob_digest
 from gateway.runtimes.stepflow.engine_errors import unexpected_response
 from gateway.runtimes.stepflow.results import Results
 from gateway.runtimes.stepflow.wire_format import (
@@ -29,16 +30,6 @@ class EngineRun(NamedTuple):
 
     status: RunStatus
     results: Results | None
-
-
-class StoredRun(NamedTuple):
-    """An entry of a list of runs."""
-
-    run_id: str
-    flow_id: str
-    items: int
-    created_at: Nanoseconds
-    parent_run_id: str | None
 
 
 def run_request(params: SubmitParams, *, peek: bool) -> bytes:
@@ -68,18 +59,9 @@ def run_from_json(body: bytes, wire_format: WireFormat) -> EngineRun:
     return EngineRun(status, Results(items, status, wire_format, len(body)))
 
 
-def runs_from_json(body: bytes) -> list[StoredRun]:
-    """Read a list of runs."""
-    return [
-        StoredRun(
-            read_run_id(entry.run_id),
-            read_blob_id(entry.flow_id),
-            entry.items.total,
-            read_time(entry.created_at),
-            entry.parent_run_id,
-        )
-        for entry in decode_run_list(body)
-    ]
+def runs_from_json(body: bytes) -> Iterator[RunStatus]:
+    """Read a list of runs, each when it is asked for."""
+    return map(_run_status, decode_run_list(body))
 
 
 def _overrides(text: JsonText) -> JsonText | None:
@@ -111,6 +93,8 @@ def _run_status(summary: SummaryBody) -> RunStatus:
         failed=items.failed,
         cancelled=cancelled,
     )
+    parent = None if summary.parent_run_id is None else read_run_id(summary.parent_run_id)
+    root = None if parent is None or summary.root_run_id is None else read_run_id(summary.root_run_id)
     return RunStatus(
         run_id=read_run_id(summary.run_id),
         flow_id=read_blob_id(summary.flow_id),
@@ -119,5 +103,9 @@ def _run_status(summary: SummaryBody) -> RunStatus:
         items=statistics,
         created_at=read_time(summary.created_at),
         completed_at=None if summary.completed_at is None else read_time(summary.completed_at),
+        parent_run_id=parent,
+        root_run_id=root or parent,
+        # The engine does not tell how deep it is.
+        depth=0 if parent is None else 1 if root in (None, parent) else 2,
         extensions=extensions,
     )

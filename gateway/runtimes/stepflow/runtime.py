@@ -3,15 +3,20 @@
 The id of a run is the engine's.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_inexact_numbers
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import InvalidParams, shutting_down
-from gateway.core.model import Blob, ItemResult, SubmitParams
-from gateway.core.runtime import Page, Runtime, Snapshot
+from gateway.core.errors import InvalidParams, Unsupported, shutting_down
+from gateway.core.items import ItemPage
+from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
+from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
 from gateway.runtimes.stepflow.blobs import Blobs
+from gateway.runtimes.stepflow.cancels import Cancels
 from gateway.runtimes.stepflow.engine import EngineRestClient
+from gateway.runtimes.stepflow.item_views import ItemViews
+from gateway.runtimes.stepflow.listing import Listing
 from gateway.runtimes.stepflow.progress import snapshot
 from gateway.runtimes.stepflow.release import Release, release_of
 from gateway.runtimes.stepflow.runs import Runs
@@ -55,9 +60,12 @@ class StepflowRuntime(Runtime):
         self._engine = engine
         self._numbers = Numbers.ROUNDED if lossy_numbers else release.wire_format.numbers
         self._blobs = Blobs(engine, release, lossy_numbers=lossy_numbers)
-        self._runs = Runs(engine, release)
+        self._runs = Runs(engine, release, keys.notes)
         self._submits = Submits(self._runs, keys, (account or MemoryAccount()).share())
         self._watches = Watches(engine, self._runs.read, has_streams=release.has_events)
+        self._cancels = Cancels(self._runs, release.wire_format.running, self._watches.tell)
+        self._listing = Listing(self._runs)
+        self._items = ItemViews(self._runs, release.wire_format)
         self._draining = False
 
     async def put_blob(self, blob: Blob) -> str:
@@ -86,6 +94,24 @@ class StepflowRuntime(Runtime):
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         return await self._runs.results(run_id, page)
 
+    async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
+        """The engine goes on with what executes, and does not tell when that ends: nothing is waited for."""
+        return snapshot(await self._cancels.cancel(run_id, reason))
+
+    async def delete(self, run_id: str, *, cancel: bool) -> None:
+        raise Unsupported("the engine of this gateway deletes no runs")
+
+    async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
+        return await self._listing.page(wanted, order, cursor, limit)
+
+    async def count_runs(self, wanted: RunFilter) -> int:
+        return await self._listing.count(wanted)
+
+    async def items(
+        self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
+    ) -> ItemPage:
+        return await self._items.page(run_id, states, start, limit, with_inputs=with_inputs)
+
     async def drain(self) -> None:
         self._draining = True
         self._watches.drain()
@@ -97,7 +123,12 @@ class StepflowRuntime(Runtime):
         await self._engine.close()
 
     def _check(self, params: SubmitParams) -> None:
-        """Raises InvalidParams if the engine would change the parameters, or break the connection off."""
+        """Raises InvalidParams if the engine would change the parameters, or break the connection off.
+
+        Raises Unsupported if it cannot do what they ask for.
+        """
+        if params.execution_timeout is not None:
+            raise Unsupported("the engine of this gateway bounds no runs in time: execution_timeout cannot be set")
         if not params.inputs and not self.release.takes_empty_runs:
             raise InvalidParams.field(
                 "inputs", description=f"release {self.release.name} of the engine takes no empty runs"

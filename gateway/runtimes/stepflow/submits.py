@@ -2,16 +2,21 @@
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Final
 
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.model import Nanoseconds, RunStatus, SubmitParams
+from gateway.core.errors import ParentCancelled, RunNotFound, StateUnavailable
+from gateway.core.model import Nanoseconds, RunState, RunStatus, SubmitParams, canonical_run_id
 from gateway.runtimes.stepflow.engine import AnswerLost
 from gateway.runtimes.stepflow.in_doubt import MAX_SEARCHED, InDoubtSubmit, InDoubtSubmits, ScopedKey
 from gateway.runtimes.stepflow.runs import Runs
 from gateway.storage.fingerprint import fingerprint
 from gateway.storage.idempotency import Keys
+from gateway.storage.run_notes import SubmitNote
+
+PARENT_REASON: Final = "the run that has submitted it is cancelled"
+"""Why a run is cancelled that was accepted while its parent was being cancelled."""
 
 
 class Submits:
@@ -48,8 +53,10 @@ class Submits:
 
     async def _submit(self, params: SubmitParams, scope: str) -> RunStatus:
         if params.idempotency_key is None:
-            status = await self._runs.submit(params)
+            note = await self._note(params)
+            status = await self._runs.submit(params, note)
             self._in_doubt.settle(None, status.run_id)
+            await self._refuse_cancelled(note, status)
             return status
         key = ScopedKey(scope, params.idempotency_key)
         digest = await fingerprint(params, share=self._share)
@@ -60,21 +67,66 @@ class Submits:
             run_id = None
             if earlier is not None:
                 run_id = self._in_doubt.find_run(earlier, await self._runs.latest(MAX_SEARCHED))
+            note = await self._note(params)
             if run_id is None:
                 began = time.time_ns() if earlier is None else earlier.began
-                accepted.append(await self._attempt(params, key, digest, began))
+                accepted.append(await self._attempt(params, note, key, digest, began))
                 run_id = accepted[0].run_id
+                await self._refuse_cancelled(note, accepted[0])
+            elif note is not None:
+                await self._runs.told.notes.submitted(run_id, note)
             self._in_doubt.settle(key, run_id)
             return run_id
 
         run_id, _ = await self._keys.once(scope, key.key, digest, once)
         return accepted[0] if accepted else await self._runs.read(run_id)
 
-    async def _attempt(self, params: SubmitParams, key: ScopedKey, digest: str, began: Nanoseconds) -> RunStatus:
+    async def _attempt(
+        self, params: SubmitParams, note: SubmitNote | None, key: ScopedKey, digest: str, began: Nanoseconds
+    ) -> RunStatus:
         """Submit a run. If the answer is lost, remember the submit as one in doubt since `began`."""
         try:
-            return await self._runs.submit(params)
+            return await self._runs.submit(params, note)
         except AnswerLost:
             submit = InDoubtSubmit(digest, params.flow_id, len(params.inputs), began, time.time_ns())
             self._in_doubt.add(key, submit)
             raise
+
+    async def _note(self, params: SubmitParams) -> SubmitNote | None:
+        """What the gateway is to keep of a run, since the engine does not; None if there is nothing.
+
+        Raises ParentCancelled if the run that the caller executes in is cancelled, and StateUnavailable if nothing can
+        be kept now.
+        """
+        trace = params.observability
+        claimed = canonical_run_id(trace.run_id) if trace is not None and trace.run_id else None
+        parent = None if claimed is None else await self._parent(claimed)
+        if parent is None and not params.labels and not params.flow_label:
+            return None
+        if self._keys.readiness.obstacle is not None:
+            raise StateUnavailable("the state cannot be written", retry_after=1.0)
+        if parent is None:
+            return SubmitNote(params.flow_label, params.labels)
+        root_id = parent.root_run_id or parent.run_id
+        return SubmitNote(params.flow_label, params.labels, parent.run_id, root_id, parent.depth + 1)
+
+    async def _parent(self, run_id: str) -> RunStatus | None:
+        """The run that a caller says it executes in, if there is one."""
+        try:
+            parent = await self._runs.read(run_id)
+        except RunNotFound:
+            return None
+        if parent.status is RunState.CANCELLED:
+            raise _parent_cancelled(run_id)
+        return parent
+
+    async def _refuse_cancelled(self, note: SubmitNote | None, status: RunStatus) -> None:
+        """Raises ParentCancelled, and cancels the run, if its parent has been cancelled while it was submitted."""
+        if note is None or note.parent_run_id is None or not await self._runs.told.is_cancelled(note.parent_run_id):
+            return
+        await self._runs.cancel(status.run_id, PARENT_REASON)
+        raise _parent_cancelled(note.parent_run_id)
+
+
+def _parent_cancelled(run_id: str) -> ParentCancelled:
+    return ParentCancelled(f"the run {run_id}, which the call comes from, is cancelled")

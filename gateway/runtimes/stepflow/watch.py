@@ -116,6 +116,11 @@ class Watches:
             pass
         return None
 
+    def tell(self, status: RunStatus) -> None:
+        """Let the watches of a run know its state, which this gateway has changed."""
+        for watch in self._open:
+            watch.learn(status)
+
     def drain(self) -> None:
         """End all watches with Unavailable."""
         self._draining = True
@@ -149,6 +154,11 @@ class _EventWatch:
         if self._failure is not None and not (status and status.status.terminal):
             raise self._failure
         return snapshot(status, self._progress) if status else None
+
+    def learn(self, status: RunStatus) -> None:
+        """Take over the state of a run, if it is the one that is watched."""
+        if status.run_id == self._run_id:
+            self._learn(status)
 
     async def close(self) -> None:
         for task in self._tasks:

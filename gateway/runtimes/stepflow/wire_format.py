@@ -57,6 +57,11 @@ class WireFormat(Enum):
         """How runs hold numbers."""
         return Numbers.INTEGERS if self is WireFormat.LEGACY else Numbers.DOUBLES
 
+    @property
+    def running(self) -> str:
+        """How the query of a list spells the state of runs that execute."""
+        return "running" if self is WireFormat.LEGACY else "1"
+
 
 class CountsBody(msgspec.Struct):
     """How many items of a run are in which state."""
@@ -79,6 +84,7 @@ class SummaryBody(msgspec.Struct, rename="camel"):
     flow_name: str | None = None
     completed_at: str | None = None
     parent_run_id: str | None = None
+    root_run_id: str | None = None
 
 
 class ErrorBody(msgspec.Struct):
@@ -109,8 +115,53 @@ class ItemBody(msgspec.Struct, rename="camel"):
     error_code: int = 0
 
 
+class DetailStepBody(msgspec.Struct, rename="camel"):
+    """A step of an item in the details of a run, in the legacy format. Those that have not ended are left out."""
+
+    step_id: str
+    status: str
+
+
+class DetailBody(msgspec.Struct, rename="camel"):
+    """An item in the details of a run, in the legacy format."""
+
+    status: int | str
+    item_index: int = 0
+    input: Raw | UnsetType = UNSET
+    steps: list[DetailStepBody] = []
+
+
+class StepBody(msgspec.Struct, rename="camel"):
+    """A step of an item, in the other format."""
+
+    step_id: str
+    status: int
+    item_index: int = 0
+    component: str = ""
+    error_message: str | None = None
+    error_code: int = 0
+    updated_at: str | None = None
+
+
 class _LegacyRunBody(SummaryBody):
     results: list[ItemBody] | None = None
+
+
+class _DetailsBody(msgspec.Struct, rename="camel"):
+    item_details: list[DetailBody] | None = None
+
+
+class _StepsBody(msgspec.Struct):
+    steps: list[StepBody]
+
+
+class _ComponentBody(msgspec.Struct, rename="camel"):
+    step_id: str
+    component: str = ""
+
+
+class _ComponentsBody(msgspec.Struct):
+    steps: dict[str, _ComponentBody]
 
 
 class _ProtoRunBody(msgspec.Struct):
@@ -131,6 +182,9 @@ _LEGACY_RUN: Final = msgspec.json.Decoder(_LegacyRunBody)
 _PROTO_RUN: Final = msgspec.json.Decoder(_ProtoRunBody)
 _ITEMS: Final = msgspec.json.Decoder(_ItemsBody)
 _RUN_LIST: Final = msgspec.json.Decoder(_RunListBody)
+_DETAILS: Final = msgspec.json.Decoder(_DetailsBody)
+_STEPS: Final = msgspec.json.Decoder(_StepsBody)
+_COMPONENTS: Final = msgspec.json.Decoder(_ComponentsBody)
 
 
 def decode(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
@@ -154,6 +208,24 @@ def decode_items(body: bytes) -> list[ItemBody]:
     """Decode the results of a run."""
     answer: _ItemsBody = decode(_ITEMS, body)
     return answer.items or answer.results or []
+
+
+def decode_details(body: bytes) -> list[DetailBody]:
+    """Decode the details of the items of a run, in the legacy format."""
+    answer: _DetailsBody = decode(_DETAILS, body)
+    return answer.item_details or []
+
+
+def decode_steps(body: bytes) -> list[StepBody]:
+    """Decode the steps of all items of a run that have begun, in the other format."""
+    answer: _StepsBody = decode(_STEPS, body)
+    return answer.steps
+
+
+def decode_components(body: bytes) -> dict[str, str]:
+    """Decode which component each step of a flow calls, in the legacy format."""
+    answer: _ComponentsBody = decode(_COMPONENTS, body)
+    return {step.step_id: step.component for step in answer.steps.values()}
 
 
 def decode_run_list(body: bytes) -> list[SummaryBody]:

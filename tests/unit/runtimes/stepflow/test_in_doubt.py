@@ -3,9 +3,9 @@
 import pytest
 
 from gateway.core.errors import RemoteError
+from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.runtimes.stepflow import in_doubt as module
 from gateway.runtimes.stepflow.in_doubt import CLOCK_SKEW, InDoubtSubmit, InDoubtSubmits, ScopedKey
-from gateway.runtimes.stepflow.run_bodies import StoredRun
 
 FLOW = f"sha256:{'a' * 64}"
 T = 10**18
@@ -13,8 +13,15 @@ IN_DOUBT = InDoubtSubmit("print", FLOW, 2, T, T + 100)
 KEY = ScopedKey("", "key")
 
 
-def run(run_id: str, *, flow_id: str = FLOW, items: int = 2, at: int = T + 50, parent: str | None = None) -> StoredRun:
-    return StoredRun(run_id, flow_id, items, at, parent)
+def run(run_id: str, *, flow_id: str = FLOW, items: int = 2, at: int = T + 50, parent: str | None = None) -> RunStatus:
+    return RunStatus(
+        run_id=run_id,
+        flow_id=flow_id,
+        status=RunState.RUNNING,
+        items=ItemStatistics(total=items),
+        created_at=at,
+        parent_run_id=parent,
+    )
 
 
 @pytest.fixture

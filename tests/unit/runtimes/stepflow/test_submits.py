@@ -17,6 +17,7 @@ from gateway.runtimes.stepflow.runs import Runs
 from gateway.runtimes.stepflow.submits import Submits
 from gateway.runtimes.stepflow.wire_format import WireFormat
 from gateway.storage.idempotency import IN_MEMORY, Keys
+from gateway.storage.run_notes import SubmitNote
 from tests.support.engine_proxy import CUT, EngineProxy
 
 FLOW = "a" * 64
@@ -107,10 +108,10 @@ class HeldRuns(Runs):
         self.asked = asyncio.Event()
         self.held = asyncio.Event()
 
-    async def submit(self, params: SubmitParams) -> RunStatus:
+    async def submit(self, params: SubmitParams, note: SubmitNote | None = None) -> RunStatus:
         self.asked.set()
         await self.held.wait()
-        return await super().submit(params)
+        return await super().submit(params, note)
 
 
 async def test_a_submit_goes_on_when_its_caller_leaves(server: EngineProxy) -> None:

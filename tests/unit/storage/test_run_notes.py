@@ -1,0 +1,92 @@
+"""Notes of runs that execute elsewhere: in memory and in a file they say the same; those in a file hold for ever."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.core.model import ItemStatistics, RunState, RunStatus
+from gateway.storage import run_notes
+from gateway.storage.idempotency import Keys
+from gateway.storage.run_notes import RunNote, SubmitNote
+
+RUN, OTHER, THIRD = (f"01a20377-4792-7b82-a1a4-f86edb2cd47{digit}" for digit in "345")
+NOTE = SubmitNote("nightly", {"team": "x"}, RUN, RUN, 1)
+
+
+def ended(run_id: str, state: RunState = RunState.CANCELLED, reason: str | None = None) -> RunStatus:
+    items = ItemStatistics(total=2, cancelled=2)
+    fields = {"flow_id": f"sha256:{'a' * 64}", "created_at": 10**18, "completed_at": 10**18 + 1}
+    return RunStatus(run_id=run_id, status=state, items=items, cancel_reason=reason, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=["memory", "file"])
+async def keys(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Keys]:
+    keys = await Keys.open(":memory:" if request.param == "memory" else str(tmp_path / "keys.db"))
+    yield keys
+    await keys.close()
+
+
+async def test_what_was_submitted_and_how_it_ended_are_kept_beside_each_other(keys: Keys) -> None:
+    notes = keys.notes
+    assert await notes.of([RUN, OTHER]) == {}
+    for first_ended in (True, False):
+        run_id = OTHER if first_ended else THIRD
+        if first_ended:
+            await notes.ended(ended(run_id))
+        await notes.submitted(run_id, NOTE)
+        assert await notes.ended(ended(run_id, RunState.SUCCESS)) == ended(
+            run_id, list(RunState)[4 if first_ended else 2]
+        )
+    assert await notes.of([RUN, OTHER, THIRD]) == {
+        OTHER: RunNote(NOTE, ended(OTHER)),
+        THIRD: RunNote(NOTE, ended(THIRD, RunState.SUCCESS)),
+    }
+    assert sorted(await notes.children(RUN)) == [OTHER, THIRD]
+    assert await notes.children(OTHER) == []
+
+
+async def test_the_first_end_stays(keys: Keys) -> None:
+    first = ended(RUN, reason="first")
+    assert await keys.notes.ended(first) == first
+    assert await keys.notes.ended(ended(RUN, reason="second")) == first
+    assert (await keys.notes.of([RUN]))[RUN].ended == first
+
+
+async def test_a_file_keeps_notes_over_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_notes, "CACHED_NOTES", 1)
+    path = tmp_path / "keys.db"
+    keys = await Keys.open(str(path))
+    for run_id in (RUN, OTHER):
+        await keys.notes.submitted(run_id, NOTE)
+        await keys.notes.ended(ended(run_id))
+    await keys.close()
+    keys = await Keys.open(str(path))
+    try:
+        for _ in range(2):
+            found = await keys.notes.of([RUN, OTHER, THIRD])
+            assert found == {run_id: RunNote(NOTE, ended(run_id)) for run_id in (RUN, OTHER)}
+    finally:
+        await keys.close()
+
+
+async def test_a_file_of_before_is_brought_up(tmp_path: Path) -> None:
+    path = tmp_path / "keys.db"
+    keys = await Keys.open(str(path))
+
+    async def submit() -> str:
+        return RUN
+
+    await keys.once("", "k", "mprint", submit)
+    await keys.close()
+    with sqlite3.connect(path) as db:
+        db.executescript("DROP TABLE notes; PRAGMA user_version = 1001;")
+    db.close()
+    keys = await Keys.open(str(path))
+    try:
+        assert await keys.once("", "k", "mprint", submit) == (RUN, False)
+        await keys.notes.submitted(RUN, NOTE)
+        assert await keys.notes.of([RUN]) == {RUN: RunNote(NOTE)}
+    finally:
+        await keys.close()
