@@ -147,12 +147,13 @@ async def test_people_read_lines(cli: CommandLine, serving: Serving, tmp_path: P
     finished = await cli.run("submit", flow_id, "--input", '{"m": "\\u001b[31m"}', "--input", "{}", "--wait")
     assert finished.code == 5
     lines = [line.split() for line in finished.out.splitlines()]
-    assert [line[0] for line in lines] == ["run", "flow", "name", "state", "items", "created", "completed", "0", "1"]
+    names = ["run", "flow", "name", "state", "items", "created", "started", "completed", "0", "1"]
+    assert [line[0] for line in lines] == names
     assert lines[3] == ["state", "failed"]
     assert lines[4] == ["items", "2", "(1", "success,", "1", "failed)"]
-    assert lines[7] == ["0", "success", '"\\u001b[31m"']
-    assert lines[8][1] == "failed"
-    assert "-32200" in lines[8][-1]
+    assert lines[-2] == ["0", "success", '"\\u001b[31m"']
+    assert lines[-1][1] == "failed"
+    assert "-32200" in lines[-1][-1]
 
 
 async def test_waiting_ends_with_the_timeout_and_the_run_goes_on(
