@@ -13,7 +13,7 @@ from gateway.runtimes.embedded.run_search import TERMS_TOGETHER, Bounds, RunInde
 from gateway.runtimes.embedded.run_terms import FLOW, Term, state_term, terms_of
 
 
-class _Keys:
+class _OrderedKeys:
     """Numbers in order. Runs are nearly always added at the end and removed at the beginning."""
 
     __slots__ = ("_begin", "_numbers")
@@ -67,9 +67,9 @@ class MemoryIndex(RunIndex):
     def __init__(self) -> None:
         self.run_ids: dict[int, str] = {}
         self._numbers: dict[Term, int] = {}
-        self._keys: dict[int, _Keys] = {}
+        self._keys: dict[int, _OrderedKeys] = {}
         self._ordered: dict[tuple[int, str], list[tuple[str, int]]] = {}
-        self._all = _Keys()
+        self._all = _OrderedKeys()
         self._next_term = 0
         self._early: dict[str, int] = {}
 
@@ -136,12 +136,12 @@ class MemoryIndex(RunIndex):
         key = key_of(run_id)
         return self._early[run_id] if key is None else key
 
-    def _of(self, term: Term) -> _Keys:
+    def _of(self, term: Term) -> _OrderedKeys:
         number = self._numbers.get(term)
         if number is None:
             number = self._numbers[term] = self._next_term
             self._next_term += 1
-            self._keys[number] = _Keys()
+            self._keys[number] = _OrderedKeys()
             for column, text in _ordering(term):
                 insort(self._ordered.setdefault((term.kind, column), []), (text, number))
         return self._keys[number]

@@ -153,35 +153,34 @@ def scan(index: RunIndex, wanted: RunFilter, after: int | None, *, newest_first:
         if not terms:
             return
         groups.append(terms)
+    late: list[int] = []
+    if wanted.created_before is not None:
+        yield from _select(index, Selector(OUT_OF_ORDER, "", ""), late)
+    for terms_of_part, bounds in _parts(wanted, groups, late, newest_first=newest_first):
+        rest = bounds
+        if after is not None:
+            begun = bounds.after(after)
+            rest = bounds._replace(low=max(bounds.low, begun.low), high=min(bounds.high, begun.high))
+        if rest.low <= rest.high:
+            yield from _scan_part(index, terms_of_part, rest)
+
+
+def _parts(
+    wanted: RunFilter, groups: list[list[int]], late: list[int], *, newest_first: bool
+) -> list[tuple[list[list[int]], Bounds]]:
+    """The ranges of keys in which runs may match, in order, each with the groups of terms that they must have there.
+
+    `late` is the term of runs whose keys are later than their times, since the clock had been set back.
+    """
     low = 0 if wanted.created_after is None else key_at(wanted.created_after)
     highest = (1 << KEY_BITS) - 1
     if wanted.created_before is None:
-        parts = [(groups, Bounds(low, highest, newest_first))]
-    else:
-        high = key_at(wanted.created_before)
-        late: list[int] = []
-        yield from _select(index, Selector(OUT_OF_ORDER, "", ""), late)
-        parts = [(groups, Bounds(low, high, newest_first))]
-        if late:
-            # The clock had been set back when these were accepted: their keys are later than their times.
-            parts.append(([late, *groups], Bounds(max(low, high + 1), highest, newest_first)))
-        if newest_first:
-            parts.reverse()
-    for terms_of_part, bounds in parts:
-        rest = (
-            bounds
-            if after is None
-            else Bounds(
-                *(
-                    (bounds.low, min(bounds.high, after - 1))
-                    if newest_first
-                    else (max(bounds.low, after + 1), bounds.high)
-                ),
-                newest_first,
-            )
-        )
-        if rest.low <= rest.high:
-            yield from _scan_part(index, terms_of_part, rest)
+        return [(groups, Bounds(low, highest, newest_first))]
+    high = key_at(wanted.created_before)
+    parts = [(groups, Bounds(low, high, newest_first))]
+    if late:
+        parts.append(([late, *groups], Bounds(max(low, high + 1), highest, newest_first)))
+    return parts[::-1] if newest_first else parts
 
 
 def _select(index: RunIndex, selector: Selector, terms: list[int]) -> Iterator[list[int]]:
