@@ -151,6 +151,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
             max_flow_bytes=settings.max_flow_bytes,
             max_executing_items=settings.max_executing_items,
             file_directories=settings.directories,
+            run_timeout=settings.run_timeout,
         )
     except StateError as error:
         raise StartError(f"{error} (--state)") from None

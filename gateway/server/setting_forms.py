@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from gateway.core.addresses import check_address
+from gateway.core.durations import duration_seconds
+from gateway.core.model import MAX_TIMEOUT
 from gateway.server.sizes import parse_size
 
 MAX_OPEN_CALLS = 10_000_000
@@ -152,6 +154,10 @@ def _check_number(number: Any) -> Any:
     return number
 
 
+def _check_duration(value: Any) -> Any:
+    return duration_seconds(value) if isinstance(value, str) else _check_number(value)
+
+
 def _check_seconds(timeouts: dict[str, float]) -> dict[str, float]:
     """Bring the prefixes of paths into one spelling."""
     checked: dict[str, float] = {}
@@ -216,6 +222,9 @@ ComponentRoutes = Annotated[
     Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
 ]
 Seconds = Annotated[float, BeforeValidator(_check_number), Field(gt=0, le=10_000_000, allow_inf_nan=False)]
+Duration = Annotated[
+    float, FlagValue("DURATION"), BeforeValidator(_check_duration), Field(gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)
+]
 ExecutionTimeouts = Annotated[
     dict[str, Seconds],
     AfterValidator(_check_seconds),

@@ -21,6 +21,7 @@ from gateway.server.setting_forms import (
     ComponentRoutes,
     DefaultText,
     Directories,
+    Duration,
     EngineAddress,
     EntryFlag,
     ExecutionTimeouts,
@@ -223,6 +224,11 @@ class ServeSettings(_SharedSettings):
         le=1_000_000,
         description="How many items of all runs may execute at the same time, not counting those that wait for runs of "
         "their own.",
+    )
+    run_timeout: Duration | None = Field(
+        default=None,
+        description="How long a run may take, from when it is accepted: in seconds, or as `45s`, `2h`, `30d`. One that "
+        "has not ended by then is cancelled, also over restarts. A run may ask for less.",
     )
     file_directories: Directories | None = Field(
         default=None,

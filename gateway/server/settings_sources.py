@@ -48,6 +48,7 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "file_directories": frozenset({RuntimeKind.EMBEDDED}),
     "max_depth": frozenset({RuntimeKind.EMBEDDED}),
     "max_descendants": frozenset({RuntimeKind.EMBEDDED}),
+    "run_timeout": frozenset({RuntimeKind.EMBEDDED}),
 }
 """Settings that only some runtimes have."""
 

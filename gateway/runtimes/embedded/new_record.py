@@ -4,8 +4,9 @@ import os
 from typing import Final
 
 from gateway.adapter.params_json import labels_to_json, observability_to_json
-from gateway.core.clock import LATEST, start_of_run
+from gateway.core.clock import start_of_run
 from gateway.core.model import Nanoseconds, SubmitParams
+from gateway.runtimes.embedded.deadlines import deadline_of
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Ancestry
 from gateway.runtimes.embedded.values import write_object
@@ -15,9 +16,17 @@ _VARIANT: Final = 0b10 << 62
 
 
 def new_record(
-    params: SubmitParams, scope: str, flow_name: str | None, ancestry: Ancestry | None, digest: str
+    params: SubmitParams,
+    scope: str,
+    flow_name: str | None,
+    ancestry: Ancestry | None,
+    digest: str,
+    *,
+    run_timeout: float | None,
 ) -> RunRecord:
     """The record of a run with a new id; `digest` is the fingerprint of what was submitted.
+
+    It may take `run_timeout` seconds, or less if it says so itself.
 
     Raises Unavailable if the clock is wrong.
     """
@@ -41,14 +50,8 @@ def new_record(
         root_id=None if ancestry is None else ancestry.root_id,
         parent_id=None if ancestry is None else ancestry.parent_id,
         labels=labels_to_json(params.labels) if params.labels else None,
-        deadline=_deadline(created_at, params.execution_timeout),
+        deadline=deadline_of(created_at, params.execution_timeout, run_timeout),
     )
-
-
-def _deadline(created_at: Nanoseconds, execution_timeout: float | None) -> Nanoseconds | None:
-    if execution_timeout is None:
-        return None
-    return min(created_at + round(execution_timeout * 1e9), LATEST)
 
 
 class RunIds:

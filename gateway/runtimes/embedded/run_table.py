@@ -4,6 +4,7 @@ import asyncio
 
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.embedded.ancestors import KnownRun
+from gateway.runtimes.embedded.deadlines import Deadlines
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.family_tree import FamilyTree
 from gateway.runtimes.embedded.journal import Journal
@@ -18,13 +19,16 @@ class RunTable:
     `active` are those that have not ended, `accepting` the tasks of those among them that are not durable yet.
     """
 
-    def __init__(self, journal: Journal, recent: RecentRuns, nesting: Nesting, tree: FamilyTree) -> None:
+    def __init__(
+        self, journal: Journal, recent: RecentRuns, nesting: Nesting, tree: FamilyTree, deadlines: Deadlines
+    ) -> None:
         self.active: dict[str, Run] = {}
         self.accepting: dict[str, asyncio.Task[Snapshot]] = {}
         self.recent = recent
         self._journal = journal
         self._nesting = nesting
         self._tree = tree
+        self._deadlines = deadlines
 
     def get(self, run_id: str) -> Run | EndedRun | None:
         """The run with this id; None if it is not in memory."""
@@ -36,18 +40,20 @@ class RunTable:
             self.recent.put(run)
         else:
             self.active[run.record.run_id] = run
+            if run.record.deadline is not None:
+                self._deadlines.add(run.record)
 
     def drop(self, run: Run | EndedRun) -> None:
         """A run has not come to be."""
         self.recent.remove(run.record.run_id)
         active = self.active.pop(run.record.run_id, None)
         if active is not None:
-            self._leave_family(active)
+            self._leave(active)
 
     def end(self, run: Run) -> None:
         """A run has ended."""
         self.active.pop(run.record.run_id, None)
-        self._leave_family(run)
+        self._leave(run)
         self.recent.put(run.ended())
 
     async def known(self, run_id: str) -> KnownRun | None:
@@ -60,8 +66,10 @@ class RunTable:
             return None
         return KnownRun(kept[0], None if kept[1] is None else kept[1].status)
 
-    def _leave_family(self, run: Run) -> None:
+    def _leave(self, run: Run) -> None:
         record = run.record
         self._tree.leave(record.run_id)
+        if record.deadline is not None:
+            self._deadlines.discard(record)
         if record.root_id is not None:
             self._nesting.give_back(record.root_id, record.total, run.held)

@@ -34,6 +34,7 @@ from gateway.core.runtime import Page, RunPage, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.ancestors import Ancestors, refuse_cancelled
 from gateway.runtimes.embedded.blob_names import named
 from gateway.runtimes.embedded.cancelling import Cancelling
+from gateway.runtimes.embedded.deadlines import Deadlines, is_over
 from gateway.runtimes.embedded.ended_run import EndedRun, ended_at_once, loaded
 from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.family_tree import FamilyTree
@@ -79,18 +80,21 @@ class EmbeddedRuntime(Runtime):
         max_flow_bytes: int = DEFAULT_MAX_FLOW_BYTES,
         max_executing_items: int = DEFAULT_EXECUTING_ITEMS,
         file_directories: Sequence[str] = (),
+        run_timeout: float | None = None,
     ) -> "EmbeddedRuntime":
         """Open the state, a path or `:memory:`.
 
         The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
         inside runs, `max_flow_bytes` flows and overrides, `max_executing_items` the items that execute at once. Flows
-        load files below `file_directories` only. Raises StateError if the state cannot be used.
+        load files below `file_directories` only. A run may take `run_timeout` seconds. Raises StateError if the state
+        cannot be used.
         """
         account = account or MemoryAccount()
         journal = MemoryJournal(account) if state == IN_MEMORY else await SqliteJournal.open(Path(state))
         executor = Executor(journal, max_items=max_executing_items, account=account)
         flows = FlowCache(max_flow_bytes, account)
         runtime = cls(journal, components, executor, nesting or Nesting(), account=account, flows=flows)
+        runtime._deadlines.run_timeout = run_timeout
         runtime._files = Files(file_directories, account)
         try:
             await runtime._resumption.look()
@@ -117,7 +121,8 @@ class EmbeddedRuntime(Runtime):
         self._runs: RunsApi | None = None
         self._started = asyncio.Event()
         self._tree = FamilyTree()
-        self._table = RunTable(journal, RecentRuns(account), nesting, self._tree)
+        self._deadlines = Deadlines(self.cancel)
+        self._table = RunTable(journal, RecentRuns(account), nesting, self._tree, self._deadlines)
         self._loads = SingleFlight(self._load)
         self._ancestors = Ancestors(self._tree, self._table.known)
         self._resumption = Resumption(journal, nesting, self._ancestors, self._find)
@@ -190,7 +195,7 @@ class EmbeddedRuntime(Runtime):
         digest = ""
         if params.idempotency_key is not None:
             digest = await fingerprint(params, concurrency=DEFAULT_CONCURRENCY, share=self._fingerprints)
-        record = new_record(params, scope, flow.name, ancestry, digest)
+        record = new_record(params, scope, flow.name, ancestry, digest, run_timeout=self._deadlines.run_timeout)
         ended = run_inline(flow, params.variables, params.inputs, record.created_at)
         if ended is not None:
             if ancestry is not None:
@@ -261,6 +266,7 @@ class EmbeddedRuntime(Runtime):
         self._draining = True
         self._started.set()
         await self._resumption.stop()
+        await self._deadlines.close()
         await self._cancelling.close()
         self._journal.drain()
         if self._table.accepting:
@@ -350,8 +356,8 @@ class EmbeddedRuntime(Runtime):
         return run
 
     def _go_on(self, run: Run, flow: Flow) -> None:
-        """Execute a run from before."""
-        if run.cancelling:
+        """Execute a run from before, unless it is to be cancelled."""
+        if run.cancelling or is_over(run.record):
             return
         if run.record.root_id is not None:
             run.held = self._nesting.hold(run.record.root_id, memory_of(run.record))

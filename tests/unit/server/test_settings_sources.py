@@ -79,6 +79,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "file_directories": "/tmp:/",
         "max_depth": 0,
         "max_descendants": 5,
+        "run_timeout": 90.5,
         "body_timeout": 5,
         "drain_delay": 10,
         "workers": 1,
@@ -100,6 +101,17 @@ def test_every_setting_can_come_from_the_environment() -> None:
     bridge = {"RUNS_GATEWAY_COMPONENTS": '{"/a": "http://b"}', "RUNS_GATEWAY_QUEUE": "q", "RUNS_GATEWAY_MAX_TASKS": "7"}
     settings = load_serve({}, {**stepflow, **bridge})
     assert (settings.queue, settings.max_tasks) == ("q", 7)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1h30m", 5_400), ("0.5s", 0.5), ("500w", 302_400_000)])
+def test_durations_have_units_or_are_in_seconds(text: str, seconds: float) -> None:
+    assert load_serve({"run_timeout": text}, {}).run_timeout == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "soon", "1 hour", "99999999w", "nan"])
+def test_durations_that_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError, match=r"^run_timeout \(from --run-timeout\): "):
+        load_serve({"run_timeout": text}, {})
 
 
 def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settings() -> None:
@@ -255,6 +267,7 @@ def test_runtimes_that_are_refused(runtime: str) -> None:
         ("lossy_numbers", True, "jsonrpc+http://a:1"),
         ("max_depth", 3, "grpc://a:1"),
         ("max_descendants", 3, "stepflow+http://a:1"),
+        ("run_timeout", 3, "grpc://a:1"),
     ],
 )
 def test_settings_that_a_runtime_does_not_have_are_refused(name: str, value: object, runtime: str) -> None:

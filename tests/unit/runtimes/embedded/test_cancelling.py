@@ -11,13 +11,9 @@ import pytest
 from gateway.core.errors import ParentCancelled, RunNotFound
 from gateway.core.model import GetParams, ItemStatistics, ObservabilityContext, ResultOrder, RunState
 from gateway.core.runtime import Page, Snapshot
-from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened
+from tests.support.held_component import HELD, HeldComponent
 
-HELD: dict[str, Any] = {
-    "steps": [{"id": "s", "component": "/test/held", "input": {"$input": "$"}}],
-    "output": {"$step": "s"},
-}
 NEVER = "0192aaaa-0000-7000-8000-000000000001"
 
 
@@ -28,53 +24,6 @@ def mapped(flow: dict[str, Any], *items: Any) -> dict[str, Any]:
         "steps": [{"id": "m", "component": "/builtin/map", "input": given}],
         "output": {"$step": "m", "path": "successful"},
     }
-
-
-class HeldComponent:
-    """A component that answers when it is told to; `given` are its inputs, `lost` those whose exchange was closed."""
-
-    def __init__(self) -> None:
-        self.given: list[Any] = []
-        self.lost: list[Any] = []
-        self.changed = asyncio.Condition()
-        self._answers: dict[Any, asyncio.Event] = {}
-        self.server = ComponentServer(self._answer)
-
-    async def _answer(self, call: Call) -> None:
-        value = call.message["params"]["input"]
-        await self._note(self.given, value)
-        answered = asyncio.create_task(self._answers.setdefault(value, asyncio.Event()).wait())
-        closed = asyncio.create_task(call.closed())
-        try:
-            await asyncio.wait({answered, closed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            answered.cancel()
-            closed.cancel()
-        if closed.done():
-            await self._note(self.lost, value)
-            call.abort()
-        else:
-            await call.result({"output": value})
-
-    async def _note(self, noted: list[Any], value: Any) -> None:
-        async with self.changed:
-            noted.append(value)
-            self.changed.notify_all()
-
-    async def executes(self, number: int) -> None:
-        """Wait until it has been called so many times."""
-        async with self.changed:
-            await self.changed.wait_for(lambda: len(self.given) >= number)
-
-    async def loses(self, number: int) -> None:
-        """Wait until so many exchanges have been closed."""
-        async with self.changed:
-            await self.changed.wait_for(lambda: len(self.lost) >= number)
-
-    def release(self, *values: Any) -> None:
-        """Answer, now or when it is asked."""
-        for value in values:
-            self._answers.setdefault(value, asyncio.Event()).set()
 
 
 @pytest.fixture
@@ -199,6 +148,9 @@ async def test_nothing_begins_inside_a_run_that_is_cancelled(opener: Opener, hel
         inner = await embedded.submit(HELD, 2, wait=False, observability=trace)
         await held.executes(2)
         cancelling = asyncio.create_task(embedded.runtime.cancel(status.run_id, None))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert embedded.runtime._tree.cancels
         for parent in (status.run_id, inner.run_id):
             for flow in (HELD, {"output": 1}):
                 with pytest.raises(ParentCancelled):
