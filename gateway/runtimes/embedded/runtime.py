@@ -53,7 +53,7 @@ from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
 from gateway.runtimes.embedded.run_lists import JournalLists
-from gateway.runtimes.embedded.run_table import RunTable
+from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
@@ -122,7 +122,7 @@ class EmbeddedRuntime(Runtime):
         self._started = asyncio.Event()
         self._tree = FamilyTree()
         self._deadlines = Deadlines(self.cancel)
-        self._table = RunTable(journal, RecentRuns(account), nesting, self._tree, self._deadlines)
+        self._table = RunsInMemory(journal, RecentRuns(account), nesting, self._tree, self._deadlines)
         self._loads = SingleFlight(self._load)
         self._ancestors = Ancestors(self._tree, self._table.known)
         self._resumption = Resumption(journal, nesting, self._ancestors, self._find)

@@ -13,7 +13,7 @@ from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.run import Run
 
 
-class RunTable:
+class RunsInMemory:
     """Finds runs by their ids. A run that comes or ends does so for its family as well.
 
     `active` are those that have not ended, `accepting` the tasks of those among them that are not durable yet.
