@@ -67,8 +67,8 @@ async def submitted(runtime: JsonRpcRuntime, items: int, key: str | None = None,
 
 
 def in_seconds(snapshot: Snapshot) -> Snapshot:
-    """What the document's server tells of a snapshot: no label."""
-    return replace(snapshot, status=replace(snapshot.status, flow_label=None), revision=0)
+    """What the document's server tells of a snapshot: no label, and not when the run began."""
+    return replace(snapshot, status=replace(snapshot.status, flow_label=None, started_at=None), revision=0)
 
 
 async def test_states_are_those_of_the_upstream(scripted: ScriptedRuntime, runtime: JsonRpcRuntime) -> None:
