@@ -16,7 +16,7 @@ from gateway.core.errors import Unavailable
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
-from gateway.runtimes.embedded import arrivals, result_rows
+from gateway.runtimes.embedded import removals, result_rows
 from gateway.runtimes.embedded.arrivals import SLICE_TEXT
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, Outcome, RunRecord, UnfinishedRun
 from gateway.runtimes.embedded.new_record import RUN_IDS
@@ -129,7 +129,7 @@ async def test_a_submit_that_is_cut_off_leaves_nothing_and_its_key_is_free(tmp_p
 
 
 async def test_a_full_disk_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrivals, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(removals, "RETRY_SECONDS", 0.0)
     async with opened(tmp_path / "state.db") as journal:
         await journal.put_blob("blob", Blob("1", BlobType.DATA))
         writing = journal._file._writing

@@ -6,6 +6,7 @@ from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE
 from gateway.runtimes.embedded.index_tail import INDEXED_TABLE
 from gateway.runtimes.embedded.index_upgrade import index_all
 from gateway.runtimes.embedded.postings import POSTINGS_TABLES
+from gateway.runtimes.embedded.removals import ARRIVING_TABLE
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE
 from gateway.runtimes.embedded.run_keys import EARLY_RUNS_TABLE
 from gateway.storage.sqlite_opening import Schema
@@ -14,11 +15,10 @@ from gateway.storage.sqlite_opening import Schema
 # `number` inputs, with commas between them, and the key of the first one. A result has two keys, one with its
 # place in the order of completion and one with its item_index: both orders are range scans, and a second result for an
 # item or a place violates a key, so an item can finish only once. `arriving` has the numbers of runs whose inputs are
-# being written, or have to be removed.
+# being written, or whose rows have to be removed.
 #
 # `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
 # each: `ended_rows.EndedRow`. Their ids grow, so rows are appended.
-_ARRIVING = "CREATE TABLE arriving (run INTEGER PRIMARY KEY);"
 _NUMBER = "number INTEGER NOT NULL DEFAULT 1"
 _INDEX = f"{EARLY_RUNS_TABLE} {POSTINGS_TABLES} {INDEXED_TABLE}"
 _TABLES = f"""
@@ -38,12 +38,12 @@ CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
 {ENDED_RUNS_TABLE}
-{_ARRIVING}
+{ARRIVING_TABLE}
 """
 
 # Each takes the same time for any number of rows, but for the index of version 6: it runs before the gateway serves.
 _UPGRADES = {
-    2: _ARRIVING,
+    2: ARRIVING_TABLE,
     3: "ALTER TABLE runs ADD COLUMN depth INTEGER NOT NULL DEFAULT 0; ALTER TABLE runs ADD COLUMN root_id TEXT;",
     4: f"ALTER TABLE inputs ADD COLUMN {_NUMBER};",
     5: "ALTER TABLE runs ADD COLUMN parent_id TEXT; ALTER TABLE runs ADD COLUMN labels TEXT;"

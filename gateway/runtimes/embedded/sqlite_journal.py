@@ -40,6 +40,7 @@ from gateway.runtimes.embedded.journal import (
 from gateway.runtimes.embedded.journal_schema import SCHEMA
 from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.postings import Postings
+from gateway.runtimes.embedded.removals import Removals
 from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, read_results
 from gateway.runtimes.embedded.run_search import is_exact
 from gateway.runtimes.embedded.sqlite_index import Search
@@ -81,7 +82,8 @@ class SqliteJournal(Journal):
         self._postings = Postings()
         file.on_rollback = self._postings.forget
         self._tail = IndexTail(file, self._postings)
-        self._arrivals = Arrivals(file, opening.arriving)
+        self._removals = Removals(file, opening.arriving)
+        self._arrivals = Arrivals(file, self._removals)
         self._arriving_keys: dict[tuple[str, str | None], asyncio.Event] = {}
         self._further_reads = asyncio.Lock()
 
@@ -160,7 +162,8 @@ class SqliteJournal(Journal):
         return number
 
     async def close(self) -> None:
-        await self._arrivals.close()
+        self._arrivals.drain()
+        await self._removals.close()
         await self._tail.close()
         await self._file.close()
 
