@@ -84,4 +84,4 @@ def _line(as_json: bool) -> Iterator[Callable[[str], None]]:
 
 def _shown(run: "RunStatus") -> str:
     """A run in a few words."""
-    return printable(f"{run.run_id}  {run.status:<9}  {run.flow_name or run.flow_id}")
+    return f"{run.run_id}  {run.status:<9}  {printable(run.flow_name or run.flow_id)}"

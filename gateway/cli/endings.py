@@ -122,6 +122,6 @@ def _each(run_ids: Sequence[str], end: Callable[[str], None]) -> ExitCode:
         except GatewayError as error:
             if len(run_ids) == 1:
                 raise
-            print_error(f"{run_id}: {error.message}" if run_id not in error.message else error.message)
+            print_error(error.message if f"'{run_id}'" in error.message else f"{run_id}: {error.message}")
             code = code or exit_code(error)
     return code

@@ -65,10 +65,10 @@ def _print(found: "Iterator[Item]", as_json: bool) -> None:
 
     console = Console(highlight=False)
     for item in found:
-        _print_item(console, item)
+        print_item(console, item)
 
 
-def _print_item(console: "Console", item: "Item") -> None:
+def print_item(console: "Console", item: "Item") -> None:
     """Print an item and its steps for people, a line for each."""
     outcome = "" if item.result is None else outcome_text(item.result)
     again = f"begun {item.attempts:,} times  " if item.attempts > 1 else ""
@@ -79,11 +79,14 @@ def _print_item(console: "Console", item: "Item") -> None:
         print_text(console, (f"{'input':>20}  ", "dim"), printable(item.input_json))
     for step in item.steps:
         state = (f"{step.status:<9}  ", _STEP_STYLES[step.status])
-        print_text(console, " " * 11, state, printable(f"{step.step_id}  {step.component}"), _step_rest(step))
+        print_text(console, " " * 11, state, _step_words(step))
 
 
-def _step_rest(step: "StepStatus") -> str:
-    """What is to be said of a step after its name."""
-    tried = f"  tried {step.attempts:,} times" if step.attempts > 1 else ""
-    error = "" if step.error is None else f"  {step.error.message} ({step.error.code})"
-    return printable(tried + error)
+def _step_words(step: "StepStatus") -> str:
+    """A step in one line, after its state."""
+    words = [step.step_id, step.component]
+    if step.attempts > 1:
+        words.append(f"tried {step.attempts:,} times")
+    if step.error is not None:
+        words.append(f"{step.error.message} ({step.error.code})")
+    return "  ".join(map(printable, words))

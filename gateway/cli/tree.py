@@ -2,6 +2,7 @@
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from cyclopts.validators import Number
 from gateway.cli import output
 from gateway.cli.connection import connect
 from gateway.cli.lines import print_notice, printable
-from gateway.cli.output import STYLES, counts_text, print_text
+from gateway.cli.output import STYLES, counts_text, number_of_runs, print_text
 from gateway.cli.parameters import AsJson, GatewayAddress, RunId, whole_number
 from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
 from gateway.core.run_filter import RunOrder
@@ -44,30 +45,35 @@ def tree(
     """
     with connect(address) as client:
         run = client.get(run_id)
-        rows, more = _inside(client, run, limit)
+        runs, more = _inside(client, run, limit)
+    rows = rows_of(run, runs)
     if as_json or not sys.stdout.isatty():
         for _, row in rows:
             output.print_status_json(row)
     else:
         _draw(rows)
     if more:
-        print_notice(f"the outermost run has more than {limit:,} runs inside it: --limit looks at more")
+        print_notice(f"the outermost run has more than {number_of_runs(limit)} inside it: --limit looks at more")
 
 
-def _inside(client: "RunsClient", run: "RunStatus", limit: int) -> "tuple[list[tuple[str, RunStatus]], bool]":
-    """The run and those inside it, each after its parent with the lines that are drawn before it; whether there may be
-    more.
-    """
+def _inside(client: "RunsClient", run: "RunStatus", limit: int) -> "tuple[list[RunStatus], bool]":
+    """The runs inside the outermost run that this one is inside, and whether there are more than the limit."""
     from gateway.client import RunFilter
 
-    root = run.root_run_id or run.run_id
+    wanted = RunFilter(root_run_id=run.root_run_id or run.run_id)
+    with closing(client.runs(wanted, order=RunOrder.OLDEST_FIRST, page_size=limit + 1)) as runs:
+        return list(islice(runs, limit)), next(runs, None) is not None
+
+
+def rows_of(run: "RunStatus", runs: "Iterable[RunStatus]") -> "list[tuple[str, RunStatus]]":
+    """The run and those of `runs` that are inside it, each after its parent, with the lines that are drawn before it.
+
+    Depth first, without recursion: runs may nest deeper than the interpreter allows.
+    """
     children = defaultdict(list)
-    with closing(client.runs(RunFilter(root_run_id=root), order=RunOrder.OLDEST_FIRST, page_size=limit)) as runs:
-        for each in islice(runs, limit):
-            children[each.parent_run_id].append(each)
-        more = next(runs, None) is not None
+    for each in runs:
+        children[each.parent_run_id].append(each)
     rows = []
-    # Depth first, without recursion: runs may nest deeper than the interpreter allows.
     stack = [("", "", run)]
     while stack:
         branch, below, each = stack.pop()
@@ -76,7 +82,7 @@ def _inside(client: "RunsClient", run: "RunStatus", limit: int) -> "tuple[list[t
         for child in reversed(inner):
             last = child is inner[-1]
             stack.append((below + ("└─ " if last else "├─ "), below + ("   " if last else "│  "), child))
-    return rows, more
+    return rows
 
 
 def _draw(rows: "list[tuple[str, RunStatus]]") -> None:

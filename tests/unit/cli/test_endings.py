@@ -1,0 +1,87 @@
+"""Runs that are cancelled and deleted, by their ids and by flags: what is printed, and how the command ends."""
+
+import json
+
+import pytest
+
+from gateway.cli.errors import ExitCode
+from gateway.cli.program import run
+from gateway.client import RunState
+from tests.support.held_gateway import HeldGateway
+
+MISSING_RUN = "00000000-0000-4000-8000-000000000000"
+
+
+def test_a_run_is_cancelled_by_its_id(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = held.submit_held()
+    assert run(["cancel", run_id, "--reason", "late"]) == ExitCode.OK
+    assert capsys.readouterr() == (f"{run_id}  cancelled\n", "")
+    assert run(["cancel", run_id, "--reason", "again", "--json"]) == ExitCode.OK
+    status = json.loads(capsys.readouterr().out)
+    assert (status["status"], status["cancelReason"], status["items"]["cancelled"]) == ("cancelled", "late", 2)
+    assert run(["get", run_id]) == ExitCode.OK
+    assert "reason     late" in capsys.readouterr().out.splitlines()
+
+
+def test_a_run_that_has_ended_stays_as_it_was(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = held.client.submit_and_wait(held.echo, [1]).run_id
+    assert run(["cancel", run_id, "--wait"]) == ExitCode.OK
+    assert capsys.readouterr().out == f"{run_id}  success\n"
+
+
+def test_one_run_of_several_that_is_not_there_leaves_the_others(
+    held: HeldGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, last = held.submit_held(), held.submit_held()
+    assert run(["cancel", first, MISSING_RUN, "nonsense", last]) == ExitCode.NOT_FOUND
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"{first}  cancelled", f"{last}  cancelled"]
+    lines = printed.err.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    assert MISSING_RUN in lines[0]
+    assert "nonsense" in lines[1]
+
+
+def test_runs_that_match_are_cancelled_and_no_others(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = [held.submit_held(labels={"team": "a", "n": str(number)}) for number in range(3)]
+    other = held.submit_held(labels={"team": "b"})
+    held.client.submit_and_wait(held.echo, [1], labels={"team": "a"})
+    assert run(["cancel", "--label", "team=a", "--yes", "--reason", "end"]) == ExitCode.OK
+    assert capsys.readouterr() == ("cancelled 3 runs\n", "")
+    assert {held.client.get(run_id).status for run_id in wanted} == {RunState.CANCELLED}
+    assert not held.client.get(other).finished
+    assert run(["cancel", "--label", "team=a", "--yes", "--json"]) == ExitCode.OK
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(last) == {"matched": 0, "cancelled": 0, "unchanged": 0}
+
+
+def test_what_would_be_cancelled_is_shown_before(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = held.submit_held()
+    assert run(["cancel", "--all"]) == ExitCode.USAGE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[:2] == ["would cancel 1 run:", f"  {run_id}  running    held"]
+    assert "--yes" in printed.err
+    assert not held.client.get(run_id).finished
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["cancel"],
+        ["delete"],
+        ["cancel", MISSING_RUN, "--all"],
+        ["cancel", "--all", "--roots"],
+        ["delete", MISSING_RUN, "--state", "failed"],
+        ["cancel", "--all", "--wait", "--yes"],
+        ["cancel", "--all", "--timeout", "1", "--yes"],
+        ["cancel", "--since", "yesterday", "--yes"],
+        ["cancel", "--root", "nonsense", "--yes"],
+        ["cancel", MISSING_RUN, "--reason", "x" * 1_001],
+    ],
+)
+def test_a_slip_ends_nothing(arguments: list[str], held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = held.submit_held()
+    assert run(arguments) == ExitCode.USAGE
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not held.client.get(run_id).finished
