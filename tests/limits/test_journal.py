@@ -19,8 +19,8 @@ from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
 from gateway.runtimes.embedded import removals, result_rows
 from gateway.runtimes.embedded.arrivals import SLICE_TEXT
 from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, Outcome, RunRecord, UnfinishedRun
-from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.result_rows import WINDOW
+from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from tests.support.early_states import VERSION_2
 

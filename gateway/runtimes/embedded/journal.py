@@ -1,17 +1,35 @@
 """The interface of the journal, which keeps the blobs, runs and results of the embedded runtime."""
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from operator import attrgetter
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from gateway.core.model import Blob, ItemResult, JsonText, Nanoseconds, ResultOrder, RunState
+from gateway.adapter.params_json import labels_from_json
+from gateway.core.errors import Unavailable
+from gateway.core.model import (
+    Blob,
+    ItemResult,
+    ItemStatistics,
+    JsonText,
+    Nanoseconds,
+    ResultOrder,
+    RunState,
+    RunStatus,
+)
 from gateway.core.readiness import Readiness
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page
+from gateway.runtimes.embedded.change_log import ChangeLog
+from gateway.runtimes.embedded.run_ids import key_of
+
+T = TypeVar("T")
 
 _item_index = attrgetter("item_index")
 
@@ -20,6 +38,9 @@ MAX_ITEMS = 1 << 24
 
 FINISHED_ITEMS = 4_096
 """Of how many items is read at once whether they have finished."""
+
+LONGEST_KEPT = 1_024
+"""The longest text of a deleted run that is kept, in characters."""
 
 UNFINISHED_RUNS = 1_024
 """How many unfinished runs are read at once."""
@@ -55,7 +76,11 @@ class RunRecord(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Outcome(Struct, frozen=True, gc=False, array_like=True):
-    """The end of a run: its status, the numbers of its items, and the times at which it ended and had started."""
+    """The end of a run: its status, the numbers of its items, and the times at which it ended and had started.
+
+    `changed` is the number of this change, for the log of changes. Of a run that had ended when it was accepted, it is
+    the one in its id, and may be left out.
+    """
 
     status: RunState
     success: int
@@ -64,6 +89,7 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
     cancelled: int = 0
     started_at: Nanoseconds | None = None
     cancel_reason: str | None = None
+    changed: int | None = None
 
 
 class Completion(NamedTuple):
@@ -106,6 +132,80 @@ class FoundRun(NamedTuple):
     begun: bool
 
 
+class Tombstone(Struct, frozen=True, gc=False, array_like=True):
+    """A run that has been deleted: what filters ask for, and the number of its end, which is 0 if it is not known.
+
+    Long texts are left out: then it is not `complete`, and nobody knows whether the run had matched.
+    """
+
+    run_id: str
+    flow_id: str
+    flow_name: str | None
+    flow_label: str | None
+    created_at: Nanoseconds
+    parent_id: str | None
+    root_id: str | None
+    labels: JsonText | None
+    state: RunState
+    ended: int
+    complete: bool
+
+    @classmethod
+    def of(cls, record: RunRecord, outcome: Outcome) -> "Tombstone":
+        """The tombstone of a run that has ended."""
+        complete = len(record.flow_name or "") <= LONGEST_KEPT and len(record.labels or "") <= LONGEST_KEPT
+        return cls(
+            run_id=record.run_id,
+            flow_id=record.flow_id,
+            flow_name=record.flow_name if complete else None,
+            flow_label=record.flow_label,
+            created_at=record.created_at,
+            parent_id=record.parent_id,
+            root_id=record.root_id,
+            labels=record.labels if complete else None,
+            state=outcome.status,
+            ended=outcome.changed or 0,
+            complete=complete,
+        )
+
+    def status(self) -> RunStatus:
+        """The last state of the run, as far as it is known."""
+        return RunStatus(
+            run_id=self.run_id,
+            flow_id=self.flow_id,
+            flow_name=self.flow_name,
+            flow_label=self.flow_label,
+            status=self.state,
+            items=ItemStatistics(total=0),
+            created_at=self.created_at,
+            labels={} if self.labels is None else labels_from_json(self.labels),
+            parent_run_id=self.parent_id,
+            root_run_id=self.root_id,
+        )
+
+
+class Removal(NamedTuple):
+    """A run that is deleted, and the number of this change."""
+
+    number: int
+    tombstone: Tombstone
+
+
+class Change(NamedTuple):
+    """The last change of a run that has ended, or has been deleted, and its number."""
+
+    number: int
+    run: tuple[RunRecord, Outcome] | Tombstone
+
+
+class Changes(NamedTuple):
+    """Some changes in their order. All up to the number `reached` are told; `more` may follow."""
+
+    changes: list[Change]
+    reached: int
+    more: bool
+
+
 class Journal(ABC):
     """Keeps blobs, accepted runs and their results.
 
@@ -122,6 +222,11 @@ class Journal(ABC):
         """Whether the journal can be written."""
         return Readiness()
 
+    @cached_property
+    def changes(self) -> ChangeLog:
+        """The log of the changes of all runs."""
+        return ChangeLog()
+
     @abstractmethod
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
         """Keep a blob. If the journal has it already, only its type may change, from data to flow."""
@@ -133,7 +238,6 @@ class Journal(ABC):
         """The blob, or only its length if it is long and would have to be read; see `Runtime.peek_blob`."""
         return await self.get_blob(blob_id)
 
-    @abstractmethod
     async def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
     ) -> RunRecord | None:
@@ -142,16 +246,26 @@ class Journal(ABC):
         If another run of the scope has the same key, change nothing and return that run. Of a run that is not accepted,
         for any reason, nothing is ever seen. Raises Unavailable after `drain` if many inputs are still to be kept.
         """
+        if ended is None:
+            return await self._create(record, inputs, None)
+        number = self.changes.begin(record.run_id, key_of(record.run_id) or 0)
+        if record.key is not None:
+            ended = Ended(replace(ended.outcome, changed=number), ended.results)
+        return await self._written(number, self._create(record, inputs, ended))
 
     def drain(self) -> None:  # noqa: B027 - not every journal has what has to end.
         """Accept no further runs with many inputs, so that the end does not wait for them."""
 
-    @abstractmethod
     async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
         """Keep results of items of a run and, with the last ones or a cancel, its outcome: all of it, or nothing.
 
         A run that has an outcome keeps it.
         """
+        if outcome is None:
+            await self._complete(run_id, completions, None)
+            return
+        number = self.changes.begin(run_id)
+        await self._written(number, self._complete(run_id, completions, replace(outcome, changed=number)))
 
     @abstractmethod
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None: ...
@@ -193,7 +307,52 @@ class Journal(ABC):
         """Return how many runs match, if the index alone tells."""
 
     @abstractmethod
+    async def read_changes(self, after: int, until: int) -> Changes:
+        """The ends of runs, and the runs that were deleted, between two numbers: the first of them."""
+
+    @property
+    @abstractmethod
+    def forgotten(self) -> int:
+        """Runs that were deleted at this number or before may be remembered no more."""
+
+    @abstractmethod
     async def close(self) -> None: ...
+
+    @abstractmethod
+    async def _create(self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None) -> RunRecord | None:
+        """See `create`."""
+
+    @abstractmethod
+    async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
+        """See `complete`."""
+
+    @abstractmethod
+    async def _settled(self) -> None:
+        """Wait until all that is being written is durable, or has failed."""
+
+    async def _written(self, number: int, writing: Awaitable[T]) -> T:
+        """Return what a write returns that makes a change durable; anything but None says that nothing was written."""
+        try:
+            answer = await writing
+        except asyncio.CancelledError:
+            # It may be written all the same.
+            self._unsettled[number] = settling = asyncio.create_task(self._settle(number))
+            settling.add_done_callback(lambda _: self._unsettled.pop(number))
+            raise
+        except BaseException:
+            self.changes.abandon(number)
+            raise
+        self.changes.settle(number) if answer is None else self.changes.abandon(number)
+        return answer
+
+    async def _settle(self, number: int) -> None:
+        with suppress(Unavailable):
+            await self._settled()
+        self.changes.settle(number)
+
+    @cached_property
+    def _unsettled(self) -> "dict[int, asyncio.Task[None]]":
+        return {}
 
 
 def of_page(results: Sequence[ItemResult], page: Page) -> list[ItemResult]:

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.runtimes.embedded.changed_rows import CHANGED_INDEX
 from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE
 from gateway.runtimes.embedded.index_tail import INDEXED_TABLE
 from gateway.runtimes.embedded.index_upgrade import index_all
@@ -9,6 +10,7 @@ from gateway.runtimes.embedded.postings import POSTINGS_TABLES
 from gateway.runtimes.embedded.removals import ARRIVING_TABLE
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE
 from gateway.runtimes.embedded.run_keys import EARLY_RUNS_TABLE
+from gateway.runtimes.embedded.tombstones import TOMBSTONES_TABLE
 from gateway.storage.sqlite_opening import Schema
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
@@ -29,12 +31,14 @@ CREATE TABLE runs (
     scope TEXT NOT NULL, key TEXT, fingerprint TEXT NOT NULL, created_at INTEGER NOT NULL,
     status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER,
     depth INTEGER NOT NULL DEFAULT 0, root_id TEXT, parent_id TEXT, labels TEXT, deadline INTEGER,
-    cancelled INTEGER DEFAULT 0, started_at INTEGER, cancel_reason TEXT
+    cancelled INTEGER DEFAULT 0, started_at INTEGER, cancel_reason TEXT, changed INTEGER
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
 {_INDEX}
-CREATE TABLE epochs (epoch INTEGER PRIMARY KEY);
+{CHANGED_INDEX}
+{TOMBSTONES_TABLE}
+CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, era INTEGER, opened INTEGER);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
 {ENDED_RUNS_TABLE}
@@ -48,7 +52,9 @@ _UPGRADES = {
     4: f"ALTER TABLE inputs ADD COLUMN {_NUMBER};",
     5: "ALTER TABLE runs ADD COLUMN parent_id TEXT; ALTER TABLE runs ADD COLUMN labels TEXT;"
     "ALTER TABLE runs ADD COLUMN deadline INTEGER; ALTER TABLE runs ADD COLUMN cancelled INTEGER DEFAULT 0;"
-    "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;" + _INDEX,
+    "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;"
+    "ALTER TABLE runs ADD COLUMN changed INTEGER; ALTER TABLE epochs ADD COLUMN era INTEGER;"
+    f"ALTER TABLE epochs ADD COLUMN opened INTEGER; {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
 }
 SCHEMA: Final = Schema(
     6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}

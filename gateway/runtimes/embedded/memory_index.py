@@ -8,7 +8,8 @@ from itertools import islice
 
 from gateway.core.model import RunState
 from gateway.runtimes.embedded.journal import RunRecord
-from gateway.runtimes.embedded.run_keys import key_at, key_of
+from gateway.runtimes.embedded.run_ids import key_of
+from gateway.runtimes.embedded.run_keys import key_at
 from gateway.runtimes.embedded.run_search import TERMS_TOGETHER, Bounds, RunIndex, Selector
 from gateway.runtimes.embedded.run_terms import FLOW, Term, state_term, terms_of
 

@@ -16,17 +16,22 @@ from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
+    Changes,
     Completion,
     Ended,
     FinishedItems,
     FoundRun,
     Journal,
     Outcome,
+    Removal,
     RunRecord,
+    Tombstone,
     UnfinishedRun,
     of_page,
 )
+from gateway.runtimes.embedded.memory_changes import MemoryChanges
 from gateway.runtimes.embedded.memory_index import MemoryIndex
+from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.run_search import is_exact, scan
 
 STATE_FRACTION: Final = 0.375
@@ -75,6 +80,7 @@ class MemoryJournal(Journal):
         self._keys: dict[tuple[str, str], str] = {}
         self._ended: deque[str] = deque()
         self._index = MemoryIndex()
+        self._changes = MemoryChanges(self._ended_run)
 
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
         known = self._blobs.get(blob_id)
@@ -90,9 +96,7 @@ class MemoryJournal(Journal):
     async def peek_blob(self, blob_id: str) -> Blob | None:
         return self._blobs.get(blob_id)
 
-    async def create(
-        self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
-    ) -> RunRecord | None:
+    async def _create(self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None) -> RunRecord | None:
         size = 0 if ended is not None else await _inputs_size(inputs)
         if record.key is not None and (taken := await self.find(record.scope, record.key)) is not None:
             return taken
@@ -109,10 +113,10 @@ class MemoryJournal(Journal):
         if record.key is not None:
             self._keys[record.scope, record.key] = record.run_id
         if ended is not None:
-            self._ended.append(record.run_id)
+            self._note_end(record.run_id, ended.outcome.changed or key_of(record.run_id) or 0)
         return None
 
-    async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+    async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
         kept = self._runs[run_id]
         # Their room was made when the run was accepted, but for their texts.
         size = sum(_result_size(completion.result) - ITEM_BYTES for completion in completions)
@@ -126,7 +130,7 @@ class MemoryJournal(Journal):
             kept.outcome = outcome
             self._index.end(kept.record, outcome.status)
             self._release_inputs(kept)
-            self._ended.append(run_id)
+            self._note_end(run_id, outcome.changed or 0)
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         kept = self._runs.get(run_id)
@@ -180,7 +184,17 @@ class MemoryJournal(Journal):
             await asyncio.sleep(0)
         return number
 
+    async def read_changes(self, after: int, until: int) -> Changes:
+        return self._changes.read(after, until)
+
+    @property
+    def forgotten(self) -> int:
+        return self._changes.forgotten
+
     async def close(self) -> None:
+        return None
+
+    async def _settled(self) -> None:
         return None
 
     def _reserve(self, size: int) -> None:
@@ -201,6 +215,7 @@ class MemoryJournal(Journal):
             kept = self._runs.pop(self._ended.popleft())
             self._memory.give_back(kept.size)
             self._index.remove(kept.record, None if kept.outcome is None else kept.outcome.status)
+            self._note_removal(kept)
             if kept.record.key is not None:
                 del self._keys[kept.record.scope, kept.record.key]
 
@@ -210,6 +225,22 @@ class MemoryJournal(Journal):
             return None
         kept = self._runs[run_id]
         return FoundRun(key, kept.record, kept.outcome, bool(kept.results))
+
+    def _note_end(self, run_id: str, number: int) -> None:
+        self._ended.append(run_id)
+        self._changes.end(number, run_id)
+
+    def _note_removal(self, kept: _Kept) -> None:
+        """A run has gone: those who follow sets are told."""
+        assert kept.outcome is not None
+        tombstone = Tombstone.of(kept.record, kept.outcome)
+        number = self.changes.begin_removal(tombstone)
+        self.changes.settle(number)
+        self._changes.remove(Removal(number, tombstone))
+
+    def _ended_run(self, run_id: str) -> tuple[RunRecord, Outcome] | None:
+        kept = self._runs.get(run_id)
+        return None if kept is None or kept.outcome is None else (kept.record, kept.outcome)
 
     def _release_inputs(self, kept: _Kept) -> None:
         self._memory.give_back(kept.inputs_size)

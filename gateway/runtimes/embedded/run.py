@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from gateway.core.clock import now
 from gateway.core.model import ItemResult, Nanoseconds, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
+from gateway.runtimes.embedded.change_log import RunMark
 from gateway.runtimes.embedded.ended_run import EPOCH_BITS, RECENT_BYTES, RESULT_BYTES, RUN_BYTES, EndedRun
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
 from gateway.runtimes.embedded.run_status import run_status, statistics
@@ -29,6 +30,8 @@ class Run:
         self._latest = record.created_at
         self.held = 0
         """How many bytes of memory are counted for it."""
+        self.mark: RunMark | None = None
+        """Its place in the log of changes, since it may be seen."""
         self._revision = epoch << EPOCH_BITS
         self.end: Outcome | None = None
         """The outcome of the run, once its last item has its result or it is cancelled; it may not be durable yet."""
@@ -66,6 +69,11 @@ class Run:
             self._started_at = self._latest = now(self._latest)
             self._recent = None
         self._advance_prefix()
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the run has begun to execute."""
+        return self._started_at is not None
 
     @property
     def finished(self) -> bool:
@@ -194,6 +202,8 @@ class Run:
         """Wake all watchers that wait for a change."""
         self._snapshot = None
         self._revision += 1
+        if self.mark is not None:
+            self.mark.touch()
         if self._changed is not None:
             self._changed.set()
             self._changed = None

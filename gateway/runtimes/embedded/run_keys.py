@@ -9,31 +9,17 @@ from typing import Final
 
 from gateway.core.model import Nanoseconds
 from gateway.runtimes.embedded.journal import RunRecord
+from gateway.runtimes.embedded.run_ids import key_of
 
 EARLY_RUNS_TABLE: Final = "CREATE TABLE early_runs (key INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE);"
 
 KEY_BITS: Final = 60
 """All keys are below 2 to the power of this."""
 
-_LENGTH: Final = 36
-_VERSION: Final = 14
-
-
-def key_of(run_id: str) -> int | None:
-    """The key in an id; None if it is not an id of version 7."""
-    if len(run_id) != _LENGTH or run_id[_VERSION] != "7":
-        return None
-    return int(run_id[:8] + run_id[9:13] + run_id[15:18], 16)
-
 
 def key_at(moment: Nanoseconds) -> int:
     """The key of a run that is submitted at a time, unless another run has it already."""
     return (moment << 12) // 1_000_000
-
-
-def id_prefix(key: int) -> str:
-    """How the id with this key begins. The ids of version 7 have the order of their keys."""
-    return f"{key >> 28:08x}-{key >> 12 & 0xFFFF:04x}-7{key & 0xFFF:03x}-"
 
 
 def key_of_new(db: sqlite3.Connection, record: RunRecord) -> int:

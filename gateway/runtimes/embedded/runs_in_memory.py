@@ -52,6 +52,7 @@ class RunsInMemory:
 
     def end(self, run: Run) -> None:
         """A run has ended."""
+        self._journal.changes.end(run)
         self.active.pop(run.record.run_id, None)
         self._leave(run)
         self.recent.put(run.ended())

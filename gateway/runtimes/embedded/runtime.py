@@ -30,6 +30,7 @@ from gateway.core.model import (
     blob_id_of,
 )
 from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.ancestors import Ancestors, refuse_cancelled
 from gateway.runtimes.embedded.blob_names import named
@@ -54,6 +55,7 @@ from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
 from gateway.runtimes.embedded.run_lists import JournalLists
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
+from gateway.runtimes.embedded.set_reader import SetReader
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
@@ -259,12 +261,16 @@ class EmbeddedRuntime(Runtime):
     async def count_runs(self, wanted: RunFilter) -> int:
         return await self._lists.count(wanted)
 
+    def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        return SetReader(self._journal, self._find, wanted).parts(position, only_new=only_new)
+
     async def drain(self) -> None:
         """Also stop executing: an item that fails because the gateway shuts down must not count as failed."""
         if self._draining:
             return
         self._draining = True
         self._started.set()
+        self._journal.changes.stop()
         await self._resumption.stop()
         await self._deadlines.close()
         await self._cancelling.close()
@@ -292,6 +298,7 @@ class EmbeddedRuntime(Runtime):
             self._table.drop(run)
             return await self._repeated(earlier, run.record.fingerprint)
         if isinstance(run, Run):
+            self._journal.changes.accept(run)
             # Many are read from the journal again, a page at a time, while the run executes.
             self._execute(run, flow, inputs if fits_page(inputs) else None)
         return run.snapshot()
@@ -349,6 +356,7 @@ class EmbeddedRuntime(Runtime):
             return ended
         run = Run(record, epoch=self._journal.epoch)
         await restore(self._journal, run)
+        self._journal.changes.restore(run)
         self._table.keep(run)
         flow = None if self._cancelling.awaits(run_id) else await self._run_flows.accepted(run)
         if flow is not None:

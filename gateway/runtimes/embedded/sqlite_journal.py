@@ -14,19 +14,24 @@ from gateway.core.model import (
     ItemResult,
     JsonText,
     RunState,
-    canonical_run_id,
 )
 from gateway.core.packed_texts import Chunk, chunks_of
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
 from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
 from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
+from gateway.runtimes.embedded.change_log import ChangeLog
+from gateway.runtimes.embedded.changed_rows import (
+    note_opening,
+    read_changes,
+)
 from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
     UNFINISHED_RUNS,
+    Changes,
     Completion,
     Ended,
     FinishedItems,
@@ -37,11 +42,12 @@ from gateway.runtimes.embedded.journal import (
     UnfinishedRun,
     of_page,
 )
+from gateway.runtimes.embedded.journal_contents import Contents, read_contents
 from gateway.runtimes.embedded.journal_schema import SCHEMA
-from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.removals import Removals
 from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, read_results
+from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.run_search import is_exact
 from gateway.runtimes.embedded.sqlite_index import Search
 from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
@@ -69,12 +75,18 @@ class SqliteJournal(Journal):
     async def open(cls, path: Path) -> "SqliteJournal":
         """Open or create the state at `path`. Raises StateError if it is in use or cannot be read."""
         file = await StateFile.open(path, SCHEMA)
-        opening = await file.read(_contents)
+        opening = await file.read(read_contents)
         RUN_IDS.begin_after(opening.last_run_id)
-        return cls(file, opening)
+        RUN_IDS.pass_by(opening.last_change)
+        journal = cls(file, opening)
+        era, opened = journal.changes.era, journal.changes.opened
+        await file.write(lambda db: note_opening(db, opening.epoch, era, opened))
+        return journal
 
-    def __init__(self, file: StateFile, opening: "_Contents") -> None:
+    def __init__(self, file: StateFile, opening: Contents) -> None:
         self.epoch = opening.epoch
+        self.changes = ChangeLog(opening.epoch, opening.eras)
+        self._tombstones = opening.tombstones
         self._file = file
         self.readiness = file.readiness
         self._last_before = opening.last_run
@@ -96,9 +108,7 @@ class SqliteJournal(Journal):
     async def peek_blob(self, blob_id: str) -> Blob | int | None:
         return await self._file.read(lambda db: peek_blob(db, blob_id))
 
-    async def create(
-        self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
-    ) -> RunRecord | None:
+    async def _create(self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None) -> RunRecord | None:
         if ended is not None and record.key is None:
             await self._file.append("ended_runs", ended_row(record, ended))
             self._tail.added()
@@ -115,7 +125,7 @@ class SqliteJournal(Journal):
     def drain(self) -> None:
         self._arrivals.drain()
 
-    async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+    async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
         await self._file.write(lambda db: _complete(db, self._postings, run_id, completions, outcome))
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
@@ -161,11 +171,21 @@ class SqliteJournal(Journal):
             number += len(keys)
         return number
 
+    async def read_changes(self, after: int, until: int) -> Changes:
+        return await self._file.read(lambda db: read_changes(db, after, until))
+
+    @property
+    def forgotten(self) -> int:
+        return self._tombstones.forgotten
+
     async def close(self) -> None:
         self._arrivals.drain()
         await self._removals.close()
         await self._tail.close()
         await self._file.close()
+
+    async def _settled(self) -> None:
+        await self._file.write(_nothing)
 
     async def _create_large(self, record: RunRecord, inputs: Sequence[JsonText]) -> RunRecord | None:
         """Accept a run in several transactions. Other submits with its key wait until it has been accepted or not."""
@@ -205,21 +225,8 @@ class SqliteJournal(Journal):
         return answers
 
 
-class _Contents(NamedTuple):
-    """What a file holds when it is opened, for which time, its last run, and the runs that have not arrived."""
-
-    epoch: int
-    last_run: int
-    last_run_id: str
-    arriving: list[int]
-
-
-def _contents(db: sqlite3.Connection) -> _Contents:
-    epoch, last_run = db.execute("SELECT max(epoch), (SELECT max(run) FROM runs) FROM epochs").fetchone()
-    arriving = [run for (run,) in db.execute("SELECT run FROM arriving ORDER BY run")]
-    newest = (db.execute(f"SELECT max(run_id) FROM {table}").fetchone()[0] for table in ("runs", "ended_runs"))
-    last_run_id = max((found for found in newest if found and canonical_run_id(found)), default="0" * 32)
-    return _Contents(epoch, max([last_run or 0, *arriving]), last_run_id, arriving)
+def _nothing(_: sqlite3.Connection) -> None:
+    """Be written after what came before."""
 
 
 def _taken(db: sqlite3.Connection, record: RunRecord) -> RunRecord | None:

@@ -16,9 +16,8 @@ from gateway.core.model import ItemResult, RunState, RunStatus
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.runtimes.embedded import run_search, sqlite_index
 from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
-from gateway.runtimes.embedded.new_record import RUN_IDS
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_keys import key_of
+from gateway.runtimes.embedded.run_ids import RUN_IDS, key_of
 from tests.support.embedded import Embedded, opened
 
 SECOND: Final = 10**9

@@ -1,0 +1,133 @@
+"""Sets of the embedded runtime against what `get` says of its runs."""
+
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from gateway.core.model import RunState, RunStatus
+from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.run_sets import SetEvent, SetPart
+from tests.support.embedded import Embedded, opened
+from tests.support.set_picture import SetPicture, those_of
+
+AT_ONCE = {"steps": [], "output": {"$input": "$"}}
+WITH_STEP = {
+    "steps": [{"id": "s", "component": "/builtin/eval", "input": {"flow": AT_ONCE, "input": {"$input": "$"}}}],
+    "output": {"$step": "s"},
+}
+FILTERS = (
+    RunFilter(),
+    RunFilter(states=(RunState.PENDING, RunState.RUNNING)),
+    RunFilter(states=(RunState.RUNNING,)),
+    RunFilter(states=(RunState.SUCCESS,)),
+    RunFilter(flow_label="a*"),
+    RunFilter(roots_only=True, labels={"k": "1"}),
+)
+
+
+@pytest.fixture(params=["file", "memory"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+    return tmp_path / "state.db" if request.param == "file" else None
+
+
+def watch(
+    embedded: Embedded, wanted: RunFilter, position: bytes = b"", *, only_new: bool = False
+) -> AsyncGenerator[SetPart, None]:
+    return embedded.runtime.watch_set(wanted, position, only_new=only_new)
+
+
+async def follow(embedded: Embedded, wanted: RunFilter, picture: SetPicture, cut_after: int = 1_000_000) -> None:
+    """Follow a set until the present is complete, or for so many changes: then the stream is cut."""
+    picture.cut()
+    async with aclosing(watch(embedded, wanted, picture.position)) as parts:
+        async for part in parts:
+            picture.fold(part, cut_after)
+            cut_after -= len(part.changes)
+            if picture.caught_up or cut_after <= 0:
+                return
+
+
+async def all_of(embedded: Embedded, run_ids: list[str]) -> list[RunStatus]:
+    return [(await embedded.runtime.get(run_id)).status for run_id in run_ids]
+
+
+async def test_first_all_runs_then_caught_up_then_what_happens(state: Path | None) -> None:
+    async with opened(state) as embedded:
+        await embedded.start()
+        first = [(await embedded.submit(flow, n)).run_id for n in range(3) for flow in (AT_ONCE, WITH_STEP)]
+        picture = SetPicture()
+        async with aclosing(watch(embedded, RunFilter(roots_only=True))) as parts:
+            async for part in parts:
+                picture.fold(part)
+                if part.caught_up:
+                    break
+            assert picture.runs == those_of(RunFilter(roots_only=True), await all_of(embedded, first))
+            assert picture.told == 6
+            status = await embedded.submit(WITH_STEP, 9)
+            events = []
+            while picture.runs.get(status.run_id) is None or not picture.runs[status.run_id].status.terminal:
+                part = await anext(parts)
+                events += [change.event for change in part.changes]
+                picture.fold(part)
+            assert events[0] is SetEvent.ADDED
+            assert set(events[1:]) <= {SetEvent.CHANGED}
+
+
+async def test_only_new_runs(state: Path | None) -> None:
+    async with opened(state) as embedded:
+        await embedded.start()
+        await embedded.submit(AT_ONCE, 1)
+        async with aclosing(watch(embedded, RunFilter(), only_new=True)) as parts:
+            part = await anext(parts)
+            assert (part.changes, part.caught_up) == ([], True)
+            status = await embedded.submit(AT_ONCE, 2)
+            assert [change.run_id for change in (await anext(parts)).changes] == [status.run_id]
+
+
+@pytest.mark.parametrize("wanted", FILTERS)
+async def test_cuts_and_restarts_lose_nothing_and_repeat_nothing(wanted: RunFilter, state: Path | None) -> None:
+    await model(wanted, state, seed=1, steps=60)
+
+
+async def model(wanted: RunFilter, state: Path | None, *, seed: int, steps: int) -> None:
+    """Runs come and end while a client is cut again and again, and now and then the gateway restarts."""
+    chance = random.Random(seed)
+    run_ids: list[str] = []
+    picture = SetPicture()
+    left = steps
+    while left > 0:
+        if state is None:
+            run_ids = []
+        async with opened(state) as embedded:
+            await embedded.start()
+            for _ in range(chance.randint(5, 25)):
+                left -= 1
+                for _ in range(chance.randint(0, 4)):
+                    run_ids.append(await submitted(embedded, chance))
+                await follow(embedded, wanted, picture, chance.choice((0, 1, 2, 5, 50, 1_000)))
+                if chance.random() < 0.2:
+                    for run_id in run_ids:
+                        await embedded.wait(run_id)
+                    await follow(embedded, wanted, picture)
+                    assert picture.runs == await expected(embedded, wanted)
+
+
+async def submitted(embedded: Embedded, chance: random.Random) -> str:
+    """The id of a new run."""
+    inputs = range(chance.randint(0, 3))
+    label, labels = chance.choice(("a", "ab", "b", None)), {"k": chance.choice(("1", "2"))}
+    flow, wait = chance.choice((AT_ONCE, WITH_STEP)), chance.random() < 0.3
+    return (await embedded.submit(flow, *inputs, wait=wait, flow_label=label, labels=labels)).run_id
+
+
+async def expected(embedded: Embedded, wanted: RunFilter) -> dict[str, RunStatus]:
+    """The runs that match, nested ones included."""
+    return those_of(wanted, await all_of(embedded, [status.run_id for status in await listed(embedded)]))
+
+
+async def listed(embedded: Embedded) -> list[RunStatus]:
+    """All runs."""
+    return (await embedded.runtime.list_runs(RunFilter(), RunOrder.OLDEST_FIRST, "", 100_000)).runs
