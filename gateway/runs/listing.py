@@ -12,10 +12,10 @@ from gateway.core.errors import InvalidParams
 from gateway.core.items import Item
 from gateway.core.model import RunStatus
 from gateway.core.page_sizes import item_bytes, run_bytes
+from gateway.core.page_token import binding_of_items, binding_of_list, cursor_of, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import RESULT_PAGE_BYTES, RunPage, Runtime
 from gateway.runs.ids import checked_run_id
-from gateway.runs.page_token import binding_of_items, binding_of_list, cursor_of, page_token
 
 AT_ONCE: Final = 100
 """How many runs or items the runtime is asked for at once: those may be large, and only then it shows."""

@@ -10,6 +10,7 @@ from gateway.core.clock import LATEST
 from gateway.core.model import ItemResult, Nanoseconds, RunStatus
 from gateway.core.runtime import Snapshot, text_size
 from gateway.peers.link.messages import (
+    MAX_LABEL_TEXT,
     MAX_NAME,
     MAX_RESULT_TEXT,
     MAX_RESULTS,
@@ -51,7 +52,14 @@ def state_told(call: int, snapshot: Snapshot) -> ToldState | NotOverLink:
 def _is_short(status: RunStatus) -> bool:
     if status.extensions or status.items.extensions or len(status.flow_name or "") > MAX_NAME:
         return False
-    return _is_kept(status.created_at) and _is_kept(status.completed_at)
+    if status.labels and sum(len(name) + len(value) for name, value in status.labels.items()) > MAX_LABEL_TEXT:
+        return False
+    return (
+        _is_kept(status.created_at)
+        and _is_kept(status.completed_at)
+        and _is_kept(status.started_at)
+        and _is_kept(status.expires_at)
+    )
 
 
 def part_end(results: Sequence[ItemResult], start: int) -> int:

@@ -22,6 +22,9 @@ MAX_RESULT_TEXT: Final = 64 << 10
 MAX_NAME: Final = 1 << 10
 """The most characters of the name of a flow."""
 
+MAX_LABEL_TEXT: Final = 2 << 10
+"""The most characters of all labels of a run."""
+
 
 class LinkMessage(Struct, array_like=True, gc=False):
     """A message of a call; the side that asks gives it its number."""

@@ -89,4 +89,6 @@ def _is_short(params: SubmitParams) -> bool:
     size = sum(map(len, inputs))
     for name, text in params.variables.items():
         size += len(name) + len(text)
+    for name, value in params.labels.items():
+        size += len(name) + len(value)
     return size <= MAX_INPUT_TEXT

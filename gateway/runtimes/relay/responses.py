@@ -23,12 +23,18 @@ def submitted_snapshot(response: runs_pb2.SubmitRunResponse) -> Snapshot:
     return snapshot_of(runs_pb2.GetRunResponse(run=response.run, result_count=count, finished_prefix=count))
 
 
+def ended_snapshot(response: runs_pb2.CancelRunResponse) -> Snapshot:
+    """Read the answer to a cancel. It has no revision, and the snapshot has the lowest one, as after a submit."""
+    count = response.run.items.total
+    return snapshot_of(runs_pb2.GetRunResponse(run=response.run, result_count=count, finished_prefix=count))
+
+
 def snapshot_of(response: runs_pb2.GetRunResponse) -> Snapshot:
     """Read the state of a run."""
     try:
         status = status_proto.run_status_from_proto(response.run, with_results=False)
     except InvalidParams as error:
-        raise _unexpected_response(error) from error
+        raise unexpected_response(error) from error
     return Snapshot(status, response.revision, response.result_count, response.finished_prefix)
 
 
@@ -43,7 +49,7 @@ def results_of_page(response: runs_pb2.GetRunResponse, page: Page, received: int
     try:
         results = status_proto.run_status_from_proto(status, with_results=True).results or []
     except InvalidParams as error:
-        raise _unexpected_response(error) from error
+        raise unexpected_response(error) from error
     return of_page(page, results, ResumePoint.from_token(response.resume_token, status.run_id, page.order), received)
 
 
@@ -52,8 +58,9 @@ def blob_of(response: blobs_pb2.GetBlobResponse) -> Blob:
     try:
         return blobs_proto.blob_from_get_response(response)
     except InvalidParams as error:
-        raise _unexpected_response(error) from error
+        raise unexpected_response(error) from error
 
 
-def _unexpected_response(error: InvalidParams) -> RemoteError:
+def unexpected_response(error: InvalidParams) -> RemoteError:
+    """The error for a message of the upstream that is not the client's fault."""
     return RemoteError(RemoteError.code, f"unexpected response from the upstream gateway: {error.message}")

@@ -1,7 +1,7 @@
 """The runtime of a worker, over real sockets to a runtime whose runs change only when a test says so."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import FlowNotFound, IdempotencyConflict, InvalidParams, Overloaded, RunNotFound, Unavailable
 from gateway.core.model import ItemError, ItemResult, JsonText, Nanoseconds, ResultOrder, SubmitParams
+from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import Page, Snapshot
 from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET
 from gateway.fronts.link.front import LinkFront
@@ -30,6 +31,8 @@ class OddRuntime(ScriptedRuntime):
         self.flow_name = "scripted"
         self.created_at: Nanoseconds | None = None
         self.extensions: dict[str, JsonText] = {}
+        self.labels: dict[str, str] = {}
+        self.expires_at: Nanoseconds | None = None
 
     async def get(self, run_id: str) -> Snapshot:
         return self._odd(await super().get(run_id))
@@ -39,6 +42,7 @@ class OddRuntime(ScriptedRuntime):
 
     def _odd(self, snapshot: Snapshot) -> Snapshot:
         status = replace(snapshot.status, flow_name=self.flow_name, extensions=self.extensions)
+        status = replace(status, labels=self.labels or status.labels, expires_at=self.expires_at)
         if self.created_at is not None:
             status = replace(status, created_at=self.created_at)
         return replace(snapshot, status=status)
@@ -67,6 +71,10 @@ async def submitted(linked: LinkedRuntime, items: int, **params: object) -> str:
     inputs = [str(index) for index in range(items)]
     given = SubmitParams(flow_id=await linked.put_blob(FLOW), inputs=inputs)
     return (await linked.submit(replace(given, **params), "")).status.run_id
+
+
+async def all_of(watch: AsyncGenerator[Snapshot, None]) -> list[Snapshot]:
+    return [snapshot async for snapshot in watch]
 
 
 async def test_states_are_those_of_the_runtime(scripted: OddRuntime, linked: LinkedRuntime) -> None:
@@ -205,12 +213,16 @@ async def test_a_reader_that_is_slow_gets_the_latest_state(scripted: OddRuntime,
         assert [snapshot async for snapshot in watch][-1] == last
 
 
-@pytest.mark.parametrize("odd", ["name", "extensions", "year"])
+@pytest.mark.parametrize("odd", ["name", "extensions", "year", "labels", "expiry"])
 async def test_what_no_link_can_tell_is_told_over_grpc(odd: str, scripted: OddRuntime, linked: LinkedRuntime) -> None:
     if odd == "name":
         scripted.flow_name = "x" * (MAX_NAME + 1)
     elif odd == "extensions":
         scripted.extensions = {"status": '"paused"'}
+    elif odd == "labels":
+        scripted.labels = {str(number): "x" * 255 for number in range(32)}
+    elif odd == "expiry":
+        scripted.expires_at = YEAR_9999
     else:
         scripted.created_at = YEAR_9999
     run_id = await submitted(linked, 1)
@@ -222,6 +234,33 @@ async def test_what_no_link_can_tell_is_told_over_grpc(odd: str, scripted: OddRu
         await scripted.succeed(0)
         last = await anext(watch)
     assert (first.revision, last.terminal) == (1, True)
+
+
+@pytest.mark.parametrize("length", [5, 255])
+async def test_labels_come_back_whatever_their_length(length: int, scripted: OddRuntime, linked: LinkedRuntime) -> None:
+    labels = {f"label {number}": "x" * length for number in range(32)}
+    run_id = await submitted(linked, 1, labels=labels, execution_timeout=9.5)
+    assert scripted.params(run_id).labels == labels
+    assert scripted.params(run_id).execution_timeout == 9.5
+    told = await linked.get(run_id)
+    assert told.status.labels == labels
+    assert told == await scripted.get(run_id)
+    runs, _ = await linked.list_runs(RunFilter(labels=labels), RunOrder.NEWEST_FIRST, "", 10)
+    assert [run.run_id for run in runs] == [run_id]
+
+
+async def test_runs_that_are_cancelled_or_deleted_end_their_watches(
+    scripted: OddRuntime, linked: LinkedRuntime
+) -> None:
+    cancelled, deleted = await submitted(linked, 1), await submitted(linked, 2)
+    async with aclosing(linked.watch(cancelled)) as first, aclosing(linked.watch(deleted)) as second:
+        await anext(first)
+        await anext(second)
+        await linked.cancel(cancelled, "no need")
+        assert (await anext(first)).status.cancel_reason == "no need"
+        await scripted.delete(deleted, cancel=True)
+        with pytest.raises(RunNotFound):
+            await all_of(second)
 
 
 async def test_a_runtime_that_stops_ends_what_waits(

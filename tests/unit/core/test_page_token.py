@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from gateway.core.control import ItemsParams, ListParams
 from gateway.core.errors import InvalidParams
 from gateway.core.model import RunState
+from gateway.core.page_token import binding_of_items, binding_of_list, cursor_of, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
-from gateway.runs.page_token import binding_of_items, binding_of_list, cursor_of, page_token
 
 RUN_ID = "00000000-0000-4000-8000-000000000000"
 BINDING = binding_of_list(ListParams())
