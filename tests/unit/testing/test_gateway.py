@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.client import AsyncRunsClient, GatewayError, InvalidFlow, RunsClient, RunState
+from gateway.client import AsyncRunsClient, GatewayError, InvalidFlow, RunFilter, RunsClient, RunState
 from gateway.server.settings import StartError
 from gateway.testing import ComponentContext, ComponentFunction, InMemoryGateway, in_memory_gateway
 
@@ -309,3 +309,41 @@ def test_errors_of_the_start_are_raised_where_the_block_is_entered(monkeypatch: 
             raise AssertionError("it must not start")
     with gateway:
         assert gateway.address
+
+
+async def test_a_run_that_is_cancelled_cancels_async_functions() -> None:
+    executing, ended = asyncio.Event(), asyncio.Event()
+
+    async def hold(value: int) -> int:
+        executing.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return value
+
+    async with in_memory_gateway(components={"/hold": hold}) as gateway, gateway.async_client() as client:
+        run = await client.submit(await client.put_flow(flow("/hold")), [1], labels={"test": "cancel"})
+        await executing.wait()
+        cancelled = await client.cancel(run.run_id, reason="enough", wait=True)
+        assert ended.is_set()
+        assert (cancelled.status, cancelled.cancel_reason) == (RunState.CANCELLED, "enough")
+        listed = [each async for each in client.runs(RunFilter(labels={"test": "cancel"}))]
+        assert [each.run_id for each in listed] == [run.run_id]
+
+
+def test_what_a_plain_function_returns_after_the_cancel_is_dropped() -> None:
+    executing, release = threading.Event(), threading.Event()
+
+    def hold(value: int) -> int:
+        executing.set()
+        release.wait()
+        return value
+
+    with in_memory_gateway(components={"/hold": hold}) as gateway, gateway.client() as client:
+        run = client.submit(client.put_flow(flow("/hold")), [1])
+        executing.wait()
+        # A thread cannot be ended from outside: it counts as ended for the run.
+        assert client.cancel(run.run_id, wait=True).status is RunState.CANCELLED
+        release.set()
+        assert client.get(run.run_id, include_results=True).items.success == 0
