@@ -8,13 +8,26 @@ import aiohttp
 import grpc
 from msgspec.structs import replace
 
-from gateway.adapter import jsonrpc
+from gateway.adapter import control_json, control_proto, jsonrpc
 from gateway.adapter.blobs_proto import blob_from_get_response, blob_to_get_request, blob_to_put_request
 from gateway.adapter.grpc_status import from_status
+from gateway.adapter.items_json import item_list_from_json, items_params_to_json
+from gateway.adapter.items_proto import item_list_from_proto, items_params_to_proto
 from gateway.adapter.params_json import get_params_to_json, submit_params_to_json
 from gateway.adapter.params_proto import get_params_to_proto, submit_params_to_proto
 from gateway.adapter.status_from_json import run_status_from_json
 from gateway.adapter.status_proto import run_status_from_proto
+from gateway.core.control import (
+    BulkProgress,
+    CancelParams,
+    CancelRunsParams,
+    DeleteParams,
+    DeleteRunsParams,
+    ItemList,
+    ItemsParams,
+    ListParams,
+    RunList,
+)
 from gateway.core.errors import GatewayError
 from gateway.core.json_text import members, quote, string
 from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
@@ -33,6 +46,18 @@ class Client(Protocol):
     async def submit(self, params: SubmitParams) -> RunStatus: ...
 
     async def get(self, params: GetParams) -> RunStatus: ...
+
+    async def cancel(self, params: CancelParams) -> RunStatus: ...
+
+    async def list_runs(self, params: ListParams) -> RunList: ...
+
+    async def delete(self, params: DeleteParams) -> None: ...
+
+    async def items(self, params: ItemsParams) -> ItemList: ...
+
+    async def cancel_many(self, params: CancelRunsParams) -> BulkProgress: ...
+
+    async def delete_many(self, params: DeleteRunsParams) -> BulkProgress: ...
 
     async def close(self) -> None: ...
 
@@ -63,6 +88,29 @@ class GrpcClient:
 
     async def get(self, params: GetParams) -> RunStatus:
         return fold([status async for status in self.follow(params)])
+
+    async def cancel(self, params: CancelParams) -> RunStatus:
+        response = await _call(self.runs.CancelRun, control_proto.cancel_params_to_proto(params))
+        return run_status_from_proto(response.run, with_results=False)
+
+    async def list_runs(self, params: ListParams) -> RunList:
+        return control_proto.run_list_from_proto(
+            await _call(self.runs.ListRuns, control_proto.list_params_to_proto(params))
+        )
+
+    async def delete(self, params: DeleteParams) -> None:
+        await _call(self.runs.DeleteRun, control_proto.delete_params_to_proto(params))
+
+    async def items(self, params: ItemsParams) -> ItemList:
+        return item_list_from_proto(await _call(self.runs.ListItems, items_params_to_proto(params)))
+
+    async def cancel_many(self, params: CancelRunsParams) -> BulkProgress:
+        call = self.runs.CancelRuns(control_proto.cancel_runs_params_to_proto(params))
+        return control_proto.cancel_progress_from_proto(await _last(call))
+
+    async def delete_many(self, params: DeleteRunsParams) -> BulkProgress:
+        call = self.runs.DeleteRuns(control_proto.delete_runs_params_to_proto(params))
+        return control_proto.delete_progress_from_proto(await _last(call))
 
     async def follow(self, params: GetParams) -> AsyncGenerator[RunStatus, None]:
         """The statuses of a GetRun stream, as they came."""
@@ -101,6 +149,28 @@ class JsonRpcClient:
     async def get(self, params: GetParams) -> RunStatus:
         return run_status_from_json(await self.call("runs/get", get_params_to_json(params)))
 
+    async def cancel(self, params: CancelParams) -> RunStatus:
+        return run_status_from_json(await self.call("runs/cancel", control_json.cancel_params_to_json(params)))
+
+    async def list_runs(self, params: ListParams) -> RunList:
+        return control_json.run_list_from_json(await self.call("runs/list", control_json.list_params_to_json(params)))
+
+    async def delete(self, params: DeleteParams) -> None:
+        assert await self.call("runs/delete", control_json.delete_params_to_json(params)) == "{}"
+
+    async def items(self, params: ItemsParams) -> ItemList:
+        return item_list_from_json(await self.call("runs/items", items_params_to_json(params)))
+
+    async def cancel_many(self, params: CancelRunsParams) -> BulkProgress:
+        return control_json.progress_from_json(
+            await self.call("runs/cancel", control_json.cancel_params_to_json(params))
+        )
+
+    async def delete_many(self, params: DeleteRunsParams) -> BulkProgress:
+        return control_json.progress_from_json(
+            await self.call("runs/delete", control_json.delete_params_to_json(params))
+        )
+
     async def call(self, method: str, params: str) -> str:
         """The text of the result; the error that was answered is raised."""
         return jsonrpc.parse_response(await self.post(jsonrpc.request('"1"', method, params)))
@@ -128,6 +198,17 @@ async def _call(method: Callable[[Any], Awaitable[T]], request: object) -> T:
         return await method(request)
     except grpc.aio.AioRpcError as error:
         raise gateway_error(error) from None
+
+
+async def _last(stream: Any) -> Any:
+    """The last message of a stream."""
+    last = None
+    try:
+        async for message in stream:
+            last = message
+    except grpc.aio.AioRpcError as error:
+        raise gateway_error(error) from None
+    return last
 
 
 def gateway_error(error: grpc.aio.AioRpcError) -> GatewayError:
