@@ -48,7 +48,10 @@ def cursor_of(token: str, binding: bytes) -> str:
     check, body = data[:_CHECK_LENGTH], data[_CHECK_LENGTH:]
     if check != _check(body, binding) or not body.startswith(_VERSION):
         raise _foreign()
-    return body.removeprefix(_VERSION).decode()
+    try:
+        return body.removeprefix(_VERSION).decode()
+    except UnicodeDecodeError:
+        raise _foreign() from None
 
 
 def _check(body: bytes, binding: bytes) -> bytes:

@@ -26,6 +26,9 @@ READS: Final = 32
 MOST_BYTES: Final = 2 * RESULT_PAGE_BYTES
 """How large a page of runs is at most, unless it is a single one."""
 
+_INDEX_DIGITS: Final = 18
+"""Whatever has more digits is no index of an item."""
+
 
 class RunLists:
     """Lists the runs, and the items of runs, that one runtime has."""
@@ -95,6 +98,6 @@ def _fitting(items: list[Item], room: int, *, first: bool) -> int:
 
 
 def _index(cursor: str) -> int:
-    if cursor and not (cursor.isascii() and cursor.isdecimal()):
+    if cursor and not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= _INDEX_DIGITS):
         raise InvalidParams.field("page_token", description="not a token of this server")
     return int(cursor or 0)

@@ -1,3 +1,5 @@
+import hashlib
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -66,6 +68,14 @@ def test_a_token_that_was_cut_or_changed_is_refused(data: Any) -> None:
     # The last character holds bits that are no part of the data.
     if place < len(token) - 1:
         refused(f"{token[:place]}{'A' if token[place] != 'A' else 'B'}{token[place + 1 :]}")
+
+
+def test_a_forged_token_is_refused_as_any_other() -> None:
+    """The checksum is that of a mistake, and not of an enemy."""
+    body = b"\1\xff\xfe"
+    digest = hashlib.blake2b(BINDING, digest_size=32, person=b"runs-gw page").digest()
+    check = hashlib.blake2b(body, key=digest, digest_size=8, person=b"runs-gw page").digest()
+    refused(urlsafe_b64encode(check + body).decode())
 
 
 def refused(token: str, binding: bytes = BINDING) -> None:

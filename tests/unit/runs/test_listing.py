@@ -2,7 +2,7 @@ from collections.abc import Collection
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.control import ItemsParams, ListParams
@@ -10,6 +10,7 @@ from gateway.core.errors import InvalidParams, InvalidRunId, RunNotFound, Unsupp
 from gateway.core.items import MAX_STEPS, Item, ItemPage, StepState, StepStatus
 from gateway.core.model import RunState, SubmitParams
 from gateway.core.page_sizes import item_bytes, run_bytes
+from gateway.core.page_token import binding_of_items, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import RESULT_PAGE_BYTES
 from gateway.runs.listing import AT_ONCE, MOST_BYTES, RunLists
@@ -135,6 +136,7 @@ class LargeItems(ScriptedRuntime):
 
 
 @given(st.lists(st.sampled_from([0, 1_000, 400_000, RESULT_PAGE_BYTES, 2 * RESULT_PAGE_BYTES]), max_size=12))
+@settings(max_examples=30)
 async def test_a_page_of_items_holds_a_mebibyte_or_one_item(inputs: list[int]) -> None:
     lists = RunLists(LargeItems(inputs, 0))
     await check_pages(lists, len(inputs))
@@ -156,6 +158,15 @@ async def check_pages(lists: RunLists, count: int) -> None:
         if not token:
             break
     assert indexes == list(range(count))
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "1" * 19, "1" * 5_000, "1.0", chr(0x661)])
+async def test_a_forged_index_is_refused(cursor: str) -> None:
+    params = ItemsParams(run_id=MISSING_RUN)
+    token = page_token(cursor, binding_of_items(MISSING_RUN, params))
+    with pytest.raises(InvalidParams) as caught:
+        await RunLists(ScriptedRuntime()).items(ItemsParams(run_id=MISSING_RUN, page_token=token))
+    assert caught.value.violations[0].path == ("page_token",)
 
 
 async def test_what_is_wrong_is_told() -> None:
