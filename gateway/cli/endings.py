@@ -45,10 +45,16 @@ def cancel(
     """
     wanted = _wanted(run_ids, filter_, all_, (RunState.PENDING, RunState.RUNNING))
     if wanted is None:
+        from gateway.client.outage import deadline_after, first_call_timeout, time_until
+
+        deadline = deadline_after(timeout)
         with connect(address) as client:
 
             def cancel_one(run_id: str) -> None:
-                run = client.cancel(run_id, reason=reason, wait=wait, timeout=timeout)
+                left = time_until(deadline)
+                run = client.cancel(
+                    run_id, reason=reason, wait=wait, timeout=left if wait else first_call_timeout(left)
+                )
                 if as_json:
                     output.print_status_json(run)
                 else:

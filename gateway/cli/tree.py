@@ -2,7 +2,7 @@
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
@@ -65,14 +65,17 @@ def _inside(client: "RunsClient", run: "RunStatus", limit: int) -> "tuple[list[R
         return list(islice(runs, limit)), next(runs, None) is not None
 
 
-def rows_of(run: "RunStatus", runs: "Iterable[RunStatus]") -> "list[tuple[str, RunStatus]]":
+def rows_of(run: "RunStatus", runs: "Sequence[RunStatus]") -> "list[tuple[str, RunStatus]]":
     """The run and those of `runs` that are inside it, each after its parent, with the lines that are drawn before it.
 
-    Depth first, without recursion: runs may nest deeper than the interpreter allows.
+    Depth first, without recursion: runs may nest deeper than the interpreter allows. Runs whose parent has been deleted
+    are shown inside the outermost run.
     """
     children = defaultdict(list)
+    known = {run.run_id, *(each.run_id for each in runs)}
     for each in runs:
-        children[each.parent_run_id].append(each)
+        orphan = each.parent_run_id not in known and run.root_run_id is None
+        children[run.run_id if orphan else each.parent_run_id].append(each)
     rows = []
     stack = [("", "", run)]
     while stack:

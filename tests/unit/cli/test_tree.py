@@ -1,6 +1,7 @@
 """A run and the runs inside it: in which order, with which lines before them, and how many."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -23,9 +24,17 @@ def status(name: str, parent: str | None = None) -> RunStatus:
 
 
 def test_each_run_comes_after_its_parent_with_lines_that_lead_to_it() -> None:
-    inner = [status("b", "a"), status("c", "a"), status("d", "b"), status("e", "b"), status("x", "other")]
+    inner = [status("b", "a"), status("c", "a"), status("d", "b"), status("e", "b")]
     drawn = [f"{branch}{row.run_id}" for branch, row in rows_of(status("a"), inner)]
     assert drawn == ["a", "├─ b", "│  ├─ d", "│  └─ e", "└─ c"]
+
+
+def test_runs_whose_parent_was_deleted_are_inside_the_outermost() -> None:
+    inner = [status("b", "a"), status("c", "gone"), status("d", "c")]
+    drawn = [f"{branch}{row.run_id}" for branch, row in rows_of(status("a"), inner)]
+    assert drawn == ["a", "├─ b", "└─ c", "   └─ d"]
+    below = replace(status("b", "a"), root_run_id="a")
+    assert [row.run_id for _, row in rows_of(below, inner)] == ["b"]
 
 
 def test_runs_may_nest_deeper_than_calls() -> None:
