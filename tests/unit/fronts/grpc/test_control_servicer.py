@@ -5,7 +5,10 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.core.items import StepState, StepStatus
 from gateway.core.model import ItemError
@@ -244,3 +247,50 @@ async def test_calls_that_wait_and_all_others_have_limits_of_their_own(serve: Se
     assert (await client.runs.ListRuns(runs_pb2.ListRunsRequest())).runs
     runtime.stopped.set()
     await waiting
+
+
+REQUESTS = {
+    "CancelRun": runs_pb2.CancelRunRequest,
+    "ListRuns": runs_pb2.ListRunsRequest,
+    "DeleteRun": runs_pb2.DeleteRunRequest,
+    "CancelRuns": runs_pb2.CancelRunsRequest,
+    "DeleteRuns": runs_pb2.DeleteRunsRequest,
+    "ListItems": runs_pb2.ListItemsRequest,
+}
+_TEXTS = st.sampled_from(["", "*", "a*", MISSING_RUN, "0" * 64, "x" * 300, "\0", chr(0x10FFFF), "%s"])
+_NUMBERS = st.sampled_from([0, 1, 2, 5, 6, 2**31 - 1, -1, -(2**31)])
+
+
+@st.composite
+def _messages(draw: st.DrawFn, kind: Descriptor) -> dict[str, Any]:
+    """The fields of a message, each of which may be anything that its type can hold."""
+    fields: dict[str, Any] = {}
+    for field in kind.fields:
+        if not draw(st.booleans()):
+            continue
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            fields[field.name] = draw(st.dictionaries(_TEXTS, _TEXTS, max_size=3))
+            continue
+        value: st.SearchStrategy[Any]
+        if field.message_type is not None:
+            value = _messages(field.message_type)
+        elif field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BOOL):
+            value = _TEXTS if field.type == FieldDescriptor.TYPE_STRING else st.booleans()
+        elif field.type == FieldDescriptor.TYPE_UINT32:
+            value = st.sampled_from([0, 1, 2**32 - 1])
+        else:
+            value = _NUMBERS
+        fields[field.name] = draw(st.lists(value, max_size=3) if field.is_repeated else value)
+    return fields
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(data=st.data(), method=st.sampled_from(sorted(REQUESTS)))
+async def test_no_request_causes_anything_but_an_answer(client: Client, data: Any, method: str) -> None:
+    kind: Any = REQUESTS[method]
+    call = getattr(client.runs, method)(kind(**data.draw(_messages(kind.DESCRIPTOR))))
+    try:
+        await (read_all(call) if hasattr(call, "read") else call)
+    except grpc.aio.AioRpcError as error:
+        if error.code() not in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND):
+            raise

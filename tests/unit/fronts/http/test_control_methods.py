@@ -4,7 +4,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.adapter.control_json import CONTROL_MEMBERS
+from gateway.adapter.items_json import ITEMS_MEMBERS
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.items import StepState, StepStatus
 from gateway.core.model import ItemError
@@ -13,6 +17,14 @@ from gateway.runs import bulk
 from gateway.runs.service import RunsService
 from tests.support.http_front import RunningFront, call, post, running_front
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
+
+OPTIONAL = ("cancel", "list_runs", "delete", "items")
+"""The methods that a runtime need not have."""
+
+METHODS = ("runs/cancel", "runs/list", "runs/delete", "runs/items")
+NAMES = sorted(
+    CONTROL_MEMBERS | ITEMS_MEMBERS | {"states", "flowIds", "flowLabel", "createdAfter", "labels", "rootsOnly"}
+)
 
 
 @pytest.fixture
@@ -226,7 +238,7 @@ async def test_batches_and_notifications_work(front: RunningFront) -> None:
 
 async def test_a_runtime_that_cannot_says_why(front: RunningFront) -> None:
     class Old(ScriptedRuntime):
-        cancel, list_runs, delete, items = (getattr(ScriptedRuntime.__base__, name) for name in NAMES)
+        cancel, list_runs, delete, items = (getattr(ScriptedRuntime.__base__, name) for name in OPTIONAL)
 
     service = RunsService(Old(), grace=0)
     methods = JsonRpcMethods(service)
@@ -237,4 +249,27 @@ async def test_a_runtime_that_cannot_says_why(front: RunningFront) -> None:
     await service.close()
 
 
-NAMES = ("cancel", "list_runs", "delete", "items")
+_odd = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(
+        ["", "*", "a*", "running", "failed", "newestFirst", MISSING_RUN, "0" * 64, "2025-01-15T10:30:00Z"]
+    )
+    | st.text(max_size=300),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(method=st.sampled_from(METHODS), params=st.dictionaries(st.sampled_from(NAMES), _odd, max_size=4) | _odd)
+async def test_no_parameters_cause_anything_but_an_answer(method: str, params: object) -> None:
+    runtime = ScriptedRuntime()
+    service = RunsService(runtime, grace=0)
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    answer = json.loads(await JsonRpcMethods(service).call(body) or b"")
+    if "error" in answer:
+        assert answer["error"]["code"] in (-32700, -32602, -32000, -32004, -32005, -32600)
+        assert answer["error"]["message"]
+    await service.close()
