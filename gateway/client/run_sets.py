@@ -176,6 +176,9 @@ class SetStream:
 
     def _update(self, response: runs_pb2.WatchRunsResponse) -> SetUpdate | None:
         update = response.update
+        if update.heartbeat:
+            self._outage.heard(progress=False)
+            return None
         run = None
         if update.HasField("run"):
             run = status_proto.run_status_from_proto(update.run, with_results=self._include_results)

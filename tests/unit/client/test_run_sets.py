@@ -160,6 +160,15 @@ def test_results_come_in_many_messages_and_with_one_event() -> None:
     assert [result.value for result in whole.run.results or ()] == [0, 1, 2]
 
 
+def test_a_heartbeat_is_no_event() -> None:
+    stream = followed()
+    stream.received(caught_up(b"1"))
+    heartbeat = runs_pb2.GetRunResponse(resume_token=b"1", heartbeat=True)
+    assert stream.received(runs_pb2.WatchRunsResponse(set="runs", update=heartbeat)) is None
+    stream.ended(CUT)
+    assert asked(stream).resume_token == b"1"
+
+
 def test_a_set_that_cannot_be_followed_raises_its_error() -> None:
     stream = followed()
     with pytest.raises(Unsupported) as raised:
