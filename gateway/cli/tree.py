@@ -94,5 +94,5 @@ def _draw(rows: "list[tuple[str, RunStatus]]") -> None:
     console = Console(highlight=False)
     for branch, run in rows:
         counts = f"  {counts_text(run.items)}" if run.items.total > 1 else ""
-        name = printable(f"  {run.flow_name or run.flow_id}{counts}")
-        print_text(console, branch, run.run_id, "  ", (f"{run.status:<9}", STYLES[run.status]), name)
+        name = printable(run.flow_name or run.flow_id)
+        print_text(console, branch, run.run_id, (f"  {run.status:<9}  ", STYLES[run.status]), name, counts)
