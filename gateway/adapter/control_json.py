@@ -6,6 +6,8 @@ Paths of errors use the names of `gateway.core.model`.
 
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from gateway.adapter.filters_json import run_filter_from_json, run_filter_to_json
 from gateway.adapter.json_members import Member, Members, Params, members_of, read_members, write_object
 from gateway.adapter.params_json import add_seconds, seconds_from_json
@@ -114,14 +116,21 @@ def end_of_run_list(page: RunList) -> JsonText:
 
 def run_list_from_json(text: JsonText) -> RunList:
     """Read a page of runs in any dialect."""
+    entries, page = run_list_entries(text)
+    return replace(page, runs=list(map(run_status_from_json, entries)))
+
+
+def run_list_entries(text: JsonText) -> tuple[list[JsonText], RunList]:
+    """The entries of a page of runs as they come, since there may be many, and the page without them."""
     given = members_of(text)
     total = given.get("totalSize", "null")
     token = given.get("nextPageToken", "null")
-    return RunList(
-        [run_status_from_json(run) for run in elements(given.get("runs", "null"), "runs")],
+    page = RunList(
+        [],
         "" if token == "null" else string(token, "next_page_token"),
         None if total == "null" else integer(total, "total_size"),
     )
+    return elements(given.get("runs", "null"), "runs"), page
 
 
 def known_members(params: Params, known: Members) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.adapter.control_json import known_members
 from gateway.adapter.filters_json import state_from_json
 from gateway.adapter.json_members import Member, Members, Params, any_value, members_of, read_members, write_object
@@ -60,11 +62,21 @@ def end_of_item_list(page: ItemList) -> JsonText:
 
 def item_list_from_json(text: JsonText) -> ItemList:
     """Read a page of items."""
+    entries, page = item_list_entries(text)
+    return replace(page, items=[item_from_json(entry, index) for index, entry in enumerate(entries)])
+
+
+def item_list_entries(text: JsonText) -> tuple[list[JsonText], ItemList]:
+    """The entries of a page of items as they come, since there may be many, and the page without them."""
     given = members_of(text)
-    entries = elements(given.get("items", "null"), "items")
     token = given.get("nextPageToken", "null")
-    items = [_item(entry, "items", index) for index, entry in enumerate(entries)]
-    return ItemList(items, "" if token == "null" else string(token, "next_page_token"))
+    page = ItemList([], "" if token == "null" else string(token, "next_page_token"))
+    return elements(given.get("items", "null"), "items"), page
+
+
+def item_from_json(text: JsonText, index: int) -> Item:
+    """Read an entry of `items`; `index` is its place there."""
+    return _item(text, "items", index)
 
 
 def _times_text(timed: Item | StepStatus) -> JsonText:

@@ -36,7 +36,7 @@ GET: Final = "runs/get"
 PUT_BLOB: Final = "blobs/put"
 GET_BLOB: Final = "blobs/get"
 
-_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
+NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 _NOTHING: Final = "0" * 64
 """Ids that name nothing, whatever has been stored."""
 
@@ -145,14 +145,14 @@ async def detect(ask: Ask) -> Dialect:
 
     Raises Unavailable, Overloaded, or RemoteError if the upstream speaks no JSON-RPC.
     """
-    refusal = await _refusal(ask, GET, f'{{"runId":"{_NOBODY}","resultOrder":"byIndex"}}')
+    refusal = await _refusal(ask, GET, f'{{"runId":"{NOBODY}","resultOrder":"byIndex"}}')
     if isinstance(refusal, RunNotFound):
         # Only another gateway gives the reason, which made it this class.
         return Dialect.SUPERSET
     if not isinstance(refusal, InvalidParams):
         return Dialect.DOCUMENT
     # Bad parameters: the order, if the other spelling of it is better, else the run.
-    refusal = await _refusal(ask, GET, f'{{"runId":"{_NOBODY}","resultOrder":"by_index"}}')
+    refusal = await _refusal(ask, GET, f'{{"runId":"{NOBODY}","resultOrder":"by_index"}}')
     if isinstance(refusal, InvalidParams):
         return Dialect.DOCUMENT
     # What lacks its key has bad parameters; 0.9 goes on to look for the flow.
@@ -162,7 +162,7 @@ async def detect(ask: Ask) -> Dialect:
 
 async def probe(ask: Ask) -> None:
     """Return if an upstream answers at all. Raises the errors of `detect`."""
-    await _refusal(ask, GET, f'{{"runId":"{_NOBODY}"}}')
+    await _refusal(ask, GET, f'{{"runId":"{NOBODY}"}}')
 
 
 async def _refusal(ask: Ask, method: str, params: JsonText) -> GatewayError | None:

@@ -18,10 +18,20 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
-from gateway.core.model import Blob, GetParams, ItemResult, JsonText, ResultOrder, SubmitParams, blob_digest, blob_id_of
+from gateway.core.model import (
+    Blob,
+    GetParams,
+    ItemResult,
+    JsonText,
+    ResultOrder,
+    SubmitParams,
+    blob_digest,
+    blob_id_of,
+)
 from gateway.core.position import Position, ResumePoint, of_page
-from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Runtime, Snapshot, text_sizes
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot, text_sizes
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
+from gateway.runtimes.jsonrpc.control import JsonRpcControl
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
 from gateway.runtimes.jsonrpc.reachability import Retries
 from gateway.runtimes.jsonrpc.results_cache import Prefixes, ResultsCache
@@ -54,7 +64,7 @@ HEARTBEAT_SECONDS: Final = 20.0
 """How often a stream shows that it lives; one that is quiet for three times as long is given up."""
 
 
-class JsonRpcRuntime(Runtime):
+class JsonRpcRuntime(JsonRpcControl):
     """A server of the runs methods at an `http` or `https` URL, its upstream, as a runtime.
 
     `keys` holds the idempotency keys of clients, whether or not the upstream honours keys; the caller closes it, after
@@ -71,7 +81,7 @@ class JsonRpcRuntime(Runtime):
         patience: float = PATIENCE,
         account: MemoryAccount | None = None,
     ) -> None:
-        self._upstream = JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect)
+        super().__init__(JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect))
         self._keys = keys
         self._fingerprints = (account or MemoryAccount()).share()
         self.readiness = keys.readiness
@@ -107,6 +117,8 @@ class JsonRpcRuntime(Runtime):
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """A submit that was cut off is repeated only if it has a key, and the upstream honours keys."""
         self._refuse_if_draining()
+        if params.labels or params.execution_timeout is not None:
+            await self._refuse_what_is_lost(params)
         if params.idempotency_key is None:
             return await self._submit(params, None)
         key = global_key(scope, params.idempotency_key)

@@ -64,17 +64,25 @@ class JsonRpcUpstream:
         """Whether another gateway gives event streams, as far as is known: a proxy may stand in the way."""
         self.has_blob_methods = True
         """Whether there are methods for blobs, as far as is known. Else there is the REST API."""
+        self.has_control = False
+        """Whether it is known that there are methods that end runs and find them."""
         self._ids = itertools.count(1)
         self._calls = asyncio.Semaphore(CALLS)
         self._long_calls = asyncio.Semaphore(LONG_CALLS)
 
     async def call(
-        self, method: str, params: JsonText, *, repeatable: bool = True, seconds: float = READ_SECONDS
+        self,
+        method: str,
+        params: JsonText,
+        *,
+        repeatable: bool = True,
+        seconds: float = READ_SECONDS,
+        waits: bool = False,
     ) -> JsonText:
-        """Return the result of a method, which may take so long."""
+        """Return the result of a method, which may take so long. One that waits for something is a long call."""
 
         async def attempt() -> JsonText:
-            async with self._calls:
+            async with self._long_calls if waits else self._calls:
                 return await self._ask(method, params, seconds)
 
         try:
@@ -139,6 +147,7 @@ class JsonRpcUpstream:
         else:
             await probe(self._ask_briefly)
         self.streams = self.has_blob_methods = True
+        self.has_control = False
         return dialect
 
     async def _ask_briefly(self, method: str, params: JsonText) -> JsonText:

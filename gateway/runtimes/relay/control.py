@@ -12,7 +12,7 @@ from gateway.core.items import ItemPage
 from gateway.core.model import RunState
 from gateway.core.page_token import binding_of_items, cursor_of, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
-from gateway.core.runtime import RunPage, Snapshot
+from gateway.core.runtime import RunPage, Runtime, Snapshot
 from gateway.runtimes.relay.responses import ended_snapshot, unexpected_response
 from gateway.runtimes.relay.upstream import RelayUpstream
 from runs.v1 import runs_pb2
@@ -29,8 +29,8 @@ LONGEST_SECONDS: Final = 1e8
 T = TypeVar("T")
 
 
-class RelayControl:
-    """Passes these calls on. They are repeated after a cut, since none takes effect twice.
+class RelayControl(Runtime):
+    """The part of the runtime that passes these calls on. They are repeated after a cut, since none takes effect twice.
 
     They raise Unsupported if the upstream is of a release that does not have them.
     """
@@ -38,8 +38,7 @@ class RelayControl:
     def __init__(self, upstream: RelayUpstream) -> None:
         self._upstream = upstream
 
-    async def cancel(self, run_id: str, reason: str | None, until: float | None) -> Snapshot:
-        """Cancel a run as `Runtime.cancel` does."""
+    async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
 
         async def attempt() -> runs_pb2.CancelRunResponse:
             params = CancelParams(run_id=run_id, reason=reason)
@@ -56,10 +55,7 @@ class RelayControl:
         return ended_snapshot(await self._call(attempt))
 
     async def delete(self, run_id: str, *, cancel: bool) -> None:
-        """Delete a run as `Runtime.delete` does.
-
-        A run that is not found by a repeated call has been deleted by the one before.
-        """
+        """A run that is not found by a repeated call has been deleted by the one before."""
         request = control_proto.delete_params_to_proto(DeleteParams(run_id=run_id, cancel=cancel))
         attempts = 0
 
@@ -75,7 +71,7 @@ class RelayControl:
                 raise
 
     async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
-        """List runs as `Runtime.list_runs` does: the cursor is the page token of the upstream."""
+        """The cursor is the page token of the upstream."""
         params = ListParams(filter=wanted, order=order, page_size=limit, page_token=cursor)
         response = await self._list(params, CALL_SECONDS)
         pace, runs = TimeSlice(), []
@@ -88,7 +84,6 @@ class RelayControl:
         return RunPage(runs, response.next_page_token)
 
     async def count_runs(self, wanted: RunFilter) -> int:
-        """Count runs as `Runtime.count_runs` does."""
         response = await self._list(ListParams(filter=wanted, page_size=1, include_total=True), COUNT_SECONDS)
         if not response.HasField("total_size"):
             raise RemoteError(RemoteError.code, "unexpected response from the upstream gateway: no number of runs")
@@ -97,7 +92,7 @@ class RelayControl:
     async def items(
         self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
     ) -> ItemPage:
-        """List items as `Runtime.items` does. Tokens of items mean the same in every gateway."""
+        """Tokens of items mean the same in every gateway."""
         # In the order in which each gateway names them, so that tokens are the same.
         asked = tuple(state for state in RunState if state in states)
         params = ItemsParams(run_id=run_id, states=asked, page_size=limit, include_inputs=with_inputs)

@@ -5,7 +5,7 @@ that starts where the page does, and a client's resume token is valid at the ups
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
@@ -14,11 +14,9 @@ from msgspec.structs import replace
 
 from gateway.adapter import blobs_proto, params_proto
 from gateway.core.errors import RemoteError, shutting_down
-from gateway.core.items import ItemPage
-from gateway.core.model import Blob, GetParams, ItemResult, ResultOrder, RunState, SubmitParams
+from gateway.core.model import Blob, GetParams, ItemResult, ResultOrder, SubmitParams
 from gateway.core.position import Position, ResumePoint
-from gateway.core.run_filter import RunFilter, RunOrder
-from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, RunPage, Runtime, Snapshot, text_sizes
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot, text_sizes
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.control import RelayControl
 from gateway.runtimes.relay.health import HealthFollower
@@ -47,13 +45,12 @@ MISSED_HEARTBEATS: Final = 3
 """A watch counts as cut after so many missing heartbeats."""
 
 
-class RelayRuntime(Runtime):
+class RelayRuntime(RelayControl):
     """Another gateway, the upstream, as a runtime."""
 
     def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
-        self._upstream = RelayUpstream(address, patience)
+        super().__init__(RelayUpstream(address, patience))
         self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
-        self._control = RelayControl(self._upstream)
         self._health = HealthFollower(self._upstream, self.readiness)
         self._draining = False
 
@@ -128,23 +125,6 @@ class RelayRuntime(Runtime):
         params = GetParams(run_id=run_id, include_results=True, result_order=page.order, resume_token=token)
         request = params_proto.get_params_to_proto(params)
         return await self._upstream.call(lambda: self._read_page(request, page))
-
-    async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
-        return await self._control.cancel(run_id, reason, until)
-
-    async def delete(self, run_id: str, *, cancel: bool) -> None:
-        await self._control.delete(run_id, cancel=cancel)
-
-    async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
-        return await self._control.list_runs(wanted, order, cursor, limit)
-
-    async def count_runs(self, wanted: RunFilter) -> int:
-        return await self._control.count_runs(wanted)
-
-    async def items(
-        self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
-    ) -> ItemPage:
-        return await self._control.items(run_id, states, start, limit, with_inputs=with_inputs)
 
     async def drain(self) -> None:
         self._draining = True
