@@ -16,6 +16,7 @@ from gateway.core.model import (
     SubmitParams,
     is_canonical_blob_id,
 )
+from gateway.core.run_sets import SetParams
 from gateway.core.runtime import Runtime, Snapshot, text_sizes
 from gateway.runs.bulk import BulkCalls
 from gateway.runs.control import RunControl
@@ -25,6 +26,8 @@ from gateway.runs.hub import GRACE_SECONDS, Hub
 from gateway.runs.ids import checked_blob_id, checked_run_id
 from gateway.runs.listing import RunLists
 from gateway.runs.run_answer import ResultPages, RunAnswer
+from gateway.runs.set_follower import SetFollower
+from gateway.runs.set_hub import SetHub
 from gateway.runs.shared_reads import SharedReads
 from gateway.runs.update import Update
 
@@ -42,6 +45,7 @@ class RunsService:
         self.hub = Hub(runtime, grace=grace)
         account = account or MemoryAccount()
         self._reads = SharedReads(runtime, account.share())
+        self.sets = SetHub(runtime, self._reads, account, self.hub.wakes, grace=grace)
         self._runtime = runtime
         self.control = RunControl(runtime)
         self.lists = RunLists(runtime)
@@ -149,9 +153,14 @@ class RunsService:
             return ResultsFollower(self._runtime, watch, run_id, params, until, reads=self._reads)
         return StatusFollower(self._runtime, watch, run_id, params, until)
 
+    def follow_set(self, params: SetParams, on_change: Callable[[], None] | None = None) -> SetFollower:
+        """Follow a set of runs, until the follower is closed: see `SetFollower.poll`."""
+        return self.sets.follow(params, on_change)
+
     async def close(self) -> None:
         """End everything that follows runs: it gets Unavailable."""
         await self.hub.close()
+        await self.sets.close()
         await self._reads.close()
 
     async def _wait(self, snapshot: Snapshot, until: float | None) -> Snapshot:

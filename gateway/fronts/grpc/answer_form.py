@@ -25,7 +25,7 @@ class AnswerForm(Struct, frozen=True, gc=False):
     limit: int
 
     @classmethod
-    def of(cls, request: runs_pb2.SubmitRunRequest | runs_pb2.GetRunRequest) -> "AnswerForm":
+    def of(cls, request: runs_pb2.SubmitRunRequest | runs_pb2.GetRunRequest | runs_pb2.WatchSet) -> "AnswerForm":
         """The form that a request asks for."""
         return cls(request.result_encoding, receive_limit(request.max_response_message_bytes))
 

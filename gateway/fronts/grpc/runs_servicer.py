@@ -28,7 +28,7 @@ from gateway.fronts.grpc.messages import UpdateMessages, parts
 from gateway.fronts.grpc.request_length import InSlices
 from gateway.fronts.grpc.server import GrpcLimits, add_methods
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
-from gateway.fronts.grpc.watch_runs import WatchStream
+from gateway.fronts.grpc.watch_runs import WatchLimits, WatchStream
 from gateway.runs.run_answer import RunAnswer
 from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
@@ -58,7 +58,10 @@ class RunsServicer:
         self._connections = connections
         self._limits = limits
         self._control = ControlServicer(service, calls, waits, connections, limits.send)
-        self._followed = CapacityLimiter(limits.followed, "followed runs")
+        followed, followed_sets = (limits.followed, "followed runs"), (limits.followed_sets, "followed sets")
+        self._watch_limits = WatchLimits(
+            limits.runs, CapacityLimiter(*followed), limits.sets, CapacityLimiter(*followed_sets)
+        )
         self._messages = UpdateMessages(limits.send)
         self._fair_queue = FairQueue()
         self._watch_streams: set[WatchStream] = set()
@@ -157,16 +160,8 @@ class RunsServicer:
     @handler
     async def WatchRuns(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest], context: Context) -> None:
         """Follow many runs."""
-        limits = self._limits
         with self._waits:
-            stream = WatchStream(
-                self._service,
-                self._messages,
-                self._connections,
-                context,
-                runs=limits.runs,
-                followed=self._followed,
-            )
+            stream = WatchStream(self._service, self._messages, self._connections, context, self._watch_limits)
             self._watch_streams.add(stream)
             try:
                 await stream.serve(requests)

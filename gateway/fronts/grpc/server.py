@@ -15,10 +15,10 @@ class GrpcLimits(NamedTuple):
 
     `receive` and `send` bound one message, in bytes. `waits` bounds the calls that may wait, for a run or for the rest
     of an upload, `calls` all others, so that waiting calls do not keep others out. `runs` bounds the runs that one
-    WatchRuns stream follows, `followed` those of all such streams together. `inputs` bounds the inputs of one uploaded
-    run, and `upload` the bytes that they take. `streams` bounds the open calls of one connection: further ones wait in
-    the client. A client may take `patience` seconds to send its request, or the next message of an upload. What exceeds
-    a limit of all together is refused as Overloaded.
+    WatchRuns stream follows, `followed` those of all such streams together; likewise `sets` and `followed_sets`.
+    `inputs` bounds the inputs of one uploaded run, and `upload` the bytes that they take. `streams` bounds the open
+    calls of one connection: further ones wait in the client. A client may take `patience` seconds to send its request,
+    or the next message of an upload. What exceeds a limit of all together is refused as Overloaded.
     """
 
     receive: int = 64 << 20
@@ -27,6 +27,8 @@ class GrpcLimits(NamedTuple):
     waits: int = 50_000
     runs: int = 100_000
     followed: int = 500_000
+    sets: int = 100
+    followed_sets: int = 10_000
     inputs: int = 1 << 24
     upload: int = 1 << 30
     streams: int = MOST_CALLS

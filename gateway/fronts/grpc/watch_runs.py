@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from gateway.adapter import params_proto
 from gateway.adapter.grpc_status import to_status
@@ -21,6 +22,7 @@ from gateway.fronts.grpc.answer_form import AnswerForm, not_received
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
 from gateway.fronts.grpc.connections import SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.messages import ENVELOPE_BYTES, UpdateMessages
+from gateway.fronts.grpc.watch_sets import FollowedSet, WatchedSets
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
 from runs.v1 import runs_pb2
@@ -38,8 +40,17 @@ _CLOSE_BATCH = 64
 _UPDATE_TAG = bytes([runs_pb2.WatchRunsResponse.UPDATE_FIELD_NUMBER << 3 | 2])
 
 
+class WatchLimits(NamedTuple):
+    """The most runs and sets of one stream, and what counts those of all streams together."""
+
+    runs: int
+    followed: CapacityLimiter
+    sets: int
+    followed_sets: CapacityLimiter
+
+
 class WatchStream:
-    """One WatchRuns call. `runs` bounds the runs that it follows; `followed` counts those of all calls together."""
+    """One WatchRuns call."""
 
     def __init__(
         self,
@@ -47,9 +58,7 @@ class WatchStream:
         messages: UpdateMessages,
         connections: Connections,
         context: Context,
-        *,
-        runs: int,
-        followed: CapacityLimiter,
+        limits: WatchLimits,
     ) -> None:
         self._service = service
         self._messages = messages
@@ -57,21 +66,31 @@ class WatchStream:
         self._context = context
         self._memory = connections.of(context)
         self._deadline = deadline(context)
-        self._max_runs = runs
-        self._followed = followed
+        self._max_runs = limits.runs
+        self._followed = limits.followed
         self._runs: dict[str, _FollowedRun] = {}
-        self._queue: deque[_FollowedRun | bytes] = deque()
+        self._queue: deque[_FollowedRun | FollowedSet | bytes] = deque()
         self._answers = 0
         self._answered = Notify()
         self._woken = Notify()
         self._stopped = False
+        self._sets = WatchedSets(
+            service,
+            messages,
+            connections,
+            context,
+            most=limits.sets,
+            followed=limits.followed_sets,
+            enqueue=self._enqueue,
+            answer=self._answer,
+        )
 
     async def serve(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> None:
         """Follow runs until the client has closed its side and all have ended. Raises Unavailable after `stop`."""
         reading = asyncio.create_task(self._read(requests))
         reading.add_done_callback(lambda _: self._woken.set())
         try:
-            while self._queue or self._runs or not reading.done():
+            while self._queue or self._runs or self._sets or not reading.done():
                 if reading.done():
                     reading.result()
                 if self._stopped:
@@ -81,6 +100,9 @@ class WatchStream:
                 elif isinstance(entry := self._queue.popleft(), _FollowedRun):
                     entry.is_queued = False
                     await self._send_update(entry)
+                elif isinstance(entry, FollowedSet):
+                    entry.is_queued = False
+                    await self._sets.send(entry)
                 else:
                     await self._send_answer(entry)
             reading.result()
@@ -103,8 +125,12 @@ class WatchStream:
                 self._add(request.add)
             elif action == "remove":
                 self._remove(request.remove)
+            elif action == "add_set":
+                self._sets.add(request.add_set)
+            elif action == "remove_set":
+                self._sets.remove(request.remove_set)
             else:
-                raise InvalidParams.field("action", description="set add or remove")
+                raise InvalidParams.field("action", description="set add, remove, add_set or remove_set")
             while self._answers >= MAX_ANSWERS:
                 await self._answered.wait()
 
@@ -158,10 +184,10 @@ class WatchStream:
         del self._runs[run.key]
         self._release()
 
-    def _enqueue(self, run: "_FollowedRun") -> None:
-        if not run.is_queued:
-            run.is_queued = True
-            self._queue.append(run)
+    def _enqueue(self, entry: "_FollowedRun | FollowedSet") -> None:
+        if not entry.is_queued:
+            entry.is_queued = True
+            self._queue.append(entry)
             self._woken.set()
 
     def _answer(self, message: bytes) -> None:
@@ -212,7 +238,8 @@ class WatchStream:
             await self._context.write(message)
 
     async def _close(self) -> None:
-        """Drop all runs, a few at a time; at once if there is no time for that."""
+        """Drop all sets, and all runs, a few at a time; at once if there is no time for that."""
+        self._sets.close()
         try:
             while len(self._runs) > _CLOSE_BATCH:
                 for run in list(islice(self._runs.values(), _CLOSE_BATCH)):

@@ -1,0 +1,92 @@
+"""The hub of sets: one watch of a set in the runtime for any number of followers."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.paced_calls import PacedCalls
+from gateway.concurrency.tasks import retrieve_exception
+from gateway.core.errors import InvalidParams, shutting_down
+from gateway.core.run_sets import SetParams
+from gateway.core.runtime import Runtime
+from gateway.runs.set_follower import FollowerParts, SetFollower
+from gateway.runs.set_topic import SetTopic
+from gateway.runs.shared_reads import SharedReads
+
+RINGS_FRACTION: Final = 1 / 16
+"""The part of the account of memory that the rings of all sets may take together."""
+
+
+class SetHub:
+    """Watches each set once for all of its followers, and for `grace` seconds after the last one has left."""
+
+    def __init__(
+        self, runtime: Runtime, reads: SharedReads, account: MemoryAccount, wakes: PacedCalls, *, grace: float
+    ) -> None:
+        self._runtime = runtime
+        self._shared = FollowerParts(runtime, reads, self._leave, self._own)
+        self._memory = account.part(RINGS_FRACTION)
+        self._wakes = wakes
+        self._grace = grace
+        self._topics: dict[bytes, SetTopic] = {}
+        self._leaving: dict[bytes, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many sets are watched."""
+        return len(self._topics)
+
+    def follow(self, params: SetParams, on_change: Callable[[], None] | None = None) -> SetFollower:
+        """Follow a set, until the follower is closed. Raises Unavailable if the hub has been closed."""
+        if self._closed:
+            raise shutting_down()
+        if params.only_new and params.resume_token:
+            raise InvalidParams.field("only_new", description="only without a token")
+        key = params.filter.digest()
+        topic = self._topics.get(key)
+        if topic is None:
+            topic = SetTopic(self._runtime, params.filter, self._memory, self._wakes, lambda: self._remove(key))
+            self._topics[key] = topic
+            self._own(topic.task)
+        if (leaving := self._leaving.pop(key, None)) is not None:
+            leaving.cancel()
+        follower = SetFollower(self._shared, topic, params, on_change)
+        topic.followers[follower] = None
+        return follower
+
+    async def close(self) -> None:
+        """Stop watching: all followers get Unavailable."""
+        self._closed = True
+        for leaving in self._leaving.values():
+            leaving.cancel()
+        for topic in list(self._topics.values()):
+            topic.fail(shutting_down())
+            topic.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._topics.clear()
+
+    def _own(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(retrieve_exception)
+
+    def _leave(self, follower: SetFollower) -> None:
+        topic, key = follower.topic, follower.topic.wanted.digest()
+        topic.followers.pop(follower, None)
+        if topic.followers or self._topics.get(key) is not topic:
+            return
+        if self._closed or not self._grace or topic.failure is not None:
+            self._remove(key)
+        else:
+            self._leaving[key] = asyncio.get_running_loop().call_later(self._grace, self._remove, key)
+
+    def _remove(self, key: bytes) -> None:
+        """Let the next follower of this set begin anew."""
+        self._leaving.pop(key, None)
+        topic = self._topics.pop(key, None)
+        if topic is not None:
+            topic.close()
