@@ -303,7 +303,7 @@ async def with_results(journal: SqliteJournal, total: int, order: str) -> None:
         results = (
             ItemResult(item_index=index, status=RunState.SUCCESS, value="1", completed_at=1) for index in indexes
         )
-        result_rows.insert_results(db, ((MAX_ITEMS, place, result) for place, result in enumerate(results)))
+        result_rows.insert_results(db, ((MAX_ITEMS, Completion(place, result)) for place, result in enumerate(results)))
 
     await journal._file.write(fill)
 

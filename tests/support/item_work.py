@@ -17,6 +17,7 @@ class Alone(ItemWork):
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
+        self.log = None
         self.held = 0
         self.goes_on: Any = self.has_room
         self.checkpoint: Any = self._checkpoint

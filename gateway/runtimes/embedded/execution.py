@@ -13,6 +13,7 @@ from gateway.runtimes.embedded.builtins import BUILTINS, BuiltinCall, call_built
 from gateway.runtimes.embedded.evaluation import evaluate, evaluate_now
 from gateway.runtimes.embedded.expressions import Expression, Scope, TooLongAtOnce
 from gateway.runtimes.embedded.flow import Flow, Step
+from gateway.runtimes.embedded.item_log import StepNote
 from gateway.runtimes.embedded.step_retries import MAX_RETRIES, StepRetries
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import Value
@@ -89,7 +90,8 @@ class _FlowExecution:
         self._held = 0
         self._output: JsonText | ItemError | None = None
         self._forced = set(flow.forced)
-        self._demanded: set[str] = set()
+        self._notes: dict[str, StepNote | None] = {}
+        self._path = "".join(f"{part}/" for part in task.path)
         self._ready = deque([_Goal(flow.output)])
         self._waiting: dict[str, list[_Goal]] = {}
         self._running: dict[str, asyncio.Task[Value | ItemError]] = {}
@@ -131,6 +133,9 @@ class _FlowExecution:
 
     async def _stop(self) -> None:
         if self._running:
+            for step_id in self._running:
+                if (note := self._notes[step_id]) is not None:
+                    note.cancel()
             self._work.canceller.cancel(self._running.values())
             await asyncio.wait(self._running.values())
             self._running.clear()
@@ -141,9 +146,9 @@ class _FlowExecution:
             self._work.hold(size)
 
     def _demand(self, step_id: str) -> None:
-        if step_id not in self._demanded:
-            self._demanded.add(step_id)
+        if step_id not in self._notes:
             step = self._flow.steps[step_id]
+            self._notes[step_id] = self._work.note(self._path + step_id, step.component)
             self._ready.append(_Goal(step.input, step))
 
     async def _pursue(self, goal: _Goal) -> None:
@@ -181,6 +186,11 @@ class _FlowExecution:
 
     async def _conclude(self, step_id: str, outcome: Value | ItemError) -> None:
         """A step has its outcome: wake the goals that need nothing else, and those that its failure fails."""
+        if (note := self._notes[step_id]) is not None:
+            if outcome is _CANCELLED:
+                note.cancel()
+            else:
+                note.end(outcome if isinstance(outcome, ItemError) else None)
         self._scope.steps[step_id] = outcome
         self._forced.discard(step_id)
         for number, goal in enumerate(self._waiting.pop(step_id, ()), 1):
@@ -226,16 +236,21 @@ class _FlowExecution:
 
     async def _execute(self, step: Step, text: JsonText, *, at_once: bool) -> Value | ItemError:
         task = self._task.within(step.id)
+        note = self._notes[step.id]
         retries = StepRetries(step, self._host.transport_retries)
         while True:
             if not (at_once or self._work.goes_on()):
                 await self._work.checkpoint()
             at_once = False
+            if note is not None:
+                note.begin()
             try:
                 return Value(await self._call(step.component, text, retries.attempt, task))
             except ItemFailure as failure:
                 error, pause = failure.error, retries.pause_after(failure)
                 release_frames(failure)
+            if note is not None:
+                note.fail(error, last=pause is None)
             if pause is None:
                 return error if step.on_error.default is None else Value(step.on_error.default)
             if retries.attempt > MAX_RETRIES:

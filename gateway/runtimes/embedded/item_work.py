@@ -10,6 +10,7 @@ from gateway.concurrency.fair_places import FairPlaces
 from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.room import Room, RoomHolder
+from gateway.runtimes.embedded.item_log import STEP_BYTES, ItemLog, StepNote
 
 DEFAULT_EXECUTING_ITEMS: Final = 1000
 """How many items of all runs together execute at the same time, unless told otherwise."""
@@ -59,13 +60,15 @@ class ItemWork(RoomHolder):
     `checkpoint` waits for the item's turn on the event loop, unless it `goes_on`. Work between checkpoints is short.
     """
 
-    __slots__ = ("_ended", "_family", "_has_place", "_returning", "_waits", "checkpoint", "goes_on")
+    __slots__ = ("_ended", "_family", "_has_place", "_returning", "_waits", "checkpoint", "goes_on", "log")
 
     def __init__(self, family: FamilyWork) -> None:
         super().__init__(family.room)
         self._family = family
         self.checkpoint = family.line.checkpoint
         self.goes_on = family.line.goes_on
+        self.log: ItemLog | None = None
+        """What is noted of the item, if anything is."""
         self._has_place = True
         self._returning = self._ended = False
         self._waits = 0
@@ -74,6 +77,13 @@ class ItemWork(RoomHolder):
     def canceller(self) -> Canceller:
         """What cancels the tasks of the item."""
         return self._family.shared.canceller
+
+    def note(self, step_id: str, component: str) -> StepNote | None:
+        """Note that a step is needed; None if it is not noted."""
+        if self.log is None or (note := self.log.need(step_id, component)) is None:
+            return None
+        self.hold(STEP_BYTES)
+        return note
 
     def end(self) -> None:
         """Give everything back. The item has ended, and its result is kept, or it never will be."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import suppress
 from functools import cached_property
 from operator import attrgetter
@@ -93,10 +93,21 @@ class Outcome(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Completion(NamedTuple):
-    """One finished item, and its place in the order of completion."""
+    """One finished item, its place in the order of completion, and what is kept of its steps, as `item_log` says."""
 
     place: int
     result: ItemResult
+    steps: bytes | None = None
+
+
+class KeptItems(NamedTuple):
+    """Items that have results, by index, each with what is kept of its steps.
+
+    `reached` is the index at which to look for more.
+    """
+
+    items: list[tuple[ItemResult, bytes | None]]
+    reached: int
 
 
 class Ended(Struct, frozen=True, gc=False):
@@ -314,6 +325,13 @@ class Journal(ABC):
     @abstractmethod
     def forgotten(self) -> int:
         """Runs that were deleted at this number or before may be remembered no more."""
+
+    @abstractmethod
+    async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
+        """Look for items with `start <= item_index < stop` whose results have one of some states.
+
+        It looks at a bounded number of items, and finds about as many as fit a page at most.
+        """
 
     @abstractmethod
     async def close(self) -> None: ...

@@ -8,7 +8,7 @@ from gateway.runtimes.embedded.index_tail import INDEXED_TABLE
 from gateway.runtimes.embedded.index_upgrade import index_all
 from gateway.runtimes.embedded.postings import POSTINGS_TABLES
 from gateway.runtimes.embedded.removals import ARRIVING_TABLE
-from gateway.runtimes.embedded.result_rows import RESULTS_TABLE
+from gateway.runtimes.embedded.result_rows import FAILED_INDEX, RESULTS_TABLE
 from gateway.runtimes.embedded.run_keys import EARLY_RUNS_TABLE
 from gateway.runtimes.embedded.tombstones import TOMBSTONES_TABLE
 from gateway.storage.sqlite_opening import Schema
@@ -41,6 +41,7 @@ CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
 CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, era INTEGER, opened INTEGER);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
+{FAILED_INDEX}
 {ENDED_RUNS_TABLE}
 {ARRIVING_TABLE}
 """
@@ -54,7 +55,8 @@ _UPGRADES = {
     "ALTER TABLE runs ADD COLUMN deadline INTEGER; ALTER TABLE runs ADD COLUMN cancelled INTEGER DEFAULT 0;"
     "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;"
     "ALTER TABLE runs ADD COLUMN changed INTEGER; ALTER TABLE epochs ADD COLUMN era INTEGER;"
-    f"ALTER TABLE epochs ADD COLUMN opened INTEGER; {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
+    "ALTER TABLE epochs ADD COLUMN opened INTEGER; ALTER TABLE results ADD COLUMN steps BLOB;"
+    f"{FAILED_INDEX} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
 }
 SCHEMA: Final = Schema(
     6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Final
 
 from msgspec import Struct, field
@@ -13,7 +13,7 @@ from gateway.core.errors import RunNotFound, TooLarge
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.run_filter import RunFilter
-from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     Changes,
@@ -22,6 +22,7 @@ from gateway.runtimes.embedded.journal import (
     FinishedItems,
     FoundRun,
     Journal,
+    KeptItems,
     Outcome,
     Removal,
     RunRecord,
@@ -43,6 +44,9 @@ RUN_BYTES: Final = 640
 ITEM_BYTES: Final = 352
 """What a result takes besides its texts: the message with its dictionary (210 bytes), and its place by item (100)."""
 
+STEPS_BYTES: Final = 140
+"""What steps that are kept take besides their bytes."""
+
 ERROR_BYTES: Final = 192
 """What the error of a result takes besides its texts."""
 
@@ -55,13 +59,17 @@ _NO_PLACES: Final[dict[int, int]] = {}
 
 
 class _Kept(Struct, eq=False):
-    """A run. `places` are those of the results, by item; it is empty if the run was accepted with its results."""
+    """A run. `places` are those of the results, by item; it is empty if the run was accepted with its results.
+
+    `steps` is what is kept of steps, by item.
+    """
 
     record: RunRecord
     inputs: Sequence[JsonText]
     outcome: Outcome | None = None
     results: list[ItemResult] = field(default_factory=list)
     places: dict[int, int] = field(default_factory=dict)
+    steps: dict[int, bytes] = field(default_factory=dict)
     size: int = RUN_BYTES
     inputs_size: int = 0
 
@@ -120,12 +128,15 @@ class MemoryJournal(Journal):
         kept = self._runs[run_id]
         # Their room was made when the run was accepted, but for their texts.
         size = sum(_result_size(completion.result) - ITEM_BYTES for completion in completions)
+        size += sum(STEPS_BYTES + len(completion.steps) for completion in completions if completion.steps)
         self._forget(size)
         self._memory.add(size)
         kept.size += size
         for completion in completions:
             kept.results.append(completion.result)
             kept.places[completion.result.item_index] = completion.place
+            if completion.steps is not None:
+                kept.steps[completion.result.item_index] = completion.steps
         if outcome is not None and kept.outcome is None:
             kept.outcome = outcome
             self._index.end(kept.record, outcome.status)
@@ -190,6 +201,19 @@ class MemoryJournal(Journal):
     @property
     def forgotten(self) -> int:
         return self._changes.forgotten
+
+    async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
+        kept = self._runs.get(run_id)
+        stop = min(stop, start + WINDOW)
+        if kept is None:
+            raise RunNotFound(f"the run '{run_id}' has been forgotten to make room")
+        places = range(start, stop) if not kept.places else map(kept.places.get, range(start, stop))
+        results = [kept.results[place] for place in places if place is not None and place < len(kept.results)]
+        items = [(result, kept.steps.get(result.item_index)) for result in results if result.status in states]
+        if sum(text_size(result) for result, _ in items) > RESULT_PAGE_BYTES:
+            items = fill_page(items, _item_size)
+            stop = items[-1][0].item_index + 1
+        return KeptItems(items, stop)
 
     async def close(self) -> None:
         return None
@@ -286,3 +310,7 @@ def _result_size(result: ItemResult) -> int:
     if error is None:
         return ITEM_BYTES + sys.getsizeof(result.value)
     return ITEM_BYTES + ERROR_BYTES + sys.getsizeof(error.message) + sys.getsizeof(error.data)
+
+
+def _item_size(item: tuple[ItemResult, bytes | None]) -> int:
+    return text_size(item[0])

@@ -10,32 +10,37 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
-from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, text_size
+from gateway.runtimes.embedded.journal import Completion
 from gateway.storage.long_texts import TextColumn, is_long
 from gateway.storage.sqlite_file import insert_rows
 
 RESULTS_TABLE: Final = """
 CREATE TABLE results (
     place INTEGER PRIMARY KEY, item INTEGER NOT NULL UNIQUE, status TEXT NOT NULL, value TEXT, error_code INTEGER,
-    error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL
+    error_message TEXT, error_data TEXT, completed_at INTEGER NOT NULL, steps BLOB
 );
 """
+
+FAILED_INDEX: Final = "CREATE INDEX results_failed ON results (item) WHERE status = 'failed';"
+"""Failed items are looked for, and few."""
 
 WINDOW: Final = 4_096
 """How many rows a read looks at, besides those that it returns: less than a millisecond."""
 
 _SUCCESS: Final = RunState.SUCCESS.value
 _STATES: Final = {state.value: state for state in RunState}
-_OTHERS = ("place", "item", "status", "error_code", "error_message", "error_data", "completed_at")
+_OTHERS = ("place", "item", "status", "error_code", "error_message", "error_data", "completed_at", "steps")
 _VALUE: Final = TextColumn("results", "value", _OTHERS)
-_RESULT = f"item, status, {_VALUE.short}, completed_at, place, error_code, error_message, error_data"
+RESULT_COLUMNS: Final = f"item, status, {_VALUE.short}, completed_at, place, error_code, error_message, error_data"
 # A unary plus keeps SQLite from choosing the index of that column.
-_BY_PLACE = f"SELECT {_RESULT} FROM results WHERE place >= ? AND place < ? AND +item >= ? AND +item < ? ORDER BY place"
-_BY_ITEM = f"SELECT {_RESULT} FROM results WHERE item >= ? AND item < ? AND +place >= ? AND +place < ? ORDER BY item"
+_SELECT = f"SELECT {RESULT_COLUMNS} FROM results"
+_BY_PLACE = f"{_SELECT} WHERE place >= ? AND place < ? AND +item >= ? AND +item < ? ORDER BY place"
+_BY_ITEM = f"{_SELECT} WHERE item >= ? AND item < ? AND +place >= ? AND +place < ? ORDER BY item"
 _PLACES_BY_ITEM = (
     "SELECT place FROM results WHERE place >= ? AND place < ? AND +item >= ? AND +item < ? ORDER BY +item LIMIT ?"
 )
-_AT_PLACE = f"SELECT {_RESULT} FROM results WHERE place = ?"
+_AT_PLACE = f"{_SELECT} WHERE place = ?"
 
 
 class PartOfPage(NamedTuple):
@@ -45,20 +50,20 @@ class PartOfPage(NamedTuple):
     rest: Page | None = None
 
 
-def insert_results(db: sqlite3.Connection, results: Iterable[tuple[int, int, ItemResult]]) -> None:
-    """Insert results, each with the first row key of its run and its place.
+def insert_results(db: sqlite3.Connection, results: Iterable[tuple[int, Completion]]) -> None:
+    """Insert results, each with the first row key of its run.
 
     Raises sqlite3.IntegrityError if there is a result for an item or a place.
     """
     rows = []
-    for first, place, result in results:
+    for first, (place, result, steps) in results:
         error = result.error
         failure = (None, None, None) if error is None else (error.code, error.message, error.data)
         keys = (first + place, first + result.item_index, result.status.value)
         if is_long(result.value):
-            _VALUE.insert(db, result.value, (*keys, *failure, result.completed_at))
+            _VALUE.insert(db, result.value, (*keys, *failure, result.completed_at, steps))
         else:
-            rows.append((*keys, result.value, *failure, result.completed_at))
+            rows.append((*keys, result.value, *failure, result.completed_at, steps))
     insert_rows(db, "results", rows)
 
 
@@ -81,6 +86,19 @@ def read_results(db: sqlite3.Connection, first: int, page: Page) -> PartOfPage:
     return PartOfPage(results, rest if more else None)
 
 
+def result_of(db: sqlite3.Connection, row: tuple[Any, ...], first: int) -> ItemResult:
+    """The result in a row of RESULT_COLUMNS; `first` is the first row key of the run."""
+    item, status, value, completed_at, place, code, message, data = row
+    error = None
+    if code is not None:
+        error = ItemError(code=code, message=message, data=data)
+    elif value is None and status == _SUCCESS:
+        value = _VALUE.read(db, place)
+    return ItemResult(
+        item_index=item - first, status=_STATES[status], value=value, error=error, completed_at=completed_at
+    )
+
+
 def _bounds(first: int, *bounds: int) -> tuple[int, ...]:
     return tuple(first + bound for bound in bounds)
 
@@ -89,19 +107,10 @@ def _page(db: sqlite3.Connection, rows: Iterable[tuple[Any, ...]], first: int) -
     """The first results of rows, as many as a page may hold."""
     page: list[ItemResult] = []
     size = 0
-    for item, status, short, completed_at, place, code, message, data in rows:
-        value, error = short, None
-        if code is not None:
-            error = ItemError(code=code, message=message, data=data)
-            size += len(message) + len(data or "")
-        elif value is None and status == _SUCCESS:
-            value = _VALUE.read(db, place)
-        size += len(value or "")
-        page.append(
-            ItemResult(
-                item_index=item - first, status=_STATES[status], value=value, error=error, completed_at=completed_at
-            )
-        )
+    for row in rows:
+        result = result_of(db, row, first)
+        page.append(result)
+        size += text_size(result)
         if size >= RESULT_PAGE_BYTES or len(page) == RESULT_PAGE_LENGTH:
             break
     return page

@@ -40,12 +40,12 @@ class ResultsKeeper:
         """Whether as many results wait as are written together: those who could wait should add no more."""
         return len(self._waiting) >= MAX_TOGETHER
 
-    def add(self, result: ItemResult) -> None:
-        """An item has its result. It is discarded if the run has been cancelled."""
+    def add(self, result: ItemResult, steps: bytes | None = None) -> None:
+        """An item has its result, by steps of which `steps` is kept. It is discarded if the run has been cancelled."""
         if self._run.cancelling:
             return
         self._holder.hold(text_size(result))
-        self._waiting.append(self._run.complete(result))
+        self._waiting.append(self._run.complete(result, steps))
         self._added.set()
 
     def end_cancelled(self) -> None:

@@ -10,6 +10,7 @@ from gateway.core.model import ItemResult, Nanoseconds, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
 from gateway.runtimes.embedded.change_log import RunMark
 from gateway.runtimes.embedded.ended_run import EPOCH_BITS, RECENT_BYTES, RESULT_BYTES, RUN_BYTES, EndedRun
+from gateway.runtimes.embedded.item_log import ItemLog
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
 from gateway.runtimes.embedded.run_status import run_status, statistics
 
@@ -43,7 +44,10 @@ class Run:
         self._outcome: Outcome | None = None
         self._done = bytearray(record.total)
         self._prefix = 0
-        self._running: set[int] = set()
+        self.executing: dict[int, ItemLog | None] = {}
+        """The items that have started, and have no result that watchers may see, with what is noted of them."""
+        self.restored = False
+        """Whether it was accepted by an earlier process."""
         self._success = self._failed = 0
         self._places = self._completions = 0
         self._failures = 0
@@ -56,6 +60,7 @@ class Run:
 
     def restore(self, start: int, finished: FinishedItems) -> None:
         """Take over items that had finished before a restart; the first of `finished` has the index `start`."""
+        self.restored = True
         done = finished.done
         number = done.count(1)
         self._done[start : start + len(done)] = done
@@ -134,17 +139,17 @@ class Run:
 
     @property
     def running(self) -> int:
-        """How many items have started, and have no result that watchers may see."""
-        return len(self._running)
+        """How many items are `executing`."""
+        return len(self.executing)
 
-    def start(self, item_index: int) -> None:
-        """An item starts: it is seen to run from now on."""
+    def start(self, item_index: int, log: ItemLog | None = None) -> None:
+        """An item starts: it is seen to run from now on, and what is noted of it in `log`."""
         if self._started_at is None:
             self._started_at = self._latest = now(self._latest)
-        self._running.add(item_index)
+        self.executing[item_index] = log
         self.touch()
 
-    def complete(self, result: ItemResult) -> Completion:
+    def complete(self, result: ItemResult, steps: bytes | None = None) -> Completion:
         """An item has its result: give it a place; the last one ends the run. No time is before one that led to it."""
         if (result.completed_at or 0) < self.record.created_at:
             result = replace(result, completed_at=self.record.created_at)
@@ -159,7 +164,7 @@ class Run:
             state = RunState.FAILED if self._failures else RunState.SUCCESS
             success, ended_at = self.record.total - self._failures, now(self._latest)
             self.end = Outcome(state, success, self._failures, ended_at, started_at=self._started_at)
-        return Completion(place, result)
+        return Completion(place, result, steps)
 
     def publish(self, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
         """These are durable: show them. Completions come in the order of their places."""
@@ -167,7 +172,7 @@ class Run:
         for completion in completions:
             result = completion.result
             self._done[result.item_index] = True
-            self._running.discard(result.item_index)
+            self.executing.pop(result.item_index, None)
             failed += result.status is RunState.FAILED
             if self._recent is not None:
                 self._remember(result, self._recent)
@@ -221,7 +226,7 @@ class Run:
         """Results that could not be kept are lost: their items have not finished."""
         self._failure = None
         self.end, self.cancelling = None, False
-        self._running.clear()
+        self.executing.clear()
         self._places, self._failures = self._completions, self._failed
 
     def _advance_prefix(self) -> None:

@@ -13,6 +13,7 @@ from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.model import ItemError, ItemResult, JsonText
 from gateway.runtimes.embedded.execution import evaluate_inline, execute_flow
 from gateway.runtimes.embedded.flow import Flow
+from gateway.runtimes.embedded.item_log import ItemLog
 from gateway.runtimes.embedded.item_results import failed, succeeded
 from gateway.runtimes.embedded.item_work import FamilyWork, ItemWork
 from gateway.runtimes.embedded.journal import Journal
@@ -91,7 +92,7 @@ class RunExecution:
             await self._family.places.take()
         work = ItemWork(self._family)
         try:
-            self._run.start(index)
+            self._begin(index, work)
             await self._item(index, text, work)
         finally:
             work.end()
@@ -136,8 +137,13 @@ class RunExecution:
         if not self._family.places.take_if_free():
             await self._family.places.take()
         work = ItemWork(self._family)
-        self._run.start(index)
+        self._begin(index, work)
         self._pool.start(self._item(index, text, work), work.end)
+
+    def _begin(self, index: int, work: ItemWork) -> None:
+        # How often items of a run from before have begun is not known.
+        work.log = ItemLog(now(self._run.record.created_at), 0 if self._run.restored else 1)
+        self._run.start(index, work.log)
 
     async def _pending(self) -> AsyncGenerator[tuple[int, JsonText], None]:
         """Yield the unfinished items, by index, each with its input."""
@@ -155,7 +161,8 @@ class RunExecution:
             page = None
 
     async def _item(self, index: int, text: JsonText, work: ItemWork) -> None:
-        self._keeper.add(await self._result(index, text, work))
+        result = await self._result(index, text, work)
+        self._keeper.add(result, None if work.log is None else work.log.kept())
 
     async def _result(self, index: int, text: JsonText, work: ItemWork) -> ItemResult:
         job, record = self._job, self._run.record
@@ -170,6 +177,8 @@ class RunExecution:
             except Unavailable as error:
                 # The cause is the journal, not the item: a full disk must not fail items.
                 release_frames(error)
+                if work.log is not None:
+                    work.log.steps.clear()
             except Exception as error:
                 internal = error_to_tell(error)
                 return failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message), now())

@@ -1,7 +1,7 @@
 """The embedded runtime: accepts runs, executes their items, and answers from memory or from its journal."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,12 +20,14 @@ from gateway.core.errors import (
     TooManyDescendants,
     shutting_down,
 )
+from gateway.core.items import ItemPage
 from gateway.core.json_text import members
 from gateway.core.model import (
     Blob,
     BlobType,
     ItemResult,
     JsonText,
+    RunState,
     SubmitParams,
     blob_id_of,
 )
@@ -53,6 +55,7 @@ from gateway.runtimes.embedded.resumption import Resumption, prefix_of, restore
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
+from gateway.runtimes.embedded.run_items import read_items
 from gateway.runtimes.embedded.run_lists import JournalLists
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 from gateway.runtimes.embedded.set_reader import SetReader
@@ -240,6 +243,12 @@ class EmbeddedRuntime(Runtime):
         run = self._table.recent.get(run_id) or await self._find(run_id)
         recent = run.recent(page)
         return await self._journal.results(run_id, page) if recent is None else recent
+
+    async def items(
+        self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
+    ) -> ItemPage:
+        run = await self._find(run_id)
+        return await read_items(self._journal, run, states, start, limit, with_inputs=with_inputs)
 
     async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
         """As the interface says. Nothing of the run executes on return in any case: `until` changes nothing."""

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from gateway.runtimes.embedded.changed_rows import (
 )
 from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
+from gateway.runtimes.embedded.item_rows import read_items
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
@@ -37,6 +38,7 @@ from gateway.runtimes.embedded.journal import (
     FinishedItems,
     FoundRun,
     Journal,
+    KeptItems,
     Outcome,
     RunRecord,
     UnfinishedRun,
@@ -178,6 +180,9 @@ class SqliteJournal(Journal):
     def forgotten(self) -> int:
         return self._tombstones.forgotten
 
+    async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
+        return await self._file.read(lambda db: _items(db, run_id, start, stop, states))
+
     async def close(self) -> None:
         self._arrivals.drain()
         await self._removals.close()
@@ -216,7 +221,7 @@ class SqliteJournal(Journal):
         insert_results(
             db,
             (
-                (run * MAX_ITEMS, place, result)
+                (run * MAX_ITEMS, Completion(place, result))
                 for run, _, ended in created
                 for place, result in enumerate(ended.results)
             ),
@@ -308,7 +313,7 @@ def _complete(
 ) -> None:
     if completions:
         first = _first_key(db, run_id)
-        insert_results(db, [(first, done.place, done.result) for done in completions])
+        insert_results(db, [(first, done) for done in completions])
     if outcome is not None:
         update = f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ? AND status IS NULL"
         ended = db.execute(f"{update} RETURNING root_id", (*astuple(outcome), run_id)).fetchone()
@@ -381,3 +386,10 @@ def _results(db: sqlite3.Connection, run_id: str, page: Page) -> PartOfPage:
     if (ended_run := find_ended(db, run_id)) is not None:
         return PartOfPage(fill_page(of_page(ended_results(ended_run), page), text_size))
     return read_results(db, _first_key(db, run_id), page)
+
+
+def _items(db: sqlite3.Connection, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
+    if (ended_run := find_ended(db, run_id)) is not None:
+        wanted = [result for result in ended_results(ended_run)[start:stop] if result.status in states]
+        return KeptItems([(result, None) for result in wanted], stop)
+    return read_items(db, _first_key(db, run_id), start, stop, states)

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page
-from gateway.runtimes.embedded.journal import MAX_ITEMS
+from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE, insert_results, read_results
 
 TOTAL = 2 * RESULT_PAGE_LENGTH + 100
@@ -46,7 +46,7 @@ def finished(kind: str) -> list[ItemResult]:
 @pytest.mark.parametrize("kind", ["usual", "gaps", "failures", "large", "long"])
 def test_pages_have_the_results_that_were_inserted(db: sqlite3.Connection, kind: str, order: ResultOrder) -> None:
     results = finished(kind)
-    insert_results(db, ((FIRST, place, result) for place, result in enumerate(results)))
+    insert_results(db, ((FIRST, Completion(place, result)) for place, result in enumerate(results)))
     by_index = order is ResultOrder.BY_INDEX
     expected = sorted(results, key=lambda result: result.item_index) if by_index else results
     page = Page(order, 0, TOTAL, 0, len(results))

@@ -1,0 +1,217 @@
+"""The items of a run, as those see them who look into it: those that execute, those that have ended, and all others."""
+
+import heapq
+from collections.abc import Collection
+from typing import Final
+
+from msgspec.structs import replace
+
+from gateway.concurrency.time_slice import TimeSlice
+from gateway.core.items import Item, ItemPage
+from gateway.core.model import ItemResult, JsonText, RunState
+from gateway.core.runtime import RESULT_PAGE_BYTES, text_size
+from gateway.runtimes.embedded.ended_run import EndedRun
+from gateway.runtimes.embedded.item_log import read_log
+from gateway.runtimes.embedded.journal import Journal
+from gateway.runtimes.embedded.run import Run
+
+WINDOW: Final = 1_024
+"""How many items are looked at before everything else has a turn."""
+
+LOOKS: Final = 16
+"""After how many looks that find nothing a page ends, so that its caller can say how far it has come."""
+
+STEP_BYTES: Final = 100
+"""About how much text a step is."""
+
+_FINISHED: Final = frozenset({RunState.SUCCESS, RunState.FAILED})
+_ALL: Final = frozenset(RunState)
+
+
+async def read_items(
+    journal: Journal,
+    run: Run | EndedRun,
+    states: Collection[RunState],
+    start: int,
+    limit: int,
+    *,
+    with_inputs: bool,
+) -> ItemPage:
+    """Return items as `Runtime.items` does. Raises Unavailable if the journal cannot be read."""
+    items, rest = await _ItemSearch(journal, run, frozenset(states) or _ALL, start, limit).find()
+    return await _with_inputs(journal, run, items, rest) if with_inputs else ItemPage(items, rest)
+
+
+class _ItemSearch:
+    """Finds items from an index on, a window at a time."""
+
+    def __init__(
+        self, journal: Journal, run: Run | EndedRun, states: frozenset[RunState], start: int, limit: int
+    ) -> None:
+        self._journal = journal
+        self._run = run
+        self._run_id = run.record.run_id
+        self._total = run.record.total
+        self._states = states
+        self._limit = limit
+        self._index = start
+        self._items: list[Item] = []
+        self._size = 0
+
+    async def find(self) -> tuple[list[Item], int | None]:
+        """The items, and the index at which to look for more."""
+        if self._states <= {RunState.RUNNING}:
+            self._add_executing()
+            return self._items, self._rest()
+        slice_of_time = TimeSlice()
+        for _ in range(LOOKS):
+            if self._index >= self._total or self._is_full or not self._may_match():
+                break
+            await self._look()
+            await slice_of_time.checkpoint()
+        return self._items, self._rest()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) >= self._limit or self._size >= RESULT_PAGE_BYTES
+
+    def _rest(self) -> int | None:
+        return self._index if self._index < self._total and self._may_match() else None
+
+    def _may_match(self) -> bool:
+        """Whether items of the run can be in one of the states at all."""
+        if not isinstance(self._run, EndedRun):
+            return self._states != {RunState.CANCELLED}
+        counts = self._run.last.status.items
+        return any(
+            state in self._states and number
+            for state, number in (
+                (RunState.SUCCESS, counts.success),
+                (RunState.FAILED, counts.failed),
+                (RunState.CANCELLED, counts.cancelled),
+            )
+        )
+
+    def _add_executing(self) -> None:
+        if isinstance(self._run, EndedRun):
+            self._index = self._total
+            return
+        executing = self._run.executing
+        found = heapq.nsmallest(self._limit + 1, (index for index in executing if index >= self._index))
+        for index in found[: self._limit]:
+            self._add(self._executing(self._run, index))
+            self._index = index + 1
+            if self._is_full:
+                return
+        if len(found) <= self._limit:
+            self._index = self._total
+
+    async def _look(self) -> None:
+        """Add what matches in one window."""
+        wanted = self._states & _FINISHED
+        if self._states <= {RunState.FAILED}:
+            kept = await self._journal.items(self._run_id, self._index, self._total, wanted)
+            self._merge({}, kept.items, kept.reached)
+            return
+        if not wanted:
+            self._index = await self._next_unfinished()
+        stop = min(self._index + WINDOW, self._total)
+        # First those without a result: whatever ends meanwhile is found with its result, and counts as ended.
+        others = await self._unfinished(stop)
+        if not wanted:
+            self._merge(others, [], stop)
+            return
+        kept = await self._journal.items(self._run_id, self._index, stop, _FINISHED if others else wanted)
+        self._merge(others, kept.items, kept.reached)
+
+    async def _next_unfinished(self) -> int:
+        """Where the next item without a result is, or where to look for it."""
+        if isinstance(self._run, Run):
+            return self._run.next_unfinished(self._index)
+        done = (await self._journal.finished_items(self._run_id, self._index)).done
+        gap = done.find(0)
+        return self._index + (len(done) if gap < 0 else gap)
+
+    async def _unfinished(self, stop: int) -> dict[int, Item]:
+        """The items before `stop` that have no result."""
+        run, states = self._run, self._states
+        if isinstance(run, Run):
+            items = {}
+            for index in range(self._index, stop):
+                if not run.is_done(index):
+                    executes = index in run.executing
+                    items[index] = self._executing(run, index) if executes else Item(index, RunState.PENDING)
+            return items
+        if RunState.CANCELLED not in states or not run.last.status.items.cancelled:
+            return {}
+        if self._index >= self._total:
+            return {}
+        done = (await self._journal.finished_items(self._run_id, self._index)).done
+        at = run.last.status.completed_at
+        return {
+            index: Item(index, RunState.CANCELLED, completed_at=at)
+            for index in range(self._index, stop)
+            if not done[index - self._index]
+        }
+
+    def _executing(self, run: Run, index: int) -> Item:
+        log = run.executing[index]
+        if log is None:
+            return Item(index, RunState.RUNNING)
+        return Item(index, RunState.RUNNING, started_at=log.started_at, attempts=log.attempts, steps=log.statuses())
+
+    def _merge(self, others: dict[int, Item], kept: list[tuple[ItemResult, bytes | None]], reached: int) -> None:
+        found = {index: item for index, item in others.items() if index < reached}
+        for result, steps in kept:
+            found[result.item_index] = _finished(result, steps)
+        for index in sorted(found):
+            item = found[index]
+            if item.status in self._states:
+                self._add(item)
+            self._index = index + 1
+            if self._is_full:
+                return
+        self._index = reached
+
+    def _add(self, item: Item) -> None:
+        self._items.append(item)
+        self._size += item_size(item)
+
+
+def _finished(result: ItemResult, steps: bytes | None) -> Item:
+    log = None if steps is None else read_log(steps)
+    return Item(
+        result.item_index,
+        result.status,
+        result=result,
+        started_at=None if log is None else log.started_at,
+        completed_at=result.completed_at,
+        attempts=0 if log is None else log.attempts,
+        steps=() if log is None else log.statuses(),
+    )
+
+
+def item_size(item: Item) -> int:
+    """About how much text an item is, in characters."""
+    size = 0 if item.result is None else text_size(item.result)
+    for step in item.steps:
+        size += STEP_BYTES + len(step.step_id) + (len(step.error.message) if step.error else 0)
+    return size + len(item.input or "")
+
+
+async def _with_inputs(journal: Journal, run: Run | EndedRun, items: list[Item], rest: int | None) -> ItemPage:
+    """The items with their inputs: as many as fit a page."""
+    texts: list[JsonText] = []
+    first = size = 0
+    found: list[Item] = []
+    for item in items:
+        if not first <= item.item_index < first + len(texts):
+            first, texts = item.item_index, await journal.inputs(run.record.run_id, item.item_index)
+            if not texts:
+                return ItemPage(items, rest)
+        added = replace(item, input=texts[item.item_index - first])
+        size += item_size(added)
+        if found and size > RESULT_PAGE_BYTES:
+            return ItemPage(found, item.item_index)
+        found.append(added)
+    return ItemPage(found, rest)
