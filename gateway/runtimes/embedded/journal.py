@@ -278,6 +278,23 @@ class Journal(ABC):
         number = self.changes.begin(run_id)
         await self._written(number, self._complete(run_id, completions, replace(outcome, changed=number)))
 
+    async def delete(self, runs: Sequence[tuple[RunRecord, Outcome]]) -> set[str]:
+        """Delete runs that have ended, and all that belongs to them; return the ids of those that there were."""
+        removals = [Removal(self.changes.begin_removal(gone), gone) for gone in (Tombstone.of(*run) for run in runs)]
+        try:
+            deleted = await self._delete(runs, removals)
+        except asyncio.CancelledError:
+            for number, _ in removals:
+                self._settle_later(number)
+            raise
+        except BaseException:
+            for number, _ in removals:
+                self.changes.abandon(number)
+            raise
+        for number, gone in removals:
+            self.changes.settle(number) if gone.run_id in deleted else self.changes.abandon(number)
+        return deleted
+
     @abstractmethod
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None: ...
 
@@ -345,6 +362,10 @@ class Journal(ABC):
         """See `complete`."""
 
     @abstractmethod
+    async def _delete(self, runs: Sequence[tuple[RunRecord, Outcome]], removals: Sequence[Removal]) -> set[str]:
+        """See `delete`. `removals` says which change each is."""
+
+    @abstractmethod
     async def _settled(self) -> None:
         """Wait until all that is being written is durable, or has failed."""
 
@@ -354,14 +375,17 @@ class Journal(ABC):
             answer = await writing
         except asyncio.CancelledError:
             # It may be written all the same.
-            self._unsettled[number] = settling = asyncio.create_task(self._settle(number))
-            settling.add_done_callback(lambda _: self._unsettled.pop(number))
+            self._settle_later(number)
             raise
         except BaseException:
             self.changes.abandon(number)
             raise
         self.changes.settle(number) if answer is None else self.changes.abandon(number)
         return answer
+
+    def _settle_later(self, number: int) -> None:
+        self._unsettled[number] = settling = asyncio.create_task(self._settle(number))
+        settling.add_done_callback(lambda _: self._unsettled.pop(number))
 
     async def _settle(self, number: int) -> None:
         with suppress(Unavailable):

@@ -143,6 +143,18 @@ class MemoryJournal(Journal):
             self._release_inputs(kept)
             self._note_end(run_id, outcome.changed or 0)
 
+    async def _delete(self, runs: Sequence[tuple[RunRecord, Outcome]], removals: Sequence[Removal]) -> set[str]:
+        deleted = set()
+        for removal in removals:
+            kept = self._runs.get(removal.tombstone.run_id)
+            if kept is not None and kept.outcome is not None:
+                self._remove(kept, removal)
+                deleted.add(kept.record.run_id)
+        # The oldest ones are forgotten first: those that are gone need not be looked for.
+        while self._ended and self._ended[0] not in self._runs:
+            self._ended.popleft()
+        return deleted
+
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         kept = self._runs.get(run_id)
         return None if kept is None else (kept.record, kept.outcome)
@@ -236,12 +248,22 @@ class MemoryJournal(Journal):
 
     def _forget(self, size: int) -> None:
         while self._ended and not self._memory.fits(size):
-            kept = self._runs.pop(self._ended.popleft())
-            self._memory.give_back(kept.size)
-            self._index.remove(kept.record, None if kept.outcome is None else kept.outcome.status)
-            self._note_removal(kept)
-            if kept.record.key is not None:
-                del self._keys[kept.record.scope, kept.record.key]
+            kept = self._runs.get(self._ended.popleft())
+            if kept is not None and kept.outcome is not None:
+                tombstone = Tombstone.of(kept.record, kept.outcome)
+                number = self.changes.begin_removal(tombstone)
+                self._remove(kept, Removal(number, tombstone))
+                self.changes.settle(number)
+
+    def _remove(self, kept: _Kept, removal: Removal) -> None:
+        """A run that has ended goes, and those who follow sets are told."""
+        record = kept.record
+        del self._runs[record.run_id]
+        self._memory.give_back(kept.size)
+        self._index.remove(record, removal.tombstone.state)
+        if record.key is not None:
+            del self._keys[record.scope, record.key]
+        self._changes.remove(removal)
 
     def _found(self, key: int) -> FoundRun | None:
         run_id = self._index.run_ids.get(key)
@@ -253,14 +275,6 @@ class MemoryJournal(Journal):
     def _note_end(self, run_id: str, number: int) -> None:
         self._ended.append(run_id)
         self._changes.end(number, run_id)
-
-    def _note_removal(self, kept: _Kept) -> None:
-        """A run has gone: those who follow sets are told."""
-        assert kept.outcome is not None
-        tombstone = Tombstone.of(kept.record, kept.outcome)
-        number = self.changes.begin_removal(tombstone)
-        self.changes.settle(number)
-        self._changes.remove(Removal(number, tombstone))
 
     def _ended_run(self, run_id: str) -> tuple[RunRecord, Outcome] | None:
         kept = self._runs.get(run_id)

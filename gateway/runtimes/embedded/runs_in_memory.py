@@ -1,6 +1,7 @@
 """The runs in memory: those that have not ended, and those that have ended lately."""
 
 import asyncio
+from collections.abc import Iterable
 
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.embedded.ancestors import KnownRun
@@ -25,6 +26,8 @@ class RunsInMemory:
         self.active: dict[str, Run] = {}
         self.accepting: dict[str, asyncio.Task[Snapshot]] = {}
         self.recent = recent
+        self.removals = 0
+        """How often runs have been deleted: who has read one before must look again."""
         self._journal = journal
         self._nesting = nesting
         self._tree = tree
@@ -56,6 +59,12 @@ class RunsInMemory:
         self.active.pop(run.record.run_id, None)
         self._leave(run)
         self.recent.put(run.ended())
+
+    def forget(self, run_ids: Iterable[str]) -> None:
+        """Runs that had ended have been deleted."""
+        self.removals += 1
+        for run_id in run_ids:
+            self.recent.remove(run_id)
 
     async def known(self, run_id: str) -> KnownRun | None:
         """A run, without bringing it back into memory; None if it is not kept."""

@@ -38,6 +38,7 @@ from gateway.runtimes.embedded.ancestors import Ancestors, refuse_cancelled
 from gateway.runtimes.embedded.blob_names import named
 from gateway.runtimes.embedded.cancelling import Cancelling
 from gateway.runtimes.embedded.deadlines import Deadlines, is_over
+from gateway.runtimes.embedded.deleting import Deleting
 from gateway.runtimes.embedded.ended_run import EndedRun, ended_at_once, loaded
 from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.family_tree import FamilyTree
@@ -140,6 +141,7 @@ class EmbeddedRuntime(Runtime):
             find=self._find,
             finish=self._finish,
         )
+        self._deleting = Deleting(journal, self._table, self._find, self.cancel)
         self._lists = JournalLists(journal, self._table.active, self._find)
         self._flows = flows
         self._run_flows = RunFlows(journal, flows, components)
@@ -241,8 +243,13 @@ class EmbeddedRuntime(Runtime):
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         run = self._table.recent.get(run_id) or await self._find(run_id)
-        recent = run.recent(page)
-        return await self._journal.results(run_id, page) if recent is None else recent
+        recent, removals = run.recent(page), self._table.removals
+        if recent is not None:
+            return recent
+        results = await self._journal.results(run_id, page)
+        if not results and removals != self._table.removals:
+            await self._find(run_id)
+        return results
 
     async def items(
         self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
@@ -258,6 +265,10 @@ class EmbeddedRuntime(Runtime):
         self._refuse_if_draining()
         await self._cancelling.cancel(run_id, reason)
         return await self.get(run_id)
+
+    async def delete(self, run_id: str, *, cancel: bool) -> None:
+        self._refuse_if_draining()
+        await self._deleting.delete(run_id, cancel=cancel)
 
     def refuse_cancelled(self, scope: str) -> None:
         """Raise ParentCancelled if the run of the task `scope`, or one that it is inside, is cancelled."""
@@ -350,6 +361,7 @@ class EmbeddedRuntime(Runtime):
 
     async def _load(self, run_id: str) -> Run | EndedRun:
         """Bring a run back into memory. If it has not ended, it goes on."""
+        removals = self._table.removals
         kept = await self._journal.load(run_id)
         if kept is None:
             raise RunNotFound(f"no run has the id '{run_id}'")
@@ -360,6 +372,8 @@ class EmbeddedRuntime(Runtime):
         record, outcome = kept
         if outcome is not None:
             prefix = await prefix_of(self._journal, record, outcome)
+            if removals != self._table.removals:
+                return await self._load(run_id)
             ended = loaded(record, outcome, self._journal.epoch, prefix)
             self._table.keep(ended)
             return ended

@@ -25,6 +25,7 @@ from gateway.runtimes.embedded.changed_rows import (
     note_opening,
     read_changes,
 )
+from gateway.runtimes.embedded.deleted_rows import delete_runs
 from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
 from gateway.runtimes.embedded.item_rows import read_items
@@ -40,6 +41,7 @@ from gateway.runtimes.embedded.journal import (
     Journal,
     KeptItems,
     Outcome,
+    Removal,
     RunRecord,
     UnfinishedRun,
     of_page,
@@ -129,6 +131,11 @@ class SqliteJournal(Journal):
 
     async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
         await self._file.write(lambda db: _complete(db, self._postings, run_id, completions, outcome))
+
+    async def _delete(self, runs: Sequence[tuple[RunRecord, Outcome]], removals: Sequence[Removal]) -> set[str]:
+        deleted = await self._file.write(lambda db: delete_runs(db, self._postings, self._tombstones, runs, removals))
+        self._removals.add(deleted.left)
+        return deleted.run_ids
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
         return await self._file.read(lambda db: _load(db, run_id))

@@ -80,13 +80,14 @@ class Model:
     def __init__(self, embedded: Embedded) -> None:
         self._embedded = embedded
         self._moment = START
+        self._submitted = 0
         self.runs: list[RunStatus] = []
 
     async def submit(self, given: dict[str, Any]) -> None:
         """Accept a run, and keep how it must be listed."""
         self._moment += given["after"] * SECOND
         parent = self._at(given["parent"])
-        number = len(self.runs)
+        self._submitted += 1
         record = RunRecord(
             run_id=RUN_IDS.next(self._moment),
             flow_id=given["flow"],
@@ -98,7 +99,7 @@ class Model:
             variables="{}",
             observability=None,
             scope="",
-            key=str(number) if given["how"] == "with a key" else None,
+            key=str(self._submitted) if given["how"] == "with a key" else None,
             fingerprint="",
             created_at=self._moment,
             depth=0 if parent is None else parent.depth + 1,
@@ -110,6 +111,11 @@ class Model:
         )
         await self._create(record, given["end"], given["how"])
         self.runs.append(await self._status(record.run_id))
+
+    async def delete(self, run: RunStatus) -> None:
+        """Delete a run."""
+        await self._embedded.runtime.delete(run.run_id, cancel=False)
+        self.runs.remove(run)
 
     async def _create(self, record: RunRecord, end: RunState | None, how: str) -> None:
         journal = self._embedded.journal
@@ -169,7 +175,7 @@ async def pages(embedded: Embedded, wanted: RunFilter, order: RunOrder, limit: i
             return
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(runs, max_size=12), st.lists(filters, min_size=1, max_size=8), st.integers(1, 5))
 def test_lists_are_what_a_model_lists(given_runs: list[Any], given_filters: list[Any], limit: int) -> None:
     async def body() -> None:
@@ -184,6 +190,40 @@ def test_lists_are_what_a_model_lists(given_runs: list[Any], given_filters: list
                         listed = [run async for page in pages(embedded, wanted, order, limit) for run in page]
                         assert listed == expected
                         assert await embedded.runtime.count_runs(wanted) == len(expected)
+
+    asyncio.run(body())
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(runs, min_size=1, max_size=10), filters, st.data())
+def test_pages_have_all_runs_that_exist_throughout_and_none_twice(
+    given_runs: list[Any], given_filter: dict[str, Any], data: st.DataObject
+) -> None:
+    """Between two pages, runs are deleted and others are submitted."""
+
+    async def body() -> None:
+        async with models() as both:
+            for embedded, model in both:
+                for run in given_runs:
+                    await model.submit(run)
+                wanted, order = model.filter(given_filter), data.draw(st.sampled_from(list(RunOrder)))
+                before = model.matching(wanted, order)
+                listed = []
+                async for page in pages(embedded, wanted, order, data.draw(st.integers(1, 4))):
+                    listed += page
+                    ended = [run for run in model.runs if run.status.terminal]
+                    if ended:
+                        await model.delete(data.draw(st.sampled_from(ended)))
+                    if len(listed) < 20:
+                        await model.submit(data.draw(runs))
+                after = model.matching(wanted, order)
+                ids = [run.run_id for run in listed]
+                assert len(set(ids)) == len(ids)
+                assert ids == sorted(ids, reverse=order is RunOrder.NEWEST_FIRST)
+                assert [run for run in listed if run in after and run in before] == [
+                    run for run in before if run in after
+                ]
+                assert [run async for page in pages(embedded, wanted, order, 3) for run in page] == after
 
     asyncio.run(body())
 
