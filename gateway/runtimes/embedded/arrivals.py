@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from gateway.concurrency.time_slice import TimeSlice
-from gateway.core.errors import shutting_down
+from gateway.core.errors import ParentCancelled, shutting_down
 from gateway.core.model import JsonText
 from gateway.core.packed_texts import PackedTexts, chunks_of
 from gateway.runtimes.embedded.journal import MAX_ITEMS
@@ -53,9 +53,24 @@ class Arrivals:
         self._file = file
         self._removals = removals
         self._draining = False
+        self._arriving: set[str] = set()
 
-    async def write(self, run: int, inputs: Sequence[JsonText]) -> None:
-        """Write all inputs of a run whose number is in `arriving`. Raises Unavailable after `drain`."""
+    async def write(self, run: int, run_id: str, inputs: Sequence[JsonText]) -> None:
+        """Write all inputs of a run whose number is in `arriving`.
+
+        Raises Unavailable after `drain`, and ParentCancelled after `withdraw`.
+        """
+        self._arriving.add(run_id)
+        try:
+            await self._write(run, run_id, inputs)
+        finally:
+            self._arriving.discard(run_id)
+
+    def withdraw(self, run_id: str) -> None:
+        """A run that is arriving is not wanted any more."""
+        self._arriving.discard(run_id)
+
+    async def _write(self, run: int, run_id: str, inputs: Sequence[JsonText]) -> None:
         first, pace = run * MAX_ITEMS, TimeSlice()
         rows: list[InputRow] = []
         size = 0
@@ -63,15 +78,17 @@ class Arrivals:
             rows.append((first + place, text, number))
             size += len(text)
             if size >= SLICE_TEXT:
-                await self._insert(rows)
+                await self._insert(rows, run_id)
                 rows, size = [], 0
             await pace.checkpoint()
-        await self._insert(rows)
+        await self._insert(rows, run_id)
 
-    async def _insert(self, rows: list[InputRow]) -> None:
+    async def _insert(self, rows: list[InputRow], run_id: str) -> None:
         await self._file.write(lambda db: insert_inputs(db, rows))
         if self._draining:
             raise shutting_down()
+        if run_id not in self._arriving:
+            raise ParentCancelled("the run that this one is inside was cancelled while its inputs were being kept")
 
     def abandon(self, run: int) -> None:
         """Remove what was written of a run, in the background, unless it has arrived."""

@@ -10,10 +10,10 @@ from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import RunNotFound, StateUnavailable, Unavailable, shortened
 from gateway.core.internal_errors import release_frames, report_unexpected
 from gateway.core.model import MAX_REASON
-from gateway.core.readiness import Readiness
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.executor import Executor
 from gateway.runtimes.embedded.family_tree import FamilyTree, Relative
+from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
 
 LOOK_SECONDS: Final = 1.0
@@ -38,7 +38,7 @@ class Cancelling:
         self,
         tree: FamilyTree,
         executor: Executor,
-        readiness: Readiness,
+        journal: Journal,
         *,
         active: Mapping[str, Run],
         accepting: Mapping[str, "asyncio.Task[object]"],
@@ -47,7 +47,7 @@ class Cancelling:
     ) -> None:
         self._tree = tree
         self._executor = executor
-        self._readiness = readiness
+        self._journal = journal
         self._active = active
         self._accepting = accepting
         self._find = find
@@ -66,10 +66,9 @@ class Cancelling:
         try:
             while not cancelling.done():
                 await asyncio.wait({cancelling}, timeout=LOOK_SECONDS)
-                if not cancelling.done() and self._readiness.obstacle is not None:
+                if not cancelling.done() and (obstacle := self._journal.readiness.obstacle) is not None:
                     raise StateUnavailable(
-                        f"the run has stopped, and its end is still to be written: {self._readiness.obstacle}",
-                        retry_after=1.0,
+                        f"the run executes no more, and its end is still to be written: {obstacle}", retry_after=1.0
                     )
             cancelling.result()
         finally:
@@ -131,6 +130,8 @@ class Cancelling:
         if run.cancel(reason):
             self._tree.cancel(relative)
             self._executor.interrupt(run)
+            if relative.run_id in self._accepting:
+                self._journal.withdraw(relative.run_id)
 
     async def _end_all(self, generation: Sequence[Relative], reason: str) -> None:
         """Have runs end, and wait until they have. Their writes share commits."""

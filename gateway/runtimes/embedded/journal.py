@@ -264,6 +264,9 @@ class Journal(ABC):
             ended = Ended(replace(ended.outcome, changed=number), ended.results)
         return await self._written(number, self._create(record, inputs, ended))
 
+    def withdraw(self, run_id: str) -> None:  # noqa: B027 - not every journal takes long to accept a run.
+        """A run whose `create` has not returned is not wanted: that may raise ParentCancelled, or accept it."""
+
     def drain(self) -> None:  # noqa: B027 - not every journal has what has to end.
         """Accept no further runs with many inputs, so that the end does not wait for them."""
 

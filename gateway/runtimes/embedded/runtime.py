@@ -135,7 +135,7 @@ class EmbeddedRuntime(Runtime):
         self._cancelling = Cancelling(
             self._tree,
             executor,
-            journal.readiness,
+            journal,
             active=self._table.active,
             accepting=self._table.accepting,
             find=self._find,

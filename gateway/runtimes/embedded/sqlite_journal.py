@@ -129,6 +129,9 @@ class SqliteJournal(Journal):
     def drain(self) -> None:
         self._arrivals.drain()
 
+    def withdraw(self, run_id: str) -> None:
+        self._arrivals.withdraw(run_id)
+
     async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
         await self._file.write(lambda db: _complete(db, self._postings, run_id, completions, outcome))
 
@@ -208,7 +211,7 @@ class SqliteJournal(Journal):
         try:
             taken = await self._file.write(lambda db: _begin(db, run, record))
             if taken is None:
-                await self._arrivals.write(run, inputs)
+                await self._arrivals.write(run, record.run_id, inputs)
                 taken = await self._file.write(lambda db: _arrive(db, self._postings, run, record))
         except BaseException:
             self._arrivals.abandon(run)

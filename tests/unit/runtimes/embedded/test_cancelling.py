@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import ParentCancelled, RunNotFound
-from gateway.core.model import GetParams, ItemStatistics, ObservabilityContext, ResultOrder, RunState
+from gateway.core.errors import ParentCancelled, RunNotFound, StateUnavailable, Unavailable
+from gateway.core.model import Blob, BlobType, GetParams, ItemStatistics, ObservabilityContext, ResultOrder, RunState
 from gateway.core.runtime import Page, Snapshot
+from gateway.runtimes.embedded import cancelling, results_keeper
+from gateway.runtimes.embedded.journal import RunRecord
 from tests.support.embedded import Embedded, opened
 from tests.support.held_component import HELD, HeldComponent
 
@@ -147,7 +149,7 @@ async def test_nothing_begins_inside_a_run_that_is_cancelled(opener: Opener, hel
         trace = ObservabilityContext(run_id=status.run_id)
         inner = await embedded.submit(HELD, 2, wait=False, observability=trace)
         await held.executes(2)
-        cancelling = asyncio.create_task(embedded.runtime.cancel(status.run_id, None))
+        cancelled = asyncio.create_task(embedded.runtime.cancel(status.run_id, None))
         for _ in range(5):
             await asyncio.sleep(0)
         assert embedded.runtime._tree.cancels
@@ -155,7 +157,7 @@ async def test_nothing_begins_inside_a_run_that_is_cancelled(opener: Opener, hel
             for flow in (HELD, {"output": 1}):
                 with pytest.raises(ParentCancelled):
                     await embedded.submit(flow, 3, wait=False, observability=ObservabilityContext(run_id=parent))
-        await cancelling
+        await cancelled
         for parent in (status.run_id, inner.run_id):
             with pytest.raises(ParentCancelled):
                 await embedded.submit(HELD, 3, wait=False, observability=ObservabilityContext(run_id=parent))
@@ -194,7 +196,7 @@ async def test_runs_from_before_are_cancelled_with_those_inside_them(tmp_path: P
         ids = list(embedded.runtime._table.active)
     async with opened(path) as embedded:
         await embedded.runtime.start(embedded.service)
-        cancelling = asyncio.create_task(embedded.runtime.cancel(status.run_id, "enough"))
+        cancelled = asyncio.create_task(embedded.runtime.cancel(status.run_id, "enough"))
         await asyncio.sleep(0)
         resume = embedded.runtime._resumption._resume
 
@@ -203,7 +205,7 @@ async def test_runs_from_before_are_cancelled_with_those_inside_them(tmp_path: P
 
         embedded.runtime._resumption._resume = never
         embedded.runtime.resume()
-        assert (await cancelling).status.items.cancelled == 1
+        assert (await cancelled).status.items.cancelled == 1
         for run_id in ids:
             assert (await embedded.service.get(GetParams(run_id=run_id))).status is RunState.CANCELLED
         assert embedded.runtime._nesting._families == {}
@@ -211,3 +213,196 @@ async def test_runs_from_before_are_cancelled_with_those_inside_them(tmp_path: P
     async with opened(path) as embedded:
         assert await embedded.journal.unfinished(0) == []
     assert len(held.given) == 4
+
+
+async def test_while_the_state_cannot_be_written_a_run_stops_and_ends_later(
+    opener: Opener, held: HeldComponent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cancelling, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(results_keeper, "RETRY_SECONDS", 0)
+    async with opener() as embedded:
+        complete = embedded.journal.complete
+        full = True
+
+        async def refuse(*arguments: Any, **named: Any) -> None:
+            if full:
+                embedded.journal.readiness.report("the disk is full")
+                await asyncio.sleep(0)
+                raise StateUnavailable("the disk is full")
+            embedded.journal.readiness.report(None)
+            await complete(*arguments, **named)
+
+        embedded.journal.complete = refuse  # type: ignore[method-assign]
+        status = await embedded.submit(mapped(HELD, 1, 2), 1, wait=False)
+        await held.executes(2)
+        for _ in range(2):
+            with pytest.raises(
+                StateUnavailable, match="its end is still to be written: the disk is full"
+            ):
+                await embedded.runtime.cancel(status.run_id, "enough")
+        await held.loses(2)
+        assert not (await embedded.runtime.get(status.run_id)).terminal
+        full = False
+        last = await embedded.wait(status.run_id)
+        assert (last.status, last.cancel_reason) == (RunState.CANCELLED, "enough")
+        assert embedded.runtime._table.active == {}
+
+
+async def test_a_cancel_that_the_end_of_the_gateway_cuts_off_is_repeated(tmp_path: Path, held: HeldComponent) -> None:
+    path = tmp_path / "state.db"
+    async with opened(path, components={"/test": held.server.url}) as embedded:
+        await embedded.start()
+        status = await embedded.submit(mapped(HELD, 1, 2), 1, wait=False)
+        await held.executes(2)
+        may_write = asyncio.Event()
+
+        async def hold(*arguments: Any, **named: Any) -> None:
+            await may_write.wait()
+
+        embedded.journal.complete = hold  # type: ignore[method-assign]
+        cancelled = asyncio.create_task(embedded.runtime.cancel(status.run_id, None))
+        await held.loses(2)
+        await embedded.runtime.drain()
+        with pytest.raises(Unavailable):
+            await cancelled
+        with pytest.raises(Unavailable):
+            await embedded.runtime.cancel(status.run_id, None)
+    async with opened(path, components={"/test": held.server.url}) as embedded:
+        await embedded.start()
+        await held.executes(4)
+        assert (await embedded.runtime.cancel(status.run_id, None)).status.status is RunState.CANCELLED
+        assert embedded.runtime._table.active == {}
+
+
+async def test_a_run_whose_flow_is_not_valid_any_more_can_be_cancelled(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    record = RunRecord(NEVER, "flow", None, None, 2, None, None, "{}", None, "", None, "", 7)
+    async with opened(path) as embedded:
+        await embedded.journal.put_blob("flow", Blob('{"output":{"$no":1}}', BlobType.FLOW))
+        await embedded.journal.create(record, ["1", "2"])
+    async with opened(path) as embedded:
+        await embedded.start()
+        assert (await embedded.service.get(GetParams(run_id=NEVER))).status is RunState.PENDING
+        last = await embedded.runtime.cancel(NEVER, "stuck")
+        assert (last.status.status, last.status.items.cancelled) == (RunState.CANCELLED, 2)
+    async with opened(path) as embedded:
+        assert await embedded.journal.unfinished(0) == []
+
+
+async def test_a_run_that_is_still_arriving_goes_with_the_run_that_it_is_inside(
+    tmp_path: Path, held: HeldComponent
+) -> None:
+    path = tmp_path / "state.db"
+    async with opened(path, components={"/test": held.server.url}) as embedded:
+        await embedded.start()
+        status = await embedded.submit(HELD, 0, wait=False)
+        await held.executes(1)
+        arrivals = embedded.journal._arrivals  # type: ignore[attr-defined]
+        insert = arrivals._insert
+        arriving, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any) -> None:
+            arriving.set()
+            await may_go_on.wait()
+            await insert(*arguments)
+
+        arrivals._insert = slow
+        trace = ObservabilityContext(run_id=status.run_id)
+        inner = asyncio.create_task(embedded.submit(HELD, *range(10_000), wait=False, observability=trace))
+        await arriving.wait()
+        cancelled = asyncio.create_task(embedded.runtime.cancel(status.run_id, None))
+        await held.loses(1)
+        may_go_on.set()
+        with pytest.raises(ParentCancelled):
+            await inner
+        assert (await cancelled).status.status is RunState.CANCELLED
+        assert embedded.runtime._table.active == {}
+        assert embedded.runtime._tree._relatives == {}
+        assert embedded.runtime._nesting._families == {}
+    assert held.given == [0]
+    async with opened(path) as embedded:
+        assert await embedded.journal.unfinished(0) == []
+
+
+async def test_a_run_that_is_accepted_meanwhile_ends_before_it_executes(opener: Opener, held: HeldComponent) -> None:
+    async with opener() as embedded:
+        status = await embedded.submit(HELD, 0, wait=False)
+        await held.executes(1)
+        create = embedded.journal.create
+        creating, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any) -> Any:
+            creating.set()
+            await may_go_on.wait()
+            return await create(*arguments)
+
+        embedded.journal.create = slow  # type: ignore[method-assign, assignment]
+        trace = ObservabilityContext(run_id=status.run_id)
+        submitting = asyncio.create_task(embedded.submit(HELD, 1, wait=False, observability=trace))
+        await creating.wait()
+        cancelled = asyncio.create_task(embedded.runtime.cancel(status.run_id, None))
+        await held.loses(1)
+        may_go_on.set()
+        inner = await submitting
+        assert (await cancelled).status.status is RunState.CANCELLED
+        assert (await embedded.runtime.get(inner.run_id)).status.status is RunState.CANCELLED
+    assert held.given == [0]
+
+
+async def test_those_who_cancel_at_the_same_time_get_the_same_answer(opener: Opener, held: HeldComponent) -> None:
+    async with opener() as embedded:
+        status = await embedded.submit(mapped(mapped(HELD, 1, 2), 1), 1, wait=False)
+        await held.executes(2)
+        ids = list(embedded.runtime._table.active)
+        answers = await asyncio.gather(
+            *(embedded.runtime.cancel(run_id, str(number)) for number in range(3) for run_id in ids)
+        )
+        by_run = {answer.status.run_id: answer for answer in answers}
+        assert all(answer == by_run[answer.status.run_id] for answer in answers)
+        assert {answer.status.status for answer in answers} == {RunState.CANCELLED}
+        assert by_run[status.run_id].status.cancel_reason == "0"
+
+
+async def test_a_run_that_was_left_inside_one_that_has_ended_goes_with_those_further_out(
+    opener: Opener, held: HeldComponent
+) -> None:
+    async with opener() as embedded:
+        outer = await embedded.submit(HELD, 0, wait=False)
+        await held.executes(1)
+        middle = await embedded.submit(HELD, 1, wait=False, observability=ObservabilityContext(run_id=outer.run_id))
+        await held.executes(2)
+        inner = await embedded.submit(HELD, 2, wait=False, observability=ObservabilityContext(run_id=middle.run_id))
+        await held.executes(3)
+        held.release(1)
+        assert (await embedded.wait(middle.run_id)).status is RunState.SUCCESS
+        status = (await embedded.runtime.get(inner.run_id)).status
+        assert (status.parent_run_id, status.root_run_id, status.depth) == (middle.run_id, outer.run_id, 2)
+        await embedded.runtime.cancel(outer.run_id, None)
+        assert (await embedded.runtime.get(inner.run_id)).status.status is RunState.CANCELLED
+        assert (await embedded.runtime.get(middle.run_id)).status.status is RunState.SUCCESS
+        with pytest.raises(ParentCancelled):
+            await embedded.submit(HELD, 3, wait=False, observability=ObservabilityContext(run_id=middle.run_id))
+        assert embedded.runtime._tree._relatives == {}
+
+
+async def test_callbacks_for_a_cancelled_run_are_refused(held: HeldComponent) -> None:
+    async with opened(components={"/test": held.server.url}) as embedded:
+        await embedded.start()
+        status = await embedded.submit(mapped(HELD, 1), 1, wait=False)
+        await held.executes(1)
+        (inner,) = (run_id for run_id in embedded.runtime._table.active if run_id != status.run_id)
+        may_write = asyncio.Event()
+        complete = embedded.journal.complete
+
+        async def hold(*arguments: Any, **named: Any) -> None:
+            await may_write.wait()
+            await complete(*arguments, **named)
+
+        embedded.journal.complete = hold  # type: ignore[method-assign]
+        embedded.runtime.refuse_cancelled(f"{inner}/0/s")
+        cancelled = asyncio.create_task(embedded.runtime.cancel(status.run_id, None))
+        await held.loses(1)
+        with pytest.raises(ParentCancelled, match=f"{inner}/0/s: the run {inner} is cancelled"):
+            embedded.runtime.refuse_cancelled(f"{inner}/0/s")
+        may_write.set()
+        await cancelled
