@@ -15,6 +15,7 @@ from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, TaskOutcome
 from gateway.bridge.task_limiter import TaskLimiter
 from gateway.components import Callback, ComponentError, Components, Limits, asks_for_runs
 from gateway.components.limits import DEFAULT_LIMITS
+from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
@@ -27,6 +28,10 @@ MAX_WAITING: Final = 1_024
 
 ANY_COMPONENT: Final = tasks.ComponentInfo(component_id="/{*component}", path="/{*component}")
 """The answer when the engine asks for components: servers need not list theirs, nor be there when the engine asks."""
+
+CANCELLED_RUNS: Final = 10_000
+"""How many runs are remembered as cancelled; beyond it, the earliest are forgotten. The engine goes on with such runs,
+and hands out their tasks."""
 
 DRAIN_GRACE: Final = 10.0
 """Seconds that a draining bridge gives to tasks that wait for runs of their own, or for an engine that is away. It
@@ -63,6 +68,7 @@ class Bridge:
         self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}")
         self._limiter = TaskLimiter(max_tasks)
         self._tasks: dict[str, BridgeTask] = {}
+        self._cancelled: BoundedCache[str, None] = BoundedCache(CANCELLED_RUNS)
         self._executing: set[str] = set()
         self._changed = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -86,6 +92,13 @@ class Bridge:
 
         await self._components.start(serve, blob_api_url)
         self._puller = asyncio.create_task(self._pull())
+
+    def cancel_run(self, run_id: str) -> None:
+        """Stop the tasks of a run, which is cancelled; those that the engine hands out yet are not executed."""
+        self._cancelled.put(run_id, None)
+        for task in self._tasks.values():
+            if task.run_id == run_id:
+                task.cancel()
 
     async def drain(self) -> None:
         """Pull no more tasks, and wait until those that were claimed have been executed and completed."""
@@ -130,7 +143,9 @@ class Bridge:
         elif (present := self._tasks.get(assignment.task_id)) is not None:
             present.handed_out_again(assignment)
         elif assignment.HasField("execute"):
-            task = self._tasks[assignment.task_id] = BridgeTask(self._engine, assignment)
+            task = self._tasks[assignment.task_id] = BridgeTask(self._engine, assignment, self.cancel_run)
+            if task.run_id in self._cancelled:
+                task.cancel()
             self._executing.add(task.id)
             self._start_job(self._perform(task))
 

@@ -116,6 +116,15 @@ class EngineTaskClient:
             raise _failure(error) from None
         return not answer.should_abort
 
+    async def is_cancelled(self, orchestrator: str, run_id: str) -> bool:
+        """Whether a run is cancelled, as far as the engine tells. A heartbeat does not."""
+        stub = self._orchestrator(orchestrator)
+        try:
+            run = await stub.GetRun(reports.GetRunRequest(run_id=run_id), timeout=CALL_SECONDS)
+        except aio.AioRpcError:
+            return False
+        return run.status == reports.EXECUTION_STATUS_CANCELLED
+
     async def complete(self, orchestrator: str, request: reports.CompleteTaskRequest) -> None:
         """End a task. Raises EngineAway, TaskUnknown or TaskRefused if the engine does not take its outcome."""
         try:

@@ -28,6 +28,10 @@ the engine recovers its runs, and hands out their tasks under the same ids."""
 STALE_SECONDS: Final = 1.0
 """The same for an engine that has not restarted as far as is known: the news of a restart may still be on its way."""
 
+CANCEL_SECONDS: Final = 2.0
+"""Seconds between two questions whether the run of a task that executes is cancelled, at least; no oftener than it
+beats."""
+
 CLAIM_ATTEMPTS: Final = 5
 
 _log = logging.getLogger(__name__)
@@ -38,15 +42,21 @@ TaskOutcome = tasks.ComponentExecuteResponse | reports.TaskError
 class BridgeTask:
     """A task that the engine has handed out to this worker. The engine may hand it out again at any time."""
 
-    def __init__(self, engine: EngineTaskClient, assignment: tasks.TaskAssignment) -> None:
+    def __init__(
+        self, engine: EngineTaskClient, assignment: tasks.TaskAssignment, on_cancelled: Callable[[str], None]
+    ) -> None:
+        """`on_cancelled` is called with the run if the engine tells that it is cancelled."""
         self.id = assignment.task_id
         self.request = assignment.execute
         self._engine = engine
+        self._on_cancelled = on_cancelled
         self._root_run_id = assignment.context.root_run_id
         self._orchestrator = assignment.context.orchestrator_service_url
         self._interval = float(assignment.heartbeat_interval_secs or DEFAULT_HEARTBEAT)
         self._outages = engine.outages
         self._handed_out_again = asyncio.Event()
+        self._execution: asyncio.Future[TaskOutcome] | None = None
+        self._run_cancelled = False
         self._unknown_since: float | None = None
 
     @property
@@ -84,7 +94,10 @@ class BridgeTask:
         """Claim the task, execute it, and tell the engine the outcome. Failures are logged, not raised."""
         if not await self._claim():
             return
-        execution = asyncio.ensure_future(execute(self))
+        if self._run_cancelled:
+            await self._complete(_of_cancelled_run())
+            return
+        execution = self._execution = asyncio.ensure_future(execute(self))
         execution.add_done_callback(retrieve_exception)
         heartbeats = asyncio.create_task(self._send_heartbeats(execution))
         try:
@@ -93,8 +106,17 @@ class BridgeTask:
             execution.cancel()
             heartbeats.cancel()
             await asyncio.gather(execution, heartbeats, return_exceptions=True)
-        if not execution.cancelled():
+        if self._run_cancelled:
+            # Nobody needs an outcome, but a task without one is handed out again.
+            await self._complete(_of_cancelled_run())
+        elif not execution.cancelled():
             await self._complete(execution.result())
+
+    def cancel(self) -> None:
+        """Stop the execution, since the run of the task is cancelled."""
+        self._run_cancelled = True
+        if self._execution is not None:
+            self._execution.cancel()
 
     async def _claim(self) -> bool:
         """Claim the task by a first heartbeat. Return False if another worker has it or the engine does not know it."""
@@ -112,7 +134,11 @@ class BridgeTask:
         return False
 
     async def _send_heartbeats(self, execution: asyncio.Future[TaskOutcome]) -> None:
-        """Keep the task while it executes. The execution is cancelled if another worker has the task."""
+        """Keep the task while it executes. The execution is cancelled if another worker has the task.
+
+        So it is if the run is cancelled.
+        """
+        asked = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._interval)
             try:
@@ -120,6 +146,10 @@ class BridgeTask:
                     _log.warning("task %s is executed by another worker now", self.id)
                     execution.cancel()
                     return
+                if asyncio.get_running_loop().time() - asked >= CANCEL_SECONDS:
+                    asked = asyncio.get_running_loop().time()
+                    if await self._engine.is_cancelled(self._orchestrator, self.run_id):
+                        self._on_cancelled(self.run_id)
             except (EngineAway, TaskUnknown, TaskRefused) as error:
                 # An engine that has restarted may hand the task out again; meanwhile the execution goes on.
                 _log.debug("task %s: no heartbeat: %s", self.id, error)
@@ -172,6 +202,10 @@ class BridgeTask:
         found = await self._engine.orchestrator_of(self._root_run_id or self.run_id)
         if found is not None:
             self._orchestrator = found
+
+
+def _of_cancelled_run() -> reports.TaskError:
+    return refusal(reports.TASK_ERROR_CODE_CANCELLED, "the run is cancelled")
 
 
 def _set_outcome(request: reports.CompleteTaskRequest, outcome: TaskOutcome) -> None:

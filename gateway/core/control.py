@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from gateway.core.errors import shortened
 from gateway.core.items import Item
 from gateway.core.model import MAX_REASON, MAX_TIMEOUT, Count, Message, RunState, RunStatus
 from gateway.core.run_filter import RunFilter, RunOrder
@@ -97,3 +98,9 @@ class ItemList(Struct, frozen=True, gc=False):
 def page_limit(page_size: int) -> int:
     """How many entries a page has at most, by what the request says."""
     return min(page_size, MAX_PAGE) if page_size else DEFAULT_PAGE
+
+
+def reason_inside(run_id: str, reason: str | None) -> str:
+    """Why a run is cancelled that is inside another one, which was cancelled for a reason."""
+    text = f"the run {run_id}, which this one is inside, was cancelled"
+    return shortened(f"{text}: {reason}", MAX_REASON) if reason else text

@@ -95,6 +95,9 @@ class BridgedBackend(Backend):
         super().__init__(runtime, account)
         self._bridge = bridge
         bridge.on_components_change(runtime.readiness.report_components)
+        if isinstance(runtime, StepflowRuntime):
+            # The engine tells a bridge by and by; this process knows it at once.
+            runtime.on_cancelled(bridge.cancel_run)
 
     async def start(self, blob_api_url: str | None) -> None:
         await self._bridge.start(self.serve_component, blob_api_url)

@@ -140,7 +140,8 @@ async def test_runs_inside_are_cancelled_and_none_begins(held: tuple[Engine, Hel
         await runtime.cancel(outer.run_id, "all of it")
         for run in inside:
             end = (await runtime.get(run.run_id)).status
-            assert (end.status, end.cancel_reason) == (RunState.CANCELLED, "all of it")
+            assert end.status is RunState.CANCELLED
+            assert (end.cancel_reason or "").endswith("all of it")
         with pytest.raises(ParentCancelled):
             await submitted(runtime, HELD, ["{}"], observability=ObservabilityContext(run_id=parent.run_id))
         family = await runtime.list_runs(RunFilter(root_run_id=outer.run_id), RunOrder.OLDEST_FIRST, "", 9)

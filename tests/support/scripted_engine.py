@@ -18,7 +18,7 @@ class ScriptedEngine(tasks_pb2_grpc.TasksServiceServicer, orchestrator_pb2_grpc.
     """`workers` counts the streams of tasks that are open. `completed` gets every completion that was not refused.
 
     A status in `beats` or `completions` is what the next heartbeat or completion is answered with, before all others
-    succeed. `claimed` is whether heartbeats find that another worker has the task.
+    succeed. `claimed` is whether heartbeats find that another worker has the task, `cancelled` whether its run is so.
     """
 
     def __init__(self) -> None:
@@ -26,6 +26,7 @@ class ScriptedEngine(tasks_pb2_grpc.TasksServiceServicer, orchestrator_pb2_grpc.
         self.beats: list[grpc.StatusCode] = []
         self.completions: list[grpc.StatusCode] = []
         self.claimed = False
+        self.cancelled = False
         self.completed: asyncio.Queue[Any] = asyncio.Queue()
         self.refused = asyncio.Event()
         self.beaten = asyncio.Event()
@@ -89,6 +90,12 @@ class ScriptedEngine(tasks_pb2_grpc.TasksServiceServicer, orchestrator_pb2_grpc.
         if self.beats:
             await context.abort(self.beats.pop(0), "as the test says")
         return orchestrator_pb2.TaskHeartbeatResponse(should_abort=self.claimed)
+
+    async def GetRun(self, request: Any, context: Any) -> Any:  # noqa: N802
+        status = orchestrator_pb2.OrchestratorRunStatus(run_id=request.run_id)
+        if self.cancelled:
+            status.status = orchestrator_pb2.EXECUTION_STATUS_CANCELLED
+        return status
 
     async def CompleteTask(self, request: Any, context: Any) -> Any:  # noqa: N802
         if self.completions:

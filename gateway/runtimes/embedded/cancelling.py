@@ -7,9 +7,9 @@ from typing import Final
 from gateway.concurrency.batches import BATCH
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.errors import RunNotFound, StateUnavailable, Unavailable, shortened
+from gateway.core.control import reason_inside
+from gateway.core.errors import RunNotFound, StateUnavailable, Unavailable
 from gateway.core.internal_errors import release_frames, report_unexpected
-from gateway.core.model import MAX_REASON
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.executor import Executor
 from gateway.runtimes.embedded.family_tree import FamilyTree, Relative
@@ -92,9 +92,7 @@ class Cancelling:
         relative = self._tree.enter(run_id, ())
         self._tree.cancel(relative)
         self._executor.interrupt(run)
-        inner_reason = f"the run {run_id}, which this one is inside, was cancelled"
-        if reason:
-            inner_reason = shortened(f"{inner_reason}: {reason}", MAX_REASON)
+        inner_reason = reason_inside(run_id, reason)
         for generation in reversed(await self._stop_inside(relative, inner_reason)):
             await self._end_all(generation, inner_reason)
         self._end(run)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from gateway.core.control import reason_inside
 from gateway.core.errors import RunNotFound
 from gateway.core.model import RunState, RunStatus
 from gateway.runtimes.stepflow.runs import Runs
@@ -28,19 +29,23 @@ class Cancels:
         self._ended = ended
 
     async def cancel(self, run_id: str, reason: str | None) -> RunStatus:
-        """Cancel a run, the runs inside it first, and return its state. Raises RunNotFound."""
-        status = await self._runs.read(run_id)
-        if not status.status.terminal or status.status is RunState.CANCELLED:
-            await self._cancel_inside(run_id, reason)
-        if status.status.terminal:
-            return status
-        status = await self._runs.cancel(run_id, reason)
-        self._ended(status)
-        # What has been begun in between. Nothing is accepted of this gateway's clients any more.
-        await self._cancel_inside(run_id, reason)
-        return status
+        """Cancel a run, and return its state; the runs inside it end first. Raises RunNotFound."""
+        return await self._cancel(run_id, reason, reason_inside(run_id, reason))
 
-    async def _cancel_inside(self, run_id: str, reason: str | None) -> None:
+    async def _cancel(self, run_id: str, reason: str | None, inner_reason: str) -> RunStatus:
+        async def inside() -> None:
+            await self._cancel_inside(run_id, inner_reason)
+
+        before = await self._runs.read(run_id)
+        if before.status is RunState.CANCELLED:
+            await inside()  # An earlier call may have been cut off.
+        if before.status.terminal:
+            return before
+        end = await self._runs.cancel(run_id, reason, inside)
+        self._ended(end)
+        return end
+
+    async def _cancel_inside(self, run_id: str, reason: str) -> None:
         seen: set[str] = set()
         for _ in range(MAX_ROUNDS):
             query = f"parentRunId={run_id}&status={self._running}&limit={PAGE}"
@@ -52,7 +57,9 @@ class Cancels:
             rest = list(found)
             while rest:
                 some, rest = rest[:CONCURRENT], rest[CONCURRENT:]
-                outcomes = await asyncio.gather(*(self.cancel(each, reason) for each in some), return_exceptions=True)
+                outcomes = await asyncio.gather(
+                    *(self._cancel(each, reason, reason) for each in some), return_exceptions=True
+                )
                 for failure in outcomes:
                     # Of runs that the engine has forgotten, nothing executes.
                     if isinstance(failure, BaseException) and not isinstance(failure, RunNotFound):

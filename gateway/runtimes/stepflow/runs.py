@@ -4,6 +4,7 @@ An engine returns no result before all items have ended, and then all of them in
 that were read last are kept, so that a page of results does not cost as much as all of them.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec.structs import replace
@@ -65,16 +66,23 @@ class Runs:
         """
         return await self._learn(await self._shown(run_id, seconds))
 
-    async def cancel(self, run_id: str, reason: str | None) -> RunStatus:
+    async def cancel(
+        self, run_id: str, reason: str | None, inside: Callable[[], Awaitable[None]] | None = None
+    ) -> RunStatus:
         """Cancel a run, unless it has ended, and return its end, which is durable if the gateway has a state.
 
-        The engine goes on with what executes. Raises RunNotFound if the engine does not know the run.
+        `inside` cancels the runs inside it, while nobody is told yet that this one is cancelled. The engine goes on
+        with what executes. Raises RunNotFound if the engine does not know the run.
         """
         status = await self.read(run_id)
         if status.status.terminal:
             return status
         async with self.told.cancelling(run_id):
-            return await self.told.ended(_end(status, await self._cancelled(run_id), reason))
+            # Before the runs inside: what waits for these goes on when they end, and this run could end by that.
+            shown = await self._cancelled(run_id)
+            if inside is not None:
+                await inside()
+            return await self.told.ended(_end(status, shown, reason))
 
     async def latest(self, count: int) -> list[RunStatus]:
         """Return the runs that were submitted last, by any client of the engine, as the engine shows them."""

@@ -3,13 +3,13 @@
 The id of a run is the engine's.
 """
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_inexact_numbers
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidParams, Unsupported, shutting_down
 from gateway.core.items import ItemPage
-from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
+from gateway.core.model import Blob, ItemResult, RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
 from gateway.runtimes.stepflow.blobs import Blobs
@@ -63,10 +63,15 @@ class StepflowRuntime(Runtime):
         self._runs = Runs(engine, release, keys.notes)
         self._submits = Submits(self._runs, keys, (account or MemoryAccount()).share())
         self._watches = Watches(engine, self._runs.read, has_streams=release.has_events)
-        self._cancels = Cancels(self._runs, release.wire_format.running, self._watches.tell)
+        self._cancels = Cancels(self._runs, release.wire_format.running, self._tell_end)
+        self._on_cancelled: Callable[[str], None] | None = None
         self._listing = Listing(self._runs)
         self._items = ItemViews(self._runs, release.wire_format)
         self._draining = False
+
+    def on_cancelled(self, stop: Callable[[str], None]) -> None:
+        """Call `stop` with the id of each run that is cancelled here, for what executes its tasks."""
+        self._on_cancelled = stop
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
@@ -121,6 +126,11 @@ class StepflowRuntime(Runtime):
         await self.drain()
         await self._submits.close()
         await self._engine.close()
+
+    def _tell_end(self, status: RunStatus) -> None:
+        self._watches.tell(status)
+        if self._on_cancelled is not None and status.status is RunState.CANCELLED:
+            self._on_cancelled(status.run_id)
 
     def _check(self, params: SubmitParams) -> None:
         """Raises InvalidParams if the engine would change the parameters, or break the connection off.

@@ -26,7 +26,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from stepflow.v1 import tasks_pb2 as stepflow_dot_v1_dot_tasks__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1estepflow/v1/orchestrator.proto\x12\x0bstepflow.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17stepflow/v1/tasks.proto\"\xf2\x01\n\x13\x43ompleteTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x39\n\x08response\x18\x02 \x01(\x0b\x32%.stepflow.v1.ComponentExecuteResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.stepflow.v1.TaskErrorH\x00\x12<\n\x0flist_components\x18\x05 \x01(\x0b\x32!.stepflow.v1.ListComponentsResultH\x00\x12\x13\n\x06run_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06resultB\t\n\x07_run_id\"\x16\n\x14\x43ompleteTaskResponse\"F\n\x14ListComponentsResult\x12.\n\ncomponents\x18\x01 \x03(\x0b\x32\x1a.stepflow.v1.ComponentInfo\"{\n\tTaskError\x12(\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1a.stepflow.v1.TaskErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12*\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x42\x07\n\x05_data\"Z\n\x14TaskHeartbeatRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x13\n\x06run_id\x18\x05 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_run_id\"V\n\x15TaskHeartbeatResponse\x12\x14\n\x0cshould_abort\x18\x01 \x01(\x08\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.stepflow.v1.TaskStatus*\x9b\x03\n\rTaskErrorCode\x12\x1f\n\x1bTASK_ERROR_CODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TASK_ERROR_CODE_TIMEOUT\x10\x01\x12!\n\x1dTASK_ERROR_CODE_INVALID_INPUT\x10\x02\x12$\n TASK_ERROR_CODE_COMPONENT_FAILED\x10\x03\x12\x1d\n\x19TASK_ERROR_CODE_CANCELLED\x10\x04\x12\x1f\n\x1bTASK_ERROR_CODE_UNREACHABLE\x10\x05\x12\'\n#TASK_ERROR_CODE_COMPONENT_NOT_FOUND\x10\x06\x12(\n$TASK_ERROR_CODE_RESOURCE_UNAVAILABLE\x10\x07\x12&\n\"TASK_ERROR_CODE_EXPRESSION_FAILURE\x10\x08\x12&\n\"TASK_ERROR_CODE_ORCHESTRATOR_ERROR\x10\t\x12 \n\x1cTASK_ERROR_CODE_WORKER_ERROR\x10\n*g\n\nTaskStatus\x12\x1b\n\x17TASK_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17TASK_STATUS_IN_PROGRESS\x10\x01\x12\x1f\n\x1bTASK_STATUS_ALREADY_CLAIMED\x10\x02\x32\xc2\x01\n\x13OrchestratorService\x12S\n\x0c\x43ompleteTask\x12 .stepflow.v1.CompleteTaskRequest\x1a!.stepflow.v1.CompleteTaskResponse\x12V\n\rTaskHeartbeat\x12!.stepflow.v1.TaskHeartbeatRequest\x1a\".stepflow.v1.TaskHeartbeatResponseB\xcd\x01\n\"io.github.runs_gateway.stepflow.v1B\x11OrchestratorProtoP\x01ZBgithub.com/runs-gateway/runs-gateway/gen/go/stepflow/v1;stepflowv1\xaa\x02\x17RunsGateway.Stepflow.V1\xca\x02\x17RunsGateway\\Stepflow\\V1\xea\x02\x19RunsGateway::Stepflow::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1estepflow/v1/orchestrator.proto\x12\x0bstepflow.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x17stepflow/v1/tasks.proto\"\xf2\x01\n\x13\x43ompleteTaskRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x39\n\x08response\x18\x02 \x01(\x0b\x32%.stepflow.v1.ComponentExecuteResponseH\x00\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.stepflow.v1.TaskErrorH\x00\x12<\n\x0flist_components\x18\x05 \x01(\x0b\x32!.stepflow.v1.ListComponentsResultH\x00\x12\x13\n\x06run_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06resultB\t\n\x07_run_id\"\x16\n\x14\x43ompleteTaskResponse\"F\n\x14ListComponentsResult\x12.\n\ncomponents\x18\x01 \x03(\x0b\x32\x1a.stepflow.v1.ComponentInfo\"{\n\tTaskError\x12(\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1a.stepflow.v1.TaskErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12*\n\x04\x64\x61ta\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x88\x01\x01\x42\x07\n\x05_data\"Z\n\x14TaskHeartbeatRequest\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12\x13\n\x06run_id\x18\x05 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_run_id\"V\n\x15TaskHeartbeatResponse\x12\x14\n\x0cshould_abort\x18\x01 \x01(\x08\x12\'\n\x06status\x18\x02 \x01(\x0e\x32\x17.stepflow.v1.TaskStatus\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"U\n\x15OrchestratorRunStatus\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12,\n\x06status\x18\x04 \x01(\x0e\x32\x1c.stepflow.v1.ExecutionStatus*\x9b\x03\n\rTaskErrorCode\x12\x1f\n\x1bTASK_ERROR_CODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TASK_ERROR_CODE_TIMEOUT\x10\x01\x12!\n\x1dTASK_ERROR_CODE_INVALID_INPUT\x10\x02\x12$\n TASK_ERROR_CODE_COMPONENT_FAILED\x10\x03\x12\x1d\n\x19TASK_ERROR_CODE_CANCELLED\x10\x04\x12\x1f\n\x1bTASK_ERROR_CODE_UNREACHABLE\x10\x05\x12\'\n#TASK_ERROR_CODE_COMPONENT_NOT_FOUND\x10\x06\x12(\n$TASK_ERROR_CODE_RESOURCE_UNAVAILABLE\x10\x07\x12&\n\"TASK_ERROR_CODE_EXPRESSION_FAILURE\x10\x08\x12&\n\"TASK_ERROR_CODE_ORCHESTRATOR_ERROR\x10\t\x12 \n\x1cTASK_ERROR_CODE_WORKER_ERROR\x10\n*g\n\nTaskStatus\x12\x1b\n\x17TASK_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17TASK_STATUS_IN_PROGRESS\x10\x01\x12\x1f\n\x1bTASK_STATUS_ALREADY_CLAIMED\x10\x02*\xae\x01\n\x0f\x45xecutionStatus\x12 \n\x1c\x45XECUTION_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45XECUTION_STATUS_RUNNING\x10\x01\x12\x1e\n\x1a\x45XECUTION_STATUS_COMPLETED\x10\x02\x12\x1b\n\x17\x45XECUTION_STATUS_FAILED\x10\x03\x12\x1e\n\x1a\x45XECUTION_STATUS_CANCELLED\x10\x04\x32\x8c\x02\n\x13OrchestratorService\x12S\n\x0c\x43ompleteTask\x12 .stepflow.v1.CompleteTaskRequest\x1a!.stepflow.v1.CompleteTaskResponse\x12V\n\rTaskHeartbeat\x12!.stepflow.v1.TaskHeartbeatRequest\x1a\".stepflow.v1.TaskHeartbeatResponse\x12H\n\x06GetRun\x12\x1a.stepflow.v1.GetRunRequest\x1a\".stepflow.v1.OrchestratorRunStatusB\xcd\x01\n\"io.github.runs_gateway.stepflow.v1B\x11OrchestratorProtoP\x01ZBgithub.com/runs-gateway/runs-gateway/gen/go/stepflow/v1;stepflowv1\xaa\x02\x17RunsGateway.Stepflow.V1\xca\x02\x17RunsGateway\\Stepflow\\V1\xea\x02\x19RunsGateway::Stepflow::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'stepflow.v1.orchestrator_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\"io.github.runs_gateway.stepflow.v1B\021OrchestratorProtoP\001ZBgithub.com/runs-gateway/runs-gateway/gen/go/stepflow/v1;stepflowv1\252\002\027RunsGateway.Stepflow.V1\312\002\027RunsGateway\\Stepflow\\V1\352\002\031RunsGateway::Stepflow::V1'
-  _globals['_TASKERRORCODE']._serialized_start=749
-  _globals['_TASKERRORCODE']._serialized_end=1160
-  _globals['_TASKSTATUS']._serialized_start=1162
-  _globals['_TASKSTATUS']._serialized_end=1265
+  _globals['_TASKERRORCODE']._serialized_start=869
+  _globals['_TASKERRORCODE']._serialized_end=1280
+  _globals['_TASKSTATUS']._serialized_start=1282
+  _globals['_TASKSTATUS']._serialized_end=1385
+  _globals['_EXECUTIONSTATUS']._serialized_start=1388
+  _globals['_EXECUTIONSTATUS']._serialized_end=1562
   _globals['_COMPLETETASKREQUEST']._serialized_start=103
   _globals['_COMPLETETASKREQUEST']._serialized_end=345
   _globals['_COMPLETETASKRESPONSE']._serialized_start=347
@@ -50,6 +52,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKHEARTBEATREQUEST']._serialized_end=658
   _globals['_TASKHEARTBEATRESPONSE']._serialized_start=660
   _globals['_TASKHEARTBEATRESPONSE']._serialized_end=746
-  _globals['_ORCHESTRATORSERVICE']._serialized_start=1268
-  _globals['_ORCHESTRATORSERVICE']._serialized_end=1462
+  _globals['_GETRUNREQUEST']._serialized_start=748
+  _globals['_GETRUNREQUEST']._serialized_end=779
+  _globals['_ORCHESTRATORRUNSTATUS']._serialized_start=781
+  _globals['_ORCHESTRATORRUNSTATUS']._serialized_end=866
+  _globals['_ORCHESTRATORSERVICE']._serialized_start=1565
+  _globals['_ORCHESTRATORSERVICE']._serialized_end=1833
 # @@protoc_insertion_point(module_scope)

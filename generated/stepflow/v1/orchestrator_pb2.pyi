@@ -103,6 +103,38 @@ TASK_STATUS_ALREADY_CLAIMED: TaskStatus.ValueType  # 2
 """Another worker has it."""
 Global___TaskStatus: _TypeAlias = TaskStatus  # noqa: Y015
 
+class _ExecutionStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_STATUS_UNSPECIFIED: _ExecutionStatus.ValueType  # 0
+    """Not said."""
+    EXECUTION_STATUS_RUNNING: _ExecutionStatus.ValueType  # 1
+    """It goes on."""
+    EXECUTION_STATUS_COMPLETED: _ExecutionStatus.ValueType  # 2
+    """Every item has succeeded."""
+    EXECUTION_STATUS_FAILED: _ExecutionStatus.ValueType  # 3
+    """At least one item has failed."""
+    EXECUTION_STATUS_CANCELLED: _ExecutionStatus.ValueType  # 4
+    """It was cancelled."""
+
+class ExecutionStatus(_ExecutionStatus, metaclass=_ExecutionStatusEnumTypeWrapper):
+    """The state of a run. The engine has more states."""
+
+EXECUTION_STATUS_UNSPECIFIED: ExecutionStatus.ValueType  # 0
+"""Not said."""
+EXECUTION_STATUS_RUNNING: ExecutionStatus.ValueType  # 1
+"""It goes on."""
+EXECUTION_STATUS_COMPLETED: ExecutionStatus.ValueType  # 2
+"""Every item has succeeded."""
+EXECUTION_STATUS_FAILED: ExecutionStatus.ValueType  # 3
+"""At least one item has failed."""
+EXECUTION_STATUS_CANCELLED: ExecutionStatus.ValueType  # 4
+"""It was cancelled."""
+Global___ExecutionStatus: _TypeAlias = ExecutionStatus  # noqa: Y015
+
 @_typing.final
 class CompleteTaskRequest(_message.Message):
     """How a task ended."""
@@ -286,3 +318,51 @@ class TaskHeartbeatResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskHeartbeatResponse: _TypeAlias = TaskHeartbeatResponse  # noqa: Y015
+
+@_typing.final
+class GetRunRequest(_message.Message):
+    """Which run to tell of."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRunRequest: _TypeAlias = GetRunRequest  # noqa: Y015
+
+@_typing.final
+class OrchestratorRunStatus(_message.Message):
+    """The state of a run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run."""
+    status: Global___ExecutionStatus.ValueType
+    """What it has come to."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        status: Global___ExecutionStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrchestratorRunStatus: _TypeAlias = OrchestratorRunStatus  # noqa: Y015

@@ -45,6 +45,11 @@ class OrchestratorServiceStub(object):
                 request_serializer=stepflow_dot_v1_dot_orchestrator__pb2.TaskHeartbeatRequest.SerializeToString,
                 response_deserializer=stepflow_dot_v1_dot_orchestrator__pb2.TaskHeartbeatResponse.FromString,
                 _registered_method=True)
+        self.GetRun = channel.unary_unary(
+                '/stepflow.v1.OrchestratorService/GetRun',
+                request_serializer=stepflow_dot_v1_dot_orchestrator__pb2.GetRunRequest.SerializeToString,
+                response_deserializer=stepflow_dot_v1_dot_orchestrator__pb2.OrchestratorRunStatus.FromString,
+                _registered_method=True)
 
 
 class OrchestratorServiceServicer(object):
@@ -72,6 +77,17 @@ class OrchestratorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRun(self, request, context):
+        """Tells the state of a run. A heartbeat does not say that the run of a task is cancelled.
+
+        Errors:
+        - INTERNAL: no run has this id.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrchestratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +100,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.TaskHeartbeat,
                     request_deserializer=stepflow_dot_v1_dot_orchestrator__pb2.TaskHeartbeatRequest.FromString,
                     response_serializer=stepflow_dot_v1_dot_orchestrator__pb2.TaskHeartbeatResponse.SerializeToString,
+            ),
+            'GetRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRun,
+                    request_deserializer=stepflow_dot_v1_dot_orchestrator__pb2.GetRunRequest.FromString,
+                    response_serializer=stepflow_dot_v1_dot_orchestrator__pb2.OrchestratorRunStatus.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +162,33 @@ class OrchestratorService(object):
             '/stepflow.v1.OrchestratorService/TaskHeartbeat',
             stepflow_dot_v1_dot_orchestrator__pb2.TaskHeartbeatRequest.SerializeToString,
             stepflow_dot_v1_dot_orchestrator__pb2.TaskHeartbeatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stepflow.v1.OrchestratorService/GetRun',
+            stepflow_dot_v1_dot_orchestrator__pb2.GetRunRequest.SerializeToString,
+            stepflow_dot_v1_dot_orchestrator__pb2.OrchestratorRunStatus.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,13 @@ class OrchestratorServiceStub:
 
     Errors: as `CompleteTask`.
     """
+    GetRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.OrchestratorRunStatus]
+    """Tells the state of a run. A heartbeat does not say that the run of a task is cancelled.
+
+    Errors:
+    - INTERNAL: no run has this id.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+    """
 
 @_typing.type_check_only
 class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
@@ -66,6 +73,13 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     to somebody else when no heartbeat has come for a while.
 
     Errors: as `CompleteTask`.
+    """
+    GetRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetRunRequest, _orchestrator_pb2.OrchestratorRunStatus]  # type: ignore[assignment]
+    """Tells the state of a run. A heartbeat does not say that the run of a task is cancelled.
+
+    Errors:
+    - INTERNAL: no run has this id.
+    buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
     """
 
 class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,6 +108,19 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         to somebody else when no heartbeat has come for a while.
 
         Errors: as `CompleteTask`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRun(
+        self,
+        request: _orchestrator_pb2.GetRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.OrchestratorRunStatus, _abc.Awaitable[_orchestrator_pb2.OrchestratorRunStatus]]:
+        """Tells the state of a run. A heartbeat does not say that the run of a task is cancelled.
+
+        Errors:
+        - INTERNAL: no run has this id.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         """
 
 def add_OrchestratorServiceServicer_to_server(servicer: OrchestratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

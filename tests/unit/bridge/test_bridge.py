@@ -11,6 +11,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 
 from gateway.bridge import Bridge
+from gateway.bridge import task as task_module
 from tests.support.component_server import Call, ComponentServer
 from tests.support.scripted_engine import RUN_ID, ScriptedEngine
 
@@ -233,3 +234,24 @@ async def test_a_bridge_comes_back_to_an_engine_that_restarts(work: Work) -> Non
         await (await work.executing(f"t{number}")).answer({})
         assert (await work.completed())["taskId"] == f"t{number}"
         await work.engine.cut()
+
+
+async def test_the_tasks_of_a_run_that_is_cancelled_stop(work: Work) -> None:
+    call = await work.executing("t")
+    work.bridge.cancel_run(RUN_ID)
+    completion = await work.completed()
+    assert (completion["taskId"], completion["error"]["code"]) == ("t", "TASK_ERROR_CODE_CANCELLED")
+    call.over.set()
+    # The engine goes on with the run.
+    await work.engine.hand_out("next", "/double")
+    assert (await work.completed())["error"]["code"] == "TASK_ERROR_CODE_CANCELLED"
+    assert work.calls.empty()
+
+
+async def test_the_engine_is_asked_whether_runs_are_cancelled(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "CANCEL_SECONDS", 0.0)
+    call = await work.executing("t")
+    work.engine.cancelled = True
+    completion = await work.completed()
+    assert (completion["taskId"], completion["error"]["code"]) == ("t", "TASK_ERROR_CODE_CANCELLED")
+    call.over.set()

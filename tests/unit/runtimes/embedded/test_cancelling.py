@@ -236,9 +236,7 @@ async def test_while_the_state_cannot_be_written_a_run_stops_and_ends_later(
         status = await embedded.submit(mapped(HELD, 1, 2), 1, wait=False)
         await held.executes(2)
         for _ in range(2):
-            with pytest.raises(
-                StateUnavailable, match="its end is still to be written: the disk is full"
-            ):
+            with pytest.raises(StateUnavailable, match="its end is still to be written: the disk is full"):
                 await embedded.runtime.cancel(status.run_id, "enough")
         await held.loses(2)
         assert not (await embedded.runtime.get(status.run_id)).terminal
