@@ -185,7 +185,8 @@ async def cancel(client: AsyncRunsClient, run_ids: list[str], answered: dict[str
                 enough.set_result(None)
 
     workers = [asyncio.create_task(work()) for _ in range(8)]
-    await asyncio.wait({enough, asyncio.gather(*workers)}, return_when=asyncio.FIRST_COMPLETED)
+    futures: list[asyncio.Future[Any]] = [enough, asyncio.gather(*workers)]
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
     assert enough.done()
     for worker in workers:
         worker.cancel()
