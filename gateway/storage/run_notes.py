@@ -7,7 +7,7 @@ later.
 import asyncio
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -20,8 +20,9 @@ from gateway.core.model import RunStatus
 from gateway.storage.sqlite_file import StateFile
 
 MEMORY_NOTES: Final = 100_000
-"""Of how many runs notes are kept in memory if there is no file; beyond it, the earliest are forgotten. A file keeps
-all, for ever."""
+MEMORY_BYTES: Final = 64 << 20
+"""Of how many runs notes are kept in memory if there is no file, and about how much they may take; beyond it, the
+earliest are forgotten. A file keeps all, for ever."""
 
 CACHED_NOTES: Final = 10_000
 CACHED_BYTES: Final = 16 << 20
@@ -35,7 +36,10 @@ CREATE TABLE notes (run_id TEXT PRIMARY KEY, parent_run_id TEXT, submitted BLOB,
 CREATE INDEX notes_by_parent ON notes (parent_run_id) WHERE parent_run_id IS NOT NULL;
 """
 
-_ENTRY_BYTES: Final = 200
+_ENTRY_BYTES: Final = 300
+_END_BYTES: Final = 2_000
+"""About what a note takes, each of its labels, and an end."""
+
 _SUBMITTED: Final = (
     "INSERT INTO notes (run_id, parent_run_id, submitted) VALUES (?, ?, ?) "
     "ON CONFLICT DO UPDATE SET parent_run_id = excluded.parent_run_id, submitted = excluded.submitted"
@@ -90,8 +94,8 @@ class MemoryNotes(RunNotes):
     """Notes of the latest runs, which end with the process."""
 
     def __init__(self) -> None:
-        self._notes: BoundedCache[str, RunNote] = BoundedCache(MEMORY_NOTES)
-        self._children: BoundedCache[str, list[str]] = BoundedCache(MEMORY_NOTES)
+        self._notes: BoundedCache[str, RunNote] = BoundedCache(MEMORY_NOTES, MEMORY_BYTES)
+        self._children: BoundedCache[str, dict[str, None]] = BoundedCache(MEMORY_NOTES)
 
     async def of(self, run_ids: Iterable[str]) -> dict[str, RunNote]:
         found = ((run_id, self._notes.get(run_id)) for run_id in run_ids)
@@ -102,16 +106,23 @@ class MemoryNotes(RunNotes):
 
     async def submitted(self, run_id: str, note: SubmitNote) -> None:
         known = self._notes.get(run_id)
-        self._notes.put(run_id, RunNote(note, known.ended if known else None))
-        if note.parent_run_id is not None and run_id not in (self._children.get(note.parent_run_id) or ()):
-            self._children.put(note.parent_run_id, [*(self._children.get(note.parent_run_id) or ()), run_id])
+        self._put(run_id, RunNote(note, known.ended if known else None))
+        if note.parent_run_id is not None:
+            children = self._children.get(note.parent_run_id) or {}
+            children[run_id] = None
+            if len(children) > MEMORY_NOTES:
+                del children[next(iter(children))]
+            self._children.put(note.parent_run_id, children)
 
     async def ended(self, status: RunStatus) -> RunStatus:
         known = self._notes.get(status.run_id) or RunNote()
         if known.ended is None:
             known = RunNote(known.submitted, status)
-            self._notes.put(status.run_id, known)
+            self._put(status.run_id, known)
         return known.ended or status
+
+    def _put(self, run_id: str, note: RunNote) -> None:
+        self._notes.put(run_id, note, _size(note))
 
 
 class FileNotes(RunNotes):
@@ -130,7 +141,7 @@ class FileNotes(RunNotes):
             for run_id in unread:
                 # A write may have come in between, and knows better.
                 if run_id not in self._cached:
-                    self._remember(run_id, read.get(run_id, RunNote()))
+                    self._put(run_id, read.get(run_id, RunNote()))
         found = {run_id: self._cached.get(run_id) or read.get(run_id) for run_id in wanted}
         return {run_id: note for run_id, note in found.items() if note is not None and note != RunNote()}
 
@@ -157,15 +168,19 @@ class FileNotes(RunNotes):
         return (await self._refresh(status.run_id)).ended or status
 
     async def _refresh(self, run_id: str) -> RunNote:
-        select: Callable[[sqlite3.Connection], dict[str, RunNote]] = lambda db: dict(_notes(db, [run_id]))  # noqa: E731
-        note = (await self._file.read(select)).get(run_id, RunNote())
-        self._remember(run_id, note)
+        note = (await self._file.read(lambda db: dict(_notes(db, [run_id])))).get(run_id, RunNote())
+        self._put(run_id, note)
         return note
 
-    def _remember(self, run_id: str, note: RunNote) -> None:
-        labels = note.submitted.labels
-        size = _ENTRY_BYTES + sum(len(name) + len(value) + _ENTRY_BYTES for name, value in labels.items())
-        self._cached.put(run_id, note, size)
+    def _put(self, run_id: str, note: RunNote) -> None:
+        self._cached.put(run_id, note, _size(note))
+
+
+def _size(note: RunNote) -> int:
+    """About how much memory a note takes, in bytes."""
+    labels = note.submitted.labels
+    size = _ENTRY_BYTES if note.ended is None else _ENTRY_BYTES + _END_BYTES
+    return size + sum(_ENTRY_BYTES + len(name) + len(value) for name, value in labels.items())
 
 
 def _notes(db: sqlite3.Connection, run_ids: list[str]) -> Iterable[tuple[str, RunNote]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.control import CancelParams, ListParams, reason_inside
+from gateway.core.control import CancelParams, ItemsParams, ListParams, reason_inside
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
 from tests.integration.conftest import Gateway, Start, command
@@ -79,6 +79,8 @@ async def test_a_cancel_reaches_runs_three_deep(gateway: Gateway, held: Held) ->
         end = await gateway.grpc.get(GetParams(run_id=run.run_id))
         assert (end.status, end.items.cancelled) == (RunState.CANCELLED, 1)
         assert end.cancel_reason == ("no need" if run is root else reason_inside(root.run_id, "no need"))
+        items = (await gateway.grpc.items(ItemsParams(run_id=run.run_id))).items
+        assert [item.status for item in items] == [RunState.CANCELLED]
     running = RunFilter(states=(RunState.PENDING, RunState.RUNNING))
     assert (await gateway.grpc.list_runs(ListParams(filter=running))).runs == []
     # The component server goes on, and so does the gateway.

@@ -90,3 +90,19 @@ async def test_a_file_of_before_is_brought_up(tmp_path: Path) -> None:
         assert await keys.notes.of([RUN]) == {RUN: RunNote(NOTE)}
     finally:
         await keys.close()
+
+
+async def test_notes_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_notes, "MEMORY_NOTES", 3)
+    monkeypatch.setattr(run_notes, "MEMORY_BYTES", 100_000)
+    notes = run_notes.MemoryNotes()
+    ids = [f"run {number}" for number in range(6)]
+    for run_id in ids:
+        await notes.submitted(run_id, NOTE)
+    assert list(await notes.of(ids)) == ids[3:]
+    assert await notes.children(RUN) == ids[3:]
+    large = SubmitNote(labels={str(number): "x" * 255 for number in range(32)})
+    for run_id in ids:
+        await notes.submitted(run_id, large)
+        await notes.submitted(run_id, SubmitNote(labels={"x": "y" * 60_000}))
+    assert list(await notes.of(ids)) == ids[5:]

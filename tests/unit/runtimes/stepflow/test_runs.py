@@ -1,12 +1,13 @@
 """Which results of an engine's runs are kept, against a server that answers as told."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.core.errors import RemoteError, RunNotFound
-from gateway.core.model import ResultOrder
+from gateway.core.model import ResultOrder, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_BYTES, Page
 from gateway.runtimes.stepflow import runs as module
 from gateway.runtimes.stepflow.engine import EngineRestClient
@@ -98,3 +99,58 @@ async def test_errors(server: EngineProxy, runs: Runs) -> None:
         await runs.read(RUN)
     with pytest.raises(RemoteError, match="out of disk"):
         await runs.read(RUN)
+
+
+def ended(number: int, **items: int) -> tuple[int, bytes]:
+    """What the engine answers to a cancel."""
+    summary = {"runId": RUN, "flowId": "a" * 64, "status": number, "createdAt": "2026-11-22T13:34:38Z"}
+    summary["completedAt"] = "2026-11-22T13:34:39Z"
+    return 200, json.dumps({"summary": {**summary, "items": {"total": 2, **items}}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("items", "state"),
+    [
+        ({"running": 2}, RunState.CANCELLED),
+        ({"completed": 2}, RunState.SUCCESS),
+        ({"completed": 1, "failed": 1}, RunState.FAILED),
+    ],
+)
+async def test_a_run_that_ends_just_before_its_cancel_keeps_its_end(
+    server: EngineProxy, runs: Runs, items: dict[str, int], state: RunState
+) -> None:
+    # The engine calls it cancelled in any case.
+    server.replies += [state_of_running(), ended(4, **items)]
+    end = await runs.cancel(RUN, "no need")
+    assert (end.status, end.cancel_reason) == (state, "no need" if state is RunState.CANCELLED else None)
+    assert end.items.success + end.items.failed + end.items.cancelled == 2
+    # Later, it says something else.
+    for later in (ended(4, **items), ended(2, completed=2), ended(3, failed=2)):
+        server.replies.append(later)
+        assert await runs.read(RUN) == end
+    assert server.requests[:2] == [f"GET /runs/{RUN}", f"POST /runs/{RUN}/cancel"]
+
+
+async def test_nobody_is_told_of_a_cancel_before_it_is_durable(server: EngineProxy, runs: Runs) -> None:
+    told: list[asyncio.Task[RunStatus]] = []
+
+    async def inside() -> None:
+        told.append(asyncio.create_task(runs.read(RUN)))
+        await server.waiting(3)
+
+    server.replies += [state_of_running(), ended(4, running=2), ended(4, running=2)]
+    end = await runs.cancel(RUN, "no need", inside)
+    assert await told[0] == end
+    assert end.cancel_reason == "no need"
+
+
+async def test_the_first_end_that_was_told_stays(server: EngineProxy, runs: Runs) -> None:
+    server.replies.append(ended(2, completed=2))
+    first = await runs.read(RUN)
+    server.replies.append(ended(4, completed=2))
+    assert await runs.read(RUN) == first
+    assert first.status is RunState.SUCCESS
+
+
+def state_of_running() -> tuple[int, bytes]:
+    return ended(1, running=2)
