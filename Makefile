@@ -118,6 +118,10 @@ blocking-client: $(VENV)/.ready ## Make the blocking client from the asynchronou
 engines-table: $(VENV)/.ready ## Write the table of differences into docs/engines.md.
 	@$(BIN)/python -m tests.conformance.differences
 
+.PHONY: abilities-table
+abilities-table: $(VENV)/.ready ## Write the table of what runtimes can do with runs into docs/engines.md.
+	@$(BIN)/python -m tests.conformance.abilities
+
 .PHONY: settings-tables
 settings-tables: $(VENV)/.ready ## Write the tables of settings into README.md and docs/engines.md.
 	@$(BIN)/python -m tests.support.settings_tables

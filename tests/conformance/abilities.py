@@ -1,0 +1,93 @@
+"""What runtimes can do with runs besides executing them: one table, for its test and for docs/engines.md.
+
+`python -m tests.conformance.abilities` writes the table into the document.
+"""
+
+from typing import Final, NamedTuple
+
+from tests.conformance.differences import DOCUMENT_FILE
+from tests.support.runtimes import DOCUMENT, STEPFLOW
+from tests.support.tables import markdown_table, write_table
+
+TARGET: Final = "abilities-table"
+"""The make target that writes the table."""
+
+HEADS: Final = (
+    "",
+    "embedded, and relays, workers and JSON-RPC gateways over it",
+    "Stepflow",
+    "any other JSON-RPC server",
+)
+_UNKNOWN: Final = "no: the server does not know the method"
+
+
+class Ability(NamedTuple):
+    """Something to do with runs, and how far it goes on each kind of runtime; "no: why" where it is refused."""
+
+    name: str
+    here: str
+    stepflow: str
+    document: str = _UNKNOWN
+
+    def on(self, runtime: str) -> str:
+        """How far it goes on one of `RUNTIMES`."""
+        return self.stepflow if runtime in STEPFLOW else self.document if runtime == DOCUMENT else self.here
+
+
+CANCEL: Final = Ability(
+    "cancel",
+    "yes, with the runs inside; `wait` until nothing executes",
+    "yes, with the runs inside; `wait` waits for nothing, since the engine does not tell what still executes",
+)
+LIST: Final = Ability(
+    "list, by any filter",
+    "yes: by indexes for each filter",
+    "yes: flow names are found by the engine, all else by looking through 2,000 runs for each page",
+)
+COUNT: Final = Ability("count", "yes", "up to 100,000 runs that are looked through")
+ITEMS: Final = Ability(
+    "items and their steps",
+    "yes: inputs, attempts, times, what executes now",
+    "0.12, 0.13: steps that have begun, no inputs; 0.10, 0.11: inputs, and steps that have ended",
+)
+DELETE: Final = Ability("delete", "yes", "no: the engine deletes nothing")
+LABELS: Final = Ability(
+    "labels",
+    "yes",
+    "kept by the gateway that submits the run",
+    "no: the server would ignore them, and the submit is refused",
+)
+EXECUTION_TIMEOUT: Final = Ability(
+    "execution timeout",
+    "yes, over restarts",
+    "no: the engine has no such limit, and the submit is refused",
+    "no: the server would ignore it, and the submit is refused",
+)
+RETENTION: Final = Ability(
+    "retention",
+    "by the gateway that has the state",
+    "none: what cannot be deleted is kept",
+    "none: the server decides",
+)
+LINEAGE: Final = Ability(
+    "parent and root",
+    "yes",
+    "of runs that the engine begins, by the engine; of those that components submit, by the gateway",
+    "as the server tells",
+)
+
+ABILITIES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Ability))
+
+
+def table() -> str:
+    """The table in Markdown."""
+    return markdown_table(HEADS, ABILITIES)
+
+
+def main() -> None:
+    """Write the table into the document."""
+    write_table(DOCUMENT_FILE, TARGET, table())
+
+
+if __name__ == "__main__":
+    main()
