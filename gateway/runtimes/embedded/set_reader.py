@@ -156,9 +156,9 @@ class SetReader:
                 break
             if (change := await self._of_mark(number, mark)) is not None:
                 changes.append(change)
-        else:
-            if len(kept) < PART:
-                self._point = SetPosition(Stage.CHANGES, until)
+        if len(kept) < PART or kept[-1][0] > until:
+            # While the next change is being written, nothing is settled after this point: reading waits for it.
+            self._point = SetPosition(Stage.CHANGES, until)
         return changes
 
     async def _catch_up(self, until: int) -> AsyncGenerator[list[SetChange], None]:

@@ -1,5 +1,6 @@
 """Sets of the embedded runtime against what `get` says of its runs."""
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -85,6 +86,18 @@ async def test_only_new_runs(state: Path | None) -> None:
             assert (part.changes, part.caught_up) == ([], True)
             status = await embedded.submit(AT_ONCE, 2)
             assert [change.run_id for change in (await anext(parts)).changes] == [status.run_id]
+
+
+async def test_a_follower_waits_for_a_change_that_is_being_written(state: Path | None) -> None:
+    """It must not read again and again meanwhile: the write would never be settled."""
+    async with opened(state) as embedded:
+        await embedded.start()
+        async with aclosing(watch(embedded, RunFilter(), only_new=True)) as parts:
+            await anext(parts)
+            waiting = asyncio.create_task(anext(parts))
+            await asyncio.sleep(0)
+            status = await embedded.submit(AT_ONCE, 1)
+            assert [change.run_id for change in (await waiting).changes] == [status.run_id]
 
 
 @pytest.mark.parametrize("wanted", FILTERS)
