@@ -6,7 +6,7 @@ import pytest
 
 from gateway.cli.errors import ExitCode
 from gateway.cli.program import run
-from gateway.client import RunState
+from gateway.client import RunNotFound, RunState
 from tests.support.held_gateway import HeldGateway
 
 MISSING_RUN = "00000000-0000-4000-8000-000000000000"
@@ -85,3 +85,32 @@ def test_a_slip_ends_nothing(arguments: list[str], held: HeldGateway, capsys: py
     assert run(arguments) == ExitCode.USAGE
     assert capsys.readouterr().err.startswith("error: ")
     assert not held.client.get(run_id).finished
+
+
+def test_a_run_is_deleted_by_its_id(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    ended = held.client.submit_and_wait(held.echo, [1]).run_id
+    running = held.submit_held()
+    assert run(["delete", ended]) == ExitCode.OK
+    assert capsys.readouterr() == (f"{ended}  deleted\n", "")
+    assert run(["delete", ended]) == ExitCode.NOT_FOUND
+    assert run(["delete", running]) == ExitCode.ERROR
+    capsys.readouterr()
+    assert run(["delete", running, "--cancel", "--json"]) == ExitCode.OK
+    assert json.loads(capsys.readouterr().out) == {"runId": running}
+    for run_id in (ended, running):
+        with pytest.raises(RunNotFound):
+            held.client.get(run_id)
+
+
+def test_runs_that_have_ended_are_deleted_unless_more_is_said(
+    held: HeldGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(3):
+        held.client.submit_and_wait(held.echo, [1])
+    running = held.submit_held()
+    assert run(["delete", "--all", "--yes"]) == ExitCode.OK
+    assert capsys.readouterr().out == "deleted 3 runs\n"
+    assert [each.run_id for each in held.client.runs()] == [running]
+    assert run(["delete", "--flow", "held", "--cancel", "--yes"]) == ExitCode.OK
+    assert capsys.readouterr().out == "deleted 1 run\n"
+    assert list(held.client.runs()) == []
