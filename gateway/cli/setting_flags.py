@@ -27,7 +27,7 @@ def takes_settings(model: type[BaseModel]) -> Callable[[Callable[P, R]], Callabl
     def decorate(command: Callable[P, R]) -> Callable[P, R]:
         own = signature(command)
         parameters = [each for each in own.parameters.values() if each.kind is not SignatureParameter.VAR_KEYWORD]
-        flags = [_parameter(setting) for setting in settings_of(model).values()]
+        flags = [_parameter(setting) for setting in settings_of(model).values() if not setting.file_only]
         # The signature that cyclopts reads; a type checker knows of no such attribute.
         command.__signature__ = own.replace(parameters=[*flags, *parameters])  # type: ignore[attr-defined]
         return command

@@ -67,8 +67,8 @@ class RunFilter(Message, frozen=True, kw_only=True):
         return (
             (not self.states or run.status in self.states)
             and (not self.flow_ids or run.flow_id in self.flow_ids)
-            and (self.flow_label is None or _fits(self.flow_label, run.flow_label))
-            and (self.flow_name is None or _fits(self.flow_name, run.flow_name))
+            and (self.flow_label is None or fits(self.flow_label, run.flow_label))
+            and (self.flow_name is None or fits(self.flow_name, run.flow_name))
             and (self.created_after is None or run.created_at >= self.created_after)
             and (self.created_before is None or run.created_at < self.created_before)
             and (self.parent_run_id is None or run.parent_run_id == self.parent_run_id)
@@ -125,7 +125,8 @@ def _faults_of_pattern(pattern: str | None) -> list[str]:
     return [*faults, f"at most {MAX_KEY_LENGTH} characters"] if len(text) > MAX_KEY_LENGTH else faults
 
 
-def _fits(pattern: str, text: str | None) -> bool:
+def fits(pattern: str, text: str | None) -> bool:
+    """Whether a text is what a pattern of a filter asks for."""
     if text is None:
         return False
     return text.startswith(pattern[:-1]) if pattern.endswith("*") else text == pattern

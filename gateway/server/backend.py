@@ -7,10 +7,13 @@ from gateway.components import Components, asks_for_runs
 from gateway.components import Limits as ComponentLimits
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import ParentCancelled
+from gateway.core.model import RunState
+from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runtimes.embedded.nesting import Nesting
+from gateway.runtimes.embedded.retention import KeepRule, Retention
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
@@ -155,6 +158,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
             max_executing_items=settings.max_executing_items,
             file_directories=settings.directories,
             run_timeout=settings.run_timeout,
+            retention=retention_of(settings),
         )
     except StateError as error:
         raise StartError(f"{error} (--state)") from None
@@ -162,6 +166,18 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
     backend = EmbeddedBackend(runtime, components, account)
     stack.push_async_callback(backend.close)
     return backend
+
+
+def retention_of(settings: ServeSettings) -> Retention:
+    """What is kept, and for how long."""
+    rules = (
+        KeepRule(
+            RunFilter(states=tuple(map(RunState, rule.states)), flow_label=rule.flow_label, labels=rule.labels),
+            rule.keep,
+        )
+        for rule in settings.retention
+    )
+    return Retention(tuple(rules), settings.keep, settings.keep_runs, settings.keep_blobs)
 
 
 async def _elsewhere(

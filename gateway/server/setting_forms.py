@@ -5,20 +5,23 @@ import re
 import stat
 from enum import StrEnum
 from importlib.util import find_spec
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from gateway.core.addresses import check_address
 from gateway.core.durations import duration_seconds
-from gateway.core.model import MAX_TIMEOUT
+from gateway.core.model import MAX_KEY_LENGTH, MAX_TIMEOUT
 from gateway.server.sizes import parse_size
 
 MAX_OPEN_CALLS = 10_000_000
 """The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""
 
 _HOST_NAME = re.compile(r"[^\s:/@\[\]?#,*]+|\[[0-9A-Fa-f:.]+\]")
+FOREVER: Final = "forever"
+"""What is said in place of a duration."""
+
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 
 
@@ -158,6 +161,10 @@ def _check_duration(value: Any) -> Any:
     return duration_seconds(value) if isinstance(value, str) else _check_number(value)
 
 
+def _check_keep(value: Any) -> Any:
+    return None if value == FOREVER else _check_duration(value)
+
+
 def _check_seconds(timeouts: dict[str, float]) -> dict[str, float]:
     """Bring the prefixes of paths into one spelling."""
     checked: dict[str, float] = {}
@@ -180,6 +187,22 @@ def _check_url(url: str) -> str:
     return url
 
 
+class FlagValue(NamedTuple):
+    """Names what follows a flag, where the type of the setting does not tell."""
+
+    form: str
+
+
+Duration = Annotated[
+    float, FlagValue("DURATION"), BeforeValidator(_check_duration), Field(gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)
+]
+KeepTime = Annotated[
+    Annotated[float, Field(gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)] | None,
+    FlagValue("DURATION"),
+    BeforeValidator(_check_keep),
+]
+
+
 class EntryFlag(NamedTuple):
     """Marks a map. Its flag gives one entry, so the flag has a name in the singular and may be repeated."""
 
@@ -195,16 +218,25 @@ class ListFlag(NamedTuple):
     form: str
 
 
+class FileOnly(NamedTuple):
+    """Marks a setting that only files have."""
+
+
 class DefaultText(NamedTuple):
     """Describes a default that is not a fixed value."""
 
     text: str
 
 
-class FlagValue(NamedTuple):
-    """Names what follows a flag, where the type of the setting does not tell."""
+class RetentionRule(BaseModel):
+    """How long runs are kept that match, counted from their end."""
 
-    form: str
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    states: tuple[Literal["success", "failed", "cancelled"], ...] = ()
+    flow_label: Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH + 1)] | None = None
+    labels: dict[str, str] = {}
+    keep: KeepTime
 
 
 ListenAddress = Annotated[str, AfterValidator(_expand_socket), AfterValidator(check_address)]
@@ -222,9 +254,6 @@ ComponentRoutes = Annotated[
     Field(description="The server of the components under a path prefix: a URL, or the command line that starts it."),
 ]
 Seconds = Annotated[float, BeforeValidator(_check_number), Field(gt=0, le=10_000_000, allow_inf_nan=False)]
-Duration = Annotated[
-    float, FlagValue("DURATION"), BeforeValidator(_check_duration), Field(gt=0, le=MAX_TIMEOUT, allow_inf_nan=False)
-]
 ExecutionTimeouts = Annotated[
     dict[str, Seconds],
     AfterValidator(_check_seconds),

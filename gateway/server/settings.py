@@ -25,14 +25,17 @@ from gateway.server.setting_forms import (
     EngineAddress,
     EntryFlag,
     ExecutionTimeouts,
+    FileOnly,
     FilePath,
     FlagValue,
     HostNames,
+    KeepTime,
     ListenAddress,
     ListFlag,
     LogLevel,
     NonEmpty,
     OpenCalls,
+    RetentionRule,
     RuntimeAddress,
     RuntimeKind,
     TransportName,
@@ -230,6 +233,28 @@ class ServeSettings(_SharedSettings):
         description="How long a run may take, from when it is accepted: in seconds, or as `45s`, `2h`, `30d`. One that "
         "has not ended by then is cancelled, also over restarts. A run may ask for less.",
     )
+    keep: KeepTime = Field(
+        default=None,
+        description="How long runs are kept after their end that no rule of `retention` concerns: in seconds, or as "
+        "`12h`, `30d`. For ever by default.",
+    )
+    keep_runs: WholeNumber | None = Field(
+        default=None,
+        ge=0,
+        description="How many runs are kept that have ended and that no rule of `retention` concerns: the ones that "
+        "ended last. All by default.",
+    )
+    keep_blobs: Annotated[KeepTime, DefaultText("`7d`")] = Field(
+        default=7 * 86_400.0,
+        description="How long blobs are kept after they were last put, read or used by a run, if no run refers to them "
+        "as its flow. `forever` keeps all.",
+    )
+    retention: Annotated[tuple[RetentionRule, ...], FileOnly()] = Field(
+        default=(),
+        description="Rules for how long runs are kept after their end, of which the first that matches a run counts: "
+        "tables with `states`, `flow_label` (with a `*` at its end: what begins so), `labels` and `keep`, a duration "
+        "or `forever`.",
+    )
     file_directories: Directories | None = Field(
         default=None,
         description="The directories below which `/builtin/load_file` may load files: absolute paths, with colons "
@@ -298,6 +323,11 @@ class Setting(NamedTuple):
     name: str
     """The name in a file."""
     field: FieldInfo
+
+    @property
+    def file_only(self) -> bool:
+        """Whether there is no flag, and no name in the environment."""
+        return any(isinstance(mark, FileOnly) for mark in self.field.metadata)
 
     @property
     def entry(self) -> EntryFlag | None:

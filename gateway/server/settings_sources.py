@@ -48,6 +48,10 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "file_directories": frozenset({RuntimeKind.EMBEDDED}),
     "max_depth": frozenset({RuntimeKind.EMBEDDED}),
     "max_descendants": frozenset({RuntimeKind.EMBEDDED}),
+    "keep": frozenset({RuntimeKind.EMBEDDED}),
+    "keep_runs": frozenset({RuntimeKind.EMBEDDED}),
+    "keep_blobs": frozenset({RuntimeKind.EMBEDDED}),
+    "retention": frozenset({RuntimeKind.EMBEDDED}),
     "run_timeout": frozenset({RuntimeKind.EMBEDDED}),
 }
 """Settings that only some runtimes have."""
@@ -131,7 +135,7 @@ def _read_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) 
     source: _Source = {}
     for name, setting in known.items():
         # An empty variable is one that is not set: files for containers often cannot leave a variable out.
-        if text := environ.get(setting.variable):
+        if not setting.file_only and (text := environ.get(setting.variable)):
             source[name] = (_parse_map(text, setting.variable) if setting.entry else text, setting.variable)
     return source
 
@@ -216,7 +220,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {".toml": _parse_toml, ".yaml": _
 def _describe(error: Any, known: Mapping[str, Setting], origins: Mapping[str, str]) -> str:
     """Return a line about a setting that is not valid."""
     name, *path = error["loc"]
-    if error["type"] == "missing":
+    if error["type"] == "missing" and not path:
         return f"{name}: is needed; give {known[name].flag}, or {known[name].variable}"
     where = ".".join([name, *map(str, path)])
     what = f"unknown setting{_meant(name, known)}" if error["type"] == "extra_forbidden" else fault_text(error)
@@ -228,7 +232,7 @@ def mistyped_variables(model: type[Settings], environ: Mapping[str, str]) -> lis
 
     They are no errors: others may use the prefix for variables of their own.
     """
-    known = {setting.variable: setting for setting in settings_of(model).values()}
+    known = {setting.variable: setting for setting in settings_of(model).values() if not setting.file_only}
     return [
         f"the variable {name} is no setting; did you mean {meant[0]}?"
         for name in sorted(environ)

@@ -133,6 +133,9 @@ def _prepare(db: sqlite3.Connection, shown: Path, schema: Schema) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version not in {0, *schema.versions}:
         raise _other_version(shown, version)
+    if version == 0:
+        # Of a file that has tables, it would take a VACUUM.
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
     # Before what is written goes beside the file: the header tells whose it is, also after a crash.
     if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

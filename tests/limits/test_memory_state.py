@@ -117,11 +117,11 @@ async def test_a_run_that_the_state_can_never_hold_is_refused_at_once() -> None:
 
 async def test_recent_runs_take_their_part_of_the_account_and_no_more() -> None:
     account = MemoryAccount(16 << 20)
-    recent = RecentRuns(account)
+    recent, journal = RecentRuns(account), MemoryJournal()
     outcome = Outcome(RunState.SUCCESS, 300, 0, 9)
     for number in range(100):
         results = [result(index, str(index)) for index in range(300)]
-        recent.put(ended_at_once(record(f"run-{number}", 300), outcome, 0, results))
+        recent.put(ended_at_once(record(f"run-{number}", 300), outcome, journal, results))
         assert account.held <= account.limit * RECENT_FRACTION
     assert recent.get("run-0") is None
     newest = recent.get("run-99")

@@ -27,6 +27,8 @@ def table(model: type[BaseModel]) -> str:
 
 
 def _flag(setting: Setting) -> str:
+    if setting.file_only:
+        return ""
     form = setting.entry.form if setting.entry else "\\|".join(_choices(setting.field.annotation))
     return f"`{setting.flag} {form}`" if form else f"`{setting.flag}`"
 
@@ -45,6 +47,8 @@ def _form_of_variable(setting: Setting) -> str:
 
 
 def _variable(setting: Setting) -> str:
+    if setting.file_only:
+        return ""
     return f"`{setting.variable}`{_form_of_variable(setting)}"
 
 
@@ -56,7 +60,7 @@ def _default(setting: Setting) -> str:
 
 def _value(value: Any) -> str:
     match value:
-        case None | dict():
+        case None | dict() | ():
             return "none"
         case bool():
             return str(value).lower()

@@ -11,7 +11,8 @@ from typing import Final, TypeAlias
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import ParentCancelled, shutting_down
 from gateway.core.model import JsonText
-from gateway.core.packed_texts import PackedTexts, chunks_of
+from gateway.core.packed_texts import Chunk, PackedTexts, chunks_of
+from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH
 from gateway.runtimes.embedded.journal import MAX_ITEMS
 from gateway.runtimes.embedded.removals import Removals
 from gateway.storage.long_texts import TextColumn, is_long
@@ -44,6 +45,26 @@ def insert_inputs(db: sqlite3.Connection, rows: Sequence[InputRow]) -> None:
             INPUT.insert(db, text, (item, number))
     else:
         db.executemany("INSERT INTO inputs VALUES (?, ?, ?)", rows)
+
+
+def read_inputs(db: sqlite3.Connection, first: int, start: int) -> list[JsonText]:
+    """Read inputs from the index `start` on; `first` is the first row key of the run, negative if there is none."""
+    if first < 0:
+        return []
+    rows = db.execute(
+        f"SELECT item, {INPUT.short}, number FROM inputs WHERE item >= "
+        "(SELECT item FROM inputs WHERE item >= ? AND item <= ? ORDER BY item DESC LIMIT 1) AND item < ? ORDER BY item",
+        (first, first + start, first + MAX_ITEMS),
+    )
+    page: list[JsonText] = []
+    size = 0
+    for item, short, number in rows:
+        text = INPUT.read(db, item) if short is None else short
+        page += Chunk(item, text, number).texts()[max(0, first + start - item) :]
+        size += len(text)
+        if size >= RESULT_PAGE_BYTES or len(page) >= RESULT_PAGE_LENGTH:
+            break
+    return page
 
 
 class Arrivals:

@@ -3,8 +3,12 @@
 import sqlite3
 from typing import Final
 
+from gateway.core.clock import now
 from gateway.core.model import Blob, BlobType
 from gateway.storage.long_texts import TextColumn
+
+BLOB_USES_TABLE: Final = "CREATE TABLE blob_uses (blob_id TEXT PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;"
+"""When each blob was last put or used. In `blobs`, to note that would be to write the content again."""
 
 _CONTENT: Final = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR IGNORE")
 _SHORT_BLOB: Final = 64 << 10
@@ -13,6 +17,7 @@ _SHORT_BLOB: Final = 64 << 10
 def put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
     """Keep a blob. If there is one with this id, only its type may change, from data to flow."""
     _CONTENT.insert(db, blob.content, (blob_id, blob.type.value))
+    db.execute("INSERT OR REPLACE INTO blob_uses VALUES (?, ?)", (blob_id, now()))
     if blob.type is BlobType.FLOW:
         db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (blob_id,))
 

@@ -22,7 +22,7 @@ from gateway.core.errors import shutting_down
 from gateway.runtimes.embedded.run_ids import RUN_IDS
 
 if TYPE_CHECKING:
-    from gateway.runtimes.embedded.journal import Tombstone
+    from gateway.runtimes.embedded.changes import Tombstone
     from gateway.runtimes.embedded.run import Run
 
 KEPT_CHANGES: Final = 16_384

@@ -5,7 +5,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.runtimes.embedded.journal import Outcome, Removal, RunRecord
+from gateway.runtimes.embedded.changes import Removal
+from gateway.runtimes.embedded.journal import Outcome, RunRecord
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.removals import remove_rows
 from gateway.runtimes.embedded.tombstones import TombstoneRows

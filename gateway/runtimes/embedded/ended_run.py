@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from gateway.core.model import ItemResult
 from gateway.core.runtime import Page, Snapshot, text_sizes
-from gateway.runtimes.embedded.journal import Outcome, RunRecord, of_page
+from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord, of_page
 from gateway.runtimes.embedded.run_status import ended_status
 
 RUN_BYTES: Final = 4 << 10
@@ -43,23 +43,23 @@ class EndedRun(Struct, frozen=True, gc=False):
         return None if self.results is None else of_page(self.results, page)
 
 
-def ended_at_once(record: RunRecord, outcome: Outcome, epoch: int, results: Sequence[ItemResult]) -> EndedRun:
+def ended_at_once(record: RunRecord, outcome: Outcome, journal: Journal, results: Sequence[ItemResult]) -> EndedRun:
     """A run that has ended while it was accepted, with all its results, by index."""
     size = text_sizes(results) + RESULT_BYTES * len(results)
     if size > RECENT_BYTES:
-        return loaded(record, outcome, epoch, record.total)
-    return EndedRun(record, _last(record, outcome, epoch, record.total, results), results, RUN_BYTES + size)
+        return loaded(record, outcome, journal, record.total)
+    return EndedRun(record, _last(record, outcome, journal, record.total, results), results, RUN_BYTES + size)
 
 
-def loaded(record: RunRecord, outcome: Outcome, epoch: int, prefix: int) -> EndedRun:
+def loaded(record: RunRecord, outcome: Outcome, journal: Journal, prefix: int) -> EndedRun:
     """A run that has been read from the journal, which has its results; those of so many leading items are there."""
-    return EndedRun(record, _last(record, outcome, epoch, prefix, None), None, RUN_BYTES)
+    return EndedRun(record, _last(record, outcome, journal, prefix, None), None, RUN_BYTES)
 
 
 def _last(
-    record: RunRecord, outcome: Outcome, epoch: int, prefix: int, results: Sequence[ItemResult] | None
+    record: RunRecord, outcome: Outcome, journal: Journal, prefix: int, results: Sequence[ItemResult] | None
 ) -> Snapshot:
     # It has the last revision of this epoch, which is larger than any that was seen before.
-    revision = ((epoch + 1) << EPOCH_BITS) - 1
-    completions = outcome.success + outcome.failed
-    return Snapshot(ended_status(record, outcome), revision, completions, prefix, results)
+    revision = ((journal.epoch + 1) << EPOCH_BITS) - 1
+    status = ended_status(record, outcome, journal.expires_at(record, outcome))
+    return Snapshot(status, revision, outcome.success + outcome.failed, prefix, results)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
+from gateway.core.clock import now
 from gateway.core.model import RunState
 from gateway.runtimes.embedded.ended_rows import read_ended
 from gateway.runtimes.embedded.journal import RunRecord
@@ -26,6 +27,9 @@ def index_all(db: sqlite3.Connection) -> str:
             postings.add(db, some)
             some = []
     postings.add(db, some)
+    db.execute("INSERT INTO blob_uses SELECT blob_id, ? FROM blobs", (now(),))
+    # So that runs are kept from their ends on. Later changes have larger numbers.
+    db.execute("UPDATE runs SET changed = (completed_at / 1000000 << 12) + (run & 4095) WHERE status IS NOT NULL")
     last = "SELECT max(run_id) FROM ended_runs WHERE substr(run_id, 15, 1) = '7'"
     db.execute(f"UPDATE indexed SET run_id = coalesce(({last}), '')")
     return f"{number:,} runs are indexed"

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from gateway.runtimes.embedded.blob_rows import BLOB_USES_TABLE
 from gateway.runtimes.embedded.changed_rows import CHANGED_INDEX
 from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE
 from gateway.runtimes.embedded.index_tail import INDEXED_TABLE
@@ -22,7 +23,7 @@ from gateway.storage.sqlite_opening import Schema
 # `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
 # each: `ended_rows.EndedRow`. Their ids grow, so rows are appended.
 _NUMBER = "number INTEGER NOT NULL DEFAULT 1"
-_INDEX = f"{EARLY_RUNS_TABLE} {POSTINGS_TABLES} {INDEXED_TABLE}"
+_INDEX = f"{EARLY_RUNS_TABLE} {POSTINGS_TABLES} {INDEXED_TABLE} {BLOB_USES_TABLE}"
 _TABLES = f"""
 CREATE TABLE blobs (blob_id TEXT PRIMARY KEY, type TEXT NOT NULL, content NOT NULL);
 CREATE TABLE runs (

@@ -11,7 +11,7 @@ from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.run_keys import key_at
 from gateway.runtimes.embedded.run_search import TERMS_TOGETHER, Bounds, RunIndex, Selector
-from gateway.runtimes.embedded.run_terms import FLOW, Term, state_term, terms_of
+from gateway.runtimes.embedded.run_terms import FLOW, UNNAMED_FLOW, Term, state_term, terms_of
 
 
 class _OrderedKeys:
@@ -132,6 +132,10 @@ class MemoryIndex(RunIndex):
 
     def all_keys(self, bounds: Bounds, limit: int) -> list[int]:
         return self._all.first(bounds, limit)
+
+    def has_flow(self, flow_id: str) -> bool:
+        """Whether a run is of a flow."""
+        return any(self.terms(Selector(kind, flow_id), None) for kind in (FLOW, UNNAMED_FLOW))
 
     def _key(self, run_id: str) -> int:
         key = key_of(run_id)

@@ -4,19 +4,21 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Sequence
+from functools import cached_property
 from typing import Final
 
 from msgspec import Struct, field
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.clock import now
 from gateway.core.errors import RunNotFound, TooLarge
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
+from gateway.runtimes.embedded.changes import Changes, Removal, Tombstone
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
-    Changes,
     Completion,
     Ended,
     FinishedItems,
@@ -24,14 +26,13 @@ from gateway.runtimes.embedded.journal import (
     Journal,
     KeptItems,
     Outcome,
-    Removal,
     RunRecord,
-    Tombstone,
     UnfinishedRun,
     of_page,
 )
 from gateway.runtimes.embedded.memory_changes import MemoryChanges
 from gateway.runtimes.embedded.memory_index import MemoryIndex
+from gateway.runtimes.embedded.memory_upkeep import MemoryUpkeep
 from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.run_search import is_exact, scan
 
@@ -90,6 +91,10 @@ class MemoryJournal(Journal):
         self._index = MemoryIndex()
         self._changes = MemoryChanges(self._ended_run)
 
+    @cached_property
+    def upkeep(self) -> MemoryUpkeep:
+        return MemoryUpkeep(self._index.has_flow, self._remove_blob)
+
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
         known = self._blobs.get(blob_id)
         if known is None:
@@ -97,6 +102,7 @@ class MemoryJournal(Journal):
             self._blobs[blob_id] = blob
         elif blob.type is BlobType.FLOW:
             self._blobs[blob_id] = known._replace(type=BlobType.FLOW)
+        self.upkeep.put(blob_id, now())
 
     async def get_blob(self, blob_id: str) -> Blob | None:
         return self._blobs.get(blob_id)
@@ -254,6 +260,9 @@ class MemoryJournal(Journal):
                 number = self.changes.begin_removal(tombstone)
                 self._remove(kept, Removal(number, tombstone))
                 self.changes.settle(number)
+
+    def _remove_blob(self, blob_id: str) -> None:
+        self._memory.give_back(sys.getsizeof(self._blobs.pop(blob_id).content))
 
     def _remove(self, kept: _Kept, removal: Removal) -> None:
         """A run that has ended goes, and those who follow sets are told."""

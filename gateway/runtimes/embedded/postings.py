@@ -8,10 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
+from gateway.core.clock import now
 from gateway.core.model import TERMINAL_STATES, RunState
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.run_keys import key_at, key_of_kept, key_of_new
-from gateway.runtimes.embedded.run_terms import FLOW, Term, state_term, terms_of
+from gateway.runtimes.embedded.run_terms import FLOW, UNNAMED_FLOW, Term, state_term, terms_of
 from gateway.storage.sqlite_file import insert_rows
 
 # They exist for ever, so that a search knows all of them, whatever states runs reach meanwhile.
@@ -91,6 +92,8 @@ class Postings:
         number = self._number(db, term)
         if db.execute("SELECT 1 FROM postings WHERE term = ? LIMIT 1", (number,)).fetchone() is None:
             db.execute("DELETE FROM terms WHERE term = ?", (number,))
+            if term.kind in {FLOW, UNNAMED_FLOW}:
+                db.execute("UPDATE blob_uses SET used = ? WHERE blob_id = ?", (now(), term.text))
             self.forget()
 
     def _numbers_of(self, db: sqlite3.Connection, record: RunRecord, state: RunState | None, key: int) -> Sequence[int]:

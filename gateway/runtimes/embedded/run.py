@@ -12,6 +12,7 @@ from gateway.runtimes.embedded.change_log import RunMark
 from gateway.runtimes.embedded.ended_run import EPOCH_BITS, RECENT_BYTES, RESULT_BYTES, RUN_BYTES, EndedRun
 from gateway.runtimes.embedded.item_log import ItemLog
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
+from gateway.runtimes.embedded.retention import KEEP_ALL, Expiry
 from gateway.runtimes.embedded.run_status import run_status, statistics
 
 
@@ -25,9 +26,10 @@ class Run:
     ends by `end_cancelled` with what has been completed.
     """
 
-    def __init__(self, record: RunRecord, *, epoch: int = 0) -> None:
+    def __init__(self, record: RunRecord, *, epoch: int = 0, expires_at: Expiry = KEEP_ALL.expires_at) -> None:
         """Make a run that has just been accepted, or one that is to `restore`."""
         self.record = record
+        self._expires_at = expires_at
         self._latest = record.created_at
         self.held = 0
         """How many bytes of memory are counted for it."""
@@ -217,7 +219,9 @@ class Run:
         ended = self._outcome
         if ended is not None:
             items = statistics(self.record.total, 0, ended.success, ended.failed, ended.cancelled)
-            return run_status(self.record, ended.status, items, None, ended)
+            return run_status(
+                self.record, ended.status, items, None, ended, expires_at=self._expires_at(self.record, ended)
+            )
         items = statistics(self.record.total, self.running, self._success, self._failed)
         state = RunState.PENDING if self._started_at is None else RunState.RUNNING
         return run_status(self.record, state, items, self._started_at, None)

@@ -18,6 +18,7 @@ from gateway.core.errors import (
     render_path,
 )
 from gateway.core.model import Blob, JsonText
+from gateway.runtimes.embedded.blob_uses import BlobUses
 from gateway.runtimes.embedded.builtins import BUILTINS
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
@@ -34,16 +35,18 @@ MEMORY_RETRY_SECONDS: Final = 1.0
 class RunFlows:
     """Finds the flows of runs in the journal, compiles them, and checks that their components exist."""
 
-    def __init__(self, journal: Journal, flows: FlowCache, components: Components) -> None:
+    def __init__(self, journal: Journal, flows: FlowCache, components: Components, uses: BlobUses) -> None:
         self._journal = journal
         self._flows = flows
         self._components = components
+        self._uses = uses
 
     async def overridden(self, flow_id: str, overrides: JsonText | None) -> Flow:
         """The flow with this id, with overrides.
 
         Raises FlowNotFound if no blob has this id, InvalidParams if it is not valid, and as `FlowCache` does.
         """
+        await self._uses.use(flow_id)
         flow = self._flows.get(flow_id)
         if flow is None:
             blob = await self._journal.get_blob(flow_id)

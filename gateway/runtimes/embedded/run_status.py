@@ -12,7 +12,13 @@ STATISTICS: Final = 256
 
 
 def run_status(
-    record: RunRecord, state: RunState, items: ItemStatistics, started_at: Nanoseconds | None, outcome: Outcome | None
+    record: RunRecord,
+    state: RunState,
+    items: ItemStatistics,
+    started_at: Nanoseconds | None,
+    outcome: Outcome | None,
+    *,
+    expires_at: Nanoseconds | None = None,
 ) -> RunStatus:
     """The status of a run without results; `outcome` is None until it has ended."""
     return RunStatus(
@@ -30,13 +36,14 @@ def run_status(
         depth=record.depth,
         cancel_reason=None if outcome is None else outcome.cancel_reason,
         started_at=started_at if outcome is None else outcome.started_at,
+        expires_at=expires_at,
     )
 
 
-def ended_status(record: RunRecord, outcome: Outcome) -> RunStatus:
+def ended_status(record: RunRecord, outcome: Outcome, expires_at: Nanoseconds | None) -> RunStatus:
     """The status of a run that has ended, without results."""
     items = statistics(record.total, 0, outcome.success, outcome.failed, outcome.cancelled)
-    return run_status(record, outcome.status, items, None, outcome)
+    return run_status(record, outcome.status, items, None, outcome, expires_at=expires_at)
 
 
 @lru_cache(STATISTICS)

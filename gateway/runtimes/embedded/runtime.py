@@ -12,7 +12,6 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import (
-    BlobNotFound,
     IdempotencyConflict,
     InvalidParams,
     Overloaded,
@@ -24,18 +23,16 @@ from gateway.core.items import ItemPage
 from gateway.core.json_text import members
 from gateway.core.model import (
     Blob,
-    BlobType,
     ItemResult,
     JsonText,
     RunState,
     SubmitParams,
-    blob_id_of,
 )
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot, fits_page
 from gateway.runtimes.embedded.ancestors import Ancestors, refuse_cancelled
-from gateway.runtimes.embedded.blob_names import named
+from gateway.runtimes.embedded.blob_store import BlobStore
 from gateway.runtimes.embedded.cancelling import Cancelling
 from gateway.runtimes.embedded.deadlines import Deadlines, is_over
 from gateway.runtimes.embedded.deleting import Deleting
@@ -51,8 +48,10 @@ from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunReco
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
 from gateway.runtimes.embedded.new_record import new_record
+from gateway.runtimes.embedded.pruning import Pruning
 from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, prefix_of, restore
+from gateway.runtimes.embedded.retention import KEEP_ALL, Retention
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
@@ -87,16 +86,18 @@ class EmbeddedRuntime(Runtime):
         max_executing_items: int = DEFAULT_EXECUTING_ITEMS,
         file_directories: Sequence[str] = (),
         run_timeout: float | None = None,
+        retention: Retention = KEEP_ALL,
     ) -> "EmbeddedRuntime":
         """Open the state, a path or `:memory:`.
 
         The caller starts and closes `components`. What is held for clients draws from `account`. `nesting` bounds runs
         inside runs, `max_flow_bytes` flows and overrides, `max_executing_items` the items that execute at once. Flows
-        load files below `file_directories` only. A run may take `run_timeout` seconds. Raises StateError if the state
-        cannot be used.
+        load files below `file_directories` only. A run may take `run_timeout` seconds. `retention` says what is kept.
+        Raises StateError if the state cannot be used.
         """
         account = account or MemoryAccount()
         journal = MemoryJournal(account) if state == IN_MEMORY else await SqliteJournal.open(Path(state))
+        journal.retention = retention
         executor = Executor(journal, max_items=max_executing_items, account=account)
         flows = FlowCache(max_flow_bytes, account)
         runtime = cls(journal, components, executor, nesting or Nesting(), account=account, flows=flows)
@@ -119,8 +120,7 @@ class EmbeddedRuntime(Runtime):
         account: MemoryAccount,
         flows: FlowCache,
     ) -> None:
-        self._journal = journal
-        self.readiness = journal.readiness
+        self._journal, self.readiness = journal, journal.readiness
         self._components = components
         self._nesting = nesting
         self._executor = executor
@@ -144,8 +144,9 @@ class EmbeddedRuntime(Runtime):
         self._deleting = Deleting(journal, self._table, self._find, self.cancel)
         self._lists = JournalLists(journal, self._table.active, self._find)
         self._flows = flows
-        self._run_flows = RunFlows(journal, flows, components)
-        self._blobs = account.share()
+        self._blobs = BlobStore(journal, flows, account)
+        self._run_flows = RunFlows(journal, flows, components, self._blobs.uses)
+        self._pruning = Pruning(journal, self._blobs.uses, self._deleting.delete_ended)
         self._fingerprints = account.share()
         self._files = Files((), account)
         self._draining = False
@@ -161,6 +162,7 @@ class EmbeddedRuntime(Runtime):
         One that somebody asks for goes on at once.
         """
         self._resumption.start()
+        self._pruning.start()
 
     def waits_for_runs(self, scope: str) -> None:
         """Note that the component that executes the task `scope` asks for runs, and waits for them from now on."""
@@ -168,24 +170,13 @@ class EmbeddedRuntime(Runtime):
 
     async def put_blob(self, blob: Blob) -> str:
         self._refuse_if_draining()
-        blob, digest = await named(blob, self._blobs)
-        blob_id = blob_id_of(digest)
-        if blob.type is BlobType.FLOW:
-            await self._flows.compile(blob_id, blob.content, "data")
-        try:
-            await self._journal.put_blob(blob_id, blob)
-        except BaseException:
-            self._flows.forget(blob_id)
-            raise
-        return blob_id
+        return await self._blobs.put(blob)
 
     async def get_blob(self, blob_id: str) -> Blob:
-        if (blob := await self._journal.get_blob(blob_id)) is None:
-            raise BlobNotFound(f"no blob has the id '{blob_id}'")
-        return blob
+        return await self._blobs.get(blob_id)
 
     async def peek_blob(self, blob_id: str) -> Blob | int:
-        return await self._journal.peek_blob(blob_id) or await self.get_blob(blob_id)
+        return await self._blobs.peek(blob_id)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         # Before the start, components are unknown, and nested runs are not served.
@@ -207,10 +198,10 @@ class EmbeddedRuntime(Runtime):
         if ended is not None:
             if ancestry is not None:
                 await self._ancestors.check(ancestry.parent_id, ancestry.task)
-            at_once = ended_at_once(record, ended.outcome, self._journal.epoch, ended.results)
+            at_once = ended_at_once(record, ended.outcome, self._journal, ended.results)
             self._table.keep(at_once)
             return await self._accept(at_once, flow, (), ended)
-        run = Run(record, epoch=self._journal.epoch)
+        run = Run(record, epoch=self._journal.epoch, expires_at=self._journal.expires_at)
         if ancestry is not None:
             run.held = memory_of(record, params.inputs)
             await self._ancestors.begin(record.run_id, ancestry.parent_id, ancestry.task)
@@ -293,6 +284,7 @@ class EmbeddedRuntime(Runtime):
         self._journal.changes.stop()
         await self._resumption.stop()
         await self._deadlines.close()
+        await self._pruning.stop()
         await self._cancelling.close()
         self._journal.drain()
         if self._table.accepting:
@@ -374,10 +366,10 @@ class EmbeddedRuntime(Runtime):
             prefix = await prefix_of(self._journal, record, outcome)
             if removals != self._table.removals:
                 return await self._load(run_id)
-            ended = loaded(record, outcome, self._journal.epoch, prefix)
+            ended = loaded(record, outcome, self._journal, prefix)
             self._table.keep(ended)
             return ended
-        run = Run(record, epoch=self._journal.epoch)
+        run = Run(record, epoch=self._journal.epoch, expires_at=self._journal.expires_at)
         await restore(self._journal, run)
         self._journal.changes.restore(run)
         self._table.keep(run)

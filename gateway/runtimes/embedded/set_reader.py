@@ -19,8 +19,9 @@ from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetChange, SetEvent, SetPart
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.embedded.change_log import RunMark
+from gateway.runtimes.embedded.changes import Change, Tombstone
 from gateway.runtimes.embedded.ended_run import EndedRun, loaded
-from gateway.runtimes.embedded.journal import Change, FoundRun, Journal, Tombstone
+from gateway.runtimes.embedded.journal import FoundRun, Journal
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.set_position import CURSOR_BYTES, END, START, SetPosition, Stage
@@ -129,7 +130,7 @@ class SetReader:
         if found.outcome is not None:
             if (found.outcome.changed or key_of(found.record.run_id) or 0) > last:
                 return None
-            return loaded(found.record, found.outcome, self._journal.epoch, 0).snapshot()
+            return loaded(found.record, found.outcome, self._journal, 0).snapshot()
         run_id = found.record.run_id
         if run_id not in self._log.marks and not await self._is_there(run_id):
             return None
@@ -229,7 +230,7 @@ class SetReader:
         self._point = SetPosition(Stage.CHANGES, change.number)
         if isinstance(change.run, Tombstone):
             return self._removed(change.run)
-        ended = loaded(*change.run, self._journal.epoch, 0)
+        ended = loaded(*change.run, self._journal, 0)
         return self._event(ended.snapshot(), change.number, key_of(ended.record.run_id) or 0, 0)
 
     async def _of_mark(self, number: int, mark: RunMark, *, move: bool = True) -> SetChange | None:

@@ -15,16 +15,17 @@ from gateway.core.model import (
     JsonText,
     RunState,
 )
-from gateway.core.packed_texts import Chunk, chunks_of
+from gateway.core.packed_texts import chunks_of
 from gateway.core.run_filter import RunFilter
-from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, text_size
-from gateway.runtimes.embedded.arrivals import INPUT, Arrivals, insert_inputs, is_large
+from gateway.core.runtime import Page, fill_page, text_size
+from gateway.runtimes.embedded.arrivals import Arrivals, insert_inputs, is_large, read_inputs
 from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
 from gateway.runtimes.embedded.change_log import ChangeLog
 from gateway.runtimes.embedded.changed_rows import (
     note_opening,
     read_changes,
 )
+from gateway.runtimes.embedded.changes import Changes, Removal
 from gateway.runtimes.embedded.deleted_rows import delete_runs
 from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
@@ -33,7 +34,6 @@ from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     MAX_ITEMS,
     UNFINISHED_RUNS,
-    Changes,
     Completion,
     Ended,
     FinishedItems,
@@ -41,7 +41,6 @@ from gateway.runtimes.embedded.journal import (
     Journal,
     KeptItems,
     Outcome,
-    Removal,
     RunRecord,
     UnfinishedRun,
     of_page,
@@ -54,6 +53,8 @@ from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, re
 from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.run_search import is_exact
 from gateway.runtimes.embedded.sqlite_index import Search
+from gateway.runtimes.embedded.sqlite_upkeep import SqliteUpkeep
+from gateway.runtimes.embedded.upkeep import Upkeep
 from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
 
 _RECORD = ", ".join(RunRecord.__struct_fields__)
@@ -102,6 +103,10 @@ class SqliteJournal(Journal):
         self._arrivals = Arrivals(file, self._removals)
         self._arriving_keys: dict[tuple[str, str | None], asyncio.Event] = {}
         self._further_reads = asyncio.Lock()
+
+    @property
+    def upkeep(self) -> Upkeep:
+        return SqliteUpkeep(self._file, self._tail)
 
     async def put_blob(self, blob_id: str, blob: Blob) -> None:
         await self._file.write(lambda db: put_blob(db, blob_id, blob))
@@ -153,7 +158,7 @@ class SqliteJournal(Journal):
         return await self._file.read(lambda db: _finished_items(db, run_id, start))
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
-        return await self._file.read(lambda db: _inputs(db, run_id, start))
+        return await self._file.read(lambda db: read_inputs(db, _first_key(db, run_id), start))
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         results, rest = await self._file.read(lambda db: _results(db, run_id, page))
@@ -370,26 +375,6 @@ def _finished_items(db: sqlite3.Connection, run_id: str, start: int) -> Finished
     for (item,) in db.execute("SELECT item FROM results WHERE item >= ? AND item < ?", window):
         done[item - first] = 1
     return FinishedItems(bytes(done), failed)
-
-
-def _inputs(db: sqlite3.Connection, run_id: str, start: int) -> list[JsonText]:
-    first = _first_key(db, run_id)
-    if first < 0:
-        return []
-    rows = db.execute(
-        f"SELECT item, {INPUT.short}, number FROM inputs WHERE item >= "
-        "(SELECT item FROM inputs WHERE item >= ? AND item <= ? ORDER BY item DESC LIMIT 1) AND item < ? ORDER BY item",
-        (first, first + start, first + MAX_ITEMS),
-    )
-    page: list[JsonText] = []
-    size = 0
-    for item, short, number in rows:
-        text = INPUT.read(db, item) if short is None else short
-        page += Chunk(item, text, number).texts()[max(0, first + start - item) :]
-        size += len(text)
-        if size >= RESULT_PAGE_BYTES or len(page) >= RESULT_PAGE_LENGTH:
-            break
-    return page
 
 
 def _results(db: sqlite3.Connection, run_id: str, page: Page) -> PartOfPage:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from gateway.runtimes.embedded.journal import Change, Removal, Tombstone
+from gateway.runtimes.embedded.changes import Change, Removal, Tombstone
 
 TOMBSTONES_TABLE: Final = "CREATE TABLE tombstones (changed INTEGER PRIMARY KEY, run BLOB);"
 """A row without a run: those before it are gone."""

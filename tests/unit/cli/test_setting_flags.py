@@ -84,6 +84,7 @@ def refused_value(setting: Setting) -> str:
         pytest.param(command, setting, id=f"{command}{setting.flag}")
         for command, model in zip(["serve", "bridge"], MODELS, strict=True)
         for setting in settings_of(model).values()
+        if not setting.file_only
     ],
 )
 def test_a_value_that_is_refused_is_one_line_with_its_setting(
@@ -111,6 +112,8 @@ def test_the_help_has_every_flag_its_description_and_its_default(
     called(model, "--help")
     lines = capsys.readouterr().out.splitlines()
     for setting in settings_of(model).values():
+        if setting.file_only:
+            continue
         [line] = [line for line in lines if f" {setting.flag} " in line]
         assert str(setting.field.description).replace("`", "") in line
         assert ("[default: " in line) == setting.has_default

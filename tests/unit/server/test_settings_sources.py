@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.model import RunState
+from gateway.core.run_filter import RunFilter
+from gateway.runtimes.embedded.retention import KeepRule, Retention
+from gateway.server.backend import retention_of
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import ServeSettings, SettingsError, settings_of
 from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
@@ -80,6 +84,9 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_depth": 0,
         "max_descendants": 5,
         "run_timeout": 90.5,
+        "keep": 3_600.0,
+        "keep_runs": 10,
+        "keep_blobs": 7_200.0,
         "body_timeout": 5,
         "drain_delay": 10,
         "workers": 1,
@@ -88,6 +95,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
     assert values.keys() == ServeSettings.model_fields.keys() - {
         "allow_hosts",
         "dialect",
+        "retention",
         "lossy_numbers",
         "queue",
         "max_tasks",
@@ -414,3 +422,38 @@ def test_a_list_comes_with_commas_from_the_environment_and_as_a_list_from_elsewh
     for wrong in ("http://a", "a:80", "*", "a b"):
         with pytest.raises(SettingsError, match=r"^allow_hosts \(from --allow-host\): expected the name of a host"):
             load_serve({"allow_hosts": [wrong]}, {})
+
+
+def test_rules_of_retention_come_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        'keep = "90d"\nkeep_runs = 10_000\n[[retention]]\nstates = ["failed"]\nkeep = "forever"\n'
+        '[[retention]]\nflow_label = "nightly*"\nlabels = {team = "a"}\nkeep = "1h30m"\n'
+    )
+    retention = retention_of(load_serve({}, {}, file))
+    assert retention == Retention(
+        (
+            KeepRule(RunFilter(states=(RunState.FAILED,)), None),
+            KeepRule(RunFilter(flow_label="nightly*", labels={"team": "a"}), 5_400.0),
+        ),
+        keep=90 * 86_400.0,
+        keep_runs=10_000,
+        keep_blobs=7 * 86_400.0,
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'states = ["running"]\nkeep = 1',
+        'keep = "soon"',
+        'state = ["failed"]\nkeep = 1',
+        'states = ["failed"]',
+        "keep = 0",
+    ],
+)
+def test_rules_of_retention_that_are_wrong_are_refused(rule: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"[[retention]]\n{rule}\n")
+    with pytest.raises(SettingsError, match=r"^retention\.0"):
+        load_serve({}, {}, file)

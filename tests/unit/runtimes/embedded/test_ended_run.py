@@ -11,8 +11,15 @@ from gateway.runtimes.embedded.ended_run import (
     loaded,
 )
 from gateway.runtimes.embedded.journal import Outcome, RunRecord
+from gateway.runtimes.embedded.memory_journal import MemoryJournal
 
 ALL = Page(ResultOrder.BY_INDEX, 0, 3, 0, 3)
+
+
+def journal(epoch: int) -> MemoryJournal:
+    journal = MemoryJournal()
+    journal.epoch = epoch
+    return journal
 
 
 def record(total: int) -> RunRecord:
@@ -24,7 +31,7 @@ def success(index: int, value: str) -> ItemResult:
 
 
 def test_a_run_loaded_after_its_end_knows_its_counts() -> None:
-    run = loaded(record(3), Outcome(RunState.FAILED, 2, 1, 99), 4, 3)
+    run = loaded(record(3), Outcome(RunState.FAILED, 2, 1, 99), journal(4), 3)
     last = run.snapshot()
     assert (last.status.items.total, last.status.items.success, last.status.items.failed) == (3, 2, 1)
     assert (last.completions, last.prefix, last.status.completed_at) == (3, 3, 99)
@@ -37,7 +44,7 @@ def test_a_run_loaded_after_its_end_knows_its_counts() -> None:
 
 def test_a_run_that_has_ended_at_once_has_its_results_at_hand() -> None:
     results = [success(index, str(index)) for index in range(3)]
-    run = ended_at_once(record(3), Outcome(RunState.SUCCESS, 3, 0, 9), 0, results)
+    run = ended_at_once(record(3), Outcome(RunState.SUCCESS, 3, 0, 9), journal(0), results)
     assert run.snapshot().results == results
     assert run.recent(ALL) == results
     assert run.recent(ALL._replace(start=1, completions=2)) == results[1:2]
@@ -46,7 +53,7 @@ def test_a_run_that_has_ended_at_once_has_its_results_at_hand() -> None:
 
 def test_large_results_stay_in_the_journal() -> None:
     results = [success(0, "x" * RECENT_BYTES)]
-    run = ended_at_once(record(1), Outcome(RunState.SUCCESS, 1, 0, 9), 0, results)
+    run = ended_at_once(record(1), Outcome(RunState.SUCCESS, 1, 0, 9), journal(0), results)
     assert run.snapshot().results is None
     assert run.recent(ALL) is None
     assert run.size == RUN_BYTES

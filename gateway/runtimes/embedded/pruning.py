@@ -1,0 +1,180 @@
+"""Lets runs and blobs go that are not to be kept, in the background, a few at a time."""
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
+
+from gateway.core.clock import now
+from gateway.core.errors import Unavailable
+from gateway.core.internal_errors import report_unexpected
+from gateway.runtimes.embedded.blob_uses import BlobUses
+from gateway.runtimes.embedded.changes import Change, Tombstone
+from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.run_ids import key_of
+from gateway.runtimes.embedded.run_keys import key_at
+
+_log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0
+"""Seconds between two looks whether anything is to go."""
+
+PAUSE_SECONDS: Final = 0.002
+"""Seconds between two steps while something is: each takes some milliseconds of the journal."""
+
+READS_TOGETHER: Final = 8
+"""How often the log is read in one step to count runs."""
+
+BLOB_SECONDS: Final = 60.0
+"""Seconds between two looks at blobs."""
+
+BLOBS_TOGETHER: Final = 16
+"""How many blobs go in one step."""
+
+EndedRecord: TypeAlias = tuple[RunRecord, Outcome]
+
+
+class Pruning:
+    """Deletes what the rules let go. `delete` deletes runs that have ended.
+
+    Runs are looked at in the order of their ends: the log of changes has it. Each rule goes through the log once, up to
+    the ends that are as long ago as it keeps runs, and goes on from there. The number of runs that no rule concerns is
+    counted in the same way.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        uses: BlobUses,
+        delete: Callable[[Sequence[EndedRecord]], Awaitable[int]],
+    ) -> None:
+        self._journal = journal
+        self._uses = uses
+        self._delete = delete
+        self._reached: dict[int, int] = defaultdict(int)
+        self._counted = self._number = self._oldest = self._deleted = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, if there is anything to do."""
+        if not (self._journal.retention.keeps_all_runs and self._journal.retention.keep_blobs is None):
+            self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def prune_all(self) -> None:
+        """Let everything go that is not to be kept now."""
+        while await self.step():
+            pass
+        await self.prune_blobs()
+
+    async def step(self) -> bool:
+        """Let some runs go. Return whether more may be to go."""
+        more = False
+        for number, keep in self._journal.retention.times.items():
+            more |= await self._expire(number, keep)
+        if self._journal.retention.keep_runs is not None:
+            more |= await self._count() or await self._remove_beyond(self._journal.retention.keep_runs)
+        return more | await self._journal.upkeep.give_back()
+
+    async def prune_blobs(self) -> int:
+        """Let blobs go that nothing refers to. Return how many."""
+        keep = self._journal.retention.keep_blobs
+        if keep is None:
+            return 0
+        await self._uses.keep()
+        number, rest = 0, ""
+        while True:
+            idle, after = await self._journal.upkeep.idle_blobs(rest, now() - round(keep * 1e9))
+            for start in range(0, len(idle), BLOBS_TOGETHER):
+                number += await self._uses.let_go(idle[start : start + BLOBS_TOGETHER])
+                await asyncio.sleep(PAUSE_SECONDS)
+            if after is None:
+                return number
+            rest = after
+
+    async def _run(self) -> None:
+        blobs_at = time.monotonic() + LOOK_SECONDS
+        while True:
+            more = False
+            try:
+                more = await self.step()
+                if time.monotonic() >= blobs_at:
+                    await self.prune_blobs()
+                    blobs_at = time.monotonic() + BLOB_SECONDS
+            except Unavailable as error:
+                _log.warning("what is not to be kept stays in the state for now: %s", error.message)
+            except Exception as error:
+                report_unexpected(error)
+            await asyncio.sleep(PAUSE_SECONDS if more else LOOK_SECONDS)
+
+    async def _expire(self, number: int, keep: float) -> bool:
+        """Delete runs whose time has passed, of one rule."""
+        until = min(key_at(max(0, now() - round(keep * 1e9))), self._journal.changes.stable)
+        if until <= self._reached[number]:
+            return False
+        changes, reached, more = await self._journal.read_changes(self._reached[number], until)
+        await self._delete_some([run for change in changes if (run := self._concerned(change, number)) is not None])
+        self._reached[number] = reached
+        return more
+
+    async def _count(self) -> bool:
+        """Count runs that no rule concerns, up to the present."""
+        if self._journal.forgotten > self._counted:
+            self._counted = self._number = self._oldest = 0
+        until, more = self._journal.changes.stable, self._journal.changes.stable > self._counted
+        for _ in range(READS_TOGETHER):
+            if not more:
+                break
+            changes, reached, more = await self._journal.read_changes(self._counted, until)
+            for change in changes:
+                if isinstance(change.run, Tombstone):
+                    self._number -= self._was_counted(change.run)
+                else:
+                    self._number += self._concerned(change, len(self._journal.retention.rules)) is not None
+            self._counted = reached
+        # What has been deleted has to be counted before more is.
+        return more or self._counted < self._deleted
+
+    async def _remove_beyond(self, keep_runs: int) -> bool:
+        """Delete the runs that ended first, until so many are left as are kept."""
+        excess = self._number - keep_runs
+        if excess <= 0 or self._counted <= self._oldest:
+            return False
+        changes, reached, _ = await self._journal.read_changes(self._oldest, self._counted)
+        last, some = reached, []
+        for change in changes:
+            if (run := self._concerned(change, len(self._journal.retention.rules))) is not None:
+                some.append(run)
+                if len(some) == excess:
+                    last = change.number
+                    break
+        await self._delete_some(some)
+        self._oldest, self._deleted = last, self._journal.changes.head
+        return True
+
+    async def _delete_some(self, runs: Sequence[EndedRecord]) -> None:
+        if runs:
+            await self._delete(runs)
+
+    def _concerned(self, change: Change, number: int) -> EndedRecord | None:
+        """The run of a change, if it exists and this rule concerns it."""
+        if isinstance(change.run, Tombstone):
+            return None
+        record, outcome = change.run
+        rule = self._journal.retention.rule_of(record.flow_label, record.labels, outcome.status)
+        return change.run if rule == number else None
+
+    def _was_counted(self, gone: Tombstone) -> bool:
+        ended = gone.ended or key_of(gone.run_id) or 0
+        rules = self._journal.retention.rules
+        # If its labels are not known, the number is a little too small: some runs more are kept.
+        return ended <= self._counted and self._journal.retention.rule_of(
+            gone.flow_label, gone.labels, gone.state
+        ) == len(rules)

@@ -1,0 +1,80 @@
+"""The upkeep of a SQLite file. The table `blob_uses` has the time at which each blob was last put or used."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from gateway.core.model import Nanoseconds
+from gateway.runtimes.embedded.index_tail import IndexTail
+from gateway.runtimes.embedded.run_terms import FLOW, UNNAMED_FLOW
+from gateway.runtimes.embedded.upkeep import IdleBlobs, Upkeep
+from gateway.storage.sqlite_file import StateFile
+
+BLOBS_TOGETHER: Final = 1_024
+"""How many blobs are looked at together."""
+
+PAGES_TOGETHER: Final = 64
+"""How many pages are given back together: each moves another one."""
+
+FREE_FRACTION: Final = 0.1
+"""How much of a file may be free: what is written next needs it."""
+
+FREE_PAGES: Final = 1_024
+"""How many pages may be free in any case."""
+
+_REFERRED: Final = f"EXISTS (SELECT 1 FROM terms WHERE kind IN ({FLOW}, {UNNAMED_FLOW}) AND text = blob_id)"
+
+
+class SqliteUpkeep(Upkeep):
+    """Works on a file that somebody else opens and closes."""
+
+    def __init__(self, file: StateFile, tail: IndexTail) -> None:
+        self._file = file
+        self._tail = tail
+
+    async def use_blobs(self, blob_ids: Collection[str], moment: Nanoseconds) -> None:
+        used = "UPDATE blob_uses SET used = ? WHERE blob_id IN (SELECT value FROM json_each(?))"
+        await self._file.write(lambda db: db.execute(used, (moment, json.dumps(list(blob_ids)))).rowcount)
+
+    async def idle_blobs(self, after: str, before: Nanoseconds) -> IdleBlobs:
+        await self._tail.index()
+        return await self._file.read(lambda db: _idle_blobs(db, after, before))
+
+    async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
+        await self._tail.index()
+        await self._file.write(lambda db: _delete_blobs(db, blob_ids))
+
+    async def give_back(self) -> bool:
+        if not await self._file.read(_has_much_room):
+            return False
+        return await self._file.write(_give_back)
+
+
+def _idle_blobs(db: sqlite3.Connection, after: str, before: Nanoseconds) -> IdleBlobs:
+    rows = "SELECT * FROM blob_uses WHERE blob_id > ? ORDER BY blob_id LIMIT ?"
+    number, last = db.execute(f"SELECT count(*), max(blob_id) FROM ({rows})", (after, BLOBS_TOGETHER)).fetchone()
+    found = db.execute(
+        f"SELECT blob_id FROM ({rows}) WHERE used < ? AND NOT {_REFERRED}", (after, BLOBS_TOGETHER, before)
+    )
+    return IdleBlobs([blob_id for (blob_id,) in found], last if number == BLOBS_TOGETHER else None)
+
+
+def _delete_blobs(db: sqlite3.Connection, blob_ids: Sequence[str]) -> None:
+    wanted = json.dumps(list(blob_ids))
+    for table in ("blobs", "blob_uses"):
+        db.execute(
+            f"DELETE FROM {table} WHERE blob_id IN (SELECT value FROM json_each(?)) AND NOT {_REFERRED}", (wanted,)
+        )
+
+
+def _has_much_room(db: sqlite3.Connection) -> bool:
+    mode, free, pages = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("auto_vacuum", "freelist_count", "page_count")
+    )
+    return bool(mode) and free > max(FREE_PAGES, FREE_FRACTION * pages)
+
+
+def _give_back(db: sqlite3.Connection) -> bool:
+    db.execute(f"PRAGMA incremental_vacuum({PAGES_TOGETHER})").fetchall()
+    return _has_much_room(db)
