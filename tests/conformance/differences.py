@@ -172,6 +172,30 @@ RANGE_OF_DOUBLES: Final = Difference(
     "are refused",
     "the server keeps them as doubles, which cannot hold numbers so large",
 )
+NO_CONTROL: Final = Difference(
+    frozenset({DOCUMENT}),
+    "cancelling and listing runs, items",
+    "are refused with UNIMPLEMENTED",
+    "the specification has no methods for them; another gateway has",
+)
+NO_DELETE: Final = Difference(
+    ENGINES | {DOCUMENT},
+    "deleting runs",
+    "is refused with UNIMPLEMENTED",
+    "the engine deletes nothing, and the specification has no method for it",
+)
+CANCEL_WAITS_NOT: Final = Difference(
+    ENGINES,
+    "`wait` of a cancel",
+    "has no effect",
+    "the engine goes on with what executes, and does not tell when that ends",
+)
+NO_INPUTS: Final = Difference(
+    PROTO,
+    "inputs of items",
+    "are not told",
+    "these releases do not show them",
+)
 
 DIFFERENCES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Difference))
 

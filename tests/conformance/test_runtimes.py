@@ -42,9 +42,10 @@ from gateway.core.model import (
 )
 from tests.conformance import differences
 from tests.conformance.differences import Difference
+from tests.conformance.systems import FRONTS, System, put_flow, submit, system_over
 from tests.support.parameter_pairs import DIFFERENT, SAME
-from tests.support.runtimes import DOCUMENT, RUNTIMES, gateway_over
-from tests.support.updates import Follower, GrpcFollower, JsonRpcFollower, Update, folded
+from tests.support.runtimes import DOCUMENT, RUNTIMES
+from tests.support.updates import Follower, Update, folded
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -105,48 +106,19 @@ COMPACT_FORMS = (
 )
 """Documents, and the form in which the engine stores them."""
 
-FRONTS = ("grpc", "jsonrpc")
 COMPACT: dict[str, Any] = {"separators": (",", ":"), "ensure_ascii": False}
-
-
-class System:
-    """A gateway over a runtime, and a client of each of its fronts."""
-
-    def __init__(self, runtime: str, grpc: GrpcFollower, jsonrpc: JsonRpcFollower) -> None:
-        self.runtime = runtime
-        self.grpc = grpc
-        self.jsonrpc = jsonrpc
-
-    def shows(self, difference: Difference) -> bool:
-        """Whether clients see what this row of the table says."""
-        return self.runtime in difference.runtimes
-
-    def client(self, front: str) -> Follower:
-        return self.grpc if front == "grpc" else self.jsonrpc
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=RUNTIMES)
 async def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     folder: Path = tmp_path_factory.mktemp("runtime")
-    async with gateway_over(request.param, folder) as addresses:
-        grpc, jsonrpc = GrpcFollower(addresses.grpc), JsonRpcFollower(addresses.http)
-        yield System(request.param, grpc, jsonrpc)
-        await grpc.close()
-        await jsonrpc.close()
+    async with system_over(request.param, folder) as system:
+        yield system
 
 
 @pytest.fixture(params=FRONTS)
 def client(request: pytest.FixtureRequest, system: System) -> Follower:
     return system.client(request.param)
-
-
-async def put_flow(client: Follower, text: str) -> str:
-    return await client.put_blob(Blob(text, BlobType.FLOW))
-
-
-async def submit(client: Follower, flow: str, inputs: list[str], **params: Any) -> RunStatus:
-    flow_id = await put_flow(client, flow)
-    return await client.submit(SubmitParams(flow_id=flow_id, inputs=inputs, **params))
 
 
 async def updates(client: Follower, params: GetParams) -> list[Update]:
