@@ -1,0 +1,209 @@
+"""Ending runs and finding them again through the whole gateway: one body for each front and each state."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from gateway.core.control import (
+    BulkProgress,
+    CancelParams,
+    CancelRunsParams,
+    DeleteParams,
+    DeleteRunsParams,
+    ItemsParams,
+    ListParams,
+)
+from gateway.core.errors import InvalidParams, InvalidRunId, RunNotEnded, RunNotFound
+from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
+from gateway.core.run_filter import RunFilter, RunOrder
+from tests.integration.conftest import Gateway
+from tests.support.clients import Client
+from tests.support.scripted_runtime import MISSING_RUN
+
+ECHO = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
+ENDLESS = json.dumps(
+    {
+        "name": "endless",
+        "steps": [
+            {
+                "id": "s",
+                "component": "/builtin/iterate",
+                "input": {
+                    "flow": {"$literal": {"steps": [], "output": {"next": {"$input": "$"}}}},
+                    "initial_input": {"$input": "$"},
+                    "max_iterations": 100_000,
+                },
+            }
+        ],
+        "output": {"$step": "s"},
+    }
+)
+"""It iterates for longer than any test takes."""
+
+LABELS = {"team": "a", "\N{EURO SIGN}": ""}
+
+
+async def submit(client: Client, flow: str = ENDLESS, inputs: int = 2, **params: Any) -> RunStatus:
+    flow_id = await client.put_blob(Blob(flow, BlobType.FLOW))
+    return await client.submit(SubmitParams(flow_id=flow_id, inputs=["1"] * inputs, **params))
+
+
+async def test_a_run_that_executes_is_cancelled(client: Client) -> None:
+    run = await submit(client, flow_label="nightly", labels=LABELS)
+    waiting = asyncio.create_task(client.get(GetParams(run_id=run.run_id, wait=True, include_results=True)))
+    ended = await client.cancel(CancelParams(run_id=run.run_id, reason="too slow", wait=True))
+    assert (ended.status, ended.cancel_reason) == (RunState.CANCELLED, "too slow")
+    assert (ended.items.total, ended.items.cancelled) == (2, 2)
+    assert (ended.flow_label, ended.labels, ended.results) == ("nightly", LABELS, None)
+    assert ended.completed_at is not None
+    assert (await waiting).status is RunState.CANCELLED
+    assert await client.get(GetParams(run_id=run.run_id)) == ended
+    again = await client.cancel(CancelParams(run_id=run.run_id.upper(), reason="again"))
+    assert again == ended
+
+
+async def test_a_run_that_has_ended_stays_as_it_is(client: Client) -> None:
+    run = await submit(client, ECHO, wait=True)
+    ended = await client.cancel(CancelParams(run_id=run.run_id, reason="too late"))
+    assert (ended.status, ended.cancel_reason, ended.items.success) == (RunState.SUCCESS, None, 2)
+
+
+async def test_runs_are_listed_as_get_shows_them(gateway: Gateway) -> None:
+    for there, back in ((gateway.grpc, gateway.jsonrpc), (gateway.jsonrpc, gateway.grpc)):
+        runs = [await submit(there, ECHO, flow_label=f"label {index}", labels=LABELS) for index in range(5)]
+        run_ids = [run.run_id for run in runs]
+        wanted = RunFilter(flow_label="label*", created_after=runs[0].created_at)
+        for order in RunOrder:
+            listed, token = [], ""
+            while True:
+                params = ListParams(filter=wanted, page_size=2, page_token=token, order=order, include_total=True)
+                page = await back.list_runs(params)
+                assert page.total_size == 5
+                listed += page.runs
+                token = page.next_page_token
+                if not token:
+                    break
+            expected = run_ids if order is RunOrder.OLDEST_FIRST else run_ids[::-1]
+            assert [run.run_id for run in listed] == expected
+            assert [await there.get(GetParams(run_id=run.run_id)) for run in listed] == listed
+        await there.delete_many(DeleteRunsParams(filter=RunFilter(), cancel=True))
+
+
+async def test_runs_are_found_by_each_condition(client: Client) -> None:
+    echo = await submit(client, ECHO, flow_label="nightly 1", labels=LABELS, wait=True)
+    endless = await submit(client, flow_label="daily", labels={"team": "b"})
+    found = {
+        "states": RunFilter(states=(RunState.SUCCESS, RunState.FAILED)),
+        "flow_ids": RunFilter(flow_ids=(echo.flow_id,)),
+        "flow_label": RunFilter(flow_label="night*"),
+        "flow_name": RunFilter(flow_name="echo"),
+        "created": RunFilter(created_before=echo.created_at + 1, created_after=echo.created_at),
+        "labels": RunFilter(labels=LABELS),
+        "both": RunFilter(flow_label="nightly 1", labels={"team": "a"}, roots_only=True),
+    }
+    for name, wanted in found.items():
+        page = await client.list_runs(ListParams(filter=wanted))
+        assert [run.run_id for run in page.runs] == [echo.run_id], name
+    for none in (RunFilter(parent_run_id=echo.run_id), RunFilter(root_run_id=echo.run_id)):
+        assert (await client.list_runs(ListParams(filter=none))).runs == []
+    assert len((await client.list_runs(ListParams(filter=RunFilter(roots_only=True)))).runs) == 2
+    await client.cancel(CancelParams(run_id=endless.run_id))
+
+
+async def test_a_run_is_deleted_when_it_has_ended(client: Client) -> None:
+    run = await submit(client, idempotency_key="key")
+    with pytest.raises(RunNotEnded):
+        await client.delete(DeleteParams(run_id=run.run_id))
+    await client.delete(DeleteParams(run_id=run.run_id.upper(), cancel=True))
+    for act in (
+        client.delete(DeleteParams(run_id=run.run_id)),
+        client.get(GetParams(run_id=run.run_id)),
+        client.cancel(CancelParams(run_id=run.run_id)),
+        client.items(ItemsParams(run_id=run.run_id)),
+    ):
+        with pytest.raises(RunNotFound):
+            await act
+    assert (await client.list_runs(ListParams())).runs == []
+    other = await submit(client, ECHO, idempotency_key="key")
+    assert other.run_id != run.run_id
+
+
+async def test_all_runs_that_match_are_cancelled_and_deleted(client: Client) -> None:
+    done = await submit(client, ECHO, flow_label="mine", wait=True)
+    for label in ("mine", "mine too", "other"):
+        await submit(client, flow_label=label)
+    mine = RunFilter(flow_label="mine*")
+    assert await client.cancel_many(CancelRunsParams(filter=mine, reason="enough")) == BulkProgress(3, 2, 1)
+    cancelled = (await client.list_runs(ListParams(filter=RunFilter(states=(RunState.CANCELLED,))))).runs
+    assert [run.cancel_reason for run in cancelled] == ["enough"] * 2
+    assert await client.delete_many(DeleteRunsParams(filter=RunFilter())) == BulkProgress(4, 3, 1)
+    assert await client.delete_many(DeleteRunsParams(filter=RunFilter(), cancel=True)) == BulkProgress(1, 1, 0)
+    with pytest.raises(RunNotFound):
+        await client.get(GetParams(run_id=done.run_id))
+
+
+async def test_items_tell_what_they_came_to(client: Client) -> None:
+    flow_id = await client.put_blob(Blob(PICKY, BlobType.FLOW))
+    inputs = ['{"m":1.50}', "{}", '{"m":null}']
+    run = await client.submit(SubmitParams(flow_id=flow_id, inputs=inputs, wait=True))
+    page = await client.items(ItemsParams(run_id=run.run_id, page_size=2))
+    rest = await client.items(ItemsParams(run_id=run.run_id, page_size=2, page_token=page.next_page_token))
+    items = page.items + rest.items
+    assert [(item.item_index, item.status) for item in items] == [
+        (0, RunState.SUCCESS),
+        (1, RunState.FAILED),
+        (2, RunState.SUCCESS),
+    ]
+    assert [item.result and item.result.value for item in items] == ["1.50", None, "null"]
+    assert items[1].result is not None
+    assert items[1].result.error is not None
+    assert (items[1].result.error.code, rest.next_page_token) == (-32200, "")
+    failed = await client.items(ItemsParams(run_id=run.run_id, states=(RunState.FAILED,)))
+    assert failed.items == [items[1]]
+
+
+async def test_items_that_execute_are_told_with_their_steps(client: Client) -> None:
+    run = await submit(client, max_concurrency=1)
+    while True:
+        items = (await client.items(ItemsParams(run_id=run.run_id, include_inputs=True))).items
+        if items[0].steps:
+            break
+    assert (items[0].status, items[1].status) == (RunState.RUNNING, RunState.PENDING)
+    assert [item.input for item in items] == ["1", "1"]
+    assert (items[0].steps[0].step_id, items[0].steps[0].component) == ("s", "/builtin/iterate")
+    await client.cancel(CancelParams(run_id=run.run_id, wait=True))
+    items = (await client.items(ItemsParams(run_id=run.run_id))).items
+    assert [item.status for item in items] == [RunState.CANCELLED] * 2
+
+
+async def test_a_token_belongs_to_its_list(client: Client) -> None:
+    runs = [await submit(client, ECHO) for _ in range(2)]
+    token = (await client.list_runs(ListParams(page_size=1))).next_page_token
+    for params in (
+        ListParams(page_token=token, order=RunOrder.OLDEST_FIRST),
+        ListParams(page_token=token, filter=RunFilter(roots_only=True)),
+        ListParams(page_token=token[:-2]),
+        ListParams(page_token="x" * 10_000),
+    ):
+        with pytest.raises(InvalidParams) as caught:
+            await client.list_runs(params)
+        assert [violation.path for violation in caught.value.violations] == [("page_token",)]
+    token = (await client.items(ItemsParams(run_id=runs[0].run_id, page_size=1))).next_page_token
+    with pytest.raises(InvalidParams):
+        await client.items(ItemsParams(run_id=runs[1].run_id, page_token=token))
+
+
+async def test_ids_that_are_none_or_unknown_are_told(client: Client) -> None:
+    for run_id, error in (("run", InvalidRunId), (MISSING_RUN, RunNotFound)):
+        for act in (
+            client.cancel(CancelParams(run_id=run_id)),
+            client.delete(DeleteParams(run_id=run_id)),
+            client.items(ItemsParams(run_id=run_id)),
+        ):
+            with pytest.raises(error):
+                await act
+
+
+PICKY = '{"name":"picky","steps":[],"output":{"$input":"m"}}'
