@@ -1,4 +1,4 @@
-"""Runs on terminals and pipes: tables, and questions before many runs are ended."""
+"""Runs on terminals and pipes: tables, questions before many runs are ended, and the live table of a set."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_cli import Gate, put_gated, read_terminal
-from tests.support.command_line import CommandLine, Serving, finish
+from tests.support.command_line import PIPE, CommandLine, Serving, finish
 
 TERMINAL = {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
 
@@ -91,3 +91,53 @@ async def test_a_question_ends_with_ctrl_c(cli: CommandLine, serving: Serving, t
     os.close(keyboard)
     assert (ended.code, ended.out) == (130, "")
     assert json.loads(await cli.output("list"))["status"] == "running"
+
+
+async def test_a_set_is_followed_as_lines_of_json(
+    cli: CommandLine, serving: Serving, gate: Gate, tmp_path: Path
+) -> None:
+    flow_id = await put_gated(cli, tmp_path)
+    run_id = await cli.output("submit", flow_id, "--input", "1")
+    process = await cli.start("list", "--follow", "--state", "running", stdout=PIPE)
+    assert process.stdout is not None
+
+    async def event() -> dict[str, object]:
+        assert process.stdout is not None
+        return dict(json.loads(await process.stdout.readline()))
+
+    first = await event()
+    assert (first["event"], first["runId"], first["run"]["status"]) == ("added", run_id, "running")  # type: ignore[index]
+    assert await event() == {"event": "caughtUp"}
+    await cli.output("cancel", run_id)
+    left = await event()
+    assert (left["event"], left["runId"], left["run"]["status"]) == ("left", run_id, "cancelled")  # type: ignore[index]
+    process.send_signal(signal.SIGINT)
+    ended = await finish(process)
+    assert (ended.code, ended.err) == (130, "")
+
+
+async def test_a_set_is_followed_in_a_table_on_a_terminal(
+    cli: CommandLine, serving: Serving, gate: Gate, tmp_path: Path
+) -> None:
+    flow_id = await put_gated(cli, tmp_path)
+    first = await cli.output("submit", flow_id, "--input", "1")
+    screen, terminal = pty.openpty()
+    process = await cli.start("list", "--follow", stdout=terminal, env=TERMINAL)
+    os.close(terminal)
+    drawn = b""
+
+    async def until(text: str) -> None:
+        nonlocal drawn
+        while text not in plain(drawn.decode(errors="replace")):
+            drawn += await asyncio.to_thread(os.read, screen, 4096)
+
+    await until(first)
+    second = await cli.output("submit", flow_id, "--input", "1")
+    await until(second)
+    await cli.output("delete", first, "--cancel")
+    await until("\n1 run")
+    process.send_signal(signal.SIGINT)
+    rest = await asyncio.to_thread(read_terminal, screen)
+    ended = await finish(process)
+    assert (ended.code, ended.err) == (130, "")
+    assert rest.endswith("\x1b[?25h")
