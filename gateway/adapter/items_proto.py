@@ -76,8 +76,13 @@ def item_list_parts(page: ItemList, encoding: runs_pb2.ResultEncoding.ValueType)
 
 def item_list_from_proto(message: runs_pb2.ListItemsResponse) -> ItemList:
     """Read a page of items."""
-    items = [_item(item, "items", index) for index, item in enumerate(message.items)]
+    items = [item_from_proto(item, index) for index, item in enumerate(message.items)]
     return ItemList(items, message.next_page_token)
+
+
+def item_from_proto(message: runs_pb2.Item, index: int) -> Item:
+    """Read an entry of `items`; `index` is its place there."""
+    return _item(message, "items", index)
 
 
 def set_item(message: runs_pb2.Item, item: Item, encoding: runs_pb2.ResultEncoding.ValueType) -> None:

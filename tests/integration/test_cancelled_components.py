@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.control import CancelParams, ItemsParams, ListParams, reason_inside
+from gateway.core.items import StepState
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
 from tests.integration.conftest import Gateway, Start, command
@@ -87,3 +88,26 @@ async def test_a_cancel_reaches_runs_three_deep(gateway: Gateway, held: Held) ->
     double = {**HOLD, "steps": [{**HOLD["steps"][0], "component": "/sdk/double"}]}
     after = await submitted(gateway, double, {"n": 4}, wait=True)
     assert [result.value for result in after.results or []] == ['{"doubled":8}']
+
+
+@pytest.mark.parametrize("release", ["0.13.0", "0.12.0"])
+async def test_a_bridge_of_another_gateway_learns_of_a_cancel_from_the_engine(
+    release: str, start: Start, sdk_python: Callable[[str], Path], tmp_path: Path, held: Held
+) -> None:
+    components = {"/sdk": command(sdk.SERVER, python=sdk_python("0.11.2"))}
+    async with bridged_engine(release, tmp_path) as engine:
+        await start(runtime=engine.runtime, queue=QUEUE, components=components)
+        other = await start(runtime=engine.runtime)
+        run = await submitted(other, HOLD, {"port": held.port})
+        async with asyncio.timeout(60):
+            await held.next()
+        await other.grpc.cancel(CancelParams(run_id=run.run_id))
+        async with asyncio.timeout(60):
+            while True:
+                [item] = (await other.grpc.items(ItemsParams(run_id=run.run_id))).items
+                [step] = item.steps
+                if step.error is not None:
+                    break
+                await asyncio.sleep(0.2)
+        assert (step.status, step.error.code) == (StepState.FAILED, -32800)
+        assert item.status is RunState.CANCELLED

@@ -8,7 +8,7 @@ from gateway.adapter import control_proto, items_proto, status_proto
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.control import CancelParams, DeleteParams, ItemsParams, ListParams
 from gateway.core.errors import InvalidParams, MethodNotFound, RemoteError, RunNotFound, Unsupported
-from gateway.core.items import ItemPage
+from gateway.core.items import Item, ItemPage
 from gateway.core.model import RunState
 from gateway.core.page_token import binding_of_items, cursor_of, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
@@ -101,12 +101,15 @@ class RelayControl(Runtime):
         request.page_token = page_token(str(start) if start else "", binding)
         method = self._upstream.runs.ListItems
         response = await self._call(lambda: method(request, timeout=CALL_SECONDS))
+        pace, items = TimeSlice(), list[Item]()
         try:
-            page = items_proto.item_list_from_proto(response)
-            rest = cursor_of(page.next_page_token, binding)
+            for index, item in enumerate(response.items):
+                items.append(items_proto.item_from_proto(item, index))
+                await pace.checkpoint()
+            rest = cursor_of(response.next_page_token, binding)
         except InvalidParams as error:
             raise unexpected_response(error) from error
-        return ItemPage(page.items, int(rest) if rest else None)
+        return ItemPage(items, int(rest) if rest else None)
 
     async def _list(self, params: ListParams, seconds: float) -> runs_pb2.ListRunsResponse:
         request = control_proto.list_params_to_proto(params)
