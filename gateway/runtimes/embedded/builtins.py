@@ -158,13 +158,13 @@ async def _map(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     flow_id = await _put(Blob(given.value("workflow"), BlobType.FLOW), "workflow", call)
     run = await _run(call, flow_id, items, max_concurrency, "map")
     parts = ['{"results":[']
-    results = run.results or ()
-    for index, result in enumerate(results):
-        parts += ("," if index else "", *_result(result))
+    results = {result.item_index: result for result in run.results or ()}
+    for index in range(len(items)):
+        parts += ("," if index else "", *_result(results.get(index)))
         if index % _WRITTEN_AT_ONCE == 0:
             await call.task.work.checkpoint()
     success = run.items.success
-    parts.append(f'],"successful":{success},"failed":{len(results) - success}}}')
+    parts.append(f'],"successful":{success},"failed":{len(items) - success}}}')
     return await in_slices(joined(parts), call.task.work)
 
 
@@ -217,7 +217,8 @@ async def _eval(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     call.host.refuse_deeper(call.task)
     flow_id = given.blob_id("flow_id")
     run = await _run(call, flow_id, [given.value("input")], None, "eval")
-    parts = ('{"result":', *_result((run.results or [])[0]), ',"run_id":', quote(run.run_id), "}")
+    result = run.results[0] if run.results else None
+    parts = ('{"result":', *_result(result), ',"run_id":', quote(run.run_id), "}")
     return await in_slices(joined(parts), call.task.work)
 
 
@@ -265,11 +266,11 @@ async def _load_file(given: _BuiltinInput, call: BuiltinCall) -> JsonText:
     return await in_slices(joined(('{"data":', file.data, f',"metadata":{write_object(metadata)}}}')), call.task.work)
 
 
-def _result(result: ItemResult) -> tuple[str, ...]:
-    """The parts of a text: a value may be long, and is copied once, into the output."""
-    if result.status is RunState.SUCCESS:
+def _result(result: ItemResult | None) -> tuple[str, ...]:
+    """The parts of a text: a value may be long, and is copied once, into the output. A cancelled item has no result."""
+    if result is not None and result.status is RunState.SUCCESS:
         return '{"outcome":"success","result":', NULL if result.value is None else result.value, "}"
-    error = result.error or ItemError(code=COMPONENT_FAILED, message="the item was cancelled")
+    error = (result and result.error) or ItemError(code=COMPONENT_FAILED, message="the item was cancelled")
     described = {"code": str(error.code), "message": quote(error.message)}
     if error.data is not None:
         described["data"] = error.data

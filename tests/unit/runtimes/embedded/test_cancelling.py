@@ -1,6 +1,7 @@
 """Cancelling runs: what they keep, what becomes of those inside them, and what is refused from then on."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import ParentCancelled, RunNotFound, StateUnavailable, Unavailable
-from gateway.core.model import Blob, BlobType, GetParams, ItemStatistics, ObservabilityContext, ResultOrder, RunState
+from gateway.core.model import (
+    Blob,
+    BlobType,
+    GetParams,
+    ItemStatistics,
+    ObservabilityContext,
+    ResultOrder,
+    RunState,
+)
 from gateway.core.runtime import Page, Snapshot
 from gateway.runtimes.embedded import cancelling, results_keeper
 from gateway.runtimes.embedded.journal import RunRecord
@@ -132,14 +141,45 @@ async def test_runs_inside_are_cancelled_first_however_deep(opener: Opener, held
         await held.loses(4)
 
 
-async def test_a_run_inside_is_cancelled_alone(opener: Opener, held: HeldComponent) -> None:
+async def test_a_run_inside_is_cancelled_alone_and_its_items_have_failed_for_the_one_around_it(
+    opener: Opener, held: HeldComponent
+) -> None:
+    flow = mapped(HELD, 1, 2)
+    flow["output"] = {"$step": "m"}
     async with opener() as embedded:
-        status = await embedded.submit(mapped(HELD, 1, 2), 1, wait=False)
+        held.release(2)
+        status = await embedded.submit(flow, 1, wait=False)
         await held.executes(2)
+        (inner,) = (run_id for run_id in embedded.runtime._table.active if run_id != status.run_id)
+        await with_result(embedded, inner)
+        await embedded.runtime.cancel(inner, "no more")
+        outer = await embedded.wait(status.run_id)
+        assert outer.results is not None
+        assert json.loads(outer.results[0].value or "") == {
+            "results": [
+                {"outcome": "failed", "error": {"code": -32100, "message": "the item was cancelled"}},
+                {"outcome": "success", "result": 2},
+            ],
+            "successful": 1,
+            "failed": 1,
+        }
+
+
+async def test_a_run_that_is_evaluated_and_cancelled_has_failed(opener: Opener, held: HeldComponent) -> None:
+    async with opener() as embedded:
+        flow_id = await embedded.put(HELD)
+        given = {"flow_id": flow_id, "input": 1}
+        flow = {
+            "steps": [{"id": "e", "component": "/builtin/eval", "input": given}],
+            "output": {"$step": "e", "path": "result"},
+        }
+        status = await embedded.submit(flow, 1, wait=False)
+        await held.executes(1)
         (inner,) = (run_id for run_id in embedded.runtime._table.active if run_id != status.run_id)
         await embedded.runtime.cancel(inner, None)
         outer = await embedded.wait(status.run_id)
-        assert (outer.status, [result.value for result in outer.results or ()]) == (RunState.SUCCESS, ["0"])
+        assert outer.results is not None
+        assert json.loads(outer.results[0].value or "")["error"]["message"] == "the item was cancelled"
 
 
 async def test_nothing_begins_inside_a_run_that_is_cancelled(opener: Opener, held: HeldComponent) -> None:
