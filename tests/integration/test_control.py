@@ -18,11 +18,13 @@ from gateway.core.control import (
 from gateway.core.errors import InvalidParams, InvalidRunId, RunNotEnded, RunNotFound
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
-from tests.integration.conftest import Gateway
+from tests.integration.conftest import Gateway, Start
 from tests.support.clients import Client
+from tests.support.component_server import Call, ComponentServer
 from tests.support.scripted_runtime import MISSING_RUN
 
 ECHO = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
+PICKY = '{"name":"picky","steps":[],"output":{"$input":"m"}}'
 ENDLESS = json.dumps(
     {
         "name": "endless",
@@ -206,4 +208,67 @@ async def test_ids_that_are_none_or_unknown_are_told(client: Client) -> None:
                 await act
 
 
-PICKY = '{"name":"picky","steps":[],"output":{"$input":"m"}}'
+async def test_those_who_follow_a_run_are_told_of_its_end_or_that_it_is_gone(client: Client) -> None:
+    runs = [await submit(client) for _ in range(4)]
+    following = [
+        asyncio.create_task(client.get(GetParams(run_id=run.run_id, wait=True, include_results=bool(index % 2))))
+        for index, run in enumerate(runs)
+    ]
+    for run in runs:
+        await client.delete(DeleteParams(run_id=run.run_id, cancel=True))
+    for ended in await asyncio.gather(*following, return_exceptions=True):
+        assert isinstance(ended, RunNotFound) or (isinstance(ended, RunStatus) and ended.status is RunState.CANCELLED)
+
+
+async def test_a_component_ends_and_finds_runs_while_it_executes(start: Start) -> None:
+    """It cancels another run, and finds it and its own."""
+    answers: asyncio.Queue[Any] = asyncio.Queue()
+    other: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def component(call: Call) -> None:
+        if "method" not in call.message:
+            answers.put_nowait(call.message["result"])
+            await call.accept()
+            return
+        await call.stream()
+        found = []
+        for method, params in (
+            ("runs/cancel", {"runId": await other, "reason": "a component says so"}),
+            ("runs/list", {"filter": {"states": ["running"]}}),
+            ("runs/items", {"runId": await other}),
+            ("runs/delete", {"filter": {"states": ["cancelled"]}}),
+        ):
+            await call.event({"jsonrpc": "2.0", "id": method, "method": method, "params": params})
+            found.append(await answers.get())
+        await call.output(found)
+
+    async with ComponentServer(component).running() as url:
+        gateway = await start(components={"/x": url})
+        other.set_result((await submit(gateway.grpc, inputs=1)).run_id)
+        flow = '{"steps":[{"id":"s","component":"/x/echo","input":1}],"output":{"$step":"s"}}'
+        run = await submit(gateway.grpc, flow, 1, wait=True)
+    assert run.results is not None
+    cancelled, listed, items, deleted = json.loads(run.results[0].value or "null")
+    assert (cancelled["status"], cancelled["cancelReason"]) == ("cancelled", "a component says so")
+    assert [each["runId"] for each in listed["runs"]] == [run.run_id]
+    assert [item["status"] for item in items["items"]] == ["cancelled"]
+    assert deleted == {"matched": 1, "deleted": 1, "unchanged": 0}
+
+
+async def test_a_component_may_cancel_the_run_that_it_executes_in(start: Start) -> None:
+    """Its exchange ends, so it gets no answer, even if it waits for the end of everything."""
+
+    async def component(call: Call) -> None:
+        if "method" not in call.message:
+            await call.accept()
+            return
+        await call.stream()
+        run_id = call.message["params"]["observability"]["run_id"]
+        params = {"runId": run_id, "wait": True, "reason": "no use"}
+        await call.event({"jsonrpc": "2.0", "id": "c", "method": "runs/cancel", "params": params})
+
+    async with ComponentServer(component).running() as url:
+        gateway = await start(components={"/x": url})
+        flow = '{"steps":[{"id":"s","component":"/x/echo","input":1}],"output":{"$step":"s"}}'
+        run = await submit(gateway.grpc, flow, 1, wait=True)
+        assert (run.status, run.cancel_reason) == (RunState.CANCELLED, "no use")
