@@ -16,11 +16,14 @@ from gateway.adapter import blobs_proto, params_proto
 from gateway.core.errors import RemoteError, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, ResultOrder, SubmitParams
 from gateway.core.position import Position, ResumePoint
+from gateway.core.run_filter import RunFilter
+from gateway.core.run_sets import SetPart
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot, text_sizes
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.control import RelayControl
 from gateway.runtimes.relay.health import HealthFollower
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
+from gateway.runtimes.relay.set_watch import SetWatches
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage, WatchConnection
 from gateway.storage.idempotency import global_key
 from runs.v1 import runs_pb2
@@ -51,6 +54,7 @@ class RelayRuntime(RelayControl):
     def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
         super().__init__(RelayUpstream(address, patience))
         self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
+        self._sets = SetWatches(self._upstream)
         self._health = HealthFollower(self._upstream, self.readiness)
         self._draining = False
 
@@ -126,9 +130,13 @@ class RelayRuntime(RelayControl):
         request = params_proto.get_params_to_proto(params)
         return await self._upstream.call(lambda: self._read_page(request, page))
 
+    def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        return self._sets.parts(wanted, position, only_new=only_new)
+
     async def drain(self) -> None:
         self._draining = True
         self._upstream.stop_waiting()
+        self._sets.stop()
         for call in self._watches:
             call.cancel()
 

@@ -144,3 +144,19 @@ async def expected(embedded: Embedded, wanted: RunFilter) -> dict[str, RunStatus
 async def listed(embedded: Embedded) -> list[RunStatus]:
     """All runs."""
     return (await embedded.runtime.list_runs(RunFilter(), RunOrder.OLDEST_FIRST, "", 100_000)).runs
+
+
+async def test_what_is_being_written_is_waited_for_without_holding_up_others() -> None:
+    async with opened() as embedded:
+        await embedded.start()
+        log = embedded.journal.changes
+        async with aclosing(watch(embedded, RunFilter(), only_new=True)) as parts:
+            assert (await anext(parts)).caught_up
+            number = log.begin("somebody's")
+            status = await embedded.submit(AT_ONCE, 1)
+            following = asyncio.create_task(anext(parts))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not following.done()
+            log.abandon(number)
+            assert [change.run_id for change in (await following).changes] == [status.run_id]
