@@ -10,6 +10,7 @@ from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.control import reason_inside
 from gateway.core.errors import RunNotFound, StateUnavailable, Unavailable
 from gateway.core.internal_errors import release_frames, report_unexpected
+from gateway.runtimes.embedded.cancel_notes import BegunCancel
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.executor import Executor
 from gateway.runtimes.embedded.family_tree import FamilyTree, Relative
@@ -20,15 +21,16 @@ LOOK_SECONDS: Final = 1.0
 """How often those who wait for the end of a run look whether the state can be written at all."""
 
 RETRY_SECONDS: Final = 1.0
-"""Seconds until a run is looked for again whose record could not be read."""
+"""Seconds until the journal is asked again that could not be read or written."""
 
 
 class Cancelling:
     """Cancels runs that have not ended.
 
     A run and all that are inside it stop executing, from the outermost one on: so nothing comes of what others have
-    lost. Then they end, from the innermost ones on, and each is durable before the next: wherever that is cut off, no
-    run inside a cancelled one goes on.
+    lost. Then they end, from the innermost ones on, and each is durable before the next. Before the first of several
+    ends, a note is durable that they are to: wherever that is cut off, it goes on after the next start, and no run of
+    them executes any more.
 
     `active` are the runs in memory that have not ended, `accepting` those that are not durable yet. `find` brings a run
     back into memory, and `finish` has a run end that does not execute.
@@ -54,6 +56,7 @@ class Cancelling:
         self._finish = finish
         self._cancels = SingleFlight(self._cancel)
         self._unwanted: set[str] = set()
+        self._resumed: set[asyncio.Task[None]] = set()
 
     async def cancel(self, run_id: str, reason: str | None) -> None:
         """Return when a run has ended, durably, and nothing of it or inside it executes.
@@ -78,6 +81,19 @@ class Cancelling:
         """Whether a run is brought back into memory only to end."""
         return run_id in self._unwanted
 
+    def resume(self, cancel: BegunCancel) -> None:
+        """Go on with a cancel that has begun before a restart. Nothing of the run executes from now on."""
+        self._tree.cancel(self._tree.enter(cancel.run_id, ()))
+        task = asyncio.create_task(self._cancels.get(cancel.run_id, cancel.reason))
+        self._resumed.add(task)
+        task.add_done_callback(self._resumed.discard)
+        task.add_done_callback(retrieve_exception)
+
+    def stops(self, run_id: str) -> bool:
+        """Whether a run, or one that it is inside, is being cancelled."""
+        relative = self._tree.get(run_id)
+        return relative is not None and relative.in_cancelled
+
     async def close(self) -> None:
         """Stop: those who wait get Unavailable."""
         await self._cancels.close()
@@ -85,6 +101,7 @@ class Cancelling:
     async def _cancel(self, run_id: str, reason: str | None) -> None:
         run = await self._found(run_id)
         if run is None:
+            self._tree.leave(run_id)
             return
         if not run.cancel(reason):
             await run.over()
@@ -93,10 +110,21 @@ class Cancelling:
         self._tree.cancel(relative)
         self._executor.interrupt(run)
         inner_reason = reason_inside(run_id, reason)
-        for generation in reversed(await self._stop_inside(relative, inner_reason)):
+        generations = await self._stop_inside(relative, inner_reason)
+        if generations:
+            await self._note(BegunCancel(run_id, reason))
+        for generation in reversed(generations):
             await self._end_all(generation, inner_reason)
         self._end(run)
         await run.over()
+
+    async def _note(self, cancel: BegunCancel) -> None:
+        while True:
+            try:
+                return await self._journal.cancel_notes.add(cancel)
+            except Unavailable as error:
+                release_frames(error)
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _found(self, run_id: str) -> Run | None:
         """A run that has not ended; None if it has."""

@@ -23,6 +23,7 @@ from gateway.core.model import (
 from gateway.core.readiness import Readiness
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page
+from gateway.runtimes.embedded.cancel_notes import CancelNotes
 from gateway.runtimes.embedded.change_log import ChangeLog
 from gateway.runtimes.embedded.changes import Changes, Removal, Tombstone
 from gateway.runtimes.embedded.retention import KEEP_ALL, Retention
@@ -170,6 +171,11 @@ class Journal(ABC):
     @abstractmethod
     def upkeep(self) -> Upkeep:
         """What is done to it now and then."""
+
+    @cached_property
+    def cancel_notes(self) -> CancelNotes:
+        """The cancels that have begun."""
+        return CancelNotes()
 
     @abstractmethod
     async def put_blob(self, blob_id: str, blob: Blob) -> None:

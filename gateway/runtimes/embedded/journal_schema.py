@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.runtimes.embedded.blob_rows import BLOB_USES_TABLE
+from gateway.runtimes.embedded.cancel_notes import CANCELS_TABLE
 from gateway.runtimes.embedded.changed_rows import CHANGED_INDEX
 from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE
 from gateway.runtimes.embedded.index_tail import INDEXED_TABLE
@@ -43,6 +44,7 @@ CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, era INTEGER, opened INTEGER);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
 {FAILED_INDEX}
+{CANCELS_TABLE}
 {ENDED_RUNS_TABLE}
 {ARRIVING_TABLE}
 """
@@ -57,7 +59,7 @@ _UPGRADES = {
     "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;"
     "ALTER TABLE runs ADD COLUMN changed INTEGER; ALTER TABLE epochs ADD COLUMN era INTEGER;"
     "ALTER TABLE epochs ADD COLUMN opened INTEGER; ALTER TABLE results ADD COLUMN steps BLOB;"
-    f"{FAILED_INDEX} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
+    f"{FAILED_INDEX} {CANCELS_TABLE} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
 }
 SCHEMA: Final = Schema(
     6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}

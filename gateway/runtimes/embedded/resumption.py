@@ -9,6 +9,7 @@ from gateway.concurrency.batches import call_in_batches
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import report_unexpected
 from gateway.runtimes.embedded.ancestors import Ancestors
+from gateway.runtimes.embedded.cancel_notes import BegunCancel
 from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord, UnfinishedRun
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.run import Run
@@ -22,16 +23,23 @@ class Resumption:
 
     First it counts the items of nested runs, and finds out which runs they are inside. Until this is done, no run from
     before executes or is cancelled, and none of its family is accepted. `resume` brings a run back if that has not been
-    done: somebody may have asked for it.
+    done: somebody may have asked for it. `cancel` goes on with a cancel that had begun.
     """
 
     def __init__(
-        self, journal: Journal, nesting: Nesting, ancestors: Ancestors, resume: Callable[[str], Awaitable[object]]
+        self,
+        journal: Journal,
+        nesting: Nesting,
+        ancestors: Ancestors,
+        *,
+        resume: Callable[[str], Awaitable[object]],
+        cancel: Callable[[BegunCancel], None],
     ) -> None:
         self._journal = journal
         self._nesting = nesting
         self._ancestors = ancestors
         self._resume = resume
+        self._cancel = cancel
         self._counted = asyncio.Event()
         self._held: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
@@ -73,6 +81,8 @@ class Resumption:
                     if run.root_id is not None:
                         self._nesting.add(run.root_id, run.total)
                         await self._restore_ancestors(run.run_id, run.parent_id or run.root_id)
+        for cancel in await self._cancels():
+            self._cancel(cancel)
         self._counted.set()
         held, self._held = self._held, []
         call_in_batches(iter(held))
@@ -80,6 +90,13 @@ class Resumption:
             async for page in pages:
                 for run in page:
                     await self._resume_one(run.run_id)
+
+    async def _cancels(self) -> list[BegunCancel]:
+        while True:
+            try:
+                return await self._journal.cancel_notes.all()
+            except Unavailable:
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _restore_ancestors(self, run_id: str, parent_id: str) -> None:
         while True:

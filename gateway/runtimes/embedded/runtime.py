@@ -131,7 +131,6 @@ class EmbeddedRuntime(Runtime):
         self._table = RunsInMemory(journal, RecentRuns(account), nesting, self._tree, self._deadlines)
         self._loads = SingleFlight(self._load)
         self._ancestors = Ancestors(self._tree, self._table.known)
-        self._resumption = Resumption(journal, nesting, self._ancestors, self._find)
         self._cancelling = Cancelling(
             self._tree,
             executor,
@@ -140,6 +139,9 @@ class EmbeddedRuntime(Runtime):
             accepting=self._table.accepting,
             find=self._find,
             finish=self._finish,
+        )
+        self._resumption = Resumption(
+            journal, nesting, self._ancestors, resume=self._find, cancel=self._cancelling.resume
         )
         self._deleting = Deleting(journal, self._table, self._find, self.cancel)
         self._lists = JournalLists(journal, self._table.active, self._find)
@@ -380,7 +382,7 @@ class EmbeddedRuntime(Runtime):
 
     def _go_on(self, run: Run, flow: Flow) -> None:
         """Execute a run from before, unless it is to be cancelled."""
-        if run.cancelling or is_over(run.record):
+        if run.cancelling or is_over(run.record) or self._cancelling.stops(run.record.run_id):
             return
         if run.record.root_id is not None:
             run.held = self._nesting.hold(run.record.root_id, memory_of(run.record))

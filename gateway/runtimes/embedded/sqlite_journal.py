@@ -20,6 +20,7 @@ from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.arrivals import Arrivals, insert_inputs, is_large, read_inputs
 from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
+from gateway.runtimes.embedded.cancel_notes import SqliteCancelNotes, remove_cancel
 from gateway.runtimes.embedded.change_log import ChangeLog
 from gateway.runtimes.embedded.changed_rows import (
     note_opening,
@@ -94,6 +95,7 @@ class SqliteJournal(Journal):
         self._tombstones = opening.tombstones
         self._file = file
         self.readiness = file.readiness
+        self.cancel_notes = SqliteCancelNotes(file)
         self._last_before = opening.last_run
         self._numbers = itertools.count(opening.last_run + 1)
         self._postings = Postings()
@@ -334,6 +336,8 @@ def _complete(
         ended = db.execute(f"{update} RETURNING root_id", (*astuple(outcome), run_id)).fetchone()
         if ended is not None:
             postings.end(db, run_id, ended[0], outcome.status)
+        if outcome.status is RunState.CANCELLED:
+            remove_cancel(db, run_id)
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:

@@ -444,3 +444,39 @@ async def test_callbacks_for_a_cancelled_run_are_refused(held: HeldComponent) ->
             embedded.runtime.refuse_cancelled(f"{inner}/0/s")
         may_write.set()
         await cancelled
+
+
+async def test_a_cancel_that_is_cut_off_between_two_runs_goes_on_after_the_restart(
+    tmp_path: Path, held: HeldComponent
+) -> None:
+    path = tmp_path / "state.db"
+    async with opened(path, components={"/test": held.server.url}) as embedded:
+        await embedded.start()
+        status = await embedded.submit(mapped(mapped(HELD, 1, 2), "a"), 1, wait=False)
+        await held.executes(2)
+        ids = list(embedded.runtime._table.active)
+        complete = embedded.journal._complete
+        cut = asyncio.Event()
+
+        async def first_only(run_id: str, *arguments: Any) -> None:
+            if cut.is_set():
+                await asyncio.Event().wait()
+            await complete(run_id, *arguments)
+            cut.set()
+
+        embedded.journal._complete = first_only  # type: ignore[method-assign, assignment]
+        cancelled = asyncio.create_task(embedded.runtime.cancel(status.run_id, "enough"))
+        await cut.wait()
+        await embedded.runtime.drain()
+        with pytest.raises(Unavailable):
+            await cancelled
+    async with opened(path, components={"/test": held.server.url}) as embedded:
+        assert [len(await embedded.journal.cancel_notes.all()), len(await embedded.journal.unfinished(0))] == [1, 2]
+        await embedded.runtime.start(embedded.service)
+        asking = [asyncio.create_task(embedded.wait(run_id)) for run_id in ids]
+        embedded.runtime.resume()
+        assert {(await ask).status for ask in asking} == {RunState.CANCELLED}
+        assert (await embedded.runtime.get(status.run_id)).status.cancel_reason == "enough"
+        assert await embedded.journal.cancel_notes.all() == []
+        assert embedded.runtime._tree._relatives == {}
+    assert len(held.given) == 2
