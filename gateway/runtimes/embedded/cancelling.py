@@ -1,7 +1,7 @@
 """Cancels runs, with all runs inside them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from gateway.concurrency.batches import BATCH
@@ -16,6 +16,7 @@ from gateway.runtimes.embedded.executor import Executor
 from gateway.runtimes.embedded.family_tree import FamilyTree, Relative
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 
 LOOK_SECONDS: Final = 1.0
 """How often those who wait for the end of a run look whether the state can be written at all."""
@@ -32,8 +33,7 @@ class Cancelling:
     ends, a note is durable that they are to: wherever that is cut off, it goes on after the next start, and no run of
     them executes any more.
 
-    `active` are the runs in memory that have not ended, `accepting` those that are not durable yet. `find` brings a run
-    back into memory, and `finish` has a run end that does not execute.
+    `find` brings a run back into memory, and `finish` has a run end that does not execute.
     """
 
     def __init__(
@@ -41,17 +41,16 @@ class Cancelling:
         tree: FamilyTree,
         executor: Executor,
         journal: Journal,
+        runs: RunsInMemory,
         *,
-        active: Mapping[str, Run],
-        accepting: Mapping[str, "asyncio.Task[object]"],
         find: Callable[[str], Awaitable[Run | EndedRun]],
         finish: Callable[[Run], None],
     ) -> None:
         self._tree = tree
         self._executor = executor
         self._journal = journal
-        self._active = active
-        self._accepting = accepting
+        self._active = runs.active
+        self._accepting = runs.accepting
         self._find = find
         self._finish = finish
         self._cancels = SingleFlight(self._cancel)

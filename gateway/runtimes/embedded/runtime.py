@@ -131,15 +131,7 @@ class EmbeddedRuntime(Runtime):
         self._table = RunsInMemory(journal, RecentRuns(account), nesting, self._tree, self._deadlines)
         self._loads = SingleFlight(self._load)
         self._ancestors = Ancestors(self._tree, self._table.known)
-        self._cancelling = Cancelling(
-            self._tree,
-            executor,
-            journal,
-            active=self._table.active,
-            accepting=self._table.accepting,
-            find=self._find,
-            finish=self._finish,
-        )
+        self._cancelling = Cancelling(self._tree, executor, journal, self._table, find=self._find, finish=self._finish)
         self._resumption = Resumption(
             journal, nesting, self._ancestors, resume=self._find, cancel=self._cancelling.resume
         )
