@@ -36,6 +36,8 @@ for _command in (
     "tree:tree",
     "endings:cancel",
     "endings:delete",
+    "state_file:prune",
+    "state_file:backup",
 ):
     app.command(f"gateway.cli.{_command}")
 app.command("gateway.cli.lists:list_runs", name="list")

@@ -68,11 +68,11 @@ class Pruning:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def prune_all(self) -> None:
-        """Let everything go that is not to be kept now."""
+    async def prune_all(self) -> int:
+        """Let everything go that is not to be kept now. Return how many blobs that were."""
         while await self.step():
             pass
-        await self.prune_blobs()
+        return await self.prune_blobs()
 
     async def step(self) -> bool:
         """Let some runs go. Return whether more may be to go."""

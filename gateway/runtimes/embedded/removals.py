@@ -46,6 +46,11 @@ class Removals:
         self._left.extend(runs)
         self._remove_later()
 
+    async def finish(self) -> None:
+        """Wait until nothing is left."""
+        if self._removing is not None:
+            await self._removing
+
     async def close(self) -> None:
         """Stop removing; it goes on when the file is opened again."""
         self._closed = True

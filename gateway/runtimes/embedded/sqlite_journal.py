@@ -200,6 +200,10 @@ class SqliteJournal(Journal):
     async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
         return await self._file.read(lambda db: _items(db, run_id, start, stop, states))
 
+    async def finish_removals(self) -> None:
+        """Wait until nothing is left of the runs that were deleted."""
+        await self._removals.finish()
+
     async def close(self) -> None:
         self._arrivals.drain()
         await self._removals.close()

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from gateway.core.model import Nanoseconds
+from gateway.runtimes.embedded.ended_rows import read_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
 from gateway.runtimes.embedded.run_terms import FLOW, UNNAMED_FLOW
 from gateway.runtimes.embedded.upkeep import IdleBlobs, Upkeep
@@ -58,6 +59,14 @@ def _idle_blobs(db: sqlite3.Connection, after: str, before: Nanoseconds) -> Idle
         f"SELECT blob_id FROM ({rows}) WHERE used < ? AND NOT {_REFERRED}", (after, BLOBS_TOGETHER, before)
     )
     return IdleBlobs([blob_id for (blob_id,) in found], last if number == BLOBS_TOGETHER else None)
+
+
+def count_idle_blobs(db: sqlite3.Connection, before: Nanoseconds) -> int:
+    """How many blobs were not used since a time, and are no flows of runs, in a file that another process may own."""
+    rows = db.execute("SELECT run FROM ended_runs WHERE run_id > (SELECT run_id FROM indexed)")
+    flows = {read_ended(run)[0].flow_id for (run,) in rows}
+    idle = db.execute(f"SELECT blob_id FROM blob_uses WHERE used < ? AND NOT {_REFERRED}", (before,))
+    return sum(blob_id not in flows for (blob_id,) in idle)
 
 
 def _delete_blobs(db: sqlite3.Connection, blob_ids: Sequence[str]) -> None:

@@ -1,0 +1,91 @@
+"""The commands about a state file: `prune` and `backup`."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.lines import print_line
+from gateway.cli.output import print_json
+from gateway.cli.parameters import AsJson, ConfigFile
+from gateway.core.json_text import quote
+
+StateFlag = Annotated[str | None, Parameter(name="--state", help="The state file; that of the settings by default.")]
+
+
+def prune(
+    *,
+    state: StateFlag = None,
+    keep: Annotated[str | None, Parameter(help="How long runs are kept that no rule concerns.")] = None,
+    keep_runs: Annotated[str | None, Parameter(help="How many runs are kept that no rule concerns.")] = None,
+    keep_blobs: Annotated[str | None, Parameter(help="How long unused blobs are kept.")] = None,
+    dry_run: Annotated[bool, Parameter(help="Tell what would go, and change nothing.")] = False,
+    config_file: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete runs and blobs that the settings do not keep, and give the room back to the file system.
+
+    No gateway may use the file meanwhile: one that runs prunes it by itself. With --dry-run one may.
+    """
+    from gateway.runtimes.embedded import offline_pruning
+    from gateway.server.backend import retention_of
+    from gateway.storage.owned_file import StateError
+
+    flags = {"state": state, "keep": keep, "keep_runs": keep_runs, "keep_blobs": keep_blobs}
+    settings = _settings(flags, config_file)
+    path, retention = Path(settings.state), retention_of(settings)
+    try:
+        if dry_run:
+            pruned = offline_pruning.preview(path, retention)
+        else:
+            pruned = asyncio.run(offline_pruning.prune(path, retention))
+    except StateError as error:
+        raise CommandError(f"{error} (--state)") from None
+    if as_json:
+        print_json(f'{{"runs":{pruned.runs},"blobs":{pruned.blobs},"dryRun":{str(dry_run).lower()}}}')
+    else:
+        print_line(f"{pruned.runs:,} runs and {pruned.blobs:,} blobs {'would go' if dry_run else 'have gone'}")
+
+
+def backup(file: Path, /, *, state: StateFlag = None, config_file: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Copy the state into a new file, as it is now. A gateway may use it meanwhile.
+
+    To restore it, stop the gateway, put the copy in the place of the state, without the files beside that end with
+    -wal and -shm, and start the gateway.
+
+    Parameters
+    ----------
+    file
+        The copy. It must not exist.
+    """
+    from gateway.server.sizes import size_text
+    from gateway.storage.backup import back_up
+    from gateway.storage.owned_file import StateError
+
+    source = _settings({"state": state}, config_file).state
+    try:
+        size = back_up(Path(source), file)
+    except StateError as error:
+        raise CommandError(str(error)) from None
+    if as_json:
+        print_json(f'{{"file":{quote(str(file))},"bytes":{size}}}')
+    else:
+        print_line(f"{file}: {size_text(size)}")
+
+
+def _settings(flags: dict[str, Any], config_file: Path | None) -> Any:
+    from gateway.server.settings import SettingsError
+    from gateway.server.settings_sources import load_serve
+    from gateway.storage.idempotency import IN_MEMORY
+
+    try:
+        given = {name: value for name, value in flags.items() if value is not None}
+        settings = load_serve(given, os.environ, config_file)
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    if settings.state == IN_MEMORY:
+        raise UsageError("the state is in memory, and not in a file (--state)")
+    return settings
