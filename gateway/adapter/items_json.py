@@ -12,7 +12,7 @@ from gateway.adapter.status_from_json import item_error_from_json, item_result_a
 from gateway.adapter.status_to_json import error_to_json, plain_result_pieces
 from gateway.core.control import ItemList, ItemsParams
 from gateway.core.errors import InvalidParams
-from gateway.core.items import Item, StepState, StepStatus
+from gateway.core.items import STEPS_AT_ONCE, Item, StepState, StepStatus
 from gateway.core.json_text import boolean, elements, integer, quote, string
 from gateway.core.model import JsonText, RunState
 from gateway.core.run_filter import asked_states
@@ -42,7 +42,7 @@ def items_params_to_json(params: ItemsParams) -> JsonText:
 
 
 def item_pieces(item: Item) -> Iterator[JsonText]:
-    """Write an item in pieces that hold the very text of its input and of its value."""
+    """Write an item in pieces that take little time each, and hold the very text of its input and of its value."""
     yield f'{{"itemIndex":{item.item_index},"status":"{item.status.value}"'
     if item.input is not None:
         yield ',"input":'
@@ -51,8 +51,12 @@ def item_pieces(item: Item) -> Iterator[JsonText]:
         yield ',"result":'
         yield from plain_result_pieces(item.result)
     attempts = f',"attempts":{item.attempts}' if item.attempts else ""
-    steps = f',"steps":[{",".join(map(_step_text, item.steps))}]' if item.steps else ""
-    yield f"{_times_text(item)}{attempts}{steps}}}"
+    yield f"{_times_text(item)}{attempts}"
+    before = ',"steps":['
+    for start in range(0, len(item.steps), STEPS_AT_ONCE):
+        yield f"{before}{','.join(map(_step_text, item.steps[start : start + STEPS_AT_ONCE]))}"
+        before = ","
+    yield "]}" if item.steps else "}"
 
 
 def end_of_item_list(page: ItemList) -> JsonText:

@@ -6,8 +6,11 @@ Readers raise InvalidParams with the path of the field that breaks its rule; wri
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from gateway.adapter.params_proto import check_encoding
 from gateway.adapter.proto_fields import ANY_SIZE, JSON, read_time, unknown_number, write_time
+from gateway.adapter.proto_wire import length_prefix
 from gateway.adapter.status_proto import (
     STATE_NUMBERS,
     error_from_proto,
@@ -18,7 +21,7 @@ from gateway.adapter.status_proto import (
 )
 from gateway.adapter.values import json_value_to_text, set_json_value
 from gateway.core.control import ItemList, ItemsParams
-from gateway.core.items import Item, StepState, StepStatus
+from gateway.core.items import STEPS_AT_ONCE, Item, StepState, StepStatus
 from gateway.core.page_sizes import item_bytes, slices
 from gateway.core.run_filter import asked_states
 from gateway.core.validation import validated
@@ -67,11 +70,29 @@ def items_params_to_proto(
 def item_list_parts(page: ItemList, encoding: runs_pb2.ResultEncoding.ValueType) -> Iterator[bytes]:
     """Write a page of items as a serialized ListItemsResponse, in parts that take little time each."""
     for items in slices(page.items, item_bytes):
+        if len(items) == 1 and len(items[0].steps) > STEPS_AT_ONCE:
+            yield from _parts_of_item(items[0], encoding)
+            continue
         message = runs_pb2.ListItemsResponse()
         for item in items:
             set_item(message.items.add(), item, encoding)
         yield message.SerializeToString()
     yield runs_pb2.ListItemsResponse(next_page_token=page.next_page_token).SerializeToString()
+
+
+def _parts_of_item(item: Item, encoding: runs_pb2.ResultEncoding.ValueType) -> Iterator[bytes]:
+    """Write an item with many steps; parts without content only give others a turn."""
+    message = runs_pb2.Item()
+    set_item(message, replace(item, steps=()), encoding)
+    written = [message.SerializeToString()]
+    for start in range(0, len(item.steps), STEPS_AT_ONCE):
+        yield b""
+        message = runs_pb2.Item()
+        for step in item.steps[start : start + STEPS_AT_ONCE]:
+            _set_step(message.steps.add(), step)
+        written.append(message.SerializeToString())
+    yield length_prefix(runs_pb2.ListItemsResponse.ITEMS_FIELD_NUMBER, sum(map(len, written)))
+    yield b"".join(written)
 
 
 def item_list_from_proto(message: runs_pb2.ListItemsResponse) -> ItemList:

@@ -49,11 +49,15 @@ class ListParams(Message, frozen=True, kw_only=True):
 
 
 class RunList(Struct, frozen=True, gc=False):
-    """A page of runs without results. `next_page_token` is empty if no run follows."""
+    """A page of runs without results. `next_page_token` is empty if no run follows.
+
+    `size` is about how large the runs are in an answer, in bytes, if that has been found out.
+    """
 
     runs: list[RunStatus]
     next_page_token: str = ""
     total_size: int | None = None
+    size: int = 0
 
 
 class DeleteParams(Message, frozen=True, kw_only=True):
@@ -89,10 +93,11 @@ class ItemsParams(Message, frozen=True, kw_only=True):
 
 
 class ItemList(Struct, frozen=True, gc=False):
-    """A page of items, by index. `next_page_token` is empty if no item follows."""
+    """A page of items, by index. `next_page_token` is empty if no item follows. `size` is that of a `RunList`."""
 
     items: list[Item]
     next_page_token: str = ""
+    size: int = 0
 
 
 def page_limit(page_size: int) -> int:

@@ -10,6 +10,9 @@ from gateway.core.model import ItemError, ItemResult, JsonText, Nanoseconds, Run
 MAX_STEPS: Final = 1_000
 """How many steps of an item are told at most: the first ones that it needed."""
 
+STEPS_AT_ONCE: Final = 100
+"""How many steps are written at once: it takes about 0.2 ms."""
+
 
 class StepState(StrEnum):
     """The state of a step of an item."""

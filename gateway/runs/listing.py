@@ -62,7 +62,7 @@ class RunLists:
             if not cursor or not page.runs:
                 break
         total = await self._runtime.count_runs(params.filter) if params.include_total else None
-        return RunList(runs, page_token(cursor, binding), total)
+        return RunList(runs, page_token(cursor, binding), total, size)
 
     async def items(self, params: ItemsParams) -> ItemList:
         """A page of items. Raises InvalidParams if the page token does not belong to this run and these states."""
@@ -78,23 +78,15 @@ class RunLists:
                 page = await self._runtime.items(
                     run_id, params.states, rest, at_once, with_inputs=params.include_inputs
                 )
-            fitting = _fitting(page.items, RESULT_PAGE_BYTES - size, first=not items)
-            items += page.items[:fitting]
-            if fitting < len(page.items):
-                rest = page.items[fitting].item_index
-                break
             rest = page.rest
-            size += sum(map(item_bytes, page.items))
-        return ItemList(items, page_token("" if rest is None else str(rest), binding))
-
-
-def _fitting(items: list[Item], room: int, *, first: bool) -> int:
-    """How many of the items fit into what is left of a page; at least one if they are the first."""
-    for index, item in enumerate(items):
-        room -= item_bytes(item)
-        if room < 0:
-            return max(index, int(first))
-    return len(items)
+            for item in page.items:
+                added = item_bytes(item)
+                if items and size + added > RESULT_PAGE_BYTES:
+                    rest, limit = item.item_index, 0
+                    break
+                items.append(item)
+                size += added
+        return ItemList(items, page_token("" if rest is None else str(rest), binding), size)
 
 
 def _index(cursor: str) -> int:

@@ -17,7 +17,6 @@ from gateway.core.control import BulkProgress, ItemList
 from gateway.core.errors import TooLarge
 from gateway.core.items import Item
 from gateway.core.model import ItemError
-from gateway.core.page_sizes import item_bytes, run_bytes
 from gateway.fronts.grpc.answer_form import VALUES_FACTOR, not_received, receive_limit
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
@@ -92,7 +91,7 @@ class ControlServicer:
         with self._calls:
             page = await self._service.lists.runs(control_proto.list_params_from_proto(request))
             memory = self._connections.of(context)
-            memory.grow(BUILDING * sum(map(run_bytes, page.runs)))
+            memory.grow(BUILDING * page.size)
             answer = await self._joined(control_proto.run_list_parts(page))
             if len(answer) > self._send:
                 raise TooLarge("the run does not fit into one message")
@@ -104,9 +103,8 @@ class ControlServicer:
         with self._calls:
             page = await self._service.lists.items(items_proto.items_params_from_proto(request))
             memory = self._connections.of(context)
-            size = sum(map(item_bytes, page.items))
             factor = VALUES_FACTOR if request.result_encoding == _VALUE else BUILDING
-            memory.grow(factor * size)
+            memory.grow(factor * page.size)
             limit = min(receive_limit(request.max_response_message_bytes), self._send)
             return await self._sent(await self._items(page, request.result_encoding, limit), memory)
 
@@ -128,7 +126,7 @@ class ControlServicer:
 
     async def _items(self, page: ItemList, encoding: Encoding, limit: int) -> bytes:
         """A page of items that is no larger than `limit`; as JSON if it would be in another encoding."""
-        if len(page.items) == 1 and encoding != _VALUE and item_bytes(page.items[0]) > LONG:
+        if len(page.items) == 1 and encoding != _VALUE and page.size > LONG:
             answer = await self._long_item(page, limit)
         else:
             answer = await self._joined(items_proto.item_list_parts(page, encoding))

@@ -15,7 +15,6 @@ from gateway.core.control import (
     RunList,
 )
 from gateway.core.model import JsonText, RunStatus
-from gateway.core.page_sizes import item_bytes, run_bytes
 from gateway.fronts.http.long_texts import Held, LongText
 from gateway.fronts.http.page_text import PageText
 from gateway.fronts.http.rpc_method import RpcMethod, give_back
@@ -78,11 +77,11 @@ class ControlMethods:
 
     async def _write_runs(self, page: RunList, held: Held) -> JsonText | LongText:
         around = '{"runs":[', control_json.end_of_run_list(page)
-        return await PageText(around, page.runs, run_bytes, _run_pieces, self._fair_queue).fitting(held)
+        return await PageText(around, page.runs, _run_pieces, page.size, self._fair_queue).fitting(held)
 
     async def _write_items(self, page: ItemList, held: Held) -> JsonText | LongText:
         around = '{"items":[', items_json.end_of_item_list(page)
-        return await PageText(around, page.items, item_bytes, items_json.item_pieces, self._fair_queue).fitting(held)
+        return await PageText(around, page.items, items_json.item_pieces, page.size, self._fair_queue).fitting(held)
 
 
 async def _at_last(told: AsyncGenerator[BulkProgress, None], write: Callable[[BulkProgress], JsonText]) -> JsonText:

@@ -1,10 +1,10 @@
 import pytest
 from hypothesis import given, settings
 
-from gateway.adapter import items_proto
+from gateway.adapter import items_json, items_proto
 from gateway.core.control import ItemList, ItemsParams
 from gateway.core.errors import InvalidParams
-from gateway.core.items import Item
+from gateway.core.items import STEPS_AT_ONCE, Item, StepState, StepStatus
 from gateway.core.model import ItemResult, RunState
 from runs.v1 import runs_pb2
 from tests.support import control_messages as messages
@@ -32,6 +32,17 @@ def test_values_come_in_the_encoding_that_is_asked_for() -> None:
     (item,) = runs_pb2.ListItemsResponse.FromString(b"".join(items_proto.item_list_parts(page, VALUE))).items
     assert item.input.value.struct_value.fields["a"].number_value == 1
     assert item.result.value.value.struct_value.fields["b"].number_value == 2
+
+
+def test_many_steps_of_an_item_are_written_in_parts() -> None:
+    steps = tuple(StepStatus(f"step{index}", "/builtin/x", StepState.SUCCESS, index) for index in range(950))
+    result = ItemResult(item_index=1, status=RunState.SUCCESS, value="7")
+    page = ItemList([Item(0, RunState.RUNNING), Item(1, RunState.SUCCESS, "[1]", result, steps=steps)], "next")
+    parts = list(items_proto.item_list_parts(page, JSON))
+    assert len(parts) > 950 // STEPS_AT_ONCE
+    assert items_proto.item_list_from_proto(runs_pb2.ListItemsResponse.FromString(b"".join(parts))) == page
+    pieces = "".join("".join(items_json.item_pieces(item)) + "," for item in page.items)
+    assert items_json.item_list_from_json(f'{{"items":[{pieces[:-1]}{items_json.end_of_item_list(page)}') == page
 
 
 def test_a_step_may_be_tried_again_after_an_error() -> None:
