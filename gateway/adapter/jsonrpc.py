@@ -59,6 +59,7 @@ _JSON_NAMES = {
     "parent_run_id": "parentRunId",
     "root_run_id": "rootRunId",
     "roots_only": "rootsOnly",
+    "only_new": "onlyNew",
     "execution_timeout": "executionTimeoutSecs",
     "page_size": "pageSize",
     "page_token": "pageToken",

@@ -121,7 +121,8 @@ def seconds_from_json(text: JsonText, *path: str | int) -> float:
     return round(number(text, *path), 9)
 
 
-def _resume_token(text: JsonText, *path: str | int) -> bytes:
+def resume_token_from_json(text: JsonText, *path: str | int) -> bytes:
+    """Read the member of a request that holds a token."""
     return resume_token_from_text(string(text, *path))
 
 
@@ -189,7 +190,7 @@ _GET: Members = {
     "resultOrder": Member("result_order", _result_order),
     "observability": Member("observability", observability_from_json),
     "timeoutSecs": Member("timeout", seconds_from_json),
-    "resumeToken": Member("resume_token", _resume_token),
+    "resumeToken": Member("resume_token", resume_token_from_json),
     "heartbeatSecs": Member("heartbeat_interval", seconds_from_json),
 }
 

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from gateway.core.position import STARTS, Position
 from gateway.core.run_sets import SetChange, SetParams, SetPart
 from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.set_topic import SetTopic
-from gateway.runs.set_update import ChangeUpdate, SetCaughtUp, set_update
+from gateway.runs.set_update import ChangeUpdate, SetCaughtUp, SetHeartbeat, set_update
 from gateway.runs.shared_reads import SharedReads
 
 _START: Final = STARTS[ResultOrder.BY_INDEX]
@@ -81,6 +81,7 @@ class SetFollower:
         self._restarted = False
         self._ended_run: ChangeUpdate | None = None
         self._results: Position | None = None
+        self._last_results: tuple[ChangeUpdate, Position] | None = None
         self._reading: SetReading | None = None
         self._read_on()
 
@@ -100,11 +101,27 @@ class SetFollower:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def next(self) -> ChangeUpdate | SetCaughtUp:
-        """Wait for the next update."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def next(self) -> ChangeUpdate | SetCaughtUp | SetHeartbeat:
+        """Wait for the next update, or until a heartbeat is due."""
         while (update := await self.poll()) is None:
-            await self.woken()
+            try:
+                async with asyncio.timeout(self._params.heartbeat_interval):
+                    await self.woken()
+            except TimeoutError:
+                return SetHeartbeat(self._position)
         return update
+
+    def rewind(self, position: Position) -> None:
+        """Go back to a position that the last update has passed in the results of a run: they are read again."""
+        last = self._last_results
+        if last is not None and position != last[1]:
+            self._ended_run, self._results = last[0], position
 
     def woken(self) -> "asyncio.Future[None]":
         """Wait for `wake`."""
@@ -119,7 +136,7 @@ class SetFollower:
             return await self._read_results(self._ended_run)
         update = self._poll_reading() if self._reading is not None else self._poll_ring()
         if isinstance(update, ChangeUpdate):
-            self._position = update.token
+            self._position, self._last_results = update.token, None
             if self._params.include_results and update.status.status.terminal and not update.deleted:
                 self._ended_run, self._results = update, _START
                 return await self._read_results(update)
@@ -200,11 +217,18 @@ class SetFollower:
         self._results = read.position
         if not read.more:
             self._ended_run = None
+        self._last_results = update, read.position
         first = position == _START
         key = (ChangeUpdate, update.token, update.event, update.restarted and first)
         shared: ChangeUpdate | None = read.made.get(key)
         if shared is None:
             shared = read.made[key] = replace(
-                update, status=read.status, more=read.more, restarted=update.restarted and first, made={}
+                update,
+                status=read.status,
+                position=read.position,
+                reading=read.reading,
+                more=read.more,
+                restarted=update.restarted and first,
+                made={},
             )
         return shared

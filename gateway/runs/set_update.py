@@ -40,6 +40,12 @@ class SetCaughtUp(NamedTuple):
     restarted: bool
 
 
+class SetHeartbeat(NamedTuple):
+    """Nothing has happened; `token` names the point that was reached, if any."""
+
+    token: bytes
+
+
 def set_update(change: SetChange, *, restarted: bool = False) -> ChangeUpdate:
     """The update for a change, without results."""
     status, deleted = change.status, change.status is None

@@ -14,7 +14,7 @@ from gateway.core.model import RunState, RunStatus
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetEvent, SetParams
 from gateway.runs.service import RunsService
-from gateway.runs.set_update import ChangeUpdate, SetCaughtUp
+from gateway.runs.set_update import ChangeUpdate, SetCaughtUp, SetHeartbeat
 from gateway.runtimes.relay.runtime import RelayRuntime
 from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened
@@ -46,6 +46,7 @@ class Client:
         try:
             for _ in range(most):
                 update = await follower.next()
+                assert not isinstance(update, SetHeartbeat)
                 if update.restarted:
                     self.restarts += 1
                     self.runs.clear()

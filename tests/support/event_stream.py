@@ -52,11 +52,16 @@ async def read_events(lines: AsyncIterable[bytes]) -> AsyncGenerator[Event, None
 
 @asynccontextmanager
 async def following(
-    session: aiohttp.ClientSession, url: str, params: object, *, last_event_id: str | None = None
+    session: aiohttp.ClientSession,
+    url: str,
+    params: object,
+    *,
+    last_event_id: str | None = None,
+    method: str = "runs/get",
 ) -> AsyncIterator[AsyncGenerator[Event, None]]:
-    """Follow a run by a request with the id 1; leaves when the block ends."""
+    """Follow a run, or a set of them, by a request with the id 1; leaves when the block ends."""
     headers = HEADERS if last_event_id is None else {**HEADERS, "Last-Event-ID": last_event_id}
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/get", "params": params})
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
     async with session.post(url, data=body, headers=headers) as response:
         assert (response.status, response.headers["Content-Type"]) == (200, "text/event-stream")
         yield read_events(response.content)

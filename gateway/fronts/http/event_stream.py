@@ -12,28 +12,44 @@ The id of an event is the resume token of the point after it: a stream with this
 `resumeToken`, goes on there. The last event has no id. It is the response to the request: the answer to `runs/get`
 without `wait` at that moment, with all results, or the error that ended the stream. A stream without a response was
 cut.
+
+`runs/watch` follows a set of runs, and only by such a stream. Its notifications are `runs/set`. Their `params` have an
+`event`:
+
+- `added`, `changed` and `left` have `runId`, and `run` and `revision` unless the run has been deleted. With
+  `includeResults`, the status that shows the end of a run has its results; many come in several events, of which the
+  last one has an id.
+- `caughtUp`: everything is told that had happened when the set was asked for. `heartbeat`: nothing has happened.
+
+`restarted` is true in the first event if the token was not understood. The stream goes on until the client leaves; a
+response is the error that ends it.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from gateway.adapter import jsonrpc, params_json, status_to_json
+from gateway.adapter import jsonrpc, params_json, sets_json, status_to_json
+from gateway.adapter.json_members import Params
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.errors import GatewayError
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import GetParams, JsonText
+from gateway.core.run_sets import SetParams
 from gateway.core.runtime import text_sizes
 from gateway.fronts.http.connection import ClientLeft
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.preferences import ranks
 from gateway.fronts.http.sending import Broken
-from gateway.fronts.http.written_update import WrittenUpdate, event_lines
+from gateway.fronts.http.written_update import WrittenUpdate, event_lines, event_of
+from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
+from gateway.runs.set_follower import SetFollower
+from gateway.runs.set_update import SetCaughtUp, SetHeartbeat
 from gateway.runs.update import Update
 
 HEADERS: Final = {
@@ -46,13 +62,17 @@ HEADERS: Final = {
 _EVENTS: Final = "text/event-stream"
 _PLAIN: Final = ("application/json", "application/*", "*/*")
 _PIECE: Final = 64 << 10
+_READERS: Final[dict[str, Callable[[Params], GetParams | SetParams]]] = {
+    "runs/get": params_json.get_params_from_json,
+    "runs/watch": sets_json.set_params_from_json,
+}
 
 
 class Follow(NamedTuple):
-    """A request to follow a run."""
+    """A request to follow a run, or a set of them."""
 
     id: JsonText
-    params: GetParams
+    params: GetParams | SetParams
 
 
 def is_preferred(accept: str) -> bool:
@@ -72,15 +92,18 @@ def follow_request(call: jsonrpc.Call | jsonrpc.Batch, last_event_id: str) -> Fo
 
     `last_event_id` counts before the token in the call: a client that comes back sends the same body again.
     """
-    if not isinstance(call, jsonrpc.Request) or call.id is None or call.method != "runs/get":
+    if not isinstance(call, jsonrpc.Request) or call.id is None or call.method not in _READERS:
         return None
     try:
-        params = params_json.get_params_from_json(call.params)
+        params = _READERS[call.method](call.params)
     except GatewayError:
         return None
     if last_event_id:
-        params = replace(params, resume_token=params_json.resume_token_from_text(last_event_id))
-    return Follow(call.id, params) if params.wait else None
+        token = params_json.resume_token_from_text(last_event_id)
+        params = replace(params, resume_token=token)
+        if isinstance(params, SetParams):
+            params = replace(params, only_new=False)
+    return None if isinstance(params, GetParams) and not params.wait else Follow(call.id, params)
 
 
 class EventStreams:
@@ -106,7 +129,10 @@ class EventStreams:
         """
         begun = False
         try:
-            for part in (self._notifications(follow.params, pace), self._response(follow, pace)):
+            parts = [self._notifications(follow.params, pace)]
+            if isinstance(follow.params, GetParams):
+                parts.append(self._response(follow.id, follow.params, pace))
+            for part in parts:
                 async with aclosing(part) as pieces:
                     async for piece in pieces:
                         yield piece
@@ -119,9 +145,13 @@ class EventStreams:
                 raise
             yield b"data: %b\n\n" % event_lines(jsonrpc.error_response(follow.id, error_to_tell(error)))
 
-    async def _notifications(self, params: GetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
-        with self._service.follower(params) as follower:
+    async def _notifications(self, params: GetParams | SetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
+        with self._follower(params) as follower:
             while (update := await follower.next()) is not None:
+                if not isinstance(update, Update):
+                    await self._line.checkpoint()
+                    yield _event_of_set(update)
+                    continue
                 written = self._of(update)
                 for part in written.slices:
                     await self._line.checkpoint()
@@ -139,11 +169,16 @@ class EventStreams:
                 if pace.behind:
                     await pace.catch_up()
 
-    async def _response(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
+    def _follower(self, params: GetParams | SetParams) -> Follower | SetFollower:
+        if isinstance(params, SetParams):
+            return self._service.follow_set(params)
+        return self._service.follower(params)
+
+    async def _response(self, request_id: JsonText, params: GetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
         """The response, of which at most a page of results and a piece are held."""
         begun = False
         try:
-            async with aclosing(self._pieces_of_response(follow, pace)) as pieces:
+            async with aclosing(self._pieces_of_response(request_id, params, pace)) as pieces:
                 async for piece in pieces:
                     yield piece
                     del piece
@@ -157,13 +192,15 @@ class EventStreams:
                 error_to_tell(error)
             raise Broken from error
 
-    async def _pieces_of_response(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
-        params = replace(follow.params, wait=False, resume_token=b"", heartbeat_interval=None)
+    async def _pieces_of_response(
+        self, request_id: JsonText, params: GetParams, pace: Pace
+    ) -> AsyncGenerator[bytes, None]:
+        params = replace(params, wait=False, resume_token=b"", heartbeat_interval=None)
         piece = comma = closing = b""
         with self._service.follower(params) as follower:
             while (update := await follower.next()) is not None:
                 if not closing:
-                    piece, closing = _around_response(follow.id, update)
+                    piece, closing = _around_response(request_id, update)
                 written = self._of(update)
                 for part in written.slices:
                     await self._fair_queue.yield_turn()
@@ -211,6 +248,12 @@ class EventStreams:
         if written is None:
             written = update.made[self] = WrittenUpdate(update, self._share)
         return written
+
+
+def _event_of_set(update: SetCaughtUp | SetHeartbeat) -> bytes:
+    if isinstance(update, SetCaughtUp):
+        return event_of(update.token, sets_json.caught_up_to_json(restarted=update.restarted))
+    return event_of(update.token, sets_json.heartbeat_to_json())
 
 
 def _around_response(request_id: JsonText, update: Update) -> tuple[bytes, bytes]:

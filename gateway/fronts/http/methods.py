@@ -12,9 +12,10 @@ from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
 from gateway.adapter.json_members import Params
 from gateway.adapter.long_requests import read_long_body
 from gateway.adapter.plain_submits import read_plain_submit
+from gateway.adapter.sets_json import set_params_from_json
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
-from gateway.core.errors import GatewayError, MethodNotFound, shortened
+from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, shortened
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
@@ -60,6 +61,7 @@ class JsonRpcMethods:
             "runs/submit": RpcMethod(self._submit, self._write_status),
             "runs/get": RpcMethod(self._get, self._write_status),
             **ControlMethods(service, self.fair_queue).table(),
+            "runs/watch": RpcMethod(_refuse_watch, self._write_blob_id),
             "blobs/put": RpcMethod(self._put_blob, self._write_blob_id),
             "blobs/get": RpcMethod(self._get_blob, self._write_blob),
         }
@@ -221,6 +223,12 @@ class JsonRpcMethods:
     async def _write_blob(self, found: tuple[Blob, str], held: Held) -> JsonText | LongText:
         await self.fair_queue.yield_turn()
         return BlobText(*found, self.fair_queue) if is_long(found[0]) else blobs_json.blob_to_json(*found)
+
+
+async def _refuse_watch(params: Params, scope: str, held: Held) -> str:
+    """A set is followed by an event stream; what is wrong with the parameters is told first."""
+    set_params_from_json(params)
+    raise InvalidRequest("runs/watch is answered by an event stream: send 'Accept: text/event-stream', and an id")
 
 
 async def _joined(text: LongText) -> bytes:

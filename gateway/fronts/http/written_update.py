@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from gateway.adapter import jsonrpc, params_json, status_to_json
+from gateway.adapter import jsonrpc, params_json, sets_json, status_to_json
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.fronts.http.long_texts import PART
+from gateway.runs.set_update import ChangeUpdate
 from gateway.runs.update import Update
 
 
@@ -72,7 +73,30 @@ def event_lines(text: str) -> bytes:
     return _in_lines(text.encode())
 
 
+def event_of(token: bytes, text: str) -> bytes:
+    """A whole event, after which the point with this token is reached; an empty one names no point."""
+    return _id_line(token) + b"data: %b\n\n" % event_lines(text)
+
+
+def _id_line(token: bytes) -> bytes:
+    return b"id: %b\n" % params_json.resume_token_to_text(token).encode() if token else b""
+
+
+def _around_change(update: ChangeUpdate, part: slice) -> tuple[bytes, bytes]:
+    opening, closing = sets_json.around_change(
+        update.event,
+        update.status,
+        update.revision,
+        deleted=update.deleted,
+        restarted=update.restarted and part.start == 0,
+    )
+    id_line = _id_line(update.token_after(part.stop))
+    return id_line + b"data: " + event_lines(opening), event_lines(closing) + b"\n\n"
+
+
 def _around(update: Update, part: slice) -> tuple[bytes, bytes]:
+    if isinstance(update, ChangeUpdate):
+        return _around_change(update, part)
     token = update.token_after(part.stop)
     more = {
         "revision": str(update.revision),

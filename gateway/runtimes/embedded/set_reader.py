@@ -277,10 +277,9 @@ class SetReader:
         """What it means for the set that a run is deleted."""
         if tombstone.complete and not self._whatever_state.matches(tombstone.status()):
             return None
-        if self._states:
-            known = bool(tombstone.ended) and tombstone.ended <= self._since
-            if not self._states & ({tombstone.state} | (frozenset() if known else _BEFORE_END)):
-                return None
+        # Nobody may have been told of its end, if it was deleted soon after.
+        if self._states and not self._states & (_BEFORE_END | {tombstone.state}):
+            return None
         return SetChange(SetEvent.LEFT, tombstone.run_id, None, 0, self._position())
 
     def _change(self, event: SetEvent, snapshot: Snapshot) -> SetChange:

@@ -11,7 +11,7 @@ from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetEvent, SetParams
 from gateway.runs import set_topic
 from gateway.runs.set_follower import SetFollower
-from gateway.runs.set_update import ChangeUpdate, SetCaughtUp
+from gateway.runs.set_update import ChangeUpdate, SetCaughtUp, SetHeartbeat
 from tests.support.embedded import Embedded, opened
 
 AT_ONCE = {"steps": [], "output": {"$input": "$"}}
@@ -45,7 +45,8 @@ class Follower:
                 self.take(update)
             await asyncio.sleep(0)
 
-    def take(self, update: ChangeUpdate | SetCaughtUp) -> None:
+    def take(self, update: ChangeUpdate | SetCaughtUp | SetHeartbeat) -> None:
+        assert not isinstance(update, SetHeartbeat)
         if isinstance(update, SetCaughtUp):
             assert update.token >= self.token
             self.token, self.caught_up = update.token, update
@@ -193,3 +194,13 @@ async def test_a_drain_and_a_close_end_all_followers() -> None:
         await embedded.service.close()
         with pytest.raises(Unavailable):
             embedded.service.follow_set(SetParams())
+
+
+async def test_a_heartbeat_comes_when_nothing_happens() -> None:
+    async with opened() as embedded:
+        await embedded.start()
+        follower = embedded.service.follow_set(SetParams(heartbeat_interval=0.1))
+        caught_up = await follower.next()
+        assert isinstance(caught_up, SetCaughtUp)
+        assert await follower.next() == SetHeartbeat(caught_up.token)
+        follower.close()
