@@ -79,6 +79,10 @@ class RunNotes(ABC):
         """Return the ids of the runs that a run has submitted, as far as it was noted."""
 
     @abstractmethod
+    def begun(self, run_id: str) -> None:
+        """Know that there are no notes of a run, since it has just been accepted."""
+
+    @abstractmethod
     async def submitted(self, run_id: str, note: SubmitNote) -> None:
         """Keep what a run was submitted with, durably if there is a file. It is tried until it succeeds."""
 
@@ -100,6 +104,9 @@ class MemoryNotes(RunNotes):
     async def of(self, run_ids: Iterable[str]) -> dict[str, RunNote]:
         found = ((run_id, self._notes.get(run_id)) for run_id in run_ids)
         return {run_id: note for run_id, note in found if note is not None}
+
+    def begun(self, run_id: str) -> None:
+        pass  # What is not there is not looked for elsewhere.
 
     async def children(self, run_id: str) -> list[str]:
         return list(self._children.get(run_id) or ())
@@ -144,6 +151,10 @@ class FileNotes(RunNotes):
                     self._put(run_id, read.get(run_id, RunNote()))
         found = {run_id: self._cached.get(run_id) or read.get(run_id) for run_id in wanted}
         return {run_id: note for run_id, note in found.items() if note is not None and note != RunNote()}
+
+    def begun(self, run_id: str) -> None:
+        if run_id not in self._cached:
+            self._put(run_id, RunNote())
 
     async def children(self, run_id: str) -> list[str]:
         def select(db: sqlite3.Connection) -> list[str]:

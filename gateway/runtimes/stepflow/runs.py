@@ -55,7 +55,9 @@ class Runs:
         if answer.status not in (200, 202):
             raise submit_error(answer.status, answer.body, params.flow_id)
         run = run_from_json(answer.body, self._wire_format)
-        if note is not None:
+        if note is None:
+            self.told.notes.begun(run.status.run_id)
+        else:
             await self.told.notes.submitted(run.status.run_id, note)
         return await self._learn(run)
 

@@ -74,7 +74,9 @@ class Watches:
         self.streams = asyncio.Semaphore(MAX_STREAMS)
         self.waits = asyncio.Semaphore(MAX_WAITS)
         self.patience = patience
-        self._open: set[_EventWatch] = set()
+        self._open: dict[str, set[_EventWatch]] = {}
+        """The watches that are open, by the run."""
+        self._count = 0
         self._draining = False
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
@@ -85,7 +87,7 @@ class Watches:
         """
         self._refuse_if_draining()
         watch = _EventWatch(self, run_id)
-        self._open.add(watch)
+        self._enter(watch)
         revision = None
         try:
             while True:
@@ -99,7 +101,7 @@ class Watches:
                 self._refuse_if_draining()
                 await watch.changed.wait()
         finally:
-            self._open.discard(watch)
+            self._leave(watch)
             await watch.close()
 
     async def state_since(self, run_id: str, revision: int) -> Snapshot | None:
@@ -118,18 +120,30 @@ class Watches:
 
     def tell(self, status: RunStatus) -> None:
         """Let the watches of a run know its state, which this gateway has changed."""
-        for watch in self._open:
+        for watch in self._open.get(status.run_id, ()):
             watch.learn(status)
 
     def drain(self) -> None:
         """End all watches with Unavailable."""
         self._draining = True
-        for watch in self._open:
-            watch.changed.set()
+        for watches in self._open.values():
+            for watch in watches:
+                watch.changed.set()
 
     def poll_seconds(self) -> float:
         """Return the longest time between two reads of a state."""
-        return max(LAST_POLL, len(self._open) / POLLS_PER_SECOND)
+        return max(LAST_POLL, self._count / POLLS_PER_SECOND)
+
+    def _enter(self, watch: "_EventWatch") -> None:
+        self._open.setdefault(watch.run_id, set()).add(watch)
+        self._count += 1
+
+    def _leave(self, watch: "_EventWatch") -> None:
+        watches = self._open[watch.run_id]
+        watches.discard(watch)
+        self._count -= 1
+        if not watches:
+            del self._open[watch.run_id]
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
@@ -142,7 +156,7 @@ class _EventWatch:
     def __init__(self, watches: Watches, run_id: str) -> None:
         self.changed = Notify()
         self._watches = watches
-        self._run_id = run_id
+        self.run_id = run_id
         self._status: RunStatus | None = None
         self._progress: Progress | None = None
         self._failure: GatewayError | None = None
@@ -154,11 +168,6 @@ class _EventWatch:
         if self._failure is not None and not (status and status.status.terminal):
             raise self._failure
         return snapshot(status, self._progress) if status else None
-
-    def learn(self, status: RunStatus) -> None:
-        """Take over the state of a run, if it is the one that is watched."""
-        if status.run_id == self._run_id:
-            self._learn(status)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -183,7 +192,7 @@ class _EventWatch:
             seconds = 0 if self._status is None or watches.waits.locked() else wait
             asked = _now()
             try:
-                if self._learn(await self._read(seconds)):
+                if self.learn(await self._read(seconds)):
                     return
             except (Unavailable, RemoteError) as error:
                 await outage.pause(error)
@@ -199,11 +208,11 @@ class _EventWatch:
 
     async def _read(self, seconds: int) -> RunStatus:
         if not seconds:
-            return await self._watches.read(self._run_id, 0)
+            return await self._watches.read(self.run_id, 0)
         async with self._watches.waits:
-            return await self._watches.read(self._run_id, seconds)
+            return await self._watches.read(self.run_id, seconds)
 
-    def _learn(self, status: RunStatus) -> bool:
+    def learn(self, status: RunStatus) -> bool:
         """Take over a state, unless a terminal one is known already. Return whether the run is over."""
         if self._status is None or not self._status.status.terminal:
             self._status = status
@@ -212,7 +221,7 @@ class _EventWatch:
 
     async def _follow_events(self) -> None:
         assert self._status is not None
-        self._progress = Progress(self._run_id, self._status.items.total)
+        self._progress = Progress(self.run_id, self._status.items.total)
         watches = self._watches
         if await RunEvents(watches.engine, watches.streams, self._progress, self.changed).follow():
             await self._confirm()
@@ -222,7 +231,7 @@ class _EventWatch:
         backoff = Backoff(_CONFIRM_FIRST, _CONFIRM_LAST)
         for _ in range(_CONFIRMATIONS):
             try:
-                if self._learn(await self._watches.read(self._run_id, 0)):
+                if self.learn(await self._watches.read(self.run_id, 0)):
                     return
             except (Unavailable, RemoteError):
                 return

@@ -10,6 +10,7 @@ from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.storage import run_notes
 from gateway.storage.idempotency import Keys
 from gateway.storage.run_notes import RunNote, SubmitNote
+from gateway.storage.sqlite_file import StateFile
 
 RUN, OTHER, THIRD = (f"01a20377-4792-7b82-a1a4-f86edb2cd47{digit}" for digit in "345")
 NOTE = SubmitNote("nightly", {"team": "x"}, RUN, RUN, 1)
@@ -90,6 +91,20 @@ async def test_a_file_of_before_is_brought_up(tmp_path: Path) -> None:
         assert await keys.notes.of([RUN]) == {RUN: RunNote(NOTE)}
     finally:
         await keys.close()
+
+
+async def test_a_run_that_has_just_begun_is_not_looked_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = await Keys.open(str(tmp_path / "keys.db"))
+    read: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(StateFile, "read", lambda file, operation: read.append(operation))
+        keys.notes.begun(RUN)
+        assert await keys.notes.of([RUN]) == {}
+    assert read == []
+    await keys.notes.submitted(RUN, NOTE)
+    keys.notes.begun(RUN)
+    assert await keys.notes.of([RUN]) == {RUN: RunNote(NOTE)}
+    await keys.close()
 
 
 async def test_notes_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ async def test_without_a_connection_to_wait_on_a_run_is_looked_at() -> None:
 async def test_with_many_watches_each_looks_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watches_of(States(RUNNING)) as watches:
         assert watches.poll_seconds() == module.LAST_POLL
-        monkeypatch.setattr(watches, "_open", range(1000))
+        monkeypatch.setattr(watches, "_count", 1000)
         assert watches.poll_seconds() == 1000 / module.POLLS_PER_SECOND
 
 
