@@ -56,15 +56,16 @@ def show_set_lines(events: Iterable["RunSetEvent"]) -> None:
 
 
 def _set_event_json(event: "RunSetEvent") -> JsonText:
-    """The JSON text of an event of a set, whose status is that of `runs/get`."""
+    """The JSON text of an event of a set: the `params` of a notification of `runs/watch`."""
     from gateway.client import SetUpdate
 
-    members = ['"restarted":true'] if event.restarted else []
     if isinstance(event, SetUpdate):
-        members += [f'"event":{quote(event.event)}', f'"runId":{quote(event.run_id)}']
-        members += [] if event.run is None else [f'"run":{event.run.to_json()}']
+        members = [f'"event":{quote(event.event)}', f'"runId":{quote(event.run_id)}']
+        if event.run is not None:
+            members += [f'"revision":{event.revision}', f'"run":{event.run.to_json()}']
     else:
-        members.append('"event":"caughtUp"')
+        members = ['"event":"caughtUp"']
+    members += ['"restarted":true'] if event.restarted else []
     return f"{{{','.join(members)}}}"
 
 
