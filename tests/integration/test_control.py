@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from gateway.core.control import (
 )
 from gateway.core.errors import InvalidParams, InvalidRunId, RunNotEnded, RunNotFound
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
+from gateway.core.page_token import binding_of_list, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
 from tests.integration.conftest import Gateway, Start
 from tests.support.clients import Client
@@ -272,3 +274,30 @@ async def test_a_component_may_cancel_the_run_that_it_executes_in(start: Start) 
         flow = '{"steps":[{"id":"s","component":"/x/echo","input":1}],"output":{"$step":"s"}}'
         run = await submit(gateway.grpc, flow, 1, wait=True)
         assert (run.status, run.cancel_reason) == (RunState.CANCELLED, "no use")
+
+
+async def test_the_native_transport_serves_all_of_these_calls(start: Start, tmp_path: Path) -> None:
+    client = (await start(transport="native", state=str(tmp_path / "state.db"))).grpc
+    done = await submit(client, ECHO, wait=True)
+    runs = [await submit(client, flow_label="mine") for _ in range(3)]
+    ended = await client.cancel(CancelParams(run_id=runs[0].run_id, reason="why not", wait=True))
+    assert (ended.status, ended.cancel_reason) == (RunState.CANCELLED, "why not")
+    assert await client.cancel_many(CancelRunsParams(filter=RunFilter(flow_label="mine"))) == BulkProgress(3, 2, 1)
+    listed = (await client.list_runs(ListParams(order=RunOrder.OLDEST_FIRST, include_total=True))).runs
+    assert [run.run_id for run in listed] == [run.run_id for run in (done, *runs)]
+    assert len((await client.items(ItemsParams(run_id=done.run_id))).items) == 2
+    await client.delete(DeleteParams(run_id=done.run_id))
+    assert await client.delete_many(DeleteRunsParams(filter=RunFilter())) == BulkProgress(3, 3, 0)
+    with pytest.raises(RunNotFound):
+        await client.items(ItemsParams(run_id=done.run_id))
+
+
+async def test_cursors_that_no_server_has_made_are_refused(client: Client) -> None:
+    """The checksum of a token keeps out mistakes only: anybody can make one."""
+    await submit(client, ECHO)
+    for order in RunOrder:
+        for cursor in ("x", "-1", "9" * 30, "1" * 5_000, "[1]", "\N{EURO SIGN}", "1.5", "{}", "null", " ", "1,2", "\0"):
+            binding = binding_of_list(ListParams(order=order))
+            with pytest.raises(InvalidParams) as caught:
+                await client.list_runs(ListParams(order=order, page_token=page_token(cursor, binding)))
+            assert [violation.path for violation in caught.value.violations] == [("page_token",)]

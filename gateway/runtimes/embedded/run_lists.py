@@ -1,7 +1,9 @@
 """Lists of runs: what the journal finds, with the states of those that execute."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from typing import Final
 
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import InvalidParams, NotFound, RunNotFound
@@ -12,6 +14,9 @@ from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.journal import FoundRun, Journal
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_status import ended_status, run_status, statistics
+
+_CURSOR: Final = re.compile("[0-9a-f]{1,15}")
+"""The key of a run, 60 bits. Anything longer would be none to SQLite either."""
 
 
 class JournalLists:
@@ -81,7 +86,6 @@ class JournalLists:
 def _key(cursor: str) -> int | None:
     if not cursor:
         return None
-    try:
-        return int(cursor, 16)
-    except ValueError:
-        raise InvalidParams.field("page_token", description="it is not of this gateway") from None
+    if _CURSOR.fullmatch(cursor) is None:
+        raise InvalidParams.field("page_token", description="it is not of this gateway")
+    return int(cursor, 16)
