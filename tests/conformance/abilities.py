@@ -6,7 +6,7 @@
 from typing import Final, NamedTuple
 
 from tests.conformance.differences import DOCUMENT_FILE
-from tests.support.runtimes import DOCUMENT, STEPFLOW
+from tests.support.runtimes import DOCUMENT, STEPFLOW, SUPERSET
 from tests.support.tables import markdown_table, write_table
 
 TARGET: Final = "abilities-table"
@@ -28,10 +28,20 @@ class Ability(NamedTuple):
     here: str
     stepflow: str
     document: str = _UNKNOWN
+    over_jsonrpc: str = ""
+    """What differs if a gateway is reached over JSON-RPC."""
 
     def on(self, runtime: str) -> str:
         """How far it goes on one of `RUNTIMES`."""
+        if runtime == SUPERSET:
+            return self.over_jsonrpc or self.here
         return self.stepflow if runtime in STEPFLOW else self.document if runtime == DOCUMENT else self.here
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Its row of the table."""
+        here = f"{self.here}; over JSON-RPC {self.over_jsonrpc}" if self.over_jsonrpc else self.here
+        return self.name, here, self.stepflow, self.document
 
 
 CANCEL: Final = Ability(
@@ -51,6 +61,12 @@ ITEMS: Final = Ability(
     "0.12, 0.13: steps that have begun, no inputs; 0.10, 0.11: inputs, and steps that have ended",
 )
 DELETE: Final = Ability("delete", "yes", "no: the engine deletes nothing")
+SETS: Final = Ability(
+    "following sets",
+    "yes, over restarts, and on another worker or relay",
+    "no: the engine tells of no changes of runs that nobody asks for",
+    over_jsonrpc="no: relay to the upstream over gRPC",
+)
 LABELS: Final = Ability(
     "labels",
     "yes",
@@ -81,7 +97,7 @@ ABILITIES: Final = tuple(value for value in list(globals().values()) if isinstan
 
 def table() -> str:
     """The table in Markdown."""
-    return markdown_table(HEADS, ABILITIES)
+    return markdown_table(HEADS, (ability.cells for ability in ABILITIES))
 
 
 def main() -> None:

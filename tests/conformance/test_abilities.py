@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from msgspec.structs import replace
 
+from gateway.adapter.grpc_status import from_status
 from gateway.core.control import CancelParams, DeleteParams, ItemsParams, ListParams
 from gateway.core.errors import Unsupported
 from gateway.core.model import Blob, BlobType, SubmitParams
 from gateway.core.run_filter import RunFilter
+from runs.v1 import runs_pb2
 from tests.conformance import abilities
 from tests.conformance.abilities import TARGET, Ability, table
 from tests.conformance.differences import DOCUMENT_FILE
@@ -17,6 +20,7 @@ from tests.support.runtimes import RUNTIMES, gateway_over
 from tests.support.tables import with_table
 from tests.support.updates import GrpcFollower
 
+CODES = {code.value[0]: code for code in grpc.StatusCode}
 ECHO = Blob('{"name":"echo","steps":[],"output":{"$input":"$"}}', BlobType.FLOW)
 
 
@@ -33,6 +37,21 @@ async def there(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await client.close()
 
 
+async def follow(client: GrpcFollower) -> None:
+    """Follow all runs until the present is complete."""
+    request = runs_pb2.WatchRunsRequest(add_set=runs_pb2.WatchSet(name="all"))
+    call = client.runs.WatchRuns(iter([request]))
+    try:
+        async for response in call:
+            if response.HasField("error"):
+                code = CODES[response.error.code]
+                raise from_status(code, response.error.message, response.error.status_details)
+            if response.HasField("caught_up"):
+                return
+    finally:
+        call.cancel()
+
+
 @pytest.mark.slow
 async def test_each_runtime_can_do_what_the_table_says(there: tuple[str, GrpcFollower]) -> None:
     runtime, client = there
@@ -44,6 +63,7 @@ async def test_each_runtime_can_do_what_the_table_says(there: tuple[str, GrpcFol
         (abilities.LIST, lambda: client.list_runs(ListParams(filter=some))),
         (abilities.COUNT, lambda: client.list_runs(ListParams(include_total=True))),
         (abilities.ITEMS, lambda: client.items(ItemsParams(run_id=run_id))),
+        (abilities.SETS, lambda: follow(client)),
         (abilities.LABELS, lambda: client.submit(replace(params, labels={"a": "b"}))),
         (abilities.EXECUTION_TIMEOUT, lambda: client.submit(replace(params, execution_timeout=60.0))),
         (abilities.DELETE, lambda: client.delete(DeleteParams(run_id=run_id))),

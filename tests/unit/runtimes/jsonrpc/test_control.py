@@ -16,6 +16,7 @@ from gateway.runtimes.jsonrpc import control
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
 from gateway.storage.idempotency import Keys
 from tests.support.document_server import DocumentServer
+from tests.support.engine_proxy import LOSE, EngineProxy
 from tests.support.http_upstream import HttpUpstream
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
 
@@ -102,6 +103,24 @@ async def test_a_delete(scripted: WaitingRuntime, runtime: JsonRpcRuntime) -> No
         with pytest.raises(RunNotFound):
             await runtime.delete(run_id, cancel=False)
     assert scripted.run_ids == []
+
+
+async def test_a_delete_whose_answer_is_lost_is_repeated(scripted: WaitingRuntime) -> None:
+    async with AsyncExitStack() as stack:
+        server = HttpUpstream(scripted)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        proxy = await stack.enter_async_context(EngineProxy(server.url.rstrip("/")).running())
+        keys = await Keys.open(":memory:")
+        stack.push_async_callback(keys.close)
+        runtime = JsonRpcRuntime(f"{proxy.url}/", keys)
+        stack.push_async_callback(runtime.close)
+        run_id = await submitted(runtime)
+        proxy.replies.append(LOSE)
+        await runtime.delete(run_id, cancel=True)
+        assert scripted.run_ids == []
+        with pytest.raises(RunNotFound):
+            await runtime.delete(run_id, cancel=True)
 
 
 @pytest.mark.parametrize("order", RunOrder)
