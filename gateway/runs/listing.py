@@ -21,7 +21,7 @@ AT_ONCE: Final = 100
 """How many runs or items the runtime is asked for at once: those may be large, and only then it shows."""
 
 READS: Final = 32
-"""How many such pages are read at once; nothing counts them before they are there."""
+"""How many such pages are read at once, and runs counted: nothing counts pages before they are there."""
 
 MOST_BYTES: Final = 2 * RESULT_PAGE_BYTES
 """How large a page of runs is at most, unless it is a single one."""
@@ -48,7 +48,7 @@ class RunLists:
         cursor, left = cursor_of(params.page_token, binding), page_limit(params.page_size)
         runs: list[RunStatus] = []
         size, at_once = 0, AT_ONCE
-        while left and size < RESULT_PAGE_BYTES:
+        while left > 0 and size < RESULT_PAGE_BYTES:
             page = await self.read(params.filter, params.order, cursor, min(left, at_once))
             added = sum(map(run_bytes, page.runs))
             if size + added > MOST_BYTES and len(page.runs) > 1:
@@ -61,7 +61,10 @@ class RunLists:
             cursor = page.cursor
             if not cursor or not page.runs:
                 break
-        total = await self._runtime.count_runs(params.filter) if params.include_total else None
+        total = None
+        if params.include_total:
+            async with self._reads:
+                total = await self._runtime.count_runs(params.filter)
         return RunList(runs, page_token(cursor, binding), total, size)
 
     async def items(self, params: ItemsParams) -> ItemList:

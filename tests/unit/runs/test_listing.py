@@ -12,7 +12,7 @@ from gateway.core.model import RunState, SubmitParams
 from gateway.core.page_sizes import item_bytes, run_bytes
 from gateway.core.page_token import binding_of_items, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
-from gateway.core.runtime import RESULT_PAGE_BYTES
+from gateway.core.runtime import RESULT_PAGE_BYTES, RunPage
 from gateway.runs.listing import AT_ONCE, MOST_BYTES, RunLists
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
 
@@ -56,6 +56,23 @@ async def test_the_size_of_a_page_is_bounded(asked: int, length: int) -> None:
     lists = RunLists(runtime)
     assert len((await lists.runs(ListParams(page_size=asked))).runs) == length
     assert max(runtime.listed) == AT_ONCE
+
+
+class Generous(ScriptedRuntime):
+    """Its pages have one run more than was asked for."""
+
+    async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
+        return await super().list_runs(wanted, order, cursor, limit + 1)
+
+
+async def test_a_runtime_that_gives_more_than_was_asked_for_ends_the_page() -> None:
+    runtime = Generous()
+    run_ids = await submitted(runtime, 10)
+    assert await listed(RunLists(runtime), page_size=3, order=RunOrder.OLDEST_FIRST) == [
+        run_ids[:4],
+        run_ids[4:8],
+        run_ids[8:],
+    ]
 
 
 async def test_runs_are_counted_if_that_is_asked_for() -> None:
