@@ -91,7 +91,7 @@ class _FlowExecution:
         self._output: JsonText | ItemError | None = None
         self._forced = set(flow.forced)
         self._notes: dict[str, StepNote | None] = {}
-        self._path = "".join(f"{part}/" for part in task.path)
+        self._path = f"{'/'.join(map(str, task.path))}/" if task.path else ""
         self._ready = deque([_Goal(flow.output)])
         self._waiting: dict[str, list[_Goal]] = {}
         self._running: dict[str, asyncio.Task[Value | ItemError]] = {}

@@ -1,10 +1,10 @@
 """What the steps of an item have come to: noted while it executes, and kept with its result."""
 
+import time
 from typing import Final
 
 import msgspec
 
-from gateway.core.clock import now
 from gateway.core.errors import shortened
 from gateway.core.items import MAX_STEPS, StepState, StepStatus
 from gateway.core.model import ItemError, Nanoseconds
@@ -43,7 +43,7 @@ class StepNote:
         """Its component is called."""
         if not self.attempts:
             self.status = StepState.RUNNING
-            self.started_at = now()
+            self.started_at = time.time_ns()
         self.attempts += 1
 
     def fail(self, error: ItemError, *, last: bool = False) -> None:
@@ -54,7 +54,7 @@ class StepNote:
 
     def end(self, error: ItemError | None) -> None:
         """The step has ended."""
-        self.completed_at = now(self.started_at or 0)
+        self.completed_at = max(time.time_ns(), self.started_at or 0)
         if error is not None:
             self.fail(error, last=True)
         elif self.status is not StepState.FAILED:
@@ -63,7 +63,7 @@ class StepNote:
 
     def cancel(self) -> None:
         """Nobody needs the step any more."""
-        self.completed_at = now(self.started_at or 0)
+        self.completed_at = max(time.time_ns(), self.started_at or 0)
         self.status = StepState.CANCELLED
 
 
@@ -104,15 +104,14 @@ class ItemLog:
         """What is kept of it when the item has ended: None if it had no steps."""
         if not self.steps:
             return None
-        steps: list[tuple[object, ...]] = []
+        steps = []
         size = 0
         for step in self.steps:
-            entry = self._entry(step)
             size += _STEP_OVERHEAD + len(step.step_id) + len(step.component)
             size += 0 if step.error is None else len(step.error.message)
             if size > MAX_KEPT_BYTES:
                 break
-            steps.append(entry)
+            steps.append(self._entry(step))
         return _ENCODER.encode((self.started_at, self.attempts, steps))
 
     def _entry(self, step: StepNote) -> tuple[object, ...]:
