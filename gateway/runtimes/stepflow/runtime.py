@@ -63,7 +63,7 @@ class StepflowRuntime(Runtime):
         self._runs = Runs(engine, release, keys.notes)
         self._submits = Submits(self._runs, keys, (account or MemoryAccount()).share())
         self._watches = Watches(engine, self._runs.read, has_streams=release.has_events)
-        self._cancels = Cancels(self._runs, release.wire_format.running, self._tell_end)
+        self._cancels = Cancels(self._runs, release.wire_format, self._tell_end)
         self._on_cancelled: Callable[[str], None] | None = None
         self._listing = Listing(self._runs)
         self._items = ItemViews(self._runs, release.wire_format)

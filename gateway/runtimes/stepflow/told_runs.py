@@ -48,6 +48,11 @@ class ToldRuns:
         end = self._ends.get(run_id) or (await self.notes.of([run_id])).get(run_id, _NOTHING).ended
         return end is not None and end.status is RunState.CANCELLED
 
+    async def is_kept(self, run_id: str) -> bool:
+        """Whether the end of a run is in the state: a call of this gateway has reached it, and was not cut off."""
+        note = (await self.notes.of([run_id])).get(run_id, _NOTHING)
+        return note.ended is not None
+
     @asynccontextmanager
     async def cancelling(self, run_id: str) -> AsyncIterator[None]:
         """While a run is being cancelled, nobody is told that it is: the reason is not known yet, nor durable."""

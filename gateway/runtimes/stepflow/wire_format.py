@@ -62,6 +62,11 @@ class WireFormat(Enum):
         """How the query of a list spells the state of runs that execute."""
         return "running" if self is WireFormat.LEGACY else "1"
 
+    @property
+    def cancelled(self) -> str:
+        """How it spells that of runs that were cancelled."""
+        return "cancelled" if self is WireFormat.LEGACY else "4"
+
 
 class CountsBody(msgspec.Struct):
     """How many items of a run are in which state."""

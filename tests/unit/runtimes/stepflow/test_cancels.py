@@ -86,33 +86,32 @@ async def test_the_engine_is_asked_from_the_outside_in_and_clients_are_told_from
     there: Engine, runs: Runs
 ) -> None:
     told: list[RunStatus] = []
-    end = await Cancels(runs, "1", told.append).cancel(ROOT, "no need")
+    end = await Cancels(runs, WireFormat.PROTO_JSON, told.append).cancel(ROOT, "no need")
     assert there.cancelled == [ROOT, CHILD, GRANDCHILD, NOTED]
     assert [run.run_id for run in told] == [NOTED, GRANDCHILD, CHILD, ROOT]
     assert [run.status for run in told] == [RunState.CANCELLED] * 4
     assert (end, end.cancel_reason) == (told[-1], "no need")
     assert {run.cancel_reason for run in told[:-1]} == {reason_inside(ROOT, "no need")}
     there.cancelled.clear()
-    assert await Cancels(runs, "1", told.append).cancel(ROOT, "again") == end
+    assert await Cancels(runs, WireFormat.PROTO_JSON, told.append).cancel(ROOT, "again") == end
     assert there.cancelled == []
 
 
 async def test_what_is_left_of_a_cancel_that_was_cut_off_is_cancelled(there: Engine, runs: Runs) -> None:
     there.refused = {GRANDCHILD}
-    cancels = Cancels(runs, "1", lambda status: None)
+    cancels = Cancels(runs, WireFormat.PROTO_JSON, lambda status: None)
     with pytest.raises(RemoteError, match="on strike"):
         await cancels.cancel(ROOT, None)
     there.refused.clear()
     assert (await cancels.cancel(ROOT, None)).status is RunState.CANCELLED
     assert (await runs.read(CHILD)).status is RunState.CANCELLED
-    # What is inside a cancelled run is looked at again only from it.
-    await cancels.cancel(CHILD, None)
+    assert (await runs.read(NOTED)).status is RunState.CANCELLED
     assert sorted(set(there.cancelled)) == sorted([ROOT, CHILD, GRANDCHILD, NOTED])
 
 
 async def test_runs_that_have_ended_or_are_gone_are_left(there: Engine, runs: Runs) -> None:
     await runs.told.notes.submitted(IDS[7], SubmitNote(parent_run_id=NOTED, root_run_id=ROOT, depth=4))
-    cancels = Cancels(runs, "1", lambda status: None)
+    cancels = Cancels(runs, WireFormat.PROTO_JSON, lambda status: None)
     assert (await cancels.cancel(DONE, None)).status is RunState.SUCCESS
     assert (await cancels.cancel(NOTED, None)).status is RunState.CANCELLED
     assert there.cancelled == [NOTED]
