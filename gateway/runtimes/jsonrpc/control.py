@@ -1,7 +1,7 @@
 """The calls on a server of the runs methods that end runs, find them, and look into them: another gateway has them."""
 
 import time
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from gateway.core.items import Item, ItemPage
 from gateway.core.model import JsonText, RunState, RunStatus, SubmitParams
 from gateway.core.page_token import binding_of_items, cursor_of, page_token
 from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.run_sets import SetPart
 from gateway.core.runtime import RunPage, Runtime, Snapshot
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, unreadable
 from gateway.runtimes.jsonrpc.dialect import NOBODY, Dialect
@@ -56,6 +57,10 @@ class JsonRpcControl(Runtime):
             # An answer before its time says that nothing executes any more.
             if seconds == left or time.monotonic() - began < seconds:
                 return snapshot
+
+    def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        """A gateway can be followed as a relay does, over gRPC; no other server knows sets."""
+        raise Unsupported("sets of runs are not followed over JSON-RPC: reach the upstream gateway by gRPC")
 
     async def delete(self, run_id: str, *, cancel: bool) -> None:
         """A run that is not found by a repeated call has been deleted by the one before."""

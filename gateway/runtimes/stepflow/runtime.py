@@ -11,6 +11,7 @@ from gateway.core.errors import InvalidParams, Unsupported, shutting_down
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
 from gateway.runtimes.stepflow.blobs import Blobs
 from gateway.runtimes.stepflow.cancels import Cancels
@@ -102,6 +103,9 @@ class StepflowRuntime(Runtime):
     async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
         """The engine goes on with what executes, and does not tell when that ends: nothing is waited for."""
         return snapshot(await self._cancels.cancel(run_id, reason))
+
+    def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        raise Unsupported("the engine of this gateway tells of no changes of runs that are not asked for by their ids")
 
     async def delete(self, run_id: str, *, cancel: bool) -> None:
         raise Unsupported("the engine of this gateway deletes no runs")
