@@ -106,6 +106,18 @@ def watch_runs(variant: str, runs: int, seconds: float) -> Metrics:
         return streamed(load, target, MAX_CHANGES).metrics()
 
 
+def watch_set(variant: str, followers: int, runs: int, seconds: float) -> Metrics:
+    """Measure updates a second of a set of runs that many streams follow."""
+    states = [runs_pb2.RUN_STATE_PENDING, runs_pb2.RUN_STATE_RUNNING]
+    add = runs_pb2.WatchSet(name="running", filter=runs_pb2.RunFilter(states=states), only_new=True)
+    request = runs_pb2.WatchRunsRequest(add_set=add)
+    with (
+        paced(variant, runs) as target,
+        follow(target, [[request]], followers, path=WATCH_RUNS, seconds=seconds, first=1) as load,
+    ):
+        return streamed(load, target, MAX_CHANGES).metrics()
+
+
 def overload(variant: str, subscribers: int, seconds: float) -> Metrics:
     """Measure the age of updates when there are more of them than can be sent."""
     serving = server("benchmarks.reference", "--queues") if variant == QUEUES else paced(variant)

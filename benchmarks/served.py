@@ -7,17 +7,20 @@ import argparse
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import get_args
+from typing import Final, get_args
 
 import uvloop
 
 from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, ITEMS, run_id
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.notify import Notify
 from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
 from gateway.core.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
+from gateway.core.run_filter import RunFilter
+from gateway.core.run_sets import SetChange, SetEvent, SetPart
 from gateway.core.runtime import Page, Runtime, Snapshot
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.grpc.server import Transport
@@ -28,6 +31,9 @@ from gateway.runs.service import RunsService
 from gateway.server.app import tune_interpreter
 from gateway.server.scheduling import use_batch_scheduling
 
+_PART: Final = 32
+"""How many changes of a set are told together, as by the embedded runtime."""
+
 
 class PacedRuntime(Runtime):
     """A runtime whose runs never finish, and change one after the other."""
@@ -36,10 +42,17 @@ class PacedRuntime(Runtime):
         self.watches = 0
         self._runs = {run_id(number): _Run(run_id(number)) for number in range(runs)}
         self._turn = itertools.cycle(self._runs.values())
+        self._followed: list[dict[_Run, None]] = []
+        self._change_made = Notify()
 
     def change(self) -> None:
         """Change the run whose turn it is."""
-        next(self._turn).change()
+        run = next(self._turn)
+        run.change()
+        if self._followed:
+            for changed in self._followed:
+                changed[run] = None
+            self._change_made.set()
 
     async def get(self, run_id: str) -> Snapshot:
         return self._find(run_id).snapshot
@@ -55,6 +68,27 @@ class PacedRuntime(Runtime):
                     await run.changed.wait()
         finally:
             self.watches -= 1
+
+    async def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        """All runs, then those that change, as the log of the embedded runtime tells them: a few in each part."""
+        if not only_new:
+            for some in _batches(list(self._runs.values())):
+                changes = [_told(SetEvent.ADDED, run, index) for index, run in some]
+                yield SetPart(changes, changes[-1].position)
+        yield SetPart([], _position(1, 0), caught_up=True)
+        changed: dict[_Run, None] = {}
+        self._followed.append(changed)
+        number = itertools.count(1)
+        while True:
+            if not changed:
+                await self._change_made.wait()
+                continue
+            first = list(itertools.islice(changed, _PART))
+            for run in first:
+                del changed[run]
+            changes = [_told(SetEvent.CHANGED, run, next(number), 1) for run in first]
+            yield SetPart(changes, changes[-1].position)
+            await asyncio.sleep(0)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         return []
@@ -79,6 +113,21 @@ class PacedRuntime(Runtime):
         if run is None:
             raise RunNotFound(f"no run has the id '{run_id}'")
         return run
+
+
+def _batches(runs: "list[_Run]") -> "Iterator[list[tuple[int, _Run]]]":
+    numbered = list(enumerate(runs, 1))
+    for start in range(0, len(runs), _PART):
+        yield numbered[start : start + _PART]
+
+
+def _position(stage: int, number: int) -> bytes:
+    return bytes([stage]) + number.to_bytes(41)
+
+
+def _told(event: SetEvent, run: "_Run", number: int, stage: int = 0) -> SetChange:
+    snapshot = run.snapshot
+    return SetChange(event, run.run_id, snapshot.status, snapshot.revision, _position(stage, number))
 
 
 class _Run:

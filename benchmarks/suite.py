@@ -33,6 +33,7 @@ from benchmarks.scenarios import (
     streaming,
     translation,
     watch_runs,
+    watch_set,
 )
 from benchmarks.stored_runs import STORED, stored_runs
 from benchmarks.submits import SUBMITS, UNSCHEDULED_SUBMITS, WORKERS
@@ -200,6 +201,15 @@ def _suite() -> Iterator[Scenario]:
         f"The runs change in turn, {MAX_CHANGES:,} times a second: so many updates/s are asked for.",
         _STREAMS,
         _each(watch_runs, 10_000),
+    )
+    yield Scenario(
+        "watch-set",
+        "Sets: 10,000 running runs, 100 followers",
+        "Each stream follows the set of all running runs, without those that there are at first. They change in turn, "
+        f"{MAX_CHANGES:,} times a second: "
+        f"{100 * MAX_CHANGES:,} updates/s are asked for, and what counts is how many arrive.",
+        _STREAMS,
+        _each(watch_set, 100, 10_000, servers=_STREAMED[1:]),
     )
     yield Scenario(
         "results",
