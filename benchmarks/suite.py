@@ -7,6 +7,8 @@ from typing import Final
 
 from benchmarks.command_line import COMMANDS
 from benchmarks.engine import ORCHESTRATOR, sequential_submits
+from benchmarks.indexed_submits import indexed_submits
+from benchmarks.listed_runs import FILTERS, LISTED, listed_runs
 from benchmarks.scenarios import (
     BARE,
     BARE_NATIVE,
@@ -241,6 +243,23 @@ def _suite() -> Iterator[Scenario]:
         },
         {f"{number:,} runs": partial(stored_runs, number) for number in STORED},
         rounds=1,
+    )
+    yield Scenario(
+        "listed-runs",
+        "The first page of 100 of 1,000,000 runs",
+        "ListRuns, one call after the other, newest first, for each single condition and for pairs: one run in a "
+        "thousand has failed, or is nested; there are 100 flows, 1,000 flow labels and 10 teams.",
+        {"p50_ms": "p50 ms", "p99_ms": "p99 ms", "cpu_ms": "CPU ms/call", "runs": "runs"},
+        {name: partial(listed_runs, name, LISTED) for name in FILTERS},
+        rounds=1,
+    )
+    yield Scenario(
+        "indexed-submits",
+        "Journalled submits with and without the index of runs",
+        "In one process, without fronts: 64 submits of one small item at a time. At least 0.95 of the calls/s without "
+        "the index are the goal.",
+        {"calls_per_s": "calls/s", "cpu_us": "CPU us/call"},
+        {name: partial(indexed_submits, indexed=name == "indexed") for name in ("indexed", "not indexed")},
     )
     yield Scenario(
         "command-line",

@@ -27,6 +27,9 @@ PAUSE_SECONDS: Final = 0.002
 READS_TOGETHER: Final = 8
 """How often the log is read in one step to count runs."""
 
+REMOVALS_TOGETHER: Final = 2
+"""How often the log is read in one step to find runs that are to go."""
+
 BLOB_SECONDS: Final = 60.0
 """Seconds between two looks at blobs."""
 
@@ -54,7 +57,9 @@ class Pruning:
         self._uses = uses
         self._delete = delete
         self._reached: dict[int, int] = defaultdict(int)
-        self._counted = self._number = self._oldest = self._deleted = 0
+        self._counted = self._number = self._oldest = self._begun = self._until = 0
+        self._subtracted: set[str] = set()
+        """Runs that have been deleted here, and whose tombstones have not been read."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -80,7 +85,8 @@ class Pruning:
         for number, keep in self._journal.retention.times.items():
             more |= await self._expire(number, keep)
         if self._journal.retention.keep_runs is not None:
-            more |= await self._count() or await self._remove_beyond(self._journal.retention.keep_runs)
+            more |= await self._count()
+            more |= await self._remove_beyond(self._journal.retention.keep_runs)
         return more | await self._journal.upkeep.give_back()
 
     async def prune_blobs(self) -> int:
@@ -109,6 +115,7 @@ class Pruning:
                     await self.prune_blobs()
                     blobs_at = time.monotonic() + BLOB_SECONDS
             except Unavailable as error:
+                self._begin_anew()
                 _log.warning("what is not to be kept stays in the state for now: %s", error.message)
             except Exception as error:
                 report_unexpected(error)
@@ -126,38 +133,54 @@ class Pruning:
 
     async def _count(self) -> bool:
         """Count runs that no rule concerns, up to the present."""
-        if self._journal.forgotten > self._counted:
-            self._counted = self._number = self._oldest = 0
-        until, more = self._journal.changes.stable, self._journal.changes.stable > self._counted
+        if self._journal.forgotten > self._counted and (self._begun or self._counted >= self._until > 0):
+            # Tombstones are gone that have not been read.
+            self._begin_anew()
+        if self._counted >= self._until:
+            self._begun, self._until = self._counted, self._journal.changes.stable
         for _ in range(READS_TOGETHER):
-            if not more:
+            if self._counted >= self._until:
                 break
-            changes, reached, more = await self._journal.read_changes(self._counted, until)
+            changes, reached, _ = await self._journal.read_changes(self._counted, self._until)
             for change in changes:
                 if isinstance(change.run, Tombstone):
-                    self._number -= self._was_counted(change.run)
+                    if change.run.run_id in self._subtracted:
+                        self._subtracted.discard(change.run.run_id)
+                    else:
+                        self._number -= self._was_counted(change.run)
                 else:
                     self._number += self._concerned(change, len(self._journal.retention.rules)) is not None
             self._counted = reached
-        # What has been deleted has to be counted before more is.
-        return more or self._counted < self._deleted
+        return self._counted < self._until
+
+    def _begin_anew(self) -> None:
+        """Count all runs again."""
+        self._counted = self._number = self._oldest = self._begun = self._until = 0
+        self._subtracted.clear()
 
     async def _remove_beyond(self, keep_runs: int) -> bool:
         """Delete the runs that ended first, until so many are left as are kept."""
         excess = self._number - keep_runs
-        if excess <= 0 or self._counted <= self._oldest:
+        if excess <= 0:
             return False
-        changes, reached, _ = await self._journal.read_changes(self._oldest, self._counted)
-        last, some = reached, []
+        some: list[EndedRecord] = []
+        for _ in range(REMOVALS_TOGETHER):
+            if len(some) < excess and self._oldest < self._counted:
+                changes, reached, _ = await self._journal.read_changes(self._oldest, self._counted)
+                self._oldest = self._choose(changes, reached, some, excess)
+        self._number -= len(some)
+        self._subtracted.update(record.run_id for record, _ in some)
+        await self._delete_some(some)
+        return bool(some) or self._oldest < self._counted
+
+    def _choose(self, changes: Sequence[Change], reached: int, some: list[EndedRecord], number: int) -> int:
+        """Add runs that no rule concerns to `some`, up to a number. Return the last change that was looked at."""
         for change in changes:
             if (run := self._concerned(change, len(self._journal.retention.rules))) is not None:
                 some.append(run)
-                if len(some) == excess:
-                    last = change.number
-                    break
-        await self._delete_some(some)
-        self._oldest, self._deleted = last, self._journal.changes.head
-        return True
+                if len(some) == number:
+                    return change.number
+        return reached
 
     async def _delete_some(self, runs: Sequence[EndedRecord]) -> None:
         if runs:
@@ -175,6 +198,6 @@ class Pruning:
         ended = gone.ended or key_of(gone.run_id) or 0
         rules = self._journal.retention.rules
         # If its labels are not known, the number is a little too small: some runs more are kept.
-        return ended <= self._counted and self._journal.retention.rule_of(
+        return ended <= self._begun and self._journal.retention.rule_of(
             gone.flow_label, gone.labels, gone.state
         ) == len(rules)
