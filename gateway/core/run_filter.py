@@ -9,6 +9,7 @@ from msgspec import Meta, field
 from msgspec.msgpack import encode
 from msgspec.structs import replace
 
+from gateway.core.clock import LATEST
 from gateway.core.errors import InvalidParams, Violation
 from gateway.core.model import (
     MAX_KEY_LENGTH,
@@ -96,6 +97,8 @@ def asked_states(given: Collection[_T], read: Callable[..., RunState], *path: st
 def canonical_filter(given: Mapping[str, Any], *path: str | int) -> RunFilter:
     """The filter at `path` with these fields, whose ids may have either spelling and whose lists may repeat members.
 
+    A time beyond those at which runs can be accepted becomes the last of them.
+
     Raises InvalidParams, naming each one, if fields break their rules.
     """
     wanted = validated(RunFilter, given, *path)
@@ -110,6 +113,9 @@ def canonical_filter(given: Mapping[str, Any], *path: str | int) -> RunFilter:
         changed[name] = None if text is None else canonical_run_id(text)
         if text is not None and changed[name] is None:
             faults.append(Violation((*path, name), "expected a UUID"))
+    for name in ("created_after", "created_before"):
+        moment: Nanoseconds | None = getattr(wanted, name)
+        changed[name] = None if moment is None else max(-LATEST, min(moment, LATEST))
     for name in ("flow_label", "flow_name"):
         faults += [Violation((*path, name), what) for what in _faults_of_pattern(getattr(wanted, name))]
     if faults:

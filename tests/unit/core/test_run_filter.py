@@ -1,9 +1,11 @@
 import pytest
 from hypothesis import given
 
+from gateway.core.clock import LATEST
 from gateway.core.errors import InvalidParams
 from gateway.core.model import ItemStatistics, RunState, RunStatus
 from gateway.core.run_filter import RunFilter, canonical_filter
+from gateway.core.times import MAX_SECONDS, MIN_SECONDS
 from tests.support.run_filters import run_filters
 
 FLOW = f"sha256:{'a' * 64}"
@@ -54,6 +56,13 @@ def test_ids_become_canonical_and_lists_are_sets() -> None:
     assert wanted.states == (RunState.PENDING, RunState.FAILED)
     assert wanted.flow_ids == (FLOW, f"sha256:{'b' * 64}")
     assert wanted.parent_run_id == PARENT
+
+
+@pytest.mark.parametrize("field", ["created_after", "created_before"])
+def test_times_beyond_those_of_runs_are_the_last_of_them(field: str) -> None:
+    earliest, latest = (canonical_filter({field: moment}) for moment in (MIN_SECONDS * 10**9, MAX_SECONDS * 10**9))
+    assert (getattr(earliest, field), getattr(latest, field)) == (-LATEST, LATEST)
+    assert earliest.digest() != latest.digest()
 
 
 def test_faults_are_named_with_their_places() -> None:

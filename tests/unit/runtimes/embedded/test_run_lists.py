@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.core.clock import LATEST
 from gateway.core.errors import InvalidParams
 from gateway.core.model import ItemResult, RunState, RunStatus
 from gateway.core.run_filter import RunFilter, RunOrder
@@ -56,7 +57,11 @@ runs: Final = st.fixed_dictionaries(
     }
 )
 patterns: Final = st.none() | st.sampled_from(["*", "a", "a*", "ab*", "n", "night*", "c", "z*"])
-moments: Final = st.none() | st.integers(-5, 40).map(lambda seconds: START + seconds * SECOND)
+moments: Final = (
+    st.none()
+    | st.integers(-5, 40).map(lambda seconds: START + seconds * SECOND)
+    | st.sampled_from([-LATEST, 0, LATEST])
+)
 filters: Final = st.fixed_dictionaries(
     {},
     optional={
