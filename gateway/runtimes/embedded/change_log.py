@@ -80,7 +80,7 @@ class ChangeLog:
         self.kept_after: int | None = None
         """All changes with larger numbers are kept in memory; None if nobody follows a set."""
         self._followers = 0
-        self._writing: dict[int, RunMark] = {}
+        self._writing: dict[int, RunMark | None] = {}
         self._numbers: list[int] = []
         self._changed: list[RunMark] = []
         self._waiters: list[asyncio.Future[None]] = []
@@ -134,21 +134,25 @@ class ChangeLog:
 
         `settle` must follow, or `abandon` if it is certain that nothing was written.
         """
-        return self._begin(self.marks.get(run_id) or RunMark(self, run_id), number or RUN_IDS.tick())
+        mark = self.marks.get(run_id)
+        if mark is None and self.kept_after is not None:
+            mark = RunMark(self, run_id)
+        return self._begin(mark, number or RUN_IDS.tick())
 
     def begin_removal(self, tombstone: "Tombstone") -> int:
         """Likewise for a run that is about to be deleted."""
         return self._begin(RunMark(self, tombstone.run_id, tombstone=tombstone), RUN_IDS.tick())
 
-    def _begin(self, mark: RunMark, number: int) -> int:
+    def _begin(self, mark: RunMark | None, number: int) -> int:
         self._writing[number] = mark
-        if self.kept_after is not None:
+        if self.kept_after is not None and mark is not None:
             self._keep(number, mark)
         return number
 
     def settle(self, number: int) -> None:
         """The change is durable, and is seen from now on."""
-        self._writing.pop(number).number = number
+        if (mark := self._writing.pop(number)) is not None:
+            mark.number = number
         self._wake_later()
 
     def abandon(self, number: int) -> None:

@@ -22,6 +22,9 @@ class RunIds:
     def __init__(self) -> None:
         self.last = 0
         """The number that was taken last."""
+        self.newest = ""
+        """The id that was made last, and its number."""
+        self.newest_key = 0
 
     def begin_after(self, run_id: str) -> None:
         """Make ids that are larger than this one."""
@@ -35,7 +38,9 @@ class RunIds:
         """An id for a run that is accepted at this time."""
         self.last = last = max(self.last + 1, (moment << 12) // 1_000_000)
         chance = int.from_bytes(os.urandom(8)) & _CHANCE | _VARIANT
-        return f"{id_prefix(last)}{chance >> 48:04x}-{chance & 0xFFFF_FFFF_FFFF:012x}"
+        self.newest = run_id = f"{id_prefix(last)}{chance >> 48:04x}-{chance & 0xFFFF_FFFF_FFFF:012x}"
+        self.newest_key = last
+        return run_id
 
     def tick(self) -> int:
         """Take the next number, for a change. More of them fit a second than a process makes."""
@@ -45,6 +50,8 @@ class RunIds:
 
 def key_of(run_id: str) -> int | None:
     """The number in a run id; None if it is not an id of version 7."""
+    if run_id is RUN_IDS.newest:  # It is asked for some times while the run is accepted.
+        return RUN_IDS.newest_key
     if len(run_id) != _LENGTH or run_id[_VERSION] != "7":
         return None
     return int(run_id[:8] + run_id[9:13] + run_id[15:18], 16)
