@@ -20,11 +20,12 @@ HOUR = 3_600 * 10**9
 
 async def submit(path: Path, clock: list[int], monkeypatch: pytest.MonkeyPatch) -> Snapshot:
     """Submit a run to a gateway that has just been started; the clock tells these times, and then the last one."""
-    monkeypatch.setattr("time.time_ns", lambda: clock.pop(0) if len(clock) > 1 else clock[0])
+    monkeypatch.setattr("time.time_ns", lambda: clock[0])
     runtime = await EmbeddedRuntime.open(str(path), Components({}))
     try:
         flow_id = await runtime.put_blob(FLOW)
         await runtime.start(None)  # type: ignore[arg-type]
+        monkeypatch.setattr("time.time_ns", lambda: clock.pop(0) if len(clock) > 1 else clock[0])
         return await runtime.submit(SubmitParams(flow_id=flow_id, inputs=["1", "2"]), "")
     finally:
         await runtime.close()
