@@ -33,6 +33,8 @@ class Run:
         self._latest = record.created_at
         self.held = 0
         """How many bytes of memory are counted for it."""
+        self.deleted = False
+        """Whether it was cancelled to be deleted, and is."""
         self.mark: RunMark | None = None
         """Its place in the log of changes, since it may be seen."""
         self._revision = epoch << EPOCH_BITS

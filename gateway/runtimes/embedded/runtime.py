@@ -220,6 +220,8 @@ class EmbeddedRuntime(Runtime):
         run = await self._find(run_id)
         while True:
             snapshot = run.snapshot()
+            if snapshot.terminal and isinstance(run, Run):
+                await self._deleting.settled(run)
             yield snapshot
             if snapshot.terminal or isinstance(run, EndedRun):
                 return
@@ -279,6 +281,7 @@ class EmbeddedRuntime(Runtime):
         await self._resumption.stop()
         await self._deadlines.close()
         await self._pruning.stop()
+        await self._deleting.close()
         await self._cancelling.close()
         self._journal.drain()
         if self._table.accepting:

@@ -86,10 +86,27 @@ async def test_a_run_that_has_not_ended_is_refused_or_cancelled(embedded: Embedd
         await embedded.runtime.delete(run.run_id, cancel=False)
     async with aclosing(embedded.runtime.watch(run.run_id)) as states:
         assert (await anext(states)).status.status is RunState.RUNNING
+        following = asyncio.create_task(anext(states))
         await embedded.runtime.delete(run.run_id, cancel=True)
-        assert (await anext(states)).status.status is RunState.CANCELLED
+        with pytest.raises(RunNotFound):
+            await following
     await refuse_to_know(embedded, run.run_id)
     assert embedded.runtime._table.active == {}
+
+
+async def test_who_looks_later_does_not_see_that_a_deleted_run_was_cancelled(
+    embedded: Embedded, waiting: Waiting
+) -> None:
+    run = await embedded.submit(STEPS, 1, wait=False)
+    await waiting.called.wait()
+    async with aclosing(embedded.runtime.watch(run.run_id)) as states:
+        assert (await anext(states)).status.status is RunState.RUNNING
+        ends = await asyncio.gather(
+            *(embedded.runtime.delete(run.run_id, cancel=True) for _ in range(3)), return_exceptions=True
+        )
+        assert ends == [None, None, None]
+        with pytest.raises(RunNotFound):
+            await anext(states)
 
 
 async def test_those_who_follow_sets_learn_of_it(embedded: Embedded) -> None:
