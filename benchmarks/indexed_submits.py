@@ -31,7 +31,7 @@ async def _submits(state: str, seconds: float, *, indexed: bool) -> Metrics:
     try:
         await runtime.start(service)
         if not indexed:
-            runtime._journal._tail.added = lambda: None  # type: ignore[attr-defined]
+            runtime._journal._tail.added = lambda *_: None  # type: ignore[attr-defined]
         params = SubmitParams(
             flow_id=await runtime.put_blob(Blob(_FLOW, BlobType.FLOW)), inputs=['{"a":1}'], flow_label="nightly"
         )

@@ -8,11 +8,13 @@ so what is missing after a crash is found in the same way.
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.errors import Unavailable
 from gateway.runtimes.embedded.ended_rows import read_ended
-from gateway.runtimes.embedded.postings import Postings
+from gateway.runtimes.embedded.journal import Outcome, RunRecord
+from gateway.runtimes.embedded.postings import NewRun, Postings
 from gateway.storage.sqlite_file import StateFile
 
 _log = logging.getLogger(__name__)
@@ -32,26 +34,25 @@ class IndexTail:
     def __init__(self, file: StateFile, postings: Postings) -> None:
         self._file = file
         self._postings = postings
-        self._behind = 0
+        self._behind: list[NewRun] = []
         self._is_known = False
         """Whether `_behind` is all that is missing; after a start, there may be more."""
         self._indexing: asyncio.Task[None] | None = None
 
-    def added(self) -> None:
+    def added(self, record: RunRecord, outcome: Outcome) -> None:
         """One more run is in the table, and not in the index."""
-        self._behind += 1
-        if self._behind >= BEHIND and self._indexing is None:
+        self._behind.append((record, outcome.status))
+        if len(self._behind) >= BEHIND and self._indexing is None:
             self._indexing = asyncio.create_task(self._index_later())
 
     async def index(self) -> None:
         """Return when all runs are indexed that are in the table now. Raises Unavailable as writes do."""
         while self._behind or not self._is_known:
-            behind, self._behind = self._behind, 0
-            try:
-                self._is_known = not await self._file.write(lambda db: index_some(db, self._postings))
-            except BaseException:
-                self._behind += behind
-                raise
+            behind, self._behind = self._behind, []
+            # Until it is done, others that ask have to wait for it, and the table is read if it fails.
+            self._is_known = False
+            more = await self._file.write(lambda db, behind=behind: index_some(db, self._postings, behind))  # type: ignore[misc]
+            self._is_known = not more
 
     async def close(self) -> None:
         """End what goes on in the background."""
@@ -68,8 +69,23 @@ class IndexTail:
             self._indexing = None
 
 
-def index_some(db: sqlite3.Connection, postings: Postings) -> bool:
-    """Index the next runs of the table, within a transaction. Return whether there may be more."""
+def _are_next(db: sqlite3.Connection, runs: Sequence[NewRun]) -> bool:
+    ids = [record.run_id for record, _ in runs]
+    missing = "run_id > (SELECT run_id FROM indexed) AND run_id <= ?"
+    number, first = db.execute(f"SELECT count(*), min(run_id) FROM ended_runs WHERE {missing}", (max(ids),)).fetchone()
+    return bool(number == len(ids) and first == min(ids))
+
+
+def index_some(db: sqlite3.Connection, postings: Postings, behind: Sequence[NewRun] = ()) -> bool:
+    """Index the next runs of the table, within a transaction. Return whether there may be more.
+
+    If these are `behind`, as nearly always, they need not be read: each row that is read costs a turn at the lock of
+    the interpreter.
+    """
+    if behind and _are_next(db, behind):
+        postings.add(db, behind)
+        db.execute("UPDATE indexed SET run_id = ?", (max(record.run_id for record, _ in behind),))
+        return False
     rows = db.execute(
         "SELECT run FROM ended_runs WHERE run_id > (SELECT run_id FROM indexed) ORDER BY run_id LIMIT ?", (TOGETHER,)
     ).fetchall()

@@ -122,7 +122,7 @@ class SqliteJournal(Journal):
     async def _create(self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None) -> RunRecord | None:
         if ended is not None and record.key is None:
             await self._file.append("ended_runs", ended_row(record, ended))
-            self._tail.added()
+            self._tail.added(record, ended.outcome)
             return None
         while record.key is not None and (arriving := self._arriving_keys.get((record.scope, record.key))) is not None:
             await arriving.wait()
