@@ -144,16 +144,19 @@ class ChangeLog:
         return self._begin(RunMark(self, tombstone.run_id, tombstone=tombstone), RUN_IDS.tick())
 
     def _begin(self, mark: RunMark | None, number: int) -> int:
+        # A run that is in no memory has no mark, but for those who follow a set.
         self._writing[number] = mark
-        if self.kept_after is not None and mark is not None:
+        if mark is not None and self.kept_after is not None:
             self._keep(number, mark)
         return number
 
     def settle(self, number: int) -> None:
         """The change is durable, and is seen from now on."""
-        if (mark := self._writing.pop(number)) is not None:
+        mark = self._writing.pop(number)
+        if mark is not None:
             mark.number = number
-        self._wake_later()
+        if self._waiters:
+            self._wake_later()
 
     def abandon(self, number: int) -> None:
         """Nothing was written."""

@@ -24,10 +24,13 @@ TOGETHER: Final = 64
 """How many runs are cancelled at once."""
 
 
-def deadline_of(created_at: Nanoseconds, *seconds: float | None) -> Nanoseconds | None:
-    """When a run has to have ended that was accepted at a time, given how long it may take; None: at any time."""
-    given = [each for each in seconds if each is not None]
-    return min(created_at + round(min(given) * 1e9), LATEST) if given else None
+def deadline_of(created_at: Nanoseconds, seconds: float | None, most: float | None) -> Nanoseconds | None:
+    """When a run has to have ended that was accepted at a time, given how long it says that it may take, and how long
+    any run may; None: at any time.
+    """
+    if seconds is None or (most is not None and most < seconds):
+        seconds = most
+    return None if seconds is None else min(created_at + round(seconds * 1e9), LATEST)
 
 
 def is_over(record: RunRecord) -> bool:
@@ -113,7 +116,7 @@ class Deadlines:
 
     def _reason(self, record: RunRecord) -> str:
         seconds = ((record.deadline or 0) - record.created_at) / 1e9
-        is_common = record.deadline == deadline_of(record.created_at, self.run_timeout)
+        is_common = record.deadline == deadline_of(record.created_at, None, self.run_timeout)
         setting = "run_timeout" if is_common else "execution_timeout"
         return f"the run took longer than {counted(seconds, 'second')} ({setting})"
 

@@ -61,5 +61,5 @@ def _last(
 ) -> Snapshot:
     # It has the last revision of this epoch, which is larger than any that was seen before.
     revision = ((journal.epoch + 1) << EPOCH_BITS) - 1
-    status = ended_status(record, outcome, journal.expires_at(record, outcome))
+    status = ended_status(record, outcome, journal.retention.expires_at(record, outcome))
     return Snapshot(status, revision, outcome.success + outcome.failed, prefix, results)

@@ -2,11 +2,11 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from functools import cached_property
 from operator import attrgetter
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -153,10 +153,6 @@ class Journal(ABC):
     epoch: int = 0
     retention: Retention = KEEP_ALL
 
-    def expires_at(self, record: RunRecord, outcome: Outcome) -> Nanoseconds | None:
-        """When a run is deleted that has ended, if that is known."""
-        return self.retention.expires_at(record, outcome)
-
     @cached_property
     def readiness(self) -> Readiness:
         """Whether the journal can be written."""
@@ -188,20 +184,20 @@ class Journal(ABC):
         """The blob, or only its length if it is long and would have to be read; see `Runtime.peek_blob`."""
         return await self.get_blob(blob_id)
 
-    async def create(
+    def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None
-    ) -> RunRecord | None:
+    ) -> Coroutine[Any, Any, RunRecord | None]:
         """Accept a run. The inputs of one that has ended are not kept.
 
         If another run of the scope has the same key, change nothing and return that run. Of a run that is not accepted,
         for any reason, nothing is ever seen. Raises Unavailable after `drain` if many inputs are still to be kept.
         """
         if ended is None:
-            return await self._create(record, inputs, None)
+            return self._create(record, inputs, None)
         number = self.changes.begin(record.run_id, key_of(record.run_id) or 0)
         if record.key is not None:
             ended = Ended(replace(ended.outcome, changed=number), ended.results)
-        return await self._written(number, self._create(record, inputs, ended))
+        return self._written(number, self._create(record, inputs, ended))
 
     def withdraw(self, run_id: str) -> None:  # noqa: B027 - not every journal takes long to accept a run.
         """A run whose `create` has not returned is not wanted: that may raise ParentCancelled, or accept it."""

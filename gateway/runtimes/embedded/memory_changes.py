@@ -32,6 +32,11 @@ class MemoryChanges:
         """A run has ended; numbers grow."""
         self._ends.append((number, run_id))
 
+    @property
+    def oldest(self) -> str | None:
+        """The run that has ended first of those that are kept."""
+        return self._ends[0][1] if self._ends else None
+
     def remove(self, removal: Removal) -> None:
         """A run is gone; numbers grow."""
         self._removals.append(removal)

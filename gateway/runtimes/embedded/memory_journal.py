@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections import deque
 from collections.abc import AsyncGenerator, Collection, Sequence
 from functools import cached_property
 from typing import Final
@@ -58,6 +57,8 @@ _SIZED_AT_ONCE: Final = 4_096
 
 _NO_PLACES: Final[dict[int, int]] = {}
 
+_NO_STEPS: Final[dict[int, bytes]] = {}
+
 
 class _Kept(Struct, eq=False):
     """A run. `places` are those of the results, by item; it is empty if the run was accepted with its results.
@@ -87,7 +88,6 @@ class MemoryJournal(Journal):
         self._blobs: dict[str, Blob] = {}
         self._runs: dict[str, _Kept] = {}
         self._keys: dict[tuple[str, str], str] = {}
-        self._ended: deque[str] = deque()
         self._index = MemoryIndex()
         self._changes = MemoryChanges(self._ended_run)
 
@@ -118,16 +118,17 @@ class MemoryJournal(Journal):
             kept = _Kept(record, inputs, inputs_size=size)
             size += ITEM_BYTES * record.total
         else:
-            kept = _Kept(record, (), ended.outcome, list(ended.results), _NO_PLACES)
+            kept = _Kept(record, (), ended.outcome, list(ended.results), _NO_PLACES, _NO_STEPS)
             size = sum(map(_result_size, ended.results))
         kept.size += size
         self._reserve(kept.size)
-        self._runs[record.run_id] = kept
+        run_id = record.run_id
+        self._runs[run_id] = kept
         self._index.add(record, None if ended is None else ended.outcome.status)
         if record.key is not None:
-            self._keys[record.scope, record.key] = record.run_id
+            self._keys[record.scope, record.key] = run_id
         if ended is not None:
-            self._note_end(record.run_id, ended.outcome.changed or key_of(record.run_id) or 0)
+            self._changes.end(ended.outcome.changed or key_of(run_id) or 0, run_id)
         return None
 
     async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
@@ -147,7 +148,7 @@ class MemoryJournal(Journal):
             kept.outcome = outcome
             self._index.end(kept.record, outcome.status)
             self._release_inputs(kept)
-            self._note_end(run_id, outcome.changed or 0)
+            self._changes.end(outcome.changed or 0, run_id)
 
     async def _delete(self, runs: Sequence[tuple[RunRecord, Outcome]], removals: Sequence[Removal]) -> set[str]:
         deleted = set()
@@ -156,9 +157,6 @@ class MemoryJournal(Journal):
             if kept is not None and kept.outcome is not None:
                 self._remove(kept, removal)
                 deleted.add(kept.record.run_id)
-        # The oldest ones are forgotten first: those that are gone need not be looked for.
-        while self._ended and self._ended[0] not in self._runs:
-            self._ended.popleft()
         return deleted
 
     async def load(self, run_id: str) -> tuple[RunRecord, Outcome | None] | None:
@@ -199,6 +197,7 @@ class MemoryJournal(Journal):
     async def search(
         self, wanted: RunFilter, after: int | None, *, newest_first: bool
     ) -> AsyncGenerator[list[FoundRun], None]:
+        self._index.make_up()
         for keys in scan(self._index, wanted, after, newest_first=newest_first):
             if found := [run for key in keys if (run := self._found(key)) is not None]:
                 yield found
@@ -208,6 +207,7 @@ class MemoryJournal(Journal):
         if not is_exact(wanted):
             return None
         number = 0
+        self._index.make_up()
         for keys in scan(self._index, wanted, None, newest_first=False):
             number += len(keys)
             await asyncio.sleep(0)
@@ -253,13 +253,13 @@ class MemoryJournal(Journal):
         memory.take(size)
 
     def _forget(self, size: int) -> None:
-        while self._ended and not self._memory.fits(size):
-            kept = self._runs.get(self._ended.popleft())
-            if kept is not None and kept.outcome is not None:
-                tombstone = Tombstone.of(kept.record, kept.outcome)
-                number = self.changes.begin_removal(tombstone)
-                self._remove(kept, Removal(number, tombstone))
-                self.changes.settle(number)
+        while not self._memory.fits(size) and (oldest := self._changes.oldest) is not None:
+            kept = self._runs[oldest]
+            assert kept.outcome is not None
+            tombstone = Tombstone.of(kept.record, kept.outcome)
+            number = self.changes.begin_removal(tombstone)
+            self._remove(kept, Removal(number, tombstone))
+            self.changes.settle(number)
 
     def _remove_blob(self, blob_id: str) -> None:
         self._memory.give_back(sys.getsizeof(self._blobs.pop(blob_id).content))
@@ -280,10 +280,6 @@ class MemoryJournal(Journal):
             return None
         kept = self._runs[run_id]
         return FoundRun(key, kept.record, kept.outcome, bool(kept.results))
-
-    def _note_end(self, run_id: str, number: int) -> None:
-        self._ended.append(run_id)
-        self._changes.end(number, run_id)
 
     def _ended_run(self, run_id: str) -> tuple[RunRecord, Outcome] | None:
         kept = self._runs.get(run_id)

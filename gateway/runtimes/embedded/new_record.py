@@ -27,13 +27,14 @@ def new_record(
     """
     created_at = start_of_run()
     observability = params.observability
+    # With more than 15 names the interpreter makes a dictionary for the call: the first ones go without.
     return RunRecord(
-        run_id=RUN_IDS.next(created_at),
-        flow_id=params.flow_id,
-        flow_name=flow_name,
-        flow_label=params.flow_label,
-        total=len(params.inputs),
-        max_concurrency=params.max_concurrency,
+        RUN_IDS.next(created_at),
+        params.flow_id,
+        flow_name,
+        params.flow_label,
+        len(params.inputs),
+        params.max_concurrency,
         overrides=params.overrides,
         variables=write_object(params.variables) if params.variables else "{}",
         observability=None if observability is None else observability_to_json(observability),

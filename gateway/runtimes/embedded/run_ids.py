@@ -1,6 +1,7 @@
 """The ids of runs, and the clock of the state that is in them."""
 
 import os
+from functools import lru_cache
 from typing import Final
 
 from gateway.core.model import Nanoseconds
@@ -9,6 +10,9 @@ _CHANCE: Final = (1 << 62) - 1
 _LENGTH: Final = 36
 _VERSION: Final = 14
 _VARIANT: Final = 0b10 << 62
+
+_LATEST: Final = 1_024
+"""Of how many ids the keys are kept: that of a new run is asked for several times."""
 
 
 class RunIds:
@@ -22,9 +26,6 @@ class RunIds:
     def __init__(self) -> None:
         self.last = 0
         """The number that was taken last."""
-        self.newest = ""
-        """The id that was made last, and its number."""
-        self.newest_key = 0
 
     def begin_after(self, run_id: str) -> None:
         """Make ids that are larger than this one."""
@@ -38,9 +39,7 @@ class RunIds:
         """An id for a run that is accepted at this time."""
         self.last = last = max(self.last + 1, (moment << 12) // 1_000_000)
         chance = int.from_bytes(os.urandom(8)) & _CHANCE | _VARIANT
-        self.newest = run_id = f"{id_prefix(last)}{chance >> 48:04x}-{chance & 0xFFFF_FFFF_FFFF:012x}"
-        self.newest_key = last
-        return run_id
+        return f"{id_prefix(last)}{chance >> 48:04x}-{chance & 0xFFFF_FFFF_FFFF:012x}"
 
     def tick(self) -> int:
         """Take the next number, for a change. More of them fit a second than a process makes."""
@@ -48,10 +47,9 @@ class RunIds:
         return self.last
 
 
+@lru_cache(_LATEST)
 def key_of(run_id: str) -> int | None:
     """The number in a run id; None if it is not an id of version 7."""
-    if run_id is RUN_IDS.newest:  # It is asked for some times while the run is accepted.
-        return RUN_IDS.newest_key
     if len(run_id) != _LENGTH or run_id[_VERSION] != "7":
         return None
     return int(run_id[:8] + run_id[9:13] + run_id[15:18], 16)

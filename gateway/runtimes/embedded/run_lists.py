@@ -78,7 +78,8 @@ class JournalLists:
         if run is not None:
             return run.snapshot().status
         if found.outcome is not None:
-            return ended_status(found.record, found.outcome, self._journal.expires_at(found.record, found.outcome))
+            expires_at = self._journal.retention.expires_at(found.record, found.outcome)
+            return ended_status(found.record, found.outcome, expires_at)
         state = RunState.RUNNING if found.begun else RunState.PENDING
         return run_status(found.record, state, statistics(found.record.total, 0, 0, 0), None, None)
 

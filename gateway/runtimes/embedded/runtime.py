@@ -193,9 +193,9 @@ class EmbeddedRuntime(Runtime):
             if ancestry is not None:
                 await self._ancestors.check(ancestry.parent_id, ancestry.task)
             at_once = ended_at_once(record, ended.outcome, self._journal, ended.results)
-            self._table.keep(at_once)
+            self._table.recent.put(at_once)
             return await self._accept(at_once, flow, (), ended)
-        run = Run(record, epoch=self._journal.epoch, expires_at=self._journal.expires_at)
+        run = Run(record, epoch=self._journal.epoch, expires_at=self._journal.retention.expires_at)
         if ancestry is not None:
             run.held = memory_of(record, params.inputs)
             await self._ancestors.begin(record.run_id, ancestry.parent_id, ancestry.task)
@@ -366,7 +366,7 @@ class EmbeddedRuntime(Runtime):
             ended = loaded(record, outcome, self._journal, prefix)
             self._table.keep(ended)
             return ended
-        run = Run(record, epoch=self._journal.epoch, expires_at=self._journal.expires_at)
+        run = Run(record, epoch=self._journal.epoch, expires_at=self._journal.retention.expires_at)
         await restore(self._journal, run)
         self._journal.changes.restore(run)
         self._table.keep(run)

@@ -38,7 +38,7 @@ async def started(held: HeldComponent, state: Path | None = None) -> AsyncIterat
 def test_the_shorter_time_counts_and_the_longest_is_the_last_that_can_be_kept() -> None:
     assert deadline_of(5, None, None) is None
     assert deadline_of(5, 2.0, None) == deadline_of(5, None, 2.0) == deadline_of(5, 2.0, 3.0) == 2_000_000_005
-    assert deadline_of(5, MAX_TIMEOUT) == LATEST
+    assert deadline_of(5, MAX_TIMEOUT, None) == LATEST
 
 
 async def test_a_run_that_takes_too_long_is_cancelled(held: HeldComponent) -> None:
