@@ -89,11 +89,11 @@ async def test_items_that_have_not_begun_cost_nothing() -> None:
     written: list[int] = []
     complete = embedded.journal.complete
 
-    async def noted(run_id: str, completions: Any, outcome: Any = None) -> None:
+    async def noted(run_id: str, completions: Any, outcome: Any = None, *stopped: Any) -> None:
         written.append(len(completions))
-        await complete(run_id, completions, outcome)
+        await complete(run_id, completions, outcome, *stopped)
 
-    embedded.journal.complete = noted  # type: ignore[method-assign]
+    embedded.journal.complete = noted  # type: ignore[method-assign, assignment]
     turns = Turns()
     last = await embedded.runtime.cancel(status.run_id, None)
     turns.stop()

@@ -22,7 +22,7 @@ from gateway.runs.service import RunsService
 from gateway.runtimes.embedded import builtins, item_work
 from gateway.runtimes.embedded.execution import execute_flow
 from gateway.runtimes.embedded.item_work import DEFAULT_EXECUTING_ITEMS
-from gateway.runtimes.embedded.journal import Completion, Outcome
+from gateway.runtimes.embedded.journal import Completion
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.embedded.step_retries import FIRST_PAUSE, LAST_PAUSE, MAX_RETRIES
 from gateway.runtimes.embedded.task import LIMIT_REACHED, ItemFailure
@@ -261,12 +261,12 @@ async def test_values_on_their_way_to_the_journal_are_bounded(monkeypatch: pytes
         complete = journal.complete
         most = 0
 
-        async def slow(run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
+        async def slow(run_id: str, completions: Sequence[Completion], *arguments: Any) -> None:
             nonlocal most
             for _ in range(3):
                 most = max(most, gateway.held)
                 await asyncio.sleep(0)
-            await complete(run_id, completions, outcome)
+            await complete(run_id, completions, *arguments)
 
         monkeypatch.setattr(journal, "complete", slow)
         value = "x" * 30_000

@@ -133,9 +133,14 @@ class _FlowExecution:
 
     async def _stop(self) -> None:
         if self._running:
-            for step_id in self._running:
-                if (note := self._notes[step_id]) is not None:
+            for step_id, step in self._running.items():
+                if (note := self._notes[step_id]) is None:
+                    continue
+                if not step.done() or step.cancelled():
                     note.cancel()
+                elif step.exception() is None:
+                    outcome = step.result()
+                    note.end(outcome if isinstance(outcome, ItemError) else None)
             self._work.canceller.cancel(self._running.values())
             await asyncio.wait(self._running.values())
             self._running.clear()
@@ -213,6 +218,8 @@ class _FlowExecution:
             outcome = await self._execute(step, text, at_once=True)
         except asyncio.CancelledError:
             if _is_cancelled():
+                if (note := self._notes[step.id]) is not None:
+                    note.cancel()
                 raise
             outcome = _CANCELLED
         self._hold(_size(outcome) - len(text))

@@ -1,7 +1,7 @@
-"""What the steps of an item have come to: noted while it executes, and kept with its result."""
+"""What the steps of an item have come to: noted while it executes, and kept when it ends or is stopped."""
 
 import time
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -102,8 +102,17 @@ class ItemLog:
 
     def kept(self) -> bytes | None:
         """What is kept of it when the item has ended: None if it had no steps."""
-        if not self.steps:
-            return None
+        return self._encoded(self._entries()) if self.steps else None
+
+    def stopped(self, *, with_steps: bool) -> bytes:
+        """What is kept of it when it is cancelled: when it began and how often, and its steps if there is room."""
+        return self._encoded(self._entries() if with_steps else [])
+
+    def _encoded(self, steps: list[tuple[object, ...]]) -> bytes:
+        return _ENCODER.encode((self.started_at, self.attempts, steps))
+
+    def _entries(self) -> list[tuple[object, ...]]:
+        """The first steps that fit."""
         steps = []
         size = 0
         for step in self.steps:
@@ -112,7 +121,7 @@ class ItemLog:
             if size > MAX_KEPT_BYTES:
                 break
             steps.append(self._entry(step))
-        return _ENCODER.encode((self.started_at, self.attempts, steps))
+        return steps
 
     def _entry(self, step: StepNote) -> tuple[object, ...]:
         since = self.started_at
@@ -150,7 +159,7 @@ class _KeptStep(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class KeptLog(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is kept of an item that has ended."""
+    """What is kept of an item that has ended, or was stopped."""
 
     started_at: Nanoseconds
     attempts: int
@@ -161,10 +170,17 @@ class KeptLog(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return tuple(step.status(self.started_at) for step in self.steps)
 
 
+class StoppedItem(NamedTuple):
+    """An item that was executing when its run was cancelled, and what is kept of it."""
+
+    item_index: int
+    kept: bytes
+
+
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(KeptLog)
 
 
 def read_log(kept: bytes) -> KeptLog:
-    """Read what `ItemLog.kept` has written."""
+    """Read what `ItemLog.kept` or `ItemLog.stopped` has written."""
     return _DECODER.decode(kept)

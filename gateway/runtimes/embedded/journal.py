@@ -26,6 +26,7 @@ from gateway.core.runtime import Page
 from gateway.runtimes.embedded.cancel_notes import CancelNotes
 from gateway.runtimes.embedded.change_log import ChangeLog
 from gateway.runtimes.embedded.changes import Changes, Removal, Tombstone
+from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.retention import KEEP_ALL, Retention
 from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.upkeep import Upkeep
@@ -205,16 +206,22 @@ class Journal(ABC):
     def drain(self) -> None:  # noqa: B027 - not every journal has what has to end.
         """Accept no further runs with many inputs, so that the end does not wait for them."""
 
-    async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+    async def complete(
+        self,
+        run_id: str,
+        completions: Sequence[Completion],
+        outcome: Outcome | None = None,
+        stopped: Sequence[StoppedItem] = (),
+    ) -> None:
         """Keep results of items of a run and, with the last ones or a cancel, its outcome: all of it, or nothing.
 
-        A run that has an outcome keeps it.
+        With a cancel, items that were `stopped` have no result. A run that has an outcome keeps it.
         """
         if outcome is None:
-            await self._complete(run_id, completions, None)
+            await self._complete(run_id, completions, None, ())
             return
         number = self.changes.begin(run_id)
-        await self._written(number, self._complete(run_id, completions, replace(outcome, changed=number)))
+        await self._written(number, self._complete(run_id, completions, replace(outcome, changed=number), stopped))
 
     async def delete(self, runs: Sequence[tuple[RunRecord, Outcome]]) -> set[str]:
         """Delete runs that have ended, and all that belongs to them; return the ids of those that there were."""
@@ -289,6 +296,13 @@ class Journal(ABC):
         """
 
     @abstractmethod
+    async def stopped_items(self, run_id: str, start: int, stop: int) -> dict[int, bytes]:
+        """What is kept of the items with `start <= item_index < stop` that a cancel has stopped, by index.
+
+        ResultsKeeper bounds how much that is for a run.
+        """
+
+    @abstractmethod
     async def close(self) -> None: ...
 
     @abstractmethod
@@ -296,7 +310,9 @@ class Journal(ABC):
         """See `create`."""
 
     @abstractmethod
-    async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
+    async def _complete(
+        self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None, stopped: Sequence[StoppedItem]
+    ) -> None:
         """See `complete`."""
 
     @abstractmethod

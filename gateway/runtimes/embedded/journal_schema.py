@@ -12,14 +12,16 @@ from gateway.runtimes.embedded.postings import POSTINGS_TABLES
 from gateway.runtimes.embedded.removals import ARRIVING_TABLE
 from gateway.runtimes.embedded.result_rows import FAILED_INDEX, RESULTS_TABLE
 from gateway.runtimes.embedded.run_keys import EARLY_RUNS_TABLE
+from gateway.runtimes.embedded.stopped_rows import STOPPED_ITEMS_TABLE
 from gateway.runtimes.embedded.tombstones import TOMBSTONES_TABLE
 from gateway.storage.sqlite_opening import Schema
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
 # `number` inputs, with commas between them, and the key of the first one. A result has two keys, one with its
 # place in the order of completion and one with its item_index: both orders are range scans, and a second result for an
-# item or a place violates a key, so an item can finish only once. `arriving` has the numbers of runs whose inputs are
-# being written, or whose rows have to be removed.
+# item or a place violates a key, so an item can finish only once. `stopped_items` are those that
+# a cancel has stopped, by the same item_index. `arriving` has the numbers of runs whose inputs are being written, or
+# whose rows have to be removed.
 #
 # `ended_runs` holds the runs that had ended when they were accepted, unless they have an idempotency key, in one row
 # each: `ended_rows.EndedRow`. Their ids grow, so rows are appended.
@@ -44,6 +46,7 @@ CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, era INTEGER, opened INTEGER);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
 {FAILED_INDEX}
+{STOPPED_ITEMS_TABLE}
 {CANCELS_TABLE}
 {ENDED_RUNS_TABLE}
 {ARRIVING_TABLE}
@@ -59,7 +62,7 @@ _UPGRADES = {
     "ALTER TABLE runs ADD COLUMN started_at INTEGER; ALTER TABLE runs ADD COLUMN cancel_reason TEXT;"
     "ALTER TABLE runs ADD COLUMN changed INTEGER; ALTER TABLE epochs ADD COLUMN era INTEGER;"
     "ALTER TABLE epochs ADD COLUMN opened INTEGER; ALTER TABLE results ADD COLUMN steps BLOB;"
-    f"{FAILED_INDEX} {CANCELS_TABLE} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
+    f"{STOPPED_ITEMS_TABLE} {FAILED_INDEX} {CANCELS_TABLE} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
 }
 SCHEMA: Final = Schema(
     6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}

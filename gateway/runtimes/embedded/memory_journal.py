@@ -16,6 +16,7 @@ from gateway.core.packed_texts import PackedTexts
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
 from gateway.runtimes.embedded.changes import Changes, Removal, Tombstone
+from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     Completion,
@@ -63,7 +64,7 @@ _NO_STEPS: Final[dict[int, bytes]] = {}
 class _Kept(Struct, eq=False):
     """A run. `places` are those of the results, by item; it is empty if the run was accepted with its results.
 
-    `steps` is what is kept of steps, by item.
+    `steps` is what is kept of steps, by item; also of items without results, which a cancel has stopped.
     """
 
     record: RunRecord
@@ -131,11 +132,14 @@ class MemoryJournal(Journal):
             self._changes.end(ended.outcome.changed or key_of(run_id) or 0, run_id)
         return None
 
-    async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
+    async def _complete(
+        self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None, stopped: Sequence[StoppedItem]
+    ) -> None:
         kept = self._runs[run_id]
         # Their room was made when the run was accepted, but for their texts.
         size = sum(_result_size(completion.result) - ITEM_BYTES for completion in completions)
         size += sum(STEPS_BYTES + len(completion.steps) for completion in completions if completion.steps)
+        size += sum(STEPS_BYTES + len(item.kept) for item in stopped)
         self._forget(size)
         self._memory.add(size)
         kept.size += size
@@ -145,6 +149,7 @@ class MemoryJournal(Journal):
             if completion.steps is not None:
                 kept.steps[completion.result.item_index] = completion.steps
         if outcome is not None and kept.outcome is None:
+            kept.steps.update(stopped)
             kept.outcome = outcome
             self._index.end(kept.record, outcome.status)
             self._release_inputs(kept)
@@ -232,6 +237,13 @@ class MemoryJournal(Journal):
             items = fill_page(items, _item_size)
             stop = items[-1][0].item_index + 1
         return KeptItems(items, stop)
+
+    async def stopped_items(self, run_id: str, start: int, stop: int) -> dict[int, bytes]:
+        kept = self._runs.get(run_id)
+        if kept is None or not kept.steps:
+            return {}
+        indexes = (index for index in range(start, stop) if index not in kept.places)
+        return {index: steps for index in indexes if (steps := kept.steps.get(index)) is not None}
 
     async def close(self) -> None:
         return None

@@ -114,5 +114,5 @@ def _remove_until(db: sqlite3.Connection, table: str, run: int, until: float) ->
     return False
 
 
-_KEYS: Final = {"inputs": "item", "results": "place"}
+_KEYS: Final = {"inputs": "item", "results": "place", "stopped_items": "item"}
 """The tables that have rows of runs, and their keys."""

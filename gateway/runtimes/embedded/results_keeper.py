@@ -6,10 +6,12 @@ from typing import Final
 
 from gateway.concurrency.notify import Notify
 from gateway.concurrency.room import RoomHolder
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import release_frames
-from gateway.core.model import ItemResult
+from gateway.core.model import ItemResult, RunState
 from gateway.core.runtime import text_size
+from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.journal import Completion, Journal, Outcome
 from gateway.runtimes.embedded.run import Run
 
@@ -18,6 +20,10 @@ RETRY_SECONDS: Final = 1.0
 
 MAX_TOGETHER: Final = 256
 """How many results are written, and published, together: some 0.2 ms of the event loop."""
+
+STOPPED_BYTES: Final = 1 << 20
+"""About how many bytes are kept of the steps of items that a cancel stops, for a run: of the first ones that fit. Of
+others it is kept when they began, and how often."""
 
 
 class ResultsKeeper:
@@ -62,16 +68,37 @@ class ResultsKeeper:
                 completions = self._waiting[:MAX_TOGETHER]
                 del self._waiting[:MAX_TOGETHER]
                 outcome = None if self._waiting else run.end
-                await self._keep(completions, outcome)
+                stopped = await self._stopped(completions, outcome)
+                await self._keep(completions, outcome, stopped)
                 run.publish(completions, outcome)
                 self._holder.hold(-sum(text_size(completion.result) for completion in completions))
+                self._holder.hold(-sum(len(item.kept) for item in stopped))
                 self._kept()
 
-    async def _keep(self, completions: Sequence[Completion], outcome: Outcome | None) -> None:
+    async def _stopped(self, completions: Sequence[Completion], outcome: Outcome | None) -> list[StoppedItem]:
+        """The items that have no result, and were executing when the run was cancelled, if this is its end."""
+        stopped: list[StoppedItem] = []
+        if outcome is None or outcome.status is not RunState.CANCELLED:
+            return stopped
+        ended = {completion.result.item_index for completion in completions}
+        size = 0
+        slice_of_time = TimeSlice()
+        for index, log in sorted(self._run.executing.items()):
+            if log is not None and index not in ended:
+                item = StoppedItem(index, log.stopped(with_steps=size < STOPPED_BYTES))
+                size += len(item.kept)
+                self._holder.hold(len(item.kept))
+                stopped.append(item)
+                await slice_of_time.checkpoint()
+        return stopped
+
+    async def _keep(
+        self, completions: Sequence[Completion], outcome: Outcome | None, stopped: Sequence[StoppedItem]
+    ) -> None:
         """Write completions, and retry for ever: a result that exists is never given up."""
         while True:
             try:
-                return await self._journal.complete(self._run.record.run_id, completions, outcome)
+                return await self._journal.complete(self._run.record.run_id, completions, outcome, stopped)
             except Unavailable as error:
                 release_frames(error)
             await asyncio.sleep(RETRY_SECONDS)

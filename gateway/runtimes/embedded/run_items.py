@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.items import Item, ItemPage
-from gateway.core.model import ItemResult, JsonText, RunState
+from gateway.core.model import ItemResult, JsonText, Nanoseconds, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, text_size
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.item_log import read_log
@@ -148,8 +148,9 @@ class _ItemSearch:
             return {}
         done = (await self._journal.finished_items(self._run_id, self._index)).done
         at = run.last.status.completed_at
+        stopped = await self._journal.stopped_items(self._run_id, self._index, stop)
         return {
-            index: Item(index, RunState.CANCELLED, completed_at=at)
+            index: _cancelled(index, at, stopped.get(index))
             for index in range(self._index, stop)
             if not done[index - self._index]
         }
@@ -188,6 +189,21 @@ def _finished(result: ItemResult, steps: bytes | None) -> Item:
         completed_at=result.completed_at,
         attempts=0 if log is None else log.attempts,
         steps=() if log is None else log.statuses(),
+    )
+
+
+def _cancelled(index: int, at: Nanoseconds | None, kept: bytes | None) -> Item:
+    """An item of a cancelled run that has no result; `kept` if it was executing."""
+    if kept is None:
+        return Item(index, RunState.CANCELLED, completed_at=at)
+    log = read_log(kept)
+    return Item(
+        index,
+        RunState.CANCELLED,
+        started_at=log.started_at,
+        completed_at=at,
+        attempts=log.attempts,
+        steps=log.statuses(),
     )
 
 

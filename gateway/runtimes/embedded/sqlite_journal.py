@@ -9,12 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import astuple, replace
 
-from gateway.core.model import (
-    Blob,
-    ItemResult,
-    JsonText,
-    RunState,
-)
+from gateway.core.model import Blob, ItemResult, JsonText, RunState
 from gateway.core.packed_texts import chunks_of
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page, fill_page, text_size
@@ -22,14 +17,12 @@ from gateway.runtimes.embedded.arrivals import Arrivals, insert_inputs, is_large
 from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
 from gateway.runtimes.embedded.cancel_notes import SqliteCancelNotes, remove_cancel
 from gateway.runtimes.embedded.change_log import ChangeLog
-from gateway.runtimes.embedded.changed_rows import (
-    note_opening,
-    read_changes,
-)
+from gateway.runtimes.embedded.changed_rows import note_opening, read_changes
 from gateway.runtimes.embedded.changes import Changes, Removal
 from gateway.runtimes.embedded.deleted_rows import delete_runs
 from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
+from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.item_rows import read_items
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
@@ -55,6 +48,7 @@ from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.run_search import is_exact
 from gateway.runtimes.embedded.sqlite_index import Search
 from gateway.runtimes.embedded.sqlite_upkeep import SqliteUpkeep
+from gateway.runtimes.embedded.stopped_rows import insert_stopped, read_stopped
 from gateway.runtimes.embedded.upkeep import Upkeep
 from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
 
@@ -139,8 +133,17 @@ class SqliteJournal(Journal):
     def withdraw(self, run_id: str) -> None:
         self._arrivals.withdraw(run_id)
 
-    async def _complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None) -> None:
-        await self._file.write(lambda db: _complete(db, self._postings, run_id, completions, outcome))
+    async def _complete(
+        self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None, stopped: Sequence[StoppedItem]
+    ) -> None:
+        def complete(db: sqlite3.Connection) -> None:
+            if completions:
+                first = _first_key(db, run_id)
+                insert_results(db, [(first, done) for done in completions])
+            if outcome is not None:
+                _end(db, self._postings, run_id, outcome, stopped)
+
+        await self._file.write(complete)
 
     async def _delete(self, runs: Sequence[tuple[RunRecord, Outcome]], removals: Sequence[Removal]) -> set[str]:
         deleted = await self._file.write(lambda db: delete_runs(db, self._postings, self._tombstones, runs, removals))
@@ -199,6 +202,9 @@ class SqliteJournal(Journal):
 
     async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
         return await self._file.read(lambda db: _items(db, run_id, start, stop, states))
+
+    async def stopped_items(self, run_id: str, start: int, stop: int) -> dict[int, bytes]:
+        return await self._file.read(lambda db: read_stopped(db, _first_key(db, run_id), start, stop))
 
     async def finish_removals(self) -> None:
         """Wait until nothing is left of the runs that were deleted."""
@@ -325,23 +331,16 @@ def _arrive(db: sqlite3.Connection, postings: Postings, run: int, record: RunRec
     return taken
 
 
-def _complete(
-    db: sqlite3.Connection,
-    postings: Postings,
-    run_id: str,
-    completions: Sequence[Completion],
-    outcome: Outcome | None,
+def _end(
+    db: sqlite3.Connection, postings: Postings, run_id: str, outcome: Outcome, stopped: Sequence[StoppedItem]
 ) -> None:
-    if completions:
-        first = _first_key(db, run_id)
-        insert_results(db, [(first, done) for done in completions])
-    if outcome is not None:
-        update = f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ? AND status IS NULL"
-        ended = db.execute(f"{update} RETURNING root_id", (*astuple(outcome), run_id)).fetchone()
-        if ended is not None:
-            postings.end(db, run_id, ended[0], outcome.status)
-        if outcome.status is RunState.CANCELLED:
-            remove_cancel(db, run_id)
+    update = f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ? AND status IS NULL"
+    ended = db.execute(f"{update} RETURNING run, root_id", (*astuple(outcome), run_id)).fetchone()
+    if ended is not None:
+        postings.end(db, run_id, ended[1], outcome.status)
+        insert_stopped(db, ended[0] * MAX_ITEMS, stopped)
+    if outcome.status is RunState.CANCELLED:
+        remove_cancel(db, run_id)
 
 
 def _first_key(db: sqlite3.Connection, run_id: str) -> int:

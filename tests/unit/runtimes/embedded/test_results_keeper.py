@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from gateway.concurrency.room import Room, RoomHolder
 from gateway.core.errors import Unavailable
 from gateway.core.model import ItemResult, RunState
 from gateway.runtimes.embedded import results_keeper
-from gateway.runtimes.embedded.journal import Completion, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Completion, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.results_keeper import MAX_TOGETHER, ResultsKeeper
 from gateway.runtimes.embedded.run import Run
@@ -26,7 +27,7 @@ class Slow(MemoryJournal):
         self.failing = 0
         self.begun = asyncio.Condition()
 
-    async def complete(self, run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+    async def complete(self, run_id: str, completions: Sequence[Completion], *arguments: Any) -> None:
         async with self.begun:
             self.writes.append([completion.place for completion in completions])
             self.begun.notify_all()
@@ -34,7 +35,7 @@ class Slow(MemoryJournal):
         if self.failing:
             self.failing -= 1
             raise Unavailable("the disk is full")
-        await super().complete(run_id, completions, outcome)
+        await super().complete(run_id, completions, *arguments)
 
 
 class Keeping:

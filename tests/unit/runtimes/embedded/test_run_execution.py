@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.core.model import GetParams, RunState
-from gateway.runtimes.embedded.journal import Completion, Outcome
+from gateway.runtimes.embedded.journal import Completion
 from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened
 
@@ -31,11 +31,11 @@ class Noted:
         self.writes: list[Sequence[Completion]] = []
         complete = embedded.journal.complete
 
-        async def noted(run_id: str, completions: Sequence[Completion], outcome: Outcome | None = None) -> None:
+        async def noted(run_id: str, completions: Sequence[Completion], *arguments: Any) -> None:
             self.writes.append(completions)
-            await complete(run_id, completions, outcome)
+            await complete(run_id, completions, *arguments)
 
-        embedded.journal.complete = noted  # type: ignore[method-assign]
+        embedded.journal.complete = noted  # type: ignore[method-assign, assignment]
 
     @property
     def places(self) -> list[int]:

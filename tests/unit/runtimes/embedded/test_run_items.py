@@ -11,9 +11,10 @@ import pytest
 from gateway.core.errors import RunNotFound
 from gateway.core.items import MAX_STEPS, Item, StepState
 from gateway.core.model import ItemError, ItemResult, RunState
-from gateway.runtimes.embedded import step_retries
+from gateway.runtimes.embedded import results_keeper, step_retries
 from gateway.runtimes.embedded.item_log import MAX_KEPT_BYTES, MAX_MESSAGE, ItemLog, read_log
 from gateway.runtimes.embedded.journal import Completion, Outcome, RunRecord
+from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened
 from tests.support.held_component import HELD, HeldComponent
@@ -174,6 +175,75 @@ async def test_what_each_step_came_to_is_kept_also_over_a_restart(tmp_path: Path
         errors = {step.step_id: step.error for step in item.steps if step.error is not None}
         assert set(errors) == {"bad"} | ({"no"} if no is failed else set())
         assert all(step.completed_at is not None for step in item.steps)
+
+
+STOPPED = {
+    "steps": [
+        {"id": "a", "component": "/builtin/put_blob", "input": {"data": {"$input": "$"}}},
+        {
+            "id": "b",
+            "component": "/builtin/put_blob",
+            "input": {"wrong": {"$step": "a"}},
+            "onError": {"action": "useDefault", "defaultValue": 5},
+        },
+        {"id": "h", "component": "/test/held", "input": {"$step": "b"}},
+        {"id": "after", "component": "/test/held", "input": {"$step": "h"}},
+    ],
+    "output": {"$step": "after"},
+}
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_items_that_a_cancel_has_stopped_keep_what_they_did(
+    kind: str, tmp_path: Path, held: HeldComponent
+) -> None:
+    path = tmp_path / "state.db" if kind == "file" else None
+    async with opened(path, components={"/test": held.server.url}) as embedded:
+        await embedded.start()
+        status = await embedded.submit(STOPPED, 0, 1, 2, wait=False, max_concurrency=2)
+        await held.executes(2)
+        before = await listed(embedded, status.run_id)
+        ended = (await embedded.runtime.cancel(status.run_id, "it hangs")).status
+        items = await listed(embedded, status.run_id)
+        assert await listed(embedded, status.run_id, RunState.CANCELLED, limit=1) == items
+    if path is not None:
+        async with opened(path) as embedded:
+            assert await listed(embedded, status.run_id) == items
+    success, failed, cancelled = StepState.SUCCESS, StepState.FAILED, StepState.CANCELLED
+    for item, running in zip(items[:2], before[:2], strict=True):
+        assert (item.status, item.result, item.attempts) == (RunState.CANCELLED, None, 1)
+        assert (item.started_at, item.completed_at) == (running.started_at, ended.completed_at)
+        states = {step.step_id: (step.status, step.attempts) for step in item.steps}
+        assert states == {"a": (success, 1), "b": (failed, 1), "h": (cancelled, 1), "after": (cancelled, 0)}
+        assert [step.started_at for step in item.steps] == [step.started_at for step in running.steps]
+        (hanging,) = (step for step in item.steps if step.step_id == "h")
+        assert (hanging.started_at or 0) <= (hanging.completed_at or 0) <= (item.completed_at or 0)
+    assert items[2] == Item(2, RunState.CANCELLED, completed_at=ended.completed_at)
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_what_a_cancel_keeps_of_items_is_bounded_and_goes_with_the_run(
+    kind: str, tmp_path: Path, held: HeldComponent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_keeper, "STOPPED_BYTES", 1)
+    path = tmp_path / "state.db" if kind == "file" else None
+    async with opened(path, components={"/test": held.server.url}) as embedded:
+        await embedded.start()
+        status = await embedded.submit(HELD, *range(70), wait=False, max_concurrency=70)
+        await held.executes(64)
+        await embedded.runtime.cancel(status.run_id, None)
+        items = await listed(embedded, status.run_id)
+        assert [item.status for item in items] == [RunState.CANCELLED] * 70
+        assert len([item for item in items if item.steps]) == 1
+        begun = [item for item in items if item.started_at is not None]
+        assert len(begun) >= 64
+        assert {item.attempts for item in begun} == {1}
+        assert len(await embedded.journal.stopped_items(status.run_id, 0, 70)) == len(begun)
+        await embedded.runtime.delete(status.run_id, cancel=False)
+        if isinstance(embedded.journal, SqliteJournal):
+            await embedded.journal.finish_removals()
+            count = "SELECT count(*) FROM stopped_items"
+            assert await embedded.journal._file.read(lambda db: db.execute(count).fetchone()) == (0,)
 
 
 async def test_items_that_go_on_after_a_restart_have_begun_at_an_unknown_number_of_times(
