@@ -80,4 +80,6 @@ def refuse_cancelled(relative: Relative, task: str) -> None:
 
 
 def _refusal(run_id: str, task: str) -> ParentCancelled:
-    return ParentCancelled(f"{task}: the run {run_id} is cancelled, so nothing may begin in it")
+    """`task` names what would begin something, by its run first; of a caller outside of tasks it is only that run."""
+    prefix = "" if task == run_id else f"{task}: "
+    return ParentCancelled(f"{prefix}the run {run_id} is cancelled, so nothing may begin in it")

@@ -199,7 +199,7 @@ async def test_nothing_begins_inside_a_run_that_is_cancelled(opener: Opener, hel
                     await embedded.submit(flow, 3, wait=False, observability=ObservabilityContext(run_id=parent))
         await cancelled
         for parent in (status.run_id, inner.run_id):
-            with pytest.raises(ParentCancelled):
+            with pytest.raises(ParentCancelled, match=f"^the run {parent} is cancelled, so nothing may begin in it$"):
                 await embedded.submit(HELD, 3, wait=False, observability=ObservabilityContext(run_id=parent))
         assert held.given == [1, 2]
     async with opener() as embedded:
