@@ -23,19 +23,19 @@ class BlobUses:
         self._forget = forget
         self._used: set[str] = set()
         self._earlier: frozenset[str] = frozenset()
-        self._going: frozenset[str] = frozenset()
+        self.going: frozenset[str] = frozenset()
+        """Those that are about to go."""
         self._gone = asyncio.Event()
 
     def note(self, blob_id: str) -> None:
         """A blob is used."""
-        if len(self._used) < MAX_NOTED:
+        if blob_id not in self._used and len(self._used) < MAX_NOTED:
             self._used.add(blob_id)
 
-    async def use(self, blob_id: str) -> None:
-        """Note a use; wait until the blob has gone, if it is about to."""
-        while blob_id in self._going:
+    async def gone(self, blob_id: str) -> None:
+        """Wait until a blob has gone that is about to."""
+        while blob_id in self.going:
             await self._gone.wait()
-        self.note(blob_id)
 
     async def keep(self) -> None:
         """Have the uses since the last call kept in the journal. Raises Unavailable as it does."""
@@ -50,12 +50,12 @@ class BlobUses:
         going = frozenset(blob_ids) - self._used - self._earlier
         if not going:
             return 0
-        self._going, self._gone = going, asyncio.Event()
+        self.going, self._gone = going, asyncio.Event()
         try:
             for blob_id in going:
                 self._forget(blob_id)
             await self._upkeep.delete_blobs(sorted(going))
         finally:
-            self._going = frozenset()
+            self.going = frozenset()
             self._gone.set()
         return len(going)

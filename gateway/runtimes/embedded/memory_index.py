@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable, Sequence
 from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 from gateway.core.model import RunState
@@ -17,6 +18,8 @@ from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.run_keys import key_at
 from gateway.runtimes.embedded.run_search import TERMS_TOGETHER, Bounds, RunIndex, Selector
 from gateway.runtimes.embedded.run_terms import FLOW, UNNAMED_FLOW, Term, state_term, terms_of
+
+_named_by: Final = attrgetter("flow_id", "flow_name", "flow_label", "labels", "parent_id", "root_id")
 
 BEHIND: Final = 128
 """How many runs the index may be behind: some 0.2 ms."""
@@ -99,16 +102,7 @@ class MemoryIndex(RunIndex):
             if key is None:
                 key = self._early_key(record)
             self.run_ids[key] = run_id
-            kind = (
-                state,
-                record.flow_id,
-                record.flow_name,
-                record.flow_label,
-                record.labels,
-                record.parent_id,
-                record.root_id,
-                key == key_at(record.created_at),
-            )
+            kind = state, key == key_at(record.created_at), _named_by(record)
             same = alike.get(kind)
             if same is None:
                 same = alike[kind] = terms_of(record, state, key), []

@@ -46,7 +46,9 @@ class RunFlows:
 
         Raises FlowNotFound if no blob has this id, InvalidParams if it is not valid, and as `FlowCache` does.
         """
-        await self._uses.use(flow_id)
+        if flow_id in self._uses.going:
+            await self._uses.gone(flow_id)
+        self._uses.note(flow_id)
         flow = self._flows.get(flow_id)
         if flow is None:
             blob = await self._journal.get_blob(flow_id)
