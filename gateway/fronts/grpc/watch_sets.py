@@ -7,7 +7,7 @@ from typing import Final
 from gateway.adapter.grpc_status import to_status
 from gateway.adapter.proto_wire import varint
 from gateway.adapter.sets_proto import EVENT_NUMBERS, set_params_from_proto
-from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable
+from gateway.core.errors import GatewayError, Overloaded, Unavailable
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import MAX_KEY_LENGTH
 from gateway.core.run_sets import SetEvent
@@ -87,9 +87,7 @@ class WatchedSets:
         return len(self._sets)
 
     def add(self, request: runs_pb2.WatchSet) -> None:
-        """Follow a set; one that has this name is followed no more. Raises InvalidParams if it has none."""
-        if not request.name:
-            raise InvalidParams.field("add_set", "name", description="a set needs a name")
+        """Follow a set; one that has this name is followed no more. What is wrong with it is told as its error."""
         name = request.name
         followed = FollowedSet(name[:MAX_KEY_LENGTH], AnswerForm.of(request))
         if (earlier := self._sets.get(name)) is not None:

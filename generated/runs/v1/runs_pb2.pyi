@@ -749,7 +749,9 @@ class WatchSet(_message.Message):
     RESULT_ENCODING_FIELD_NUMBER: _builtins.int
     MAX_RESPONSE_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What the client calls the set: every message about it has this name. Required, at most 255 characters."""
+    """What the client calls the set: every message about it has this name. Required, at most 255 characters: without one, or
+    with a longer one, the answer is an error of this set, which has as much of the name, and others go on.
+    """
     resume_token: _builtins.bytes
     """The token of the last message of this set that was received: go on after it. Tokens are valid for the same filter, on
     every server of the same state, and after restarts. One that is not understood, or is too old, starts anew, and the
