@@ -15,7 +15,7 @@ from gateway.cli.lines import print_error, print_line
 from gateway.cli.output import object_json, print_json
 from gateway.cli.parameters import AsJson, GatewayAddress, Timeout
 from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
-from gateway.core.errors import GatewayError, Unavailable
+from gateway.core.errors import GatewayError, RunNotEnded, Unavailable
 from gateway.core.model import TERMINAL_STATES, RunState
 
 if TYPE_CHECKING:
@@ -88,7 +88,10 @@ def delete(
         with connect(address) as client:
 
             def delete_one(run_id: str) -> None:
-                client.delete(run_id, cancel=cancel)
+                try:
+                    client.delete(run_id, cancel=cancel)
+                except RunNotEnded:
+                    raise RunNotEnded(f"the run '{run_id}' has not ended: --cancel cancels it before") from None
                 if as_json:
                     print_json(object_json(runId=run_id))
                 else:

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from gateway.cli.assignments import assignments
 from gateway.cli.errors import UsageError
-from gateway.core.durations import duration_seconds
+from gateway.core.durations import DurationTooLong, duration_seconds
 from gateway.core.errors import InvalidParams
 from gateway.core.model import RunState, blob_digest
 from gateway.core.times import nanoseconds
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gateway.client import RunFilter
 
 LABEL_FORM = "NAME=VALUE"
+
+LABEL_RULE = "The first '=' ends the name: a value may have more of them, a name none."
 
 _TIME_FORM = "AGE|TIME"
 
@@ -30,7 +32,11 @@ class FilterFlags:
     ] = None
     labels: Annotated[
         list[str] | None,
-        Parameter(name="--label", metavar=LABEL_FORM, help="Runs with this label. May be repeated: with all of them."),
+        Parameter(
+            name="--label",
+            metavar=LABEL_FORM,
+            help=f"Runs with this label. May be repeated: with all of them. {LABEL_RULE}",
+        ),
     ] = None
     flow: Annotated[
         str | None,
@@ -52,12 +58,18 @@ class FilterFlags:
         Parameter(
             name="--since",
             metavar=_TIME_FORM,
+            allow_leading_hyphen=True,
             help="Runs that were submitted so long ago at most (2h, 30d), or at this time or later.",
         ),
     ] = None
     until: Annotated[
         str | None,
-        Parameter(name="--until", metavar=_TIME_FORM, help="Runs that were submitted longer ago, or before this time."),
+        Parameter(
+            name="--until",
+            metavar=_TIME_FORM,
+            allow_leading_hyphen=True,
+            help="Runs that were submitted longer ago, or before this time.",
+        ),
     ] = None
     parent: Annotated[str | None, Parameter(name="--parent", metavar="RUN", help="Runs that this run submitted.")] = (
         None
@@ -91,7 +103,7 @@ Filter: TypeAlias = Annotated[FilterFlags | None, Parameter(name="*")]
 
 
 def _moment(flag: str, text: str | None) -> datetime | None:
-    """The time that a flag names: an age, or a time in RFC 3339. Raises UsageError if it is neither."""
+    """The time that a flag names: an age, or a time in RFC 3339. Raises UsageError if it is neither, or too far off."""
     if text is None:
         return None
     try:
@@ -101,7 +113,9 @@ def _moment(flag: str, text: str | None) -> datetime | None:
         pass
     try:
         return datetime.now(UTC) - timedelta(seconds=duration_seconds(text))
-    except (ValueError, OverflowError):
+    except (DurationTooLong, OverflowError):
+        raise UsageError(f"{flag}: {text!r} is longer ago than any time that can be told") from None
+    except ValueError:
         raise UsageError(
             f"{flag}: expected an age, such as 2h or 30d, or a time, such as 2025-01-15T10:30:00Z, got {text!r}"
         ) from None

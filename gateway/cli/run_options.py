@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gateway.cli.assignments import assignments
-from gateway.cli.filters import LABEL_FORM
+from gateway.cli.filters import LABEL_FORM, LABEL_RULE
 from gateway.cli.parameters import duration, whole_number
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class RunOptions:
         Parameter(
             name="--label",
             metavar=LABEL_FORM,
-            help="A name and a value by which the run can be found. May be repeated, 32 times at most.",
+            help=f"A name and a value by which the run can be found. May be repeated, 32 times at most. {LABEL_RULE}",
         ),
     ] = None
     execution_timeout: Annotated[
@@ -57,6 +57,7 @@ class RunOptions:
             name="--execution-timeout",
             metavar="DURATION",
             converter=duration,
+            allow_leading_hyphen=True,
             help="Cancel the run if it has not ended after this time: 90, 45s, 2h.",
         ),
     ] = None

@@ -19,9 +19,10 @@ _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _WIDTHS: Final = {"RUN": 36, "STATE": 9, "ITEMS": 11, "AGE": 4, "TOOK": 4, "FLOW": 10, "LABELS": 10}
 """The columns in their order, and how many characters each has at least."""
 
-_IMPORTANCE: Final = ("RUN", "STATE", "FLOW", "ITEMS", "AGE", "LABELS", "TOOK")
+_IMPORTANCE: Final = ("STATE", "FLOW", "ITEMS", "AGE", "LABELS", "TOOK")
 """A narrow terminal shows the first of these that fit."""
 
+_SHORTEST_RUN: Final = 9
 _LONGEST_FLOW: Final = 32
 _GAP: Final = 2
 
@@ -30,10 +31,13 @@ class RunTable:
     """Makes tables of runs whose columns are alike: pages that are printed one after the other look like one."""
 
     def __init__(self, console: Console) -> None:
+        # A terminal that is too narrow for both has the whole state, and the beginning of the id.
         left = console.width
-        shown: dict[str, int] = {}
+        run_width = max(_SHORTEST_RUN, min(_WIDTHS["RUN"], left - _GAP - _WIDTHS["STATE"]))
+        shown = {"RUN": run_width}
+        left -= run_width + _GAP
         for name in _IMPORTANCE:
-            if shown and _WIDTHS[name] + _GAP > left:
+            if _WIDTHS[name] > left:
                 break
             shown[name] = _WIDTHS[name]
             left -= _WIDTHS[name] + _GAP

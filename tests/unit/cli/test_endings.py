@@ -42,6 +42,19 @@ def test_one_run_of_several_that_is_not_there_leaves_the_others(
     assert "nonsense" in lines[1]
 
 
+def test_a_delete_of_a_run_that_has_not_ended_names_the_flag(
+    held: HeldGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = held.submit_held(), held.submit_held()
+    for runs in ([first], [first, second]):
+        assert run(["delete", *runs]) == ExitCode.ERROR
+        lines = capsys.readouterr().err.splitlines()
+        assert [(run_id in line, "--cancel" in line) for run_id, line in zip(runs, lines, strict=True)] == [
+            (True, True) for _ in runs
+        ]
+    assert run(["delete", first, second, "--cancel"]) == ExitCode.OK
+
+
 def test_runs_that_match_are_cancelled_and_no_others(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = [held.submit_held(labels={"team": "a", "n": str(number)}) for number in range(3)]
     other = held.submit_held(labels={"team": "b"})

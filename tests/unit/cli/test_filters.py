@@ -1,11 +1,13 @@
 """The flags that choose runs: what they mean."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.cli.errors import UsageError
+from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.filters import FilterFlags
+from gateway.cli.program import run
 from gateway.client import RunFilter, RunState
 
 DIGITS = "a" * 64
@@ -52,6 +54,34 @@ def test_an_age_counts_from_now() -> None:
     assert wanted.created_after is not None
     assert wanted.created_before is not None
     assert before <= wanted.created_after + timedelta(hours=2) <= wanted.created_before + timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("since", "fault"),
+    [
+        ("-1h", "expected an age"),
+        ("1y", "expected an age"),
+        ("99999999d", "longer ago"),
+        ("9999999d", "longer ago"),
+        (f"{'9' * 400}w", "longer ago"),
+    ],
+)
+def test_an_age_that_is_malformed_and_one_that_is_too_long_are_told_apart(since: str, fault: str) -> None:
+    with pytest.raises(UsageError, match=fault):
+        FilterFlags(since=since).run_filter()
+
+
+@pytest.mark.parametrize("flag", ["--since", "--until"])
+def test_an_age_below_zero_is_told_as_such(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["list", flag, "-1h"]) == ExitCode.USAGE
+    assert f"{flag}: expected an age" in capsys.readouterr().err
+
+
+def test_the_first_equals_sign_of_a_label_ends_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert FilterFlags(labels=["a=b=c"]).run_filter().labels == {"a": "b=c"}
+    for command in ("list", "cancel", "delete", "submit"):
+        run([command, "--help"])
+        assert "The first '=' ends the name" in re.sub(r"[^\w'=]+", " ", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,10 @@ def test_the_time_that_a_run_took_counts_from_its_start() -> None:
 @pytest.mark.parametrize(
     ("width", "columns"),
     [
-        (20, ["RUN"]),
+        (18, ["RUN"]),
+        (20, ["RUN", "STATE"]),
+        (30, ["RUN", "STATE"]),
+        (46, ["RUN", "STATE"]),
         (50, ["RUN", "STATE"]),
         (80, ["RUN", "STATE", "ITEMS", "AGE", "FLOW"]),
         (100, ["RUN", "STATE", "ITEMS", "AGE", "TOOK", "FLOW", "LABELS"]),
@@ -60,8 +63,11 @@ def test_a_narrow_terminal_shows_what_matters_most(width: int, columns: list[str
     assert heading.split() == columns
     assert len(row) <= width
     assert "\x1b[2J" not in row
-    if width > len(RUN):
+    if width > len(RUN) + len("STATE") + len("failed"):
         assert RUN in row
+    else:
+        assert row.startswith(RUN[:8])
+    assert ("running" in row.split()) == ("STATE" in columns)
 
 
 def test_pages_have_columns_of_the_same_width() -> None:
