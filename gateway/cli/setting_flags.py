@@ -67,11 +67,14 @@ def _parameter(setting: Setting) -> SignatureParameter:
 
 
 def _default(setting: Setting) -> Any:
-    """The default of a setting on this machine, or in words if it has none here."""
+    """The default of a setting on this machine, or in words if it has none here, or is in seconds."""
     try:
-        return setting.default
+        default = setting.default
     except SettingsError:
+        default = None
+    if default is None or (isinstance(default, float) and setting.default_text):
         return str(setting.default_text).replace("`", "")
+    return default
 
 
 def _kind(annotation: Any) -> Any:
