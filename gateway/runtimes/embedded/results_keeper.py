@@ -68,18 +68,18 @@ class ResultsKeeper:
                 completions = self._waiting[:MAX_TOGETHER]
                 del self._waiting[:MAX_TOGETHER]
                 outcome = None if self._waiting else run.end
-                stopped = await self._stopped(completions, outcome)
+                is_cancelled = outcome is not None and outcome.status is RunState.CANCELLED
+                stopped = await self._stopped(completions) if is_cancelled else ()
                 await self._keep(completions, outcome, stopped)
                 run.publish(completions, outcome)
                 self._holder.hold(-sum(text_size(completion.result) for completion in completions))
-                self._holder.hold(-sum(len(item.kept) for item in stopped))
+                if stopped:
+                    self._holder.hold(-sum(len(item.kept) for item in stopped))
                 self._kept()
 
-    async def _stopped(self, completions: Sequence[Completion], outcome: Outcome | None) -> list[StoppedItem]:
-        """The items that have no result, and were executing when the run was cancelled, if this is its end."""
+    async def _stopped(self, completions: Sequence[Completion]) -> Sequence[StoppedItem]:
+        """The items that were executing when the run was cancelled, and have no result, also not among these."""
         stopped: list[StoppedItem] = []
-        if outcome is None or outcome.status is not RunState.CANCELLED:
-            return stopped
         ended = {completion.result.item_index for completion in completions}
         size = 0
         slice_of_time = TimeSlice()

@@ -9,11 +9,12 @@ import pytest
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.room import Room, RoomHolder
 from gateway.core.errors import Unavailable
-from gateway.core.model import ItemResult, RunState
+from gateway.core.model import ItemError, ItemResult, RunState
 from gateway.runtimes.embedded import results_keeper
+from gateway.runtimes.embedded.item_log import MAX_KEPT_BYTES, ItemLog, read_log
 from gateway.runtimes.embedded.journal import Completion, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
-from gateway.runtimes.embedded.results_keeper import MAX_TOGETHER, ResultsKeeper
+from gateway.runtimes.embedded.results_keeper import MAX_TOGETHER, STOPPED_BYTES, ResultsKeeper
 from gateway.runtimes.embedded.run import Run
 
 
@@ -107,6 +108,35 @@ async def test_a_write_has_a_bounded_number_of_results() -> None:
         keeping.journal.may_write.release()
     await (await keeping.start())
     assert [len(write) for write in keeping.journal.writes] == [MAX_TOGETHER, MAX_TOGETHER, 1]
+
+
+async def test_what_is_kept_of_items_that_a_cancel_stops_is_bounded_and_takes_room_until_then() -> None:
+    """Each of 100 items has 50 steps with errors, of some 50 KB."""
+    keeping = Keeping(101)
+    task = await keeping.start()
+    for index in range(100):
+        log = ItemLog(9, 1)
+        for number in range(50):
+            note = log.need(f"s{number}", "/c")
+            assert note is not None
+            note.begin()
+            note.fail(ItemError(code=1, message="m" * 1_000), last=True)
+        keeping.run.start(index, log)
+    keeping.run.start(100)
+    keeping.add(0)
+    assert keeping.run.cancel("enough")
+    keeping.keeper.end_cancelled()
+    await keeping.begun(1)
+    assert STOPPED_BYTES < keeping.share.held < STOPPED_BYTES + MAX_KEPT_BYTES
+    keeping.journal.may_write.release()
+    await task
+    assert keeping.share.held == 0
+    stopped = await keeping.journal.stopped_items("run", 0, 101)
+    assert list(stopped) == list(range(1, 100))
+    with_steps = [index for index, kept in stopped.items() if read_log(kept).steps]
+    assert with_steps == list(range(1, len(with_steps) + 1))
+    assert {(read_log(kept).started_at, read_log(kept).attempts) for kept in stopped.values()} == {(9, 1)}
+    assert sum(map(len, stopped.values())) < STOPPED_BYTES + MAX_KEPT_BYTES
 
 
 async def test_results_take_room_until_they_are_kept() -> None:
