@@ -1410,7 +1410,9 @@ class Item(_message.Message):
     status: Global___RunState.ValueType
     """`status`: the state of the item."""
     attempts: _builtins.int
-    """`attempts`: how often the item has begun to execute: more than once after restarts. 0 if it is not known."""
+    """`attempts`: how often the item has begun to execute: more than once after restarts. 0 if it has not begun, or if it is
+    not known, as after a restart.
+    """
     @_builtins.property
     def input(self) -> Global___JsonValue:
         """`input`: what the item was given, if it was asked for and exists."""
@@ -1431,7 +1433,9 @@ class Item(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepStatus]:
-        """`steps`: the steps that were needed, in the order in which they came to be, at most 1,000 of them."""
+        """`steps`: the steps that were needed, in the order in which they came to be, at most 1,000 of them; also of an item that
+        was executing when its run was cancelled.
+        """
 
     def __init__(
         self,
