@@ -3,18 +3,24 @@
 import gc
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import Overloaded, TooLarge
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
+from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page
+from gateway.runtimes.embedded import memory_index
 from gateway.runtimes.embedded.ended_run import ended_at_once
 from gateway.runtimes.embedded.journal import Completion, Ended, Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import ITEM_BYTES, STATE_FRACTION, MemoryJournal
 from gateway.runtimes.embedded.recent_runs import RECENT_FRACTION, RecentRuns
+from gateway.runtimes.embedded.run_ids import RUN_IDS
+from gateway.runtimes.embedded.run_terms import Term, terms_of
 
 ITEMS = 3_000
 RUNS = 300
@@ -131,3 +137,22 @@ async def test_recent_runs_take_their_part_of_the_account_and_no_more() -> None:
     recent.remove("run-99")
     recent.remove("run-99")
     assert account.held == held - newest.size
+
+
+async def test_runs_that_are_alike_are_indexed_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, indexed = MemoryJournal(), 0
+
+    def counted(*run: Any) -> list[Term]:
+        nonlocal indexed
+        indexed += 1
+        return terms_of(*run)
+
+    monkeypatch.setattr(memory_index, "terms_of", counted)
+    ended = Ended(Outcome(RunState.SUCCESS, 1, 0, 9), [result(0, "1")])
+    for number in range(10 * memory_index.BEHIND):
+        run_id = RUN_IDS.next(7)
+        await journal.create(replace(record(run_id, 1), key=None), (), ended)
+        assert len(journal._index._missing) < memory_index.BEHIND
+        if number % memory_index.BEHIND == 5:
+            assert await journal.count(RunFilter()) == number + 1
+    assert indexed <= 20

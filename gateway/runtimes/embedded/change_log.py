@@ -134,19 +134,20 @@ class ChangeLog:
 
         `settle` must follow, or `abandon` if it is certain that nothing was written.
         """
+        number = number or RUN_IDS.tick()
         mark = self.marks.get(run_id)
-        if mark is None and self.kept_after is not None:
-            mark = RunMark(self, run_id)
-        return self._begin(mark, number or RUN_IDS.tick())
+        if self.kept_after is not None:
+            mark = mark or RunMark(self, run_id)
+            self._keep(number, mark)
+        # A run that is not in memory has no mark, but for those who follow a set.
+        self._writing[number] = mark
+        return number
 
     def begin_removal(self, tombstone: "Tombstone") -> int:
         """Likewise for a run that is about to be deleted."""
-        return self._begin(RunMark(self, tombstone.run_id, tombstone=tombstone), RUN_IDS.tick())
-
-    def _begin(self, mark: RunMark | None, number: int) -> int:
-        # A run that is in no memory has no mark, but for those who follow a set.
-        self._writing[number] = mark
-        if mark is not None and self.kept_after is not None:
+        number = RUN_IDS.tick()
+        self._writing[number] = mark = RunMark(self, tombstone.run_id, tombstone=tombstone)
+        if self.kept_after is not None:
             self._keep(number, mark)
         return number
 
