@@ -14,7 +14,7 @@ from gateway.server.settings import Setting, SettingsError, settings_of
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_METAVARS = {str: "TEXT", int: "NUMBER", bool: "[BOOL]"}
+_METAVARS = {str: "TEXT", int: "NUMBER", float: "DURATION", bool: "[BOOL]"}
 """What the help shows after a flag. A flag with few values shows these."""
 
 
@@ -58,6 +58,8 @@ def _parameter(setting: Setting) -> SignatureParameter:
         name=setting.flag,
         help=f"{setting.field.description}{' May be repeated.' if setting.entry or setting.list_entry else ''}",
         show_choices=False,
+        # So that the words about one that is negative come from the setting.
+        allow_leading_hyphen=kind is float,
         metavar=setting.form or _METAVARS.get(kind, "|".join(get_args(kind))),
         show_default=(lambda _: _default(setting)) if setting.has_default else False,
     )

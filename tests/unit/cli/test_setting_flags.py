@@ -35,6 +35,12 @@ def test_flags_that_are_not_given_set_nothing(model: Model) -> None:
     assert called(model, "--other") == {}
 
 
+@pytest.mark.parametrize("flag", ["--keep", "--run-timeout"])
+def test_a_duration_below_zero_is_told_as_such(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", flag, "-1h"]) == ExitCode.USAGE
+    assert re.search(f"{flag}\\): expected a duration.*'-1h'", capsys.readouterr().err)
+
+
 def test_values_are_texts_that_the_settings_check() -> None:
     arguments = ("--max-calls", "7", "--lossy-numbers", "--dialect", "0.9", "--state", "a.db", "--queue", "q")
     assert called(ServeSettings, *arguments) == {
