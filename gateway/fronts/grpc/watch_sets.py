@@ -131,9 +131,11 @@ class WatchedSets:
         self._enqueue(followed)
 
     def close(self) -> None:
-        """Drop all sets."""
+        """Drop all sets, and let go of the stream."""
         for followed in list(self._sets.values()):
             self._drop(followed)
+        # The stream holds this object: they would hold each other, and all that the call has.
+        self._enqueue = self._answer = _ignore
 
     def _follower(self, followed: FollowedSet, request: runs_pb2.WatchSet) -> SetFollower:
         params = set_params_from_proto(request)
@@ -184,6 +186,10 @@ class WatchedSets:
         if followed.follower is not None:
             self._drop(followed)
             await self._context.write(_failed(followed.name, error))
+
+
+def _ignore(_: object) -> None:
+    """What a stream is told that has ended."""
 
 
 def _caught_up(name: str, update: SetCaughtUp) -> bytes:
