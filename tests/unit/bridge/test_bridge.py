@@ -206,7 +206,8 @@ async def test_so_many_tasks_execute_at_once_as_there_are_places() -> None:
             await call.answer({})
             call = await work.calls.get()
         await call.answer({})
-        assert [(await work.completed())["taskId"] for _ in "tuv"] == ["t", "u", "v"]
+        # The engine may be told of the last two in any order: neither waits for the other.
+        assert {(await work.completed())["taskId"] for _ in "tuv"} == {"t", "u", "v"}
 
 
 async def test_a_task_that_asks_for_a_run_gives_its_place_to_others() -> None:
