@@ -1,10 +1,10 @@
 """Deleting runs of the embedded runtime: from the journal, and from the memory."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
-from gateway.concurrency.tasks import retrieve_exception
+from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import RunNotEnded, RunNotFound
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.embedded.ended_run import EndedRun
@@ -30,7 +30,7 @@ class Deleting:
         self._table = table
         self._find = find
         self._cancel = cancel
-        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._endings = SingleFlight(self._end)
 
     async def delete(self, run_id: str, *, cancel: bool) -> None:
         """Delete a run, as `Runtime.delete` does."""
@@ -40,28 +40,21 @@ class Deleting:
             return
         if not cancel:
             raise RunNotEnded(f"the run '{run_id}' has not ended: cancel it before, or with the same call")
-        ending = self._ending.get(run_id)
-        if ending is None:
-            ending = self._ending[run_id] = asyncio.create_task(self._end(run))
-            ending.add_done_callback(lambda _: self._ending.pop(run_id))
-            ending.add_done_callback(retrieve_exception)
-        await asyncio.shield(ending)
+        await self._endings.get(run_id, run)
 
     async def settled(self, run: Run) -> None:
         """Wait until a run that has ended is deleted, if that is why it has ended. Raises RunNotFound if it is."""
-        if (ending := self._ending.get(run.record.run_id)) is not None:
-            await asyncio.wait([ending])
+        if run.record.run_id in self._endings:
+            with suppress(Exception):  # Who deletes it is told.
+                await self._endings.get(run.record.run_id, run)
         if run.deleted:
             raise _unknown(run.record.run_id)
 
     async def close(self) -> None:
         """Stop deleting runs that are cancelled for it: they stay, cancelled or not."""
-        for ending in self._ending.values():
-            ending.cancel()
-        await asyncio.gather(*self._ending.values(), return_exceptions=True)
+        await self._endings.close()
 
-    async def _end(self, run: Run) -> None:
-        run_id = run.record.run_id
+    async def _end(self, run_id: str, run: Run) -> None:
         await self._cancel(run_id, REASON)
         await self._delete(run_id)
         run.deleted = True
