@@ -6,10 +6,15 @@ guards against mix-ups; a forger harms only himself.
 
 import hashlib
 from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Collection
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway.core.control import ItemsParams, ListParams
 from gateway.core.errors import InvalidParams
+from gateway.core.items import Item, ItemPage
+from gateway.core.model import RunState
 
 _VERSION: Final = b"\1"
 _CHECK_LENGTH: Final = 8
@@ -24,6 +29,22 @@ def binding_of_list(params: ListParams) -> bytes:
 def binding_of_items(run_id: str, params: ItemsParams) -> bytes:
     """What the token of a page of items belongs to."""
     return f"items {run_id} {' '.join(params.states)}".encode()
+
+
+def items_asked(run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool) -> ItemsParams:
+    """What another gateway is asked for items from the index `start` on: its tokens mean the same as ours.
+
+    States come in the order in which each gateway names them, so that tokens are the same.
+    """
+    asked = tuple(state for state in RunState if state in states)
+    params = ItemsParams(run_id=run_id, states=asked, page_size=limit, include_inputs=with_inputs)
+    return replace(params, page_token=page_token(str(start) if start else "", binding_of_items(run_id, params)))
+
+
+def items_page(items: list[Item], params: ItemsParams, next_page_token: str) -> ItemPage:
+    """The page of items that another gateway has answered with. Raises InvalidParams if its token is not understood."""
+    rest = cursor_of(next_page_token, binding_of_items(params.run_id, params))
+    return ItemPage(items, int(rest) if rest else None)
 
 
 def page_token(cursor: str, binding: bytes) -> str:

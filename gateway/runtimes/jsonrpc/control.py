@@ -9,11 +9,11 @@ from msgspec.structs import replace
 from gateway.adapter import control_json, items_json
 from gateway.adapter.status_from_json import run_status_from_json
 from gateway.concurrency.time_slice import TimeSlice
-from gateway.core.control import CancelParams, DeleteParams, ItemsParams, ListParams, RunList
+from gateway.core.control import CancelParams, DeleteParams, ListParams, RunList
 from gateway.core.errors import InvalidParams, MethodNotFound, RemoteError, RunNotFound, Unsupported
 from gateway.core.items import Item, ItemPage
 from gateway.core.model import JsonText, RunState, RunStatus, SubmitParams
-from gateway.core.page_token import binding_of_items, cursor_of, page_token
+from gateway.core.page_token import items_asked, items_page
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import RunPage, Runtime, Snapshot
@@ -97,12 +97,7 @@ class JsonRpcControl(Runtime):
     async def items(
         self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
     ) -> ItemPage:
-        """Tokens of items mean the same in every gateway."""
-        # In the order in which each gateway names them, so that tokens are the same.
-        asked = tuple(state for state in RunState if state in states)
-        params = ItemsParams(run_id=run_id, states=asked, page_size=limit, include_inputs=with_inputs)
-        binding = binding_of_items(run_id, params)
-        params = replace(params, page_token=page_token(str(start) if start else "", binding))
+        params = items_asked(run_id, states, start, limit, with_inputs=with_inputs)
         text = await self._call(ITEMS, items_json.items_params_to_json(params))
         pace, items = TimeSlice(), list[Item]()
         try:
@@ -110,10 +105,9 @@ class JsonRpcControl(Runtime):
             for index, entry in enumerate(entries):
                 items.append(items_json.item_from_json(entry, index))
                 await pace.checkpoint()
-            rest = cursor_of(page.next_page_token, binding)
+            return items_page(items, params, page.next_page_token)
         except InvalidParams as error:
             raise unreadable(error) from None
-        return ItemPage(items, int(rest) if rest else None)
 
     async def _cancel(self, params: CancelParams) -> Snapshot:
         text = control_json.cancel_params_to_json(params)

@@ -6,11 +6,11 @@ from typing import Final, TypeVar
 
 from gateway.adapter import control_proto, items_proto, status_proto
 from gateway.concurrency.time_slice import TimeSlice
-from gateway.core.control import CancelParams, DeleteParams, ItemsParams, ListParams
+from gateway.core.control import CancelParams, DeleteParams, ListParams
 from gateway.core.errors import InvalidParams, MethodNotFound, RemoteError, RunNotFound, Unsupported
 from gateway.core.items import Item, ItemPage
 from gateway.core.model import RunState
-from gateway.core.page_token import binding_of_items, cursor_of, page_token
+from gateway.core.page_token import items_asked, items_page
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import RunPage, Runtime, Snapshot
 from gateway.runtimes.relay.responses import ended_snapshot, unexpected_response
@@ -92,13 +92,8 @@ class RelayControl(Runtime):
     async def items(
         self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
     ) -> ItemPage:
-        """Tokens of items mean the same in every gateway."""
-        # In the order in which each gateway names them, so that tokens are the same.
-        asked = tuple(state for state in RunState if state in states)
-        params = ItemsParams(run_id=run_id, states=asked, page_size=limit, include_inputs=with_inputs)
-        binding = binding_of_items(run_id, params)
+        params = items_asked(run_id, states, start, limit, with_inputs=with_inputs)
         request = items_proto.items_params_to_proto(params)
-        request.page_token = page_token(str(start) if start else "", binding)
         method = self._upstream.runs.ListItems
         response = await self._call(lambda: method(request, timeout=CALL_SECONDS))
         pace, items = TimeSlice(), list[Item]()
@@ -106,10 +101,9 @@ class RelayControl(Runtime):
             for index, item in enumerate(response.items):
                 items.append(items_proto.item_from_proto(item, index))
                 await pace.checkpoint()
-            rest = cursor_of(response.next_page_token, binding)
+            return items_page(items, params, response.next_page_token)
         except InvalidParams as error:
             raise unexpected_response(error) from error
-        return ItemPage(items, int(rest) if rest else None)
 
     async def _list(self, params: ListParams, seconds: float) -> runs_pb2.ListRunsResponse:
         request = control_proto.list_params_to_proto(params)
