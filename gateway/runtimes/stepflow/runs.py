@@ -4,6 +4,7 @@ An engine returns no result before all items have ended, and then all of them in
 that were read last are kept, so that a page of results does not cost as much as all of them.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.time_slice import TimeSlice
-from gateway.core.errors import RunNotFound
+from gateway.core.errors import GatewayError, RunNotFound
 from gateway.core.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
@@ -19,7 +20,7 @@ from gateway.runtimes.stepflow.engine_errors import answer_error, submit_error
 from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.results import Results, cancelled_results, results_from_json
 from gateway.runtimes.stepflow.run_bodies import EngineRun, run_from_json, run_request, runs_from_json
-from gateway.runtimes.stepflow.told_runs import ToldRuns
+from gateway.runtimes.stepflow.told_runs import ToldRuns, is_settled
 from gateway.storage.run_notes import MemoryNotes, RunNotes, SubmitNote
 
 READ_SECONDS: Final = 30.0
@@ -28,9 +29,15 @@ READ_SECONDS: Final = 30.0
 SUBMIT_SECONDS: Final = 60.0
 """How long it may take to accept a run."""
 
+SETTLING_PAUSES: Final = (0.01, 0.02, 0.04, 0.08)
+"""Seconds before each further look at a run that has just ended, while its counts and its time follow its state."""
+
 RECENT_RUNS: Final = 256
 RECENT_BYTES: Final = 64 << 20
 """For how many runs results are kept, and how large they may be together. The latest are kept whatever their size."""
+
+_FINISHED: Final = frozenset({RunState.SUCCESS, RunState.FAILED})
+"""The ends that runs reach by themselves."""
 
 
 class Runs:
@@ -139,6 +146,19 @@ class Runs:
             raise answer_error(answer.status, answer.body)
         return run_from_json(answer.body, self._wire_format)
 
+    async def _settled(self, run: EngineRun) -> EngineRun:
+        """Return a run that has ended by itself as it stays, or as it is shown after some looks."""
+        for pause in SETTLING_PAUSES:
+            status = run.status
+            if status.status not in _FINISHED or status.extensions or is_settled(status):
+                break
+            await asyncio.sleep(pause)
+            try:
+                run = await self._shown(status.run_id)
+            except GatewayError:
+                break  # That it has ended is known. A submit that failed now would be made again.
+        return run
+
     async def _cancelled(self, run_id: str) -> RunStatus:
         """Cancel a run at the engine, and return what the engine shows of it."""
         request = EngineRequest("POST", f"/runs/{run_id}/cancel", READ_SECONDS, repeatable=True, body=b"{}")
@@ -152,6 +172,7 @@ class Runs:
         return run_from_json(answer.body, self._wire_format).status
 
     async def _learn(self, run: EngineRun) -> RunStatus:
+        run = await self._settled(run)
         status = await self.told.told(run.status)
         if run.results is not None:
             self._remember(status, run.results)

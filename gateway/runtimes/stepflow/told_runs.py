@@ -77,13 +77,13 @@ class ToldRuns:
         if note.ended is not None:
             return note.ended
         run = _with_lineage(_with_note(run, note.submitted), notes)
-        if _is_end(run):
+        if is_settled(run):
             self._ends.put(run.run_id, run)
         return run
 
 
-def _is_end(run: RunStatus) -> bool:
-    """Whether a status is settled. The counts of a run that has just ended may still follow its state."""
+def is_settled(run: RunStatus) -> bool:
+    """Whether a status is the last one. The counts and the time of a run that has just ended may follow its state."""
     if not run.status.terminal or run.completed_at is None or run.extensions:
         return False
     return run.status is RunState.CANCELLED or not run.items.cancelled

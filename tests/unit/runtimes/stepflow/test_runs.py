@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,8 @@ ALL = Page(ResultOrder.BY_INDEX, 0, 2, 0, 2)
 
 def state(run_id: str, number: int, total: int = 2) -> tuple[int, bytes]:
     summary = {"runId": run_id, "flowId": "a" * 64, "status": number, "createdAt": "2026-11-22T13:34:38Z"}
+    if number in (2, 3):
+        summary["completedAt"] = "2026-11-22T13:34:39Z"
     return 200, json.dumps({"summary": {**summary, "items": {"total": total, "completed": total}}}).encode()
 
 
@@ -101,10 +104,11 @@ async def test_errors(server: EngineProxy, runs: Runs) -> None:
         await runs.read(RUN)
 
 
-def ended(number: int, **items: int) -> tuple[int, bytes]:
+def ended(number: int, at: str | None = "2026-11-22T13:34:39Z", **items: int) -> tuple[int, bytes]:
     """What the engine answers to a cancel."""
     summary = {"runId": RUN, "flowId": "a" * 64, "status": number, "createdAt": "2026-11-22T13:34:38Z"}
-    summary["completedAt"] = "2026-11-22T13:34:39Z"
+    if at is not None:
+        summary["completedAt"] = at
     return 200, json.dumps({"summary": {**summary, "items": {"total": 2, **items}}}).encode()
 
 
@@ -117,7 +121,7 @@ def ended(number: int, **items: int) -> tuple[int, bytes]:
     ],
 )
 async def test_a_run_that_ends_just_before_its_cancel_keeps_its_end(
-    server: EngineProxy, runs: Runs, items: dict[str, int], state: RunState
+    server: EngineProxy, runs: Runs, items: dict[str, Any], state: RunState
 ) -> None:
     # The engine calls it cancelled in any case.
     server.replies += [state_of_running(), ended(4, **items)]
@@ -150,6 +154,27 @@ async def test_the_first_end_that_was_told_stays(server: EngineProxy, runs: Runs
     server.replies.append(ended(4, completed=2))
     assert await runs.read(RUN) == first
     assert first.status is RunState.SUCCESS
+
+
+@pytest.mark.parametrize("shown", [{"completed": 1}, {"completed": 2, "at": None}])
+async def test_a_run_that_has_just_ended_is_read_until_its_counts_and_its_time_are_there(
+    server: EngineProxy, runs: Runs, shown: dict[str, Any]
+) -> None:
+    server.replies += [ended(2, **shown), ended(2, **shown), ended(2, completed=2)]
+    first = await runs.read(RUN)
+    assert (first.items.success, first.items.cancelled, first.completed_at is None) == (2, 0, False)
+    assert len(server.requests) == 3
+
+
+async def test_an_end_that_never_settles_is_told_as_it_is(
+    server: EngineProxy, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLING_PAUSES", (0.0, 0.0))
+    server.replies += [ended(3, failed=1)] * 3
+    assert (await runs.read(RUN)).items.cancelled == 1
+    # A look that fails does not take back that it has ended.
+    server.replies += [ended(3, failed=1), (404, b"{}")]
+    assert (await runs.read(RUN)).status is RunState.FAILED
 
 
 def state_of_running() -> tuple[int, bytes]:
