@@ -19,6 +19,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.notify import Notify
 from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
 from gateway.core.model import Blob, ItemResult, ItemStatistics, RunState, RunStatus, SubmitParams
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetChange, SetEvent, SetPart
 from gateway.core.runtime import Page, Runtime, Snapshot
@@ -96,10 +97,10 @@ class PacedRuntime(Runtime):
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         raise FlowNotFound("nothing is executed here")
 
-    async def put_blob(self, blob: Blob) -> str:
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         return FLOW_ID
 
-    async def get_blob(self, blob_id: str) -> Blob:
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         raise BlobNotFound("nothing is kept here")
 
     async def drain(self) -> None:

@@ -41,6 +41,7 @@ _KINDS: tuple[type[GatewayError], ...] = (
     errors.RunNotFound,
     errors.ComponentUnavailable,
     errors.StateUnavailable,
+    errors.QuotaExceeded,
 )
 _BY_REASON = {kind.reason: kind for kind in _KINDS}
 

@@ -147,6 +147,7 @@ _RUN_STATUS: Members = {
     "labels": Member("labels", labels_from_json),
     "cancelReason": Member("cancel_reason", string),
     "expiresAt": Member("expires_at", time_from_json),
+    "namespace": Member("namespace", string),
 }
 _UNREAD_RUN_STATUS: Members = {**_RUN_STATUS, "results": Member("results", elements)}
 _STATISTICS: Members = {

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from gateway.adapter.proto_fields import JSON, read_texts, read_time, unknown_number, write_texts, write_time
 from gateway.adapter.values import json_value_to_text, set_json_value
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, RunState, RunStatus
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.validation import validated
 from runs.v1 import runs_pb2
 
@@ -47,8 +48,7 @@ def set_run_status(message: runs_pb2.RunStatus, status: RunStatus, encoding: run
     write_time(message.created_at, status.created_at)
     if status.completed_at is not None:
         write_time(message.completed_at, status.completed_at)
-    if status.results:
-        add_results(message, status.results, encoding)
+    add_results(message, status.results or (), encoding)
     if status.extensions:
         write_texts(message.extensions, status.extensions)
     if status.started_at is not None:
@@ -65,6 +65,8 @@ def set_run_status(message: runs_pb2.RunStatus, status: RunStatus, encoding: run
         message.cancel_reason = status.cancel_reason
     if status.expires_at is not None:
         write_time(message.expires_at, status.expires_at)
+    if status.namespace != DEFAULT_NAMESPACE:
+        message.namespace = status.namespace
 
 
 def add_results(
@@ -86,6 +88,7 @@ def run_status_from_proto(message: runs_pb2.RunStatus, *, with_results: bool) ->
         "extensions": read_texts(message.extensions, "extensions"),
         "labels": dict(message.labels),
         "depth": message.depth,
+        "namespace": message.namespace or DEFAULT_NAMESPACE,
     }
     for name in _OPTIONAL_TEXTS:
         if message.HasField(name):

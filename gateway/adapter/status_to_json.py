@@ -23,6 +23,7 @@ from gateway.adapter.status_from_json import (
 )
 from gateway.core.json_text import members, quote
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, JsonText, RunState, RunStatus
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.runtime import text_size, text_sizes
 from gateway.core.times import rfc3339
 
@@ -146,6 +147,8 @@ def _control_members(status: RunStatus) -> str:
         text += f',"cancelReason":{quote(status.cancel_reason)}'
     if status.expires_at is not None:
         text += f',"expiresAt":"{rfc3339(status.expires_at)}"'
+    if status.namespace != DEFAULT_NAMESPACE:
+        text += f',"namespace":{quote(status.namespace)}'
     return text
 
 

@@ -16,6 +16,7 @@ from gateway.adapter.status_to_json import run_status_to_canonical_json
 from gateway.client.payload import value_of
 from gateway.core import model
 from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState
+from gateway.core.owner import DEFAULT_NAMESPACE
 from runs.v1 import runs_pb2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,6 +89,8 @@ class RunStatus:
     """Why the run was cancelled."""
     started_at_ns: Nanoseconds | None = None
     expires_at_ns: Nanoseconds | None = None
+    namespace: str = DEFAULT_NAMESPACE
+    """The namespace that it is in."""
     extensions: Mapping[str, JsonText] = field(default_factory=dict, repr=False)
 
     @property
@@ -165,6 +168,7 @@ def run_status(message: model.RunStatus) -> RunStatus:
         cancel_reason=message.cancel_reason,
         started_at_ns=message.started_at,
         expires_at_ns=message.expires_at,
+        namespace=message.namespace,
         extensions=message.extensions,
     )
 
@@ -209,6 +213,7 @@ def _message(status: RunStatus) -> model.RunStatus:
         cancel_reason=status.cancel_reason,
         started_at=status.started_at_ns,
         expires_at=status.expires_at_ns,
+        namespace=status.namespace,
         extensions=dict(status.extensions),
     )
 

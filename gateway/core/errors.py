@@ -199,6 +199,16 @@ class Overloaded(GatewayError):
     code, grpc_status, http_status, reason = -32014, "RESOURCE_EXHAUSTED", 429, "OVERLOADED"
 
 
+class QuotaExceeded(Overloaded):
+    """The caller is at a limit of its own, which `quota` names; the call was not executed."""
+
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, message: str, *, quota: str = "", retry_after: float = 1.0, data: str | None = None) -> None:
+        super().__init__(message, data=data, retry_after=retry_after)
+        self.quota = quota
+
+
 class Unavailable(GatewayError):
     """The server is shutting down, or its runtime cannot be reached."""
 
@@ -220,13 +230,13 @@ class StateUnavailable(Unavailable):
 class NestedTooDeeply(GatewayError):
     """A run, or a flow that runs in place, would be inside too many others."""
 
-    code, grpc_status, http_status, reason = -32016, "FAILED_PRECONDITION", 400, "NESTED_TOO_DEEPLY"
+    code, grpc_status, http_status, reason = -32021, "FAILED_PRECONDITION", 400, "NESTED_TOO_DEEPLY"
 
 
 class TooManyDescendants(GatewayError):
     """The runs inside a run have too many items that have not ended."""
 
-    code, grpc_status, http_status, reason = -32017, "RESOURCE_EXHAUSTED", 429, "TOO_MANY_DESCENDANTS"
+    code, grpc_status, http_status, reason = -32022, "RESOURCE_EXHAUSTED", 429, "TOO_MANY_DESCENDANTS"
 
 
 class Unsupported(GatewayError):
@@ -248,15 +258,15 @@ class ParentCancelled(GatewayError):
 
 
 class Unauthenticated(GatewayError):
-    """Something before the gateway, which has no authentication of its own, wants credentials."""
+    """There are no credentials that the server accepts. It does not say why."""
 
-    code, grpc_status, http_status, reason = -32021, "UNAUTHENTICATED", 401, "UNAUTHENTICATED"
+    code, grpc_status, http_status, reason = -32016, "UNAUTHENTICATED", 401, "UNAUTHENTICATED"
 
 
 class PermissionDenied(GatewayError):
-    """Something before the gateway refuses the client."""
+    """The caller may not do this; the message names the permission that is missing."""
 
-    code, grpc_status, http_status, reason = -32022, "PERMISSION_DENIED", 403, "PERMISSION_DENIED"
+    code, grpc_status, http_status, reason = -32017, "PERMISSION_DENIED", 403, "PERMISSION_DENIED"
 
 
 SHUTTING_DOWN = "the server is shutting down"

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
+
 JsonText: TypeAlias = str
 """The text of one well-formed JSON value, without white space around it."""
 
@@ -105,7 +107,11 @@ class ObservabilityContext(Message, frozen=True, kw_only=True):
 
 
 class SubmitParams(Message, frozen=True, kw_only=True):
-    """Parameters of runs/submit. `timeout` and `execution_timeout` are in seconds."""
+    """Parameters of runs/submit. `timeout` and `execution_timeout` are in seconds.
+
+    `owner` is no parameter: it is to whom the run will belong, which the server knows of its caller; None is nobody, in
+    the default namespace.
+    """
 
     flow_id: Annotated[str, Meta(min_length=1)]
     inputs: Texts
@@ -119,6 +125,12 @@ class SubmitParams(Message, frozen=True, kw_only=True):
     flow_label: Annotated[str, Meta(max_length=MAX_KEY_LENGTH)] | None = None
     labels: Labels = field(default_factory=dict)
     execution_timeout: Annotated[float, Meta(gt=0, le=MAX_TIMEOUT)] | None = None
+    owner: Owner | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the run will be in."""
+        return DEFAULT_NAMESPACE if self.owner is None else self.owner.namespace
 
 
 class GetParams(Message, frozen=True, kw_only=True):
@@ -190,6 +202,7 @@ class RunStatus(Message, frozen=True, kw_only=True):
     cancel_reason: str | None = None
     started_at: Nanoseconds | None = None
     expires_at: Nanoseconds | None = None
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class Blob(NamedTuple):

@@ -49,7 +49,8 @@ class RunFilter(Message, frozen=True, kw_only=True):
     """A run matches if it meets every condition that is given; without any, all runs match.
 
     `flow_label` and `flow_name` match exactly, or, with a `*` at the end, what begins with the text before it. Ids are
-    canonical. `created_after` is included, `created_before` is not.
+    canonical. `created_after` is included, `created_before` is not. `namespace` is none of a client's conditions: the
+    server sets it to that of its caller.
     """
 
     states: tuple[RunState, ...] = ()
@@ -62,6 +63,7 @@ class RunFilter(Message, frozen=True, kw_only=True):
     root_run_id: str | None = None
     roots_only: bool = False
     labels: Labels = field(default_factory=dict)
+    namespace: str | None = None
 
     def matches(self, run: RunStatus) -> bool:
         """Whether a run meets every condition."""
@@ -76,6 +78,7 @@ class RunFilter(Message, frozen=True, kw_only=True):
             and (self.root_run_id is None or run.root_run_id == self.root_run_id)
             and not (self.roots_only and run.root_run_id is not None)
             and (not self.labels or self.labels.items() <= run.labels.items())
+            and (self.namespace is None or run.namespace == self.namespace)
         )
 
     def digest(self) -> bytes:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from gateway.core.errors import Unsupported
 from gateway.core.items import ItemPage
 from gateway.core.model import TERMINAL_STATES, Blob, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.readiness import Readiness
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
@@ -137,27 +138,30 @@ class Runtime(ABC):
         return Readiness()
 
     @abstractmethod
-    async def put_blob(self, blob: Blob) -> str:
-        """Store a blob durably and return its id. Raises InvalidFlow if its type is flow and it is not a valid one."""
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
+        """Store a blob durably in a namespace and return its id, which is the same in every namespace.
+
+        Raises InvalidFlow if its type is flow and it is not a valid one.
+        """
 
     @abstractmethod
-    async def get_blob(self, blob_id: str) -> Blob:
-        """Return a blob. Raises BlobNotFound if no blob has this id."""
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
+        """Return a blob of a namespace, or of any. Raises BlobNotFound if no blob has this id there."""
 
-    async def peek_blob(self, blob_id: str) -> Blob | int:
+    async def peek_blob(self, blob_id: str, namespace: str | None = None) -> Blob | int:
         """Return a blob, or only its length if it is long and that can be told without reading it.
 
         The length is in bytes, or in characters if the blob is text. Raises BlobNotFound if no blob has this id.
         """
-        return await self.get_blob(blob_id)
+        return await self.get_blob(blob_id, namespace)
 
     @abstractmethod
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """Accept a run durably and start it. `params.wait` and `params.timeout` are left to the service.
 
-        An idempotency key counts within `scope`: the same key, scope and parameters return the same run. Raises
-        IdempotencyConflict if the parameters differ, and FlowNotFound, InvalidFlow or InvalidParams if the run cannot
-        be executed.
+        An idempotency key counts within `scope` and the namespace of `params.owner`: the same key, scope and parameters
+        return the same run. The flow is looked for in this namespace. Raises IdempotencyConflict if the parameters
+        differ, and FlowNotFound, InvalidFlow or InvalidParams if the run cannot be executed.
         """
 
     @abstractmethod

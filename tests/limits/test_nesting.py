@@ -146,7 +146,7 @@ async def test_what_is_refused_leaves_nothing_in_the_journal(state: Path | None)
         assert status.results is not None
         error = status.results[0].error
         assert error is not None
-        assert (error.code, error.message) == (-32016, f"{status.run_id}/0/twice: runs nest at most 0 deep (max_depth)")
+        assert (error.code, error.message) == (-32021, f"{status.run_id}/0/twice: runs nest at most 0 deep (max_depth)")
         assert (len(accepted.records), blobs) == (1, [status.flow_id])
 
 
@@ -228,7 +228,7 @@ async def test_a_component_that_submits_its_own_flow_ends_at_the_bound_of_depth(
         assert [record.depth for record in accepted.records] == [*range(MAX_DEPTH + 1)]
         assert component.executions == MAX_DEPTH + 1
         deepest = accepted.records[-1].run_id
-        assert [error["code"] for error in component.errors] == [-32016]
+        assert [error["code"] for error in component.errors] == [-32021]
         assert component.errors[0]["message"].startswith(f"{deepest}/0/s: runs nest")
 
 

@@ -46,9 +46,9 @@ class FullRuntime(ScriptedRuntime):
             for index in range(page.start, page.start + length)
         ]
 
-    async def peek_blob(self, blob_id: str) -> Blob | int:
+    async def peek_blob(self, blob_id: str, namespace: str | None = None) -> Blob | int:
         return self._blob_size
 
-    async def get_blob(self, blob_id: str) -> Blob:
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         self.blobs_read += 1
         return Blob(f'"{"x" * (self._blob_size - 2)}"', BlobType.DATA)

@@ -210,4 +210,5 @@ def run_statuses(draw: st.DrawFn) -> RunStatus:
         cancel_reason=draw(_optional_text),
         started_at=draw(st.none() | times),
         expires_at=draw(st.none() | times),
+        namespace=draw(st.sampled_from(["default", "team-a"])),
     )

@@ -33,6 +33,7 @@ from gateway.core.model import (
     SubmitParams,
     blob_id_of,
 )
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import (
     RESULT_PAGE_BYTES,
@@ -96,14 +97,14 @@ class ScriptedRuntime(Runtime):
         self._watches_changed = asyncio.Event()
         self._clock = itertools.count(START + SECOND, SECOND)
 
-    async def put_blob(self, blob: Blob) -> str:
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._fail_or_go_on()
         content = blob.content.encode() if isinstance(blob.content, str) else blob.content
         blob_id = blob_id_of(hashlib.sha256(content).hexdigest())
         self._blobs[blob_id] = blob
         return blob_id
 
-    async def get_blob(self, blob_id: str) -> Blob:
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         self._fail_or_go_on()
         if blob_id not in self._blobs:
             raise BlobNotFound(f"no blob has the id {blob_id}")

@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "bridge",
         "client",
     ),
-    ("components", "runs", "adapter", "storage"),
+    ("components", "runs", "access", "adapter", "storage"),
     ("concurrency", "peers/grpc", "peers/http", "peers/link"),
     ("core",),
 )

@@ -28,6 +28,7 @@ from gateway.core.model import (
     RunState,
     SubmitParams,
 )
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot, fits_page
@@ -162,14 +163,14 @@ class EmbeddedRuntime(Runtime):
         """Note that the component that executes the task `scope` asks for runs, and waits for them from now on."""
         self._executor.waits_for_runs(scope)
 
-    async def put_blob(self, blob: Blob) -> str:
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
         return await self._blobs.put(blob)
 
-    async def get_blob(self, blob_id: str) -> Blob:
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         return await self._blobs.get(blob_id)
 
-    async def peek_blob(self, blob_id: str) -> Blob | int:
+    async def peek_blob(self, blob_id: str, namespace: str | None = None) -> Blob | int:
         return await self._blobs.peek(blob_id)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:

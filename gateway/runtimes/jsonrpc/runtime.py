@@ -28,6 +28,7 @@ from gateway.core.model import (
     blob_digest,
     blob_id_of,
 )
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.position import Position, ResumePoint, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot, text_sizes
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
@@ -93,7 +94,7 @@ class JsonRpcRuntime(JsonRpcControl):
         """Wait for the upstream for so long. False, and a line in the log, if it is away; it may come later."""
         return await self._upstream.reachability.connected(seconds)
 
-    async def put_blob(self, blob: Blob) -> str:
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
         text = blobs_json.blob_to_json(blob)
         dialect = await self._upstream.reachability.ready()
@@ -104,7 +105,7 @@ class JsonRpcRuntime(JsonRpcControl):
                 self._upstream.has_blob_methods = False
         return _blob_id(await self._upstream.put_blob(text, WRITE_SECONDS))
 
-    async def get_blob(self, blob_id: str) -> Blob:
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         dialect = await self._upstream.reachability.ready()
         if self._upstream.has_blob_methods and not dialect.blobs_by_rest:
             try:

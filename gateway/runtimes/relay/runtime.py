@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from gateway.adapter import blobs_proto, params_proto
 from gateway.core.errors import RemoteError, shutting_down
 from gateway.core.model import Blob, GetParams, ItemResult, ResultOrder, SubmitParams
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.position import Position, ResumePoint
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetPart
@@ -69,13 +70,13 @@ class RelayRuntime(RelayControl):
             self._upstream.mark_down()
         return connected
 
-    async def put_blob(self, blob: Blob) -> str:
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
         request = blobs_proto.blob_to_put_request(blob)
         method = self._upstream.blobs.PutBlob
         return (await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))).blob_id
 
-    async def get_blob(self, blob_id: str) -> Blob:
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         request = blobs_proto.blob_to_get_request(blob_id)
         method = self._upstream.blobs.GetBlob
         return blob_of(await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS)))

@@ -10,6 +10,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidParams, Unsupported, shutting_down
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, RunStatus, SubmitParams
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
@@ -74,11 +75,11 @@ class StepflowRuntime(Runtime):
         """Call `stop` with the id of each run that is cancelled here, for what executes its tasks."""
         self._on_cancelled = stop
 
-    async def put_blob(self, blob: Blob) -> str:
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
         return await self._blobs.put(blob)
 
-    async def get_blob(self, blob_id: str) -> Blob:
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         return await self._blobs.get(blob_id)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:

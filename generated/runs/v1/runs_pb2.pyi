@@ -1314,6 +1314,104 @@ class DeleteRunsResponse(_message.Message):
 Global___DeleteRunsResponse: _TypeAlias = DeleteRunsResponse  # noqa: Y015
 
 @_typing.final
+class CreateTokenRequest(_message.Message):
+    """What a token is for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    LIFETIME_FIELD_NUMBER: _builtins.int
+    namespace: _builtins.str
+    """`namespace`: one of the caller's. Empty: the one that the call concerns."""
+    run_id: _builtins.str
+    """`runId`: the token is for this run alone, which need not exist. Empty: for all."""
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`permissions`: what it permits, as `runs:read`: each of them one that the caller holds. At least one; none repeats.
+        `admin` cannot be granted.
+        """
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """`labels`: the token is for runs with these labels alone; runs that it submits get them. At most 32, as in
+        `SubmitRunRequest`.
+        """
+
+    @_builtins.property
+    def lifetime(self) -> _duration_pb2.Duration:
+        """`lifetimeSecs`: how long it is valid: at most 24 hours, and no longer than what the caller presented itself. Unset:
+        15 minutes.
+        """
+
+    def __init__(
+        self,
+        *,
+        permissions: _abc.Iterable[_builtins.str] | None = ...,
+        namespace: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        lifetime: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lifetime", b"lifetime"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "lifetime", b"lifetime", "namespace", b"namespace", "permissions", b"permissions", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTokenRequest: _TypeAlias = CreateTokenRequest  # noqa: Y015
+
+@_typing.final
+class CreateTokenResponse(_message.Message):
+    """A token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """`token`: for `authorization: Bearer TOKEN`. It is told once, and kept nowhere."""
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """`expiresAt`: when it is valid no more."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTokenResponse: _TypeAlias = CreateTokenResponse  # noqa: Y015
+
+@_typing.final
 class ListItemsRequest(_message.Message):
     """Which items to list."""
 
@@ -1603,6 +1701,7 @@ class RunStatus(_message.Message):
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    NAMESPACE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """`runId`: a UUID."""
     flow_id: _builtins.str
@@ -1621,6 +1720,8 @@ class RunStatus(_message.Message):
     """`depth`: how many runs this one is inside. A flow that runs in place counts as one."""
     cancel_reason: _builtins.str
     """`cancelReason`: why the run was cancelled, if it was and a reason was given."""
+    namespace: _builtins.str
+    """`namespace`: the namespace of the run. Empty: `default`."""
     @_builtins.property
     def items(self) -> Global___ItemStatistics:
         """`items`: how many items are in which state."""
@@ -1677,10 +1778,11 @@ class RunStatus(_message.Message):
         extensions: _abc.Mapping[_builtins.str, Global___JsonValue] | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        namespace: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cancel_reason", b"_cancel_reason", "_flow_label", b"_flow_label", "_flow_name", b"_flow_name", "_parent_run_id", b"_parent_run_id", "_root_run_id", b"_root_run_id", "cancel_reason", b"cancel_reason", "completed_at", b"completed_at", "created_at", b"created_at", "expires_at", b"expires_at", "flow_label", b"flow_label", "flow_name", b"flow_name", "items", b"items", "parent_run_id", b"parent_run_id", "root_run_id", b"root_run_id", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancel_reason", b"_cancel_reason", "_flow_label", b"_flow_label", "_flow_name", b"_flow_name", "_parent_run_id", b"_parent_run_id", "_root_run_id", b"_root_run_id", "cancel_reason", b"cancel_reason", "completed_at", b"completed_at", "created_at", b"created_at", "depth", b"depth", "expires_at", b"expires_at", "extensions", b"extensions", "flow_id", b"flow_id", "flow_label", b"flow_label", "flow_name", b"flow_name", "items", b"items", "labels", b"labels", "parent_run_id", b"parent_run_id", "results", b"results", "root_run_id", b"root_run_id", "run_id", b"run_id", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancel_reason", b"_cancel_reason", "_flow_label", b"_flow_label", "_flow_name", b"_flow_name", "_parent_run_id", b"_parent_run_id", "_root_run_id", b"_root_run_id", "cancel_reason", b"cancel_reason", "completed_at", b"completed_at", "created_at", b"created_at", "depth", b"depth", "expires_at", b"expires_at", "extensions", b"extensions", "flow_id", b"flow_id", "flow_label", b"flow_label", "flow_name", b"flow_name", "items", b"items", "labels", b"labels", "namespace", b"namespace", "parent_run_id", b"parent_run_id", "results", b"results", "root_run_id", b"root_run_id", "run_id", b"run_id", "started_at", b"started_at", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cancel_reason: _TypeAlias = _typing.Literal["cancel_reason"]  # noqa: Y015
     _WhichOneofArgType__cancel_reason: _TypeAlias = _typing.Literal["_cancel_reason", b"_cancel_reason"]  # noqa: Y015

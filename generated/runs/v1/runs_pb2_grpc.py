@@ -34,6 +34,13 @@ class RunsServiceStub(object):
     `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
     at most, since proxies take little more. Where that is too little, the metadata says what was left out:
     `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
+
+    A server with identities wants the metadata `authorization: Bearer TOKEN`, or a client certificate. Each identity has one
+    or more namespaces; with several, the metadata `runs-namespace` names the one that a call concerns. Runs, idempotency
+    keys and blobs of other namespaces do not exist for the caller. Every method then also fails with
+    - UNAUTHENTICATED: there are no credentials that the server accepts; it does not say why.
+    - PERMISSION_DENIED: the caller lacks a permission, which the message names, or the namespace is none of its own.
+    - RESOURCE_EXHAUSTED, with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`: the caller is at a limit of its own.
     """
 
     def __init__(self, channel):
@@ -92,6 +99,11 @@ class RunsServiceStub(object):
                 request_serializer=runs_dot_v1_dot_runs__pb2.ListItemsRequest.SerializeToString,
                 response_deserializer=runs_dot_v1_dot_runs__pb2.ListItemsResponse.FromString,
                 _registered_method=True)
+        self.CreateToken = channel.unary_unary(
+                '/runs.v1.RunsService/CreateToken',
+                request_serializer=runs_dot_v1_dot_runs__pb2.CreateTokenRequest.SerializeToString,
+                response_deserializer=runs_dot_v1_dot_runs__pb2.CreateTokenResponse.FromString,
+                _registered_method=True)
 
 
 class RunsServiceServicer(object):
@@ -103,6 +115,13 @@ class RunsServiceServicer(object):
     `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
     at most, since proxies take little more. Where that is too little, the metadata says what was left out:
     `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
+
+    A server with identities wants the metadata `authorization: Bearer TOKEN`, or a client certificate. Each identity has one
+    or more namespaces; with several, the metadata `runs-namespace` names the one that a call concerns. Runs, idempotency
+    keys and blobs of other namespaces do not exist for the caller. Every method then also fails with
+    - UNAUTHENTICATED: there are no credentials that the server accepts; it does not say why.
+    - PERMISSION_DENIED: the caller lacks a permission, which the message names, or the namespace is none of its own.
+    - RESOURCE_EXHAUSTED, with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`: the caller is at a limit of its own.
     """
 
     def SubmitRun(self, request, context):
@@ -295,6 +314,19 @@ class RunsServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateToken(self, request, context):
+        """Makes a token that is valid for a short time and for less than the caller may do: `runs/token`. It is for browsers and
+        for processes that are to read one run, say. Every server with the same signing key accepts it.
+
+        Errors:
+        - INVALID_ARGUMENT: a field breaks its rule.
+        - PERMISSION_DENIED: the caller does not hold what it grants.
+        - UNIMPLEMENTED: the server has no signing key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -348,6 +380,11 @@ def add_RunsServiceServicer_to_server(servicer, server):
                     request_deserializer=runs_dot_v1_dot_runs__pb2.ListItemsRequest.FromString,
                     response_serializer=runs_dot_v1_dot_runs__pb2.ListItemsResponse.SerializeToString,
             ),
+            'CreateToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateToken,
+                    request_deserializer=runs_dot_v1_dot_runs__pb2.CreateTokenRequest.FromString,
+                    response_serializer=runs_dot_v1_dot_runs__pb2.CreateTokenResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'runs.v1.RunsService', rpc_method_handlers)
@@ -365,6 +402,13 @@ class RunsService(object):
     `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
     at most, since proxies take little more. Where that is too little, the metadata says what was left out:
     `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
+
+    A server with identities wants the metadata `authorization: Bearer TOKEN`, or a client certificate. Each identity has one
+    or more namespaces; with several, the metadata `runs-namespace` names the one that a call concerns. Runs, idempotency
+    keys and blobs of other namespaces do not exist for the caller. Every method then also fails with
+    - UNAUTHENTICATED: there are no credentials that the server accepts; it does not say why.
+    - PERMISSION_DENIED: the caller lacks a permission, which the message names, or the namespace is none of its own.
+    - RESOURCE_EXHAUSTED, with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`: the caller is at a limit of its own.
     """
 
     @staticmethod
@@ -627,6 +671,33 @@ class RunsService(object):
             '/runs.v1.RunsService/ListItems',
             runs_dot_v1_dot_runs__pb2.ListItemsRequest.SerializeToString,
             runs_dot_v1_dot_runs__pb2.ListItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runs.v1.RunsService/CreateToken',
+            runs_dot_v1_dot_runs__pb2.CreateTokenRequest.SerializeToString,
+            runs_dot_v1_dot_runs__pb2.CreateTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,13 @@ class RunsServiceStub:
     `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
     at most, since proxies take little more. Where that is too little, the metadata says what was left out:
     `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
+
+    A server with identities wants the metadata `authorization: Bearer TOKEN`, or a client certificate. Each identity has one
+    or more namespaces; with several, the metadata `runs-namespace` names the one that a call concerns. Runs, idempotency
+    keys and blobs of other namespaces do not exist for the caller. Every method then also fails with
+    - UNAUTHENTICATED: there are no credentials that the server accepts; it does not say why.
+    - PERMISSION_DENIED: the caller lacks a permission, which the message names, or the namespace is none of its own.
+    - RESOURCE_EXHAUSTED, with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`: the caller is at a limit of its own.
     """
 
     @_typing.overload
@@ -196,6 +203,15 @@ class RunsServiceStub:
     - UNAVAILABLE: the server is shutting down, or its runtime or its state cannot be reached.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
+    CreateToken: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CreateTokenRequest, _runs_pb2.CreateTokenResponse]
+    """Makes a token that is valid for a short time and for less than the caller may do: `runs/token`. It is for browsers and
+    for processes that are to read one run, say. Every server with the same signing key accepts it.
+
+    Errors:
+    - INVALID_ARGUMENT: a field breaks its rule.
+    - PERMISSION_DENIED: the caller does not hold what it grants.
+    - UNIMPLEMENTED: the server has no signing key.
+    """
 
 @_typing.type_check_only
 class RunsServiceAsyncStub(RunsServiceStub):
@@ -207,6 +223,13 @@ class RunsServiceAsyncStub(RunsServiceStub):
     `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
     at most, since proxies take little more. Where that is too little, the metadata says what was left out:
     `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
+
+    A server with identities wants the metadata `authorization: Bearer TOKEN`, or a client certificate. Each identity has one
+    or more namespaces; with several, the metadata `runs-namespace` names the one that a call concerns. Runs, idempotency
+    keys and blobs of other namespaces do not exist for the caller. Every method then also fails with
+    - UNAUTHENTICATED: there are no credentials that the server accepts; it does not say why.
+    - PERMISSION_DENIED: the caller lacks a permission, which the message names, or the namespace is none of its own.
+    - RESOURCE_EXHAUSTED, with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`: the caller is at a limit of its own.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -360,6 +383,15 @@ class RunsServiceAsyncStub(RunsServiceStub):
     - UNAVAILABLE: the server is shutting down, or its runtime or its state cannot be reached.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
+    CreateToken: _aio.UnaryUnaryMultiCallable[_runs_pb2.CreateTokenRequest, _runs_pb2.CreateTokenResponse]  # type: ignore[assignment]
+    """Makes a token that is valid for a short time and for less than the caller may do: `runs/token`. It is for browsers and
+    for processes that are to read one run, say. Every server with the same signing key accepts it.
+
+    Errors:
+    - INVALID_ARGUMENT: a field breaks its rule.
+    - PERMISSION_DENIED: the caller does not hold what it grants.
+    - UNIMPLEMENTED: the server has no signing key.
+    """
 
 class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Submits runs and follows them.
@@ -370,6 +402,13 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
     `google.rpc.RetryInfo`. These may have the trailer `grpc-retry-pushback-ms` as well. All trailers of an error have 2 KiB
     at most, since proxies take little more. Where that is too little, the metadata says what was left out:
     `violations_truncated` how many violations, `jsonrpc.data_truncated` the data.
+
+    A server with identities wants the metadata `authorization: Bearer TOKEN`, or a client certificate. Each identity has one
+    or more namespaces; with several, the metadata `runs-namespace` names the one that a call concerns. Runs, idempotency
+    keys and blobs of other namespaces do not exist for the caller. Every method then also fails with
+    - UNAUTHENTICATED: there are no credentials that the server accepts; it does not say why.
+    - PERMISSION_DENIED: the caller lacks a permission, which the message names, or the namespace is none of its own.
+    - RESOURCE_EXHAUSTED, with `google.rpc.RetryInfo` and `google.rpc.QuotaFailure`: the caller is at a limit of its own.
     """
 
     @_abc_1.abstractmethod
@@ -580,6 +619,21 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         - RESOURCE_EXHAUSTED: the server is at its limit of calls.
         - UNAVAILABLE: the server is shutting down, or its runtime or its state cannot be reached.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateToken(
+        self,
+        request: _runs_pb2.CreateTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.CreateTokenResponse, _abc.Awaitable[_runs_pb2.CreateTokenResponse]]:
+        """Makes a token that is valid for a short time and for less than the caller may do: `runs/token`. It is for browsers and
+        for processes that are to read one run, say. Every server with the same signing key accepts it.
+
+        Errors:
+        - INVALID_ARGUMENT: a field breaks its rule.
+        - PERMISSION_DENIED: the caller does not hold what it grants.
+        - UNIMPLEMENTED: the server has no signing key.
         """
 
 def add_RunsServiceServicer_to_server(servicer: RunsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

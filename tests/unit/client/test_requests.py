@@ -26,7 +26,8 @@ def test_all_options_of_a_submit_reach_the_parameters() -> None:
         observability=context,
         idempotency_key="k",
     )
-    assert {name: value for name, value in asdict(params).items() if name not in {"extensions", "observability"}} == {
+    left_out = {"extensions", "observability", "owner"}
+    assert {name: value for name, value in asdict(params).items() if name not in left_out} == {
         "flow_id": "flow",
         "inputs": ["1", "2.50"],
         "wait": False,

@@ -226,7 +226,7 @@ async def test_a_flow_that_hands_itself_on_comes_to_an_end() -> None:
         await run(compiled(**endless), {"flow": endless})
     place = "/".join(["run", "0", "s", *["0/s"] * MAX_DEPTH])
     assert caught.value.error == ItemError(
-        code=-32016, message=f"{place}: runs nest at most {MAX_DEPTH} deep (max_depth)"
+        code=-32021, message=f"{place}: runs nest at most {MAX_DEPTH} deep (max_depth)"
     )
 
 

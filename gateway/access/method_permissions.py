@@ -1,0 +1,41 @@
+"""Which permission each method of both fronts needs. A method that is not here is refused to everybody."""
+
+from typing import Final
+
+from gateway.core.owner import Permission
+
+ANY_IDENTITY: Final = None
+"""No permission is needed, but an identity, where there are any."""
+
+GRPC_PERMISSIONS: Final[dict[str, Permission | None]] = {
+    "/runs.v1.RunsService/SubmitRun": Permission.SUBMIT,
+    "/runs.v1.RunsService/SubmitRunStream": Permission.SUBMIT,
+    "/runs.v1.RunsService/GetRun": Permission.READ,
+    "/runs.v1.RunsService/WatchRuns": Permission.READ,
+    "/runs.v1.RunsService/ListRuns": Permission.READ,
+    "/runs.v1.RunsService/ListItems": Permission.READ,
+    "/runs.v1.RunsService/CancelRun": Permission.CANCEL,
+    "/runs.v1.RunsService/CancelRuns": Permission.CANCEL,
+    "/runs.v1.RunsService/DeleteRun": Permission.DELETE,
+    "/runs.v1.RunsService/DeleteRuns": Permission.DELETE,
+    "/runs.v1.RunsService/CreateToken": ANY_IDENTITY,
+    "/runs.v1.BlobsService/PutBlob": Permission.WRITE_BLOBS,
+    "/runs.v1.BlobsService/GetBlob": Permission.READ_BLOBS,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": ANY_IDENTITY,
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANY_IDENTITY,
+}
+"""The methods of gRPC. Those of the health service are for everybody: load balancers have no identity."""
+
+JSONRPC_PERMISSIONS: Final[dict[str, Permission | None]] = {
+    "runs/submit": Permission.SUBMIT,
+    "runs/get": Permission.READ,
+    "runs/watch": Permission.READ,
+    "runs/list": Permission.READ,
+    "runs/items": Permission.READ,
+    "runs/cancel": Permission.CANCEL,
+    "runs/delete": Permission.DELETE,
+    "runs/token": ANY_IDENTITY,
+    "blobs/put": Permission.WRITE_BLOBS,
+    "blobs/get": Permission.READ_BLOBS,
+}
+"""The methods of JSON-RPC. The blob API by HTTP needs what `blobs/put` and `blobs/get` need."""

@@ -1,0 +1,19 @@
+"""What a caller presents: what fronts find in the metadata of a call, in the head of a request, and in a connection."""
+
+from typing import NamedTuple
+
+
+class PeerCertificate(NamedTuple):
+    """The names in the certificate of a client, which TLS has verified: URIs, DNS names and the common name."""
+
+    uris: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    common_name: str | None = None
+
+
+class Presented(NamedTuple):
+    """The values of `authorization` and `runs-namespace`, and the certificate of the connection, if there are any."""
+
+    authorization: str | None = None
+    namespace: str | None = None
+    certificate: PeerCertificate | None = None

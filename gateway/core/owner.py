@@ -1,0 +1,46 @@
+"""To whom a run belongs: its namespace, the identity that submitted it, and what that one may do."""
+
+import re
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+DEFAULT_NAMESPACE: Final = "default"
+"""The namespace of identities that name none, and of all runs and blobs of a gateway without identities."""
+
+MAX_NAMESPACE: Final = 63
+
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+
+
+class Permission(StrEnum):
+    """What an identity may do."""
+
+    SUBMIT = "runs:submit"
+    READ = "runs:read"
+    CANCEL = "runs:cancel"
+    DELETE = "runs:delete"
+    READ_BLOBS = "blobs:read"
+    WRITE_BLOBS = "blobs:write"
+    ADMIN = "admin"
+    """Everything, in every namespace."""
+
+    __hash__ = str.__hash__
+
+
+class Owner(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """The owner of a run. What its components ask for counts as asked by it, and they may do no more than it may.
+
+    `labels` are given to every run that is submitted inside the run as well: the labels of a token that submitted it.
+    """
+
+    namespace: str = DEFAULT_NAMESPACE
+    identity: str = ""
+    permissions: tuple[Permission, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def is_namespace(text: str) -> bool:
+    """Whether a text may name a namespace: 1 to 63 of a-z, 0-9 and `.`, `_`, `-`, but these three not at its ends."""
+    return _NAMESPACE.fullmatch(text) is not None
