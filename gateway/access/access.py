@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 
 from gateway.access.presented import Presented
 from gateway.core.caller import ANYBODY, Caller, CallerView
-from gateway.core.errors import InvalidRequest
+from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.core.owner import is_namespace
+from gateway.core.tokens import CreatedToken, TokenParams
 
 
 class Access(ABC):
@@ -24,6 +25,14 @@ class Access(ABC):
     @abstractmethod
     async def identify(self, presented: Presented) -> Caller:
         """The caller. Raises as `known` does."""
+
+    def create_token(self, caller: Caller, params: TokenParams) -> CreatedToken:
+        """Make a token for less than the caller may do, valid for a short time.
+
+        Raises PermissionDenied if the caller does not hold what it grants, InvalidParams if it grants nothing that has
+        a meaning, and Unsupported if there is no signing key.
+        """
+        raise Unsupported("this gateway makes no tokens: it has no signing key")
 
     @abstractmethod
     async def close(self) -> None:
