@@ -20,6 +20,7 @@ from aiohttp import (
 )
 from yarl import URL
 
+from gateway.core.client_tls import ClientTls
 from gateway.peers.http.errors import (
     AnswerOverdue,
     AnswerTooLarge,
@@ -47,14 +48,20 @@ def client_session(
     limit: int = 0,
     timeout: ClientTimeout | None = None,
     socket_factory: Callable[[tuple[Any, ...]], socket.socket] | None = None,
+    tls: ClientTls | None = None,
 ) -> ClientSession:
     """Return a session that keeps unused connections for so long, and opens at most `limit`, where 0 means any number.
 
     Requests have the limits of time that `timeout` says, or they themselves; none by default. The session belongs to
-    the event loop that runs.
+    the event loop that runs. Servers at `https` URLs are verified by `tls`, by default with the authorities of the
+    system. Raises TlsFileError if a file of it cannot be used.
     """
     connector = TCPConnector(
-        limit=limit, limit_per_host=limit, keepalive_timeout=idle_seconds, socket_factory=socket_factory
+        limit=limit,
+        limit_per_host=limit,
+        keepalive_timeout=idle_seconds,
+        socket_factory=socket_factory,
+        ssl=True if tls is None else tls.context(),
     )
     return ClientSession(
         connector=connector,
