@@ -10,7 +10,7 @@ from gateway.core.client_tls import ClientTls
 from gateway.core.token_file import TokenFile
 from gateway.peers.grpc.authorized_channel import AuthorizedChannel
 
-Options = Sequence[tuple[str, Any]]
+ChannelOptions = Sequence[tuple[str, Any]]
 
 
 def channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
@@ -24,7 +24,7 @@ def channel_credentials(tls: ClientTls) -> grpc.ChannelCredentials:
 
 
 def open_channel(
-    address: str, options: Options, *, tls: ClientTls | None = None, token: TokenFile | None = None
+    address: str, options: ChannelOptions, *, tls: ClientTls | None = None, token: TokenFile | None = None
 ) -> aio.Channel:
     """A channel to `HOST:PORT` or `unix:PATH`: over TLS if there is `tls`, and with a `token` in each call.
 
@@ -38,7 +38,7 @@ def open_channel(
 
 
 def open_blocking_channel(
-    address: str, options: Options, *, tls: ClientTls | None = None, token: TokenFile | None = None
+    address: str, options: ChannelOptions, *, tls: ClientTls | None = None, token: TokenFile | None = None
 ) -> grpc.Channel:
     """The same for threads."""
     if tls is None:
