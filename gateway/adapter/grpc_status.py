@@ -1,7 +1,7 @@
 """Errors <-> gRPC status with google.rpc details.
 
 The details hold ErrorInfo (reason, domain, and in its metadata the JSON-RPC spelling of the error), BadRequest with a
-violation for each field of bad parameters, and RetryInfo where a retry helps.
+violation for each field of bad parameters, QuotaFailure if a caller is at a limit, and RetryInfo where a retry helps.
 
 All of it travels in HTTP/2 headers. Peers take 8 KiB of them by default, and some proxies 4 KiB with everything around
 them, so the trailers of an error have 2 KiB at most. A message is cut at MAX_MESSAGE_BYTES. Of many violations, message
@@ -14,7 +14,12 @@ import re
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+    BadRequest,
+    ErrorInfo,
+    QuotaFailure,
+    RetryInfo,
+)
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from gateway.adapter.jsonrpc import error_message
@@ -28,6 +33,7 @@ from gateway.core.errors import (
     NotFound,
     Overloaded,
     PermissionDenied,
+    QuotaExceeded,
     RemoteError,
     Unauthenticated,
     Unavailable,
@@ -82,6 +88,8 @@ def to_status(error: GatewayError) -> tuple[grpc.StatusCode, str, bytes]:
         status.details.add().Pack(_bad_request(error))
         if rest:
             info.metadata[_TRUNCATED] = rest
+    if isinstance(error, QuotaExceeded):
+        status.details.add().Pack(_quota_failure(error))
     if error.retry_after is not None:
         delay = Duration()
         delay.FromNanoseconds(round(error.retry_after * 10**9))
@@ -107,9 +115,9 @@ def from_status(code: grpc.StatusCode, message: str | None, details: bytes | Non
         status.ParseFromString(details or b"")
     except DecodeError:
         status.Clear()
-    info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
+    info, bad_request, quota, retry = ErrorInfo(), BadRequest(), QuotaFailure(), RetryInfo()
     for detail in status.details:
-        for known in (info, bad_request, retry):
+        for known in (info, bad_request, quota, retry):
             if detail.Is(known.DESCRIPTOR):
                 detail.Unpack(known)
     text = message or ""
@@ -130,6 +138,8 @@ def from_status(code: grpc.StatusCode, message: str | None, details: bytes | Non
         violations=[Violation(parse_path(field.field), field.description) for field in bad_request.field_violations],
         rest=shortened(info.metadata.get(_TRUNCATED, ""), _REST_BYTES),
         retry_after=retry.retry_delay.ToNanoseconds() / 10**9 if retry.HasField("retry_delay") else None,
+        quota="".join(failure.description for failure in quota.violations[:1]),
+        subject="".join(failure.subject for failure in quota.violations[:1]),
     )
 
 
@@ -165,6 +175,12 @@ def _bad_request(error: InvalidParams) -> BadRequest:
             del bad_request.field_violations[-1]
             break
     return bad_request
+
+
+def _quota_failure(error: QuotaExceeded) -> QuotaFailure:
+    """The limit that is reached. Its subject is told to the one whom it names, so nobody learns of others."""
+    subject = _cut(error.subject, _MAX_FIELD_BYTES)
+    return QuotaFailure(violations=[QuotaFailure.Violation(subject=subject, description=error.quota)])
 
 
 def _field_violation(violation: Violation) -> BadRequest.FieldViolation:

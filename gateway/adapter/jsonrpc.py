@@ -2,12 +2,13 @@
 
 Ids are strings, numbers or null, and are echoed as they are spelled: `1.0` and `1e3` as well. The `data` of an error,
 from another JSON-RPC server or set where the error was raised, is written as it is. An error without gets `data` with
-its reason, the fields that break their rules, and the time to wait before a retry:
+its reason, the fields that break their rules, the limit of callers that is reached (`quota`, and whose it is:
+`subject`), and the time to wait before a retry:
 
     {"reason": "INVALID_PARAMS", "violations": [{"field": "inputs[3]", "description": "..."}], "retryAfterSecs": 1.5}
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from gateway.adapter.json_members import Params
@@ -19,6 +20,7 @@ from gateway.core.errors import (
     InvalidRequest,
     ParseError,
     Path,
+    QuotaExceeded,
     RemoteError,
     Violation,
     render_path,
@@ -199,6 +201,8 @@ def error_data(error: GatewayError) -> JsonText | None:
     parts = [f'"reason":{quote(error.reason)}']
     if isinstance(error, InvalidParams):
         parts.append(f'"violations":[{",".join(map(_violation_text, _json_violations(error)))}]')
+    if isinstance(error, QuotaExceeded):
+        parts.append(f'"quota":{quote(error.quota)},"subject":{quote(error.subject)}')
     if error.retry_after is not None:
         parts.append(f'"retryAfterSecs":{error.retry_after!r}')
     return f"{{{','.join(parts)}}}"
@@ -260,27 +264,35 @@ def _renamed(path: Path, names: dict[str, str]) -> Path:
 def _read_error(text: JsonText) -> GatewayError:
     given = members(text, "error")
     data = given.get("data")
-    reason, violations, retry_after = _read_data(data)
+    details = _read_data(data)
     return remote_error(
         integer(given.get("code", "null"), "error", "code"),
         string(given.get("message", "null"), "error", "message"),
         data=data,
-        reason=reason,
-        violations=violations,
-        retry_after=retry_after,
+        **details._asdict(),
     )
 
 
-def _read_data(data: JsonText | None) -> tuple[str | None, list[Violation], float | None]:
-    """Reason, violations and time to wait, if the data is that of a server like this one."""
+class _ErrorDetails(NamedTuple):
+    """What the data of an error holds, if it is that of a server like this one."""
+
+    reason: str | None = None
+    violations: Sequence[Violation] = ()
+    retry_after: float | None = None
+    quota: str = ""
+    subject: str = ""
+
+
+def _read_data(data: JsonText | None) -> _ErrorDetails:
     try:
         given = members(data or "null")
         reason = string(given.get("reason", "null"))
         violations = [_read_violation(text, reason) for text in elements(given.get("violations", "[]"))]
         retry_after = number(given["retryAfterSecs"]) if "retryAfterSecs" in given else None
+        quota, subject = string(given.get("quota", '""')), string(given.get("subject", '""'))
     except InvalidParams:
-        return None, [], None
-    return reason, violations, retry_after
+        return _ErrorDetails()
+    return _ErrorDetails(reason, violations, retry_after, quota, subject)
 
 
 def _read_violation(text: JsonText, reason: str) -> Violation:

@@ -57,10 +57,12 @@ def remote_error(
     violations: Sequence[Violation] = (),
     rest: str = "",
     retry_after: float | None = None,
+    quota: str = "",
+    subject: str = "",
 ) -> GatewayError:
     """Return the error for a JSON-RPC code, of the class that `reason` names, or else that the code tells.
 
-    `rest` says how many violations there are beside those that are given.
+    `rest` says how many violations there are beside those that are given; `quota` and `subject` are those of a limit.
 
     Codes that no class has make a RemoteError.
     """
@@ -73,6 +75,8 @@ def remote_error(
     elif issubclass(kind, InvalidParams):
         error = kind(violations or [Violation((), message)], data=data, rest=rest)
         error.message = message
+    elif issubclass(kind, errors.QuotaExceeded):
+        error = kind(message, quota=quota, subject=subject, data=data)
     else:
         error = kind(message, data=data)
     error.retry_after = retry_after

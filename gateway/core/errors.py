@@ -200,13 +200,25 @@ class Overloaded(GatewayError):
 
 
 class QuotaExceeded(Overloaded):
-    """The caller is at a limit of its own, which `quota` names; the call was not executed."""
+    """The caller, or all callers together, are at a limit that the settings set; the call was not executed.
+
+    `quota` is the name of the limit, and `subject` whose it is: `identity:NAME`, or `all`.
+    """
 
     reason = "QUOTA_EXCEEDED"
 
-    def __init__(self, message: str, *, quota: str = "", retry_after: float = 1.0, data: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        quota: str = "",
+        subject: str = "",
+        retry_after: float | None = None,
+        data: str | None = None,
+    ) -> None:
         super().__init__(message, data=data, retry_after=retry_after)
         self.quota = quota
+        self.subject = subject
 
 
 class Unavailable(GatewayError):

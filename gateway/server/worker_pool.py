@@ -49,6 +49,8 @@ _SETTINGS: Final = frozenset(
         "workers",
         "transport",
         "drain_delay",
+        "limits",
+        "limits_in_all",
     }
 )
 """The settings of the gateway that a worker gets; all workers together get half of the memory. The other ones

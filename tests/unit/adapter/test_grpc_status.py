@@ -14,7 +14,8 @@ from gateway.core import errors
 from gateway.core.errors import GatewayError, InvalidParams, RemoteError, Violation
 from tests.support import messages
 
-short_texts = st.text(max_size=40)
+short_texts = st.text("abc ~", max_size=40) | st.text(max_size=9)
+"""Three of them fit into a message, however gRPC encodes them."""
 violations = st.builds(
     Violation,
     st.sampled_from([("flow_id",), ("inputs", 3, "json"), ("timeout",), ("variables", "flow_id"), ()]),
@@ -45,11 +46,14 @@ parameter_kinds = st.sampled_from([errors.InvalidParams, errors.InvalidFlow, err
 def any_error(draw: st.DrawFn) -> GatewayError:
     data = draw(st.none() | messages.json_texts.filter(lambda text: len(text.encode()) < 200))
     error: GatewayError
-    match draw(st.sampled_from(["plain", "parameters", "remote"])):
+    match draw(st.sampled_from(["plain", "parameters", "quota", "remote"])):
         case "plain":
             error = draw(plain_kinds)(draw(st.text(min_size=1, max_size=60)), data=data)
         case "parameters":
             error = draw(parameter_kinds)(draw(st.lists(violations, min_size=1, max_size=3)), data=data)
+        case "quota":
+            names = [draw(st.text(max_size=40)) for _ in range(3)]
+            error = errors.QuotaExceeded(names[0] or "x", quota=names[1], subject=names[2])
         case _:
             error = RemoteError(
                 draw(st.integers(-(2**63), 2**63 - 1)), draw(st.text(min_size=1, max_size=60)), data=data

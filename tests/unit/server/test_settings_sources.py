@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.access.limit_rules import LimitRule
 from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter
 from gateway.runtimes.embedded.retention import KeepRule, Retention
@@ -95,6 +96,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
     assert values.keys() == ServeSettings.model_fields.keys() - {
         "allow_hosts",
         "dialect",
+        "limits",
+        "limits_in_all",
         "retention",
         "lossy_numbers",
         "queue",
@@ -456,4 +459,29 @@ def test_rules_of_retention_that_are_wrong_are_refused(rule: str, tmp_path: Path
     file = tmp_path / "settings.toml"
     file.write_text(f"[[retention]]\n{rule}\n")
     with pytest.raises(SettingsError, match=r"^retention\.0"):
+        load_serve({}, {}, file)
+
+
+def test_limits_of_callers_come_from_files(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(
+        '[[limits]]\nidentities = ["team-a", "batch-*"]\nrequests_per_second = 2.5\nmax_memory = "64MiB"\n'
+        "[[limits]]\nmax_calls = 7\nitems_per_minute = 1_000\n[limits_in_all]\nmax_streams = 9\n"
+    )
+    settings = load_serve({}, {}, file)
+    assert settings.limit_rules == (
+        LimitRule(("team-a", "batch-*"), requests_per_second=2.5, max_memory=64 << 20),
+        LimitRule(max_calls=7, items_per_minute=1_000),
+    )
+    assert settings.limit_in_all == LimitRule(max_streams=9)
+    assert ServeSettings.model_validate_json(settings.model_dump_json()).limit_rules == settings.limit_rules
+
+
+@pytest.mark.parametrize(
+    "rule", ["max_calls = 0", "requests_per_second = 0", 'identities = "a"', "calls = 1", 'max_memory = "much"']
+)
+def test_limits_of_callers_that_are_wrong_are_refused(rule: str, tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text(f"[[limits]]\n{rule}\n")
+    with pytest.raises(SettingsError, match=r"^limits\.0"):
         load_serve({}, {}, file)
