@@ -21,9 +21,9 @@ _CHECK_LENGTH: Final = 8
 _PERSON: Final = b"runs-gw page"
 
 
-def binding_of_list(params: ListParams) -> bytes:
-    """What the token of a page of runs belongs to."""
-    return b"runs" + params.filter.digest() + params.order.encode()
+def binding_of_list(params: ListParams, namespace: str | None = None) -> bytes:
+    """What the token of a page of runs belongs to: the list, in a namespace or in all."""
+    return b"runs" + replace(params.filter, namespace=namespace).digest() + params.order.encode()
 
 
 def binding_of_items(run_id: str, params: ItemsParams) -> bytes:

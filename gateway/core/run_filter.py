@@ -22,6 +22,7 @@ from gateway.core.model import (
     blob_id_of,
     canonical_run_id,
 )
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.validation import validated
 
 MAX_FLOW_IDS: Final = 100
@@ -82,7 +83,12 @@ class RunFilter(Message, frozen=True, kw_only=True):
         )
 
     def digest(self) -> bytes:
-        """8 bytes that tell filters apart; every process makes the same of the same filter."""
+        """8 bytes that tell filters apart; every process makes the same of the same filter.
+
+        The default namespace counts as none: tokens that were given before there were identities stay valid in it.
+        """
+        if self.namespace == DEFAULT_NAMESPACE:
+            return replace(self, namespace=None).digest()
         return hashlib.blake2b(encode(self, order="sorted"), digest_size=_DIGEST_LENGTH, person=_PERSON).digest()
 
 

@@ -29,12 +29,13 @@ _TIMER_SECONDS: Final = 0.001
 class Hub:
     """Watches each run once for all of its followers.
 
-    A run without followers is let go after `grace` seconds; with 0, at once.
+    A run without followers is let go after `grace` seconds; with 0, at once. `wakes` are those of another hub, if they
+    are to be paced together.
     """
 
-    def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS) -> None:
+    def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS, wakes: PacedCalls | None = None) -> None:
         self.grace = grace
-        self.wakes = PacedCalls()
+        self.wakes = wakes or PacedCalls()
         """Wakes followers. Those of all runs together: many runs may change, and many heartbeats be due, at once."""
         self._runtime = runtime
         self._topics: dict[str, _Topic] = {}

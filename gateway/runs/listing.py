@@ -31,11 +31,17 @@ _INDEX_DIGITS: Final = 18
 
 
 class RunLists:
-    """Lists the runs, and the items of runs, that one runtime has."""
+    """Lists the runs, and the items of runs, that one runtime has. Tokens of pages of runs belong to `namespace`.
 
-    def __init__(self, runtime: Runtime) -> None:
+    `reads` bounds how many pages are read at once, of all lists that share it.
+    """
+
+    def __init__(
+        self, runtime: Runtime, reads: asyncio.Semaphore | None = None, *, namespace: str | None = None
+    ) -> None:
         self._runtime = runtime
-        self._reads = asyncio.Semaphore(READS)
+        self._reads = reads or asyncio.Semaphore(READS)
+        self._namespace = namespace
 
     async def read(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
         """At most `limit` runs that match, or at most AT_ONCE, after a cursor of the runtime."""
@@ -44,7 +50,7 @@ class RunLists:
 
     async def runs(self, params: ListParams) -> RunList:
         """A page of runs. Raises InvalidParams if the page token does not belong to this filter and order."""
-        binding = binding_of_list(params)
+        binding = binding_of_list(params, self._namespace)
         cursor, left = cursor_of(params.page_token, binding), page_limit(params.page_size)
         runs: list[RunStatus] = []
         size, at_once = 0, AT_ONCE

@@ -1,12 +1,15 @@
 """The runs service: waiting, ordering, resuming and time-outs over any runtime. Knows no transport."""
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import NamedTuple, Self
 
 from msgspec.structs import replace
 
-from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.memory_account import MemoryAccount, MemoryPart, MemoryShare
+from gateway.concurrency.paced_calls import PacedCalls
 from gateway.core.model import (
     Blob,
     GetParams,
@@ -24,12 +27,36 @@ from gateway.runs.deadlines import waiting_ends
 from gateway.runs.follower import Follower, ResultsFollower, StatusFollower
 from gateway.runs.hub import GRACE_SECONDS, Hub
 from gateway.runs.ids import checked_blob_id, checked_run_id
-from gateway.runs.listing import RunLists
+from gateway.runs.listing import READS, RunLists
 from gateway.runs.run_answer import ResultPages, RunAnswer
 from gateway.runs.set_follower import SetFollower
-from gateway.runs.set_hub import SetHub
+from gateway.runs.set_hub import RINGS_FRACTION, SetHub
 from gateway.runs.shared_reads import SharedReads
 from gateway.runs.update import Update
+
+
+class SharedParts(NamedTuple):
+    """What the services over the views of one runtime have in common, since it is bounded for all of them together.
+
+    Results are read of the runtime itself: only followers to whom the view has shown a run ask for them.
+    """
+
+    reads: SharedReads
+    rings: MemoryPart
+    bulk: MemoryShare
+    lists: asyncio.Semaphore
+    wakes: PacedCalls
+
+    @classmethod
+    def over(cls, runtime: Runtime, account: MemoryAccount) -> Self:
+        """The parts over a runtime, which draw from an account."""
+        return cls(
+            SharedReads(runtime, account.share()),
+            account.part(RINGS_FRACTION),
+            account.share(),
+            asyncio.Semaphore(READS),
+            PacedCalls(),
+        )
 
 
 class RunsService:
@@ -39,17 +66,28 @@ class RunsService:
     before with the current status. Cancelling a call stops the waiting, never the run. All callers that wait for a run
     share one watch of it, which is kept for `grace` seconds after the last one has left. Pages of results that
     followers share, and what calls that concern many runs keep, draw from `account`.
+
+    With `shared`, it is one of several services over views of a runtime: see `RunsServices`. Tokens of lists belong to
+    `namespace`.
     """
 
-    def __init__(self, runtime: Runtime, *, grace: float = GRACE_SECONDS, account: MemoryAccount | None = None) -> None:
-        self.hub = Hub(runtime, grace=grace)
-        account = account or MemoryAccount()
-        self._reads = SharedReads(runtime, account.share())
-        self.sets = SetHub(runtime, self._reads, account, self.hub.wakes, grace=grace)
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        grace: float = GRACE_SECONDS,
+        account: MemoryAccount | None = None,
+        shared: SharedParts | None = None,
+        namespace: str | None = None,
+    ) -> None:
+        self._owns_parts = shared is None
+        self.shared = shared = shared or SharedParts.over(runtime, account or MemoryAccount())
+        self.hub = Hub(runtime, grace=grace, wakes=shared.wakes)
+        self.sets = SetHub(runtime, shared.reads, shared.rings, shared.wakes, grace=grace)
         self._runtime = runtime
         self.control = RunControl(runtime)
-        self.lists = RunLists(runtime)
-        self.bulk = BulkCalls(runtime, self.lists, account.share())
+        self.lists = RunLists(runtime, shared.lists, namespace=namespace)
+        self.bulk = BulkCalls(runtime, self.lists, shared.bulk)
         self.readiness = runtime.readiness
         """Whether runs are accepted."""
 
@@ -150,7 +188,7 @@ class RunsService:
         # To wait for no time is to ask for the current state, which a watch may not have seen yet.
         watch = self.hub.watch(run_id, on_change) if params.wait and params.timeout != 0 else None
         if params.include_results:
-            return ResultsFollower(self._runtime, watch, run_id, params, until, reads=self._reads)
+            return ResultsFollower(self._runtime, watch, run_id, params, until, reads=self.shared.reads)
         return StatusFollower(self._runtime, watch, run_id, params, until)
 
     def follow_set(self, params: SetParams, on_change: Callable[[], None] | None = None) -> SetFollower:
@@ -161,7 +199,13 @@ class RunsService:
         """End everything that follows runs: it gets Unavailable."""
         await self.hub.close()
         await self.sets.close()
-        await self._reads.close()
+        if self._owns_parts:
+            await self.shared.reads.close()
+
+    @property
+    def follows(self) -> bool:
+        """Whether runs or sets are followed."""
+        return len(self.hub) > 0 or len(self.sets) > 0
 
     async def _wait(self, snapshot: Snapshot, until: float | None) -> Snapshot:
         """The terminal snapshot, or the current one at `until`."""

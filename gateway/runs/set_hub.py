@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
-from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.memory_account import MemoryPart
 from gateway.concurrency.paced_calls import PacedCalls
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import InvalidParams, shutting_down
@@ -19,14 +19,17 @@ RINGS_FRACTION: Final = 1 / 16
 
 
 class SetHub:
-    """Watches each set once for all of its followers, and for `grace` seconds after the last one has left."""
+    """Watches each set once for all of its followers, and for `grace` seconds after the last one has left.
+
+    The rings of its sets are counted in `memory`.
+    """
 
     def __init__(
-        self, runtime: Runtime, reads: SharedReads, account: MemoryAccount, wakes: PacedCalls, *, grace: float
+        self, runtime: Runtime, reads: SharedReads, memory: MemoryPart, wakes: PacedCalls, *, grace: float
     ) -> None:
         self._runtime = runtime
-        self._shared = FollowerParts(runtime, reads, self._leave, self._own)
-        self._memory = account.part(RINGS_FRACTION)
+        self._reads = reads
+        self._memory = memory
         self._wakes = wakes
         self._grace = grace
         self._topics: dict[bytes, SetTopic] = {}
@@ -52,7 +55,9 @@ class SetHub:
             self._own(topic.task)
         if (leaving := self._leaving.pop(key, None)) is not None:
             leaving.cancel()
-        follower = SetFollower(self._shared, topic, params, on_change)
+        # Made for each: a hub that held methods of its own would have to wait for the collector when it is let go.
+        parts = FollowerParts(self._runtime, self._reads, self._leave, self._own)
+        follower = SetFollower(parts, topic, params, on_change)
         topic.followers[follower] = None
         return follower
 

@@ -76,6 +76,7 @@ class ScriptedRun:
             cancel_reason=self.cancel_reason,
             started_at=min(self.started.values(), default=None),
             expires_at=self.expires_at,
+            namespace=self.params.namespace,
         )
 
     def depth(self) -> int:

@@ -89,9 +89,11 @@ class ScriptedRuntime(Runtime):
         self.closed = False
         self.scopes: list[str] = []
         self._draining = False
-        self._blobs: dict[str, Blob] = {}
+        self._blobs: dict[tuple[str, str], Blob] = {}
+        """By namespace and id."""
         self._runs: dict[str, ScriptedRun] = {}
-        self._keys: dict[tuple[str, str], str] = {}
+        self._keys: dict[tuple[str, str, str], str] = {}
+        """By namespace, scope and key."""
         self._numbers = itertools.count()
         self._changed = asyncio.Condition()
         self._watches_changed = asyncio.Event()
@@ -101,26 +103,28 @@ class ScriptedRuntime(Runtime):
         self._fail_or_go_on()
         content = blob.content.encode() if isinstance(blob.content, str) else blob.content
         blob_id = blob_id_of(hashlib.sha256(content).hexdigest())
-        self._blobs[blob_id] = blob
+        self._blobs[namespace, blob_id] = blob
         return blob_id
 
     async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         self._fail_or_go_on()
-        if blob_id not in self._blobs:
-            raise BlobNotFound(f"no blob has the id {blob_id}")
-        return self._blobs[blob_id]
+        for (kept_in, kept_id), blob in self._blobs.items():
+            if kept_id == blob_id and namespace in (None, kept_in):
+                return blob
+        raise BlobNotFound(f"no blob has the id {blob_id}")
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         self._fail_or_go_on()
         if self._draining:
             raise shutting_down()
-        if params.flow_id not in self._blobs:
+        if (params.namespace, params.flow_id) not in self._blobs:
             raise FlowNotFound(f"no flow has the id {params.flow_id}")
         self.scopes.append(scope)
         parent = self._parent(params)
         params = replace(params, wait=False, timeout=None, observability=None)
         if params.idempotency_key is not None:
-            run_id = self._keys.setdefault((scope, params.idempotency_key), str(uuid.uuid4()))
+            key = (params.namespace, scope, params.idempotency_key)
+            run_id = self._keys.setdefault(key, str(uuid.uuid4()))
         else:
             run_id = str(uuid.uuid4())
         if run_id not in self._runs:
