@@ -6,6 +6,7 @@ whatever connections a client has to which process. An identity without limits c
 
 import random
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Final, Self
 
 from gateway.access.limit_rules import LimitRule, rule_for
@@ -131,7 +132,7 @@ class _Limited:
 
     def _refused(self, limit: str, what: str, wait: float | None) -> QuotaExceeded:
         if wait is not None:
-            wait = max(_LEAST_WAIT, wait) * (1 + _JITTER * random.random())
+            wait = ceil(max(_LEAST_WAIT, wait) * (1 + _JITTER * random.random()) * 1_000) / 1_000
         return QuotaExceeded(f"{self._name}: {what} ({limit})", quota=limit, subject=self._name, retry_after=wait)
 
 

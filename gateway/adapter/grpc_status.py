@@ -10,8 +10,11 @@ whole where all details together would exceed MAX_DETAILS_BYTES; `jsonrpc.data_t
 """
 
 import re
+from functools import lru_cache
+from typing import Any
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
@@ -76,6 +79,35 @@ _KINDS: dict[grpc.StatusCode, type[GatewayError]] = {
 
 def to_status(error: GatewayError) -> tuple[grpc.StatusCode, str, bytes]:
     """The code, the message, and the bytes of the google.rpc.Status that holds them and the details."""
+    if isinstance(error, QuotaExceeded) and error.data is None and error.retry_after is not None:
+        # A refusal has to cost far less than a call: but for the time, it is always the same.
+        code, message, details = _status_of_quota(error.message, error.quota, error.subject)
+        return code, message, details + _retry_part(error.retry_after)
+    return _status(error)
+
+
+@lru_cache(maxsize=1_024)
+def _status_of_quota(message: str, quota: str, subject: str) -> tuple[grpc.StatusCode, str, bytes]:
+    """The status of a limit that a caller is at, to which the time to wait is to be added: parts of messages add up."""
+    return _status(QuotaExceeded(message, quota=quota, subject=subject))
+
+
+@lru_cache(maxsize=2_048)
+def _retry_part(seconds: float) -> bytes:
+    """A part of a status, which tells how long to wait."""
+    return bytes(Status(details=[_retry_info(seconds)]).SerializeToString())
+
+
+def _retry_info(seconds: float) -> Any:
+    """The detail that tells how long to wait."""
+    delay = Duration()
+    delay.FromNanoseconds(round(seconds * 10**9))
+    packed = AnyMessage()
+    packed.Pack(RetryInfo(retry_delay=delay))
+    return packed
+
+
+def _status(error: GatewayError) -> tuple[grpc.StatusCode, str, bytes]:
     code = grpc.StatusCode[error.grpc_status]
     rest = ""
     if isinstance(error, InvalidParams):
@@ -91,9 +123,7 @@ def to_status(error: GatewayError) -> tuple[grpc.StatusCode, str, bytes]:
     if isinstance(error, QuotaExceeded):
         status.details.add().Pack(_quota_failure(error))
     if error.retry_after is not None:
-        delay = Duration()
-        delay.FromNanoseconds(round(error.retry_after * 10**9))
-        status.details.add().Pack(RetryInfo(retry_delay=delay))
+        status.details.append(_retry_info(error.retry_after))
     room = MAX_DETAILS_BYTES - status.ByteSize() - info.ByteSize() - _OVERHEAD
     message = _cut(error_message(error), min(room, MAX_MESSAGE_BYTES), rest)
     info.metadata["jsonrpc.message"] = message

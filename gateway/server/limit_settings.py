@@ -1,11 +1,11 @@
-"""The settings of limits of callers."""
+"""The settings of limits of callers, and of the log of what they do."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.access.limit_rules import LimitRule
-from gateway.server.setting_forms import ByteSize, FileOnly, OpenCalls, WholeNumber
+from gateway.server.setting_forms import ByteSize, FileOnly, FilePath, FlagValue, OpenCalls, WholeNumber
 
 _Size = Annotated[ByteSize, Field(ge=1, lt=1 << 62)]
 _Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
@@ -34,7 +34,7 @@ class IdentityLimits(LimitsInAll):
 
 
 class LimitSettings(BaseModel):
-    """The limits of callers."""
+    """The limits of callers, and the log of what they do."""
 
     limits: Annotated[tuple[IdentityLimits, ...], FileOnly()] = Field(
         default=(),
@@ -45,6 +45,11 @@ class LimitSettings(BaseModel):
     limits_in_all: Annotated[LimitsInAll | None, FileOnly()] = Field(
         default=None,
         description="The same limits for all callers together: a table without `identities`.",
+    )
+    audit_log: Annotated[FilePath | None, FlagValue("FILE|-")] = Field(
+        default=None,
+        description="A file for the audit log, or `-` for standard error: a line of JSON for each submit, cancel, "
+        "delete and token, and for calls that are refused.",
     )
 
     @property

@@ -49,6 +49,7 @@ _SETTINGS: Final = frozenset(
         "workers",
         "transport",
         "drain_delay",
+        "audit_log",
         "limits",
         "limits_in_all",
     }

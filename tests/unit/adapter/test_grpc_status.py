@@ -3,7 +3,7 @@ import json
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -190,6 +190,35 @@ def test_trailers_have_two_kilobytes_at_most(violations: list[Violation], pushed
     other = RemoteError(-(2**63), violations[0].description * 10, data=messages_of(violations))
     other.retry_after = error.retry_after
     assert trailers_bytes(other) <= MAX_TRAILERS_BYTES
+    name = violations[0].description * 10
+    quota = errors.QuotaExceeded(name, quota="requests_per_second", subject=name, retry_after=error.retry_after)
+    assert trailers_bytes(quota) <= MAX_TRAILERS_BYTES
+    assert len(to_status(quota)[2]) <= MAX_DETAILS_BYTES
+
+
+def test_a_limit_of_callers_is_named() -> None:
+    error = errors.QuotaExceeded("too many", quota="max_calls", subject="identity:a", retry_after=1.5)
+    code, message, details = to_status(error)
+    assert (code, message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "too many")
+    found = {}
+    for detail in Status.FromString(details).details:
+        for kind in (QuotaFailure, RetryInfo, ErrorInfo):
+            if detail.Is(kind.DESCRIPTOR):
+                detail.Unpack(found.setdefault(kind, kind()))
+    (violation,) = found[QuotaFailure].violations
+    assert (violation.subject, violation.description) == ("identity:a", "max_calls")
+    assert found[RetryInfo].retry_delay.ToMilliseconds() == 1_500
+    received = from_status(code, message, details)
+    assert isinstance(received, errors.QuotaExceeded)
+    assert (received.quota, received.subject) == ("max_calls", "identity:a")
+    answered = json.loads(error_response("1", received))["error"]
+    assert answered["code"] == -32014
+    assert answered["data"] == {
+        "reason": "QUOTA_EXCEEDED",
+        "quota": "max_calls",
+        "subject": "identity:a",
+        "retryAfterSecs": 1.5,
+    }
 
 
 def messages_of(violations: list[Violation]) -> str:

@@ -92,6 +92,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "drain_delay": 10,
         "workers": 1,
         "transport": "native",
+        "audit_log": "/var/log/audit.json",
     }
     assert values.keys() == ServeSettings.model_fields.keys() - {
         "allow_hosts",

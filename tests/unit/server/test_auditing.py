@@ -1,0 +1,43 @@
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from gateway.access.audit import AuditLog
+from gateway.server.auditing import audited
+from gateway.server.settings import ServeSettings, StartError
+
+
+def settings(path: Path | str | None) -> ServeSettings:
+    return ServeSettings(state=":memory:", audit_log=None if path is None else str(path))
+
+
+async def test_there_is_no_log_unless_one_is_asked_for() -> None:
+    with audited(settings(None)) as log:
+        assert not log.on
+
+
+async def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StartError, match=r"cannot open .*: Is a directory \(--audit-log\)"),
+        audited(settings(tmp_path)),
+    ):
+        pass
+
+
+async def test_a_hangup_opens_the_log_anew_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    asked = asyncio.Event()
+    monkeypatch.setattr(AuditLog, "reopen", lambda _: asked.set())
+    with audited(settings(tmp_path / "audit")) as log:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asked.wait()
+    assert signal.getsignal(signal.SIGHUP) is before
+    assert not log.on
+
+
+async def test_standard_error_is_a_log_too() -> None:
+    with audited(settings("-")) as log:
+        assert log.on
