@@ -29,6 +29,7 @@ from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.fronts.link.front import LinkFront
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from gateway.server.app import tune_interpreter
 from gateway.server.scheduling import use_batch_scheduling
 
@@ -168,8 +169,8 @@ async def serve(runs: int, transport: Transport, link: str | None) -> None:
 
 @asynccontextmanager
 async def _to_clients(service: RunsService, transport: Transport) -> AsyncIterator[dict[str, str]]:
-    grpc = GrpcFront(service, "127.0.0.1:0", transport=transport)
-    http = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0")
+    grpc = GrpcFront(RunsServices(service), "127.0.0.1:0", transport=transport)
+    http = HttpFront(JsonRpcMethods(RunsServices(service)), "127.0.0.1:0")
     await grpc.start()
     await http.start()
     try:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from gateway.core.caller import Caller
+from gateway.core.errors import PermissionDenied
 from gateway.core.owner import Permission
 
 ANY_IDENTITY: Final = None
@@ -24,7 +26,10 @@ GRPC_PERMISSIONS: Final[dict[str, Permission | None]] = {
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": ANY_IDENTITY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": ANY_IDENTITY,
 }
-"""The methods of gRPC. Those of the health service are for everybody: load balancers have no identity."""
+"""The methods of gRPC, but for those that are for everybody."""
+
+_FOR_EVERYBODY: Final = "/grpc.health.v1.Health/"
+"""Load balancers have no identity."""
 
 JSONRPC_PERMISSIONS: Final[dict[str, Permission | None]] = {
     "runs/submit": Permission.SUBMIT,
@@ -39,3 +44,27 @@ JSONRPC_PERMISSIONS: Final[dict[str, Permission | None]] = {
     "blobs/get": Permission.READ_BLOBS,
 }
 """The methods of JSON-RPC. The blob API by HTTP needs what `blobs/put` and `blobs/get` need."""
+
+
+def is_for_everybody(path: str) -> bool:
+    """Whether a gRPC method, `/SERVICE/METHOD`, is for callers without an identity as well."""
+    return path.startswith(_FOR_EVERYBODY)
+
+
+def permit_grpc(caller: Caller, path: str) -> None:
+    """Raise PermissionDenied if a caller may not call a gRPC method, `/SERVICE/METHOD`."""
+    _permit(caller, path, GRPC_PERMISSIONS)
+
+
+def permit_jsonrpc(caller: Caller, method: str) -> None:
+    """Raise PermissionDenied if a caller may not call a JSON-RPC method."""
+    _permit(caller, method, JSONRPC_PERMISSIONS)
+
+
+def _permit(caller: Caller, method: str, table: dict[str, Permission | None]) -> None:
+    try:
+        needed = table[method]
+    except KeyError:
+        raise PermissionDenied("the method is for nobody") from None
+    if needed is not None:
+        caller.require(needed)

@@ -5,8 +5,8 @@ from typing import Final, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.core.errors import PermissionDenied
-from gateway.core.model import RunStatus
+from gateway.core.errors import InvalidParams, PermissionDenied
+from gateway.core.model import MAX_LABELS, RunStatus, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner, Permission
 from gateway.core.run_filter import RunFilter
 
@@ -74,6 +74,25 @@ class Caller(Struct, frozen=True, gc=False):
 
 ANYBODY: Final = Caller()
 """The caller where there are no identities: it may do everything, with everything."""
+
+
+def owned(params: SubmitParams, caller: Caller) -> SubmitParams:
+    """The parameters of a run that will belong to its caller, with the labels that its view demands.
+
+    Raises PermissionDenied if the caller would not see the run.
+    """
+    view = caller.view
+    if view.run_id is not None:
+        raise PermissionDenied("the credentials are for one run, and submit no others")
+    if not view.labels:
+        return params if caller is ANYBODY else replace(params, owner=caller.owner)
+    labels = {**params.labels}
+    for name, value in view.labels:
+        if labels.setdefault(name, value) != value:
+            raise PermissionDenied("the credentials are for runs with other labels")
+    if len(labels) > MAX_LABELS:
+        raise InvalidParams.field("labels", description=f"more than {MAX_LABELS}, those of the credentials included")
+    return replace(params, owner=caller.owner, labels=labels)
 
 
 def narrowed(wanted: RunFilter, view: CallerView) -> RunFilter | None:

@@ -289,6 +289,11 @@ def shutting_down() -> Unavailable:
     return Unavailable(SHUTTING_DOWN, retry_after=1.0)
 
 
+def unauthenticated() -> Unauthenticated:
+    """The error of every call without credentials that are accepted: it is the same, whatever is wrong with them."""
+    return Unauthenticated("there are no credentials that are accepted here")
+
+
 class Internal(GatewayError):
     """A defect. The message holds only the id under which the log explains it."""
 

@@ -84,7 +84,7 @@ class RunsService:
         self.shared = shared = shared or SharedParts.over(runtime, account or MemoryAccount())
         self.hub = Hub(runtime, grace=grace, wakes=shared.wakes)
         self.sets = SetHub(runtime, shared.reads, shared.rings, shared.wakes, grace=grace)
-        self._runtime = runtime
+        self.runtime = runtime
         self.control = RunControl(runtime)
         self.lists = RunLists(runtime, shared.lists, namespace=namespace)
         self.bulk = BulkCalls(runtime, self.lists, shared.bulk)
@@ -93,7 +93,7 @@ class RunsService:
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob and return its canonical id."""
-        return await self._runtime.put_blob(blob)
+        return await self.runtime.put_blob(blob)
 
     async def get_blob(self, blob_id: str, admit: Callable[[int], Awaitable[None]] | None = None) -> Blob:
         """Return a blob.
@@ -102,11 +102,11 @@ class RunsService:
         """
         blob_id = checked_blob_id(blob_id, "blob_id")
         if admit is None:
-            return await self._runtime.get_blob(blob_id)
-        found = await self._runtime.peek_blob(blob_id)
+            return await self.runtime.get_blob(blob_id)
+        found = await self.runtime.peek_blob(blob_id)
         if isinstance(found, int):
             await admit(found)
-            found = await self._runtime.get_blob(blob_id)
+            found = await self.runtime.get_blob(blob_id)
         return found
 
     async def submit(
@@ -141,7 +141,7 @@ class RunsService:
         if not is_canonical_blob_id(params.flow_id):
             params = replace(params, flow_id=checked_blob_id(params.flow_id, "flow_id"))
         until, wait = waiting_ends(params.timeout, deadline), params.wait
-        submitting = self._runtime.submit(params, scope)
+        submitting = self.runtime.submit(params, scope)
         del params  # Its inputs may be many, and the end of the run far away.
         snapshot = await submitting
         if accepted is not None:
@@ -160,7 +160,7 @@ class RunsService:
         """Like `get`, for callers that read the results in pages."""
         run_id = checked_run_id(params.run_id)
         until = waiting_ends(params.timeout, deadline)
-        snapshot = await self._runtime.get(run_id)
+        snapshot = await self.runtime.get(run_id)
         if params.wait:
             snapshot = await self._wait(snapshot, until)
         if not params.include_results:
@@ -188,8 +188,8 @@ class RunsService:
         # To wait for no time is to ask for the current state, which a watch may not have seen yet.
         watch = self.hub.watch(run_id, on_change) if params.wait and params.timeout != 0 else None
         if params.include_results:
-            return ResultsFollower(self._runtime, watch, run_id, params, until, reads=self.shared.reads)
-        return StatusFollower(self._runtime, watch, run_id, params, until)
+            return ResultsFollower(self.runtime, watch, run_id, params, until, reads=self.shared.reads)
+        return StatusFollower(self.runtime, watch, run_id, params, until)
 
     def follow_set(self, params: SetParams, on_change: Callable[[], None] | None = None) -> SetFollower:
         """Follow a set of runs, until the follower is closed: see `SetFollower.poll`."""
@@ -221,7 +221,7 @@ class RunsService:
         return snapshot
 
     def _with_results(self, snapshot: Snapshot, order: ResultOrder) -> RunAnswer:
-        return RunAnswer(snapshot.status, ResultPages(self._runtime, snapshot, order))
+        return RunAnswer(snapshot.status, ResultPages(self.runtime, snapshot, order))
 
 
 async def _collected(answer: RunAnswer, max_text: int | None = None) -> RunStatus:

@@ -6,7 +6,6 @@ from typing import Final
 
 from gateway.core.caller import ALL, CallerView
 from gateway.core.errors import shutting_down
-from gateway.core.runtime import Runtime
 from gateway.runs.seen_runtime import SeenRuntime
 from gateway.runs.service import RunsService
 
@@ -23,9 +22,10 @@ class RunsServices:
     Runs are watched once in each view that follows them. What is to be bounded is shared by all views.
     """
 
-    def __init__(self, service: RunsService, runtime: Runtime, *, kept: int = KEPT_VIEWS) -> None:
+    def __init__(self, service: RunsService, *, kept: int = KEPT_VIEWS) -> None:
         self._all = service
-        self._runtime = runtime
+        self.readiness = service.readiness
+        """Whether runs are accepted."""
         self._kept = kept
         self._views: OrderedDict[CallerView, RunsService] = OrderedDict()
         self._open: weakref.WeakSet[RunsService] = weakref.WeakSet()
@@ -63,7 +63,7 @@ class RunsServices:
             raise shutting_down()
         self._let_go()
         service = self._views[view] = RunsService(
-            SeenRuntime(self._runtime, view),
+            SeenRuntime(self._all.runtime, view),
             grace=self._all.hub.grace,
             shared=self._all.shared,
             namespace=view.namespace,

@@ -53,8 +53,9 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
         account = MemoryAccount(settings.max_memory)
         backend = await open_backend(settings, account, stack, is_worker=is_worker)
         grpc = GrpcFront(
-            backend.service,
+            backend.services,
             settings.grpc_address,
+            access=backend.access,
             account=account,
             limits=_grpc_limits(settings),
             transport=settings.transport,
@@ -62,8 +63,8 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
         )
         http = HttpFront(
             backend.methods,
-            backend.service,
             settings.http_address,
+            access=backend.access,
             account=account,
             limits=_http_limits(settings),
             allowed_hosts=settings.allow_hosts,
@@ -88,7 +89,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
-        upstream = GrpcFront(backend.service, workers.upstream, account=account, limits=_upstream_limits(settings))
+        upstream = GrpcFront(backend.services, workers.upstream, account=account, limits=_upstream_limits(settings))
         link = LinkFront(backend.runtime, backend.service.hub, workers.link, account)
         stack.push_async_callback(_stop, backend, upstream)
         stack.push_async_callback(link.stop)
@@ -113,8 +114,8 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         backend = await open_bridge(settings, account, stack)
         http = HttpFront(
             backend.methods,
-            backend.service,
             settings.http_address,
+            access=backend.access,
             account=account,
             limits=_http_limits(settings.as_serve()),
             allowed_hosts=settings.allow_hosts,

@@ -2,16 +2,20 @@
 
 from contextlib import AsyncExitStack
 
+from gateway.access.access import Access, OpenAccess
 from gateway.bridge import Bridge
 from gateway.components import Components, asks_for_runs
 from gateway.components import Limits as ComponentLimits
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.caller import Caller
 from gateway.core.errors import ParentCancelled
 from gateway.core.model import RunState
+from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.retention import KeepRule, Retention
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
@@ -31,14 +35,19 @@ CONNECT_SECONDS = 2.0
 
 
 class Backend:
-    """A runtime, and the services over it that the fronts serve. What they hold for clients draws from `account`."""
+    """A runtime, and the services over it that the fronts serve. What they hold for clients draws from `account`.
+
+    `access` finds the callers of the fronts.
+    """
 
     def __init__(self, runtime: Runtime, account: MemoryAccount) -> None:
         self.runtime = runtime
         self.service = RunsService(runtime, account=account)
-        self.methods = JsonRpcMethods(self.service)
+        self.services = RunsServices(self.service)
+        self.methods = JsonRpcMethods(self.services)
+        self.access: Access = OpenAccess()
         # Apart from those of the front: its queue refuses clients when it is long.
-        self._component_methods = JsonRpcMethods(self.service, account.share())
+        self._component_methods = JsonRpcMethods(self.services, account.share())
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""
@@ -54,12 +63,16 @@ class Backend:
 
     async def close(self) -> None:
         """End the calls that wait for runs. The runtime is closed by the stack that opened it."""
-        await self.service.close()
+        await self.services.close()
 
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
         """Answer the JSON-RPC request of a component; `scope` is the task that it executes."""
         await self._component_methods.fair_queue.yield_turn()
-        return await self._component_methods.call(body, scope)
+        return await self._component_methods.call(body, scope, Caller.of_component(await self._owner(scope)))
+
+    async def _owner(self, scope: str) -> Owner | None:
+        """The owner of the run that a task executes; None if it is nobody."""
+        return None
 
 
 class EmbeddedBackend(Backend):

@@ -11,6 +11,7 @@ from gateway.client.status import RunUpdate
 from gateway.core.model import SubmitParams
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from gateway.runtimes.relay.runtime import RelayRuntime
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 
@@ -29,7 +30,7 @@ def scripted() -> ScriptedRuntime:
 async def address(scripted: ScriptedRuntime) -> AsyncIterator[str]:
     """A gateway with so many calls on each connection."""
     service = RunsService(scripted, grace=0)
-    front = GrpcFront(service, "127.0.0.1:0", limits=GrpcLimits(streams=ALLOWED))
+    front = GrpcFront(RunsServices(service), "127.0.0.1:0", limits=GrpcLimits(streams=ALLOWED))
     await front.start()
     yield front.address
     await front.stop(0)

@@ -18,6 +18,7 @@ from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.grpc.server import Transport
 from gateway.runs.listing import AT_ONCE, READS, RunLists
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from runs.v1 import runs_pb2
 from tests.support.grpc_calls import Client
 from tests.support.raw_http2 import RawHttp2, raw_http2
@@ -73,7 +74,7 @@ async def serving(
     transport: Transport, runtime: ScriptedRuntime, memory: int
 ) -> AsyncIterator[tuple[MemoryAccount, Client, RawHttp2]]:
     service, account = RunsService(runtime, grace=0), MemoryAccount(memory)
-    front = GrpcFront(service, "127.0.0.1:0", account=account, transport=transport)
+    front = GrpcFront(RunsServices(service), "127.0.0.1:0", account=account, transport=transport)
     await front.start()
     client = Client(front.address)
     try:

@@ -11,10 +11,12 @@ from gateway.concurrency.batches import BATCH
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.caller import ANYBODY
 from gateway.core.model import GetParams, SubmitParams
 from gateway.fronts.http import event_stream
 from gateway.runs.hub import Hub
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 
 FOLLOWERS = 300
@@ -62,14 +64,14 @@ async def test_events_of_all_streams_share_turns(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(event_stream, "FairTurns", lambda: FairTurns(clock=clock, worked=lambda: 0.0))
     runtime = ScriptedRuntime()
     service = RunsService(runtime)
-    streams = event_stream.EventStreams(service, FairQueue(), MemoryAccount().share())
+    streams = event_stream.EventStreams(RunsServices(service), FairQueue(), MemoryAccount().share())
     params = GetParams(run_id=await submitted(runtime), wait=True, include_results=True)
     # A client that reads at once: the pace of a connection says so.
     pace = cast(Any, SimpleNamespace(paused=False, behind=False))
 
     async def follow() -> None:
         nonlocal seen
-        events = streams.events(event_stream.Follow("1", params), pace)
+        events = streams.events(event_stream.Follow("1", "runs/get", params), pace, ANYBODY)
         await anext(events)
         seen += 1
         await events.aclose()

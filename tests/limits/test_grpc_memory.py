@@ -18,6 +18,7 @@ from gateway.fronts.grpc import GrpcFront, GrpcLimits, long_answers
 from gateway.fronts.grpc.connections import CALL_BYTES, LEAST_CALLS, MOST_CALLS, open_calls
 from gateway.fronts.grpc.server import Transport
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.command_line import CommandLine, Serving
 from tests.support.grpc_calls import Client, failure, read_all
@@ -48,7 +49,9 @@ class Served:
         self.service = RunsService(self.runtime, grace=0)
         self.account = MemoryAccount(memory)
         self.client: Client
-        self.front = GrpcFront(self.service, "127.0.0.1:0", account=self.account, limits=limits, transport=transport)
+        self.front = GrpcFront(
+            RunsServices(self.service), "127.0.0.1:0", account=self.account, limits=limits, transport=transport
+        )
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Ask for the health of the gateway until a condition is true."""

@@ -12,10 +12,12 @@ import pytest
 
 from gateway.adapter import jsonrpc
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.caller import ANYBODY
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import LongText
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.full_runtime import RUN_ID, FullRuntime
 from tests.support.http_front import RawConnection, RunningFront, call, head, post, running_front
 from tests.support.scripted_runtime import MISSING_BLOB
@@ -97,10 +99,10 @@ async def test_the_answers_to_one_batch_are_bounded_however_much_memory_there_is
     runtime = FullRuntime(blob_size=60 * MIB)
     account = MemoryAccount(1 << 40)
     service = RunsService(runtime, account=account)
-    methods = JsonRpcMethods(service, account.share())
+    methods = JsonRpcMethods(RunsServices(service), account.share())
     with account.share().hold() as held:
         calls = await methods.read(batch(20).partition(b"\r\n\r\n")[2])
-        answer = await methods.answer(calls, held)
+        answer = await methods.answer(calls, held, ANYBODY)
         assert isinstance(answer, LongText)
         pieces = [piece async for piece in answer.pieces() if len(piece) < MIB]
     await service.close()
@@ -113,7 +115,7 @@ async def test_the_answers_to_one_batch_are_bounded_however_much_memory_there_is
 async def test_the_answers_to_a_component_find_room_or_are_refused() -> None:
     account = MemoryAccount(32 * MIB)
     service = RunsService(FullRuntime(blob_size=3 * MIB), account=account)
-    methods = JsonRpcMethods(service, account.share())
+    methods = JsonRpcMethods(RunsServices(service), account.share())
     answers = json.loads(await methods.call(batch(20).partition(b"\r\n\r\n")[2]) or b"")
     codes = [answer.get("error", {}).get("code") for answer in answers]
     assert codes.count(None) in range(1, 5)

@@ -16,6 +16,7 @@ from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from tests.support.component_server import Call, ComponentServer, Script
 from tests.support.garbage import PAYLOAD, left_behind, uncollected
@@ -39,10 +40,10 @@ class Gateway:
         """What the runtime talks to, kept as long as the gateway: it remembers what it was sent."""
         self.kept: list[object] = []
         self.service = RunsService(runtime, grace=0)
-        self.methods = JsonRpcMethods(self.service)
-        self.http = HttpFront(self.methods, self.service, "127.0.0.1:0", limits=HttpLimits(body=BODY_LIMIT))
+        self.methods = JsonRpcMethods(RunsServices(self.service))
+        self.http = HttpFront(self.methods, "127.0.0.1:0", limits=HttpLimits(body=BODY_LIMIT))
         limits = GrpcLimits(receive=BODY_LIMIT, upload=2 * PAYLOAD)
-        self.grpc = GrpcFront(self.service, "127.0.0.1:0", limits=limits, transport=transport)
+        self.grpc = GrpcFront(RunsServices(self.service), "127.0.0.1:0", limits=limits, transport=transport)
 
     @property
     def scripted(self) -> ScriptedRuntime:

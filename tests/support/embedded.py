@@ -10,6 +10,7 @@ from gateway.components import Components
 from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from gateway.runtimes.embedded.journal import Journal, RunRecord
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
@@ -66,7 +67,7 @@ async def opened(
     servers = Components(components or {})
     runtime = await EmbeddedRuntime.open(IN_MEMORY if state is None else str(state), servers, nesting=nesting)
     service = RunsService(runtime, grace=0)
-    methods = JsonRpcMethods(service)
+    methods = JsonRpcMethods(RunsServices(service))
     try:
         await servers.start(methods.call, None)
         yield Embedded(runtime, service, runtime._journal)

@@ -13,6 +13,7 @@ from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 from tests.support.tasks import LIMIT
 
@@ -137,7 +138,7 @@ async def running_front(
     runtime = runtime or ScriptedRuntime()
     account = account or MemoryAccount()
     service = RunsService(runtime, grace=0, account=account)
-    front = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0", account=account, limits=limits)
+    front = HttpFront(JsonRpcMethods(RunsServices(service)), "127.0.0.1:0", account=account, limits=limits)
     await front.start()
     running = RunningFront(front, runtime, service, account)
     try:

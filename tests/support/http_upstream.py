@@ -4,6 +4,7 @@ from gateway.core.runtime import Runtime
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 
 
 class HttpUpstream:
@@ -23,7 +24,7 @@ class HttpUpstream:
     async def start(self) -> None:
         """Listen."""
         self.service = RunsService(self._runtime, grace=0)
-        self._front = HttpFront(JsonRpcMethods(self.service), self.service, self._address)
+        self._front = HttpFront(JsonRpcMethods(RunsServices(self.service)), self._address)
         await self._front.start()
         self._address = self._front.address
 

@@ -10,6 +10,7 @@ from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.link.front import LinkFront
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 
 
 class Upstream:
@@ -24,7 +25,7 @@ class Upstream:
     async def start(self, limits: GrpcLimits | None = None) -> None:
         """Listen."""
         self.service = RunsService(self._runtime, grace=0)
-        self._front = GrpcFront(self.service, self.address, limits=limits)
+        self._front = GrpcFront(RunsServices(self.service), self.address, limits=limits)
         await self._front.start()
 
     async def stop(self) -> None:

@@ -18,7 +18,7 @@ from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Con
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.request_length import InSlices
 from gateway.fronts.grpc.server import add_methods
-from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from runs.v1 import blobs_pb2
 
 BLOBS_SERVICE = blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_name
@@ -27,8 +27,10 @@ BLOBS_SERVICE = blobs_pb2.DESCRIPTOR.services_by_name["BlobsService"].full_name
 class BlobsServicer:
     """Stores blobs and returns them. `send_limit`: the largest message, in bytes."""
 
-    def __init__(self, service: RunsService, calls: CapacityLimiter, connections: Connections, send_limit: int) -> None:
-        self._service = service
+    def __init__(
+        self, services: RunsServices, calls: CapacityLimiter, connections: Connections, send_limit: int
+    ) -> None:
+        self._services = services
         self._calls = calls
         self._connections = connections
         self._send_limit = send_limit
@@ -59,7 +61,8 @@ class BlobsServicer:
             else:
                 blob = blobs_proto.blob_from_put_request(request)
             del request
-            return blobs_pb2.PutBlobResponse(blob_id=await self._service.put_blob(blob))
+            service = self._services.of(self._connections.of(context).caller.view)
+            return blobs_pb2.PutBlobResponse(blob_id=await service.put_blob(blob))
 
     @handler
     async def GetBlob(self, request: blobs_pb2.GetBlobRequest, context: Context) -> bytes:
@@ -77,7 +80,7 @@ class BlobsServicer:
                 memory.grow(BUILDING * length)
                 drawn = BUILDING * length
 
-            blob = await self._service.get_blob(request.blob_id, admit)
+            blob = await self._services.of(memory.caller.view).get_blob(request.blob_id, admit)
             if (size := getsizeof(blob.content)) <= SMALL_MESSAGE:
                 return blobs_proto.blob_to_get_response(blob).SerializeToString()
             size = max(drawn, BUILDING * size)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gateway.concurrency.memory_account import SMALL_BYTES, MemoryAccount, MemoryShare
 from gateway.concurrency.patience import Patience
+from gateway.core.caller import ANYBODY, Caller
 from gateway.fronts.grpc.calls import Context, RequestStalled
 from gateway.fronts.grpc.long_answers import LONG, LongAnswers
 
@@ -47,7 +48,7 @@ def _stalled() -> RequestStalled:
 
 class CallMemory(Struct, eq=False):
     """What one call makes the front hold, until the call has ended and its answer has been sent: CALL_BYTES or more,
-    which `share` holds.
+    which `share` holds. It remembers who calls.
     """
 
     peer: str
@@ -55,6 +56,7 @@ class CallMemory(Struct, eq=False):
     size: int = CALL_BYTES
     long: int = 0
     """The bytes of long answers that have not been read."""
+    caller: Caller = ANYBODY
 
     def grow(self, size: int) -> None:
         """Hold more. Raises Overloaded if there is no room."""

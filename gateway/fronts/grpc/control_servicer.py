@@ -13,10 +13,11 @@ from gateway.adapter import control_proto, items_proto
 from gateway.adapter.long_items import long_item_page
 from gateway.adapter.status_proto import run_status_to_proto
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
-from gateway.core.control import BulkProgress, ItemList
+from gateway.core.control import BulkProgress, DeleteParams, DeleteRunsParams, ItemList
 from gateway.core.errors import TooLarge
 from gateway.core.items import Item
 from gateway.core.model import ItemError
+from gateway.core.owner import Permission
 from gateway.fronts.grpc.answer_form import VALUES_FACTOR, not_received, receive_limit
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
@@ -24,6 +25,7 @@ from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import Encoding
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from runs.v1 import runs_pb2
 
 _JSON: Final = runs_pb2.RESULT_ENCODING_JSON
@@ -42,9 +44,14 @@ class ControlServicer:
     """
 
     def __init__(
-        self, service: RunsService, calls: CapacityLimiter, waits: CapacityLimiter, connections: Connections, send: int
+        self,
+        services: RunsServices,
+        calls: CapacityLimiter,
+        waits: CapacityLimiter,
+        connections: Connections,
+        send: int,
     ) -> None:
-        self._service = service
+        self._services = services
         self._calls = calls
         self._waits = waits
         self._connections = connections
@@ -72,7 +79,7 @@ class ControlServicer:
         """Cancel a run."""
         with self._waits if request.wait else self._calls:
             params = control_proto.cancel_params_from_proto(request)
-            run = await self._service.control.cancel(params, deadline=deadline(context))
+            run = await self._service(context).control.cancel(params, deadline=deadline(context))
             answer = runs_pb2.CancelRunResponse(run=run_status_to_proto(run)).SerializeToString()
             if len(answer) > SMALL_MESSAGE:
                 self._connections.of(context).grow(COPIES * len(answer))
@@ -82,14 +89,16 @@ class ControlServicer:
     async def DeleteRun(self, request: runs_pb2.DeleteRunRequest, context: Context) -> bytes:
         """Delete a run."""
         with self._calls:
-            await self._service.control.delete(control_proto.delete_params_from_proto(request))
+            params = control_proto.delete_params_from_proto(request)
+            self._require_cancel(params, context)
+            await self._service(context).control.delete(params)
             return runs_pb2.DeleteRunResponse().SerializeToString()
 
     @handler
     async def ListRuns(self, request: runs_pb2.ListRunsRequest, context: Context) -> bytes:
         """List runs."""
         with self._calls:
-            page = await self._service.lists.runs(control_proto.list_params_from_proto(request))
+            page = await self._service(context).lists.runs(control_proto.list_params_from_proto(request))
             memory = self._connections.of(context)
             memory.grow(BUILDING * page.size)
             answer = await self._joined(control_proto.run_list_parts(page))
@@ -101,7 +110,7 @@ class ControlServicer:
     async def ListItems(self, request: runs_pb2.ListItemsRequest, context: Context) -> bytes:
         """List the items of a run."""
         with self._calls:
-            page = await self._service.lists.items(items_proto.items_params_from_proto(request))
+            page = await self._service(context).lists.items(items_proto.items_params_from_proto(request))
             memory = self._connections.of(context)
             factor = VALUES_FACTOR if request.result_encoding == _VALUE else BUILDING
             memory.grow(factor * page.size)
@@ -113,7 +122,7 @@ class ControlServicer:
         """Cancel the runs that match a filter."""
         with self._waits:
             params = control_proto.cancel_runs_params_from_proto(request)
-            told = self._service.bulk.cancel(params)
+            told = self._service(context).bulk.cancel(params)
             await _tell(told, control_proto.cancel_progress_to_proto, context)
 
     @handler
@@ -121,8 +130,18 @@ class ControlServicer:
         """Delete the runs that match a filter."""
         with self._waits:
             params = control_proto.delete_runs_params_from_proto(request)
-            told = self._service.bulk.delete(params)
+            self._require_cancel(params, context)
+            told = self._service(context).bulk.delete(params)
             await _tell(told, control_proto.delete_progress_to_proto, context)
+
+    def _service(self, context: Context) -> RunsService:
+        """The service for what the caller sees."""
+        return self._services.of(self._connections.of(context).caller.view)
+
+    def _require_cancel(self, params: DeleteParams | DeleteRunsParams, context: Context) -> None:
+        """Raise PermissionDenied if runs are to be cancelled first, and the caller may not do that."""
+        if params.cancel:
+            self._connections.of(context).caller.require(Permission.CANCEL)
 
     async def _items(self, page: ItemList, encoding: Encoding, limit: int) -> bytes:
         """A page of items that is no larger than `limit`; as JSON if it would be in another encoding."""

@@ -2,6 +2,7 @@
 
 from grpc import aio
 
+from gateway.access.access import Access, OpenAccess
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.server_sockets import claimed, socket_path, socket_permissions
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
@@ -11,7 +12,7 @@ from gateway.fronts.grpc.health import HEALTH_SERVICE, Health
 from gateway.fronts.grpc.reflection import add_reflection
 from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
 from gateway.fronts.grpc.server import GrpcLimits, Transport, create_server
-from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 
 SERVICES = (SERVICE, BLOBS_SERVICE)
 
@@ -20,14 +21,15 @@ class GrpcFront:
     """Serves gRPC at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
-    the front holds for clients draws from `account`.
+    the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody.
     """
 
     def __init__(
         self,
-        service: RunsService,
+        services: RunsServices,
         address: str,
         *,
+        access: Access | None = None,
         account: MemoryAccount | None = None,
         limits: GrpcLimits | None = None,
         transport: Transport = "grpcio",
@@ -37,13 +39,14 @@ class GrpcFront:
         self._limits = limits or GrpcLimits()
         self._transport = transport
         self._reuse_port = reuse_port
+        self._access = access or OpenAccess()
         self._connections = Connections(account or MemoryAccount(), self._limits.patience)
         calls = CapacityLimiter(self._limits.calls, "calls")
         waits = CapacityLimiter(self._limits.waits, "waiting calls")
-        self._runs = RunsServicer(service, calls, waits, self._connections, self._limits)
-        self._blobs = BlobsServicer(service, calls, self._connections, self._limits.send)
+        self._runs = RunsServicer(services, calls, waits, self._connections, self._limits)
+        self._blobs = BlobsServicer(services, calls, self._connections, self._limits.send)
         self._health = Health(waits)
-        self._readiness = service.readiness
+        self._readiness = services.readiness
         self._readiness.on_change(self._report)
         self._server: aio.Server | None = None
 
@@ -55,7 +58,11 @@ class GrpcFront:
     async def start(self) -> None:
         """Listen. Raises OSError if the address cannot be taken."""
         server = create_server(
-            self._limits, self._transport, connections=self._connections, reuse_port=self._reuse_port
+            self._limits,
+            self._transport,
+            connections=self._connections,
+            access=self._access,
+            reuse_port=self._reuse_port,
         )
         self._runs.add_to(server)
         self._blobs.add_to(server)

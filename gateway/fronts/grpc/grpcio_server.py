@@ -7,18 +7,21 @@ are therefore such that take a stream, and this module reads the one request of 
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
 import grpc
 from grpc import aio
 
+from gateway.access.access import Access
+from gateway.access.presented import Presented
 from gateway.concurrency.tasks import to_the_end
-from gateway.core.errors import GatewayError, InvalidRequest
+from gateway.core.errors import GatewayError, InvalidRequest, Unauthenticated
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.grpc.calls import Context, abort, is_cut
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
+from gateway.fronts.grpc.entrance import Entrance, presented_in, until_expired
 from gateway.fronts.grpc.request_length import bounded
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -29,21 +32,31 @@ _MOST_TURNS: Final = 20
 
 
 class GrpcioServer:
-    """The part of `aio.Server` that the front needs. What calls hold is counted by `connections`."""
+    """The part of `aio.Server` that the front needs. What calls hold is counted by `connections`.
 
-    def __init__(self, options: Sequence[tuple[str, int]], connections: Connections) -> None:
+    Callers are found by `access`; without one, anybody may call every method.
+    """
+
+    def __init__(
+        self, options: Sequence[tuple[str, int]], connections: Connections, access: Access | None = None
+    ) -> None:
         logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
         self._server = aio.server(options=options)
+        self._access = access
         self._connections = connections
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Called when a servicer is added, before its methods are."""
-        counted = tuple(_CountedHandlers(handlers, self._connections) for handlers in generic_rpc_handlers)
+        connections, access = self._connections, self._access
+        counted = tuple(_CountedHandlers(handlers, connections, access) for handlers in generic_rpc_handlers)
         self._server.add_generic_rpc_handlers(counted)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
         """Called when a servicer is added. Older versions of grpcio ignore it, and ask the generic handlers."""
-        counted = {name: _counted(handler, self._connections) for name, handler in method_handlers.items()}
+        counted = {
+            name: _counted(handler, self._connections, Entrance.to(f"/{service_name}/{name}", self._access))
+            for name, handler in method_handlers.items()
+        }
         self._server.add_registered_method_handlers(service_name, counted)
 
     def add_insecure_port(self, address: str) -> int:
@@ -82,9 +95,10 @@ def _is_news(record: logging.LogRecord) -> bool:
 class _CountedHandlers(grpc.GenericRpcHandler):
     """Finds the handlers of methods, for versions of grpcio that look nowhere else."""
 
-    def __init__(self, handlers: grpc.GenericRpcHandler, connections: Connections) -> None:
+    def __init__(self, handlers: grpc.GenericRpcHandler, connections: Connections, access: Access | None) -> None:
         self._handlers = handlers
         self._connections = connections
+        self._access = access
         self._found: dict[str, MethodHandler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "MethodHandler | None":
@@ -92,19 +106,21 @@ class _CountedHandlers(grpc.GenericRpcHandler):
         path = handler_call_details.method
         found = self._found.get(path)
         if found is None and (handler := self._handlers.service(handler_call_details)) is not None:
-            found = self._found[path] = _counted(handler, self._connections)
+            found = self._found[path] = _counted(handler, self._connections, Entrance.to(path, self._access))
         return found
 
 
-def _counted(handler: MethodHandler, connections: Connections) -> MethodHandler:
-    """The same method, counted from its first moment on."""
+def _counted(handler: MethodHandler, connections: Connections, entrance: Entrance | None) -> MethodHandler:
+    """The same method, counted from its first moment on, for callers that `entrance` lets in."""
     make = grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
     deserialize = bounded(handler.request_deserializer)
     if handler.request_streaming:
         method: Any = handler.stream_stream or handler.stream_unary
-        return make(_taking(_written(method), connections), deserialize, handler.response_serializer)
-    method = handler.unary_stream or handler.unary_unary
-    return make(_reading(_written(method), deserialize, connections), None, handler.response_serializer)
+        return make(_taking(_written(method), connections, entrance), deserialize, handler.response_serializer)
+    method = _written(handler.unary_stream or handler.unary_unary)
+    if handler.response_streaming:
+        method = _ending(method, connections)
+    return make(_reading(method, deserialize, connections, entrance), None, handler.response_serializer)
 
 
 def _written(method: Any) -> Any:
@@ -129,13 +145,32 @@ def _written(method: Any) -> Any:
     return write
 
 
-def _reading(method: Any, deserialize: Any, connections: Connections) -> Any:
+def _ending(method: Any, connections: Connections) -> Any:
+    """A method that goes on for long, and ends when the credentials of its caller expire."""
+
+    def serve(request: Any, context: Context) -> Awaitable[Any]:
+        answering = method(request, context)
+        expires = connections.of(context).caller.expires
+        return answering if expires is None else end(answering, expires, context)
+
+    async def end(answering: Awaitable[Any], expires: float, context: Context) -> Any:
+        try:
+            return await until_expired(answering, expires)
+        except Unauthenticated as error:
+            ending = abort(context, error)
+        del context, answering
+        return await ending
+
+    return serve
+
+
+def _reading(method: Any, deserialize: Any, connections: Connections, entrance: Entrance | None) -> Any:
     """A method that takes a stream of requests, and passes the first one on."""
 
     async def serve(requests: object, context: Context) -> Any:
         del requests
         try:
-            request = await _request(deserialize, connections, context)
+            request = await _request(deserialize, connections, entrance, context)
         except GatewayError as error:
             answering = abort(context, error)
         else:
@@ -152,11 +187,13 @@ def _reading(method: Any, deserialize: Any, connections: Connections) -> Any:
     return serve
 
 
-async def _request(deserialize: Any, connections: Connections, context: Context) -> Any:
+async def _request(deserialize: Any, connections: Connections, entrance: Entrance | None, context: Context) -> Any:
     """The request of a call. Raises Overloaded if there is no room for it, InvalidRequest if there is none that can be
-    decoded.
+    decoded, and before it is read, Unauthenticated and PermissionDenied if its caller is not let in.
     """
     memory = connections.begin(context)
+    if entrance is not None and not entrance.knows(presented := _presented(context), memory):
+        await entrance.identify(presented, memory)
     data = await connections.read(context)
     if data is aio.EOF:
         raise InvalidRequest("the call has no request")
@@ -165,12 +202,15 @@ async def _request(deserialize: Any, connections: Connections, context: Context)
     return deserialize(data)
 
 
-def _taking(method: Any, connections: Connections) -> Any:
+def _taking(method: Any, connections: Connections, entrance: Entrance | None) -> Any:
     """A method that takes a stream of requests."""
+    method = _ending(method, connections)
 
     async def serve(requests: AsyncIterator[Any], context: Context) -> Any:
         try:
-            connections.begin(context)
+            memory = connections.begin(context)
+            if entrance is not None and not entrance.knows(presented := _presented(context), memory):
+                await entrance.identify(presented, memory)
         except GatewayError as error:
             answering = abort(context, error)
         else:
@@ -183,3 +223,8 @@ def _taking(method: Any, connections: Connections) -> Any:
             raise
 
     return serve
+
+
+def _presented(context: Context) -> Presented:
+    """What a call presents."""
+    return presented_in(context.invocation_metadata())

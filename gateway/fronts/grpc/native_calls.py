@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Never, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, Never
 
 import grpc
 from grpc import aio
 from pygrpc_native import STREAM_CLOSED, STREAM_FULL, NativeGrpcFront
 
+from gateway.access.access import Access
 from gateway.fronts.grpc.calls import unguarded
+from gateway.fronts.grpc.entrance import Entrance, Metadata
 from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.request_length import Deserializer, bounded
 from gateway.fronts.grpc.unsent_answers import RETRY_SECONDS, UnsentAnswers
@@ -18,13 +20,11 @@ from gateway.peers.grpc.channel import PUSHBACK_TRAILER
 _YIELD_BYTES = 16 << 10
 """The size of a message of a stream after which other calls have their turn."""
 
-_Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
-
 
 class NativeAbort(aio.AbortError):
     """Ends a method."""
 
-    def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata) -> None:
+    def __init__(self, code: grpc.StatusCode, details: str, trailing_metadata: Metadata) -> None:
         super().__init__(details)
         self.code = code
         self.details = details
@@ -34,10 +34,11 @@ class NativeAbort(aio.AbortError):
 class NativeMethod:
     """A method that the transport serves: its `path` is `/SERVICE/METHOD`."""
 
-    __slots__ = ("deserialize", "path", "serialize", "serve", "streams")
+    __slots__ = ("deserialize", "entrance", "path", "serialize", "serve", "streams")
 
-    def __init__(self, path: str, handler: MethodHandler) -> None:
+    def __init__(self, path: str, handler: MethodHandler, access: Access | None = None) -> None:
         self.path = path
+        self.entrance = Entrance.to(path, access)
         self.streams = handler.response_streaming
         self.serve = unguarded(handler.unary_stream or handler.unary_unary)
         self.deserialize: Deserializer = bounded(handler.request_deserializer)
@@ -108,7 +109,7 @@ class NativeContext:
         """Seconds until the deadline; None if there is none."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
 
-    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: _Metadata = ()) -> Never:
+    async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Metadata = ()) -> Never:
         """End the call with a status."""
         raise NativeAbort(code, details, trailing_metadata)
 
@@ -123,7 +124,7 @@ class NativeContext:
         if len(data) > _YIELD_BYTES:
             await asyncio.sleep(0)
 
-    def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: _Metadata = ()) -> None:
+    def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()) -> None:
         """Let the call fail; nothing happens if it has ended. The package refuses to send when to try again."""
         sent = [(name, value) for name, value in trailing_metadata if name != PUSHBACK_TRAILER]
         self._backlog.front.fail(self._call_id, code.value[0], details, sent)

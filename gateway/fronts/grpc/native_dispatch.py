@@ -14,6 +14,7 @@ from gateway.core.errors import SHUTTING_DOWN, TooLarge
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.grpc.calls import ending
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
+from gateway.fronts.grpc.entrance import Metadata, presented_in, until_expired
 from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
 
 _TURN: Final = 16
@@ -75,9 +76,9 @@ class NativeDispatch:
         elif self._stopping:
             self._front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
         else:
-            _, peer, remaining = details
+            metadata, peer, remaining = details
             context = NativeContext(self._backlog, call_id, self._methods[method], peer, remaining)
-            self._start(call_id, context.method.streams, self._answer(call_id, context, payload))
+            self._start(call_id, context.method.streams, self._answer(call_id, context, payload, metadata))
 
     def _start(self, call_id: int, streams: bool, answering: Coroutine[Any, Any, None]) -> None:
         if streams:
@@ -91,14 +92,20 @@ class NativeDispatch:
     def _forget(self, call_id: int, _: object) -> None:
         self.calls.pop(call_id, None)
 
-    async def _answer(self, call_id: int, context: NativeContext, payload: bytes) -> None:
+    async def _answer(self, call_id: int, context: NativeContext, payload: bytes, metadata: Metadata) -> None:
         self._open_calls[context.method.path] += 1
         try:
             memory = self._connections.count(context)  # type: ignore[arg-type]
+            method = context.method
+            if (entrance := method.entrance) is not None and not entrance.knows(
+                presented := presented_in(metadata), memory
+            ):
+                await entrance.identify(presented, memory)
             if len(payload) > self._small:
                 self._count_large(memory, len(payload))
-            method = context.method
             answering = method.serve(method.deserialize(payload), context)
+            if method.streams and (expires := memory.caller.expires) is not None:
+                answering = until_expired(answering, expires)
             del payload
             response = await answering
             if method.streams:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 from pygrpc_native import NativeGrpcFront
 
+from gateway.access.access import Access
 from gateway.concurrency.handover import Handover
 from gateway.core.socket_directory import make_socket_directory
 from gateway.fronts.grpc.connections import Connections
@@ -35,17 +36,21 @@ class NativeServer:
     """The part of `aio.Server` that the front needs.
 
     It answers methods that are coroutines and take one request; a grpcio server behind it answers all others. It
-    listens at one address. `options` are those of grpcio; limits on pings have no effect.
+    listens at one address. `options` are those of grpcio; limits on pings have no effect. Callers are found by
+    `access`; without one, anybody may call every method.
     """
 
-    def __init__(self, options: Sequence[tuple[str, int]], connections: Connections) -> None:
+    def __init__(
+        self, options: Sequence[tuple[str, int]], connections: Connections, access: Access | None = None
+    ) -> None:
         self._options = dict(options)
         self._connections = connections
+        self._access = access
         # The calls of all clients reach the server behind over a unix socket, any number of one client among them.
         connections.nameless_small = 0
         # All connections reach it through one or a few: the limit of one is kept before it.
         behind = {**self._options, "grpc.max_concurrent_streams": self._options[_PENDING]}
-        self._inner = GrpcioServer(list(behind.items()), connections)
+        self._inner = GrpcioServer(list(behind.items()), connections, access)
         self._handlers: dict[str, MethodHandler] = {}
         self._front: NativeGrpcFront | None = None
         self._dispatch: NativeDispatch | None = None
@@ -100,7 +105,7 @@ class NativeServer:
         front.add_methods([(path, handler.response_streaming) for path, handler in self._handlers.items()])
         front.start()
         loop = asyncio.get_running_loop()
-        methods = [NativeMethod(path, handler) for path, handler in self._handlers.items()]
+        methods = [NativeMethod(path, handler, self._access) for path, handler in self._handlers.items()]
         dispatch = self._dispatch = NativeDispatch(
             front, methods, self._connections, self._options["grpc.max_receive_message_length"]
         )

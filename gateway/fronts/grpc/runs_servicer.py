@@ -14,6 +14,7 @@ from grpc import aio
 from gateway.adapter import params_proto, status_proto
 from gateway.adapter.long_messages import read_long_submit
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
+from gateway.core.caller import ANYBODY, owned
 from gateway.core.errors import Overloaded
 from gateway.core.model import ItemResult, RunStatus, SubmitParams
 from gateway.core.packed_texts import PackedTexts
@@ -30,7 +31,7 @@ from gateway.fronts.grpc.server import GrpcLimits, add_methods
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
 from gateway.fronts.grpc.watch_runs import WatchLimits, WatchStream
 from gateway.runs.run_answer import RunAnswer
-from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from runs.v1 import runs_pb2
 
 SERVICE = runs_pb2.DESCRIPTOR.services_by_name["RunsService"].full_name
@@ -46,18 +47,18 @@ class RunsServicer:
 
     def __init__(
         self,
-        service: RunsService,
+        services: RunsServices,
         calls: CapacityLimiter,
         waits: CapacityLimiter,
         connections: Connections,
         limits: GrpcLimits,
     ) -> None:
-        self._service = service
+        self._services = services
         self._calls = calls
         self._waits = waits
         self._connections = connections
         self._limits = limits
-        self._control = ControlServicer(service, calls, waits, connections, limits.send)
+        self._control = ControlServicer(services, calls, waits, connections, limits.send)
         followed, followed_sets = (limits.followed, "followed runs"), (limits.followed_sets, "followed sets")
         self._watch_limits = WatchLimits(
             limits.runs, CapacityLimiter(*followed), limits.sets, CapacityLimiter(*followed_sets)
@@ -145,7 +146,8 @@ class RunsServicer:
         with self._waits if request.wait else self._calls:
             params = params_proto.get_params_from_proto(request)
             form = AnswerForm.of(request)
-            with self._service.follower(params, deadline=deadline(context)) as follower:
+            service = self._services.of(self._connections.of(context).caller.view)
+            with service.follower(params, deadline=deadline(context)) as follower:
                 while (update := await follower.next()) is not None:
                     for message in self._messages.of(update, form.encoding):
                         if message is None:
@@ -161,7 +163,8 @@ class RunsServicer:
     async def WatchRuns(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest], context: Context) -> None:
         """Follow many runs."""
         with self._waits:
-            stream = WatchStream(self._service, self._messages, self._connections, context, self._watch_limits)
+            service = self._services.of(self._connections.of(context).caller.view)
+            stream = WatchStream(service, self._messages, self._connections, context, self._watch_limits)
             self._watch_streams.add(stream)
             try:
                 await stream.serve(requests)
@@ -171,7 +174,10 @@ class RunsServicer:
     async def _submit(self, params: SubmitParams, form: AnswerForm, context: Context) -> bytes:
         """The serialized answer. Its results are left out if they are too large, or if there is no room for them."""
         memory = self._connections.of(context)
-        opening = self._service.open_submit(params, deadline=deadline(context), accepted=memory.release)
+        if (caller := memory.caller) is not ANYBODY:
+            params = owned(params, caller)
+        service = self._services.of(caller.view)
+        opening = service.open_submit(params, deadline=deadline(context), accepted=memory.release)
         del params
         run = await opening
         results = () if run.results is None else run.results.at_hand

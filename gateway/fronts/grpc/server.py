@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias, cast
 import grpc
 from grpc import aio
 
+from gateway.access.access import Access
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.grpc.connections import MOST_CALLS, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
@@ -48,19 +49,21 @@ def create_server(
     transport: Transport = "grpcio",
     *,
     connections: Connections | None = None,
+    access: Access | None = None,
     reuse_port: bool = False,
 ) -> aio.Server:
     """A server without services and ports; what its calls hold is counted by `connections`.
 
-    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out.
+    Callers are found by `access`; without one, anybody may call every method. With `reuse_port`, other processes may
+    listen on the same port; the kernel shares the connections out.
     """
     options = server_options(limits, reuse_port=reuse_port)
     connections = connections or Connections(MemoryAccount(), limits.patience)
     if transport == "native":
         from gateway.fronts.grpc.native_server import NativeServer
 
-        return cast("aio.Server", NativeServer(options, connections))
-    return cast("aio.Server", GrpcioServer(options, connections))
+        return cast("aio.Server", NativeServer(options, connections, access))
+    return cast("aio.Server", GrpcioServer(options, connections, access))
 
 
 def add_methods(server: aio.Server, service: str, handlers: dict[str, MethodHandler]) -> None:

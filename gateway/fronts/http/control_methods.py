@@ -15,10 +15,11 @@ from gateway.core.control import (
     RunList,
 )
 from gateway.core.model import JsonText, RunStatus
+from gateway.core.owner import Permission
 from gateway.fronts.http.long_texts import Held, LongText
 from gateway.fronts.http.page_text import PageText
-from gateway.fronts.http.rpc_method import RpcMethod, give_back
-from gateway.runs.service import RunsService
+from gateway.fronts.http.rpc_method import Origin, RpcMethod, give_back
+from gateway.runs.services import RunsServices
 
 NOTHING = "{}"
 """The result of a delete of one run."""
@@ -31,8 +32,8 @@ class ControlMethods:
     that leaves before stops that. A page is written in turns of `fair_queue`.
     """
 
-    def __init__(self, service: RunsService, fair_queue: FairQueue) -> None:
-        self._service = service
+    def __init__(self, services: RunsServices, fair_queue: FairQueue) -> None:
+        self._services = services
         self._fair_queue = fair_queue
 
     def table(self) -> dict[str, RpcMethod]:
@@ -44,28 +45,34 @@ class ControlMethods:
             "runs/items": RpcMethod(self._items, self._write_items),
         }
 
-    async def _cancel(self, params: Params, scope: str, held: Held) -> RunStatus | JsonText:
+    async def _cancel(self, params: Params, origin: Origin, held: Held) -> RunStatus | JsonText:
         cancel = control_json.cancel_params_from_json(params)
         del params
         give_back(held)
+        service = self._services.of(origin.caller.view)
         if isinstance(cancel, CancelRunsParams):
-            return await _at_last(self._service.bulk.cancel(cancel), control_json.cancel_progress_to_json)
-        return await self._service.control.cancel(cancel)
+            return await _at_last(service.bulk.cancel(cancel), control_json.cancel_progress_to_json)
+        return await service.control.cancel(cancel)
 
-    async def _delete(self, params: Params, scope: str, held: Held) -> JsonText:
+    async def _delete(self, params: Params, origin: Origin, held: Held) -> JsonText:
         delete = control_json.delete_params_from_json(params)
         del params
         give_back(held)
+        if delete.cancel:
+            origin.caller.require(Permission.CANCEL)
+        service = self._services.of(origin.caller.view)
         if isinstance(delete, DeleteRunsParams):
-            return await _at_last(self._service.bulk.delete(delete), control_json.delete_progress_to_json)
-        await self._service.control.delete(delete)
+            return await _at_last(service.bulk.delete(delete), control_json.delete_progress_to_json)
+        await service.control.delete(delete)
         return NOTHING
 
-    async def _list(self, params: Params, scope: str, held: Held) -> RunList:
-        return await self._service.lists.runs(control_json.list_params_from_json(params))
+    async def _list(self, params: Params, origin: Origin, held: Held) -> RunList:
+        lists = self._services.of(origin.caller.view).lists
+        return await lists.runs(control_json.list_params_from_json(params))
 
-    async def _items(self, params: Params, scope: str, held: Held) -> ItemList:
-        return await self._service.lists.items(items_json.items_params_from_json(params))
+    async def _items(self, params: Params, origin: Origin, held: Held) -> ItemList:
+        lists = self._services.of(origin.caller.view).lists
+        return await lists.items(items_json.items_params_from_json(params))
 
     async def _write_end(self, ended: RunStatus | JsonText, held: Held) -> JsonText:
         await self._fair_queue.yield_turn()

@@ -25,18 +25,22 @@ cut.
 response is the error that ends it.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
+from gateway.access.method_permissions import permit_jsonrpc
 from gateway.adapter import jsonrpc, params_json, sets_json, status_to_json
 from gateway.adapter.json_members import Params
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryShare
-from gateway.core.errors import GatewayError
+from gateway.core.caller import Caller
+from gateway.core.errors import GatewayError, unauthenticated
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import GetParams, JsonText
 from gateway.core.run_sets import SetParams
@@ -48,6 +52,7 @@ from gateway.fronts.http.sending import Broken
 from gateway.fronts.http.written_update import WrittenUpdate, event_lines, event_of
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from gateway.runs.set_follower import SetFollower
 from gateway.runs.set_update import SetCaughtUp, SetHeartbeat
 from gateway.runs.update import Update
@@ -72,6 +77,7 @@ class Follow(NamedTuple):
     """A request to follow a run, or a set of them."""
 
     id: JsonText
+    method: str
     params: GetParams | SetParams
 
 
@@ -103,7 +109,7 @@ def follow_request(call: jsonrpc.Call | jsonrpc.Batch, last_event_id: str) -> Fo
         params = replace(params, resume_token=token)
         if isinstance(params, SetParams):
             params = replace(params, only_new=False)
-    return None if isinstance(params, GetParams) and not params.wait else Follow(call.id, params)
+    return None if isinstance(params, GetParams) and not params.wait else Follow(call.id, call.method, params)
 
 
 class EventStreams:
@@ -114,24 +120,27 @@ class EventStreams:
     the event that waits for it.
     """
 
-    def __init__(self, service: RunsService, fair_queue: FairQueue, share: MemoryShare) -> None:
-        self._service = service
+    def __init__(self, services: RunsServices, fair_queue: FairQueue, share: MemoryShare) -> None:
+        self._services = services
         self._fair_queue = fair_queue
         # Events of all streams: thousands of heartbeats may be due at once.
         self._line = FairTurns().line()
         self._share = share
 
-    async def events(self, follow: Follow, pace: Pace) -> AsyncGenerator[bytes, None]:
+    async def events(self, follow: Follow, pace: Pace, caller: Caller) -> AsyncGenerator[bytes, None]:
         """Yield the stream, whose large events come in pieces. Close it explicitly.
 
         Each piece must have been written when the next one is asked for. Errors of the service are raised before the
         first event. Later, an error is the response, or raises Broken if an event that has begun cannot be completed.
+        The credentials of the caller that expire are such an error.
         """
         begun = False
         try:
-            parts = [self._notifications(follow.params, pace)]
+            permit_jsonrpc(caller, follow.method)
+            service = self._services.of(caller.view)
+            parts = [self._notifications(service, follow.params, pace, caller.expires)]
             if isinstance(follow.params, GetParams):
-                parts.append(self._response(follow.id, follow.params, pace))
+                parts.append(self._response(service, follow.id, follow.params, pace))
             for part in parts:
                 async with aclosing(part) as pieces:
                     async for piece in pieces:
@@ -145,9 +154,11 @@ class EventStreams:
                 raise
             yield b"data: %b\n\n" % event_lines(jsonrpc.error_response(follow.id, error_to_tell(error)))
 
-    async def _notifications(self, params: GetParams | SetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
-        with self._follower(params) as follower:
-            while (update := await follower.next()) is not None:
+    async def _notifications(
+        self, service: RunsService, params: GetParams | SetParams, pace: Pace, expires: float | None
+    ) -> AsyncGenerator[bytes, None]:
+        with _follower(service, params) as follower:
+            while (update := await (follower.next() if expires is None else _before(expires, follower))) is not None:
                 if not isinstance(update, Update):
                     await self._line.checkpoint()
                     yield _event_of_set(update)
@@ -169,16 +180,13 @@ class EventStreams:
                 if pace.behind:
                     await pace.catch_up()
 
-    def _follower(self, params: GetParams | SetParams) -> Follower | SetFollower:
-        if isinstance(params, SetParams):
-            return self._service.follow_set(params)
-        return self._service.follower(params)
-
-    async def _response(self, request_id: JsonText, params: GetParams, pace: Pace) -> AsyncGenerator[bytes, None]:
+    async def _response(
+        self, service: RunsService, request_id: JsonText, params: GetParams, pace: Pace
+    ) -> AsyncGenerator[bytes, None]:
         """The response, of which at most a page of results and a piece are held."""
         begun = False
         try:
-            async with aclosing(self._pieces_of_response(request_id, params, pace)) as pieces:
+            async with aclosing(self._pieces_of_response(service, request_id, params, pace)) as pieces:
                 async for piece in pieces:
                     yield piece
                     del piece
@@ -193,11 +201,11 @@ class EventStreams:
             raise Broken from error
 
     async def _pieces_of_response(
-        self, request_id: JsonText, params: GetParams, pace: Pace
+        self, service: RunsService, request_id: JsonText, params: GetParams, pace: Pace
     ) -> AsyncGenerator[bytes, None]:
         params = replace(params, wait=False, resume_token=b"", heartbeat_interval=None)
         piece = comma = closing = b""
-        with self._service.follower(params) as follower:
+        with service.follower(params) as follower:
             while (update := await follower.next()) is not None:
                 if not closing:
                     piece, closing = _around_response(request_id, update)
@@ -248,6 +256,23 @@ class EventStreams:
         if written is None:
             written = update.made[self] = WrittenUpdate(update, self._share)
         return written
+
+
+def _follower(service: RunsService, params: GetParams | SetParams) -> Follower | SetFollower:
+    return service.follow_set(params) if isinstance(params, SetParams) else service.follower(params)
+
+
+async def _before(expires: float, follower: Follower | SetFollower) -> Update | SetCaughtUp | SetHeartbeat | None:
+    """The next update. Raises Unauthenticated if it does not come before credentials expire, at this time."""
+    if (left := expires - time.time()) <= 0:
+        raise unauthenticated()
+    try:
+        async with asyncio.timeout(left) as ending:
+            return await follower.next()
+    except TimeoutError:
+        if ending.expired():
+            raise unauthenticated() from None
+        raise
 
 
 def _event_of_set(update: SetCaughtUp | SetHeartbeat) -> bytes:

@@ -18,11 +18,14 @@ from typing import Any
 import msgspec
 from aiohttp import HttpVersion11
 
-from gateway.adapter import blobs_json, jsonrpc
+from gateway.access.access import Access, OpenAccess
+from gateway.access.method_permissions import permit_jsonrpc
+from gateway.access.presented import Presented
+from gateway.adapter import blobs_json
 from gateway.adapter.long_requests import read_long_members
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
-from gateway.core.errors import Overloaded
+from gateway.core.errors import Overloaded, PermissionDenied
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.json_text import json_text
@@ -37,7 +40,7 @@ from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.listeners import HttpListeners
 from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
-from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.fronts.http.methods import DeniedAnswer, JsonRpcMethods
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_body import (
@@ -63,12 +66,12 @@ from gateway.fronts.http.responses import (
     PathNotFound,
     RequestTimeout,
     UnsupportedMediaType,
+    denial,
     json_response,
     refusal,
 )
 from gateway.fronts.http.sending import in_step, send_parts
 from gateway.fronts.http.writing import send_whole
-from gateway.runs.service import RunsService
 
 BLOBS_PATH = "/api/v1/blobs"
 HEALTH_PATH = "/health"
@@ -80,15 +83,15 @@ class HttpFront:
     """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
-    the front holds for clients draws from `account`.
+    the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody.
     """
 
     def __init__(
         self,
         methods: JsonRpcMethods,
-        service: RunsService,
         address: str,
         *,
+        access: Access | None = None,
         account: MemoryAccount | None = None,
         limits: HttpLimits | None = None,
         reuse_port: bool = False,
@@ -96,7 +99,8 @@ class HttpFront:
         own_hosts: Collection[str] = (),
     ) -> None:
         self._methods = methods
-        self._service = service
+        self._services = services = methods.services
+        self._access = access or OpenAccess()
         self._address = address
         self._account = account or MemoryAccount()
         self._limits = limits or HttpLimits()
@@ -106,7 +110,7 @@ class HttpFront:
         self._hosts = HostCheck(allowed_hosts)
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
-        self._streams = event_stream.EventStreams(service, FairQueue(), self._account.share())
+        self._streams = event_stream.EventStreams(services, FairQueue(), self._account.share())
         self._routes: dict[str, dict[str, _RouteHandler]] = {
             RPC_PATH: {"POST": self._call},
             BLOBS_PATH: {"POST": self._put_blob},
@@ -202,6 +206,8 @@ class HttpFront:
             if len(self._open) >= self._limits.requests:
                 raise Overloaded("too many open requests", retry_after=1.0)
             self._open.add(task)
+            presented = _presented(request)
+            request.caller = self._access.known(presented) or await self._access.identify(presented)
             route = self._route(request)
             if "Expect" in request.headers:
                 check_expectation(request)
@@ -239,9 +245,11 @@ class HttpFront:
                 del calls  # A stream may last for long.
                 held.shrink(held.size)
                 return await self._stream(request, follow, held)
-        answering = self._methods.answer(calls, held)
+        answering = self._methods.answer(calls, held, request.caller)
         del calls  # So may a call that waits for a run.
         answer = await answering
+        if isinstance(answer, DeniedAnswer):
+            return json_response(answer, PermissionDenied.http_status)
         if isinstance(answer, bytes):
             return await self._send_whole(request, answer)
         if answer is None:
@@ -250,16 +258,17 @@ class HttpFront:
         return None
 
     async def _stream(self, request: HttpRequest, follow: event_stream.Follow, held: MemoryHold) -> HttpResponse | None:
-        events = self._streams.events(follow, Pace(request.connection, held))
+        events = self._streams.events(follow, Pace(request.connection, held), request.caller)
         try:
             first = await anext(events)
         except Exception as error:
-            return json_response(jsonrpc.error_response(follow.id, error_to_tell(error)))
+            return denial(follow.id, error_to_tell(error))
         request.connection.streams = True
         await send_parts(request, event_stream.HEADERS, events, first=first)
         return None
 
     async def _put_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse:
+        permit_jsonrpc(request.caller, "blobs/put")
         binary = request.media_type == BINARY
         if not binary and not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
@@ -267,7 +276,8 @@ class HttpFront:
         if not binary and len(body) > SMALL_TEXT:
             held.grow(await text_bytes(body, self._fair_queue))
         blob = Blob(body, BlobType.DATA) if binary else await self._blob_from_json(body)
-        return json_response(blobs_json.blob_id_to_json(await self._service.put_blob(blob)))
+        blob_id = await self._services.of(request.caller.view).put_blob(blob)
+        return json_response(blobs_json.blob_id_to_json(blob_id))
 
     async def _blob_from_json(self, body: bytes) -> Blob:
         if len(body) <= LONG_TEXT:
@@ -275,9 +285,10 @@ class HttpFront:
         return blobs_json.blob_from_json(await read_long_members(body, FairSlices(self._fair_queue).checkpoint))
 
     async def _get_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
+        permit_jsonrpc(request.caller, "blobs/get")
         await self._fair_queue.admit()
         blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
-        blob = await read_blob(self._service, blob_id, held)
+        blob = await read_blob(self._services.of(request.caller.view), blob_id, held)
         await self._fair_queue.yield_turn()
         if BINARY not in request.headers.get("Accept", ""):
             if is_long(blob):
@@ -327,12 +338,20 @@ class HttpFront:
     def _health(self) -> HttpResponse:
         if self._draining:
             return json_response('{"status":"draining"}', status=503)
-        if (obstacle := self._service.readiness.obstacle) is not None:
+        if (obstacle := self._services.readiness.obstacle) is not None:
             return json_response(msgspec.json.encode({"status": "unhealthy", "reason": obstacle}), status=503)
         health: dict[str, Any] = {"status": "healthy"}
-        if missing := self._service.readiness.missing:
+        if missing := self._services.readiness.missing:
             health["missing_components"] = missing
         return json_response(msgspec.json.encode(health))
+
+
+def _presented(request: HttpRequest) -> Presented:
+    """What a request presents. Headers that are there twice are one list, which nothing accepts."""
+    headers = request.headers
+    authorization = ", ".join(headers.getall("Authorization")) if "Authorization" in headers else None
+    namespace = ", ".join(headers.getall("Runs-Namespace")) if "Runs-Namespace" in headers else None
+    return Presented(authorization, namespace)
 
 
 async def _one(part: bytes) -> AsyncGenerator[bytes, None]:

@@ -1,6 +1,7 @@
 """The JSON-RPC methods, for clients over HTTP and for components while they execute."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import aclosing
 from functools import partial
 from io import BytesIO
@@ -8,6 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from gateway.access.method_permissions import permit_jsonrpc
 from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
 from gateway.adapter.json_members import Params
 from gateway.adapter.long_requests import read_long_body
@@ -15,7 +17,8 @@ from gateway.adapter.plain_submits import read_plain_submit
 from gateway.adapter.sets_json import set_params_from_json
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
-from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, shortened
+from gateway.core.caller import ANYBODY, Caller, owned
+from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, PermissionDenied, shortened
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
@@ -31,9 +34,9 @@ from gateway.fronts.http.long_texts import (
     is_long,
     read_blob,
 )
-from gateway.fronts.http.rpc_method import RpcMethod, give_back
+from gateway.fronts.http.rpc_method import Origin, RpcMethod, give_back
 from gateway.runs.run_answer import RunAnswer
-from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 
 BATCH_CONCURRENCY = 16
 """How many calls of one batch are executed at the same time."""
@@ -45,6 +48,14 @@ RpcAnswer: TypeAlias = bytes | LongText | None
 """A short answer, or a long one that is made while it is read; None if there is nothing to say."""
 
 
+class DeniedAnswer(bytes):
+    """The answer to a call that the caller may not make."""
+
+
+class _Denied(JsonText):
+    """The text of such an answer."""
+
+
 class JsonRpcMethods:
     """Answers JSON-RPC 2.0 requests, batches and notifications with a runs service.
 
@@ -53,20 +64,25 @@ class JsonRpcMethods:
     draw from `share`.
     """
 
-    def __init__(self, service: RunsService, share: MemoryShare | None = None) -> None:
+    def __init__(self, services: RunsServices, share: MemoryShare | None = None) -> None:
         self.fair_queue = FairQueue()
-        self._service = service
+        self.services = services
         self._share = share or MemoryAccount().share()
         self._methods = {
             "runs/submit": RpcMethod(self._submit, self._write_status),
             "runs/get": RpcMethod(self._get, self._write_status),
-            **ControlMethods(service, self.fair_queue).table(),
+            **ControlMethods(services, self.fair_queue).table(),
             "runs/watch": RpcMethod(_refuse_watch, self._write_blob_id),
             "blobs/put": RpcMethod(self._put_blob, self._write_blob_id),
             "blobs/get": RpcMethod(self._get_blob, self._write_blob),
         }
 
-    async def call(self, body: bytes, scope: str = "") -> bytes | None:
+    @property
+    def names(self) -> Collection[str]:
+        """The names of all methods."""
+        return self._methods.keys()
+
+    async def call(self, body: bytes, scope: str = "", caller: Caller = ANYBODY) -> bytes | None:
         """Execute what a body asks for and return the body of the answer; None if it holds notifications only.
 
         `scope` is that of idempotency keys: the task that calls. Without one, a caller whose `observability` holds a
@@ -77,10 +93,11 @@ class JsonRpcMethods:
         with self._share.hold() as held:
             calls = await self.read(body)
             del body
+            origin = Origin(caller, scope)
             if isinstance(calls, jsonrpc.Batch):
-                answers = await self._execute(calls.calls, scope, held, _COPIES)
+                answers = await self._execute(calls.calls, origin, held, _COPIES)
                 return await _joined(KeptText(answers, batch=True)) if answers else None
-            answer = await self._keep(calls, scope, KeptAnswer(held, _COPIES))
+            answer = await self._keep(calls, origin, KeptAnswer(held, _COPIES))
             if answer is None or isinstance(answer, str):
                 return None if answer is None else answer.encode()
             return await _joined(KeptText([answer], batch=False))
@@ -102,18 +119,21 @@ class JsonRpcMethods:
         except Exception as error:
             return jsonrpc.Refused("null", error_to_tell(error))
 
-    async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, held: Held, scope: str = "") -> RpcAnswer:
-        """Like `call`, for a body that `read` has read.
+    async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, held: Held, caller: Caller) -> RpcAnswer:
+        """Like `call`, for a body of a client that `read` has read.
 
         What the answer holds, `held` grows by; the caller gives it back when the answer has been sent. What `held`
         holds of a single call that waits for a run is given back as soon as the call has begun to wait.
         """
+        origin = Origin(caller)
         if not isinstance(calls, jsonrpc.Batch):
-            answering = self._answer(calls, scope, held)
+            answering = self._answer(calls, origin, held)
             del calls
             answer = await answering
-            return answer.encode() if isinstance(answer, str) else answer
-        answers = await self._execute(calls.calls, scope, held)
+            if isinstance(answer, str):
+                return DeniedAnswer(answer.encode()) if isinstance(answer, _Denied) else answer.encode()
+            return answer
+        answers = await self._execute(calls.calls, origin, held)
         if not answers:
             return None
         short = [answer for answer in answers if isinstance(answer, str)]
@@ -122,7 +142,7 @@ class JsonRpcMethods:
         return f"[{','.join(short)}]".encode()
 
     async def _execute(
-        self, calls: list[jsonrpc.Call], scope: str, held: Held, copies: int = 1
+        self, calls: list[jsonrpc.Call], origin: Origin, held: Held, copies: int = 1
     ) -> list[JsonText | KeptAnswer]:
         """The answers in the order of the calls; none for notifications."""
         answers: list[JsonText | KeptAnswer | None] = [None] * len(calls)
@@ -133,7 +153,7 @@ class JsonRpcMethods:
             kept = KeptAnswer(held, copies)
             for index, call in rest:
                 await self.fair_queue.yield_turn()
-                answers[index] = await self._keep(call, scope, kept)
+                answers[index] = await self._keep(call, origin, kept)
                 if answers[index] is kept:
                     kept = KeptAnswer(held, copies)
 
@@ -142,9 +162,9 @@ class JsonRpcMethods:
                 workers.create_task(work())
         return [answer for answer in answers if answer is not None]
 
-    async def _keep(self, call: jsonrpc.Call, scope: str, kept: KeptAnswer) -> JsonText | KeptAnswer | None:
+    async def _keep(self, call: jsonrpc.Call, origin: Origin, kept: KeptAnswer) -> JsonText | KeptAnswer | None:
         """The answer to a call as a whole, in `kept` if it is long, or the error that there is no room for it."""
-        answer = await self._answer(call, scope, kept)
+        answer = await self._answer(call, origin, kept)
         if answer is not None and (isinstance(answer, LongText) or len(answer) > UNCOUNTED):
             try:
                 await kept.keep(answer)
@@ -156,7 +176,7 @@ class JsonRpcMethods:
             kept.forget()
         return answer
 
-    async def _answer(self, call: jsonrpc.Call, scope: str, held: Held) -> JsonText | LongText | None:
+    async def _answer(self, call: jsonrpc.Call, origin: Origin, held: Held) -> JsonText | LongText | None:
         if isinstance(call, jsonrpc.Refused):
             return jsonrpc.error_response(call.id, call.error)
         request_id = call.id
@@ -164,7 +184,8 @@ class JsonRpcMethods:
             method = self._methods.get(call.method)
             if method is None:
                 raise MethodNotFound(f"no method {shortened(call.method)!r}; there are {', '.join(self._methods)}")
-            executing = method.execute(call.params, scope, held)
+            permit_jsonrpc(origin.caller, call.method)
+            executing = method.execute(call.params, origin, held)
             del call  # It may hold many inputs, and the end of the run may be far away.
             result = await executing
             if request_id is None:
@@ -176,30 +197,35 @@ class JsonRpcMethods:
             return Enclosed(before, text, after)
         except Exception as error:
             told = error_to_tell(error)
-        return None if request_id is None else jsonrpc.error_response(request_id, told)
+        if request_id is None:
+            return None
+        text = jsonrpc.error_response(request_id, told)
+        return _Denied(text) if isinstance(told, PermissionDenied) else text
 
-    async def _submit(self, params: Params, scope: str, held: Held) -> RunAnswer:
+    async def _submit(self, params: Params, origin: Origin, held: Held) -> RunAnswer:
         submit = params_json.submit_params_from_json(params)
         del params
-        submitting = self._service.open_submit(
-            submit, scope=scope or _scope(submit.observability), accepted=partial(give_back, held)
+        if (caller := origin.caller) is not ANYBODY:
+            submit = owned(submit, caller)
+        submitting = self.services.of(caller.view).open_submit(
+            submit, scope=origin.scope or _scope(submit.observability), accepted=partial(give_back, held)
         )
         del submit
         return await submitting
 
-    async def _get(self, params: Params, scope: str, held: Held) -> RunAnswer:
+    async def _get(self, params: Params, origin: Origin, held: Held) -> RunAnswer:
         get = params_json.get_params_from_json(params)
         if get.wait:
             del params
             give_back(held)
-        return await self._service.open_get(get)
+        return await self.services.of(origin.caller.view).open_get(get)
 
-    async def _put_blob(self, params: Params, scope: str, held: Held) -> str:
-        return await self._service.put_blob(blobs_json.blob_from_json(params))
+    async def _put_blob(self, params: Params, origin: Origin, held: Held) -> str:
+        return await self.services.of(origin.caller.view).put_blob(blobs_json.blob_from_json(params))
 
-    async def _get_blob(self, params: Params, scope: str, held: Held) -> tuple[Blob, str]:
+    async def _get_blob(self, params: Params, origin: Origin, held: Held) -> tuple[Blob, str]:
         blob_id = blobs_json.blob_id_from_json(params)
-        return await read_blob(self._service, blob_id, held), blob_id
+        return await read_blob(self.services.of(origin.caller.view), blob_id, held), blob_id
 
     async def _write_status(self, answer: RunAnswer, held: Held) -> JsonText | LongText:
         status, results = answer.status, answer.results
@@ -225,7 +251,7 @@ class JsonRpcMethods:
         return BlobText(*found, self.fair_queue) if is_long(found[0]) else blobs_json.blob_to_json(*found)
 
 
-async def _refuse_watch(params: Params, scope: str, held: Held) -> str:
+async def _refuse_watch(params: Params, origin: Origin, held: Held) -> str:
     """A set is followed by an event stream; what is wrong with the parameters is told first."""
     set_params_from_json(params)
     raise InvalidRequest("runs/watch is answered by an event stream: send 'Accept: text/event-stream', and an id")

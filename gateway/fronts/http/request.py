@@ -6,6 +6,8 @@ from aiohttp import HttpVersion, StreamReader, hdrs
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from gateway.core.caller import ANYBODY
+
 if TYPE_CHECKING:
     from gateway.fronts.http.connection import HttpConnection
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 class HttpRequest:
     """A request whose head has come. `content` is its body, which may still come."""
 
-    __slots__ = ("_message", "begun", "closes", "connection", "content", "headers", "method", "version")
+    __slots__ = ("_message", "begun", "caller", "closes", "connection", "content", "headers", "method", "version")
 
     def __init__(self, message: RawRequestMessage, content: StreamReader, connection: "HttpConnection") -> None:
         self._message = message
@@ -24,6 +26,8 @@ class HttpRequest:
         self.version: HttpVersion = message.version
         self.closes: bool = message.should_close
         """Whether the connection ends with the answer."""
+        self.caller = ANYBODY
+        """Who sends the request, when that has been found out."""
         self.begun = False
         """Whether something of the answer has been written."""
 

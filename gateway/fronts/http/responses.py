@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from gateway.adapter import jsonrpc
-from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound
+from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, PermissionDenied, Unauthenticated
 from gateway.fronts.http.request import HttpRequest
 
 RPC_PATH = "/"
@@ -100,6 +100,8 @@ def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = N
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = error.allowed
     if isinstance(error, UnsupportedContentCoding):
@@ -113,6 +115,13 @@ def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = N
         "data": msgspec.Raw((jsonrpc.error_data(error) or "null").encode()),
     }
     return json_response(msgspec.json.encode({"error": body}), status, headers)
+
+
+def denial(request_id: str, error: GatewayError) -> HttpResponse:
+    """An error answer to a call: its status tells whether the caller may not make it."""
+    return json_response(
+        jsonrpc.error_response(request_id, error), error.http_status if isinstance(error, PermissionDenied) else 200
+    )
 
 
 def raw_refusal(error: GatewayError) -> bytes:

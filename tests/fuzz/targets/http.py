@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.services import RunsServices
 from tests.fuzz.serving import Renewed, ServedRuns
 
 _LIMIT: Final = 64 << 10
@@ -24,7 +25,9 @@ class Served(ServedRuns):
     async def start(self) -> None:
         await super().start()
         self.front = HttpFront(
-            JsonRpcMethods(self.service), self.service, "127.0.0.1:0", limits=HttpLimits(body=_LIMIT)
+            JsonRpcMethods(RunsServices(self.service)),
+            "127.0.0.1:0",
+            limits=HttpLimits(body=_LIMIT),
         )
         await self.front.start()
 

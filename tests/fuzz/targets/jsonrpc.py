@@ -10,6 +10,7 @@ from gateway.core.errors import Internal
 from gateway.core.json_text import elements, json_text, members
 from gateway.core.model import blob_id_of
 from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.services import RunsServices
 from tests.fuzz.serving import FLOW_ID, Renewed, ServedRuns
 from tests.fuzz.targets import expressions
 
@@ -20,7 +21,7 @@ class Served(ServedRuns):
     async def start(self) -> None:
         await super().start()
         assert self.flow_id == FLOW_ID
-        self.methods = JsonRpcMethods(self.service)
+        self.methods = JsonRpcMethods(RunsServices(self.service))
 
 
 GATEWAY: Final = Renewed(Served)

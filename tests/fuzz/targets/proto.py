@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.core.model import blob_id_of
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
+from gateway.runs.services import RunsServices
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.fuzz.serving import FLOW_ID, Renewed, ServedRuns
 
@@ -37,7 +38,7 @@ class Served(ServedRuns):
 
     async def start(self) -> None:
         await super().start()
-        self.front = GrpcFront(self.service, "127.0.0.1:0", limits=GrpcLimits(receive=_LIMIT))
+        self.front = GrpcFront(RunsServices(self.service), "127.0.0.1:0", limits=GrpcLimits(receive=_LIMIT))
         await self.front.start()
         self.channel = grpc.aio.insecure_channel(self.front.address)
 

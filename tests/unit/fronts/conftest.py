@@ -6,6 +6,7 @@ import pytest
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.grpc.server import Transport
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.grpc_calls import Client, Serve
 from tests.support.scripted_runtime import ScriptedRuntime
 
@@ -35,7 +36,7 @@ async def serve(service: RunsService, transport: Transport) -> AsyncIterator[Ser
     closing: list[tuple[GrpcFront, Client]] = []
 
     async def start(limits: GrpcLimits | None = None, address: str = "127.0.0.1:0") -> tuple[GrpcFront, Client]:
-        front = GrpcFront(service, address, limits=limits, transport=transport)
+        front = GrpcFront(RunsServices(service), address, limits=limits, transport=transport)
         await front.start()
         client = Client(front.address)
         closing.append((front, client))

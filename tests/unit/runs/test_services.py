@@ -23,7 +23,7 @@ def runtime() -> ScriptedRuntime:
 
 @pytest.fixture
 async def services(runtime: ScriptedRuntime) -> AsyncIterator[RunsServices]:
-    services = RunsServices(RunsService(runtime, grace=0), runtime, kept=2)
+    services = RunsServices(RunsService(runtime, grace=0), kept=2)
     yield services
     await services.close()
     await runtime.watched(0)

@@ -16,6 +16,7 @@ from gateway.core.errors import RemoteError
 from gateway.core.model import ItemError
 from gateway.fronts.grpc import SERVICES, GrpcFront, GrpcLimits
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.grpc_calls import Client, Serve, failure, read_all, violated
 from tests.support.scripted_runtime import MISSING_BLOB, MISSING_RUN, ScriptedRuntime, fold
@@ -568,7 +569,7 @@ async def test_a_stop_cancels_calls_that_do_not_finish(serve: Serve, runtime: Sc
 
 async def test_an_address_in_use_is_an_os_error(serve: Serve, service: RunsService) -> None:
     front, _ = await serve()
-    second = GrpcFront(service, front.address)
+    second = GrpcFront(RunsServices(service), front.address)
     with pytest.raises(OSError, match=re.escape(front.address)):
         await second.start()
     await second.stop(0)

@@ -15,6 +15,7 @@ from gateway.core.model import ItemError
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs import bulk
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.http_front import RunningFront, call, post, running_front
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
 
@@ -221,7 +222,7 @@ async def test_lone_surrogates_are_refused(front: RunningFront) -> None:
 
 async def test_batches_and_notifications_work(front: RunningFront) -> None:
     run_ids = [await submit(front) for _ in range(2)]
-    methods = JsonRpcMethods(front.service)
+    methods = JsonRpcMethods(RunsServices(front.service))
     batch = [
         {"jsonrpc": "2.0", "method": "runs/cancel", "params": {"runId": run_ids[0]}},
         {"jsonrpc": "2.0", "id": "a", "method": "runs/list", "params": {"pageSize": 1}},
@@ -241,7 +242,7 @@ async def test_a_runtime_that_cannot_says_why(front: RunningFront) -> None:
         cancel, list_runs, delete, items = (getattr(ScriptedRuntime.__base__, name) for name in OPTIONAL)
 
     service = RunsService(Old(), grace=0)
-    methods = JsonRpcMethods(service)
+    methods = JsonRpcMethods(RunsServices(service))
     for method in ("runs/cancel", "runs/delete", "runs/items"):
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"runId": MISSING_RUN}}
         error = json.loads(await methods.call(json.dumps(body).encode()) or b"")["error"]
@@ -268,7 +269,7 @@ async def test_no_parameters_cause_anything_but_an_answer(method: str, params: o
     runtime = ScriptedRuntime()
     service = RunsService(runtime, grace=0)
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-    answer = json.loads(await JsonRpcMethods(service).call(body) or b"")
+    answer = json.loads(await JsonRpcMethods(RunsServices(service)).call(body) or b"")
     if "error" in answer:
         assert answer["error"]["code"] in (-32700, -32602, -32000, -32004, -32005, -32600)
         assert answer["error"]["message"]

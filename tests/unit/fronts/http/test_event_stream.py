@@ -17,6 +17,7 @@ from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.event_stream import HEADERS, Event, folded, following
 from tests.support.followers import followed, unwatched
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
@@ -77,7 +78,7 @@ async def serve(service: RunsService) -> AsyncIterator[Serve]:
     servers: list[Server] = []
 
     async def start(limits: HttpLimits | None = None) -> Server:
-        front = HttpFront(JsonRpcMethods(service), service, "127.0.0.1:0", limits=limits)
+        front = HttpFront(JsonRpcMethods(RunsServices(service)), "127.0.0.1:0", limits=limits)
         await front.start()
         servers.append(Server(front, service))
         return servers[-1]

@@ -12,11 +12,13 @@ import pytest
 
 from gateway.adapter import jsonrpc
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.caller import Caller
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import Held
 from gateway.fronts.http.methods import JsonRpcMethods, RpcAnswer
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.followers import followed
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.tasks import all_ended
@@ -71,8 +73,8 @@ async def serve(service: RunsService) -> AsyncIterator[Serve]:
     async def start(
         limits: HttpLimits | None = None, address: str = "127.0.0.1:0", account: MemoryAccount | None = None
     ) -> Server:
-        methods = JsonRpcMethods(service)
-        front = HttpFront(methods, service, address, limits=limits, account=account)
+        methods = JsonRpcMethods(RunsServices(service))
+        front = HttpFront(methods, address, limits=limits, account=account)
         await front.start()
         servers.append(Server(front, methods))
         return servers[-1]
@@ -241,10 +243,10 @@ async def test_a_flood_of_requests_leaves_the_loop_to_others(server: Server) -> 
     begun = 0
     answer = server.methods.answer
 
-    async def counting(calls: jsonrpc.Call | jsonrpc.Batch, held: Held, scope: str = "") -> RpcAnswer:
+    async def counting(calls: jsonrpc.Call | jsonrpc.Batch, held: Held, caller: Caller) -> RpcAnswer:
         nonlocal begun
         begun += 1
-        return await answer(calls, held, scope)
+        return await answer(calls, held, caller)
 
     server.methods.answer = counting  # type: ignore[method-assign]
     flood = [asyncio.create_task(server.post({})) for _ in range(100)]
@@ -506,7 +508,7 @@ async def test_a_stop_cancels_calls_that_do_not_finish(server: Server, runtime: 
 
 
 async def test_an_address_in_use_is_an_os_error(server: Server, service: RunsService) -> None:
-    second = HttpFront(server.methods, service, server.front.address)
+    second = HttpFront(server.methods, server.front.address)
     with pytest.raises(OSError, match="Address already in use"):
         await second.start()
     await second.stop(0)
@@ -515,7 +517,7 @@ async def test_an_address_in_use_is_an_os_error(server: Server, service: RunsSer
 @pytest.mark.parametrize("address", ["", "localhost", ":80", "localhost:http", "localhost:-1", "localhost:65536"])
 async def test_a_malformed_address_is_named(server: Server, service: RunsService, address: str) -> None:
     with pytest.raises(ValueError, match=re.escape(repr(address))):
-        await HttpFront(server.methods, service, address).start()
+        await HttpFront(server.methods, address).start()
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")

@@ -10,6 +10,7 @@ import pytest
 from gateway.core.model import ItemError, JsonText
 from gateway.fronts.http.methods import BATCH_CONCURRENCY, JsonRpcMethods
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from tests.support.followers import followed
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 from tests.support.tasks import all_ended
@@ -29,7 +30,7 @@ async def service(runtime: ScriptedRuntime) -> AsyncIterator[RunsService]:
 
 @pytest.fixture
 def methods(service: RunsService) -> JsonRpcMethods:
-    return JsonRpcMethods(service)
+    return JsonRpcMethods(RunsServices(service))
 
 
 def request(method: str, params: object = None, **members: object) -> dict[str, object]:

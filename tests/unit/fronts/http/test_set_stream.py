@@ -11,6 +11,7 @@ import pytest
 from gateway.adapter.status_to_json import run_status_to_json
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.services import RunsServices
 from tests.support.embedded import Embedded, opened
 from tests.support.event_stream import Event, following
 
@@ -41,7 +42,7 @@ class Watched(NamedTuple):
 async def watched() -> AsyncIterator[Watched]:
     async with opened() as embedded:
         await embedded.start()
-        front = HttpFront(JsonRpcMethods(embedded.service), embedded.service, "127.0.0.1:0")
+        front = HttpFront(JsonRpcMethods(RunsServices(embedded.service)), "127.0.0.1:0")
         await front.start()
         async with aiohttp.ClientSession(read_bufsize=1 << 26) as session:
             yield Watched(embedded, f"http://{front.address}/", session)

@@ -9,6 +9,7 @@ import pytest
 from gateway.core.model import SubmitParams
 from gateway.fronts.grpc import GrpcFront
 from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
 from gateway.runtimes.relay.runtime import RelayRuntime
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 from tests.support.stream_proxy import StreamProxy
@@ -24,7 +25,7 @@ async def relayed(limits: list[int]) -> AsyncIterator[tuple[ScriptedRuntime, Str
     """A gateway, a proxy that falls silent after so many messages of each connection, and a relay."""
     scripted = ScriptedRuntime()
     service = RunsService(scripted, grace=0)
-    front = GrpcFront(service, "127.0.0.1:0")
+    front = GrpcFront(RunsServices(service), "127.0.0.1:0")
     await front.start()
     async with StreamProxy(front.address, limits, silent=True).running() as proxy:
         relay = RelayRuntime(f"grpc://{proxy.address}")

@@ -1,0 +1,80 @@
+"""Where gRPC calls come in: their callers are found before their requests are read."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable
+from typing import Any, Final, TypeAlias
+
+from gateway.access.access import Access
+from gateway.access.method_permissions import is_for_everybody, permit_grpc
+from gateway.access.presented import Presented
+from gateway.core.caller import Caller
+from gateway.core.errors import unauthenticated
+from gateway.fronts.grpc.connections import CallMemory
+
+AUTHORIZATION: Final = "authorization"
+NAMESPACE: Final = "runs-namespace"
+
+Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
+
+_NOTHING: Final = Presented()
+
+
+class Entrance:
+    """Lets callers in to one method, `/SERVICE/METHOD`. What a call holds remembers its caller."""
+
+    __slots__ = ("_access", "_path")
+
+    def __init__(self, access: Access, path: str) -> None:
+        self._access = access
+        self._path = path
+
+    @classmethod
+    def to(cls, path: str, access: Access | None) -> "Entrance | None":
+        """The entrance to a method; None if everybody may call it."""
+        return None if access is None or is_for_everybody(path) else cls(access, path)
+
+    def knows(self, presented: Presented, memory: CallMemory) -> bool:
+        """Whether the caller is known at once. If not, `identify` finds it.
+
+        Raises Unauthenticated, and PermissionDenied if the caller may not call the method.
+        """
+        caller = self._access.known(presented)
+        if caller is None:
+            return False
+        self._let_in(caller, memory)
+        return True
+
+    async def identify(self, presented: Presented, memory: CallMemory) -> None:
+        """Find the caller. Raises as `knows` does."""
+        self._let_in(await self._access.identify(presented), memory)
+
+    def _let_in(self, caller: Caller, memory: CallMemory) -> None:
+        permit_grpc(caller, self._path)
+        memory.caller = caller
+
+
+def presented_in(metadata: Metadata | None) -> Presented:
+    """What the metadata of a call presents. A key that is there twice has both values, which nothing accepts."""
+    authorization = namespace = None
+    for key, value in metadata or ():
+        if key == AUTHORIZATION:
+            authorization = _both(authorization, str(value))
+        elif key == NAMESPACE:
+            namespace = _both(namespace, str(value))
+    return _NOTHING if authorization is namespace is None else Presented(authorization, namespace)
+
+
+async def until_expired(answering: Awaitable[Any], expires: float) -> Any:
+    """What a call is answered with; Unauthenticated is raised if the credentials expire before, at this time."""
+    try:
+        async with asyncio.timeout(max(0.0, expires - time.time())) as ending:
+            return await answering
+    except TimeoutError:
+        if ending.expired():
+            raise unauthenticated() from None
+        raise
+
+
+def _both(earlier: str | None, value: str) -> str:
+    return value if earlier is None else f"{earlier}, {value}"
