@@ -19,6 +19,7 @@ from gateway.core.model import (
     SubmitParams,
     is_canonical_blob_id,
 )
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_sets import SetParams
 from gateway.core.runtime import Runtime, Snapshot, text_sizes
 from gateway.runs.bulk import BulkCalls
@@ -91,22 +92,28 @@ class RunsService:
         self.readiness = runtime.readiness
         """Whether runs are accepted."""
 
-    async def put_blob(self, blob: Blob) -> str:
-        """Store a blob and return its canonical id."""
-        return await self.runtime.put_blob(blob)
+    async def put_blob(self, blob: Blob, *, namespace: str = DEFAULT_NAMESPACE) -> str:
+        """Store a blob in a namespace and return its canonical id."""
+        return await self.runtime.put_blob(blob, namespace)
 
-    async def get_blob(self, blob_id: str, admit: Callable[[int], Awaitable[None]] | None = None) -> Blob:
-        """Return a blob.
+    async def get_blob(
+        self,
+        blob_id: str,
+        admit: Callable[[int], Awaitable[None]] | None = None,
+        *,
+        namespace: str | None = None,
+    ) -> Blob:
+        """Return a blob of a namespace, or of any.
 
         `admit` is told the length of a long one before it is read, if it is known. It may wait, or raise.
         """
         blob_id = checked_blob_id(blob_id, "blob_id")
         if admit is None:
-            return await self.runtime.get_blob(blob_id)
-        found = await self.runtime.peek_blob(blob_id)
+            return await self.runtime.get_blob(blob_id, namespace)
+        found = await self.runtime.peek_blob(blob_id, namespace)
         if isinstance(found, int):
             await admit(found)
-            found = await self.runtime.get_blob(blob_id)
+            found = await self.runtime.get_blob(blob_id, namespace)
         return found
 
     async def submit(

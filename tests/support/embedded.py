@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gateway.components import Components
 from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
@@ -34,9 +35,9 @@ class Embedded(NamedTuple):
         texts = [json.dumps(value) for value in inputs]
         return await self.service.submit(SubmitParams(flow_id=await self.put(flow), inputs=texts, wait=wait, **params))
 
-    async def put(self, flow: Any) -> str:
+    async def put(self, flow: Any, namespace: str = DEFAULT_NAMESPACE) -> str:
         """Store a flow that is written in Python."""
-        return await self.runtime.put_blob(Blob(json.dumps(flow), BlobType.FLOW))
+        return await self.runtime.put_blob(Blob(json.dumps(flow), BlobType.FLOW), namespace)
 
     async def wait(self, run_id: str) -> RunStatus:
         """Wait for the end of a run; its status with results."""

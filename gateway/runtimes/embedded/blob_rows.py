@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.core.clock import now
 from gateway.core.model import Blob, BlobType
+from gateway.runtimes.embedded.run_owners import keys_of_blob
 from gateway.storage.long_texts import TextColumn
 
 BLOB_USES_TABLE: Final = "CREATE TABLE blob_uses (blob_id TEXT PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;"
@@ -14,29 +15,36 @@ _CONTENT: Final = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR
 _SHORT_BLOB: Final = 64 << 10
 
 
-def put_blob(db: sqlite3.Connection, blob_id: str, blob: Blob) -> None:
-    """Keep a blob. If there is one with this id, only its type may change, from data to flow."""
-    _CONTENT.insert(db, blob.content, (blob_id, blob.type.value))
-    db.execute("INSERT OR REPLACE INTO blob_uses VALUES (?, ?)", (blob_id, now()))
+def put_blob(db: sqlite3.Connection, key: str, blob: Blob) -> None:
+    """Keep a blob. If there is one with this key, only its type may change, from data to flow."""
+    _CONTENT.insert(db, blob.content, (key, blob.type.value))
+    db.execute("INSERT OR REPLACE INTO blob_uses VALUES (?, ?)", (key, now()))
     if blob.type is BlobType.FLOW:
-        db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (blob_id,))
+        db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (key,))
 
 
-def get_blob(db: sqlite3.Connection, blob_id: str) -> Blob | None:
+def get_blob(db: sqlite3.Connection, key: str) -> Blob | None:
     """Read a blob."""
-    row = db.execute(f"SELECT {_CONTENT.short}, type, rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
+    row = db.execute(f"SELECT {_CONTENT.short}, type, rowid FROM blobs WHERE blob_id = ?", (key,)).fetchone()
     if row is None:
         return None
     content, kind, place = row
     return Blob(_CONTENT.read(db, place) if content is None else content, BlobType(kind))
 
 
-def peek_blob(db: sqlite3.Connection, blob_id: str) -> Blob | int | None:
+def peek_blob(db: sqlite3.Connection, key: str) -> Blob | int | None:
     """Read a blob, or only its length, in bytes, if it is long."""
-    row = db.execute("SELECT rowid FROM blobs WHERE blob_id = ?", (blob_id,)).fetchone()
+    row = db.execute("SELECT rowid FROM blobs WHERE blob_id = ?", (key,)).fetchone()
     if row is None:
         return None
     # In SQL, to tell the length of a text is to read all of it.
     with db.blobopen("blobs", "content", row[0], readonly=True) as content:
         size = len(content)
-    return size if size > _SHORT_BLOB else get_blob(db, blob_id)
+    return size if size > _SHORT_BLOB else get_blob(db, key)
+
+
+def find_blob(db: sqlite3.Connection, blob_id: str) -> str | None:
+    """The key of a blob in any namespace."""
+    wanted = "SELECT blob_id FROM blobs WHERE blob_id >= ? AND blob_id < ? ORDER BY blob_id LIMIT 1"
+    row = db.execute(wanted, keys_of_blob(blob_id)).fetchone()
+    return None if row is None else str(row[0])

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Protocol
 
+from gateway.adapter.params_json import observability_from_json
 from gateway.components import ComponentError, Components
 from gateway.core.errors import ComponentUnavailable
 from gateway.core.internal_errors import release_frames
@@ -12,7 +13,9 @@ from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, 
 from gateway.runtimes.embedded.files import Files, LoadedFile
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
+from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Nesting
+from gateway.runtimes.embedded.run_owners import owner_from_json
 from gateway.runtimes.embedded.step_retries import NOT_AVAILABLE, transport_backoff
 from gateway.runtimes.embedded.task import ItemFailure, Task
 
@@ -20,18 +23,18 @@ from gateway.runtimes.embedded.task import ItemFailure, Task
 class RunsApi(Protocol):
     """The part of the runs service that flows use. Blob and flow ids may come in either spelling."""
 
-    async def put_blob(self, blob: Blob) -> str:
-        """Store a blob and return its canonical id."""
+    async def put_blob(self, blob: Blob, *, namespace: str) -> str:
+        """Store a blob in a namespace and return its canonical id."""
 
-    async def get_blob(self, blob_id: str) -> Blob:
-        """Return a blob."""
+    async def get_blob(self, blob_id: str, *, namespace: str) -> Blob:
+        """Return a blob of a namespace."""
 
     async def submit(self, params: SubmitParams, *, scope: str) -> RunStatus:
         """Submit a run on behalf of the task `scope`; with `wait`, return its final status with all results."""
 
 
 class RunHost:
-    """Serves the items of one run, `depth` runs below its root. `trace` is the context that it was submitted in."""
+    """Serves the items of one run. What they ask for is asked for by the owner of the run, in its namespace."""
 
     def __init__(
         self,
@@ -41,8 +44,7 @@ class RunHost:
         flows: FlowCache,
         files: Files,
         *,
-        depth: int,
-        trace: ObservabilityContext | None,
+        record: RunRecord,
     ) -> None:
         self.transport_retries = components.limits.transport_retries
         self._components = components
@@ -50,7 +52,10 @@ class RunHost:
         self._nesting = nesting
         self._flows = flows
         self._files = files
-        self._depth = depth
+        self._depth = record.depth
+        self._owner = None if record.owner is None else owner_from_json(record.owner)
+        self._namespace = record.namespace
+        trace = None if record.observability is None else observability_from_json(record.observability)
         self._trace_id = trace.trace_id if trace and trace.trace_id else uuid.uuid4().hex
 
     def refuse_deeper(self, task: Task) -> None:
@@ -77,11 +82,11 @@ class RunHost:
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob."""
-        return await self._runs.put_blob(blob)
+        return await self._runs.put_blob(blob, namespace=self._namespace)
 
     async def get_blob(self, blob_id: str) -> Blob:
         """Return a blob."""
-        return await self._runs.get_blob(blob_id)
+        return await self._runs.get_blob(blob_id, namespace=self._namespace)
 
     async def load_file(self, path: str, given_format: str | None) -> LoadedFile:
         """Load a file that flows may load."""
@@ -98,6 +103,8 @@ class RunHost:
             max_concurrency=max_concurrency,
             observability=self._observability(task),
             idempotency_key=key,
+            labels=dict(self._owner.labels) if self._owner is not None else {},
+            owner=self._owner,
         )
         backoff = transport_backoff()
         retries = self.transport_retries

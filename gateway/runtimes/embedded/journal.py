@@ -29,6 +29,7 @@ from gateway.runtimes.embedded.changes import Changes, Removal, Tombstone
 from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.retention import KEEP_ALL, Retention
 from gateway.runtimes.embedded.run_ids import key_of
+from gateway.runtimes.embedded.run_owners import namespace_of
 from gateway.runtimes.embedded.upkeep import Upkeep
 
 T = TypeVar("T")
@@ -51,7 +52,8 @@ class RunRecord(Struct, frozen=True, gc=False, array_like=True):
     `variables`, `observability` and `labels` are JSON objects. `key` is the idempotency key, which is unique within
     `scope`; `fingerprint` is a digest of the parameters that came with it. A run that was submitted inside another one
     has a `depth` above 0, and `root_id` is the run that all of them are inside; `parent_id` is the one that submitted
-    it. A run that has not ended at its `deadline` is cancelled.
+    it. A run that has not ended at its `deadline` is cancelled. `owner` is an `Owner` as a JSON array; None is nobody.
+    The namespace is a part of `scope`, so the same key in two namespaces is of two runs.
     """
 
     run_id: str
@@ -72,6 +74,12 @@ class RunRecord(Struct, frozen=True, gc=False, array_like=True):
     parent_id: str | None = None
     labels: JsonText | None = None
     deadline: Nanoseconds | None = None
+    owner: JsonText | None = None
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the run is in."""
+        return namespace_of(self.owner)
 
 
 class Outcome(Struct, frozen=True, gc=False, array_like=True):
@@ -175,15 +183,22 @@ class Journal(ABC):
         return CancelNotes()
 
     @abstractmethod
-    async def put_blob(self, blob_id: str, blob: Blob) -> None:
-        """Keep a blob. If the journal has it already, only its type may change, from data to flow."""
+    async def put_blob(self, key: str, blob: Blob) -> None:
+        """Keep a blob under a key (`run_owners.blob_key`).
+
+        If the journal has it already, only its type may change, from data to flow.
+        """
 
     @abstractmethod
-    async def get_blob(self, blob_id: str) -> Blob | None: ...
+    async def get_blob(self, key: str) -> Blob | None: ...
 
-    async def peek_blob(self, blob_id: str) -> Blob | int | None:
+    async def peek_blob(self, key: str) -> Blob | int | None:
         """The blob, or only its length if it is long and would have to be read; see `Runtime.peek_blob`."""
-        return await self.get_blob(blob_id)
+        return await self.get_blob(key)
+
+    @abstractmethod
+    async def find_blob(self, blob_id: str) -> str | None:
+        """The key of a blob that has an id in any namespace, the default one first; None if there is no such blob."""
 
     def create(
         self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None = None

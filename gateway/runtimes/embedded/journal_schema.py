@@ -35,7 +35,8 @@ CREATE TABLE runs (
     scope TEXT NOT NULL, key TEXT, fingerprint TEXT NOT NULL, created_at INTEGER NOT NULL,
     status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER,
     depth INTEGER NOT NULL DEFAULT 0, root_id TEXT, parent_id TEXT, labels TEXT, deadline INTEGER,
-    cancelled INTEGER DEFAULT 0, started_at INTEGER, cancel_reason TEXT, changed INTEGER
+    cancelled INTEGER DEFAULT 0, started_at INTEGER, cancel_reason TEXT, changed INTEGER,
+    owner TEXT
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
@@ -63,7 +64,8 @@ _UPGRADES = {
     "ALTER TABLE runs ADD COLUMN changed INTEGER; ALTER TABLE epochs ADD COLUMN era INTEGER;"
     "ALTER TABLE epochs ADD COLUMN opened INTEGER; ALTER TABLE results ADD COLUMN steps BLOB;"
     f"{STOPPED_ITEMS_TABLE} {FAILED_INDEX} {CANCELS_TABLE} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
+    6: "ALTER TABLE runs ADD COLUMN owner TEXT;",
 }
 SCHEMA: Final = Schema(
-    6, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}
+    7, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}
 )

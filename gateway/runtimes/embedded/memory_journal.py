@@ -34,6 +34,7 @@ from gateway.runtimes.embedded.memory_changes import MemoryChanges
 from gateway.runtimes.embedded.memory_index import MemoryIndex
 from gateway.runtimes.embedded.memory_upkeep import MemoryUpkeep
 from gateway.runtimes.embedded.run_ids import key_of
+from gateway.runtimes.embedded.run_owners import blob_id_of_key
 from gateway.runtimes.embedded.run_search import is_exact, scan
 
 STATE_FRACTION: Final = 0.375
@@ -87,6 +88,7 @@ class MemoryJournal(Journal):
     def __init__(self, account: MemoryAccount | None = None) -> None:
         self._memory = (account or MemoryAccount()).part(STATE_FRACTION)
         self._blobs: dict[str, Blob] = {}
+        self._keys_of_blobs: dict[str, list[str]] = {}
         self._runs: dict[str, _Kept] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._index = MemoryIndex()
@@ -96,20 +98,24 @@ class MemoryJournal(Journal):
     def upkeep(self) -> MemoryUpkeep:
         return MemoryUpkeep(self._index.has_flow, self._remove_blob)
 
-    async def put_blob(self, blob_id: str, blob: Blob) -> None:
-        known = self._blobs.get(blob_id)
+    async def put_blob(self, key: str, blob: Blob) -> None:
+        known = self._blobs.get(key)
         if known is None:
             self._reserve(sys.getsizeof(blob.content))
-            self._blobs[blob_id] = blob
+            self._blobs[key] = blob
+            self._keys_of_blobs.setdefault(blob_id_of_key(key), []).append(key)
         elif blob.type is BlobType.FLOW:
-            self._blobs[blob_id] = known._replace(type=BlobType.FLOW)
-        self.upkeep.put(blob_id, now())
+            self._blobs[key] = known._replace(type=BlobType.FLOW)
+        self.upkeep.put(key, now())
 
-    async def get_blob(self, blob_id: str) -> Blob | None:
-        return self._blobs.get(blob_id)
+    async def get_blob(self, key: str) -> Blob | None:
+        return self._blobs.get(key)
 
-    async def peek_blob(self, blob_id: str) -> Blob | None:
-        return self._blobs.get(blob_id)
+    async def peek_blob(self, key: str) -> Blob | None:
+        return self._blobs.get(key)
+
+    async def find_blob(self, blob_id: str) -> str | None:
+        return min(self._keys_of_blobs.get(blob_id, ()), default=None)
 
     async def _create(self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None) -> RunRecord | None:
         size = 0 if ended is not None else await _inputs_size(inputs)
@@ -273,8 +279,12 @@ class MemoryJournal(Journal):
             self._remove(kept, Removal(number, tombstone))
             self.changes.settle(number)
 
-    def _remove_blob(self, blob_id: str) -> None:
-        self._memory.give_back(sys.getsizeof(self._blobs.pop(blob_id).content))
+    def _remove_blob(self, key: str) -> None:
+        blob_id = blob_id_of_key(key)
+        self._memory.give_back(sys.getsizeof(self._blobs.pop(key).content))
+        self._keys_of_blobs[blob_id].remove(key)
+        if not self._keys_of_blobs[blob_id]:
+            del self._keys_of_blobs[blob_id]
 
     def _remove(self, kept: _Kept, removal: Removal) -> None:
         """A run that has ended goes, and those who follow sets are told."""

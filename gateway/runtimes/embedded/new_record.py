@@ -7,6 +7,7 @@ from gateway.runtimes.embedded.deadlines import deadline_of
 from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Ancestry
 from gateway.runtimes.embedded.run_ids import RUN_IDS
+from gateway.runtimes.embedded.run_owners import key_scope, owner_to_json
 from gateway.runtimes.embedded.values import write_object
 
 
@@ -26,7 +27,7 @@ def new_record(
     Raises Unavailable if the clock is wrong.
     """
     created_at = start_of_run()
-    observability = params.observability
+    observability, owner = params.observability, params.owner
     # With more than 15 names the interpreter makes a dictionary for the call: the first ones go without.
     return RunRecord(
         RUN_IDS.next(created_at),
@@ -38,7 +39,7 @@ def new_record(
         overrides=params.overrides,
         variables=write_object(params.variables) if params.variables else "{}",
         observability=None if observability is None else observability_to_json(observability),
-        scope=scope,
+        scope=scope if owner is None else key_scope(owner.namespace, scope),
         key=params.idempotency_key,
         fingerprint=digest,
         created_at=created_at,
@@ -47,4 +48,5 @@ def new_record(
         parent_id=None if ancestry is None else ancestry.parent_id,
         labels=labels_to_json(params.labels) if params.labels else None,
         deadline=deadline_of(created_at, params.execution_timeout, run_timeout),
+        owner=None if owner is None else owner_to_json(owner),
     )

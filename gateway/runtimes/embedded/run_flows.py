@@ -24,6 +24,7 @@ from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.run_owners import blob_key
 from gateway.runtimes.embedded.unknown_component import unknown_component
 
 _log = logging.getLogger(__name__)
@@ -41,20 +42,21 @@ class RunFlows:
         self._components = components
         self._uses = uses
 
-    async def overridden(self, flow_id: str, overrides: JsonText | None) -> Flow:
-        """The flow with this id, with overrides.
+    async def overridden(self, flow_id: str, overrides: JsonText | None, namespace: str) -> Flow:
+        """The flow with this id in a namespace, with overrides.
 
         Raises FlowNotFound if no blob has this id, InvalidParams if it is not valid, and as `FlowCache` does.
         """
-        if flow_id in self._uses.going:
-            await self._uses.gone(flow_id)
-        self._uses.note(flow_id)
-        flow = self._flows.get(flow_id)
+        key = blob_key(flow_id, namespace)
+        if key in self._uses.going:
+            await self._uses.gone(key)
+        self._uses.note(key)
+        flow = self._flows.get(key)
         if flow is None:
-            blob = await self._journal.get_blob(flow_id)
+            blob = await self._journal.get_blob(key)
             if blob is None:
                 raise FlowNotFound(f"no flow has the id '{flow_id}'")
-            flow = await self._stored(flow_id, blob)
+            flow = await self._stored(key, blob)
         return flow if overrides is None else await self._flows.override(flow, overrides)
 
     async def accepted(self, run: Run) -> Flow | None:
@@ -65,7 +67,7 @@ class RunFlows:
         record = run.record
         while not run.cancelling:
             try:
-                return await self.overridden(record.flow_id, record.overrides)
+                return await self.overridden(record.flow_id, record.overrides, record.namespace)
             except (InvalidParams, TooLarge) as error:
                 # This gateway is stricter.
                 _log.error("run %s stays unfinished: %s", record.run_id, error)
@@ -88,10 +90,10 @@ class RunFlows:
         if unknown:
             raise InvalidFlow(unknown)
 
-    async def _stored(self, flow_id: str, blob: Blob) -> Flow:
+    async def _stored(self, key: str, blob: Blob) -> Flow:
         """The flow in a blob that a submit names. Its type does not matter: components also store flows as data."""
         try:
-            return await self._flows.compile(flow_id, blob.content, "flow_id")
+            return await self._flows.compile(key, blob.content, "flow_id")
         except InvalidFlow as error:
             raise InvalidFlow(
                 [Violation(("flow_id",), f"the blob is not a valid flow: {named}") for named in error.violations],

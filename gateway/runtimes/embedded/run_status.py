@@ -3,6 +3,8 @@
 from functools import lru_cache
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.adapter.params_json import labels_from_json
 from gateway.core.model import ItemStatistics, Nanoseconds, RunState, RunStatus
 from gateway.runtimes.embedded.journal import Outcome, RunRecord
@@ -21,7 +23,8 @@ def run_status(
     expires_at: Nanoseconds | None = None,
 ) -> RunStatus:
     """The status of a run without results; `outcome` is None until it has ended."""
-    return RunStatus(
+    # With more than 15 names the interpreter makes a dictionary for the call: few runs have an owner.
+    status = RunStatus(
         run_id=record.run_id,
         flow_id=record.flow_id,
         flow_name=record.flow_name,
@@ -38,6 +41,7 @@ def run_status(
         started_at=started_at if outcome is None else outcome.started_at,
         expires_at=expires_at,
     )
+    return status if record.owner is None else replace(status, namespace=record.namespace)
 
 
 def ended_status(record: RunRecord, outcome: Outcome, expires_at: Nanoseconds | None) -> RunStatus:

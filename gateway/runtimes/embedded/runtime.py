@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from gateway.adapter.params_json import observability_from_json
 from gateway.components import Components
 from gateway.concurrency.batches import call_in_batches
 from gateway.concurrency.memory_account import MemoryAccount
@@ -28,11 +27,11 @@ from gateway.core.model import (
     RunState,
     SubmitParams,
 )
-from gateway.core.owner import DEFAULT_NAMESPACE
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot, fits_page
-from gateway.runtimes.embedded.ancestors import Ancestors, refuse_cancelled
+from gateway.runtimes.embedded.ancestors import Ancestors
 from gateway.runtimes.embedded.blob_store import BlobStore
 from gateway.runtimes.embedded.cancelling import Cancelling
 from gateway.runtimes.embedded.deadlines import Deadlines, is_over
@@ -61,6 +60,7 @@ from gateway.runtimes.embedded.run_lists import JournalLists
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 from gateway.runtimes.embedded.set_reader import SetReader
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
+from gateway.runtimes.embedded.task_runs import TaskRuns
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
 
@@ -142,6 +142,7 @@ class EmbeddedRuntime(Runtime):
         self._blobs = BlobStore(journal, flows, account)
         self._run_flows = RunFlows(journal, flows, components, self._blobs.uses)
         self._pruning = Pruning(journal, self._blobs.uses, self._deleting.delete_ended)
+        self._tasks = TaskRuns(self._table, self._tree, nesting, self._find)
         self._fingerprints = account.share()
         self._files = Files((), account)
         self._draining = False
@@ -165,13 +166,13 @@ class EmbeddedRuntime(Runtime):
 
     async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
-        return await self._blobs.put(blob)
+        return await self._blobs.put(blob, namespace)
 
     async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
-        return await self._blobs.get(blob_id)
+        return await self._blobs.get(blob_id, namespace)
 
     async def peek_blob(self, blob_id: str, namespace: str | None = None) -> Blob | int:
-        return await self._blobs.peek(blob_id)
+        return await self._blobs.peek(blob_id, namespace)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         # Before the start, components are unknown, and nested runs are not served.
@@ -181,8 +182,8 @@ class EmbeddedRuntime(Runtime):
         if len(params.inputs) > MAX_ITEMS:
             raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
         parent = parent_task(scope, params.observability)
-        ancestry = None if parent is None else await self._ancestry(parent)
-        flow = await self._run_flows.overridden(params.flow_id, params.overrides)
+        ancestry = None if parent is None else await self._ancestry(parent, params.namespace)
+        flow = await self._run_flows.overridden(params.flow_id, params.overrides, params.namespace)
         if flow.steps:
             await self._run_flows.refuse_unknown_components(flow, patient=parent is not None)
         digest = ""
@@ -205,7 +206,7 @@ class EmbeddedRuntime(Runtime):
             except (TooManyDescendants, Overloaded):
                 self._tree.leave(record.run_id)
                 # After a restart, items that execute again find their runs, which are among the descendants.
-                if record.key is None or (earlier := await self._journal.find(scope, record.key)) is None:
+                if record.key is None or (earlier := await self._journal.find(record.scope, record.key)) is None:
                     raise
                 return await self._repeated(earlier, record.fingerprint)
         self._table.keep(run)
@@ -260,8 +261,11 @@ class EmbeddedRuntime(Runtime):
 
     def refuse_cancelled(self, scope: str) -> None:
         """Raise ParentCancelled if the run of the task `scope`, or one that it is inside, is cancelled."""
-        if (relative := self._tree.get(scope.partition("/")[0])) is not None:
-            refuse_cancelled(relative, scope)
+        self._tasks.refuse_cancelled(scope)
+
+    def owner_of(self, scope: str) -> Owner | None:
+        """The owner of the run of the task `scope`; None is nobody. Raises RunNotFound if it is not in memory."""
+        return self._tasks.owner_of(scope)
 
     async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
         return await self._lists.page(wanted, order, cursor, limit)
@@ -321,11 +325,8 @@ class EmbeddedRuntime(Runtime):
         if self._draining or run.cancelling:
             return
         record = run.record
-        trace = None if record.observability is None else observability_from_json(record.observability)
         assert self._runs is not None
-        host = RunHost(
-            self._components, self._runs, self._nesting, self._flows, self._files, depth=record.depth, trace=trace
-        )
+        host = RunHost(self._components, self._runs, self._nesting, self._flows, self._files, record=record)
         self._executor.start(Job(run, flow, members(record.variables), inputs, host, self._table.end))
 
     def _finish(self, run: Run) -> None:
@@ -333,17 +334,13 @@ class EmbeddedRuntime(Runtime):
         if not self._draining:
             self._executor.finish(run, self._table.end)
 
-    async def _ancestry(self, parent: ParentTask) -> Ancestry | None:
-        """Where a run belongs that a task submits; None if this runtime does not know the run of the task."""
-        try:
-            record = (await self._find(parent.run_id)).record
-        except RunNotFound:
-            return None
-        await self._resumption.counted()
-        self._refuse_if_draining()
-        depth = record.depth + parent.loops + 1
-        self._nesting.refuse_deeper(depth, parent.name)
-        return Ancestry(record.root_id or record.run_id, record.run_id, depth, parent.name)
+    async def _ancestry(self, parent: ParentTask, namespace: str) -> Ancestry | None:
+        """See `TaskRuns.ancestry`."""
+        ancestry = await self._tasks.ancestry(parent, namespace)
+        if ancestry is not None:
+            await self._resumption.counted()
+            self._refuse_if_draining()
+        return ancestry
 
     async def _find(self, run_id: str) -> Run | EndedRun:
         run = self._table.get(run_id)

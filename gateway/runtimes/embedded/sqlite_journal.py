@@ -14,7 +14,7 @@ from gateway.core.packed_texts import chunks_of
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.embedded.arrivals import Arrivals, insert_inputs, is_large, read_inputs
-from gateway.runtimes.embedded.blob_rows import get_blob, peek_blob, put_blob
+from gateway.runtimes.embedded.blob_rows import find_blob, get_blob, peek_blob, put_blob
 from gateway.runtimes.embedded.cancel_notes import SqliteCancelNotes, remove_cancel
 from gateway.runtimes.embedded.change_log import ChangeLog
 from gateway.runtimes.embedded.changed_rows import note_opening, read_changes
@@ -104,14 +104,17 @@ class SqliteJournal(Journal):
     def upkeep(self) -> Upkeep:
         return SqliteUpkeep(self._file, self._tail)
 
-    async def put_blob(self, blob_id: str, blob: Blob) -> None:
-        await self._file.write(lambda db: put_blob(db, blob_id, blob))
+    async def put_blob(self, key: str, blob: Blob) -> None:
+        await self._file.write(lambda db: put_blob(db, key, blob))
 
-    async def get_blob(self, blob_id: str) -> Blob | None:
-        return await self._file.read(lambda db: get_blob(db, blob_id))
+    async def get_blob(self, key: str) -> Blob | None:
+        return await self._file.read(lambda db: get_blob(db, key))
 
-    async def peek_blob(self, blob_id: str) -> Blob | int | None:
-        return await self._file.read(lambda db: peek_blob(db, blob_id))
+    async def peek_blob(self, key: str) -> Blob | int | None:
+        return await self._file.read(lambda db: peek_blob(db, key))
+
+    async def find_blob(self, blob_id: str) -> str | None:
+        return await self._file.read(lambda db: find_blob(db, blob_id))
 
     async def _create(self, record: RunRecord, inputs: Sequence[JsonText], ended: Ended | None) -> RunRecord | None:
         if ended is not None and record.key is None:

@@ -92,6 +92,7 @@ async def test_the_upgrade_has_a_line_in_the_log(state: Path, caplog: pytest.Log
     assert [record.message for record in caplog.records] == [
         f"the state {state} is brought from schema 5 to 6",
         f"the state {state} has schema 6 now: {len(RUNS)} runs are indexed",
+        f"the state {state} has schema 7 now",
     ]
 
 
@@ -125,11 +126,11 @@ async def test_an_early_version_is_brought_up(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_refused_in_one_line(state: Path) -> None:
     with closing(sqlite3.connect(state)) as db:
-        db.execute("PRAGMA user_version = 7")
+        db.execute("PRAGMA user_version = 8")
     content = state.read_bytes()
     with pytest.raises(StateError) as refused:
         asyncio.run(SqliteJournal.open(state))
     assert str(refused.value) == (
-        f"the state {state} was written for another runtime or by another version of runs-gateway (schema 7)"
+        f"the state {state} was written for another runtime or by another version of runs-gateway (schema 8)"
     )
     assert state.read_bytes() == content

@@ -45,7 +45,7 @@ async def test_a_file_of_an_earlier_version_is_left_as_it_is(tmp_path: Path) -> 
         pass
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 5")
-    with pytest.raises(StateError, match="schema 5, not 6"):
+    with pytest.raises(StateError, match="schema 5, not 7"):
         preview(path, RULES)
     with pytest.raises(StateError, match="there is no state"):
         await prune(tmp_path / "none.db", RULES)
