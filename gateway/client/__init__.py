@@ -19,6 +19,7 @@ from gateway.client.requests import RunWatch, SubmitOptions
 from gateway.client.run_sets import CaughtUp, RunSet, RunSetEvent, SetUpdate
 from gateway.client.status import ItemError, ItemResult, RunEnded, RunStatus, RunUpdate
 from gateway.client.streams import RunEvent
+from gateway.client.tokens import ScopedToken
 from gateway.core.control import BulkProgress
 from gateway.core.errors import (
     FlowNotFound,
@@ -86,6 +87,7 @@ __all__ = [
     "RunWatch",
     "RunsClient",
     "RunsPage",
+    "ScopedToken",
     "SetEvent",
     "SetUpdate",
     "StepState",

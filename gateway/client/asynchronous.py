@@ -16,10 +16,11 @@ from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, answered
 from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
+from gateway.client.tokens_async import AsyncTokenCalls
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
 
 
-class AsyncRunsClient(AsyncControlCalls, AsyncListCalls):
+class AsyncRunsClient(AsyncControlCalls, AsyncListCalls, AsyncTokenCalls):
     """A client of the gateway for asyncio.
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`

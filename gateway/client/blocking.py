@@ -16,10 +16,11 @@ from gateway.client.payload import Json, flow_text
 from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, answered
 from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
+from gateway.client.tokens_blocking import TokenCalls
 from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
 
 
-class RunsClient(ControlCalls, ListCalls):
+class RunsClient(ControlCalls, ListCalls, TokenCalls):
     """A blocking client of the gateway.
 
     `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`

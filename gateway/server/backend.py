@@ -40,14 +40,14 @@ class Backend:
     `access` finds the callers of the fronts.
     """
 
-    def __init__(self, runtime: Runtime, account: MemoryAccount) -> None:
+    def __init__(self, runtime: Runtime, account: MemoryAccount, access: Access | None = None) -> None:
         self.runtime = runtime
         self.service = RunsService(runtime, account=account)
         self.services = RunsServices(self.service)
-        self.methods = JsonRpcMethods(self.services)
-        self.access: Access = OpenAccess()
+        self.access = access or OpenAccess()
+        self.methods = JsonRpcMethods(self.services, access=self.access)
         # Apart from those of the front: its queue refuses clients when it is long.
-        self._component_methods = JsonRpcMethods(self.services, account.share())
+        self._component_methods = JsonRpcMethods(self.services, account.share(), access=self.access)
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""

@@ -13,7 +13,7 @@ from typing import Final
 CLIENT: Final = Path(__file__).parents[2] / "gateway/client"
 MADE: Final = {
     CLIENT / "asynchronous.py": CLIENT / "blocking.py",
-    **{CLIENT / f"{part}_async.py": CLIENT / f"{part}_blocking.py" for part in ("calls", "control", "lists")},
+    **{CLIENT / f"{part}_async.py": CLIENT / f"{part}_blocking.py" for part in ("calls", "control", "lists", "tokens")},
 }
 """The files of the asynchronous client, and what is made from each."""
 

@@ -14,7 +14,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
 EQUAL_LINES = 12
 
-GENERATED = {f"client/{name}blocking.py" for name in ("", "calls_", "control_", "lists_")}
+GENERATED = {f"client/{name}blocking.py" for name in ("", "calls_", "control_", "lists_", "tokens_")}
 """Made from the asynchronous client: it repeats the lines and the names of its source."""
 
 PUBLIC_NAMES = {"Item", "ItemError", "ItemResult", "RunFilter", "RunStatus", "StepStatus"}

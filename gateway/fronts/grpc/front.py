@@ -43,7 +43,7 @@ class GrpcFront:
         self._connections = Connections(account or MemoryAccount(), self._limits.patience)
         calls = CapacityLimiter(self._limits.calls, "calls")
         waits = CapacityLimiter(self._limits.waits, "waiting calls")
-        self._runs = RunsServicer(services, calls, waits, self._connections, self._limits)
+        self._runs = RunsServicer(services, calls, waits, self._connections, self._limits, access=self._access)
         self._blobs = BlobsServicer(services, calls, self._connections, self._limits.send)
         self._health = Health(waits)
         self._readiness = services.readiness

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 from grpc import aio
 
+from gateway.access.access import Access
 from gateway.adapter import params_proto, status_proto
 from gateway.adapter.long_messages import read_long_submit
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
@@ -29,6 +30,7 @@ from gateway.fronts.grpc.messages import UpdateMessages, parts
 from gateway.fronts.grpc.request_length import InSlices
 from gateway.fronts.grpc.server import GrpcLimits, add_methods
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
+from gateway.fronts.grpc.token_methods import TokenMethods
 from gateway.fronts.grpc.watch_runs import WatchLimits, WatchStream
 from gateway.runs.run_answer import RunAnswer
 from gateway.runs.services import RunsServices
@@ -52,12 +54,15 @@ class RunsServicer:
         waits: CapacityLimiter,
         connections: Connections,
         limits: GrpcLimits,
+        *,
+        access: Access,
     ) -> None:
         self._services = services
         self._calls = calls
         self._waits = waits
         self._connections = connections
         self._limits = limits
+        self._tokens = TokenMethods(access, calls, connections)
         self._control = ControlServicer(services, calls, waits, connections, limits.send)
         followed, followed_sets = (limits.followed, "followed runs"), (limits.followed_sets, "followed sets")
         self._watch_limits = WatchLimits(
@@ -91,6 +96,7 @@ class RunsServicer:
                 response_serializer=bytes,
             ),
             **self._control.handlers(),
+            **self._tokens.handlers(),
         }
         add_methods(server, SERVICE, handlers)
 

@@ -9,8 +9,9 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from gateway.access.access import Access, OpenAccess
 from gateway.access.method_permissions import permit_jsonrpc
-from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json
+from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json, tokens_json
 from gateway.adapter.json_members import Params
 from gateway.adapter.long_requests import read_long_body
 from gateway.adapter.plain_submits import read_plain_submit
@@ -22,6 +23,7 @@ from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, Pe
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
+from gateway.core.tokens import CreatedToken
 from gateway.fronts.http.batch import UNCOUNTED, BatchHold, KeptAnswer, KeptText
 from gateway.fronts.http.control_methods import ControlMethods
 from gateway.fronts.http.long_texts import (
@@ -61,18 +63,22 @@ class JsonRpcMethods:
 
     Every request gets an answer, whatever is wrong with it. Work passes `fair_queue`: a caller before it calls, and a
     call before each member of a batch and before it writes an answer, or a slice of a long one. Answers to components
-    draw from `share`.
+    draw from `share`. Tokens are made by `access`.
     """
 
-    def __init__(self, services: RunsServices, share: MemoryShare | None = None) -> None:
+    def __init__(
+        self, services: RunsServices, share: MemoryShare | None = None, *, access: Access | None = None
+    ) -> None:
         self.fair_queue = FairQueue()
         self.services = services
+        self._access = access or OpenAccess()
         self._share = share or MemoryAccount().share()
         self._methods = {
             "runs/submit": RpcMethod(self._submit, self._write_status),
             "runs/get": RpcMethod(self._get, self._write_status),
             **ControlMethods(services, self.fair_queue).table(),
             "runs/watch": RpcMethod(_refuse_watch, self._write_blob_id),
+            "runs/token": RpcMethod(self._create_token, self._write_token),
             "blobs/put": RpcMethod(self._put_blob, self._write_blob_id),
             "blobs/get": RpcMethod(self._get_blob, self._write_blob),
         }
@@ -226,6 +232,12 @@ class JsonRpcMethods:
     async def _get_blob(self, params: Params, origin: Origin, held: Held) -> tuple[Blob, str]:
         blob_id = blobs_json.blob_id_from_json(params)
         return await read_blob(self.services.of(origin.caller.view), blob_id, held), blob_id
+
+    async def _create_token(self, params: Params, origin: Origin, held: Held) -> CreatedToken:
+        return self._access.create_token(origin.caller, tokens_json.token_params_from_json(params))
+
+    async def _write_token(self, created: CreatedToken, held: Held) -> JsonText:
+        return tokens_json.created_token_to_json(created)
 
     async def _write_status(self, answer: RunAnswer, held: Held) -> JsonText | LongText:
         status, results = answer.status, answer.results

@@ -19,6 +19,7 @@ ANSWERS = {
     "RunStatus",
     "RunUpdate",
     "RunsPage",
+    "ScopedToken",
     "SetEvent",
     "SetUpdate",
     "StepState",
