@@ -13,6 +13,7 @@ from gateway.core.model import RunState
 from gateway.core.page_token import items_asked, items_page
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import RunPage, Runtime, Snapshot
+from gateway.runtimes.relay.namespaces import call_metadata, refuse_without_namespaces
 from gateway.runtimes.relay.responses import ended_snapshot, unexpected_response
 from gateway.runtimes.relay.upstream import RelayUpstream
 from runs.v1 import runs_pb2
@@ -77,7 +78,9 @@ class RelayControl(Runtime):
         pace, runs = TimeSlice(), []
         try:
             for run in response.runs:
-                runs.append(status_proto.run_status_from_proto(run, with_results=False))
+                status = status_proto.run_status_from_proto(run, with_results=False)
+                refuse_without_namespaces(status, wanted.namespace)
+                runs.append(status)
                 await pace.checkpoint()
         except InvalidParams as error:
             raise unexpected_response(error) from error
@@ -85,6 +88,8 @@ class RelayControl(Runtime):
 
     async def count_runs(self, wanted: RunFilter) -> int:
         response = await self._list(ListParams(filter=wanted, page_size=1, include_total=True), COUNT_SECONDS)
+        for run in response.runs:
+            refuse_without_namespaces(status_proto.run_status_from_proto(run, with_results=False), wanted.namespace)
         if not response.HasField("total_size"):
             raise RemoteError(RemoteError.code, "unexpected response from the upstream gateway: no number of runs")
         return response.total_size
@@ -107,8 +112,8 @@ class RelayControl(Runtime):
 
     async def _list(self, params: ListParams, seconds: float) -> runs_pb2.ListRunsResponse:
         request = control_proto.list_params_to_proto(params)
-        method = self._upstream.runs.ListRuns
-        return await self._call(lambda: method(request, timeout=seconds))
+        method, metadata = self._upstream.runs.ListRuns, call_metadata(params.filter.namespace)
+        return await self._call(lambda: method(request, timeout=seconds, metadata=metadata))
 
     async def _call(self, attempt: Callable[[], Awaitable[T]]) -> T:
         try:

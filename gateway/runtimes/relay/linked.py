@@ -18,6 +18,8 @@ from gateway.runtimes.relay.runtime import RelayRuntime
 class LinkedRuntime(RelayRuntime):
     """The runtime behind the socket at `address`, `unix:PATH`, and behind the one for links beside it."""
 
+    is_trusted = True
+
     def __init__(self, address: str) -> None:
         super().__init__(address)
         self._path = str(Path(socket_path(address) or "").with_name(LINK_SOCKET))

@@ -23,6 +23,7 @@ from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Sn
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.control import RelayControl
 from gateway.runtimes.relay.health import HealthFollower
+from gateway.runtimes.relay.namespaces import blob_metadata, call_metadata, refuse_submitted_elsewhere, submit_metadata
 from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_of, submitted_snapshot
 from gateway.runtimes.relay.set_watch import SetWatches
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage, WatchConnection
@@ -50,7 +51,13 @@ MISSED_HEARTBEATS: Final = 3
 
 
 class RelayRuntime(RelayControl):
-    """Another gateway, the upstream, as a runtime."""
+    """Another gateway, the upstream, as a runtime.
+
+    Its identity at the upstream has to see all runs that are asked for here: calls that name a run name no namespace.
+    """
+
+    is_trusted = False
+    """Whether the upstream believes who the owner of a run is: it is a process of the same gateway."""
 
     def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
         super().__init__(RelayUpstream(address, patience))
@@ -73,19 +80,22 @@ class RelayRuntime(RelayControl):
     async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
         request = blobs_proto.blob_to_put_request(blob)
-        method = self._upstream.blobs.PutBlob
-        return (await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS))).blob_id
+        method, metadata = self._upstream.blobs.PutBlob, blob_metadata(namespace)
+        putting = self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS, metadata=metadata))
+        return (await putting).blob_id
 
     async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         request = blobs_proto.blob_to_get_request(blob_id)
-        method = self._upstream.blobs.GetBlob
-        return blob_of(await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS)))
+        method, metadata = self._upstream.blobs.GetBlob, call_metadata(namespace)
+        return blob_of(await self._upstream.call(lambda: method(request, timeout=WRITE_SECONDS, metadata=metadata)))
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """Submit a run. Without an idempotency key it is not repeated if the connection breaks: it may be accepted."""
         params = self._relayed(params, scope)
         repeatable = params.idempotency_key is not None
-        return submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=repeatable))
+        snapshot = submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=repeatable))
+        refuse_submitted_elsewhere(snapshot.status, params)
+        return snapshot
 
     async def get(self, run_id: str) -> Snapshot:
         return snapshot_of(await self._state(GetParams(run_id=run_id)))
@@ -153,10 +163,11 @@ class RelayRuntime(RelayControl):
 
     async def _submit(self, params: SubmitParams) -> runs_pb2.SubmitRunResponse:
         inputs = params.inputs
+        metadata = submit_metadata(params.owner, trusted=self.is_trusted)
         if len(inputs) <= PART_LENGTH and sum(map(len, inputs)) <= PART_BYTES:
             request = params_proto.submit_params_to_proto(params)
-            return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS)
-        call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS)
+            return await self._upstream.runs.SubmitRun(request, timeout=WRITE_SECONDS, metadata=metadata)
+        call = self._upstream.runs.SubmitRunStream(timeout=WRITE_SECONDS, metadata=metadata)
         upload = UploadSender(call)
         head = params_proto.submit_params_to_proto(replace(params, inputs=[]))
         try:

@@ -14,6 +14,7 @@ from gateway.core.errors import InvalidParams, RemoteError, Unavailable, Unsuppo
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetPart
 from gateway.runtimes.relay.call_errors import call_error
+from gateway.runtimes.relay.namespaces import CallMetadata, call_metadata, refuse_without_namespaces
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
 from runs.v1 import runs_pb2
 
@@ -45,10 +46,11 @@ class SetWatches:
             await outage.connected()
             request = watch_set_to_proto(wanted, position, only_new=only_new and not position, name=_NAME)
             try:
-                async with aclosing(self._responses(request)) as responses:
+                async with aclosing(self._responses(request, call_metadata(wanted.namespace))) as responses:
                     async for response in responses:
                         outage.end()
                         part = _part(response)
+                        refuse_without_namespaces(next((each.status for each in part.changes), None), wanted.namespace)
                         if part.restarted and told:
                             raise Unavailable("the state of the upstream gateway has been lost", retry_after=1.0)
                         if part.caught_up and caught_up:
@@ -63,10 +65,12 @@ class SetWatches:
                     ) from None
                 await outage.pause(error, limited=False)
 
-    async def _responses(self, request: runs_pb2.WatchSet) -> AsyncGenerator[runs_pb2.WatchRunsResponse, None]:
+    async def _responses(
+        self, request: runs_pb2.WatchSet, metadata: CallMetadata
+    ) -> AsyncGenerator[runs_pb2.WatchRunsResponse, None]:
         """Yield what one stream tells of its set."""
         async with self._upstream.watching() as connection:
-            call: Any = connection.runs.WatchRuns()
+            call: Any = connection.runs.WatchRuns(metadata=metadata)
             self._calls.add(call)
             try:
                 await call.write(runs_pb2.WatchRunsRequest(add_set=request))
