@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from gateway.core import errors
-from gateway.core.errors import GatewayError, InvalidParams, Path, RemoteError, Violation, render_path
-from gateway.core.model import JsonText
+from gateway.core.errors import GatewayError, InvalidParams, Path, RemoteError, Unsupported, Violation, render_path
+from gateway.core.model import JsonText, RunStatus
 
 _BY_CODE: dict[int, type[GatewayError]] = {
     kind.code: kind
@@ -87,3 +87,12 @@ def parse_path(text: str) -> Path:
     """Return the path that `render_path` writes like this. It has a single part if its names make it ambiguous."""
     path = tuple(int(index) if index else name for index, name in _PATH_PART.findall(text))
     return path if render_path(path) == text else (text,)
+
+
+def refuse_without_namespaces(run: RunStatus | None, namespace: str | None) -> None:
+    """Raise Unsupported if another gateway tells of a run that is not of the namespace that was asked for.
+
+    One of an earlier release would tell of the runs of all.
+    """
+    if run is not None and namespace not in (None, run.namespace):
+        raise Unsupported("the upstream gateway is of a release that knows no namespaces")

@@ -16,7 +16,9 @@ from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import IdempotencyConflict, StateUnavailable
 from gateway.core.internal_errors import release_frames
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.readiness import Readiness
+from gateway.storage.blob_marks import MARKS_TABLE, BlobMarks, FileMarks, MemoryMarks
 from gateway.storage.fingerprint import is_same
 from gateway.storage.run_notes import NOTES_TABLE, FileNotes, MemoryNotes, RunNotes
 from gateway.storage.sqlite_file import StateFile
@@ -32,15 +34,25 @@ RETRY_SECONDS: Final = 1.0
 """Seconds before a key is written again that could not be written."""
 
 # The version begins where that of other state files will not get, so that neither takes the other for its own.
-_SCHEMA: Final = Schema(
-    1002,
-    """
+_KEYS_TABLE: Final = """
 CREATE TABLE keys (
-    scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (scope, key)
+    namespace TEXT NOT NULL, scope TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL, run_id TEXT NOT NULL,
+    PRIMARY KEY (namespace, scope, key)
 ) WITHOUT ROWID;
 """
-    + NOTES_TABLE,
-    upgrades={1001: NOTES_TABLE},
+
+_SCHEMA: Final = Schema(
+    1003,
+    _KEYS_TABLE + NOTES_TABLE + MARKS_TABLE,
+    upgrades={
+        1001: NOTES_TABLE,
+        1002: f"""
+ALTER TABLE keys RENAME TO keys_before;
+{_KEYS_TABLE}
+INSERT INTO keys SELECT '{DEFAULT_NAMESPACE}', scope, key, fingerprint, run_id FROM keys_before;
+DROP TABLE keys_before;
+{MARKS_TABLE}""",
+    },
 )
 
 Submit = Callable[[], Awaitable[str]]
@@ -48,6 +60,7 @@ Submit = Callable[[], Awaitable[str]]
 
 
 class _Name(NamedTuple):
+    namespace: str
     scope: str
     key: str
 
@@ -60,7 +73,7 @@ class _Use(NamedTuple):
 
 
 class Keys:
-    """Remembers the run of each key. A key counts within its scope."""
+    """Remembers the run of each key. A key counts within its namespace and its scope."""
 
     @classmethod
     async def open(cls, path: str) -> "Keys":
@@ -76,16 +89,20 @@ class Keys:
         """Whether keys can be kept."""
         self.notes = store.notes
         """What else is kept of the runs, beside the keys."""
+        self.marks = store.marks
+        """In which namespaces blobs are."""
         self._pending: dict[_Name, tuple[str, asyncio.Task[tuple[str, bool]]]] = {}
 
-    async def once(self, scope: str, key: str, fingerprint: str, submit: Submit) -> tuple[str, bool]:
+    async def once(
+        self, scope: str, key: str, fingerprint: str, submit: Submit, *, namespace: str = DEFAULT_NAMESPACE
+    ) -> tuple[str, bool]:
         """Return the id of the run with this key, and whether this call has submitted it.
 
         `submit` is called if the key is new; the key is durable before this returns, and free again if `submit` fails.
         Concurrent calls wait for the first one, and share its outcome. Raises IdempotencyConflict if the key stands for
         other parameters. A submit that has begun goes on when its caller leaves: the run may have been accepted.
         """
-        name = _Name(scope, key)
+        name = _Name(namespace, scope, key)
         while (pending := self._pending.get(name)) is not None and pending[0] != fingerprint:
             # Whether the key is taken depends on the outcome of the first.
             await asyncio.wait({pending[1]})
@@ -131,17 +148,22 @@ class Keys:
         retrieve_exception(task)
 
 
-def global_key(scope: str, key: str | None) -> str | None:
-    """A key for an upstream that knows no scopes: one that counts in a scope is made unique."""
-    if key is None or not scope:
+def global_key(scope: str, key: str | None, namespace: str = DEFAULT_NAMESPACE) -> str | None:
+    """A key for an upstream that knows no scopes: one that counts in a scope, or in a namespace, is made unique.
+
+    For an upstream that knows namespaces, none is to be named.
+    """
+    if key is None or (not scope and namespace == DEFAULT_NAMESPACE):
         return key
-    return "sub:" + hashlib.sha256(f"{len(scope)}:{scope}{key}".encode()).hexdigest()
+    place = "" if namespace == DEFAULT_NAMESPACE else f"{namespace}/"
+    return "sub:" + hashlib.sha256(f"{place}{len(scope)}:{scope}{key}".encode()).hexdigest()
 
 
 class _Store(ABC):
-    def __init__(self, notes: RunNotes) -> None:
+    def __init__(self, notes: RunNotes, marks: BlobMarks) -> None:
         self.readiness = Readiness()
         self.notes = notes
+        self.marks = marks
 
     @abstractmethod
     async def get(self, name: _Name) -> _Use | None: ...
@@ -155,7 +177,7 @@ class _Store(ABC):
 
 class _MemoryStore(_Store):
     def __init__(self) -> None:
-        super().__init__(MemoryNotes())
+        super().__init__(MemoryNotes(), MemoryMarks())
         self._uses: BoundedCache[_Name, _Use] = BoundedCache(MEMORY_KEYS)
 
     async def get(self, name: _Name) -> _Use | None:
@@ -170,20 +192,20 @@ class _MemoryStore(_Store):
 
 class _FileStore(_Store):
     def __init__(self, file: StateFile) -> None:
-        super().__init__(FileNotes(file))
+        super().__init__(FileNotes(file), FileMarks(file))
         self._file = file
         self.readiness = file.readiness
 
     async def get(self, name: _Name) -> _Use | None:
         def select(db: sqlite3.Connection) -> _Use | None:
-            query = "SELECT fingerprint, run_id FROM keys WHERE scope = ? AND key = ?"
+            query = "SELECT fingerprint, run_id FROM keys WHERE namespace = ? AND scope = ? AND key = ?"
             row = db.execute(query, name).fetchone()
             return None if row is None else _Use(*row)
 
         return await self._file.read(select)
 
     async def put(self, name: _Name, use: _Use) -> None:
-        await self._file.write(lambda db: db.execute("INSERT INTO keys VALUES (?, ?, ?, ?)", (*name, *use)))
+        await self._file.write(lambda db: db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?)", (*name, *use)))
 
     async def close(self) -> None:
         await self._file.close()

@@ -17,6 +17,7 @@ from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.core.errors import StateUnavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import RunStatus
+from gateway.core.owner import Owner
 from gateway.storage.sqlite_file import StateFile
 
 MEMORY_NOTES: Final = 100_000
@@ -51,13 +52,14 @@ _ENDED: Final = (
 
 
 class SubmitNote(Struct, frozen=True, omit_defaults=True):
-    """What a run was submitted with, and the runs that it is inside."""
+    """What a run was submitted with, the runs that it is inside, and to whom it belongs."""
 
     flow_label: str | None = None
     labels: dict[str, str] = {}
     parent_run_id: str | None = None
     root_run_id: str | None = None
     depth: int = 0
+    owner: Owner | None = None
 
 
 class RunNote(Struct, frozen=True):

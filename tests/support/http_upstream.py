@@ -15,6 +15,7 @@ class HttpUpstream:
         self._address = "127.0.0.1:0"
         self._front: HttpFront | None = None
         self.service = RunsService(runtime, grace=0)
+        self._services = RunsServices(self.service)
 
     @property
     def url(self) -> str:
@@ -24,7 +25,8 @@ class HttpUpstream:
     async def start(self) -> None:
         """Listen."""
         self.service = RunsService(self._runtime, grace=0)
-        self._front = HttpFront(JsonRpcMethods(RunsServices(self.service)), self._address)
+        self._services = RunsServices(self.service)
+        self._front = HttpFront(JsonRpcMethods(self._services), self._address)
         await self._front.start()
         self._address = self._front.address
 
@@ -32,5 +34,5 @@ class HttpUpstream:
         """Stop as abruptly as a process that is killed: calls are cut off."""
         if self._front is not None:
             await self._front.stop(0)
-            await self.service.close()
+            await self._services.close()
         self._front = None

@@ -20,19 +20,21 @@ class Upstream:
         self.address = f"unix:{path}"
         self._runtime = runtime
         self.service = RunsService(runtime, grace=0)
+        self._services = RunsServices(self.service)
         self._front: GrpcFront | None = None
 
     async def start(self, limits: GrpcLimits | None = None) -> None:
         """Listen."""
         self.service = RunsService(self._runtime, grace=0)
-        self._front = GrpcFront(RunsServices(self.service), self.address, limits=limits)
+        self._services = RunsServices(self.service)
+        self._front = GrpcFront(self._services, self.address, limits=limits)
         await self._front.start()
 
     async def stop(self) -> None:
         """Stop as abruptly as a process that is killed: calls are cut off."""
         if self._front is not None:
             await self._front.stop(0)
-            await self.service.close()
+            await self._services.close()
         self._front = None
 
 

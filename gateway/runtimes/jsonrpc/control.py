@@ -7,6 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gateway.adapter import control_json, items_json
+from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.adapter.status_from_json import run_status_from_json
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.control import CancelParams, DeleteParams, ListParams, RunList
@@ -80,16 +81,15 @@ class JsonRpcControl(Runtime):
         params = ListParams(filter=wanted, order=order, page_size=limit, page_token=cursor)
         entries, page = await self._list(params, CALL_SECONDS)
         pace, runs = TimeSlice(), list[RunStatus]()
-        try:
-            for entry in entries:
-                runs.append(replace(canonical(run_status_from_json(entry)), results=None))
-                await pace.checkpoint()
-        except InvalidParams as error:
-            raise unreadable(error) from None
+        for entry in entries:
+            runs.append(_listed(entry, wanted))
+            await pace.checkpoint()
         return RunPage(runs, page.next_page_token)
 
     async def count_runs(self, wanted: RunFilter) -> int:
-        _, page = await self._list(ListParams(filter=wanted, page_size=1, include_total=True), COUNT_SECONDS)
+        entries, page = await self._list(ListParams(filter=wanted, page_size=1, include_total=True), COUNT_SECONDS)
+        for entry in entries:
+            _listed(entry, wanted)
         if page.total_size is None:
             raise RemoteError(RemoteError.code, "unexpected response from the upstream: no number of runs")
         return page.total_size
@@ -117,7 +117,8 @@ class JsonRpcControl(Runtime):
         return replace(snapshot_of(read_status(answer, params.run_id), 0), revision=0)
 
     async def _list(self, params: ListParams, seconds: float) -> tuple[list[JsonText], RunList]:
-        text = await self._call(LIST, control_json.list_params_to_json(params), seconds=seconds)
+        asked, namespace = control_json.list_params_to_json(params), params.filter.namespace
+        text = await self._call(LIST, asked, seconds=seconds, namespace=namespace)
         try:
             return control_json.run_list_entries(text)
         except InvalidParams as error:
@@ -152,13 +153,26 @@ class JsonRpcControl(Runtime):
         repeatable: bool = True,
         seconds: float = CALL_SECONDS,
         waits: bool = False,
+        namespace: str | None = None,
     ) -> JsonText:
         if await self._upstream.reachability.ready() is not Dialect.SUPERSET:
             raise _unknown(method)
         try:
-            return await self._upstream.call(method, params, repeatable=repeatable, seconds=seconds, waits=waits)
+            return await self._upstream.call(
+                method, params, repeatable=repeatable, seconds=seconds, waits=waits, namespace=namespace
+            )
         except MethodNotFound:
             raise _unknown(method) from None
+
+
+def _listed(entry: JsonText, wanted: RunFilter) -> RunStatus:
+    """A run of a list. Raises Unsupported if it is not of the namespace that was asked for."""
+    try:
+        run = replace(canonical(run_status_from_json(entry)), results=None)
+    except InvalidParams as error:
+        raise unreadable(error) from None
+    refuse_without_namespaces(run, wanted.namespace)
+    return run
 
 
 def _unknown(method: str) -> Unsupported:

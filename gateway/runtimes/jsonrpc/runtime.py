@@ -14,9 +14,18 @@ from msgspec.structs import replace
 
 from gateway.adapter import blobs_json
 from gateway.adapter.params_json import get_params_to_json
+from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.backoff import Backoff
-from gateway.core.errors import GatewayError, InvalidParams, MethodNotFound, RemoteError, Unavailable, shutting_down
+from gateway.core.errors import (
+    FlowNotFound,
+    GatewayError,
+    InvalidParams,
+    MethodNotFound,
+    RemoteError,
+    Unavailable,
+    shutting_down,
+)
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import (
     Blob,
@@ -34,6 +43,7 @@ from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Sn
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
 from gateway.runtimes.jsonrpc.control import JsonRpcControl
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
+from gateway.runtimes.jsonrpc.namespaces import Namespaces, flow_not_found, header_of
 from gateway.runtimes.jsonrpc.reachability import Retries
 from gateway.runtimes.jsonrpc.results_cache import Prefixes, ResultsCache
 from gateway.runtimes.jsonrpc.snapshots import StreamedState, caught_up, read_state, read_status, snapshot_of, successor
@@ -84,6 +94,7 @@ class JsonRpcRuntime(JsonRpcControl):
     ) -> None:
         super().__init__(JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect))
         self._keys = keys
+        self._namespaces = Namespaces(self._upstream, keys)
         self._fingerprints = (account or MemoryAccount()).share()
         self.readiness = keys.readiness
         self._results = ResultsCache(self._fetch)
@@ -98,22 +109,28 @@ class JsonRpcRuntime(JsonRpcControl):
         self._refuse_if_draining()
         text = blobs_json.blob_to_json(blob)
         dialect = await self._upstream.reachability.ready()
+        named, answer = header_of(namespace), None
         if self._upstream.has_blob_methods and not dialect.blobs_by_rest:
             try:
-                return _blob_id(await self._upstream.call(PUT_BLOB, text, seconds=WRITE_SECONDS))
+                answer = await self._upstream.call(PUT_BLOB, text, seconds=WRITE_SECONDS, namespace=named)
             except MethodNotFound:
                 self._upstream.has_blob_methods = False
-        return _blob_id(await self._upstream.put_blob(text, WRITE_SECONDS))
+        if answer is None:
+            answer = await self._upstream.put_blob(text, WRITE_SECONDS, named)
+        blob_id = _blob_id(answer)
+        await self._namespaces.put(blob_id, namespace)
+        return blob_id
 
     async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
+        await self._namespaces.refuse_hidden(blob_id, namespace)
         dialect = await self._upstream.reachability.ready()
         if self._upstream.has_blob_methods and not dialect.blobs_by_rest:
             try:
                 params = blobs_json.blob_id_to_json(blob_id)
-                return _blob(await self._upstream.call(GET_BLOB, params, seconds=WRITE_SECONDS))
+                return _blob(await self._upstream.call(GET_BLOB, params, seconds=WRITE_SECONDS, namespace=namespace))
             except MethodNotFound:
                 self._upstream.has_blob_methods = False
-        return _blob(await self._upstream.get_blob(blob_digest(blob_id) or blob_id, WRITE_SECONDS))
+        return _blob(await self._upstream.get_blob(blob_digest(blob_id) or blob_id, WRITE_SECONDS, namespace))
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """A submit that was cut off is repeated only if it has a key, and the upstream honours keys."""
@@ -122,7 +139,7 @@ class JsonRpcRuntime(JsonRpcControl):
             await self._refuse_what_is_lost(params)
         if params.idempotency_key is None:
             return await self._submit(params, None)
-        key = global_key(scope, params.idempotency_key)
+        key = global_key(scope, params.idempotency_key, params.namespace)
         accepted: Snapshot | None = None
 
         async def submit() -> str:
@@ -131,7 +148,7 @@ class JsonRpcRuntime(JsonRpcControl):
             return accepted.status.run_id
 
         digest = await fingerprint(params, share=self._fingerprints)
-        run_id, _ = await self._keys.once(scope, params.idempotency_key, digest, submit)
+        run_id, _ = await self._keys.once(scope, params.idempotency_key, digest, submit, namespace=params.namespace)
         return await self.get(run_id) if accepted is None else accepted
 
     async def get(self, run_id: str) -> Snapshot:
@@ -195,11 +212,18 @@ class JsonRpcRuntime(JsonRpcControl):
         return dialect is Dialect.SUPERSET and self._upstream.streams
 
     async def _submit(self, params: SubmitParams, key: str | None) -> Snapshot:
+        await self._namespaces.refuse_hidden_flow(params)
         dialect = await self._upstream.reachability.ready()
         repeatable = key is not None and dialect.honours_keys
         text = dialect.submit_params(params, key)
-        status = read_status(await self._upstream.call(SUBMIT, text, repeatable=repeatable, seconds=WRITE_SECONDS))
-        snapshot = snapshot_of(status, 0)
+        namespace = None if params.owner is None else params.owner.namespace
+        answering = self._upstream.call(SUBMIT, text, repeatable=repeatable, seconds=WRITE_SECONDS, namespace=namespace)
+        try:
+            status = read_status(await answering)
+        except FlowNotFound as error:
+            raise error if params.owner is None else flow_not_found(params) from None
+        snapshot = await self._namespaces.submitted(snapshot_of(status, 0), params)
+        refuse_without_namespaces(snapshot.status, namespace)
         # The answer of another gateway names no revision: the lowest, so that whatever is read of the run is newer.
         return replace(snapshot, revision=0) if self._are_streams(dialect) else snapshot
 
@@ -271,7 +295,7 @@ class JsonRpcRuntime(JsonRpcControl):
         dialect = await self._upstream.reachability.ready()
         status = read_status(await self._upstream.call(GET, dialect.get_params(run_id)), run_id)
         cached = self._results.kept(run_id)
-        return snapshot_of(status, 0 if cached is None else cached.prefix)
+        return await self._namespaces.told(snapshot_of(status, 0 if cached is None else cached.prefix))
 
     async def _streamed_state(self, run_id: str, resume_token: bytes = b"") -> StreamedState:
         """Return the state from a stream that ends at once: it has a revision, which runs/get alone does not give."""

@@ -44,6 +44,9 @@ IDLE_SECONDS: Final = 3.0
 """How long an unused connection is kept: less than servers do (5 s and more), so that none is closed just when a submit
 is sent on it, which would then end as Unavailable."""
 
+NAMESPACE_HEADER: Final = "runs-namespace"
+"""The header that names the namespace of a request to another gateway."""
+
 _BLOBS_PATH: Final = "/api/v1/blobs"
 
 
@@ -78,12 +81,16 @@ class JsonRpcUpstream:
         repeatable: bool = True,
         seconds: float = READ_SECONDS,
         waits: bool = False,
+        namespace: str | None = None,
     ) -> JsonText:
-        """Return the result of a method, which may take so long. One that waits for something is a long call."""
+        """Return the result of a method, which may take so long. One that waits for something is a long call.
+
+        Another gateway is told the `namespace`; None is that of the credentials of this one.
+        """
 
         async def attempt() -> JsonText:
             async with self._long_calls if waits else self._calls:
-                return await self._ask(method, params, seconds)
+                return await self._ask(method, params, seconds, namespace)
 
         try:
             return await self.reachability.retried(attempt, repeatable=repeatable)
@@ -126,13 +133,13 @@ class JsonRpcUpstream:
                     async for event in read_events(response, request_id):
                         yield event
 
-    async def put_blob(self, text: JsonText, seconds: float) -> JsonText:
+    async def put_blob(self, text: JsonText, seconds: float, namespace: str | None = None) -> JsonText:
         """Store a blob by the REST API."""
-        return await self._rest("POST", _BLOBS_PATH, text.encode(), seconds)
+        return await self._rest("POST", _BLOBS_PATH, text.encode(), seconds, namespace)
 
-    async def get_blob(self, digest: str, seconds: float) -> JsonText:
+    async def get_blob(self, digest: str, seconds: float, namespace: str | None = None) -> JsonText:
         """Return a blob by the REST API."""
-        return await self._rest("GET", f"{_BLOBS_PATH}/{digest}", None, seconds)
+        return await self._rest("GET", f"{_BLOBS_PATH}/{digest}", None, seconds, namespace)
 
     async def close(self) -> None:
         """Close the connections; every call on them ends."""
@@ -153,15 +160,17 @@ class JsonRpcUpstream:
     async def _ask_briefly(self, method: str, params: JsonText) -> JsonText:
         return await self._ask(method, params, PROBE_SECONDS)
 
-    async def _ask(self, method: str, params: JsonText, seconds: float) -> JsonText:
+    async def _ask(self, method: str, params: JsonText, seconds: float, namespace: str | None = None) -> JsonText:
         request_id = str(next(self._ids))
         body = jsonrpc.request(request_id, method, params).encode()
         times = ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
         with map_exceptions():
-            async with self._request("POST", self._url, body, times) as response:
+            async with self._request("POST", self._url, body, times, namespace=namespace) as response:
                 return await read_result(response, request_id)
 
-    async def _rest(self, method: str, path: str, body: bytes | None, seconds: float) -> JsonText:
+    async def _rest(
+        self, method: str, path: str, body: bytes | None, seconds: float, namespace: str | None
+    ) -> JsonText:
         """Make a request to the blob API, which is where the server is, whatever the path of JSON-RPC."""
         url = self._url.origin().with_user(self._url.user).with_password(self._url.password).with_path(path)
         times = ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
@@ -169,12 +178,20 @@ class JsonRpcUpstream:
         async def attempt() -> JsonText:
             async with self._calls:
                 with map_exceptions():
-                    async with self._request(method, url, body, times) as response:
+                    async with self._request(method, url, body, times, namespace=namespace) as response:
                         return await read_document(response, method)
 
         return await self.reachability.retried(attempt)
 
     def _request(
-        self, method: str, url: URL, body: bytes | None, times: ClientTimeout, *, accept: str = JSON
+        self,
+        method: str,
+        url: URL,
+        body: bytes | None,
+        times: ClientTimeout,
+        *,
+        accept: str = JSON,
+        namespace: str | None = None,
     ) -> AbstractAsyncContextManager[ClientResponse]:
-        return request(self._http, method, url, body, headers={"Accept": accept}, times=times)
+        headers = {"Accept": accept} if namespace is None else {"Accept": accept, NAMESPACE_HEADER: namespace}
+        return request(self._http, method, url, body, headers=headers, times=times)

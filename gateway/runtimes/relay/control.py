@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, TypeVar
 
 from gateway.adapter import control_proto, items_proto, status_proto
+from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.control import CancelParams, DeleteParams, ListParams
 from gateway.core.errors import InvalidParams, MethodNotFound, RemoteError, RunNotFound, Unsupported
@@ -13,7 +14,7 @@ from gateway.core.model import RunState
 from gateway.core.page_token import items_asked, items_page
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import RunPage, Runtime, Snapshot
-from gateway.runtimes.relay.namespaces import call_metadata, refuse_without_namespaces
+from gateway.runtimes.relay.namespaces import call_metadata
 from gateway.runtimes.relay.responses import ended_snapshot, unexpected_response
 from gateway.runtimes.relay.upstream import RelayUpstream
 from runs.v1 import runs_pb2

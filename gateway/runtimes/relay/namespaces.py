@@ -4,7 +4,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from gateway.core.errors import Unsupported
+from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.core.model import RunStatus, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 
@@ -36,15 +36,6 @@ def submit_metadata(owner: Owner | None, *, trusted: bool) -> CallMetadata:
 def blob_metadata(namespace: str) -> CallMetadata:
     """What tells where a blob is put. Whatever has no identity puts into the default namespace without naming it."""
     return None if namespace == DEFAULT_NAMESPACE else call_metadata(namespace)
-
-
-def refuse_without_namespaces(run: RunStatus | None, namespace: str | None) -> None:
-    """Raise Unsupported if a run is told that is not of the namespace that was asked for.
-
-    An upstream of an earlier release would tell the runs of all.
-    """
-    if run is not None and namespace not in (None, run.namespace):
-        raise Unsupported("the upstream gateway is of a release that knows no namespaces")
 
 
 def refuse_submitted_elsewhere(run: RunStatus, params: SubmitParams) -> None:

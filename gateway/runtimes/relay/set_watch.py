@@ -9,12 +9,13 @@ import grpc
 from grpc import aio
 
 from gateway.adapter.grpc_status import from_status
+from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.adapter.sets_proto import set_change_from_proto, watch_set_to_proto
 from gateway.core.errors import InvalidParams, RemoteError, Unavailable, Unsupported, shutting_down
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetPart
 from gateway.runtimes.relay.call_errors import call_error
-from gateway.runtimes.relay.namespaces import CallMetadata, call_metadata, refuse_without_namespaces
+from gateway.runtimes.relay.namespaces import CallMetadata, call_metadata
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage
 from runs.v1 import runs_pb2
 

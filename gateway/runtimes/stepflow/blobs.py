@@ -6,13 +6,14 @@ gives the changed bytes. So the gateway has to remember nothing to translate ids
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_inexact_numbers
-from gateway.core.errors import BlobNotFound, InvalidFlow, InvalidParams, Violation
+from gateway.core.errors import BlobNotFound, GatewayError, InvalidFlow, InvalidParams, Violation
 from gateway.core.json_text import json_text
-from gateway.core.model import Blob, BlobType, JsonText, blob_digest
+from gateway.core.model import Blob, BlobType, JsonText, blob_digest, blob_id_of
 from gateway.runtimes.stepflow.engine import Answer, EngineRequest, EngineRestClient
 from gateway.runtimes.stepflow.engine_errors import answer_error, unexpected_response
 from gateway.runtimes.stepflow.flows import blob_id_from_json, blob_to_store, flow_to_check, refuse_invalid_flow
@@ -25,6 +26,7 @@ CHECK_SECONDS: Final = 30.0
 """How long the engine may take to check a flow."""
 
 _BYTES: Final = "application/octet-stream"
+_NO_BLOB: Final = blob_id_of("0" * 64)
 _BLOB_TYPE: Final = "x-blob-type"
 """The header that holds the type of a blob."""
 
@@ -61,10 +63,20 @@ class Blobs:
         request = EngineRequest("GET", path, BLOB_SECONDS, repeatable=True, headers={"Accept": _BYTES})
         answer = await self._engine.request(request)
         if answer.status == 404:
-            raise BlobNotFound(f"no blob has the id '{blob_id}'")
+            raise _blob_not_found(blob_id)
         if answer.status != 200:
             raise answer_error(answer.status, answer.body)
         return _blob_of(answer)
+
+    async def missing(self, blob_id: str, *, as_others: bool) -> BlobNotFound:
+        """The error for a blob of another namespace. With `as_others`, the engine is asked, as it is for others there.
+
+        So it takes the time that it takes for a blob that the engine does not have.
+        """
+        if as_others:
+            with suppress(GatewayError):
+                await self.get(_NO_BLOB)
+        return _blob_not_found(blob_id)
 
     async def _store(self, body: bytes, headers: Mapping[str, str] = MappingProxyType({})) -> str:
         request = EngineRequest("POST", "/blobs", BLOB_SECONDS, repeatable=True, body=body, headers=headers)
@@ -84,6 +96,10 @@ class Blobs:
         body = flow_to_check(flow, self._wire_format)
         answer = await self._engine.request(EngineRequest("POST", "/flows", CHECK_SECONDS, repeatable=True, body=body))
         refuse_invalid_flow(answer.status, answer.body)
+
+
+def _blob_not_found(blob_id: str) -> BlobNotFound:
+    return BlobNotFound(f"no blob has the id '{blob_id}'")
 
 
 def _blob_of(answer: Answer) -> Blob:

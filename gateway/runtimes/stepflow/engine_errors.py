@@ -59,11 +59,16 @@ def answer_error(status: int, body: bytes) -> GatewayError:
     return Overloaded(text, retry_after=1.0) if status == 429 else RemoteError(RemoteError.code, text)
 
 
+def flow_not_found(flow_id: str) -> FlowNotFound:
+    """Return the error for a flow that is not there."""
+    return FlowNotFound(f"no flow has the id '{flow_id}'")
+
+
 def submit_error(status: int, body: bytes, flow_id: str) -> GatewayError:
     """Return the error for an answer to a submit that is not a run."""
     message = message_of(body)
     if status == 404:
-        return FlowNotFound(f"no flow has the id '{flow_id}'")
+        return flow_not_found(flow_id)
     if status in (400, 422) and (found := _PATH_AND_REASON.match(message)) is not None:
         return InvalidParams([Violation(_params_path(found[1]), found[2])])
     if status == 400 and "overrides" in message:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.core.errors import RemoteError
 from gateway.core.model import Nanoseconds, RunStatus
+from gateway.core.owner import DEFAULT_NAMESPACE
 
 CLOCK_SKEW: Final = 5 * 10**9
 """By how much the clocks of engine and gateway may differ, in nanoseconds."""
@@ -26,10 +27,11 @@ MAX_ANSWERED: Final = 10_000
 
 
 class ScopedKey(NamedTuple):
-    """An idempotency key in its scope."""
+    """An idempotency key in its namespace and scope."""
 
     scope: str
     key: str
+    namespace: str = DEFAULT_NAMESPACE
 
 
 class InDoubtSubmit(NamedTuple):
@@ -40,6 +42,7 @@ class InDoubtSubmit(NamedTuple):
     items: int
     began: Nanoseconds
     ended: Nanoseconds
+    namespace: str = DEFAULT_NAMESPACE
 
     def may_have_made(self, run: RunStatus) -> bool:
         """Tell whether the run may be that of this submit."""
@@ -84,10 +87,19 @@ class InDoubtSubmits:
         kind = (submit.flow_id, submit.items)
         similar = [other for other in self._in_doubt.values() if (other.flow_id, other.items) == kind]
         if len(candidates) > len(similar) or any(other.fingerprint != submit.fingerprint for other in similar):
-            raise RemoteError(
-                RemoteError.code,
-                "the answer to this submit was lost, and the engine has several runs that it may have made:"
-                f" {', '.join(candidates[:10])}; look at them, and submit with another idempotency key if none of them"
-                " is the one",
-            )
+            raise _undecided(candidates if _is_of_default(submit, *similar) else [])
         return candidates[0]
+
+
+def _is_of_default(*submits: InDoubtSubmit) -> bool:
+    """Whether all are of the default namespace: a run that nobody was answered with may be of any of them."""
+    return all(submit.namespace == DEFAULT_NAMESPACE for submit in submits)
+
+
+def _undecided(candidates: list[str]) -> RemoteError:
+    named = f": {', '.join(candidates[:10])}; look at them, and" if candidates else ";"
+    return RemoteError(
+        RemoteError.code,
+        f"the answer to this submit was lost, and the engine has several runs that it may have made{named}"
+        " submit with another idempotency key if none of them is the one",
+    )

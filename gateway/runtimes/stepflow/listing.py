@@ -73,15 +73,18 @@ class Listing:
         scan = _Scan(self._runs, wanted, newest_first=order is RunOrder.NEWEST_FIRST)
         last = _read_cursor(cursor) if cursor else await scan.beginning()
         found: list[RunStatus] = []
+        # Nobody is to be told how many runs other namespaces have: no offsets, and no pages that are short for them.
+        most, is_alone = (MAX_SCANNED, True) if wanted.namespace is None else (MAX_COUNTED, False)
         scanned = 0
-        while last is not None and scanned < MAX_SCANNED:
+        while last is not None and scanned < most:
             runs, offsets, last = await scan.after(last)
             scanned += len(runs)
             for run in await self._runs.told.all_told(runs):
                 if wanted.matches(run):
                     found.append(run)
                     if len(found) == limit:
-                        return RunPage(found, _cursor_text(_key(run), offsets[run.created_at]))
+                        offset = offsets[run.created_at] if is_alone else 0
+                        return RunPage(found, _cursor_text(_key(run), offset))
         return RunPage(found, "" if last is None else _cursor_text(*last))
 
     async def count(self, wanted: RunFilter) -> int:

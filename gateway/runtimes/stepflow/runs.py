@@ -58,14 +58,15 @@ class Runs:
         # To wait for no time costs nothing, and runs without components come back ended, with their results.
         body = run_request(params, peek=params.wait)
         request = EngineRequest("POST", "/runs", SUBMIT_SECONDS, repeatable=False, body=body)
-        answer = await self._engine.request(request)
-        if answer.status not in (200, 202):
-            raise submit_error(answer.status, answer.body, params.flow_id)
-        run = run_from_json(answer.body, self._wire_format)
-        if note is None:
-            self.told.notes.begun(run.status.run_id)
-        else:
-            await self.told.notes.submitted(run.status.run_id, note)
+        with self.told.submitting(params.flow_id, note):
+            answer = await self._engine.request(request)
+            if answer.status not in (200, 202):
+                raise submit_error(answer.status, answer.body, params.flow_id)
+            run = run_from_json(answer.body, self._wire_format)
+            if note is None:
+                self.told.notes.begun(run.status.run_id)
+            else:
+                await self.told.notes.submitted(run.status.run_id, note)
         return await self._learn(run)
 
     async def read(self, run_id: str, seconds: int = 0) -> RunStatus:

@@ -63,7 +63,8 @@ class StepflowRuntime(Runtime):
         self._numbers = Numbers.ROUNDED if lossy_numbers else release.wire_format.numbers
         self._blobs = Blobs(engine, release, lossy_numbers=lossy_numbers)
         self._runs = Runs(engine, release, keys.notes)
-        self._submits = Submits(self._runs, keys, (account or MemoryAccount()).share())
+        self._marks = keys.marks
+        self._submits = Submits(self._runs, self._blobs, keys, (account or MemoryAccount()).share())
         self._watches = Watches(engine, self._runs.read, has_streams=release.has_events)
         self._cancels = Cancels(self._runs, release.wire_format, self._tell_end)
         self._on_cancelled: Callable[[str], None] | None = None
@@ -77,9 +78,13 @@ class StepflowRuntime(Runtime):
 
     async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
-        return await self._blobs.put(blob)
+        blob_id = await self._blobs.put(blob)
+        await self._marks.put(blob_id, namespace)
+        return blob_id
 
     async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
+        if not await self._marks.has(blob_id, namespace):
+            raise await self._blobs.missing(blob_id, as_others=namespace == DEFAULT_NAMESPACE)
         return await self._blobs.get(blob_id)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:

@@ -8,7 +8,10 @@ from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import ParentCancelled, RunNotFound, StateUnavailable
 from gateway.core.model import Nanoseconds, RunState, RunStatus, SubmitParams, canonical_run_id
+from gateway.core.owner import DEFAULT_NAMESPACE
+from gateway.runtimes.stepflow.blobs import Blobs
 from gateway.runtimes.stepflow.engine import AnswerLost
+from gateway.runtimes.stepflow.engine_errors import flow_not_found
 from gateway.runtimes.stepflow.in_doubt import MAX_SEARCHED, InDoubtSubmit, InDoubtSubmits, ScopedKey
 from gateway.runtimes.stepflow.runs import Runs
 from gateway.storage.fingerprint import fingerprint
@@ -25,8 +28,9 @@ class Submits:
     What is held of parameters while they are compared draws from `share`.
     """
 
-    def __init__(self, runs: Runs, keys: Keys, share: MemoryShare) -> None:
+    def __init__(self, runs: Runs, blobs: Blobs, keys: Keys, share: MemoryShare) -> None:
         self._runs = runs
+        self._blobs = blobs
         self._keys = keys
         self._share = share
         self._in_doubt = InDoubtSubmits()
@@ -53,20 +57,23 @@ class Submits:
 
     async def _submit(self, params: SubmitParams, scope: str) -> RunStatus:
         if params.idempotency_key is None:
+            await self._refuse_hidden_flow(params)
             note = await self._note(params)
             status = await self._runs.submit(params, note)
             self._in_doubt.settle(None, status.run_id)
             await self._refuse_cancelled(note, status)
             return status
-        key = ScopedKey(scope, params.idempotency_key)
+        key = ScopedKey(scope, params.idempotency_key, params.namespace)
         digest = await fingerprint(params, share=self._share)
         accepted: list[RunStatus] = []
 
         async def once() -> str:
+            await self._refuse_hidden_flow(params)
             earlier = self._in_doubt.get(key, digest)
             run_id = None
             if earlier is not None:
-                run_id = self._in_doubt.find_run(earlier, await self._runs.latest(MAX_SEARCHED))
+                latest = await self._runs.told.unowned(await self._runs.latest(MAX_SEARCHED))
+                run_id = self._in_doubt.find_run(earlier, latest)
             note = await self._note(params)
             if run_id is None:
                 began = time.time_ns() if earlier is None else earlier.began
@@ -74,11 +81,11 @@ class Submits:
                 run_id = accepted[0].run_id
                 await self._refuse_cancelled(note, accepted[0])
             elif note is not None:
-                await self._runs.told.notes.submitted(run_id, note)
+                await self._runs.told.submitted(run_id, note)
             self._in_doubt.settle(key, run_id)
             return run_id
 
-        run_id, _ = await self._keys.once(scope, key.key, digest, once)
+        run_id, _ = await self._keys.once(scope, key.key, digest, once, namespace=params.namespace)
         return accepted[0] if accepted else await self._runs.read(run_id)
 
     async def _attempt(
@@ -88,7 +95,8 @@ class Submits:
         try:
             return await self._runs.submit(params, note)
         except AnswerLost:
-            submit = InDoubtSubmit(digest, params.flow_id, len(params.inputs), began, time.time_ns())
+            made = (params.flow_id, len(params.inputs), began, time.time_ns())
+            submit = InDoubtSubmit(digest, *made, namespace=params.namespace)
             self._in_doubt.add(key, submit)
             raise
 
@@ -100,21 +108,33 @@ class Submits:
         """
         trace = params.observability
         claimed = canonical_run_id(trace.run_id) if trace is not None and trace.run_id else None
-        parent = None if claimed is None else await self._parent(claimed)
-        if parent is None and not params.labels and not params.flow_label:
+        parent = None if claimed is None else await self._parent(claimed, params.namespace)
+        if parent is None and not params.labels and not params.flow_label and params.owner is None:
             return None
         if self._keys.readiness.obstacle is not None:
             raise StateUnavailable("the state cannot be written", retry_after=1.0)
         if parent is None:
-            return SubmitNote(params.flow_label, params.labels)
+            return SubmitNote(params.flow_label, params.labels, owner=params.owner)
         root_id = parent.root_run_id or parent.run_id
-        return SubmitNote(params.flow_label, params.labels, parent.run_id, root_id, parent.depth + 1)
+        return SubmitNote(params.flow_label, params.labels, parent.run_id, root_id, parent.depth + 1, params.owner)
 
-    async def _parent(self, run_id: str) -> RunStatus | None:
-        """The run that a caller says it executes in, if there is one."""
+    async def _refuse_hidden_flow(self, params: SubmitParams) -> None:
+        """Raises FlowNotFound if the flow is not in the namespace that the run would be in."""
+        flow_id, namespace, marks = params.flow_id, params.namespace, self._keys.marks
+        if not await marks.has(flow_id, namespace):
+            await self._blobs.missing(flow_id, as_others=namespace == DEFAULT_NAMESPACE)
+            raise flow_not_found(flow_id)
+        if params.owner is not None:
+            # A flow that was there before there were marks stays, whatever others put.
+            await marks.put(flow_id, namespace)
+
+    async def _parent(self, run_id: str, namespace: str) -> RunStatus | None:
+        """The run that a caller says it executes in, if there is one in the namespace."""
         try:
             parent = await self._runs.read(run_id)
         except RunNotFound:
+            return None
+        if parent.namespace != namespace:
             return None
         if parent.status is RunState.CANCELLED:
             raise _parent_cancelled(run_id)

@@ -6,8 +6,8 @@ stays: for runs that it has cancelled in its state, for the others in memory.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from msgspec.structs import replace
@@ -29,6 +29,8 @@ class ToldRuns:
         self.notes = notes
         self._ends: BoundedCache[str, RunStatus] = BoundedCache(TOLD_ENDS)
         self._cancelling: dict[str, asyncio.Event] = {}
+        self._submitting: dict[str, set[asyncio.Event]] = {}
+        """Submits under way of runs that belong to somebody, by the flow."""
 
     async def told(self, run: RunStatus) -> RunStatus:
         """Return what clients are told of a run that the engine shows like this."""
@@ -41,7 +43,47 @@ class ToldRuns:
                 await done.wait()
         wanted = {run_id for run in runs for run_id in (run.run_id, run.root_run_id) if run_id is not None}
         notes = await self.notes.of(wanted)
+        if self._submitting and await self._have_waited(runs, notes):
+            notes = await self.notes.of(wanted)
         return [self._told(run, notes) for run in runs]
+
+    async def unowned(self, runs: Sequence[RunStatus]) -> list[RunStatus]:
+        """Return those of the runs that are not known to belong to anybody."""
+        notes = await self.notes.of(run.run_id for run in runs)
+        return [run for run in runs if notes.get(run.run_id, _NOTHING).submitted.owner is None]
+
+    @contextmanager
+    def submitting(self, flow_id: str, note: SubmitNote | None) -> Iterator[None]:
+        """While a run is submitted that belongs to somebody, nobody is told of it: the engine lists it at once."""
+        if note is None or note.owner is None:
+            yield
+            return
+        done = asyncio.Event()
+        under_way = self._submitting.setdefault(flow_id, set())
+        under_way.add(done)
+        try:
+            yield
+        finally:
+            under_way.discard(done)
+            if not under_way:
+                self._submitting.pop(flow_id, None)
+            done.set()
+
+    async def submitted(self, run_id: str, note: SubmitNote) -> None:
+        """Keep what a run was submitted with that was found later."""
+        await self.notes.submitted(run_id, note)
+        self._ends.remove(run_id)
+
+    async def _have_waited(self, runs: Iterable[RunStatus], notes: dict[str, RunNote]) -> bool:
+        """Wait until it is known to whom runs belong that may just have been submitted. Return False if none may."""
+        unknown = [run for run in runs if run.run_id not in notes]
+        flows = {run.flow_id for run in unknown}
+        if any(run.root_run_id is not None and run.root_run_id not in notes for run in unknown):
+            flows.update(self._submitting)  # Of the outermost run, the flow is not told.
+        waiting = [done for flow_id in flows & self._submitting.keys() for done in self._submitting[flow_id]]
+        for done in waiting:
+            await done.wait()
+        return bool(waiting)
 
     async def is_cancelled(self, run_id: str) -> bool:
         """Whether it is known that a run was cancelled."""
@@ -92,7 +134,8 @@ def is_settled(run: RunStatus) -> bool:
 def _with_note(run: RunStatus, note: SubmitNote) -> RunStatus:
     if note == _NOTHING.submitted:
         return run
-    run = replace(run, flow_label=note.flow_label, labels=note.labels)
+    namespace = run.namespace if note.owner is None else note.owner.namespace
+    run = replace(run, flow_label=note.flow_label, labels=note.labels, namespace=namespace)
     if note.parent_run_id is None or run.parent_run_id is not None:
         return run
     return replace(run, parent_run_id=note.parent_run_id, root_run_id=note.root_run_id, depth=note.depth)
@@ -101,6 +144,8 @@ def _with_note(run: RunStatus, note: SubmitNote) -> RunStatus:
 def _with_lineage(run: RunStatus, notes: dict[str, RunNote]) -> RunStatus:
     """The engine does not know that what is the outermost run to it is inside another one."""
     outer = None if run.root_run_id is None else notes.get(run.root_run_id)
+    if outer is not None and outer.submitted.owner is not None and run.run_id not in notes:
+        run = replace(run, namespace=outer.submitted.owner.namespace)
     if outer is None or outer.submitted.root_run_id is None:
         return run
     return replace(run, root_run_id=outer.submitted.root_run_id, depth=run.depth + outer.submitted.depth)

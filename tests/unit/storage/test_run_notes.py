@@ -1,6 +1,5 @@
 """Notes of runs that execute elsewhere: in memory and in a file they say the same; those in a file hold for ever."""
 
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -68,27 +67,6 @@ async def test_a_file_keeps_notes_over_a_restart(tmp_path: Path, monkeypatch: py
         for _ in range(2):
             found = await keys.notes.of([RUN, OTHER, THIRD])
             assert found == {run_id: RunNote(NOTE, ended(run_id)) for run_id in (RUN, OTHER)}
-    finally:
-        await keys.close()
-
-
-async def test_a_file_of_before_is_brought_up(tmp_path: Path) -> None:
-    path = tmp_path / "keys.db"
-    keys = await Keys.open(str(path))
-
-    async def submit() -> str:
-        return RUN
-
-    await keys.once("", "k", "mprint", submit)
-    await keys.close()
-    with sqlite3.connect(path) as db:
-        db.executescript("DROP TABLE notes; PRAGMA user_version = 1001;")
-    db.close()
-    keys = await Keys.open(str(path))
-    try:
-        assert await keys.once("", "k", "mprint", submit) == (RUN, False)
-        await keys.notes.submitted(RUN, NOTE)
-        assert await keys.notes.of([RUN]) == {RUN: RunNote(NOTE)}
     finally:
         await keys.close()
 

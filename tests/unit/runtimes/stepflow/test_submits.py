@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import IdempotencyConflict, RemoteError
 from gateway.core.model import RunStatus, SubmitParams
+from gateway.runtimes.stepflow.blobs import Blobs
 from gateway.runtimes.stepflow.engine import AnswerLost, EngineRestClient
 from gateway.runtimes.stepflow.release import Release
 from gateway.runtimes.stepflow.runs import Runs
@@ -44,6 +45,10 @@ def stored(*run_ids: str) -> tuple[int, bytes]:
     return 200, json.dumps({"runs": [summary(run_id) for run_id in run_ids]}).encode()
 
 
+def blobs_of(engine: EngineRestClient) -> Blobs:
+    return Blobs(engine, RELEASE, lossy_numbers=False)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[EngineProxy]:
     async with EngineProxy().running() as server:
@@ -53,7 +58,7 @@ async def server() -> AsyncIterator[EngineProxy]:
 @pytest.fixture
 async def submits(server: EngineProxy) -> AsyncIterator[Submits]:
     engine, keys = EngineRestClient(server.url), await Keys.open(IN_MEMORY)
-    submits = Submits(Runs(engine, RELEASE), keys, MemoryAccount().share())
+    submits = Submits(Runs(engine, RELEASE), blobs_of(engine), keys, MemoryAccount().share())
     yield submits
     await submits.close()
     await engine.close()
@@ -117,7 +122,7 @@ class HeldRuns(Runs):
 async def test_a_submit_goes_on_when_its_caller_leaves(server: EngineProxy) -> None:
     engine, keys = EngineRestClient(server.url), await Keys.open(IN_MEMORY)
     runs = HeldRuns(engine)
-    submits = Submits(runs, keys, MemoryAccount().share())
+    submits = Submits(runs, blobs_of(engine), keys, MemoryAccount().share())
     leaving = asyncio.create_task(submits.submit(PARAMS, ""))
     await runs.asked.wait()
     leaving.cancel()
