@@ -58,3 +58,11 @@ class OpenAccess(Access):
 
     async def close(self) -> None:
         """Nothing is looked after."""
+
+
+class ComponentAccess(OpenAccess):
+    """The access of components: they are told by the runs that they execute."""
+
+    def create_token(self, caller: Caller, params: TokenParams) -> CreatedToken:
+        """Raise Unsupported: a token might be valid for longer than what has submitted the run."""
+        raise Unsupported("components make no tokens")

@@ -64,9 +64,15 @@ def read_tokens(content: bytes, roles: Roles) -> KnownTokens:
         raise ValueError("expected text in UTF-8") from None
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    entries = document.pop("tokens", [])
-    if document:
-        raise ValueError(f"{next(iter(document))[:100]!r} is unknown: expected [[tokens]] alone")
+    return known_tokens(document, roles)
+
+
+def known_tokens(document: Mapping[str, Any], roles: Roles) -> KnownTokens:
+    """The tokens in a file that is parsed. Raises ValueError, which names the entry, if it is not valid."""
+    unknown = next((name for name in document if name != "tokens"), None)
+    if unknown is not None:
+        raise ValueError(f"{unknown[:100]!r} is unknown: expected [[tokens]] alone")
+    entries = document.get("tokens", [])
     if not isinstance(entries, list):
         raise ValueError("expected [[tokens]], with two brackets")
     callers: dict[bytes, Caller] = {}

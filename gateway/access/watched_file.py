@@ -30,14 +30,11 @@ class WatchedFile(Generic[V]):
     async def look(self) -> bool:
         """Whether the file has changed, and has been read anew. What is wrong with it is logged once."""
         # Never on the event loop: a file system may be far away, and the content of a file takes time to parse.
-        return await asyncio.to_thread(self._look)
-
-    def _look(self) -> bool:
-        stamp = _stamp_at(self._path)
+        stamp = await asyncio.to_thread(_stamp_at, self._path)
         if stamp == self._stamp:
             return False
         try:
-            self._stamp, self.value = self._load()
+            self._stamp, self.value = await asyncio.to_thread(self._load)
         except (OSError, ValueError) as error:
             self._stamp = stamp
             problem = error.strerror if isinstance(error, OSError) else error

@@ -1,15 +1,14 @@
 """Everything behind the fronts of a gateway: the runtime that the settings name, and the services over it."""
 
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
-from gateway.access.access import Access, OpenAccess
+from gateway.access.access import Access, ComponentAccess, OpenAccess
 from gateway.bridge import Bridge
 from gateway.components import Components, asks_for_runs
 from gateway.components import Limits as ComponentLimits
-from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.caller import Caller
-from gateway.core.errors import GatewayError, ParentCancelled, RunNotFound
+from gateway.core.errors import ParentCancelled
 from gateway.core.model import RunState
 from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter
@@ -26,6 +25,7 @@ from gateway.runtimes.relay.linked import LinkedRuntime
 from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
+from gateway.server.access import open_access
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.storage.idempotency import Keys
@@ -33,9 +33,6 @@ from gateway.storage.owned_file import StateError
 
 CONNECT_SECONDS = 2.0
 """Seconds that a gateway that starts waits for its upstream, before it serves without it."""
-
-OWNERS = 10_000
-"""The owners of how many runs a bridge remembers."""
 
 
 class Backend:
@@ -51,7 +48,7 @@ class Backend:
         self.access = access or OpenAccess()
         self.methods = JsonRpcMethods(self.services, access=self.access)
         # Apart from those of the front: its queue refuses clients when it is long.
-        self._component_methods = JsonRpcMethods(self.services, account.share(), access=self.access)
+        self._component_methods = JsonRpcMethods(self.services, account.share(), access=ComponentAccess())
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""
@@ -72,22 +69,20 @@ class Backend:
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
         """Answer the JSON-RPC request of a component; `scope` is the task that it executes."""
         await self._component_methods.fair_queue.yield_turn()
-        try:
-            owner = await self.owner_of(scope)
-        except GatewayError as error:
-            return await self._component_methods.refuse(body, error)
-        return await self._component_methods.call(body, scope, Caller.of_component(owner))
+        return await self._component_methods.call(body, scope, Caller.of_component(await self._owner(scope)))
 
-    async def owner_of(self, scope: str) -> Owner | None:
-        """The owner of the run whose task `scope` is; None is nobody. Raises RunNotFound if there is no such task."""
-        raise RunNotFound("no component executes anything here")
+    async def _owner(self, scope: str) -> Owner | None:
+        """The owner of the run that a task executes; None if it is nobody."""
+        return None
 
 
 class EmbeddedBackend(Backend):
     """The runtime of this process, with the component servers that it calls."""
 
-    def __init__(self, runtime: EmbeddedRuntime, components: Components, account: MemoryAccount) -> None:
-        super().__init__(runtime, account)
+    def __init__(
+        self, runtime: EmbeddedRuntime, components: Components, account: MemoryAccount, access: Access | None = None
+    ) -> None:
+        super().__init__(runtime, account, access)
         self._runtime = runtime
         self._components = components
         components.on_change(runtime.readiness.report_components)
@@ -102,9 +97,6 @@ class EmbeddedBackend(Backend):
     async def stop_components(self) -> None:
         await self._components.close()
 
-    async def owner_of(self, scope: str) -> Owner | None:
-        return self._runtime.owner_of(scope)
-
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
         try:
             self._runtime.refuse_cancelled(scope)
@@ -118,10 +110,9 @@ class EmbeddedBackend(Backend):
 class BridgedBackend(Backend):
     """A runtime elsewhere, with a bridge that executes the tasks of an engine's queue here."""
 
-    def __init__(self, runtime: Runtime, bridge: Bridge, account: MemoryAccount) -> None:
-        super().__init__(runtime, account)
+    def __init__(self, runtime: Runtime, bridge: Bridge, account: MemoryAccount, access: Access | None = None) -> None:
+        super().__init__(runtime, account, access)
         self._bridge = bridge
-        self._owners: BoundedCache[str, Owner] = BoundedCache(OWNERS)
         bridge.on_components_change(runtime.readiness.report_components)
         if isinstance(runtime, StepflowRuntime):
             # The engine tells a bridge by and by; this process knows it at once.
@@ -132,19 +123,6 @@ class BridgedBackend(Backend):
 
     async def finish_tasks(self) -> None:
         await self._bridge.drain()
-
-    async def owner_of(self, scope: str) -> Owner | None:
-        run_id = self._bridge.run_of(scope)
-        if run_id is None:
-            raise RunNotFound("the task has ended")
-        owner = self._owners.use(run_id)
-        if owner is None:
-            # Only runs that were submitted here are known to belong to somebody.
-            with suppress(RunNotFound):
-                owner = await self.runtime.owner_of_run(run_id)
-            owner = owner or Owner()
-            self._owners.put(run_id, owner)
-        return owner
 
     async def close(self) -> None:
         # First the bridge: a task must not fail because the service refuses the runs that it asks for.
@@ -201,9 +179,14 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
     except StateError as error:
         raise StartError(f"{error} (--state)") from None
     stack.push_async_callback(runtime.close)
-    backend = EmbeddedBackend(runtime, components, account)
+    backend = EmbeddedBackend(runtime, components, account, await _access(settings, stack))
     stack.push_async_callback(backend.close)
     return backend
+
+
+async def _access(settings: ServeSettings, stack: AsyncExitStack) -> Access:
+    """The access of the fronts of this process. With workers, the fronts are in these, and so is the access."""
+    return OpenAccess() if settings.workers > 1 else await open_access(settings, stack)
 
 
 def retention_of(settings: ServeSettings) -> Retention:
@@ -231,10 +214,11 @@ async def _elsewhere(
             runtime = await _stepflow(settings, account, stack, flag)
         case RuntimeKind.EMBEDDED:
             raise AssertionError("the embedded runtime is not elsewhere")
+    access = await _access(settings, stack)
     backend = (
-        Backend(runtime, account)
+        Backend(runtime, account, access)
         if settings.queue is None
-        else BridgedBackend(runtime, _bridge(settings, engine, settings.queue, account), account)
+        else BridgedBackend(runtime, _bridge(settings, engine, settings.queue, account), account, access)
     )
     stack.push_async_callback(backend.close)
     return backend
@@ -246,7 +230,7 @@ async def _worker(settings: ServeSettings, account: MemoryAccount, stack: AsyncE
     stack.push_async_callback(runtime.close)
     await runtime.connect(CONNECT_SECONDS)
     await runtime.follow_readiness()
-    backend = Backend(runtime, account)
+    backend = Backend(runtime, account, await _access(settings, stack))
     stack.push_async_callback(backend.close)
     return backend
 

@@ -130,7 +130,8 @@ def _check_whole(number: Any) -> Any:
     raise ValueError(f"expected a whole number, got {number!r}")
 
 
-def _split_list(values: Any) -> Any:
+def split_list(values: Any) -> Any:
+    """The entries of a list, also if it is a text with commas between them."""
     return [part.strip() for part in values.split(",") if part.strip()] if isinstance(values, str) else values
 
 
@@ -246,7 +247,7 @@ BridgedGateway = Annotated[str, AfterValidator(_expand_socket), AfterValidator(_
 TransportName = Annotated[Literal["grpcio", "native"], AfterValidator(_check_transport)]
 Truth = Annotated[bool, BeforeValidator(_check_truth)]
 HostNames = Annotated[
-    tuple[str, ...], ListFlag("allow-host", "NAME"), BeforeValidator(_split_list), AfterValidator(_check_hosts)
+    tuple[str, ...], ListFlag("allow-host", "NAME"), BeforeValidator(split_list), AfterValidator(_check_hosts)
 ]
 ComponentRoutes = Annotated[
     dict[str, str],

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.server.identity_settings import IdentitySettings
 from gateway.server.limit_settings import LimitSettings
 from gateway.server.machine_memory import machine_memory
 from gateway.server.setting_forms import (
@@ -87,7 +88,7 @@ def _state_file(name: str) -> str:
     return str(Path(home) / "runs-gateway" / name)
 
 
-class _SharedSettings(LimitSettings, BaseModel):
+class _SharedSettings(IdentitySettings, LimitSettings, BaseModel):
     """Settings that gateways and bridges have in common. Field names are the names of settings in a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

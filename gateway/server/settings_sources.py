@@ -95,13 +95,24 @@ def _merge(
             values[name] = {**values[name], **value} if merge else value
             origins[name] = origin
     try:
-        return model.model_validate(values), origins
+        settings = model.model_validate(values)
     except ValidationError as error:
         faults = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
         # In the order in which users see settings; pydantic has those that servers share first.
         places = {name: place for place, name in enumerate(known)}
         faults.sort(key=lambda item: places.get(str(item["loc"][0]), len(places)))
         raise SettingsError("; ".join(_describe(item, known, origins) for item in faults)) from None
+    _check_issuer(settings, origins)
+    return settings, origins
+
+
+def _check_issuer(settings: Settings, origins: Mapping[str, str]) -> None:
+    """Raise SettingsError if JWTs were accepted without a look at who has made them, and for whom."""
+    if len({settings.jwt_issuer is None, settings.jwt_audience is None, settings.jwt_keys is None}) > 1:
+        raise SettingsError("jwt_issuer, jwt_audience and jwt_keys: give all three, or none")
+    for name in origins:
+        if name.startswith("jwt_") and settings.jwt_keys is None:
+            raise SettingsError(f"{name} (from {origins[name]}): there is no jwt_keys")
 
 
 def _check_combination(settings: ServeSettings, origins: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from gateway.core.backoff import Backoff
 from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET, make_socket_directory
+from gateway.server.identity_settings import IdentitySettings
 from gateway.server.settings import ServeSettings, StartError
 from gateway.server.shared_ports import SharedPorts
 
@@ -52,6 +53,7 @@ _SETTINGS: Final = frozenset(
         "audit_log",
         "limits",
         "limits_in_all",
+        *IdentitySettings.model_fields,
     }
 )
 """The settings of the gateway that a worker gets; all workers together get half of the memory. The other ones

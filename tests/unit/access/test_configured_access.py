@@ -12,9 +12,9 @@ import pytest
 from gateway.access.configured_access import ConfiguredAccess
 from gateway.access.granted import Roles
 from gateway.access.presented import Presented
-from gateway.access.tokens_file import MAX_TOKENS_FILE, read_tokens
+from gateway.access.tokens_file import MAX_TOKENS_FILE, KnownTokens, read_tokens
 from gateway.access.watched_file import WatchedFile
-from gateway.core.caller import ALL, CallerView
+from gateway.core.caller import ALL, Caller, CallerView
 from gateway.core.errors import PermissionDenied, Unauthenticated
 from gateway.core.owner import Permission
 from tests.support.identities import bearer, token_entry, token_of, write_tokens
@@ -22,8 +22,12 @@ from tests.support.identities import bearer, token_entry, token_of, write_tokens
 ROLES = Roles({"reader": (Permission.READ, Permission.READ_BLOBS)})
 
 
+def watched(file: Path) -> WatchedFile[KnownTokens]:
+    return WatchedFile(str(file), partial(read_tokens, roles=ROLES), MAX_TOKENS_FILE)
+
+
 def access_of(file: Path) -> ConfiguredAccess:
-    return ConfiguredAccess(WatchedFile(str(file), partial(read_tokens, roles=ROLES), MAX_TOKENS_FILE))
+    return ConfiguredAccess(tokens=watched(file))
 
 
 @pytest.fixture
@@ -117,34 +121,26 @@ def test_a_caller_that_is_remembered_expires(tmp_path: Path, monkeypatch: pytest
         access.known(presented("brief"))
 
 
+async def until_known(access: ConfiguredAccess, asked: Presented) -> Caller:
+    while True:
+        with suppress(Unauthenticated):
+            return await access.identify(asked)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.access.configured_access.LOOK_SECONDS", 0)
+
+
+@pytest.mark.usefixtures("often")
 async def test_a_token_that_is_removed_from_the_file_is_refused(tokens: Path) -> None:
-    access = access_of(tokens)
+    file = watched(tokens)
+    access = ConfiguredAccess(tokens=file)
+    access.follow([file])
     assert access.known(presented("team-a")) is not None
     write_tokens(tokens, token_entry("team-b"))
-    await access.look()
-    assert access.known(presented("team-b")) is not None
+    assert (await until_known(access, presented("team-b"))).identity == "team-b"
     with pytest.raises(Unauthenticated):
         access.known(presented("team-a"))
-
-
-async def test_a_broken_file_changes_nothing(tokens: Path, caplog: pytest.LogCaptureFixture) -> None:
-    access = access_of(tokens)
-    write_tokens(tokens, "[[tokens]]", "name = 3")
-    for _ in range(3):
-        await access.look()
-    assert access.known(presented("team-a")) is not None
-    assert len(caplog.records) == 1
-
-
-async def test_it_follows_its_files_until_it_is_closed(tokens: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.access.configured_access.LOOK_SECONDS", 0)
-    access = access_of(tokens)
-    access.start()
-    write_tokens(tokens, token_entry("team-b"))
-    caller = None
-    while caller is None:
-        await asyncio.sleep(0)
-        with suppress(Unauthenticated):
-            caller = await access.identify(presented("team-b"))
-    assert caller.identity == "team-b"
     await access.close()
