@@ -65,7 +65,7 @@ class ConfiguredAccess(Access):
         self._callers.clear()
 
     def known(self, presented: Presented) -> Caller | None:
-        authorization, namespace, certificate = presented
+        authorization, namespace, certificate = presented[:3]
         if authorization is None:
             return self._certified(certificate, namespace)
         token = bearer_token(authorization)

@@ -12,8 +12,13 @@ class PeerCertificate(NamedTuple):
 
 
 class Presented(NamedTuple):
-    """The values of `authorization` and `runs-namespace`, and the certificate of the connection, if there are any."""
+    """The values of `authorization` and `runs-namespace`, and the certificate of the connection, if there are any.
+
+    `owner` is that of `runs-owner-bin`, an `Owner` in MessagePack, by which a worker tells the runtime of its gateway
+    to whom a run will belong. Nothing but `WorkerAccess` looks at it.
+    """
 
     authorization: str | None = None
     namespace: str | None = None
     certificate: PeerCertificate | None = None
+    owner: bytes | None = None

@@ -100,6 +100,11 @@ class Bridge:
             if task.run_id == run_id:
                 task.cancel()
 
+    def run_of(self, task_id: str) -> str | None:
+        """The run of a task that has not ended; None if there is no such task."""
+        task = self._tasks.get(task_id)
+        return None if task is None else task.run_id
+
     async def drain(self) -> None:
         """Pull no more tasks, and wait until those that were claimed have been executed and completed."""
         await _cancel(self._puller)

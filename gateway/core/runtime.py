@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateway.core.errors import Unsupported
 from gateway.core.items import ItemPage
 from gateway.core.model import TERMINAL_STATES, Blob, ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
-from gateway.core.owner import DEFAULT_NAMESPACE
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.readiness import Readiness
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
@@ -154,6 +154,14 @@ class Runtime(ABC):
         The length is in bytes, or in characters if the blob is text. Raises BlobNotFound if no blob has this id.
         """
         return await self.get_blob(blob_id, namespace)
+
+    async def owner_of_run(self, run_id: str) -> Owner | None:
+        """To whom a run belongs; None is nobody. Raises RunNotFound if it does not exist.
+
+        What is not known of the owner does not limit it: with a namespace alone, it may do everything there.
+        """
+        namespace = (await self.get(run_id)).status.namespace
+        return None if namespace == DEFAULT_NAMESPACE else Owner(namespace)
 
     @abstractmethod
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:

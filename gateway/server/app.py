@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
+from gateway.access.worker_access import WorkerAccess
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.descriptors import descriptor_limit
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
@@ -89,7 +90,13 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
-        upstream = GrpcFront(backend.services, workers.upstream, account=account, limits=_upstream_limits(settings))
+        upstream = GrpcFront(
+            backend.services,
+            workers.upstream,
+            access=WorkerAccess(),
+            account=account,
+            limits=_upstream_limits(settings),
+        )
         link = LinkFront(backend.runtime, backend.service.hub, workers.link, account)
         stack.push_async_callback(_stop, backend, upstream)
         stack.push_async_callback(link.stop)

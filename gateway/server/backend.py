@@ -1,14 +1,15 @@
 """Everything behind the fronts of a gateway: the runtime that the settings name, and the services over it."""
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 from gateway.access.access import Access, ComponentAccess, OpenAccess
 from gateway.bridge import Bridge
 from gateway.components import Components, asks_for_runs
 from gateway.components import Limits as ComponentLimits
+from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.caller import Caller
-from gateway.core.errors import ParentCancelled
+from gateway.core.errors import GatewayError, ParentCancelled, RunNotFound
 from gateway.core.model import RunState
 from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter
@@ -33,6 +34,9 @@ from gateway.storage.owned_file import StateError
 
 CONNECT_SECONDS = 2.0
 """Seconds that a gateway that starts waits for its upstream, before it serves without it."""
+
+OWNERS = 10_000
+"""The owners of how many runs a bridge remembers."""
 
 
 class Backend:
@@ -69,11 +73,15 @@ class Backend:
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
         """Answer the JSON-RPC request of a component; `scope` is the task that it executes."""
         await self._component_methods.fair_queue.yield_turn()
-        return await self._component_methods.call(body, scope, Caller.of_component(await self._owner(scope)))
+        try:
+            owner = await self.owner_of(scope)
+        except GatewayError as error:
+            return await self._component_methods.refuse(body, error)
+        return await self._component_methods.call(body, scope, Caller.of_component(owner))
 
-    async def _owner(self, scope: str) -> Owner | None:
-        """The owner of the run that a task executes; None if it is nobody."""
-        return None
+    async def owner_of(self, scope: str) -> Owner | None:
+        """The owner of the run whose task `scope` is; None is nobody. Raises RunNotFound if there is no such task."""
+        raise RunNotFound("no component executes anything here")
 
 
 class EmbeddedBackend(Backend):
@@ -97,6 +105,9 @@ class EmbeddedBackend(Backend):
     async def stop_components(self) -> None:
         await self._components.close()
 
+    async def owner_of(self, scope: str) -> Owner | None:
+        return self._runtime.owner_of(scope)
+
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
         try:
             self._runtime.refuse_cancelled(scope)
@@ -113,6 +124,7 @@ class BridgedBackend(Backend):
     def __init__(self, runtime: Runtime, bridge: Bridge, account: MemoryAccount, access: Access | None = None) -> None:
         super().__init__(runtime, account, access)
         self._bridge = bridge
+        self._owners: BoundedCache[str, Owner] = BoundedCache(OWNERS)
         bridge.on_components_change(runtime.readiness.report_components)
         if isinstance(runtime, StepflowRuntime):
             # The engine tells a bridge by and by; this process knows it at once.
@@ -123,6 +135,19 @@ class BridgedBackend(Backend):
 
     async def finish_tasks(self) -> None:
         await self._bridge.drain()
+
+    async def owner_of(self, scope: str) -> Owner | None:
+        run_id = self._bridge.run_of(scope)
+        if run_id is None:
+            raise RunNotFound("the task has ended")
+        owner = self._owners.use(run_id)
+        if owner is None:
+            # Only runs that were submitted here are known to belong to somebody.
+            with suppress(RunNotFound):
+                owner = await self.runtime.owner_of_run(run_id)
+            owner = owner or Owner()
+            self._owners.put(run_id, owner)
+        return owner
 
     async def close(self) -> None:
         # First the bridge: a task must not fail because the service refuses the runs that it asks for.

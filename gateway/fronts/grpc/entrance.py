@@ -14,6 +14,7 @@ from gateway.fronts.grpc.connections import CallMemory
 
 AUTHORIZATION: Final = "authorization"
 NAMESPACE: Final = "runs-namespace"
+OWNER: Final = "runs-owner-bin"
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
@@ -57,12 +58,17 @@ class Entrance:
 def presented_in(metadata: Metadata | None) -> Presented:
     """What the metadata of a call presents. A key that is there twice has both values, which nothing accepts."""
     authorization = namespace = None
+    owner: bytes | None = None
     for key, value in metadata or ():
         if key == AUTHORIZATION:
             authorization = _both(authorization, str(value))
         elif key == NAMESPACE:
             namespace = _both(namespace, str(value))
-    return _NOTHING if authorization is namespace is None else Presented(authorization, namespace)
+        elif key == OWNER:
+            owner = value if isinstance(value, bytes) else value.encode()
+    if authorization is None and namespace is None and owner is None:
+        return _NOTHING
+    return Presented(authorization, namespace, owner=owner)
 
 
 async def until_expired(answering: Awaitable[Any], expires: float) -> Any:

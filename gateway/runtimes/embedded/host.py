@@ -7,9 +7,11 @@ from typing import Protocol
 
 from gateway.adapter.params_json import observability_from_json
 from gateway.components import ComponentError, Components
+from gateway.core.caller import Caller
 from gateway.core.errors import ComponentUnavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import Blob, ItemError, JsonText, ObservabilityContext, RunStatus, SubmitParams, blob_digest
+from gateway.core.owner import Permission
 from gateway.runtimes.embedded.files import Files, LoadedFile
 from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
@@ -82,10 +84,12 @@ class RunHost:
 
     async def put_blob(self, blob: Blob) -> str:
         """Store a blob."""
+        self._require(Permission.WRITE_BLOBS)
         return await self._runs.put_blob(blob, namespace=self._namespace)
 
     async def get_blob(self, blob_id: str) -> Blob:
         """Return a blob."""
+        self._require(Permission.READ_BLOBS)
         return await self._runs.get_blob(blob_id, namespace=self._namespace)
 
     async def load_file(self, path: str, given_format: str | None) -> LoadedFile:
@@ -96,6 +100,7 @@ class RunHost:
         self, flow_id: str, inputs: Sequence[JsonText], max_concurrency: int | None, task: Task, key: str
     ) -> RunStatus:
         """Run a flow and wait for it. After a restart, the same key finds the run that was submitted before."""
+        self._require(Permission.SUBMIT)
         params = SubmitParams(
             flow_id=flow_id,
             inputs=inputs,
@@ -118,6 +123,11 @@ class RunHost:
                     raise ItemFailure(ItemError(code=NOT_AVAILABLE, message=error.message)) from None
             retries -= 1
             await task.work.pause(backoff.next())
+
+    def _require(self, permission: Permission) -> None:
+        """Raise PermissionDenied if the owner of the run lacks a permission."""
+        if self._owner is not None:
+            Caller.of_component(self._owner).require(permission)
 
     def _observability(self, task: Task) -> ObservabilityContext:
         """A new span in the trace of the run. Components expect flow ids without the prefix `sha256:`."""

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import BlobNotFound, RunNotFound
+from gateway.core.errors import BlobNotFound, PermissionDenied, RunNotFound
 from gateway.core.model import ObservabilityContext, RunStatus, SubmitParams
 from gateway.core.owner import Owner, Permission
 from gateway.core.run_filter import RunFilter
 from tests.support.embedded import Embedded, opened
 
 FLOW = {"output": {"$input": "$"}}
-ALICE = Owner("team-a", "alice", (Permission.READ, Permission.SUBMIT), (("job", "nightly"),))
+MAY = (Permission.READ_BLOBS, Permission.READ, Permission.SUBMIT, Permission.WRITE_BLOBS)
+ALICE = Owner("team-a", "alice", MAY, (("job", "nightly"),))
 BOB = Owner("team-b", "bob")
 
 
@@ -46,6 +47,27 @@ async def test_a_run_has_an_owner_and_is_in_its_namespace(embedded: Embedded) ->
     kept = await embedded.journal.load(run.run_id)
     assert kept is not None
     assert kept[0].namespace == "team-a"
+
+
+@pytest.mark.parametrize(
+    ("component", "given", "missing"),
+    [
+        ("put_blob", {"data": 1}, Permission.WRITE_BLOBS),
+        ("get_blob", {"blob_id": "sha256:" + "0" * 64}, Permission.READ_BLOBS),
+        ("map", {"workflow": {"steps": [], "output": 1}, "items": [1]}, Permission.SUBMIT),
+    ],
+)
+async def test_a_run_may_no_more_than_its_owner(
+    embedded: Embedded, component: str, given: dict[str, Any], missing: Permission
+) -> None:
+    step = {"id": "step", "component": f"/builtin/{component}", "input": given}
+    flow_id = await embedded.put({"steps": [step], "output": {"$step": "step"}}, "team-a")
+    owner = Owner("team-a", "alice", tuple(each for each in MAY if each is not missing))
+    run = await embedded.service.submit(SubmitParams(flow_id=flow_id, inputs=["1"], wait=True, owner=owner))
+    assert run.results is not None
+    error = run.results[0].error
+    assert error is not None
+    assert (error.code, missing in error.message) == (PermissionDenied.code, True)
 
 
 async def test_nobody_acts_for_a_run_that_is_not_there(embedded: Embedded) -> None:
