@@ -39,6 +39,7 @@ _KINDS: tuple[type[GatewayError], ...] = (
     errors.FlowNotFound,
     errors.BlobNotFound,
     errors.RunNotFound,
+    errors.GoAway,
     errors.ComponentUnavailable,
     errors.StateUnavailable,
     errors.QuotaExceeded,

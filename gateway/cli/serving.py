@@ -85,7 +85,7 @@ def _run(server: Callable[[], Coroutine[Any, Any, None]], log_level: str) -> Non
 async def _serve(settings: ServeSettings, as_json: bool) -> None:
     warn_if_beyond(settings.max_memory)
     # The tasks of a queue are finished first, however long they take.
-    with cancel_on_signals(in_time=settings.queue is None, delay=settings.drain_delay):
+    with cancel_on_signals(in_time=settings.queue is None, delay=settings.drain_delay + settings.drain_seconds):
         async with AsyncExitStack() as stack:
             workers = await stack.enter_async_context(WorkerPool(settings)) if settings.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.

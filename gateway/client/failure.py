@@ -8,7 +8,7 @@ import grpc
 
 from gateway.adapter.grpc_status import from_status
 from gateway.core.counted import counted
-from gateway.core.errors import GatewayError, TooLarge, Unavailable
+from gateway.core.errors import GatewayError, TooLarge, Unavailable, go_away
 from gateway.peers.grpc.proxy_answers import proxy_error
 
 _CUTS = {
@@ -28,6 +28,9 @@ _WORDS = {
 }
 """What a part of the words of grpc means."""
 
+_AGED = ("max connection age", "max_age")
+"""The words of grpc for a call that has begun while the server closed its connection for its age."""
+
 _NOT_RESOLVED = re.compile("errors resolving |DNS resolution failed")
 
 
@@ -46,7 +49,7 @@ def failure(
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimeoutError(f"no answer in time from the gateway at {address}")
     if code in _CUTS:
-        return Unavailable(f"cannot reach the gateway at {address}: {_reason(text)}")
+        return go_away() if text in _AGED else Unavailable(f"cannot reach the gateway at {address}: {_reason(text)}")
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in text:
         return TooLarge(text)
     return from_status(code, message, None)

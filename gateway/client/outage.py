@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.core.backoff import Backoff
-from gateway.core.errors import GatewayError, Overloaded, Unavailable
+from gateway.core.errors import GatewayError, GoAway, Overloaded, Unavailable
 
 FIRST_PAUSE = 0.1
 """About how many seconds pass before the first retry; twice as many before each further one."""
@@ -90,12 +90,15 @@ class Outage:
         now = self._clock()
         if not (isinstance(error, (Unavailable, Overloaded)) or self._is_early(error, now)):
             return None
-        if self._since is None:
-            self._since = now
         pause = self._backoff.next()
         if isinstance(error, GatewayError) and error.retry_after is not None:
             pause += error.retry_after
-        if self._retry_for is not None and now + pause > self._since + self._retry_for:
+        if isinstance(error, GoAway):
+            # The gateway answers, and asks for another connection: the stream goes on, also without retries.
+            self._since = None
+        elif self._since is None:
+            self._since = now
+        if self._since is not None and self._retry_for is not None and now + pause > self._since + self._retry_for:
             return None
         if self._until is not None and now + pause >= self._until:
             return None

@@ -227,6 +227,12 @@ class Unavailable(GatewayError):
     code, grpc_status, http_status, reason = -32015, "UNAVAILABLE", 503, "UNAVAILABLE"
 
 
+class GoAway(Unavailable):
+    """The server ends a stream in order: the client goes on where it stopped, over a new connection."""
+
+    reason = "GO_AWAY"
+
+
 class ComponentUnavailable(Unavailable):
     """The server of a component has not answered yet, so it is not known whether the component exists."""
 
@@ -292,6 +298,11 @@ def shutting_down() -> Unavailable:
 def unauthenticated() -> Unauthenticated:
     """The error of every call without credentials that are accepted: it is the same, whatever is wrong with them."""
     return Unauthenticated("there are no credentials that are accepted here")
+
+
+def go_away() -> GoAway:
+    """The error of streams that end in order, and that clients go on with at once."""
+    return GoAway("the stream goes on over a new connection", retry_after=0.0)
 
 
 class Internal(GatewayError):

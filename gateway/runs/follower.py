@@ -53,6 +53,12 @@ class Follower(ABC):
         if self._watch is not None:
             self._watch.close()
 
+    def end(self) -> None:
+        """Let `next` return None soon, whatever may follow."""
+        self.ended = True
+        if self._watch is not None:
+            self._watch.wake()
+
     @abstractmethod
     def rewind(self, position: Position) -> None:
         """Go back to a position that the last update has passed: the results after it are read again.
@@ -150,6 +156,8 @@ class StatusFollower(Follower):
             if update is not None or self.ended or self._watch is None:
                 return update
             await self._watch.woken()
+            if self.ended:
+                return None
 
     async def poll(self) -> Update | None:
         if self.ended:

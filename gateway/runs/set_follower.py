@@ -77,6 +77,7 @@ class SetFollower:
         self._position = params.resume_token
         self._index = 0
         self._caught_up = False
+        self._ended = False
         self._changes: deque[SetChange] = deque()
         self._restarted = False
         self._ended_run: ChangeUpdate | None = None
@@ -107,15 +108,20 @@ class SetFollower:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def next(self) -> ChangeUpdate | SetCaughtUp | SetHeartbeat:
-        """Wait for the next update, or until a heartbeat is due."""
-        while (update := await self.poll()) is None:
+    def end(self) -> None:
+        """Let `next` return None soon, whatever may follow."""
+        self._ended = True
+        self.wake()
+
+    async def next(self) -> ChangeUpdate | SetCaughtUp | SetHeartbeat | None:
+        """Wait for the next update, or until a heartbeat is due; None after `end`."""
+        while not self._ended and (update := await self.poll()) is None:
             try:
                 async with asyncio.timeout(self._params.heartbeat_interval):
                     await self.woken()
             except TimeoutError:
                 return SetHeartbeat(self._position)
-        return update
+        return None if self._ended else update
 
     def rewind(self, position: Position) -> None:
         """Go back to a position that the last update has passed in the results of a run: they are read again."""

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -73,6 +73,7 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
             reuse_port=is_worker,
         )
         stack.push_async_callback(_stop, backend, grpc, http)
+        stack.push_async_exit(_ending_streams(settings.drain_seconds, grpc, http))
         # Component servers are told the URL of the blob API when they start, so HTTP comes first.
         await listen(http, "--http-address")
         await backend.start(settings.blob_api_url or reachable_url(http.address, BLOBS_PATH))
@@ -183,6 +184,16 @@ async def _announced_end(seconds: float, *fronts: GrpcFront | HttpFront) -> Asyn
         await announce()
 
 
+def _ending_streams(seconds: float, *fronts: GrpcFront | HttpFront) -> Callable[..., Awaitable[None]]:
+    """What ends the streams of fronts, a few at a time, before they stop; nothing if an error has ended the gateway."""
+
+    async def end(kind: type[BaseException] | None, *_: object) -> None:
+        if seconds and kind in (None, asyncio.CancelledError):
+            await asyncio.gather(*(front.end_streams(seconds) for front in fronts))
+
+    return end
+
+
 async def _stop(backend: Backend, *fronts: GrpcFront | HttpFront) -> None:
     # Load balancers are told first; then waiting calls are sent away; then no call is left.
     await asyncio.gather(*(front.drain() for front in fronts))
@@ -204,6 +215,8 @@ def _grpc_limits(settings: ServeSettings) -> GrpcLimits:
         waits=settings.max_waiting_calls,
         patience=settings.body_timeout,
         streams=open_calls(settings.max_memory),
+        connection_age=settings.max_connection_age,
+        age_grace=settings.max_connection_age_grace,
     )
 
 
@@ -233,4 +246,6 @@ def _http_limits(settings: ServeSettings) -> HttpLimits:
         requests=settings.max_waiting_calls,
         connections=max(1, min(descriptor_limit() // 3, settings.max_memory // 4 // CONNECTION_BYTES)),
         body_seconds=settings.body_timeout,
+        connection_age=settings.max_connection_age,
+        age_grace=settings.max_connection_age_grace,
     )

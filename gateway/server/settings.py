@@ -190,6 +190,24 @@ class ServeSettings(_SharedSettings):
         description="How many seconds after SIGTERM calls are still taken, while health already reports the end. Give "
         "load balancers the time to notice.",
     )
+    drain_seconds: WholeNumber = Field(
+        default=0,
+        ge=0,
+        le=3_600,
+        description="In how many seconds after SIGTERM, and after `drain_delay`, streams are ended, a few at a time, "
+        "while runs go on. Their clients then come back elsewhere, and not all at once.",
+    )
+    max_connection_age: Duration | None = Field(
+        default=None,
+        description="About how long a connection takes calls, and a stream lasts: in seconds, or as `30s`, `1h`. Each "
+        "is a tenth shorter or longer, at random. Clients go on over a new connection, which a load balancer may lead "
+        "elsewhere. Without end by default.",
+    )
+    max_connection_age_grace: Duration | None = Field(
+        default=None,
+        description="How long calls may still take when a connection and its streams have reached their age. Without "
+        "end by default.",
+    )
     transport: TransportName = Field(
         default="grpcio",
         description="What speaks HTTP/2 for gRPC: `grpcio`, or `native`, which is faster (`pip install "

@@ -27,7 +27,8 @@ READY: Final = "ready"
 """The line that a worker prints when it listens; any other line is the reason why it cannot."""
 
 KILL_SECONDS: Final = 4.2
-"""Seconds that workers get to stop, beside `drain_delay`, before they are killed: more than they give to open calls."""
+"""Seconds that workers get to stop, beside `drain_delay` and `drain_seconds`, before they are killed: more than they
+give to open calls."""
 
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 5.0
@@ -54,6 +55,9 @@ _SETTINGS: Final = frozenset(
         "limits",
         "limits_in_all",
         *IdentitySettings.model_fields,
+        "drain_seconds",
+        "max_connection_age",
+        "max_connection_age_grace",
     }
 )
 """The settings of the gateway that a worker gets; all workers together get half of the memory. The other ones
@@ -115,7 +119,9 @@ class WorkerPool:
             _signal(process.terminate)
         ends = [asyncio.create_task(process.wait()) for process in self._processes]
         if ends:
-            _, late = await asyncio.wait(ends, timeout=self._settings.drain_delay + KILL_SECONDS)
+            _, late = await asyncio.wait(
+                ends, timeout=self._settings.drain_delay + self._settings.drain_seconds + KILL_SECONDS
+            )
             if late:
                 _log.warning("%d workers take too long to stop and are killed", len(late))
                 for process in self._processes:

@@ -44,7 +44,7 @@ def main() -> None:
 async def _serve(settings: ServeSettings) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
     # A service manager may signal every process, and the parent then signals this one again.
-    with cancel_on_signals(force_on_second=False, delay=settings.drain_delay):
+    with cancel_on_signals(force_on_second=False, delay=settings.drain_delay + settings.drain_seconds):
         async with app.running(settings, is_worker=True):
             app.tune_interpreter()
             _say(READY)

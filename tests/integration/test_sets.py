@@ -46,6 +46,7 @@ class Client:
         try:
             for _ in range(most):
                 update = await follower.next()
+                assert update is not None
                 assert not isinstance(update, SetHeartbeat)
                 if update.restarted:
                     self.restarts += 1

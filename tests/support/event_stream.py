@@ -44,8 +44,9 @@ async def read_events(lines: AsyncIterable[bytes]) -> AsyncGenerator[Event, None
             event_id = value.removeprefix(" ")
         elif name == "data":
             data.append(value.removeprefix(" "))
-        else:
-            assert line == b"\n"
+        elif name not in ("", "retry"):
+            raise AssertionError(f"no field of an event: {line!r}")
+        elif line == b"\n" and data:
             yield Event(event_id, "\n".join(data))
             event_id, data = None, []
 

@@ -1,9 +1,8 @@
 """The front as a whole: its services on one server, which starts, reports that it drains, and stops."""
 
-from grpc import aio
-
 from gateway.access.access import Access, OpenAccess
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.server_sockets import claimed, socket_path, socket_permissions
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
@@ -11,7 +10,7 @@ from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.health import HEALTH_SERVICE, Health
 from gateway.fronts.grpc.reflection import add_reflection
 from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
-from gateway.fronts.grpc.server import GrpcLimits, Transport, create_server
+from gateway.fronts.grpc.server import GrpcLimits, GrpcServer, Transport, create_server
 from gateway.runs.services import RunsServices
 
 SERVICES = (SERVICE, BLOBS_SERVICE)
@@ -43,12 +42,15 @@ class GrpcFront:
         self._connections = Connections(account or MemoryAccount(), self._limits.patience)
         calls = CapacityLimiter(self._limits.calls, "calls")
         waits = CapacityLimiter(self._limits.waits, "waiting calls")
-        self._runs = RunsServicer(services, calls, waits, self._connections, self._limits, access=self._access)
+        self._lives = StreamLives(self._limits.connection_age)
+        self._runs = RunsServicer(
+            services, calls, waits, self._connections, self._limits, access=self._access, lives=self._lives
+        )
         self._blobs = BlobsServicer(services, calls, self._connections, self._limits.send)
-        self._health = Health(waits)
+        self._health = Health(waits, self._limits.connection_age)
         self._readiness = services.readiness
         self._readiness.on_change(self._report)
-        self._server: aio.Server | None = None
+        self._server: GrpcServer | None = None
 
     @property
     def address(self) -> str:
@@ -85,6 +87,12 @@ class GrpcFront:
     async def drain(self) -> None:
         """Report by the health service that the server is about to stop; everything else goes on."""
         self._health.drain()
+
+    async def end_streams(self, seconds: float) -> None:
+        """Take no more connections, and end all streams within `seconds`, a few at a time; other calls go on."""
+        if self._server is not None:
+            await self._server.go_away()
+            await self._lives.end_all(seconds)
 
     async def stop(self, grace: float) -> None:
         """Take no more calls, give open ones `grace` seconds to end, then cancel them."""

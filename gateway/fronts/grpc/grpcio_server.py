@@ -26,6 +26,9 @@ from gateway.fronts.grpc.request_length import bounded
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
+_UNTIL_STOP: Final = 1e6
+"""Seconds of grace for calls whose end comes with a later stop."""
+
 _TURN_SECONDS: Final = 0.01
 _MOST_TURNS: Final = 20
 """How long, and how often, a stop waits for calls that have come to begin: clients may go on to call all the time."""
@@ -44,6 +47,7 @@ class GrpcioServer:
         self._server = aio.server(options=options)
         self._access = access
         self._connections = connections
+        self._leaving: asyncio.Task[None] | None = None
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Called when a servicer is added, before its methods are."""
@@ -68,9 +72,17 @@ class GrpcioServer:
         # grpcio fails at its own end if its start is cancelled, which takes no time.
         await to_the_end(self._server.start())
 
+    async def go_away(self) -> None:
+        """Take no more connections, and ask clients for others by GOAWAY; open calls go on until `stop`."""
+        await self._begin_what_has_come()
+        self._leaving = asyncio.create_task(self._server.stop(_UNTIL_STOP))
+
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""
         await self._begin_what_has_come()
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.gather(self._leaving, return_exceptions=True)
         await self._server.stop(grace)
 
     async def _begin_what_has_come(self) -> None:

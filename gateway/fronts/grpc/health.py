@@ -14,7 +14,8 @@ from grpc import aio
 from grpc_health.v1 import health_pb2
 
 from gateway.adapter.health_services import COMPONENTS, encode_services, health_response
-from gateway.core.errors import NotFound, shutting_down
+from gateway.concurrency.stream_lives import spread
+from gateway.core.errors import NotFound, go_away, shutting_down
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, handler
 from gateway.fronts.grpc.server import add_methods
 
@@ -33,11 +34,13 @@ class Health:
     The components below a prefix of paths are a service as well, `components/sdk` for `/sdk`. The server as a whole is
     served without them.
 
-    Watches take places of `waits`. When the server stops, `end_watches` is to be called.
+    Watches take places of `waits`, and last for about `age` seconds. When the server stops, `end_watches` is to be
+    called.
     """
 
-    def __init__(self, waits: CapacityLimiter) -> None:
+    def __init__(self, waits: CapacityLimiter, age: float | None = None) -> None:
         self._waits = waits
+        self._age = age
         self._services = [""]
         self._states: dict[str, Any] = {"": _SERVING}
         self._obstacle: str | None = None
@@ -110,13 +113,18 @@ class Health:
         """Tell the state of a service, and each change of it or of its reason."""
         with self._waits:
             told = None
+            end = None if self._age is None else asyncio.get_running_loop().time() + spread(self._age)
             while not self._ending:
                 changed = self._changed
                 state = self._states.get(request.service, _UNKNOWN)
                 if (state, self._obstacle) != told:
                     told = state, self._obstacle
                     await context.write(self._response(state))
-                await changed.wait()
+                try:
+                    async with asyncio.timeout_at(end):
+                        await changed.wait()
+                except TimeoutError:
+                    raise go_away() from None
             raise shutting_down()
 
     def _response(self, state: Any) -> health_pb2.HealthCheckResponse:

@@ -23,6 +23,7 @@ from gateway.fronts.grpc.native_calls import NativeMethod
 from gateway.fronts.grpc.native_dispatch import NativeDispatch
 
 _PENDING = "grpc.server.max_pending_requests_hard_limit"
+_AGES = ("grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms")
 _BATCH = 64
 """Calls that are handed to the event loop at a time, at most."""
 _RELAY_SECONDS = 0.02
@@ -50,6 +51,9 @@ class NativeServer:
         connections.nameless_small = 0
         # All connections reach it through one or a few: the limit of one is kept before it.
         behind = {**self._options, "grpc.max_concurrent_streams": self._options[_PENDING]}
+        # Clients do not see the age of these connections.
+        for name in _AGES:
+            behind.pop(name, None)
         self._inner = GrpcioServer(list(behind.items()), connections, access)
         self._handlers: dict[str, MethodHandler] = {}
         self._front: NativeGrpcFront | None = None
@@ -112,6 +116,9 @@ class NativeServer:
         handover = self._handover = Handover(dispatch.take)
         receiving = (front, loop, handover.put)
         threading.Thread(target=self._receive, args=receiving, name="grpc-calls", daemon=True).start()
+
+    async def go_away(self) -> None:
+        """Do nothing: the package can neither refuse connections nor ask clients for others."""
 
     async def stop(self, grace: float | None) -> None:
         """Refuse new calls, give open ones `grace` seconds to end, then cancel them."""

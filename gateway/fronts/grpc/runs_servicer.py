@@ -15,8 +15,9 @@ from gateway.access.access import Access
 from gateway.adapter import params_proto, status_proto
 from gateway.adapter.long_messages import read_long_submit
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
+from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.caller import ANYBODY, owned
-from gateway.core.errors import Overloaded
+from gateway.core.errors import Overloaded, shutting_down
 from gateway.core.model import ItemResult, RunStatus, SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import text_sizes
@@ -44,7 +45,7 @@ _SMALL_NUMBER = 16
 class RunsServicer:
     """Submits runs and follows them; what ends and lists them is a servicer of its own.
 
-    `calls` counts the calls that wait for nothing, `waits` all others.
+    `calls` counts the calls that wait for nothing, `waits` all others. `lives` ends streams.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class RunsServicer:
         limits: GrpcLimits,
         *,
         access: Access,
+        lives: StreamLives | None = None,
     ) -> None:
+        self._lives = lives or StreamLives()
         self._services = services
         self._calls = calls
         self._waits = waits
@@ -103,7 +106,7 @@ class RunsServicer:
     def stop(self) -> None:
         """End the streams that would not end by themselves."""
         for stream in self._watch_streams:
-            stream.stop()
+            stream.end()
 
     @handler
     async def SubmitRun(self, request: SubmitOrBytes, context: Context) -> bytes:
@@ -153,8 +156,11 @@ class RunsServicer:
             params = params_proto.get_params_from_proto(request)
             form = AnswerForm.of(request)
             service = self._services.of(self._connections.of(context).caller.view)
-            with service.follower(params, deadline=deadline(context)) as follower:
-                while (update := await follower.next()) is not None:
+            with (
+                service.follower(params, deadline=deadline(context)) as follower,
+                self._lives.begin(follower.end, lasts=request.wait) as life,
+            ):
+                while not life.over and (update := await follower.next()) is not None:
                     for message in self._messages.of(update, form.encoding):
                         if message is None:
                             await self._fair_queue.yield_turn()
@@ -164,6 +170,7 @@ class RunsServicer:
                             form.refuse_larger(len(message))
                             await self._connections.write(context, message)
                     del update, message  # They may hold a mebibyte each, and the next ones may be hours away.
+                life.check()
 
     @handler
     async def WatchRuns(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest], context: Context) -> None:
@@ -171,11 +178,15 @@ class RunsServicer:
         with self._waits:
             service = self._services.of(self._connections.of(context).caller.view)
             stream = WatchStream(service, self._messages, self._connections, context, self._watch_limits)
-            self._watch_streams.add(stream)
-            try:
-                await stream.serve(requests)
-            finally:
-                self._watch_streams.discard(stream)
+            with self._lives.begin(stream.end) as life:
+                self._watch_streams.add(stream)
+                try:
+                    await stream.serve(requests)
+                finally:
+                    self._watch_streams.discard(stream)
+                life.check()
+                if stream.ended:
+                    raise shutting_down()
 
     async def _submit(self, params: SubmitParams, form: AnswerForm, context: Context) -> bytes:
         """The serialized answer. Its results are left out if they are too large, or if there is no room for them."""

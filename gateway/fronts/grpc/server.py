@@ -7,6 +7,7 @@ from grpc import aio
 
 from gateway.access.access import Access
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.stream_lives import last_moment
 from gateway.fronts.grpc.connections import MOST_CALLS, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
 
@@ -19,7 +20,9 @@ class GrpcLimits(NamedTuple):
     WatchRuns stream follows, `followed` those of all such streams together; likewise `sets` and `followed_sets`.
     `inputs` bounds the inputs of one uploaded run, and `upload` the bytes that they take. `streams` bounds the open
     calls of one connection: further ones wait in the client. A client may take `patience` seconds to send its request,
-    or the next message of an upload. What exceeds a limit of all together is refused as Overloaded.
+    or the next message of an upload. A connection takes calls for `connection_age` seconds, and then is closed when its
+    calls have ended, which get `age_grace` seconds (None: any number). What exceeds a limit of all together is
+    refused as Overloaded.
     """
 
     receive: int = 64 << 20
@@ -34,6 +37,8 @@ class GrpcLimits(NamedTuple):
     upload: int = 1 << 30
     streams: int = MOST_CALLS
     patience: float = 30.0
+    connection_age: float | None = None
+    age_grace: float | None = None
 
 
 Transport: TypeAlias = Literal["grpcio", "native"]
@@ -43,6 +48,16 @@ Transport: TypeAlias = Literal["grpcio", "native"]
 METADATA_BYTES: Final = 8 << 10
 """The most request metadata of a call: what clients may rely on, and what grpcio allows at least."""
 
+_LONGEST_MS: Final = (1 << 31) - 1
+"""To grpc, the longest time that is not without end. 24 days."""
+
+
+class GrpcServer(aio.Server):
+    """What the front asks of a server, of either transport: a part of what those of grpcio do, and this."""
+
+    async def go_away(self) -> None:
+        """Take no more connections, and ask clients for others, as far as the transport can; open calls go on."""
+
 
 def create_server(
     limits: GrpcLimits,
@@ -51,7 +66,7 @@ def create_server(
     connections: Connections | None = None,
     access: Access | None = None,
     reuse_port: bool = False,
-) -> aio.Server:
+) -> GrpcServer:
     """A server without services and ports; what its calls hold is counted by `connections`.
 
     Callers are found by `access`; without one, anybody may call every method. With `reuse_port`, other processes may
@@ -62,8 +77,8 @@ def create_server(
     if transport == "native":
         from gateway.fronts.grpc.native_server import NativeServer
 
-        return cast("aio.Server", NativeServer(options, connections, access))
-    return cast("aio.Server", GrpcioServer(options, connections, access))
+        return cast("GrpcServer", NativeServer(options, connections, access))
+    return cast("GrpcServer", GrpcioServer(options, connections, access))
 
 
 def add_methods(server: aio.Server, service: str, handlers: dict[str, MethodHandler]) -> None:
@@ -76,6 +91,7 @@ def server_options(limits: GrpcLimits, *, reuse_port: bool = False) -> list[tupl
     """The options of a server, as grpcio takes them."""
     pending = limits.calls + limits.waits
     return [
+        *_age_options(limits),
         # Requests carry whole batches of inputs, and blobs; grpc's own limit is 4 MB.
         ("grpc.max_receive_message_length", limits.receive),
         ("grpc.max_send_message_length", limits.send),
@@ -98,3 +114,18 @@ def server_options(limits: GrpcLimits, *, reuse_port: bool = False) -> list[tupl
         # Otherwise a second server on the same port fails to start rather than sharing the connections.
         ("grpc.so_reuseport", int(reuse_port)),
     ]
+
+
+def _age_options(limits: GrpcLimits) -> list[tuple[str, int]]:
+    """The options for the life of a connection. grpc has jitter of its own."""
+    if limits.connection_age is None:
+        return []
+    options = [("grpc.max_connection_age_ms", _milliseconds(limits.connection_age))]
+    if limits.age_grace is not None:
+        grace = last_moment(limits.connection_age, limits.age_grace)
+        options.append(("grpc.max_connection_age_grace_ms", _milliseconds(grace)))
+    return options
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(_LONGEST_MS, max(1, round(seconds * 1_000)))

@@ -15,7 +15,7 @@ from gateway.adapter import params_proto
 from gateway.adapter.grpc_status import to_status
 from gateway.adapter.proto_wire import varint
 from gateway.concurrency.notify import Notify
-from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable, shutting_down
+from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
 from gateway.fronts.grpc.answer_form import AnswerForm, not_received
@@ -73,7 +73,8 @@ class WatchStream:
         self._answers = 0
         self._answered = Notify()
         self._woken = Notify()
-        self._stopped = False
+        self.ended = False
+        """Whether `end` was called."""
         self._sets = WatchedSets(
             service,
             messages,
@@ -86,15 +87,15 @@ class WatchStream:
         )
 
     async def serve(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> None:
-        """Follow runs until the client has closed its side and all have ended. Raises Unavailable after `stop`."""
+        """Follow runs until the client has closed its side and all have ended, or until `end`."""
         reading = asyncio.create_task(self._read(requests))
         reading.add_done_callback(lambda _: self._woken.set())
         try:
             while self._queue or self._runs or self._sets or not reading.done():
                 if reading.done():
                     reading.result()
-                if self._stopped:
-                    raise shutting_down()
+                if self.ended:
+                    return
                 if not self._queue:
                     await self._woken.wait()
                 elif isinstance(entry := self._queue.popleft(), _FollowedRun):
@@ -113,9 +114,9 @@ class WatchStream:
             finally:
                 await self._close()
 
-    def stop(self) -> None:
-        """End the stream with Unavailable."""
-        self._stopped = True
+    def end(self) -> None:
+        """Let `serve` return soon, whatever may follow."""
+        self.ended = True
         self._woken.set()
 
     async def _read(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> None:

@@ -9,6 +9,7 @@ from aiohttp import HttpVersion11
 from aiohttp.web import RequestPayloadError
 
 from gateway.concurrency.memory_account import MemoryShare
+from gateway.concurrency.stream_lives import last_moment
 from gateway.core.errors import GatewayError, Overloaded
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.gate import ConnectionGate
@@ -54,6 +55,7 @@ class HttpConnection(RequestLoop):
         "_ahead",
         "_body_received",
         "_clock",
+        "_cut",
         "_drawn",
         "_gate",
         "_guard",
@@ -80,7 +82,7 @@ class HttpConnection(RequestLoop):
         gate: ConnectionGate,
         intake: Intake,
     ) -> None:
-        super().__init__(answer, connections, intake, limits.idle_seconds)
+        super().__init__(answer, connections, intake, idle_seconds=limits.idle_seconds, age=limits.connection_age)
         self._clock = self._loop.time
         self._gate: ConnectionGate | None = gate
         self.share = share
@@ -101,6 +103,7 @@ class HttpConnection(RequestLoop):
         self._head_began = 0.0
         self._half_closed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._cut: asyncio.TimerHandle | None = None
         self._guard = StallGuard(limits.unread_seconds)
         self._waiter_of_end: asyncio.Future[None] | None = None
         self._waiter_of_sent: asyncio.Future[None] | None = None
@@ -111,6 +114,10 @@ class HttpConnection(RequestLoop):
         super().connection_made(transport)
         gate = self._gate
         assert gate is not None
+        limits = self._limits
+        if self._old_at is not None and limits.connection_age is not None and limits.age_grace is not None:
+            end = self._old_at + last_moment(limits.connection_age, limits.age_grace)
+            self._cut = self._loop.call_at(end, self.force_close)
         try:
             gate.enter()
         except Overloaded as error:
@@ -261,8 +268,8 @@ class HttpConnection(RequestLoop):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Nothing can be sent any more; give everything back."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in filter(None, (self._timer, self._cut)):
+            timer.cancel()
         if exc is not None:
             release_frames(
                 exc

@@ -11,7 +11,7 @@ the results that no earlier event of the stream held, and these members:
 The id of an event is the resume token of the point after it: a stream with this `Last-Event-ID`, or parameter
 `resumeToken`, goes on there. The last event has no id. It is the response to the request: the answer to `runs/get`
 without `wait` at that moment, with all results, or the error that ended the stream. A stream without a response was
-cut.
+cut, or ended when its connection was old or the gateway was about to stop: then a comment says so, and `retry`.
 
 `runs/watch` follows a set of runs, and only by such a stream. Its notifications are `runs/set`. Their `params` have an
 `event`:
@@ -39,8 +39,9 @@ from gateway.adapter.json_members import Params
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryShare
+from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.caller import Caller
-from gateway.core.errors import GatewayError, unauthenticated
+from gateway.core.errors import GatewayError, GoAway, unauthenticated
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import GetParams, JsonText
 from gateway.core.run_sets import SetParams
@@ -66,6 +67,9 @@ HEADERS: Final = {
 
 _EVENTS: Final = "text/event-stream"
 _PLAIN: Final = ("application/json", "application/*", "*/*")
+_GO_ON: Final = b": the stream goes on over a new connection\nretry: 100\n\n"
+"""The end of a stream that goes on elsewhere. The client comes back after so many milliseconds, with the last id."""
+
 _PIECE: Final = 64 << 10
 _READERS: Final[dict[str, Callable[[Params], GetParams | SetParams]]] = {
     "runs/get": params_json.get_params_from_json,
@@ -120,8 +124,11 @@ class EventStreams:
     the event that waits for it.
     """
 
-    def __init__(self, services: RunsServices, fair_queue: FairQueue, share: MemoryShare) -> None:
+    def __init__(
+        self, services: RunsServices, fair_queue: FairQueue, share: MemoryShare, lives: StreamLives | None = None
+    ) -> None:
         self._services = services
+        self._lives = lives or StreamLives()
         self._fair_queue = fair_queue
         # Events of all streams: thousands of heartbeats may be due at once.
         self._line = FairTurns().line()
@@ -149,6 +156,10 @@ class EventStreams:
                         begun = True
         except (Broken, ClientLeft):
             raise
+        except GoAway:
+            if not begun:
+                raise
+            yield _GO_ON
         except Exception as error:
             if not begun:
                 raise
@@ -157,8 +168,11 @@ class EventStreams:
     async def _notifications(
         self, service: RunsService, params: GetParams | SetParams, pace: Pace, expires: float | None
     ) -> AsyncGenerator[bytes, None]:
-        with _follower(service, params) as follower:
-            while (update := await (follower.next() if expires is None else _before(expires, follower))) is not None:
+        with _follower(service, params) as follower, self._lives.begin(follower.end) as life:
+            while not life.over:
+                update = await (follower.next() if expires is None else _before(expires, follower))
+                if update is None:
+                    break
                 if not isinstance(update, Update):
                     await self._line.checkpoint()
                     yield _event_of_set(update)
@@ -179,6 +193,7 @@ class EventStreams:
                 del update, written  # They may hold a mebibyte of results, and the next ones may be hours away.
                 if pace.behind:
                     await pace.catch_up()
+            life.check()
 
     async def _response(
         self, service: RunsService, request_id: JsonText, params: GetParams, pace: Pace

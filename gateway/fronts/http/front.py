@@ -25,6 +25,7 @@ from gateway.adapter import blobs_json
 from gateway.adapter.long_requests import read_long_members
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
+from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.errors import Overloaded, PermissionDenied
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.json_parts import LONG_TEXT
@@ -110,7 +111,8 @@ class HttpFront:
         self._hosts = HostCheck(allowed_hosts)
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
-        self._streams = event_stream.EventStreams(services, FairQueue(), self._account.share())
+        self._lives = StreamLives(self._limits.connection_age)
+        self._streams = event_stream.EventStreams(services, FairQueue(), self._account.share(), self._lives)
         self._routes: dict[str, dict[str, _RouteHandler]] = {
             RPC_PATH: {"POST": self._call},
             BLOBS_PATH: {"POST": self._put_blob},
@@ -139,14 +141,17 @@ class HttpFront:
         """Report at `/health` that the server is about to stop; everything else goes on."""
         self._draining = True
 
+    async def end_streams(self, seconds: float) -> None:
+        """Take no more connections, and end all streams within `seconds`, a few at a time; other requests go on."""
+        self._close()
+        await self._lives.end_all(seconds)
+
     async def stop(self, grace: float) -> None:
         """Take no more connections, give open requests `grace` seconds to be answered, then close."""
         await self.drain()
         if self._listeners is None:
             return
-        self._listeners.close()
-        for connection in self._connections:
-            connection.finish()
+        self._close()
         if self._open:
             await asyncio.wait(self._open, timeout=grace)
         if late := {connection.task for connection in self._connections if connection.task is not None}:
@@ -154,6 +159,13 @@ class HttpFront:
                 task.cancel()
             await asyncio.wait(late, timeout=1.0)
         await self._listeners.wait_closed()
+
+    def _close(self) -> None:
+        """Take no more connections, and no further requests on those that there are."""
+        if self._listeners is not None:
+            self._listeners.close()
+        for connection in self._connections:
+            connection.finish()
 
     def _connection(self) -> HttpConnection:
         return HttpConnection(
@@ -264,6 +276,8 @@ class HttpFront:
         except Exception as error:
             return denial(follow.id, error_to_tell(error))
         request.connection.streams = True
+        if self._limits.connection_age is not None:
+            request.closes = True  # The stream ends with its connection, and the client is to know it before.
         await send_parts(request, event_stream.HEADERS, events, first=first)
         return None
 

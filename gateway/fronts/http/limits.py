@@ -26,3 +26,7 @@ class HttpLimits(NamedTuple):
     """How long the rest of a body is read after its refusal, so that the client can read the refusal."""
     unread_seconds: float = 60.0
     """How long a client may read nothing of its answer."""
+    connection_age: float | None = None
+    """About how long a connection takes requests, and a stream lasts; None: without end."""
+    age_grace: float | None = None
+    """How long requests may go on after that; None: without end."""

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from aiohttp.http import RawRequestMessage
 
+from gateway.concurrency.stream_lives import spread
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.internal_errors import release_frames, report_unexpected
 from gateway.fronts.http.intake import Intake, PiecewiseHandler
@@ -20,13 +21,22 @@ AnswerRequest: TypeAlias = Callable[[HttpRequest], Awaitable[None]]
 class RequestLoop(PiecewiseHandler):
     """A connection on which one task answers requests, one after the other; `connections` has it while it lasts.
 
-    It ends if no request comes for `idle_seconds`.
+    It ends if no request comes for `idle_seconds`, or with the answer to the next request when it is `age` seconds old,
+    more or less. One that waits for a request then is left open: the client may be sending one.
     """
 
     __slots__ = ("_answer", "_connections", "_finishing", "_idle_seconds", "_idle_since", "_idle_timer", "_loop",
-                 "_waiter", "task")  # fmt: skip
+                 "_old_at", "_waiter", "task")  # fmt: skip
 
-    def __init__(self, answer: AnswerRequest, connections: "set[Any]", intake: Intake, idle_seconds: float) -> None:
+    def __init__(
+        self,
+        answer: AnswerRequest,
+        connections: "set[Any]",
+        intake: Intake,
+        *,
+        idle_seconds: float,
+        age: float | None = None,
+    ) -> None:
         super().__init__(intake)
         self._loop = asyncio.get_running_loop()
         self._answer = answer
@@ -36,6 +46,7 @@ class RequestLoop(PiecewiseHandler):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._finishing = False
+        self._old_at = None if age is None else self._loop.time() + spread(age)
         self.task: asyncio.Task[None] | None = None
         """The task that answers; None before the connection is made."""
 
@@ -101,10 +112,14 @@ class RequestLoop(PiecewiseHandler):
             return False
         assert body is not None
         request = HttpRequest(message, body, cast(Any, self))
-        if not (self.arrived or self.parses):
+        if not (self.arrived or self.parses) or (self._old_at is not None and self._is_old()):
             request.closes = True
         await self._answer(request)
         return not request.closes and body.is_eof()
+
+    def _is_old(self) -> bool:
+        """Whether no request is taken any more, besides those that have arrived."""
+        return not self.arrived and self._old_at is not None and self._loop.time() >= self._old_at
 
     def _look_whether_idle(self) -> None:
         left = self._idle_seconds

@@ -174,7 +174,8 @@ class RunsServiceServicer(object):
         - NOT_FOUND: no run has this id.
         - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
         the message says what to set.
-        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+        has reached an age: the client SHOULD call again at once, with its resume token, and is led elsewhere.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -197,7 +198,8 @@ class RunsServiceServicer(object):
         Errors:
         - INVALID_ARGUMENT: a request holds no action.
         - RESOURCE_EXHAUSTED: the server is at its limit of calls.
-        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+        has reached an age: the client SHOULD call again at once.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -99,7 +99,8 @@ class RunsServiceStub:
     - NOT_FOUND: no run has this id.
     - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
       the message says what to set.
-    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+      has reached an age: the client SHOULD call again at once, with its resume token, and is led elsewhere.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
     WatchRuns: _grpc.StreamStreamMultiCallable[_runs_pb2.WatchRunsRequest, _runs_pb2.WatchRunsResponse]
@@ -118,7 +119,8 @@ class RunsServiceStub:
     Errors:
     - INVALID_ARGUMENT: a request holds no action.
     - RESOURCE_EXHAUSTED: the server is at its limit of calls.
-    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+      has reached an age: the client SHOULD call again at once.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
     SubmitRunStream: _grpc.StreamUnaryMultiCallable[_runs_pb2.SubmitRunStreamRequest, _runs_pb2.SubmitRunResponse]
@@ -279,7 +281,8 @@ class RunsServiceAsyncStub(RunsServiceStub):
     - NOT_FOUND: no run has this id.
     - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
       the message says what to set.
-    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+      has reached an age: the client SHOULD call again at once, with its resume token, and is led elsewhere.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
     WatchRuns: _aio.StreamStreamMultiCallable[_runs_pb2.WatchRunsRequest, _runs_pb2.WatchRunsResponse]  # type: ignore[assignment]
@@ -298,7 +301,8 @@ class RunsServiceAsyncStub(RunsServiceStub):
     Errors:
     - INVALID_ARGUMENT: a request holds no action.
     - RESOURCE_EXHAUSTED: the server is at its limit of calls.
-    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+    - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+      has reached an age: the client SHOULD call again at once.
     - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
     """
     SubmitRunStream: _aio.StreamUnaryMultiCallable[_runs_pb2.SubmitRunStreamRequest, _runs_pb2.SubmitRunResponse]  # type: ignore[assignment]
@@ -468,7 +472,8 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         - NOT_FOUND: no run has this id.
         - RESOURCE_EXHAUSTED: the server is at its limit of calls; or a result is larger than `max_response_message_bytes`, and
           the message says what to set.
-        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+          has reached an age: the client SHOULD call again at once, with its resume token, and is led elsewhere.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
         """
 
@@ -493,7 +498,8 @@ class RunsServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors:
         - INVALID_ARGUMENT: a request holds no action.
         - RESOURCE_EXHAUSTED: the server is at its limit of calls.
-        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached.
+        - UNAVAILABLE: the server is shutting down, or its runtime cannot be reached. With the reason GO_AWAY, the stream
+          has reached an age: the client SHOULD call again at once.
         - INTERNAL: a defect of the server; the message holds an id that the server's log explains.
         """
 

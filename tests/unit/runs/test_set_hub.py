@@ -37,7 +37,9 @@ class Follower:
             await self.step()
 
     async def step(self) -> None:
-        self.take(await self.follower.next())
+        update = await self.follower.next()
+        assert update is not None
+        self.take(update)
 
     async def all_that_is_there(self, turns: int = 50) -> None:
         for _ in range(turns):

@@ -1,0 +1,176 @@
+"""Connections with an age: streams end and go on, and what they tell is right in the end."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.client import AsyncRunsClient, RunsClient, RunUpdate
+from gateway.client.streams import Fold
+from gateway.core.model import ResultOrder
+from gateway.fronts.grpc import GrpcFront, GrpcLimits
+from gateway.fronts.grpc.server import Transport
+from gateway.fronts.http.front import HttpFront
+from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.service import RunsService
+from gateway.runs.services import RunsServices
+from tests.support.event_stream import Event, folded, following
+from tests.support.scripted_runtime import FLOW, ScriptedRuntime
+
+ITEMS = 200
+
+
+class Gateway:
+    """Both fronts over one runtime, and what follows its run."""
+
+    def __init__(self, runtime: ScriptedRuntime, grpc: str, http: str) -> None:
+        self.runtime = runtime
+        self.grpc = grpc
+        self.http = f"http://{http}/"
+        self.run_id = ""
+        self.streams: list[asyncio.Task[None]] = []
+        self.counts: list[int] = []
+        self.moved = asyncio.Event()
+
+    def follow(self, stream: Callable[[Callable[[], None]], Coroutine[Any, Any, None]]) -> None:
+        """Begin a stream, which calls what it is given each time it has gone on elsewhere."""
+        number = len(self.counts)
+        self.counts.append(0)
+
+        def note() -> None:
+            self.counts[number] += 1
+            self.moved.set()
+
+        task = asyncio.create_task(stream(note))
+        task.add_done_callback(lambda _: self.moved.set())
+        self.streams.append(task)
+
+    async def leave(self) -> None:
+        """Follow nothing any more."""
+        for stream in self.streams:
+            stream.cancel()
+        await asyncio.gather(*self.streams, return_exceptions=True)
+
+    async def drive(self, ends: int) -> None:
+        """Let the items of the run end one by one, while the streams go on `ends` times on average."""
+        for index in range(ITEMS):
+            while sum(self.counts) < index * len(self.counts) * ends // ITEMS:
+                self.moved.clear()
+                await self.moved.wait()
+                if any(stream.done() for stream in self.streams):
+                    await asyncio.gather(*self.streams)
+            await self.runtime.succeed(index, str(index), run_id=self.run_id)
+        await asyncio.gather(*self.streams)
+        assert min(self.counts) >= ends // 2
+
+
+@pytest.fixture(params=["grpcio", "native"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    transport: Transport = request.param
+    return transport
+
+
+async def serving(stack: AsyncExitStack, runtime: ScriptedRuntime, age: float, transport: Transport) -> Gateway:
+    service = RunsService(runtime, grace=0)
+    stack.push_async_callback(service.close)
+    services = RunsServices(service)
+    limits = GrpcLimits(connection_age=age, age_grace=60.0)
+    grpc = GrpcFront(services, "127.0.0.1:0", limits=limits, transport=transport)
+    http_limits = HttpLimits(connection_age=age, age_grace=60.0)
+    http = HttpFront(JsonRpcMethods(services), "127.0.0.1:0", limits=http_limits)
+    for front in (grpc, http):
+        await front.start()
+        stack.push_async_callback(front.stop, 0)
+    gateway = Gateway(runtime, grpc.address, http.address)
+    stack.push_async_callback(gateway.leave)
+    return gateway
+
+
+async def expected(client: AsyncRunsClient, run_id: str) -> list[object]:
+    return [result.value for result in (await client.get(run_id, include_results=True)).results or ()]
+
+
+async def updates_of(gateway: Gateway, client: AsyncRunsClient, note: Callable[[], None]) -> None:
+    fold = Fold()
+    async with aclosing(client.watch(gateway.run_id, include_results=True)) as updates:
+        async for update in updates:
+            fold.add(update)
+            assert not update.restarted
+            if update.reconnected:
+                note()
+    assert [result.value for result in fold.status().results or ()] == await expected(client, gateway.run_id)
+
+
+async def many_of(gateway: Gateway, client: AsyncRunsClient, note: Callable[[], None]) -> None:
+    fold = Fold()
+    async with aclosing(client.watch_many([gateway.run_id], include_results=True)) as events:
+        async for _, event in events:
+            if isinstance(event, RunUpdate):
+                fold.add(event)
+                assert not event.restarted
+                if event.reconnected:
+                    note()
+    assert [result.value for result in fold.status().results or ()] == await expected(client, gateway.run_id)
+
+
+async def events_of(gateway: Gateway, session: aiohttp.ClientSession, note: Callable[[], None]) -> None:
+    events: list[Event] = []
+    last: str | None = None
+    params = {"runId": gateway.run_id, "wait": True, "includeResults": True, "resultOrder": "byCompletion"}
+    while True:
+        async with following(session, gateway.http, params, last_event_id=last) as stream:
+            async for event in stream:
+                if event.id is None:
+                    result = event.message["result"]
+                    assert folded(events)["results"] == result["results"]
+                    return
+                events.append(event)
+                last = event.id
+        note()
+
+
+async def blocking_wait(gateway: Gateway) -> None:
+    def wait() -> list[object]:
+        with RunsClient(gateway.grpc, retry_for=0) as client:
+            run = client.wait(gateway.run_id, include_results=True, order=ResultOrder.BY_COMPLETION)
+            return [result.value for result in run.results or ()]
+
+    assert sorted(map(str, await asyncio.to_thread(wait))) == sorted(map(str, range(ITEMS)))
+
+
+async def all_kinds(gateway: Gateway, stack: AsyncExitStack, *, grpc: int, http: int) -> None:
+    """Begin streams of all kinds, without retries: an end in order is no failure."""
+    client = await stack.enter_async_context(AsyncRunsClient(gateway.grpc, retry_for=0))
+    session = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None))
+    )
+    flow_id = await client.put_flow(str(FLOW.content))
+    gateway.run_id = (await client.submit(flow_id, list(range(ITEMS)))).run_id
+    for _ in range(grpc // 2):
+        gateway.follow(lambda note: updates_of(gateway, client, note))
+        gateway.follow(lambda note: many_of(gateway, client, note))
+    for _ in range(http):
+        gateway.follow(lambda note: events_of(gateway, session, note))
+
+
+async def test_folds_are_right_over_the_ends_of_streams(transport: Transport) -> None:
+    async with asyncio.timeout(100), AsyncExitStack() as stack:
+        gateway = await serving(stack, ScriptedRuntime(), 0.1, transport)
+        await all_kinds(gateway, stack, grpc=8, http=4)
+        blocking = asyncio.create_task(blocking_wait(gateway))
+        await gateway.drive(3)
+        await blocking
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_a_thousand_streams_with_an_age_of_two_seconds_for_a_minute() -> None:
+    """Every stream goes on 28 times, which takes about a minute, and every fold is right."""
+    async with asyncio.timeout(280), AsyncExitStack() as stack:
+        gateway = await serving(stack, ScriptedRuntime(), 2.0, "grpcio")
+        await all_kinds(gateway, stack, grpc=900, http=100)
+        await gateway.drive(28)
