@@ -218,7 +218,12 @@ def retention_of(settings: ServeSettings) -> Retention:
     """What is kept, and for how long."""
     rules = (
         KeepRule(
-            RunFilter(states=tuple(map(RunState, rule.states)), flow_label=rule.flow_label, labels=rule.labels),
+            RunFilter(
+                states=tuple(map(RunState, rule.states)),
+                flow_label=rule.flow_label,
+                labels=rule.labels,
+                namespace=rule.namespace,
+            ),
             rule.keep,
         )
         for rule in settings.retention

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from gateway.core.addresses import check_address
 from gateway.core.durations import duration_seconds
 from gateway.core.model import MAX_KEY_LENGTH, MAX_TIMEOUT
+from gateway.core.owner import MAX_NAMESPACE, is_namespace
 from gateway.server.sizes import parse_size
 
 MAX_OPEN_CALLS = 10_000_000
@@ -188,6 +189,13 @@ def _check_url(url: str) -> str:
     return url
 
 
+def _check_namespace(name: str) -> str:
+    if not is_namespace(name):
+        characters = "a-z, 0-9 and '.', '_', '-', but these not at the ends"
+        raise ValueError(f"expected 1 to {MAX_NAMESPACE} of {characters}, got {name!r}")
+    return name
+
+
 class FlagValue(NamedTuple):
     """Names what follows a flag, where the type of the setting does not tell."""
 
@@ -237,6 +245,7 @@ class RetentionRule(BaseModel):
     states: tuple[Literal["success", "failed", "cancelled"], ...] = ()
     flow_label: Annotated[str, Field(min_length=1, max_length=MAX_KEY_LENGTH + 1)] | None = None
     labels: dict[str, str] = {}
+    namespace: Annotated[str, AfterValidator(_check_namespace)] | None = None
     keep: KeepTime
 
 

@@ -262,7 +262,7 @@ class ServeSettings(_SharedSettings):
         default=None,
         ge=0,
         description="How many runs are kept that have ended and that no rule of `retention` concerns: the ones that "
-        "ended last. All by default.",
+        "ended last, in each namespace. All by default.",
     )
     keep_blobs: Annotated[KeepTime, DefaultText("`7d`")] = Field(
         default=7 * 86_400.0,
@@ -272,8 +272,8 @@ class ServeSettings(_SharedSettings):
     retention: Annotated[tuple[RetentionRule, ...], FileOnly()] = Field(
         default=(),
         description="Rules for how long runs are kept after their end, of which the first that matches a run counts: "
-        "tables with `states`, `flow_label` (with a `*` at its end: what begins so), `labels` and `keep`, a duration "
-        "or `forever`.",
+        "tables with `states`, `flow_label` (with a `*` at its end: what begins so), `labels`, `namespace` and "
+        "`keep`, a duration or `forever`.",
     )
     file_directories: Directories | None = Field(
         default=None,

@@ -9,10 +9,12 @@ from typing import Any, Final
 import pytest
 
 from gateway.core.model import ItemResult, RunState
+from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
 from gateway.runtimes.embedded.retention import Retention
 from gateway.runtimes.embedded.run_ids import RUN_IDS
+from gateway.runtimes.embedded.run_owners import owner_to_json
 from tests.support.embedded import Embedded, opened
 
 SECOND: Final = 10**9
@@ -39,7 +41,7 @@ FILTERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-async def fill(embedded: Embedded, moments: "count[int]", number: int, *, rare: bool) -> None:
+async def fill(embedded: Embedded, moments: "count[int]", number: int, *, rare: bool, owner: str | None = None) -> None:
     """Add runs that all filters match, or that none does."""
     state = RunState.FAILED if rare else RunState.SUCCESS
     word = "rare" if rare else "usual"
@@ -62,6 +64,7 @@ async def fill(embedded: Embedded, moments: "count[int]", number: int, *, rare: 
             root_id=ROOT if rare else None,
             parent_id=ROOT if rare else None,
             labels=f'{{"team":"{word}"}}',
+            owner=owner,
         )
         result = ItemResult(item_index=0, status=state, value="1", completed_at=moment)
         await embedded.journal.create(record, (), Ended(Outcome(state, 1, 0, moment), [result]))
@@ -113,6 +116,28 @@ async def test_what_does_not_match_costs_nothing(tmp_path: Path) -> None:
                 pages = [await each.runtime.list_runs(RunFilter(**fields), order, "", MATCHING) for each in (few, many)]
                 assert [len(page.runs) for page in pages] == [MATCHING, MATCHING], name
         assert sum(counts[1].reads) < 2 * sum(counts[0].reads) + STEPS_OF_READ
+        assert max(counts[1].reads) < STEPS_OF_READ
+
+
+@pytest.mark.parametrize(("namespace", "others"), [("default", "team"), ("team", "default"), ("team", "team-a")])
+async def test_runs_of_other_namespaces_cost_nothing(namespace: str, others: str, tmp_path: Path) -> None:
+    """They are as the runs of the namespace in all else, and far more."""
+    own, foreign = (owner_to_json(Owner(name)) for name in (namespace, others))
+    async with opened(tmp_path / "few.db") as few, opened(tmp_path / "many.db") as many:
+        for embedded in (few, many):
+            await fill(embedded, count(START, SECOND), MATCHING, rare=True, owner=own)
+        await fill(many, count(START, SECOND), OTHERS, rare=True, owner=foreign)
+        for embedded in (few, many):
+            await embedded.journal._tail.index()  # type: ignore[attr-defined]
+        counts = Counted(few), Counted(many)
+        for name, fields in {"all": {}, "roots": {"roots_only": True}, **FILTERS}.items():
+            wanted = RunFilter(**fields, namespace=namespace)
+            for order in RunOrder:
+                pages = [await each.runtime.list_runs(wanted, order, "", MATCHING) for each in (few, many)]
+                assert len(pages[0].runs) == len(pages[1].runs) == (0 if name == "roots" else MATCHING), name
+            numbers = [await each.runtime.count_runs(wanted) for each in (few, many)]
+            assert numbers[0] == numbers[1] == len(pages[0].runs)
+            assert sum(counts[1].reads) < 1.2 * sum(counts[0].reads), name
         assert max(counts[1].reads) < STEPS_OF_READ
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gateway.components import Components
 from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
-from gateway.core.owner import DEFAULT_NAMESPACE
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
@@ -34,6 +34,13 @@ class Embedded(NamedTuple):
         """Store a flow and submit it."""
         texts = [json.dumps(value) for value in inputs]
         return await self.service.submit(SubmitParams(flow_id=await self.put(flow), inputs=texts, wait=wait, **params))
+
+    async def submit_in(self, namespace: str, flow: Any, *inputs: Any) -> RunStatus:
+        """Store a flow in a namespace, submit it there, and wait."""
+        texts = [json.dumps(value) for value in inputs]
+        flow_id = await self.put(flow, namespace)
+        owner = None if namespace == DEFAULT_NAMESPACE else Owner(namespace)
+        return await self.service.submit(SubmitParams(flow_id=flow_id, inputs=texts, wait=True, owner=owner))
 
     async def put(self, flow: Any, namespace: str = DEFAULT_NAMESPACE) -> str:
         """Store a flow that is written in Python."""

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from gateway.adapter.params_json import labels_from_json
 from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState, RunStatus
+from gateway.core.owner import DEFAULT_NAMESPACE
 
 if TYPE_CHECKING:
     from gateway.runtimes.embedded.journal import Outcome, RunRecord
@@ -31,6 +32,7 @@ class Tombstone(Struct, frozen=True, gc=False, array_like=True):
     state: RunState
     ended: int
     complete: bool
+    namespace: str = DEFAULT_NAMESPACE
 
     @classmethod
     def of(cls, record: "RunRecord", outcome: "Outcome") -> "Tombstone":
@@ -48,6 +50,7 @@ class Tombstone(Struct, frozen=True, gc=False, array_like=True):
             state=outcome.status,
             ended=outcome.changed or 0,
             complete=complete,
+            namespace=record.namespace,
         )
 
     def status(self) -> RunStatus:
@@ -63,6 +66,7 @@ class Tombstone(Struct, frozen=True, gc=False, array_like=True):
             labels={} if self.labels is None else labels_from_json(self.labels),
             parent_run_id=self.parent_id,
             root_run_id=self.root_id,
+            namespace=self.namespace,
         )
 
 

@@ -298,10 +298,9 @@ class Journal(ABC):
     async def read_changes(self, after: int, until: int) -> Changes:
         """The ends of runs, and the runs that were deleted, between two numbers: the first of them."""
 
-    @property
     @abstractmethod
-    def forgotten(self) -> int:
-        """Runs that were deleted at this number or before may be remembered no more."""
+    def forgotten(self, namespace: str | None) -> int:
+        """Runs of a namespace, or of any, that were deleted at this number or before may be remembered no more."""
 
     @abstractmethod
     async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:

@@ -10,7 +10,7 @@ from gateway.runtimes.embedded.tombstones import TombstoneRows
 
 class Contents(NamedTuple):
     """What a file holds when it is opened, for which time, its last run, the runs that have not arrived, and what the
-    log of changes needs.
+    log of changes needs; `last_early` is the largest key of a run whose id does not have it.
     """
 
     epoch: int
@@ -18,6 +18,7 @@ class Contents(NamedTuple):
     last_run_id: str
     arriving: list[int]
     last_change: int
+    last_early: int
     eras: dict[int, int]
     tombstones: TombstoneRows
 
@@ -29,4 +30,5 @@ def read_contents(db: sqlite3.Connection) -> Contents:
     newest = (db.execute(f"SELECT max(run_id) FROM {table}").fetchone()[0] for table in ("runs", "ended_runs"))
     last_run_id = max((found for found in newest if found and canonical_run_id(found)), default="0" * 32)
     run = max([last_run or 0, *arriving])
-    return Contents(epoch, run, last_run_id, arriving, last_change(db), read_eras(db), TombstoneRows(db))
+    last_early = db.execute("SELECT coalesce(max(key), 0) FROM early_runs").fetchone()[0]
+    return Contents(epoch, run, last_run_id, arriving, last_change(db), last_early, read_eras(db), TombstoneRows(db))

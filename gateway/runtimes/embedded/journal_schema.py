@@ -8,12 +8,12 @@ from gateway.runtimes.embedded.changed_rows import CHANGED_INDEX
 from gateway.runtimes.embedded.ended_rows import ENDED_RUNS_TABLE
 from gateway.runtimes.embedded.index_tail import INDEXED_TABLE
 from gateway.runtimes.embedded.index_upgrade import index_all
-from gateway.runtimes.embedded.postings import POSTINGS_TABLES
+from gateway.runtimes.embedded.postings import NAMESPACE_TERMS, POSTINGS_TABLES
 from gateway.runtimes.embedded.removals import ARRIVING_TABLE
 from gateway.runtimes.embedded.result_rows import FAILED_INDEX, RESULTS_TABLE
 from gateway.runtimes.embedded.run_keys import EARLY_RUNS_TABLE
 from gateway.runtimes.embedded.stopped_rows import STOPPED_ITEMS_TABLE
-from gateway.runtimes.embedded.tombstones import TOMBSTONES_TABLE
+from gateway.runtimes.embedded.tombstones import TOMBSTONES_BY_NAMESPACE, TOMBSTONES_TABLE
 from gateway.storage.sqlite_opening import Schema
 
 # `runs.run` numbers the runs. The key of an input is (run << 24) + item_index. A row of `inputs` has the texts of
@@ -43,6 +43,7 @@ CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
 {_INDEX}
 {CHANGED_INDEX}
 {TOMBSTONES_TABLE}
+{TOMBSTONES_BY_NAMESPACE}
 CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, era INTEGER, opened INTEGER);
 CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {RESULTS_TABLE}
@@ -64,7 +65,7 @@ _UPGRADES = {
     "ALTER TABLE runs ADD COLUMN changed INTEGER; ALTER TABLE epochs ADD COLUMN era INTEGER;"
     "ALTER TABLE epochs ADD COLUMN opened INTEGER; ALTER TABLE results ADD COLUMN steps BLOB;"
     f"{STOPPED_ITEMS_TABLE} {FAILED_INDEX} {CANCELS_TABLE} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
-    6: "ALTER TABLE runs ADD COLUMN owner TEXT;",
+    6: f"ALTER TABLE runs ADD COLUMN owner TEXT; {NAMESPACE_TERMS} {TOMBSTONES_BY_NAMESPACE}",
 }
 SCHEMA: Final = Schema(
     7, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}

@@ -1,7 +1,7 @@
 """The ends of runs in memory, and the runs that were deleted or forgotten, in the order of their changes."""
 
-from bisect import bisect_right
-from collections import deque
+from bisect import bisect_left, bisect_right
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -15,7 +15,7 @@ LOOKED_AT: Final = 256
 """How many runs are looked at for them: some may be gone."""
 
 MAX_TOMBSTONES: Final = 10_000
-"""How many deleted runs are remembered: who has been away for longer begins anew."""
+"""How many deleted runs of a namespace are remembered: who has been away for longer begins anew."""
 
 
 class MemoryChanges:
@@ -25,8 +25,14 @@ class MemoryChanges:
         self._find = find
         self._ends: deque[tuple[int, str]] = deque()
         self._removals: deque[Removal] = deque()
-        self.forgotten = 0
-        """The number of the last deleted run that is remembered no more."""
+        self._numbers: dict[str, deque[int]] = defaultdict(deque)
+        self._forgotten: dict[str, int] = {}
+
+    def forgotten(self, namespace: str | None) -> int:
+        """The number of the last deleted run of a namespace, or of any, that is remembered no more."""
+        if namespace is None:
+            return max(self._forgotten.values(), default=0)
+        return self._forgotten.get(namespace, 0)
 
     def end(self, number: int, run_id: str) -> None:
         """A run has ended; numbers grow."""
@@ -40,8 +46,11 @@ class MemoryChanges:
     def remove(self, removal: Removal) -> None:
         """A run is gone; numbers grow."""
         self._removals.append(removal)
-        if len(self._removals) > MAX_TOMBSTONES:
-            self.forgotten = self._removals.popleft().number
+        numbers = self._numbers[namespace := removal.tombstone.namespace]
+        numbers.append(removal.number)
+        if len(numbers) > MAX_TOMBSTONES:
+            self._forgotten[namespace] = oldest = numbers.popleft()
+            del self._removals[bisect_left(self._removals, oldest, key=_number)]
         while self._ends and self._find(self._ends[0][1]) is None:
             self._ends.popleft()
 

@@ -17,9 +17,9 @@ from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.run_keys import key_at
 from gateway.runtimes.embedded.run_search import TERMS_TOGETHER, Bounds, RunIndex, Selector
-from gateway.runtimes.embedded.run_terms import FLOW, UNNAMED_FLOW, Term, state_term, terms_of
+from gateway.runtimes.embedded.run_terms import ELSEWHERE, FLOW, FLOWS, Term, state_terms, terms_of
 
-_named_by: Final = attrgetter("flow_id", "flow_name", "flow_label", "labels", "parent_id", "root_id")
+_named_by: Final = attrgetter("flow_id", "flow_name", "flow_label", "labels", "parent_id", "root_id", "namespace")
 
 BEHIND: Final = 128
 """How many runs the index may be behind: some 0.2 ms."""
@@ -119,9 +119,10 @@ class MemoryIndex(RunIndex):
         if record.run_id in self._missing:
             self._missing[record.run_id] = record, state
             return
-        key, nested = self._key(record.run_id), record.root_id is not None
-        self._remove(state_term(None, nested=nested), key)
-        self._of(state_term(state, nested=nested)).add((key,))
+        key = self._key(record.run_id)
+        for before, after in zip(_state_terms(record, None), _state_terms(record, state), strict=True):
+            self._remove(before, key)
+            self._of(after).add((key,))
 
     def remove(self, record: RunRecord, state: RunState | None) -> None:
         """A run is deleted."""
@@ -168,10 +169,10 @@ class MemoryIndex(RunIndex):
     def all_keys(self, bounds: Bounds, limit: int) -> list[int]:
         return self._all.first(bounds, limit)
 
-    def has_flow(self, flow_id: str) -> bool:
-        """Whether a run is of a flow."""
+    def has_flow(self, key: str) -> bool:
+        """Whether a run is of the flow in the blob with a key."""
         self.make_up()
-        return any(self.terms(Selector(kind, flow_id), None) for kind in (FLOW, UNNAMED_FLOW))
+        return any(self.terms(Selector(kind, key), None) for kind in FLOWS)
 
     def _early_key(self, record: RunRecord) -> int:
         key = max([key_at(record.created_at), *(key + 1 for key in self._early.values())])
@@ -203,7 +204,11 @@ class MemoryIndex(RunIndex):
                 del ordered[bisect_left(ordered, (text, number))]
 
 
+def _state_terms(record: RunRecord, state: RunState | None) -> list[Term]:
+    return state_terms(state, nested=record.root_id is not None, namespace=record.namespace)
+
+
 def _ordering(term: Term) -> tuple[tuple[str, str], ...]:
     """By which of its texts a term is looked for, besides by both."""
     by_text = ("text", term.text)
-    return (by_text, ("more", term.more)) if term.kind == FLOW else (by_text,)
+    return (by_text, ("more", term.more)) if term.kind in {FLOW, FLOW + ELSEWHERE} else (by_text,)

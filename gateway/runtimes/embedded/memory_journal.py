@@ -227,9 +227,8 @@ class MemoryJournal(Journal):
     async def read_changes(self, after: int, until: int) -> Changes:
         return self._changes.read(after, until)
 
-    @property
-    def forgotten(self) -> int:
-        return self._changes.forgotten
+    def forgotten(self, namespace: str | None) -> int:
+        return self._changes.forgotten(namespace)
 
     async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
         kept = self._runs.get(run_id)

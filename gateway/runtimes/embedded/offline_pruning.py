@@ -1,6 +1,7 @@
 """Pruning a state file that no gateway owns, and telling what would go from one that a gateway may own."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,8 @@ def preview(path: Path, retention: Retention) -> Pruned:
 
 
 def _count_runs(db: sqlite3.Connection, retention: Retention) -> int:
-    expired = others = reached = 0
+    expired = reached = 0
+    others: Counter[str] = Counter()
     more, moment = not retention.keeps_all_runs, now()
     while more:
         changes, reached, more = read_changes(db, reached, (1 << KEY_BITS) - 2)
@@ -78,6 +80,9 @@ def _count_runs(db: sqlite3.Connection, retention: Retention) -> int:
             expires_at = retention.expires_at(record, outcome)
             if expires_at is not None and expires_at <= moment:
                 expired += 1
-            elif retention.rule_of(record.flow_label, record.labels, outcome.status) == len(retention.rules):
-                others += 1
-    return expired + (0 if retention.keep_runs is None else max(0, others - retention.keep_runs))
+            elif retention.rule_of(record.flow_label, record.labels, outcome.status, record.namespace) == len(
+                retention.rules
+            ):
+                others[record.namespace] += 1
+    keep_runs = retention.keep_runs
+    return expired + (0 if keep_runs is None else sum(max(0, number - keep_runs) for number in others.values()))

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
@@ -57,7 +57,9 @@ class Pruning:
         self._uses = uses
         self._delete = delete
         self._reached: dict[int, int] = defaultdict(int)
-        self._counted = self._number = self._oldest = self._begun = self._until = 0
+        self._counted = self._begun = self._until = 0
+        self._numbers: Counter[str] = Counter()
+        self._oldest: Counter[str] = Counter()
         self._subtracted: set[str] = set()
         """Runs that have been deleted here, and whose tombstones have not been read."""
         self._task: asyncio.Task[None] | None = None
@@ -133,7 +135,7 @@ class Pruning:
 
     async def _count(self) -> bool:
         """Count runs that no rule concerns, up to the present."""
-        if self._journal.forgotten > self._counted and (self._begun or self._counted >= self._until > 0):
+        if self._journal.forgotten(None) > self._counted and (self._begun or self._counted >= self._until > 0):
             # Tombstones are gone that have not been read.
             self._begin_anew()
         if self._counted >= self._until:
@@ -147,40 +149,46 @@ class Pruning:
                     if change.run.run_id in self._subtracted:
                         self._subtracted.discard(change.run.run_id)
                     else:
-                        self._number -= self._was_counted(change.run)
-                else:
-                    self._number += self._concerned(change, len(self._journal.retention.rules)) is not None
+                        self._numbers[change.run.namespace] -= self._was_counted(change.run)
+                elif (run := self._concerned(change, len(self._journal.retention.rules))) is not None:
+                    self._numbers[run[0].namespace] += 1
             self._counted = reached
         return self._counted < self._until
 
     def _begin_anew(self) -> None:
         """Count all runs again."""
-        self._counted = self._number = self._oldest = self._begun = self._until = 0
+        self._counted = self._begun = self._until = 0
+        self._numbers.clear()
+        self._oldest.clear()
         self._subtracted.clear()
 
     async def _remove_beyond(self, keep_runs: int) -> bool:
-        """Delete the runs that ended first, until so many are left as are kept."""
-        excess = self._number - keep_runs
-        if excess <= 0:
-            return False
+        """Delete the runs of each namespace that ended first, until so many are left as are kept."""
+        more = False
+        for namespace, number in list(self._numbers.items()):
+            if number > keep_runs:
+                more |= await self._remove_oldest(namespace, number - keep_runs)
+        return more
+
+    async def _remove_oldest(self, namespace: str, excess: int) -> bool:
         some: list[EndedRecord] = []
         for _ in range(REMOVALS_TOGETHER):
-            if len(some) < excess and self._oldest < self._counted:
-                changes, reached, _ = await self._journal.read_changes(self._oldest, self._counted)
-                self._oldest = self._choose(changes, reached, some, excess)
-        self._number -= len(some)
+            if len(some) < excess and self._oldest[namespace] < self._counted:
+                changes, reached, _ = await self._journal.read_changes(self._oldest[namespace], self._counted)
+                rest = excess - len(some)
+                chosen = self._of_namespace(changes, namespace)[:rest]
+                some += (change.run for change in chosen if not isinstance(change.run, Tombstone))
+                self._oldest[namespace] = chosen[-1].number if len(chosen) == rest else reached
+        self._numbers[namespace] -= len(some)
         self._subtracted.update(record.run_id for record, _ in some)
         await self._delete_some(some)
-        return bool(some) or self._oldest < self._counted
+        return bool(some) or self._oldest[namespace] < self._counted
 
-    def _choose(self, changes: Sequence[Change], reached: int, some: list[EndedRecord], number: int) -> int:
-        """Add runs that no rule concerns to `some`, up to a number. Return the last change that was looked at."""
-        for change in changes:
-            if (run := self._concerned(change, len(self._journal.retention.rules))) is not None:
-                some.append(run)
-                if len(some) == number:
-                    return change.number
-        return reached
+    def _of_namespace(self, changes: Sequence[Change], namespace: str) -> list[Change]:
+        """The changes that are ends of runs of a namespace that no rule concerns."""
+        number = len(self._journal.retention.rules)
+        runs = [(change, self._concerned(change, number)) for change in changes]
+        return [change for change, run in runs if run is not None and run[0].namespace == namespace]
 
     async def _delete_some(self, runs: Sequence[EndedRecord]) -> None:
         if runs:
@@ -191,7 +199,7 @@ class Pruning:
         if isinstance(change.run, Tombstone):
             return None
         record, outcome = change.run
-        rule = self._journal.retention.rule_of(record.flow_label, record.labels, outcome.status)
+        rule = self._journal.retention.rule_of(record.flow_label, record.labels, outcome.status, record.namespace)
         return change.run if rule == number else None
 
     def _was_counted(self, gone: Tombstone) -> bool:
@@ -199,5 +207,5 @@ class Pruning:
         rules = self._journal.retention.rules
         # If its labels are not known, the number is a little too small: some runs more are kept.
         return ended <= self._begun and self._journal.retention.rule_of(
-            gone.flow_label, gone.labels, gone.state
+            gone.flow_label, gone.labels, gone.state, gone.namespace
         ) == len(rules)

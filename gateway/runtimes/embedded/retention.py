@@ -26,7 +26,9 @@ class KeepRule(NamedTuple):
 
 
 class Retention(NamedTuple):
-    """Rules for runs that have ended. Those that no rule concerns are kept for `keep` seconds, and `keep_runs` of them.
+    """Rules for runs that have ended.
+
+    Those that no rule concerns are kept for `keep` seconds, and `keep_runs` of them in each namespace.
 
     `keep_blobs`: for how many seconds blobs are kept that no run refers to. None is for ever, and any number.
     """
@@ -47,12 +49,13 @@ class Retention(NamedTuple):
         keeps = [*(rule.keep for rule in self.rules), self.keep]
         return {number: keep for number, keep in enumerate(keeps) if keep is not None}
 
-    def rule_of(self, flow_label: str | None, labels: str | None, state: RunState) -> int:
+    def rule_of(self, flow_label: str | None, labels: str | None, state: RunState, namespace: str) -> int:
         """The number of the first rule that matches a run; `len(rules)` if none does. `labels` is a JSON object."""
         for number, (wanted, _) in enumerate(self.rules):
             if (
                 (not wanted.states or state in wanted.states)
                 and (wanted.flow_label is None or fits(wanted.flow_label, flow_label))
+                and (wanted.namespace is None or wanted.namespace == namespace)
                 and (not wanted.labels or (labels and wanted.labels.items() <= _LABELS.decode(labels).items()))
             ):
                 return number
@@ -62,7 +65,7 @@ class Retention(NamedTuple):
         """When a run is deleted that has ended; None if that is not known."""
         if self.keep is None and not self.rules:
             return None
-        number = self.rule_of(record.flow_label, record.labels, outcome.status)
+        number = self.rule_of(record.flow_label, record.labels, outcome.status, record.namespace)
         keep = self.rules[number].keep if number < len(self.rules) else self.keep
         return None if keep is None else min(outcome.completed_at + round(keep * 1e9), LATEST)
 

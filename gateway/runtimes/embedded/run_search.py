@@ -10,23 +10,32 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from gateway.core.model import TERMINAL_STATES, RunState
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_filter import RunFilter
 from gateway.runtimes.embedded.run_keys import KEY_BITS, key_at
 from gateway.runtimes.embedded.run_terms import (
+    ELSEWHERE,
     FLOW,
     FLOW_LABEL,
     LABEL,
+    NAMESPACE,
     NESTED,
+    NESTED_ELSEWHERE,
     OUT_OF_ORDER,
     PARENT_RUN,
     ROOT,
+    ROOT_ELSEWHERE,
     ROOT_RUN,
     STATE,
     UNFINISHED,
     UNNAMED_FLOW,
+    kind_in,
+    more_in,
+    state_in,
+    text_in,
 )
 
-FEW: Final = 8
+FEW: Final = 16
 """Of how many terms the keys are read together. The states of a run change, so those of all states have to be."""
 
 PROBED: Final = 128
@@ -96,8 +105,20 @@ class RunIndex(ABC):
         """The first keys of all runs."""
 
 
-def selectors(wanted: RunFilter) -> list[list[Selector]]:
-    """What a run must have to match a filter, apart from its time: one term of each of these groups."""
+def selectors(wanted: RunFilter, namespaces: Sequence[str]) -> list[list[Selector]]:
+    """What a run must have to match a filter, apart from its time: one term of each of these groups.
+
+    `namespaces` are those of the runs that may match: the one that is wanted, or all.
+    """
+    named = _named(wanted)
+    groups = [[_in(selector, namespace) for selector in group for namespace in namespaces] for group in named]
+    if wanted.states or wanted.roots_only or (wanted.namespace is not None and not groups):
+        groups.append(_states(wanted))
+    return groups
+
+
+def _named(wanted: RunFilter) -> list[list[Selector]]:
+    """What a run must have besides its state, in the default namespace."""
     groups = [[Selector(LABEL, name, value)] for name, value in wanted.labels.items()]
     if wanted.flow_label is not None:
         groups.append([_pattern(FLOW_LABEL, wanted.flow_label)])
@@ -112,9 +133,18 @@ def selectors(wanted: RunFilter) -> list[list[Selector]]:
         prefix = wanted.flow_name.endswith("*")
         name = wanted.flow_name[:-1] if prefix else wanted.flow_name
         groups.append([Selector(FLOW, None, name, prefix)])
-    if wanted.states or wanted.roots_only:
-        groups.append(_states(wanted))
     return groups
+
+
+def _in(selector: Selector, namespace: str) -> Selector:
+    """What selects the terms of a namespace that a selector selects in the default one."""
+    kind, text, more, prefix = selector
+    return Selector(
+        kind_in(kind, namespace),
+        None if text is None else text_in(kind, text, namespace),
+        None if more is None else more_in(kind, more, namespace),
+        prefix,
+    )
 
 
 def _pattern(kind: int, pattern: str) -> Selector:
@@ -124,7 +154,13 @@ def _pattern(kind: int, pattern: str) -> Selector:
 def _states(wanted: RunFilter) -> list[Selector]:
     named = wanted.states or tuple(RunState)
     states = dict.fromkeys(state.value if state in TERMINAL_STATES else UNFINISHED for state in named)
-    return [Selector(STATE, state, of) for state in states for of in ((ROOT,) if wanted.roots_only else (ROOT, NESTED))]
+    within = [ROOT] if wanted.roots_only else [ROOT, NESTED]
+    kind, namespace = STATE, wanted.namespace
+    if namespace is None:
+        within += [ROOT_ELSEWHERE] if wanted.roots_only else [ROOT_ELSEWHERE, NESTED_ELSEWHERE]
+    elif namespace != DEFAULT_NAMESPACE:
+        kind, within = STATE + ELSEWHERE, [state_in(of, namespace) for of in within]
+    return [Selector(kind, state, of) for state in states for of in within]
 
 
 def is_exact(wanted: RunFilter) -> bool:
@@ -145,8 +181,11 @@ def scan(index: RunIndex, wanted: RunFilter, after: int | None, *, newest_first:
 
     A run that matches from the first step to the last is always among them. Whether one matches, it tells itself.
     """
+    namespaces = [wanted.namespace or DEFAULT_NAMESPACE]
+    if wanted.namespace is None:
+        yield from _others(index, namespaces)
     groups = []
-    for group in selectors(wanted):
+    for group in selectors(wanted, namespaces):
         terms: list[int] = []
         for selector in group:
             yield from _select(index, selector, terms)
@@ -155,7 +194,8 @@ def scan(index: RunIndex, wanted: RunFilter, after: int | None, *, newest_first:
         groups.append(terms)
     late: list[int] = []
     if wanted.created_before is not None:
-        yield from _select(index, Selector(OUT_OF_ORDER, "", ""), late)
+        for namespace in namespaces:
+            yield from _select(index, _in(Selector(OUT_OF_ORDER, "", ""), namespace), late)
     for terms_of_part, bounds in _parts(wanted, groups, late, newest_first=newest_first):
         rest = bounds
         if after is not None:
@@ -181,6 +221,17 @@ def _parts(
     if late:
         parts.append(([late, *groups], Bounds(max(low, high + 1), highest, newest_first)))
     return parts[::-1] if newest_first else parts
+
+
+def _others(index: RunIndex, namespaces: list[str]) -> Iterator[list[int]]:
+    """Add the namespaces besides the default one that there are runs in."""
+    last: tuple[str, int] | None = None
+    while some := index.terms(Selector(NAMESPACE, "", None, prefix=True), last):
+        namespaces += [text for text, _ in some]
+        if len(some) < TERMS_TOGETHER:
+            return
+        last = some[-1]
+        yield []
 
 
 def _select(index: RunIndex, selector: Selector, terms: list[int]) -> Iterator[list[int]]:

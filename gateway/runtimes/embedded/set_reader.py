@@ -85,7 +85,8 @@ class SetReader:
             point, era = found
             # A number beyond that is of a clock that was set back, and none of what has happened since has it.
             point = point._replace(number=min(point.number, bound))
-            if point.number >= self._journal.forgotten and (era != self._log.era or found[0].number <= bound):
+            forgotten = self._journal.forgotten(self._wanted.namespace)
+            if point.number >= forgotten and (era != self._log.era or found[0].number <= bound):
                 self._point = point
                 return True
         self._point = SetPosition(Stage.RUNS, head, START)

@@ -25,9 +25,7 @@ from gateway.runtimes.embedded.index_tail import IndexTail
 from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.item_rows import read_items
 from gateway.runtimes.embedded.journal import (
-    FINISHED_ITEMS,
     MAX_ITEMS,
-    UNFINISHED_RUNS,
     Completion,
     Ended,
     FinishedItems,
@@ -45,10 +43,12 @@ from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.removals import Removals
 from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, read_results
 from gateway.runtimes.embedded.run_ids import RUN_IDS
+from gateway.runtimes.embedded.run_owners import namespace_of
 from gateway.runtimes.embedded.run_search import is_exact
 from gateway.runtimes.embedded.sqlite_index import Search
 from gateway.runtimes.embedded.sqlite_upkeep import SqliteUpkeep
 from gateway.runtimes.embedded.stopped_rows import insert_stopped, read_stopped
+from gateway.runtimes.embedded.unfinished_rows import finished_items, read_unfinished
 from gateway.runtimes.embedded.upkeep import Upkeep
 from gateway.storage.sqlite_file import ROWS_TOGETHER, StateFile, insert_rows
 
@@ -77,7 +77,7 @@ class SqliteJournal(Journal):
         file = await StateFile.open(path, SCHEMA)
         opening = await file.read(read_contents)
         RUN_IDS.begin_after(opening.last_run_id)
-        RUN_IDS.pass_by(opening.last_change)
+        RUN_IDS.pass_by(max(opening.last_change, opening.last_early))
         journal = cls(file, opening)
         era, opened = journal.changes.era, journal.changes.opened
         await file.write(lambda db: note_opening(db, opening.epoch, era, opened))
@@ -90,7 +90,7 @@ class SqliteJournal(Journal):
         self._file = file
         self.readiness = file.readiness
         self.cancel_notes = SqliteCancelNotes(file)
-        self._last_before = opening.last_run
+        self._last_before = RUN_IDS.last
         self._numbers = itertools.count(opening.last_run + 1)
         self._postings = Postings()
         file.on_rollback = self._postings.forget
@@ -160,10 +160,10 @@ class SqliteJournal(Journal):
         return await self._file.read(lambda db: _find(db, scope, key))
 
     async def unfinished(self, after: int) -> list[UnfinishedRun]:
-        return await self._file.read(lambda db: _unfinished(db, after, self._last_before))
+        return await self._file.read(lambda db: read_unfinished(db, after, self._last_before))
 
     async def finished_items(self, run_id: str, start: int) -> FinishedItems:
-        return await self._file.read(lambda db: _finished_items(db, run_id, start))
+        return await self._file.read(lambda db: finished_items(db, run_id, start))
 
     async def inputs(self, run_id: str, start: int) -> list[JsonText]:
         return await self._file.read(lambda db: read_inputs(db, _first_key(db, run_id), start))
@@ -190,7 +190,9 @@ class SqliteJournal(Journal):
             return None
         await self._tail.index()
         # The rows of the index are shorter than those of the tables.
-        search = Search(wanted if wanted.states else replace(wanted, states=tuple(RunState)), None, newest_first=False)
+        if not wanted.states and wanted.namespace is None:
+            wanted = replace(wanted, states=tuple(RunState))
+        search = Search(wanted, None, newest_first=False)
         number = 0
         while (keys := await self._file.read(search.keys)) is not None:
             number += len(keys)
@@ -199,9 +201,8 @@ class SqliteJournal(Journal):
     async def read_changes(self, after: int, until: int) -> Changes:
         return await self._file.read(lambda db: read_changes(db, after, until))
 
-    @property
-    def forgotten(self) -> int:
-        return self._tombstones.forgotten
+    def forgotten(self, namespace: str | None) -> int:
+        return self._tombstones.forgotten(namespace)
 
     async def items(self, run_id: str, start: int, stop: int, states: Collection[RunState]) -> KeptItems:
         return await self._file.read(lambda db: _items(db, run_id, start, stop, states))
@@ -338,10 +339,11 @@ def _end(
     db: sqlite3.Connection, postings: Postings, run_id: str, outcome: Outcome, stopped: Sequence[StoppedItem]
 ) -> None:
     update = f"UPDATE runs SET ({_OUTCOME}) = ({_OUTCOME_MARKS}) WHERE run_id = ? AND status IS NULL"
-    ended = db.execute(f"{update} RETURNING run, root_id", (*astuple(outcome), run_id)).fetchone()
+    ended = db.execute(f"{update} RETURNING run, root_id, owner", (*astuple(outcome), run_id)).fetchone()
     if ended is not None:
-        postings.end(db, run_id, ended[1], outcome.status)
-        insert_stopped(db, ended[0] * MAX_ITEMS, stopped)
+        run, root_id, owner = ended
+        postings.end(db, run_id, outcome.status, nested=root_id is not None, namespace=namespace_of(owner))
+        insert_stopped(db, run * MAX_ITEMS, stopped)
     if outcome.status is RunState.CANCELLED:
         remove_cancel(db, run_id)
 
@@ -359,32 +361,6 @@ def _load(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | Non
         return None if ended_run is None else ended_run[:2]
     record, ended = RunRecord(*row[: len(RunRecord.__struct_fields__)]), row[len(RunRecord.__struct_fields__) :]
     return record, None if ended[0] is None else Outcome(RunState(ended[0]), *ended[1:])
-
-
-def _unfinished(db: sqlite3.Connection, after: int, until: int) -> list[UnfinishedRun]:
-    wanted = "status IS NULL AND run > ? AND run <= ? ORDER BY run LIMIT ?"
-    table = "runs INDEXED BY runs_unfinished"
-    rows = db.execute(
-        f"SELECT run, run_id, root_id, parent_id, total FROM {table} WHERE {wanted}", (after, until, UNFINISHED_RUNS)
-    )
-    return [UnfinishedRun(*row) for row in rows]
-
-
-def _finished_items(db: sqlite3.Connection, run_id: str, start: int) -> FinishedItems:
-    run, total = db.execute("SELECT run, total FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    first = run * MAX_ITEMS + start
-    length = min(FINISHED_ITEMS, total - start)
-    window = (first, first + length)
-    number, failed = db.execute(
-        "SELECT count(*), coalesce(sum(status <> 'success'), 0) FROM results WHERE item >= ? AND item < ?", window
-    ).fetchone()
-    if number in (0, length):
-        # Nearly always: items finish about in the order of their indexes.
-        return FinishedItems(bytes([number > 0]) * length, failed)
-    done = bytearray(length)
-    for (item,) in db.execute("SELECT item FROM results WHERE item >= ? AND item < ?", window):
-        done[item - first] = 1
-    return FinishedItems(bytes(done), failed)
 
 
 def _results(db: sqlite3.Connection, run_id: str, page: Page) -> PartOfPage:

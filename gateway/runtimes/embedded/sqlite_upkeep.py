@@ -8,7 +8,8 @@ from typing import Final
 from gateway.core.model import Nanoseconds
 from gateway.runtimes.embedded.ended_rows import read_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
-from gateway.runtimes.embedded.run_terms import FLOW, UNNAMED_FLOW
+from gateway.runtimes.embedded.run_owners import blob_key
+from gateway.runtimes.embedded.run_terms import FLOWS
 from gateway.runtimes.embedded.upkeep import IdleBlobs, Upkeep
 from gateway.storage.sqlite_file import StateFile
 
@@ -24,7 +25,7 @@ FREE_FRACTION: Final = 0.1
 FREE_PAGES: Final = 1_024
 """How many pages may be free in any case."""
 
-_REFERRED: Final = f"EXISTS (SELECT 1 FROM terms WHERE kind IN ({FLOW}, {UNNAMED_FLOW}) AND text = blob_id)"
+_REFERRED: Final = f"EXISTS (SELECT 1 FROM terms WHERE kind IN {FLOWS} AND text = blob_id)"
 
 
 class SqliteUpkeep(Upkeep):
@@ -64,7 +65,7 @@ def _idle_blobs(db: sqlite3.Connection, after: str, before: Nanoseconds) -> Idle
 def count_idle_blobs(db: sqlite3.Connection, before: Nanoseconds) -> int:
     """How many blobs were not used since a time, and are no flows of runs, in a file that another process may own."""
     rows = db.execute("SELECT run FROM ended_runs WHERE run_id > (SELECT run_id FROM indexed)")
-    flows = {read_ended(run)[0].flow_id for (run,) in rows}
+    flows = {blob_key(record.flow_id, record.namespace) for record, _ in (read_ended(run) for (run,) in rows)}
     idle = db.execute(f"SELECT blob_id FROM blob_uses WHERE used < ? AND NOT {_REFERRED}", (before,))
     return sum(blob_id not in flows for (blob_id,) in idle)
 

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import astuple, replace
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.clock import now
 from gateway.core.errors import Overloaded, RunNotFound, TooLarge, Unavailable
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, Page
@@ -26,6 +27,7 @@ from gateway.runtimes.embedded.journal import (
     UnfinishedRun,
 )
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
+from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.owned_file import StateError
 from gateway.storage.sqlite_file import StateFile
@@ -171,7 +173,7 @@ async def test_a_state_file_survives_a_restart(tmp_path: Path) -> None:
     assert await second.get_blob("b") == Blob("1", BlobType.DATA)
     assert await second.unfinished(0) == [UnfinishedRun(1, "run-1", None, None, 3)]
     assert await second.finished_items("run-1", 0) == FinishedItems(b"\0\1\0", 0)
-    await second.create(record("run-2"), ["0", "1", "2"])
+    await second.create(record(RUN_IDS.next(now())), ["0", "1", "2"])
     assert await second.unfinished(1) == []
     await second.close()
 

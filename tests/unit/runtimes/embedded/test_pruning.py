@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.core.errors import BlobNotFound, RunNotFound
-from gateway.core.model import Blob, BlobType, RunState
+from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
+from gateway.core.model import Blob, BlobType, RunState, SubmitParams
+from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.runtimes.embedded.retention import KeepRule, Retention
 from tests.support.embedded import Embedded, opened
@@ -148,3 +149,46 @@ async def test_room_is_given_back_to_the_file_system(tmp_path: Path) -> None:
         await embedded.start()
         assert await prune(embedded, Retention(keep_runs=2, keep_blobs=None)) != []
     assert path.stat().st_size < full / 2
+
+
+async def test_runs_are_counted_in_their_namespaces(embedded: Embedded) -> None:
+    """So that nobody loses runs since others submit."""
+    kept: list[str] = []
+    for namespace, number in (("default", 3), ("team-a", 9), ("team-b", 2)):
+        await embedded.put(GOOD, namespace)
+        runs = [await embedded.submit_in(namespace, GOOD, index) for index in range(number)]
+        kept += [run.run_id for run in runs[-3:]]
+    retention = Retention(keep_runs=3, keep_blobs=None)
+    assert set(await prune(embedded, retention)) == set(kept)
+    again = [await embedded.submit_in("team-b", GOOD, index) for index in range(2)]
+    kept = [run_id for run_id in kept if run_id != kept[6]] + [run.run_id for run in again]
+    assert set(await prune(embedded, retention)) == set(kept)
+
+
+async def test_a_rule_may_name_a_namespace(embedded: Embedded) -> None:
+    rules = (rule(AT_ONCE, namespace="team-a"), rule(None, namespace="default"))
+    runs = {name: await embedded.submit_in(name, GOOD, 1) for name in ("default", "team-a", "team-b")}
+    retention = Retention(rules, keep=DAY, keep_blobs=None)
+    assert await prune(embedded, retention) == [runs["default"].run_id, runs["team-b"].run_id]
+    expiring = [(await embedded.runtime.get(run.run_id)).status.expires_at for run in (runs["default"], runs["team-b"])]
+    assert [moment is None for moment in expiring] == [True, True], "they had ended before there were rules"
+
+
+async def test_blobs_go_in_the_namespaces_where_nothing_refers_to_them(embedded: Embedded) -> None:
+    run = await embedded.submit_in("team-a", GOOD, 1)
+    await embedded.put(GOOD, "team-b")
+    await embedded.put(GOOD)
+    for _ in range(3):
+        await prune(embedded, Retention(keep_blobs=AT_ONCE))
+    await embedded.runtime.get_blob(run.flow_id, "team-a")
+    assert (await embedded.runtime.get_blob(run.flow_id)).type is BlobType.FLOW
+    for namespace in ("default", "team-b"):
+        with pytest.raises(BlobNotFound):
+            await embedded.runtime.peek_blob(run.flow_id, namespace)
+        with pytest.raises(FlowNotFound):
+            await embedded.service.submit(SubmitParams(flow_id=run.flow_id, inputs=["1"], owner=Owner(namespace)))
+    await embedded.runtime.delete(run.run_id, cancel=False)
+    for _ in range(3):
+        await prune(embedded, Retention(keep_blobs=AT_ONCE))
+    with pytest.raises(BlobNotFound):
+        await embedded.runtime.get_blob(run.flow_id)

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from gateway.core.clock import LATEST
 from gateway.core.errors import InvalidParams
 from gateway.core.model import ItemResult, RunState, RunStatus
+from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.runtimes.embedded import run_search, sqlite_index
 from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_ids import RUN_IDS, key_of
+from gateway.runtimes.embedded.run_owners import owner_to_json
 from tests.support.embedded import Embedded, opened
 
 SECOND: Final = 10**9
@@ -29,6 +31,8 @@ NAMES: Final = [None, "", "n", "nightly", "night*"]
 LABELS: Final = [None, "", "a", "ab", "abc", "b"]
 KEYS: Final = ["team", "tier"]
 VALUES: Final = ["", "x", "y"]
+OWNERS: Final = [None, Owner("default", "alice"), Owner("team"), Owner("team-a", "alice"), Owner("team-a", "bob")]
+NAMESPACES: Final = ["default", "team", "team-a", "nobodys"]
 ENDS: Final[list[RunState]] = [RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED]
 
 PLAIN: Final[dict[str, Any]] = {
@@ -40,6 +44,7 @@ PLAIN: Final[dict[str, Any]] = {
     "after": 1,
     "end": None,
     "how": "at once",
+    "owner": None,
 }
 """A run without anything special."""
 
@@ -54,6 +59,7 @@ runs: Final = st.fixed_dictionaries(
         "after": st.integers(-3, 5),
         "end": st.sampled_from([None, *ENDS]),
         "how": st.sampled_from(["at once", "with a key", "later"]),
+        "owner": st.sampled_from(OWNERS),
     }
 )
 patterns: Final = st.none() | st.sampled_from(["*", "a", "a*", "ab*", "n", "night*", "c", "z*"])
@@ -75,6 +81,7 @@ filters: Final = st.fixed_dictionaries(
         "root": st.integers(0, 5),
         "roots_only": st.booleans(),
         "labels": labels,
+        "namespace": st.sampled_from(NAMESPACES),
     },
 )
 
@@ -113,6 +120,7 @@ class Model:
             labels="{" + ",".join(f'"{key}":"{value}"' for key, value in given["labels"].items()) + "}"
             if given["labels"]
             else None,
+            owner=None if given["owner"] is None else owner_to_json(given["owner"]),
         )
         await self._create(record, given["end"], given["how"])
         self.runs.append(await self._status(record.run_id))

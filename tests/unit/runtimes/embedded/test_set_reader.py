@@ -8,9 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.model import RunState, RunStatus
+from gateway.core.clock import now
+from gateway.core.model import RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetEvent, SetPart
+from gateway.runtimes.embedded import memory_changes, tombstones
+from gateway.runtimes.embedded.new_record import new_record
+from gateway.runtimes.embedded.run_ids import RUN_IDS, key_of
+from gateway.runtimes.embedded.run_keys import key_at
 from tests.support.embedded import Embedded, opened
 from tests.support.set_picture import SetPicture, those_of
 
@@ -160,3 +165,77 @@ async def test_what_is_being_written_is_waited_for_without_holding_up_others() -
             assert not following.done()
             log.abandon(number)
             assert [change.run_id for change in (await following).changes] == [status.run_id]
+
+
+async def test_a_set_is_of_a_namespace(state: Path | None) -> None:
+    wanted = RunFilter(namespace="team-a")
+    picture, other = SetPicture(), SetPicture()
+    async with opened(state) as embedded:
+        await embedded.start()
+        runs = {name: await embedded.submit_in(name, WITH_STEP, 1) for name in ("default", "team-a", "team-b")}
+        await follow(embedded, wanted, picture)
+        await follow(embedded, RunFilter(namespace="default"), other)
+        assert set(picture.runs) == {runs["team-a"].run_id}
+        assert set(other.runs) == {runs["default"].run_id}
+        position = picture.position
+        for run in (runs["default"], runs["team-b"]):
+            await embedded.runtime.delete(run.run_id, cancel=False)
+        await follow(embedded, wanted, picture)
+        assert picture.told == 1, "nothing of what has happened elsewhere"
+        await embedded.runtime.delete(runs["team-a"].run_id, cancel=False)
+    if state is not None:
+        async with opened(state) as embedded:
+            parts = watch(embedded, wanted, position)
+            gone = [change.run_id for part in [await anext(parts)] for change in part.changes]
+            assert runs["team-a"].run_id in gone
+            await parts.aclose()
+
+
+async def test_what_others_delete_does_not_make_a_position_too_old(
+    state: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tombstones, "MAX_TOMBSTONES", 2)
+    monkeypatch.setattr(tombstones, "_DROPPED", 1)
+    monkeypatch.setattr(memory_changes, "MAX_TOMBSTONES", 2)
+    async with opened(state) as embedded:
+        await embedded.start()
+        positions = {}
+        for name in ("default", "team-a"):
+            picture = SetPicture()
+            await embedded.submit_in(name, AT_ONCE, 1)
+            await follow(embedded, RunFilter(namespace=name), picture)
+            positions[name] = picture.position
+        for number in range(9):
+            gone = await embedded.submit_in("team-a", AT_ONCE, number)
+            await embedded.runtime.delete(gone.run_id, cancel=False)
+        await embedded.submit_in("default", AT_ONCE, 2)
+        restarted = {}
+        for name, position in positions.items():
+            async with aclosing(watch(embedded, RunFilter(namespace=name), position)) as parts:
+                restarted[name] = (await anext(parts)).restarted
+        assert restarted == {"default": False, "team-a": True}
+
+
+async def test_numbers_in_positions_do_not_count_what_others_do() -> None:
+    """They tell the time."""
+    async with opened() as embedded:
+        await embedded.start()
+        first = RUN_IDS.tick()
+        for number in range(20):
+            await embedded.submit_in("team-a", WITH_STEP, number)
+        assert abs(RUN_IDS.tick() - key_at(now())) < key_at(10**9)
+        assert RUN_IDS.last - first > 1_000
+
+
+async def test_a_cursor_among_runs_of_before_does_not_count_runs(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    async with opened(path) as embedded:
+        for number in range(5):
+            flow_id = await embedded.put(AT_ONCE)
+            given = SubmitParams(flow_id=flow_id, inputs=[str(number)])
+            record = new_record(given, "", None, None, "", run_timeout=None)
+            await embedded.journal.create(record, given.inputs)
+    async with opened(path) as embedded:
+        unfinished = await embedded.journal.unfinished(0)
+        assert [run.number for run in unfinished] == [(key_of(run.run_id) or 0) + 1 for run in unfinished]
+        assert await embedded.journal.unfinished(unfinished[2].number) == unfinished[3:]
