@@ -295,11 +295,6 @@ def shutting_down() -> Unavailable:
     return Unavailable(SHUTTING_DOWN, retry_after=1.0)
 
 
-def unauthenticated() -> Unauthenticated:
-    """The error of every call without credentials that are accepted: it is the same, whatever is wrong with them."""
-    return Unauthenticated("there are no credentials that are accepted here")
-
-
 def go_away() -> GoAway:
     """The error of streams that end in order, and that clients go on with at once."""
     return GoAway("the stream goes on over a new connection", retry_after=0.0)

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias
 from gateway.access.access import Access
 from gateway.access.method_permissions import is_for_everybody, permit_grpc
 from gateway.access.presented import Presented
+from gateway.access.refusals import unauthenticated
 from gateway.core.caller import Caller
-from gateway.core.errors import unauthenticated
 from gateway.fronts.grpc.connections import CallMemory
 
 AUTHORIZATION: Final = "authorization"

@@ -34,6 +34,7 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from gateway.access.method_permissions import permit_jsonrpc
+from gateway.access.refusals import unauthenticated
 from gateway.adapter import jsonrpc, params_json, sets_json, status_to_json
 from gateway.adapter.json_members import Params
 from gateway.concurrency.fair_queue import FairQueue
@@ -41,7 +42,7 @@ from gateway.concurrency.fair_turns import FairTurns
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.caller import Caller
-from gateway.core.errors import GatewayError, GoAway, unauthenticated
+from gateway.core.errors import GatewayError, GoAway
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import GetParams, JsonText
 from gateway.core.run_sets import SetParams
