@@ -20,6 +20,7 @@ from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
 from gateway.core.internal_errors import error_to_tell, release_frames
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 
@@ -61,11 +62,12 @@ class Bridge:
         lossy_numbers: bool = False,
         share: MemoryShare | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        credentials: UpstreamCredentials = NO_CREDENTIALS,
     ) -> None:
-        self._components = Components(routes, environment=environment, limits=limits, share=share)
+        self._components = Components(routes, environment=environment, limits=limits, share=share, tls=credentials.tls)
         self._prefixes = tuple("/" + prefix.strip("/") for prefix in routes)
         self._lossy = lossy_numbers
-        self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}")
+        self._engine = EngineTaskClient(url, queue, f"runs-gateway-{uuid.uuid4()}", credentials)
         self._limiter = TaskLimiter(max_tasks)
         self._tasks: dict[str, BridgeTask] = {}
         self._cancelled: BoundedCache[str, None] = BoundedCache(CANCELLED_RUNS)

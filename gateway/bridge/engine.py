@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import grpc
 from grpc import aio
 
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.peers.grpc.channel import channel_options
+from gateway.peers.grpc.client_tls import open_channel
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import orchestrator_pb2_grpc, tasks_pb2_grpc
 from stepflow.v1 import tasks_pb2 as tasks
@@ -49,10 +51,11 @@ class EngineTaskClient:
     know at first.
     """
 
-    def __init__(self, url: str, queue: str, worker_id: str) -> None:
+    def __init__(self, url: str, queue: str, worker_id: str, credentials: UpstreamCredentials = NO_CREDENTIALS) -> None:
         parts = urlsplit(url)
         self._address = parts.netloc
-        self._secure = parts.scheme == "https"
+        self._tls = credentials.tls if parts.scheme == "https" else None
+        self._token = credentials.token
         self.outages = 0
         self._queue = queue
         self._worker_id = worker_id
@@ -151,9 +154,7 @@ class EngineTaskClient:
         return self._address if not address or host in _LOOPBACK else address
 
     def _connect(self, address: str) -> aio.Channel:
-        if self._secure:
-            return aio.secure_channel(address, grpc.ssl_channel_credentials(), options=_OPTIONS)
-        return aio.insecure_channel(address, options=_OPTIONS)
+        return open_channel(address, _OPTIONS, tls=self._tls, token=self._token)
 
 
 _REFUSED: Final = frozenset(

@@ -94,7 +94,7 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
             gateway = app.running(settings) if workers is None else app.running_with(workers, settings)
             addresses = await stack.enter_async_context(gateway)
             app.tune_interpreter()
-            http = addresses.http if addresses.http.startswith("unix:") else f"http://{addresses.http}"
+            http = addresses.http if addresses.http.startswith("unix:") else f"{_scheme(settings)}://{addresses.http}"
             embedded = settings.runtime_kind is RuntimeKind.EMBEDDED
             runs = {"state": settings.state} if embedded else {"runtime": settings.runtime}
             memory = size_text(settings.max_memory)
@@ -109,9 +109,13 @@ async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
     with cancel_on_signals(in_time=False):
         async with app.bridging(settings) as http:
             app.tune_interpreter()
-            where = {"engine": settings.engine, "queue": settings.queue, "blobs": f"http://{http}"}
+            where = {"engine": settings.engine, "queue": settings.queue, "blobs": f"{_scheme(settings)}://{http}"}
             _print_ready({**where, "memory": size_text(settings.max_memory)}, as_json)
             await asyncio.Event().wait()
+
+
+def _scheme(settings: ServeSettings | BridgeSettings) -> str:
+    return "http" if settings.tls_cert is None else "https"
 
 
 def _print_ready(values: Mapping[str, str], as_json: bool) -> None:

@@ -20,6 +20,7 @@ from gateway.components.requests import ComponentRequests
 from gateway.components.route import PATIENCE, Route, Surroundings, UrlRoute
 from gateway.components.server import Execution
 from gateway.concurrency.memory_account import MemoryShare
+from gateway.core.client_tls import ClientTls
 from gateway.core.model import JsonText, ObservabilityContext
 from gateway.peers.http.client import client_session
 
@@ -47,7 +48,9 @@ class Components:
         environment: Mapping[str, str] = MappingProxyType({}),
         limits: Limits = DEFAULT_LIMITS,
         share: MemoryShare | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
+        self._tls = tls
         self._targets = _checked(routes)
         self._environment = environment
         self._requests = ComponentRequests(limits, share)
@@ -67,7 +70,7 @@ class Components:
 
         `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
         """
-        self._http = _client(self._requests.limits)
+        self._http = _client(self._requests.limits, self._tls)
         surroundings = Surroundings(self._http, self._requests, callback, blob_api_url, self._changed)
         for prefix, target in self._targets.items():
             self._routes[prefix] = (
@@ -212,12 +215,13 @@ def _is_url(target: str) -> bool:
     return target.startswith(("http://", "https://"))
 
 
-def _client(limits: Limits) -> ClientSession:
+def _client(limits: Limits, tls: ClientTls | None) -> ClientSession:
     """A client without a bound on connections: a component that waits for another must not keep it from running."""
     return client_session(
         idle_seconds=_IDLE_CONNECTION,
         timeout=ClientTimeout(connect=limits.connect_timeout),
         socket_factory=_socket,
+        tls=tls,
     )
 
 

@@ -28,7 +28,7 @@ async def open_access(settings: IdentitySettings, stack: AsyncExitStack) -> Acce
     A signing key alone is an identity, too: callers then need a token that is signed with it.
     Raises SettingsError if rules cannot be used, and StartError if a file cannot.
     """
-    if not (settings.tokens or settings.signing_key or settings.jwt_keys or settings.certificates):
+    if not settings.has_identities:
         return OpenAccess()
     roles = Roles(settings.roles)
     files: list[WatchedFile[Any]] = []

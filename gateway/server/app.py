@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from gateway.access.worker_access import WorkerAccess
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.descriptors import descriptor_limit
+from gateway.core.server_tls import ServerTls
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.grpc.connections import open_calls
 from gateway.fronts.http.front import BLOBS_PATH, HttpFront
@@ -20,10 +21,14 @@ from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
 from gateway.server.listening import Addresses, listen, reachable_url
 from gateway.server.settings import BridgeSettings, ServeSettings
+from gateway.server.tls_checks import server_tls
 from gateway.server.worker_pool import WorkerPool
 
 CONNECTION_BYTES = 16 << 10
 """About what an HTTP connection takes that waits for a request. All of them take a quarter of the memory at most."""
+
+TLS_BYTES = 32 << 10
+"""About what it takes more over TLS."""
 
 STOP_SECONDS = 4.0
 """Seconds in which the runtime and the fronts stop. Open calls get what the runtime leaves of them."""
@@ -52,16 +57,9 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory)
+        tls = await _watched_tls(settings, stack)
         backend = await open_backend(settings, account, stack, is_worker=is_worker)
-        grpc = GrpcFront(
-            backend.services,
-            settings.grpc_address,
-            access=backend.access,
-            account=account,
-            limits=_grpc_limits(settings),
-            transport=settings.transport,
-            reuse_port=is_worker,
-        )
+        grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker)
         http = HttpFront(
             backend.methods,
             settings.http_address,
@@ -71,12 +69,14 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
             allowed_hosts=settings.allow_hosts,
             own_hosts=_own_hosts(settings),
             reuse_port=is_worker,
+            tls=tls,
         )
+        blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, grpc, http)
         stack.push_async_exit(_ending_streams(settings.drain_seconds, grpc, http))
         # Component servers are told the URL of the blob API when they start, so HTTP comes first.
         await listen(http, "--http-address")
-        await backend.start(settings.blob_api_url or reachable_url(http.address, BLOBS_PATH))
+        await backend.start(settings.blob_api_url or blobs or reachable_url(http.address, BLOBS_PATH))
         await listen(grpc, "--grpc-address")
         backend.resume()
         async with _announced_end(settings.drain_delay, grpc, http):
@@ -99,6 +99,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
             limits=_upstream_limits(settings),
         )
         link = LinkFront(backend.runtime, backend.service.hub, workers.link, account)
+        blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, upstream)
         stack.push_async_callback(link.stop)
         stack.push_async_callback(workers.stop)
@@ -107,7 +108,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await listen(link, "TMPDIR")
         # Runs that go on may need the blob API at once, so workers come first.
         await workers.start()
-        await backend.start(settings.blob_api_url or reachable_url(workers.http_address, BLOBS_PATH))
+        await backend.start(settings.blob_api_url or blobs or reachable_url(workers.http_address, BLOBS_PATH))
         backend.resume()
         with ended_by_defects(backend.runtime.readiness):
             yield Addresses(workers.grpc_address, workers.http_address)
@@ -119,6 +120,7 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory)
+        tls = await _watched_tls(settings, stack)
         backend = await open_bridge(settings, account, stack)
         http = HttpFront(
             backend.methods,
@@ -128,12 +130,52 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
             limits=_http_limits(settings.as_serve()),
             allowed_hosts=settings.allow_hosts,
             own_hosts=_own_hosts(settings),
+            tls=tls,
         )
+        blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, http)
         await listen(http, "--http-address")
-        await backend.start(settings.blob_api_url or reachable_url(http.address, BLOBS_PATH))
+        await backend.start(settings.blob_api_url or blobs or reachable_url(http.address, BLOBS_PATH))
         with ended_by_defects(backend.runtime.readiness):
             yield http.address
+
+
+def _grpc_front(
+    settings: ServeSettings, backend: Backend, account: MemoryAccount, tls: ServerTls | None, *, is_worker: bool
+) -> GrpcFront:
+    return GrpcFront(
+        backend.services,
+        settings.grpc_address,
+        access=backend.access,
+        account=account,
+        limits=_grpc_limits(settings),
+        transport=settings.transport,
+        reuse_port=is_worker,
+        tls=tls,
+    )
+
+
+async def _watched_tls(settings: ServeSettings | BridgeSettings, stack: AsyncExitStack) -> ServerTls | None:
+    """TLS of the ports, if they speak it, whose files are watched until the stack is closed."""
+    tls = await asyncio.to_thread(server_tls, settings)
+    if tls is not None:
+        await stack.enter_async_context(tls.watched())
+    return tls
+
+
+async def _plain_blobs(
+    settings: ServeSettings | BridgeSettings, backend: Backend, account: MemoryAccount, stack: AsyncExitStack
+) -> str | None:
+    """The URL of a blob API without TLS, on loopback, beside ports that speak TLS; None if nobody needs it.
+
+    Component servers trust no certificate of ours, and have none to show.
+    """
+    if settings.tls_cert is None or settings.blob_api_url is not None or not settings.components:
+        return None
+    blobs = HttpFront(backend.methods, "127.0.0.1:0", access=backend.access, account=account, only_blobs=True)
+    stack.push_async_callback(blobs.stop, LEAST_GRACE)
+    await listen(blobs, "--http-address")
+    return reachable_url(blobs.address, BLOBS_PATH)
 
 
 def tune_interpreter() -> None:
@@ -241,10 +283,11 @@ def _own_hosts(settings: ServeSettings | BridgeSettings) -> list[str]:
 
 
 def _http_limits(settings: ServeSettings) -> HttpLimits:
+    each = CONNECTION_BYTES if settings.tls_cert is None else CONNECTION_BYTES + TLS_BYTES
     return HttpLimits(
         body=settings.max_message_bytes,
         requests=settings.max_waiting_calls,
-        connections=max(1, min(descriptor_limit() // 3, settings.max_memory // 4 // CONNECTION_BYTES)),
+        connections=max(1, min(descriptor_limit() // 3, settings.max_memory // 4 // each)),
         body_seconds=settings.body_timeout,
         connection_age=settings.max_connection_age,
         age_grace=settings.max_connection_age_grace,

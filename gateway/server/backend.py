@@ -29,6 +29,7 @@ from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.server.access import open_access
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
+from gateway.server.tls_checks import upstream_credentials
 from gateway.storage.idempotency import Keys
 from gateway.storage.owned_file import StateError
 
@@ -173,7 +174,7 @@ async def open_backend(
 async def open_bridge(settings: BridgeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
     """Open the backend of a bridge; `stack` closes it. Raises as `open_backend` does."""
     if settings.gateway is not None:
-        await _refuse_without_queues(settings.engine)
+        await _refuse_without_queues(settings)
     return await _elsewhere(settings.as_serve(), account, stack, settings.engine, "--engine")
 
 
@@ -184,6 +185,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
             environment=settings.component_env,
             limits=_component_limits(settings),
             share=account.share(),
+            tls=upstream_credentials(settings).tls,
         )
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None
@@ -266,7 +268,7 @@ async def _worker(settings: ServeSettings, account: MemoryAccount, stack: AsyncE
 
 
 async def _relay(settings: ServeSettings, stack: AsyncExitStack) -> Runtime:
-    runtime = RelayRuntime(settings.runtime)
+    runtime = RelayRuntime(settings.runtime, credentials=upstream_credentials(settings))
     stack.push_async_callback(runtime.close)
     # It starts without its upstream as well: the two can then be started, and restarted, in any order.
     await runtime.connect(CONNECT_SECONDS)
@@ -275,7 +277,13 @@ async def _relay(settings: ServeSettings, stack: AsyncExitStack) -> Runtime:
 
 async def _jsonrpc(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Runtime:
     dialect = None if settings.dialect is None else Dialect(settings.dialect)
-    runtime = JsonRpcRuntime(_http_url(settings), await _keys(settings, stack), dialect=dialect, account=account)
+    runtime = JsonRpcRuntime(
+        _http_url(settings),
+        await _keys(settings, stack),
+        dialect=dialect,
+        account=account,
+        credentials=upstream_credentials(settings),
+    )
     stack.push_async_callback(runtime.close)
     await runtime.connect(CONNECT_SECONDS)
     return runtime
@@ -285,7 +293,11 @@ async def _stepflow(settings: ServeSettings, account: MemoryAccount, stack: Asyn
     keys = await _keys(settings, stack)
     try:
         runtime = await StepflowRuntime.open(
-            _http_url(settings), keys, lossy_numbers=settings.lossy_numbers, account=account
+            _http_url(settings),
+            keys,
+            lossy_numbers=settings.lossy_numbers,
+            account=account,
+            credentials=upstream_credentials(settings),
         )
     except EngineError as error:
         raise StartError(f"{error} ({flag})") from None
@@ -320,6 +332,7 @@ def _bridge(settings: ServeSettings, engine: str, queue: str, account: MemoryAcc
             lossy_numbers=settings.lossy_numbers,
             share=account.share(),
             limits=_component_limits(settings),
+            credentials=upstream_credentials(settings),
         )
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None
@@ -329,9 +342,9 @@ def _component_limits(settings: ServeSettings) -> ComponentLimits:
     return ComponentLimits(transport_retries=settings.transport_retries, execution_timeouts=settings.execution_timeouts)
 
 
-async def _refuse_without_queues(engine: str) -> None:
+async def _refuse_without_queues(settings: BridgeSettings) -> None:
     try:
-        release = await release_at(engine)
+        release = await release_at(settings.engine, upstream_credentials(settings))
     except EngineError as error:
         raise StartError(f"{error} (--engine)") from None
     _check_queues(release, "--engine")

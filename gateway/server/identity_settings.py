@@ -112,3 +112,8 @@ class IdentitySettings(BaseModel):
         default={},
         description='Names for lists of permissions: `reader = ["runs:read", "blobs:read"]`.',
     )
+
+    @property
+    def has_identities(self) -> bool:
+        """Whether callers have to say who they are. A signing key alone makes identities, too."""
+        return bool(self.tokens or self.signing_key or self.jwt_keys or self.certificates)

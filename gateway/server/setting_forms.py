@@ -23,6 +23,7 @@ _HOST_NAME = re.compile(r"[^\s:/@\[\]?#,*]+|\[[0-9A-Fa-f:.]+\]")
 FOREVER: Final = "forever"
 """What is said in place of a duration."""
 
+_GRPC_SCHEMES: Final = ("grpc", "grpcs")
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 
 
@@ -67,10 +68,10 @@ def runtime_kind_of(runtime: str) -> RuntimeKind:
     host, slash, path = address.partition("/")
     elsewhere = kind == RuntimeKind.JSONRPC or (kind == RuntimeKind.STEPFLOW and not path)
     over_http = elsewhere and transport in {"http", "https"}
-    over_grpc = scheme == RuntimeKind.RELAY and not slash
+    over_grpc = scheme in _GRPC_SCHEMES and not slash
     if not (over_grpc or over_http) or "@" in host or check_address(host).endswith(":0"):
         raise ValueError
-    return RuntimeKind(kind)
+    return RuntimeKind.RELAY if over_grpc else RuntimeKind(kind)
 
 
 def _check_runtime(runtime: str) -> str:
@@ -78,7 +79,7 @@ def _check_runtime(runtime: str) -> str:
         runtime_kind_of(runtime)
     except ValueError:
         raise ValueError(
-            "expected embedded, grpc://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH or "
+            "expected embedded, grpc://HOST:PORT, grpcs://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH or "
             f"stepflow+http://HOST:PORT, got {runtime!r}"
         ) from None
     return runtime
@@ -98,7 +99,7 @@ def _check_gateway(gateway: str) -> str:
         if runtime_kind_of(gateway) is not RuntimeKind.RELAY:
             raise ValueError
     except ValueError:
-        raise ValueError(f"expected grpc://HOST:PORT or unix:/PATH, got {gateway!r}") from None
+        raise ValueError(f"expected grpc://HOST:PORT, grpcs://HOST:PORT or unix:/PATH, got {gateway!r}") from None
     return gateway
 
 

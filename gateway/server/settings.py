@@ -46,6 +46,7 @@ from gateway.server.setting_forms import (
     expand_home,
     runtime_kind_of,
 )
+from gateway.server.tls_settings import TlsSettings
 
 ENV_PREFIX = "RUNS_GATEWAY_"
 
@@ -88,7 +89,7 @@ def _state_file(name: str) -> str:
     return str(Path(home) / "runs-gateway" / name)
 
 
-class _SharedSettings(IdentitySettings, LimitSettings, BaseModel):
+class _SharedSettings(IdentitySettings, LimitSettings, TlsSettings, BaseModel):
     """Settings that gateways and bridges have in common. Field names are the names of settings in a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -160,7 +161,7 @@ class ServeSettings(_SharedSettings):
         default=RuntimeKind.EMBEDDED.value,
         description="What executes runs: `embedded` (this gateway), `grpc://HOST:PORT` or `unix:/PATH` (another "
         "gateway), `jsonrpc+http://HOST:PORT/PATH` (a server of the runs methods) or `stepflow+http://HOST:PORT` (a "
-        "Stepflow engine).",
+        "Stepflow engine). Over TLS it is `grpcs`, `jsonrpc+https` and `stepflow+https`.",
     )
     state: Annotated[
         FilePath, DefaultText("`~/.local/state/runs-gateway/runs.db`; `keys.db` if the runtime is elsewhere")
@@ -317,9 +318,9 @@ class BridgeSettings(_SharedSettings):
     components: Annotated[ComponentRoutes, Field(min_length=1)]
     gateway: BridgedGateway | None = Field(
         default=None,
-        description="A gateway over the same engine that receives the runs of components: `grpc://HOST:PORT` or "
-        "`unix:/PATH`. Bridges with the same gateway share its idempotency keys: a task that another bridge executes "
-        "again submits no run twice. Without a gateway, runs go to the engine and keys into `state`.",
+        description="A gateway over the same engine that receives the runs of components: `grpc://HOST:PORT`, "
+        "`grpcs://HOST:PORT` or `unix:/PATH`. Bridges with the same gateway share its idempotency keys: a task that "
+        "another bridge executes again submits no run twice. Without it, runs go to the engine and keys into `state`.",
     )
     state: Annotated[FilePath, DefaultText("`~/.local/state/runs-gateway/bridge.db`")] = Field(
         default_factory=_bridge_state,

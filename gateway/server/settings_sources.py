@@ -15,6 +15,7 @@ from gateway.core.rules import fault_text
 from gateway.core.yaml_json import EmptyYamlError, yaml_to_json
 from gateway.server.setting_forms import RuntimeKind, expand_home
 from gateway.server.settings import ENV_PREFIX, BridgeSettings, ServeSettings, Setting, SettingsError, settings_of
+from gateway.server.tls_checks import check_tls
 
 Settings = TypeVar("Settings", ServeSettings, BridgeSettings)
 
@@ -69,6 +70,7 @@ def load_serve(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path 
     """
     settings, origins = _merge(ServeSettings, flags, environ, file)
     _check_combination(settings, origins)
+    check_tls(settings, origins)
     return settings
 
 
@@ -78,6 +80,7 @@ def load_bridge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path
     if settings.gateway is not None and "state" in origins:
         why = f"the gateway keeps the idempotency keys (gateway from {origins['gateway']})"
         raise SettingsError(f"state (from {origins['state']}): {why}")
+    check_tls(settings, origins)
     return settings
 
 

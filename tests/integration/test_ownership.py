@@ -230,7 +230,7 @@ async def test_of_gateways_that_start_at_once_one_has_the_sockets(
 
 @pytest.mark.parametrize("mode", [("--transport", name) for name in TRANSPORTS] + [("--workers", "2")], ids=str)
 async def test_all_addresses_are_those_of_both_families(mode: tuple[str, ...], commands: CommandLine) -> None:
-    async with commands.serving("--state", ":memory:", *mode, grpc="[::]:0", http="[::]:0") as serving:
+    async with commands.serving("--state", ":memory:", "--insecure", *mode, grpc="[::]:0", http="[::]:0") as serving:
         ports = [int(address.rpartition(":")[2]) for address in (serving.grpc, serving.http)]
         for host in ("127.0.0.1", "::1"):
             for port in ports:

@@ -117,6 +117,11 @@ def encrypt_key(path: str, password: bytes = b"secret") -> str:
     return encrypted
 
 
+def overwrite(path: str, source: str) -> None:
+    """Write the content of one file into another."""
+    Path(path).write_bytes(Path(source).read_bytes())
+
+
 class MountedSecret:
     """A directory as Kubernetes mounts a secret: files are links through `..data`, which is swapped as a whole."""
 

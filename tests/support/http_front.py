@@ -3,11 +3,13 @@
 import asyncio
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.server_tls import ServerTls
 from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
@@ -16,6 +18,7 @@ from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 from tests.support.tasks import LIMIT
+from tests.support.tls_client import TlsStream
 
 
 class Answer(NamedTuple):
@@ -87,6 +90,8 @@ class RunningFront:
         self.service = service
         self.account = account
         self.connections: list[RawConnection] = []
+        self.client_context: ssl.SSLContext | None = None
+        """The context of clients that connect over TLS."""
 
     async def connect(self, receive_buffer: int | None = None) -> RawConnection:
         """Connect. With a small `receive_buffer`, little of what the client does not read leaves the server."""
@@ -96,7 +101,11 @@ class RunningFront:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         client.setblocking(False)
         await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
-        self.connections.append(RawConnection(*await asyncio.open_connection(sock=client)))
+        reader, writer = await asyncio.open_connection(sock=client)
+        if self.client_context is not None:
+            stream = await TlsStream.open(reader, writer, self.client_context)
+            reader, writer = stream.reader, cast(asyncio.StreamWriter, stream)
+        self.connections.append(RawConnection(reader, writer))
         return self.connections[-1]
 
     @property
@@ -132,15 +141,21 @@ class RunningFront:
 
 @asynccontextmanager
 async def running_front(
-    limits: HttpLimits | None = None, account: MemoryAccount | None = None, runtime: ScriptedRuntime | None = None
+    limits: HttpLimits | None = None,
+    account: MemoryAccount | None = None,
+    runtime: ScriptedRuntime | None = None,
+    *,
+    tls: ServerTls | None = None,
+    client_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[RunningFront]:
-    """Serve until the block is left."""
+    """Serve until the block is left. With `tls`, clients connect with a context of their own."""
     runtime = runtime or ScriptedRuntime()
     account = account or MemoryAccount()
     service = RunsService(runtime, grace=0, account=account)
-    front = HttpFront(JsonRpcMethods(RunsServices(service)), "127.0.0.1:0", account=account, limits=limits)
+    front = HttpFront(JsonRpcMethods(RunsServices(service)), "127.0.0.1:0", account=account, limits=limits, tls=tls)
     await front.start()
     running = RunningFront(front, runtime, service, account)
+    running.client_context = client_context
     try:
         yield running
     finally:

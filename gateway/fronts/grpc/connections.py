@@ -89,6 +89,8 @@ class Connections:
         self.long_turn = self._long_answers.turn
         self._shares: dict[str, MemoryShare] = {}
         self._calls: dict[Context, CallMemory] = {}
+        self.show_certificates = False
+        """Whether clients may show certificates."""
         self.begun = 0
         """How many calls have begun so far."""
 

@@ -4,6 +4,7 @@ from gateway.access.access import Access, OpenAccess
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.server_sockets import claimed, socket_path, socket_permissions
+from gateway.core.server_tls import ServerTls
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.connections import Connections
@@ -20,7 +21,8 @@ class GrpcFront:
     """Serves gRPC at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
-    the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody.
+    the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
+    which is for grpcio alone, it speaks TLS, except on a unix socket.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class GrpcFront:
         limits: GrpcLimits | None = None,
         transport: Transport = "grpcio",
         reuse_port: bool = False,
+        tls: ServerTls | None = None,
     ) -> None:
         self._address = address
         self._limits = limits or GrpcLimits()
         self._transport = transport
         self._reuse_port = reuse_port
         self._access = access or OpenAccess()
+        self._tls = tls if socket_path(address) is None else None
         self._connections = Connections(account or MemoryAccount(), self._limits.patience)
         calls = CapacityLimiter(self._limits.calls, "calls")
         waits = CapacityLimiter(self._limits.waits, "waiting calls")
@@ -74,7 +78,7 @@ class GrpcFront:
         async with claimed(self._address):
             try:
                 with socket_permissions():
-                    port = server.add_insecure_port(self._address)
+                    port = self._add_port(server)
             except RuntimeError:
                 raise OSError(f"cannot listen on {self._address}") from None
             await server.start()
@@ -83,6 +87,11 @@ class GrpcFront:
             self._address = f"{self._address.rpartition(':')[0]}:{port}"
         self._health.serve(*SERVICES)
         self._report()
+
+    def _add_port(self, server: GrpcServer) -> int:
+        if self._tls is None:
+            return server.add_insecure_port(self._address)
+        return server.add_tls_port(self._address, self._tls)
 
     async def drain(self) -> None:
         """Report by the health service that the server is about to stop; everything else goes on."""

@@ -19,10 +19,13 @@ from gateway.access.presented import Presented
 from gateway.concurrency.tasks import to_the_end
 from gateway.core.errors import GatewayError, InvalidRequest, Unauthenticated
 from gateway.core.internal_errors import release_frames
+from gateway.core.server_tls import ServerTls
 from gateway.fronts.grpc.calls import Context, abort, is_cut
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.entrance import Entrance, presented_in, until_expired
+from gateway.fronts.grpc.peer_certificate import peer_certificate
 from gateway.fronts.grpc.request_length import bounded
+from gateway.fronts.grpc.server_credentials import server_credentials
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -66,6 +69,11 @@ class GrpcioServer:
     def add_insecure_port(self, address: str) -> int:
         """Listen at `HOST:PORT` or `unix:PATH` and return the port. Raises RuntimeError if the address is taken."""
         return self._server.add_insecure_port(address)
+
+    def add_tls_port(self, address: str, tls: ServerTls) -> int:
+        """The same over TLS."""
+        self._connections.show_certificates = tls.asks_for_certificates
+        return self._server.add_secure_port(address, server_credentials(tls))
 
     async def start(self) -> None:
         """Take calls."""
@@ -204,7 +212,7 @@ async def _request(deserialize: Any, connections: Connections, entrance: Entranc
     decoded, and before it is read, Unauthenticated and PermissionDenied if its caller is not let in.
     """
     memory = connections.begin(context)
-    if entrance is not None and not entrance.knows(presented := _presented(context), memory):
+    if entrance is not None and not entrance.knows(presented := _presented(connections, context), memory):
         await entrance.identify(presented, memory)
     data = await connections.read(context)
     if data is aio.EOF:
@@ -221,7 +229,7 @@ def _taking(method: Any, connections: Connections, entrance: Entrance | None) ->
     async def serve(requests: AsyncIterator[Any], context: Context) -> Any:
         try:
             memory = connections.begin(context)
-            if entrance is not None and not entrance.knows(presented := _presented(context), memory):
+            if entrance is not None and not entrance.knows(presented := _presented(connections, context), memory):
                 await entrance.identify(presented, memory)
         except GatewayError as error:
             answering = abort(context, error)
@@ -237,6 +245,9 @@ def _taking(method: Any, connections: Connections, entrance: Entrance | None) ->
     return serve
 
 
-def _presented(context: Context) -> Presented:
+def _presented(connections: Connections, context: Context) -> Presented:
     """What a call presents."""
-    return presented_in(context.invocation_metadata())
+    presented = presented_in(context.invocation_metadata())
+    if connections.show_certificates:
+        return presented._replace(certificate=peer_certificate(context))
+    return presented

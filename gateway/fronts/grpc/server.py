@@ -8,6 +8,7 @@ from grpc import aio
 from gateway.access.access import Access
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.stream_lives import last_moment
+from gateway.core.server_tls import ServerTls
 from gateway.fronts.grpc.connections import MOST_CALLS, Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
 
@@ -48,12 +49,19 @@ Transport: TypeAlias = Literal["grpcio", "native"]
 METADATA_BYTES: Final = 8 << 10
 """The most request metadata of a call: what clients may rely on, and what grpcio allows at least."""
 
+HANDSHAKE_MS: Final = 10_000
+"""How long the handshake of a connection may take, in milliseconds."""
+
 _LONGEST_MS: Final = (1 << 31) - 1
 """To grpc, the longest time that is not without end. 24 days."""
 
 
 class GrpcServer(aio.Server):
     """What the front asks of a server, of either transport: a part of what those of grpcio do, and this."""
+
+    def add_tls_port(self, address: str, tls: ServerTls) -> int:
+        """Listen over TLS, on grpcio, and return the port. Raises RuntimeError if the address is taken."""
+        raise NotImplementedError
 
     async def go_away(self) -> None:
         """Take no more connections, and ask clients for others, as far as the transport can; open calls go on."""
@@ -111,6 +119,8 @@ def server_options(limits: GrpcLimits, *, reuse_port: bool = False) -> list[tupl
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.http2.max_pings_without_data", 0),
+        # Over TLS; by default it is two minutes.
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS),
         # Otherwise a second server on the same port fails to start rather than sharing the connections.
         ("grpc.so_reuseport", int(reuse_port)),
     ]

@@ -8,6 +8,7 @@ from typing import cast
 from aiohttp import HttpVersion11
 from aiohttp.web import RequestPayloadError
 
+from gateway.access.presented import PeerCertificate
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.stream_lives import last_moment
 from gateway.core.errors import GatewayError, Overloaded
@@ -15,6 +16,7 @@ from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.intake import PIECE, READ_AHEAD, Intake
 from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.http.peer_certificate import peer_certificate
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_loop import AnswerRequest, RequestLoop
 from gateway.fronts.http.responses import RequestTimeout, raw_refusal
@@ -66,6 +68,7 @@ class HttpConnection(RequestLoop):
         "_timer",
         "_waiter_of_end",
         "_waiter_of_sent",
+        "certificate",
         "drops_rest",
         "share",
         "streams",
@@ -92,6 +95,8 @@ class HttpConnection(RequestLoop):
         """Whether the rest of a body is forgotten as it comes, since it cannot be parsed or is not worth it."""
         self.writing_paused = False
         """Whether something that was written has not been sent."""
+        self.certificate: PeerCertificate | None = None
+        """The certificate of the client, if it has shown one."""
         self._limits = limits
         self._request: HttpRequest | None = None
         self._body_received = 0
@@ -112,6 +117,7 @@ class HttpConnection(RequestLoop):
         # Writing pauses as soon as a byte must wait: what a client does not read is held by the system, or not at all.
         cast(asyncio.WriteTransport, transport).set_write_buffer_limits(0)
         super().connection_made(transport)
+        self.certificate = peer_certificate(transport)
         gate = self._gate
         assert gate is not None
         limits = self._limits

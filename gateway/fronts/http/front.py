@@ -31,6 +31,8 @@ from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.json_text import json_text
 from gateway.core.model import Blob, BlobType
+from gateway.core.server_sockets import socket_path
+from gateway.core.server_tls import ServerTls
 from gateway.fronts.http import event_stream
 from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
 from gateway.fronts.http.connection import HttpConnection
@@ -72,6 +74,7 @@ from gateway.fronts.http.responses import (
     refusal,
 )
 from gateway.fronts.http.sending import in_step, send_parts
+from gateway.fronts.http.tls_port import TlsPort
 from gateway.fronts.http.writing import send_whole
 
 BLOBS_PATH = "/api/v1/blobs"
@@ -84,7 +87,8 @@ class HttpFront:
     """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
-    the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody.
+    the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
+    it speaks HTTPS, except on a unix socket. With `only_blobs` there is no JSON-RPC.
     """
 
     def __init__(
@@ -98,6 +102,8 @@ class HttpFront:
         reuse_port: bool = False,
         allowed_hosts: Collection[str] = (),
         own_hosts: Collection[str] = (),
+        tls: ServerTls | None = None,
+        only_blobs: bool = False,
     ) -> None:
         self._methods = methods
         self._services = services = methods.services
@@ -113,18 +119,20 @@ class HttpFront:
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
         self._lives = StreamLives(self._limits.connection_age)
         self._streams = event_stream.EventStreams(services, FairQueue(), self._account.share(), self._lives)
-        self._routes: dict[str, dict[str, _RouteHandler]] = {
-            RPC_PATH: {"POST": self._call},
-            BLOBS_PATH: {"POST": self._put_blob},
-        }
+        self._routes = self._posts(only_blobs=only_blobs)
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
         self._gate = ConnectionGate(self._limits.connections)
         self._intake = Intake()
+        self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of connections that work on a request."""
         self._draining = False
+
+    def _posts(self, *, only_blobs: bool) -> dict[str, dict[str, _RouteHandler]]:
+        blobs: dict[str, dict[str, _RouteHandler]] = {BLOBS_PATH: {"POST": self._put_blob}}
+        return blobs if only_blobs else {RPC_PATH: {"POST": self._call}, **blobs}
 
     @property
     def address(self) -> str:
@@ -133,7 +141,10 @@ class HttpFront:
 
     async def start(self) -> None:
         """Listen. Raises ValueError if the address is malformed, OSError if it cannot be taken."""
-        self._listeners = await HttpListeners.open(self._address, self._connection, reuse_port=self._reuse_port)
+        accept: Callable[[], asyncio.Protocol] = self._connection
+        if self._tls is not None and socket_path(self._address) is None:
+            accept = self._tls.accept
+        self._listeners = await HttpListeners.open(self._address, accept, reuse_port=self._reuse_port)
         self._address = self._listeners.address
         self._hosts = self._listeners.host_check(self._allowed_hosts, self._own_hosts)
 
@@ -164,6 +175,8 @@ class HttpFront:
         """Take no more connections, and no further requests on those that there are."""
         if self._listeners is not None:
             self._listeners.close()
+        if self._tls is not None:
+            self._tls.close()
         for connection in self._connections:
             connection.finish()
 
@@ -365,7 +378,7 @@ def _presented(request: HttpRequest) -> Presented:
     headers = request.headers
     authorization = ", ".join(headers.getall("Authorization")) if "Authorization" in headers else None
     namespace = ", ".join(headers.getall("Runs-Namespace")) if "Runs-Namespace" in headers else None
-    return Presented(authorization, namespace)
+    return Presented(authorization, namespace, request.connection.certificate)
 
 
 async def _one(part: bytes) -> AsyncGenerator[bytes, None]:

@@ -40,6 +40,7 @@ from gateway.core.model import (
 from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.position import Position, ResumePoint, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot, text_sizes
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.runtimes.jsonrpc.answers import ConnectionLost, Event, NoStream, unreadable
 from gateway.runtimes.jsonrpc.control import JsonRpcControl
 from gateway.runtimes.jsonrpc.dialect import GET, GET_BLOB, PUT_BLOB, SUBMIT, Dialect
@@ -91,8 +92,9 @@ class JsonRpcRuntime(JsonRpcControl):
         dialect: Dialect | None = None,
         patience: float = PATIENCE,
         account: MemoryAccount | None = None,
+        credentials: UpstreamCredentials = NO_CREDENTIALS,
     ) -> None:
-        super().__init__(JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect))
+        super().__init__(JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect, credentials))
         self._keys = keys
         self._namespaces = Namespaces(self._upstream, keys)
         self._fingerprints = (account or MemoryAccount()).share()

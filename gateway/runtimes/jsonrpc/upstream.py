@@ -12,6 +12,7 @@ from yarl import URL
 from gateway.adapter import jsonrpc
 from gateway.core.errors import GatewayError
 from gateway.core.model import JsonText
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.peers.http.client import EVENT_STREAM, JSON, client_session, request
 from gateway.runtimes.jsonrpc.answers import (
     ConnectionLost,
@@ -57,11 +58,18 @@ class JsonRpcUpstream:
     server's is detected, again after each outage. To be made, used and closed in one event loop.
     """
 
-    def __init__(self, url: str, patience: float, dialect: Dialect | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        patience: float,
+        dialect: Dialect | None = None,
+        credentials: UpstreamCredentials = NO_CREDENTIALS,
+    ) -> None:
         self._url = URL(url)
         self._configured = dialect
         # Requests that wait for a run must not keep calls out, so the bounds are here rather than in the connector.
-        self._http = client_session(idle_seconds=IDLE_SECONDS)
+        self._credentials = credentials
+        self._http = client_session(idle_seconds=IDLE_SECONDS, tls=credentials.tls)
         self.reachability = Reachability(f"{self._url.host}:{self._url.port}", self._find, patience)
         self.streams = True
         """Whether another gateway gives event streams, as far as is known: a proxy may stand in the way."""
@@ -193,5 +201,7 @@ class JsonRpcUpstream:
         accept: str = JSON,
         namespace: str | None = None,
     ) -> AbstractAsyncContextManager[ClientResponse]:
-        headers = {"Accept": accept} if namespace is None else {"Accept": accept, NAMESPACE_HEADER: namespace}
+        headers = {"Accept": accept, **self._credentials.headers}
+        if namespace is not None:
+            headers[NAMESPACE_HEADER] = namespace
         return request(self._http, method, url, body, headers=headers, times=times)

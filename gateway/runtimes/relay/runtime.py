@@ -20,6 +20,7 @@ from gateway.core.position import Position, ResumePoint
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot, text_sizes
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.peers.grpc.upload import PART_BYTES, PART_LENGTH, UploadSender, upload_parts
 from gateway.runtimes.relay.control import RelayControl
 from gateway.runtimes.relay.health import HealthFollower
@@ -59,8 +60,10 @@ class RelayRuntime(RelayControl):
     is_trusted = False
     """Whether the upstream believes who the owner of a run is: it is a process of the same gateway."""
 
-    def __init__(self, address: str, *, patience: float = PATIENCE) -> None:
-        super().__init__(RelayUpstream(address, patience))
+    def __init__(
+        self, address: str, *, patience: float = PATIENCE, credentials: UpstreamCredentials = NO_CREDENTIALS
+    ) -> None:
+        super().__init__(RelayUpstream(address, patience, credentials))
         self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
         self._sets = SetWatches(self._upstream)
         self._health = HealthFollower(self._upstream, self.readiness)

@@ -17,7 +17,9 @@ from grpc_health.v1 import health_pb2_grpc
 from gateway.adapter.health_services import LIST_METHOD, service_names
 from gateway.core.backoff import Backoff
 from gateway.core.errors import ComponentUnavailable, GatewayError, StateUnavailable, Unavailable
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.peers.grpc.channel import channel_options
+from gateway.peers.grpc.client_tls import open_channel
 from gateway.peers.grpc.connection_pool import STREAMS_PER_CONNECTION, ConnectionPool
 from gateway.runtimes.relay.call_errors import call_error, is_refusal
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
@@ -46,13 +48,14 @@ T = TypeVar("T")
 
 
 class RelayUpstream:
-    """Another gateway at `grpc://HOST:PORT` or `unix:/PATH`.
+    """Another gateway at `grpc://HOST:PORT`, `grpcs://HOST:PORT` over TLS, or `unix:/PATH`.
 
     `patience` is how many seconds it may be away before calls end with Unavailable.
     """
 
-    def __init__(self, address: str, patience: float) -> None:
+    def __init__(self, address: str, patience: float, credentials: UpstreamCredentials = NO_CREDENTIALS) -> None:
         self.address = address
+        self._credentials = credentials
         self._patience = patience
         self._channel = self._opened()
         self._watching = ConnectionPool(
@@ -157,7 +160,9 @@ class RelayUpstream:
             await channel.close()
 
     def _opened(self) -> aio.Channel:
-        return aio.insecure_channel(self.address.removeprefix("grpc://"), options=_CHANNEL_OPTIONS)
+        tls = self._credentials.tls if self.address.startswith("grpcs://") else None
+        place = self.address.removeprefix("grpc://").removeprefix("grpcs://")
+        return open_channel(place, _CHANNEL_OPTIONS, tls=tls, token=self._credentials.token)
 
 
 class WatchConnection:

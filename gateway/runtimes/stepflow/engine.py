@@ -16,6 +16,7 @@ from yarl import URL
 
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, RemoteError, TooLarge, Unavailable
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.peers.http.client import EVENT_STREAM, client_session, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, HttpFailure, NotConnected
 
@@ -79,14 +80,15 @@ class EngineRestClient:
     one of them tries. Create, use and close it in one event loop.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credentials: UpstreamCredentials = NO_CREDENTIALS) -> None:
         base = URL(url)
         self.name = str(base.with_user(None))
         """The address without credentials, for messages."""
         self._base = str(base).rstrip("/") + PATH
-        self._http = client_session(idle_seconds=_IDLE_SECONDS, limit=MAX_REQUESTS)
+        self._credentials = credentials
+        self._http = client_session(idle_seconds=_IDLE_SECONDS, limit=MAX_REQUESTS, tls=credentials.tls)
         # Streams stay open as long as their runs, and must not keep requests waiting.
-        self._streams = client_session(idle_seconds=_IDLE_SECONDS)
+        self._streams = client_session(idle_seconds=_IDLE_SECONDS, tls=credentials.tls)
         self._met = False
         self._away = False
         self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
@@ -128,7 +130,7 @@ class EngineRestClient:
     async def _open(self, path: str) -> AsyncIterator[ClientResponse]:
         self._admit()
         times = ClientTimeout(sock_connect=CONNECT_SECONDS)
-        headers = {"Accept": EVENT_STREAM}
+        headers = {"Accept": EVENT_STREAM, **self._credentials.headers}
         try:
             async with request(self._streams, "GET", self._base + path, headers=headers, times=times) as response:
                 self._mark_up()
@@ -139,8 +141,9 @@ class EngineRestClient:
     async def _answer(self, wanted: EngineRequest) -> Answer:
         http: ClientSession = self._streams if wanted.waits else self._http
         url, times = self._base + wanted.path, ClientTimeout(total=wanted.seconds, sock_connect=CONNECT_SECONDS)
+        headers = {**wanted.headers, **self._credentials.headers}
         try:
-            async with request(http, wanted.method, url, wanted.body, headers=wanted.headers, times=times) as response:
+            async with request(http, wanted.method, url, wanted.body, headers=headers, times=times) as response:
                 self._mark_up()
                 read = read_body if is_success(response) else read_refusal
                 return Answer(response.status, await read(response, MAX_ANSWER_BYTES), response.headers)

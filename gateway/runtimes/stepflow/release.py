@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gateway.core.errors import GatewayError
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
 from gateway.runtimes.stepflow.wire_format import WireFormat
 
@@ -57,9 +58,9 @@ class _HealthBody(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(_HealthBody)
 
 
-async def release_at(url: str) -> Release:
+async def release_at(url: str, credentials: UpstreamCredentials = NO_CREDENTIALS) -> Release:
     """Return the release of the engine at `http://HOST:PORT`. Raises EngineError as `release_of` does."""
-    engine = EngineRestClient(url)
+    engine = EngineRestClient(url, credentials)
     try:
         return await release_of(engine)
     finally:

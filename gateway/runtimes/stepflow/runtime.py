@@ -14,6 +14,7 @@ from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
+from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.runtimes.stepflow.blobs import Blobs
 from gateway.runtimes.stepflow.cancels import Cancels
 from gateway.runtimes.stepflow.engine import EngineRestClient
@@ -32,7 +33,13 @@ class StepflowRuntime(Runtime):
 
     @classmethod
     async def open(
-        cls, url: str, keys: Keys, *, lossy_numbers: bool = False, account: MemoryAccount | None = None
+        cls,
+        url: str,
+        keys: Keys,
+        *,
+        lossy_numbers: bool = False,
+        account: MemoryAccount | None = None,
+        credentials: UpstreamCredentials = NO_CREDENTIALS,
     ) -> "StepflowRuntime":
         """Connect to the engine at `http://HOST:PORT` or `https://HOST:PORT`, with or without `stepflow+` before it.
 
@@ -40,7 +47,7 @@ class StepflowRuntime(Runtime):
         parameters while they are compared draws from `account`. Raises EngineError, whose message is one line, if the
         engine cannot be reached, is of an unsupported release, or is not a Stepflow engine.
         """
-        engine = EngineRestClient(url.removeprefix("stepflow+"))
+        engine = EngineRestClient(url.removeprefix("stepflow+"), credentials)
         try:
             release = await release_of(engine)
         except BaseException:

@@ -1,5 +1,6 @@
 import base64
 import json
+from typing import Any
 
 import grpc
 import pytest
@@ -108,7 +109,7 @@ def test_details() -> None:
     assert message == "inputs[3].json: odd; max_concurrency: too low"
     status = Status.FromString(details)
     assert (status.code, status.message) == (3, message)
-    found = {}
+    found: dict[Any, Any] = {}
     for detail in status.details:
         for known in (BadRequest(), RetryInfo(), ErrorInfo()):
             if detail.Unpack(known):
@@ -200,7 +201,7 @@ def test_a_limit_of_callers_is_named() -> None:
     error = errors.QuotaExceeded("too many", quota="max_calls", subject="identity:a", retry_after=1.5)
     code, message, details = to_status(error)
     assert (code, message) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "too many")
-    found = {}
+    found: dict[Any, Any] = {}
     for detail in Status.FromString(details).details:
         for kind in (QuotaFailure, RetryInfo, ErrorInfo):
             if detail.Is(kind.DESCRIPTOR):

@@ -85,7 +85,7 @@ def refused_value(setting: Setting) -> str:
     """A value that a setting does not take."""
     if setting.entry:
         return "no equals sign"
-    return "" if setting.name in TEXTS or setting.name.startswith("jwt_") else "?"
+    return "" if setting.name in TEXTS or setting.name.startswith(("jwt_", "upstream_")) else "?"
 
 
 @pytest.mark.parametrize(

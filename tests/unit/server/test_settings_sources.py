@@ -12,6 +12,7 @@ from gateway.server.backend import retention_of
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import ServeSettings, SettingsError, settings_of
 from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
+from gateway.server.tls_settings import TlsSettings
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -117,6 +118,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "lossy_numbers",
         "queue",
         "max_tasks",
+        *TlsSettings.model_fields,
     }
     environ = {f"RUNS_GATEWAY_{name.upper()}": str(value).replace("'", '"') for name, value in values.items()}
     assert values.items() <= load_serve({}, environ).model_dump().items()
@@ -147,7 +149,7 @@ def test_variables_that_kubernetes_sets_for_a_service_of_this_name_are_no_settin
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "localhost:50051", "0.0.0.0:65535", "[::1]:1", "unix:/run/a.sock"])
 def test_addresses_that_are_accepted(address: str) -> None:
-    assert load_serve({"grpc_address": address}, {}).grpc_address == address
+    assert load_serve({"grpc_address": address, "insecure": True}, {}).grpc_address == address
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,9 @@ def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
     ],
 )
 def test_runtimes_that_are_refused(runtime: str) -> None:
-    with pytest.raises(SettingsError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT, unix:"):
+    with pytest.raises(
+        SettingsError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT, grpcs:"
+    ):
         load_serve({"runtime": runtime}, {})
 
 
@@ -378,7 +382,7 @@ def test_a_bridge_may_go_through_a_gateway_which_then_keeps_the_keys() -> None:
     assert str(raised.value) == (
         "state (from --state): the gateway keeps the idempotency keys (gateway from --gateway)"
     )
-    message = r"^gateway \(from --gateway\): expected grpc://HOST:PORT or unix:/PATH, got"
+    message = r"^gateway \(from --gateway\): expected grpc://HOST:PORT, grpcs://HOST:PORT or unix:/PATH, got"
     with pytest.raises(SettingsError, match=message):
         load_bridge({**BRIDGE, "gateway": "stepflow+http://engine:7840"}, {})
 
