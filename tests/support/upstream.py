@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from gateway.access.access import Access
+from gateway.access.worker_access import WorkerAccess
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
 from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET
@@ -16,9 +18,10 @@ from gateway.runs.services import RunsServices
 class Upstream:
     """Serves gRPC on a unix socket. `service` is that of the last start."""
 
-    def __init__(self, runtime: Runtime, path: Path) -> None:
+    def __init__(self, runtime: Runtime, path: Path, access: Access | None = None) -> None:
         self.address = f"unix:{path}"
         self._runtime = runtime
+        self._access = access
         self.service = RunsService(runtime, grace=0)
         self._services = RunsServices(self.service)
         self._front: GrpcFront | None = None
@@ -27,7 +30,7 @@ class Upstream:
         """Listen."""
         self.service = RunsService(self._runtime, grace=0)
         self._services = RunsServices(self.service)
-        self._front = GrpcFront(self._services, self.address, limits=limits)
+        self._front = GrpcFront(self._services, self.address, limits=limits, access=self._access)
         await self._front.start()
 
     async def stop(self) -> None:
@@ -43,7 +46,7 @@ async def linked_upstream(
     runtime: Runtime, home: Path, account: MemoryAccount | None = None
 ) -> AsyncIterator[tuple[Upstream, LinkFront]]:
     """Serve a runtime as a gateway does for its workers: gRPC and links, on two sockets in a directory."""
-    upstream = Upstream(runtime, home / RUNTIME_SOCKET)
+    upstream = Upstream(runtime, home / RUNTIME_SOCKET, WorkerAccess())
     await upstream.start()
     link = LinkFront(runtime, upstream.service.hub, str(home / LINK_SOCKET), account or MemoryAccount())
     await link.start()

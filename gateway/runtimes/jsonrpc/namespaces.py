@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.core.errors import BlobNotFound, FlowNotFound, GatewayError
 from gateway.core.model import SubmitParams
-from gateway.core.owner import DEFAULT_NAMESPACE
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.jsonrpc.dialect import GET_BLOB, NOBODY, Dialect
 from gateway.runtimes.jsonrpc.upstream import JsonRpcUpstream
@@ -63,10 +63,13 @@ class Namespaces:
         """The state of a run with its namespace."""
         if await self._are_upstream():
             return snapshot
-        run_id = snapshot.status.run_id
-        note = (await self._notes.of([run_id])).get(run_id)
-        owner = None if note is None else note.submitted.owner
+        owner = await self.owner(snapshot.status.run_id)
         return _in_namespace(snapshot, DEFAULT_NAMESPACE if owner is None else owner.namespace)
+
+    async def owner(self, run_id: str) -> Owner | None:
+        """To whom a run belongs, as far as it was noted."""
+        note = (await self._notes.of([run_id])).get(run_id)
+        return None if note is None else note.submitted.owner
 
     async def _are_upstream(self) -> bool:
         return await self._upstream.reachability.ready() is Dialect.SUPERSET

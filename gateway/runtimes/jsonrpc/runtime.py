@@ -37,7 +37,7 @@ from gateway.core.model import (
     blob_digest,
     blob_id_of,
 )
-from gateway.core.owner import DEFAULT_NAMESPACE
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.position import Position, ResumePoint, of_page
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, Snapshot, text_sizes
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
@@ -133,6 +133,9 @@ class JsonRpcRuntime(JsonRpcControl):
             except MethodNotFound:
                 self._upstream.has_blob_methods = False
         return _blob(await self._upstream.get_blob(blob_digest(blob_id) or blob_id, WRITE_SECONDS, namespace))
+
+    async def owner_of_run(self, run_id: str) -> Owner | None:
+        return await self._namespaces.owner(run_id) or await super().owner_of_run(run_id)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """A submit that was cut off is repeated only if it has a key, and the upstream honours keys."""

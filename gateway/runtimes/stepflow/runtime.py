@@ -10,7 +10,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import InvalidParams, Unsupported, shutting_down
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, RunStatus, SubmitParams
-from gateway.core.owner import DEFAULT_NAMESPACE
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
@@ -93,6 +93,9 @@ class StepflowRuntime(Runtime):
         if not await self._marks.has(blob_id, namespace):
             raise await self._blobs.missing(blob_id, as_others=namespace == DEFAULT_NAMESPACE)
         return await self._blobs.get(blob_id)
+
+    async def owner_of_run(self, run_id: str) -> Owner | None:
+        return await self._runs.told.owner(await self._runs.read(run_id))
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """Submit a run. If the caller waits for a run without components, the answer shows its end already."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.core.model import RunState, RunStatus
+from gateway.core.owner import Owner
 from gateway.storage.run_notes import RunNote, RunNotes, SubmitNote
 
 TOLD_ENDS: Final = 10_000
@@ -46,6 +47,12 @@ class ToldRuns:
         if self._submitting and await self._have_waited(runs, notes):
             notes = await self.notes.of(wanted)
         return [self._told(run, notes) for run in runs]
+
+    async def owner(self, run: RunStatus) -> Owner | None:
+        """To whom a run belongs: as it was noted of the run, or of the outermost run that it is inside."""
+        return _owner(
+            run, await self.notes.of(run_id for run_id in (run.run_id, run.root_run_id) if run_id is not None)
+        )
 
     async def unowned(self, runs: Sequence[RunStatus]) -> list[RunStatus]:
         """Return those of the runs that are not known to belong to anybody."""
@@ -118,6 +125,8 @@ class ToldRuns:
         note = notes.get(run.run_id, _NOTHING)
         if note.ended is not None:
             return note.ended
+        if (owner := _owner(run, notes)) is not None:
+            run = replace(run, namespace=owner.namespace)
         run = _with_lineage(_with_note(run, note.submitted), notes)
         if is_settled(run):
             self._ends.put(run.run_id, run)
@@ -131,11 +140,18 @@ def is_settled(run: RunStatus) -> bool:
     return run.status is RunState.CANCELLED or not run.items.cancelled
 
 
+def _owner(run: RunStatus, notes: dict[str, RunNote]) -> Owner | None:
+    """To whom a run belongs. Of one that the engine has begun, the outermost run is noted."""
+    owner = notes.get(run.run_id, _NOTHING).submitted.owner
+    if owner is None and run.root_run_id is not None:
+        owner = notes.get(run.root_run_id, _NOTHING).submitted.owner
+    return owner
+
+
 def _with_note(run: RunStatus, note: SubmitNote) -> RunStatus:
     if note == _NOTHING.submitted:
         return run
-    namespace = run.namespace if note.owner is None else note.owner.namespace
-    run = replace(run, flow_label=note.flow_label, labels=note.labels, namespace=namespace)
+    run = replace(run, flow_label=note.flow_label, labels=note.labels)
     if note.parent_run_id is None or run.parent_run_id is not None:
         return run
     return replace(run, parent_run_id=note.parent_run_id, root_run_id=note.root_run_id, depth=note.depth)
@@ -144,8 +160,6 @@ def _with_note(run: RunStatus, note: SubmitNote) -> RunStatus:
 def _with_lineage(run: RunStatus, notes: dict[str, RunNote]) -> RunStatus:
     """The engine does not know that what is the outermost run to it is inside another one."""
     outer = None if run.root_run_id is None else notes.get(run.root_run_id)
-    if outer is not None and outer.submitted.owner is not None and run.run_id not in notes:
-        run = replace(run, namespace=outer.submitted.owner.namespace)
     if outer is None or outer.submitted.root_run_id is None:
         return run
     return replace(run, root_run_id=outer.submitted.root_run_id, depth=run.depth + outer.submitted.depth)

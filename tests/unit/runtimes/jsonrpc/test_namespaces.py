@@ -60,7 +60,7 @@ async def submitted(runtime: JsonRpcRuntime, owner: Owner | None, key: str | Non
 
 
 @pytest.mark.parametrize("key", ["k", None])
-async def test_runs_are_in_their_namespaces(scripted: ScriptedRuntime, runtime: JsonRpcRuntime, key: str) -> None:
+async def test_runs_are_in_their_namespaces(server: object, runtime: JsonRpcRuntime, key: str | None) -> None:
     run_ids = [await submitted(runtime, owner, key) for owner in (MINE, THEIRS, None)]
     assert len(set(run_ids)) == 3
     if key is not None:
@@ -68,6 +68,10 @@ async def test_runs_are_in_their_namespaces(scripted: ScriptedRuntime, runtime: 
         assert await submitted(runtime, MINE, key, "task") not in run_ids
     for run_id, namespace in zip(run_ids, NAMESPACES, strict=True):
         assert (await runtime.get(run_id)).status.namespace == namespace
+        owner = await runtime.owner_of_run(run_id)
+        assert (owner.namespace if owner else DEFAULT_NAMESPACE) == namespace
+        # Another gateway keeps for itself who the owner is.
+        assert isinstance(server, HttpUpstream) or owner in (MINE, THEIRS, None)
         found = await runtime.get_since(run_id, 0)
         assert found is not None
         assert found.status.namespace == namespace

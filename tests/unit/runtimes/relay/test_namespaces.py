@@ -23,7 +23,7 @@ from gateway.runtimes.relay.runtime import RelayRuntime
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
 from tests.support.upstream import Upstream, linked_upstream
 
-MINE, THEIRS = Owner("mine", "ann", (Permission.READ, Permission.SUBMIT)), Owner("theirs", "bob")
+MINE, THEIRS = Owner("mine", "ann", (Permission.READ, Permission.SUBMIT)), Owner("theirs", "bob", (Permission.SUBMIT,))
 EARLIER = Unsupported("the upstream gateway is of a release that knows no namespaces")
 OLDEST = RunOrder.OLDEST_FIRST
 
@@ -64,13 +64,16 @@ def scripted() -> Followed:
 
 @pytest.fixture(params=["relay", "worker"])
 async def relay(request: pytest.FixtureRequest, scripted: Followed, home: Path) -> AsyncIterator[RelayRuntime]:
-    async with linked_upstream(scripted, home) as (upstream, _):
+    upstream = Upstream(scripted, home / "relayed.sock")
+    await upstream.start()
+    async with linked_upstream(scripted, home):
         runtime = RelayRuntime(upstream.address)
         if request.param == "worker":
             runtime = LinkedRuntime(f"unix:{home / RUNTIME_SOCKET}")
         assert await runtime.connect(10)
         yield runtime
         await runtime.close()
+    await upstream.stop()
 
 
 async def submitted(relay: RelayRuntime, owner: Owner | None, items: int = 1, key: str | None = None) -> str:
@@ -84,7 +87,10 @@ async def test_runs_are_in_their_namespaces(scripted: Followed, relay: RelayRunt
     run_ids = [await submitted(relay, owner, items, key="k") for owner in (MINE, THEIRS, None)]
     assert len(set(run_ids)) == 3
     for run_id, namespace in zip(run_ids, ("mine", "theirs", DEFAULT_NAMESPACE), strict=True):
-        assert scripted.params(run_id).namespace == namespace
+        owner = scripted.params(run_id).owner
+        assert (owner.namespace if owner else DEFAULT_NAMESPACE) == namespace
+        if isinstance(relay, LinkedRuntime):
+            assert owner in (MINE, THEIRS, None)
         assert (await relay.get(run_id)).status.namespace == namespace
         wanted = RunFilter(namespace=namespace)
         assert [run.run_id for run in (await relay.list_runs(wanted, OLDEST, "", 10)).runs] == [run_id]

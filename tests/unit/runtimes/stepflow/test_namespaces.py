@@ -90,8 +90,9 @@ async def test_runs_are_in_their_namespaces(server: EngineProxy, runtime: Stepfl
         server.replies.append(accepted(run_id))
         status = (await runtime.submit(submit(owner, idempotency_key=key), "")).status
         assert (status.run_id, status.namespace) == (run_id, owner.namespace)
-        server.replies.append(state(run_id))
+        server.replies += [state(run_id), state(run_id)]
         assert (await runtime.get(run_id)).status.namespace == owner.namespace
+        assert await runtime.owner_of_run(run_id) == owner
 
 
 async def test_a_hidden_flow_or_blob_takes_the_reads_of_one_that_is_missing(
@@ -207,3 +208,4 @@ async def test_nobody_is_told_of_a_run_before_it_is_known_whose_it_is() -> None:
         assert not telling.done()
         await runs.told.notes.submitted(run.run_id, SubmitNote(owner=THEIRS))
     assert [told.namespace for told in await telling] == ["theirs", "theirs"]
+    assert [await runs.told.owner(each) for each in (run, inside, other)] == [THEIRS, THEIRS, None]
