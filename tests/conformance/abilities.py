@@ -91,6 +91,12 @@ LINEAGE: Final = Ability(
     "of runs that the engine begins, by the engine; of those that components submit, by the gateway",
     "as the server tells",
 )
+NAMESPACES: Final = Ability(
+    "namespaces",
+    "yes: kept with runs, keys and blobs, and told to upstreams",
+    "kept by the gateway that submits the run and puts the blob: with `--state FILE`, for ever",
+    "kept by the gateway, as over Stepflow",
+)
 
 ABILITIES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Ability))
 

@@ -7,7 +7,9 @@ import grpc
 import pytest
 from msgspec.structs import replace
 
+from gateway.adapter.blobs_proto import blob_to_put_request
 from gateway.adapter.grpc_status import from_status
+from gateway.adapter.params_proto import submit_params_to_proto
 from gateway.core.control import CancelParams, DeleteParams, ItemsParams, ListParams
 from gateway.core.errors import Unsupported
 from gateway.core.model import Blob, BlobType, SubmitParams
@@ -52,6 +54,24 @@ async def follow(client: GrpcFollower) -> None:
         call.cancel()
 
 
+async def keep_apart(client: GrpcFollower) -> None:
+    """Put a flow and submit a run in one namespace: another one has neither."""
+    mine, theirs = ((("runs-namespace", name),) for name in ("mine", "theirs"))
+    request = blob_to_put_request(ECHO)
+    flow_id = (await client.blobs.PutBlob(request, metadata=mine)).blob_id
+    submit = submit_params_to_proto(SubmitParams(flow_id=flow_id, inputs=["1"], wait=True))
+    run = (await client.runs.SubmitRun(submit, metadata=mine)).run
+    assert run.namespace == "mine"
+    await client.runs.GetRun(runs_pb2.GetRunRequest(run_id=run.run_id), metadata=mine).read()
+    for call in (
+        client.runs.GetRun(runs_pb2.GetRunRequest(run_id=run.run_id), metadata=theirs).read(),
+        client.runs.SubmitRun(submit, metadata=theirs),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 @pytest.mark.slow
 async def test_each_runtime_can_do_what_the_table_says(there: tuple[str, GrpcFollower]) -> None:
     runtime, client = there
@@ -66,6 +86,7 @@ async def test_each_runtime_can_do_what_the_table_says(there: tuple[str, GrpcFol
         (abilities.SETS, lambda: follow(client)),
         (abilities.LABELS, lambda: client.submit(replace(params, labels={"a": "b"}))),
         (abilities.EXECUTION_TIMEOUT, lambda: client.submit(replace(params, execution_timeout=60.0))),
+        (abilities.NAMESPACES, lambda: keep_apart(client)),
         (abilities.DELETE, lambda: client.delete(DeleteParams(run_id=run_id))),
     ]
     for ability, act in acts:
