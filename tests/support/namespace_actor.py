@@ -56,6 +56,7 @@ class Actor:
         self._board = board
         self._chance = Random(seed)
         self._names: dict[str, str] = {}
+        self._foreign: set[str] = set()
         self._position = b""
 
     async def act(self) -> None:
@@ -146,6 +147,7 @@ class Actor:
         told = []
         with self._service.follow_set(SetParams(filter=RunFilter(), resume_token=token)) as following:
             while not isinstance(update := await following.next(), SetCaughtUp):
+                assert update is not None
                 assert not isinstance(update, SetHeartbeat)
                 told.append((str(update.event), update.restarted, self._status(update.status)))
         self._position = self.own.position = update.token
@@ -155,6 +157,7 @@ class Actor:
         """A run of its own, or one of another namespace."""
         own = list(self._names)
         if not own or self._chance.random() < 0.3:
+            self._foreign.add(self._board.run_id)
             return self._board.run_id
         return self._chance.choice(own)
 
@@ -172,7 +175,7 @@ class Actor:
         """What was told, with its own runs by their names."""
 
         def named(found: re.Match[str]) -> str:
-            foreign = "FOREIGN" if found[0] == self._board.run_id else "UNKNOWN"
+            foreign = "FOREIGN" if found[0] in self._foreign else "UNKNOWN"
             return self._names.get(found[0], foreign)
 
         return _UUID.sub(named, repr(told)).replace(self._namespace, "NAMESPACE")
