@@ -102,7 +102,12 @@ class GrpcCalls(Connection):
 
     def __init__(self, address: str, times: Times, path: str, token: str, message: bytes) -> None:
         super().__init__(address, times)
-        fields = [(":path", path), (":authority", "localhost"), ("te", "trailers"), ("content-type", "application/grpc")]
+        fields = [
+            (":path", path),
+            (":authority", "localhost"),
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+        ]
         if token:
             fields.append(("authorization", f"Bearer {token}"))
         self._headers = _POST_HTTP + b"".join(b"\0" + _text(name) + _text(value) for name, value in fields)
@@ -130,28 +135,32 @@ class GrpcCalls(Connection):
             size = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             if end - at < 9 + size:
                 break
-            self._take(data[at + 3], data[at + 4], int.from_bytes(data[at + 5 : at + 9]), data, at + 9, size, now)
+            stream = int.from_bytes(data[at + 5 : at + 9])
+            self._take(data[at + 3], data[at + 4], stream, data[at + 9 : at + 9 + size])
+            if data[at + 3] == _RST_STREAM or (data[at + 3] in (_DATA, _HEADERS) and data[at + 4] & _END_STREAM):
+                self._end(stream, now)
             at += 9 + size
         return at
 
-    def _take(self, kind: int, flags: int, stream: int, data: bytearray, at: int, size: int, now: float) -> None:
+    def _take(self, kind: int, flags: int, stream: int, data: bytearray) -> None:
         if kind == _DATA:
             self._served.add(stream)
         elif kind == _SETTINGS and not flags & _ACK:
-            for name, value in struct.iter_unpack(">HI", data[at : at + size]):
+            for name, value in struct.iter_unpack(">HI", data):
                 if name == 3:
                     self._most = min(value, 10_000)
             self._out += _frame(_SETTINGS, _ACK, 0, b"")
         elif kind == _PING and not flags & _ACK:
-            self._out += _frame(_PING, _ACK, 0, bytes(data[at : at + size]))
+            self._out += _frame(_PING, _ACK, 0, bytes(data))
         elif kind == _WINDOW_UPDATE and not stream:
-            self._window += int.from_bytes(data[at : at + 4])
-        if kind == _RST_STREAM or (kind in (_DATA, _HEADERS) and flags & _END_STREAM):
-            begun = self._open.pop(stream, None)
-            if begun is not None:
-                served = stream in self._served
-                self._served.discard(stream)
-                (self.times.served if served else self.times.refused).append(now - begun)
+            self._window += int.from_bytes(data)
+
+    def _end(self, stream: int, now: float) -> None:
+        begun = self._open.pop(stream, None)
+        if begun is not None:
+            served = stream in self._served
+            self._served.discard(stream)
+            (self.times.served if served else self.times.refused).append(now - begun)
 
 
 class HttpCalls(Connection):

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 
+from gateway.access.audit import SILENT, AuditLog
+from gateway.access.limits import NO_LIMITS, CallerLimits
 from gateway.access.presented import Presented
 from gateway.core.caller import ANYBODY, Caller, CallerView
 from gateway.core.errors import InvalidRequest, Unsupported
@@ -14,6 +16,10 @@ class Access(ABC):
 
     configured: bool = True
     """Whether there are identities. If not, everybody may do everything."""
+    limits: CallerLimits = NO_LIMITS
+    """How much callers may do."""
+    audit: AuditLog = SILENT
+    """The log of what callers do."""
 
     @abstractmethod
     def known(self, presented: Presented) -> Caller | None:

@@ -19,8 +19,10 @@ from msgspec import Struct
 from gateway.access.audit_failures import PERIOD, FailureCounts, FailureKind
 from gateway.access.audit_file import AuditFile
 from gateway.core.caller import ANYBODY, Caller
+from gateway.core.control import BulkProgress
 from gateway.core.errors import GatewayError, Internal, QuotaExceeded, shortened
 from gateway.core.run_filter import RunFilter
+from gateway.core.tokens import TokenParams
 
 MOST_LINES: Final = 10_000
 """How many lines may wait to be written."""
@@ -28,6 +30,7 @@ MOST_LINES: Final = 10_000
 MOST_RUNS: Final = 10
 """How many runs one line names."""
 
+_DIGEST: Final = 16
 _BATCH: Final = 256
 _LONGEST_NAME: Final = 256
 
@@ -80,13 +83,26 @@ class AuditEntry:
         if self._log is not None:
             self.line.runs, self.line.more_runs = runs[:MOST_RUNS], max(0, len(runs) - MOST_RUNS)
 
-    def counted(self, digest: str, **counts: int) -> None:
-        """The call was about all runs that match a filter."""
+    def concerns(self, wanted: RunFilter) -> None:
+        """The call is about all runs that match a filter. Its digest is told: the same for the same filter."""
         if self._log is not None:
-            self.line.filter, self.line.counts = digest, counts
+            digest = sha256(msgspec.json.encode(wanted, order="sorted"))
+            self.line.filter = digest.hexdigest()[:_DIGEST]
+
+    def came_to(self, progress: BulkProgress) -> None:
+        """So many runs have been changed by now."""
+        if self._log is not None:
+            self.line.counts = msgspec.structs.asdict(progress)
+
+    def makes_token(self, params: TokenParams) -> None:
+        """The call makes a token: its permissions are told, and the run that it is for."""
+        if self._log is not None:
+            self.line.permissions = tuple(params.permissions)
+            self.names(*([] if params.run_id is None else [params.run_id]))
 
 
-_NO_ENTRY: Final = AuditEntry(None, AuditLine())
+NO_ENTRY: Final = AuditEntry(None, AuditLine())
+"""The entry of a call that is not told of."""
 
 
 class AuditLog:
@@ -111,7 +127,7 @@ class AuditLog:
     def entry(self, caller: Caller, front: str, method: str, peer: str = "", inside: str = "") -> AuditEntry:
         """The entry of a call by `front`, from a client at `peer` or a component of the run `inside`."""
         if self._file is None:
-            return _NO_ENTRY
+            return NO_ENTRY
         line = AuditLine(
             identity=shortened(caller.identity, _LONGEST_NAME),
             namespace=caller.view.namespace or "",
@@ -209,8 +225,3 @@ def _now() -> str:
 
 SILENT: Final = AuditLog()
 """The log of a gateway without one."""
-
-
-def filter_digest(wanted: RunFilter) -> str:
-    """A short digest of a filter: lines with the same one are about the same filter."""
-    return sha256(msgspec.json.encode(wanted, order="sorted")).hexdigest()[:16]

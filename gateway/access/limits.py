@@ -145,12 +145,13 @@ class CallerUse:
         self._parts = tuple(parts)
         self._stored = stored
 
-    def begin(self, kind: int) -> None:
-        """Count a call until `end`. Raises QuotaExceeded."""
+    def begin(self, kind: int, *, requests: bool = True) -> None:
+        """Count a call, or a stream, and a request unless it has been counted. Raises QuotaExceeded."""
         for part in self._parts:
             part.check_open(kind)
-        for part in self._parts:
-            part.take_request()
+        if requests:
+            for part in self._parts:
+                part.take_request()
         for part in self._parts:
             part.add(kind, 1)
 
@@ -190,21 +191,41 @@ class CallerUse:
 
 
 class LimitedCall:
-    """A call that counts while the context lasts. Entering it raises QuotaExceeded."""
+    """A call that counts, with the memory that it holds, while the context lasts. Entering it raises QuotaExceeded."""
 
-    __slots__ = ("_kind", "_use")
+    __slots__ = ("_held", "_kind", "_use")
 
     def __init__(self, use: CallerUse | None, kind: int) -> None:
         self._use = use
         self._kind = kind
+        self._held = 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if self._use is not None:
             self._use.begin(self._kind)
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._use is not None:
             self._use.add(self._kind, -1)
+            if self._held:
+                self.hold(-self._held)
+
+    def becomes_stream(self) -> None:
+        """Count as a stream from now on. Raises QuotaExceeded."""
+        if self._use is not None:
+            self._use.begin(_STREAMS, requests=False)
+            self._use.add(self._kind, -1)
+            self._kind = _STREAMS
+
+    def hold(self, size: int) -> None:
+        """Hold so many more bytes, or less if it is negative. Raises QuotaExceeded."""
+        if self._use is not None:
+            if size < 0:
+                self._use.add(_MEMORY, size)
+            else:
+                self._use.hold(size)
+            self._held += size
 
 
 class FollowedByCaller:
@@ -217,6 +238,11 @@ class FollowedByCaller:
         self._number = 0
         if number:
             self.take(number)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._use is not None
 
     def __enter__(self) -> Self:
         return self
@@ -268,7 +294,9 @@ class CallerShare(MemoryShare):
         self.held += size
 
 
-_UNLIMITED: Final = LimitedCall(None, _CALLS)
+UNLIMITED: Final = LimitedCall(None, _CALLS)
+"""A call of a caller without limits."""
+
 _FOLLOWED_FREELY: Final = FollowedByCaller(None, 0)
 
 
@@ -297,7 +325,7 @@ class CallerLimits:
     def call(self, caller: Caller, streams: bool = False) -> LimitedCall:
         """A call of a caller, or a stream, to be entered before any work. Entering it raises QuotaExceeded."""
         if not self.limited or (use := self._use(caller.identity)) is None:
-            return _UNLIMITED
+            return UNLIMITED
         return LimitedCall(use, _STREAMS if streams else _CALLS)
 
     def followed(self, caller: Caller, number: int = 0) -> FollowedByCaller:
@@ -333,3 +361,7 @@ class CallerLimits:
         use = CallerUse(parts, self._stored) if parts else None
         self._uses.put(identity, use)
         return use
+
+
+NO_LIMITS: Final = CallerLimits()
+"""The limits of a gateway without any."""

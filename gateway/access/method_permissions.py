@@ -28,6 +28,27 @@ GRPC_PERMISSIONS: Final[dict[str, Permission | None]] = {
 }
 """The methods of gRPC, but for those that are for everybody."""
 
+STREAMS: Final = frozenset(
+    {
+        "/runs.v1.RunsService/GetRun",
+        "/runs.v1.RunsService/WatchRuns",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    }
+)
+"""The methods of gRPC whose calls count as streams."""
+
+STORING: Final = frozenset(
+    {
+        "/runs.v1.RunsService/SubmitRun",
+        "/runs.v1.RunsService/SubmitRunStream",
+        "/runs.v1.BlobsService/PutBlob",
+        "runs/submit",
+        "blobs/put",
+    }
+)
+"""The methods that store something in the namespace of their caller."""
+
 _FOR_EVERYBODY: Final = "/grpc.health.v1.Health/"
 """Load balancers have no identity."""
 

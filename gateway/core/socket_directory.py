@@ -8,6 +8,9 @@ RUNTIME_SOCKET = "runtime.sock"
 LINK_SOCKET = "link.sock"
 """The names of the sockets at which workers reach the runtime of their gateway: by gRPC, and by a link."""
 
+COUNTERS = "counters"
+"""The name of the file in which the workers count what callers do, beside the sockets."""
+
 _LONGEST_PATH = 100
 """Bytes of the path of a socket: Linux takes 107, others 103."""
 

@@ -20,6 +20,7 @@ from gateway.server.backend import Backend, open_backend, open_bridge
 from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
 from gateway.server.listening import Addresses, listen, reachable_url
+from gateway.server.oversight import overseen
 from gateway.server.settings import BridgeSettings, ServeSettings
 from gateway.server.tls_checks import server_tls
 from gateway.server.worker_pool import WorkerPool
@@ -59,6 +60,7 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
         account = MemoryAccount(settings.max_memory)
         tls = await _watched_tls(settings, stack)
         backend = await open_backend(settings, account, stack, is_worker=is_worker)
+        stack.enter_context(overseen(backend, settings, settings.runtime if is_worker else None))
         grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker)
         http = HttpFront(
             backend.methods,
@@ -91,6 +93,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
+        stack.enter_context(overseen(backend, settings))
         upstream = GrpcFront(
             backend.services,
             workers.upstream,
@@ -122,6 +125,7 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         account = MemoryAccount(settings.max_memory)
         tls = await _watched_tls(settings, stack)
         backend = await open_bridge(settings, account, stack)
+        stack.enter_context(overseen(backend, settings))
         http = HttpFront(
             backend.methods,
             settings.http_address,

@@ -53,7 +53,8 @@ class Backend:
         self.access = access or OpenAccess()
         self.methods = JsonRpcMethods(self.services, access=self.access)
         # Apart from those of the front: its queue refuses clients when it is long.
-        self._component_methods = JsonRpcMethods(self.services, account.share(), access=ComponentAccess())
+        self.component_access = ComponentAccess()
+        self._component_methods = JsonRpcMethods(self.services, account.share(), access=self.component_access)
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""

@@ -17,8 +17,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from gateway.concurrency.counter_table import CounterTable
 from gateway.core.backoff import Backoff
-from gateway.core.socket_directory import LINK_SOCKET, RUNTIME_SOCKET, make_socket_directory
+from gateway.core.socket_directory import COUNTERS, LINK_SOCKET, RUNTIME_SOCKET, make_socket_directory
 from gateway.server.identity_settings import IdentitySettings
 from gateway.server.settings import ServeSettings, StartError
 from gateway.server.shared_ports import SharedPorts
@@ -93,6 +94,8 @@ class WorkerPool:
             self._directory = make_socket_directory()
             self.upstream = f"unix:{self._directory}/{RUNTIME_SOCKET}"
             self.link = f"{self._directory}/{LINK_SOCKET}"
+            if self._settings.limits or self._settings.limits_in_all:
+                CounterTable.create(f"{self._directory}/{COUNTERS}", self._settings.workers)
             for _ in range(self._settings.workers):
                 await self._spawn()
         except BaseException:

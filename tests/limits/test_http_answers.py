@@ -16,6 +16,7 @@ from gateway.core.caller import ANYBODY
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import LongText
 from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.fronts.http.rpc_method import Origin
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from tests.support.full_runtime import RUN_ID, FullRuntime
@@ -102,7 +103,7 @@ async def test_the_answers_to_one_batch_are_bounded_however_much_memory_there_is
     methods = JsonRpcMethods(RunsServices(service), account.share())
     with account.share().hold() as held:
         calls = await methods.read(batch(20).partition(b"\r\n\r\n")[2])
-        answer = await methods.answer(calls, held, ANYBODY)
+        answer = await methods.answer(calls, held, Origin(ANYBODY))
         assert isinstance(answer, LongText)
         pieces = [piece async for piece in answer.pieces() if len(piece) < MIB]
     await service.close()

@@ -76,7 +76,12 @@ def details(serialized: bytes, code: int, message: str) -> dict[str, Any]:
     assert (status.code, status.message) == (code, message)
     found: dict[str, Any] = {}
     for packed in status.details:
-        for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
+        for kind in (
+            error_details_pb2.ErrorInfo,
+            error_details_pb2.BadRequest,
+            error_details_pb2.QuotaFailure,
+            error_details_pb2.RetryInfo,
+        ):
             if packed.Is(kind.DESCRIPTOR):
                 found[kind.__name__] = kind.FromString(packed.value)
     return found

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Self, cast
 
+from gateway.access.access import Access
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.server_tls import ServerTls
 from gateway.fronts.http.connection import HttpConnection
@@ -144,6 +145,7 @@ async def running_front(
     limits: HttpLimits | None = None,
     account: MemoryAccount | None = None,
     runtime: ScriptedRuntime | None = None,
+    access: Access | None = None,
     *,
     tls: ServerTls | None = None,
     client_context: ssl.SSLContext | None = None,
@@ -152,7 +154,8 @@ async def running_front(
     runtime = runtime or ScriptedRuntime()
     account = account or MemoryAccount()
     service = RunsService(runtime, grace=0, account=account)
-    front = HttpFront(JsonRpcMethods(RunsServices(service)), "127.0.0.1:0", account=account, limits=limits, tls=tls)
+    methods = JsonRpcMethods(RunsServices(service), access=access)
+    front = HttpFront(methods, "127.0.0.1:0", access=access, account=account, limits=limits, tls=tls)
     await front.start()
     running = RunningFront(front, runtime, service, account)
     running.client_context = client_context

@@ -11,6 +11,7 @@ import grpc
 from google.protobuf.message import Message
 from grpc import aio
 
+from gateway.access.limits import FollowedByCaller
 from gateway.adapter.grpc_status import to_status
 from gateway.core.errors import GatewayError, Overloaded, TooLarge
 from gateway.core.internal_errors import error_to_tell, release_frames
@@ -58,6 +59,26 @@ class CapacityLimiter:
     def give_back(self, number: int = 1) -> None:
         """Give back places that were taken."""
         self._free += number
+
+
+class CallerCapacity(CapacityLimiter):
+    """Places of a limit of all, of which one caller may have only some."""
+
+    def __init__(self, capacity: CapacityLimiter, followed: FollowedByCaller) -> None:
+        self._capacity = capacity
+        self._followed = followed
+
+    def take(self, number: int = 1) -> None:
+        self._followed.take(number)
+        try:
+            self._capacity.take(number)
+        except BaseException:
+            self._followed.give_back(number)
+            raise
+
+    def give_back(self, number: int = 1) -> None:
+        self._followed.give_back(number)
+        self._capacity.give_back(number)
 
 
 def handler(method: Callable[[_S, _Q, Context], Awaitable[_A]]) -> Callable[[_S, _Q, Context], Awaitable[_A]]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from gateway.access.limits import LimitedCall
 from gateway.concurrency.memory_account import SMALL_BYTES, MemoryAccount, MemoryShare
 from gateway.concurrency.patience import Patience
 from gateway.core.caller import ANYBODY, Caller
@@ -57,16 +58,37 @@ class CallMemory(Struct, eq=False):
     long: int = 0
     """The bytes of long answers that have not been read."""
     caller: Caller = ANYBODY
+    limit: LimitedCall | None = None
+    """What its caller may do at a time, if that is limited: the call counts until it has ended."""
+
+    def limit_by(self, limit: LimitedCall) -> None:
+        """Count the call for its caller, with what it holds. Raises QuotaExceeded."""
+        limit.__enter__()
+        try:
+            limit.hold(self.size)
+        except BaseException:
+            limit.__exit__()
+            raise
+        self.limit = limit
 
     def grow(self, size: int) -> None:
         """Hold more. Raises Overloaded if there is no room."""
-        self.share.take(size)
+        if self.limit is not None:
+            self.limit.hold(size)
+        try:
+            self.share.take(size)
+        except BaseException:
+            if self.limit is not None:
+                self.limit.hold(-size)
+            raise
         self.size += size
 
     def shrink(self, size: int) -> None:
         """Hold less."""
         self.share.give_back(size)
         self.size -= size
+        if self.limit is not None:
+            self.limit.hold(-size)
 
     def release(self) -> None:
         """Hold no more than any open call."""
@@ -126,6 +148,8 @@ class Connections:
         if memory is not None:
             if memory.long:
                 self.end_long(memory, memory.long)
+            if memory.limit is not None:
+                memory.limit.__exit__()
             share = memory.share
             share.give_back(memory.size)
             if not share.held:

@@ -9,6 +9,8 @@ import grpc
 from google.protobuf.message import Message
 from msgspec.structs import replace
 
+from gateway.access.access import Access
+from gateway.access.audit import AuditEntry
 from gateway.adapter import control_proto, items_proto
 from gateway.adapter.long_items import long_item_page
 from gateway.adapter.status_proto import run_status_to_proto
@@ -50,12 +52,15 @@ class ControlServicer:
         waits: CapacityLimiter,
         connections: Connections,
         send: int,
+        *,
+        access: Access,
     ) -> None:
         self._services = services
         self._calls = calls
         self._waits = waits
         self._connections = connections
         self._send = send
+        self._access = access
         self._fair_queue = FairQueue()
 
     def handlers(self) -> dict[str, MethodHandler]:
@@ -79,7 +84,9 @@ class ControlServicer:
         """Cancel a run."""
         with self._waits if request.wait else self._calls:
             params = control_proto.cancel_params_from_proto(request)
-            run = await self._service(context).control.cancel(params, deadline=deadline(context))
+            with self._entry("CancelRun", context) as entry:
+                entry.names(params.run_id)
+                run = await self._service(context).control.cancel(params, deadline=deadline(context))
             answer = runs_pb2.CancelRunResponse(run=run_status_to_proto(run)).SerializeToString()
             if len(answer) > SMALL_MESSAGE:
                 self._connections.of(context).grow(COPIES * len(answer))
@@ -90,8 +97,10 @@ class ControlServicer:
         """Delete a run."""
         with self._calls:
             params = control_proto.delete_params_from_proto(request)
-            self._require_cancel(params, context)
-            await self._service(context).control.delete(params)
+            with self._entry("DeleteRun", context) as entry:
+                entry.names(params.run_id)
+                self._require_cancel(params, context)
+                await self._service(context).control.delete(params)
             return runs_pb2.DeleteRunResponse().SerializeToString()
 
     @handler
@@ -122,17 +131,26 @@ class ControlServicer:
         """Cancel the runs that match a filter."""
         with self._waits:
             params = control_proto.cancel_runs_params_from_proto(request)
-            told = self._service(context).bulk.cancel(params)
-            await _tell(told, control_proto.cancel_progress_to_proto, context)
+            with self._entry("CancelRuns", context) as entry:
+                entry.concerns(params.filter)
+                told = self._service(context).bulk.cancel(params)
+                await _tell(told, control_proto.cancel_progress_to_proto, context, entry)
 
     @handler
     async def DeleteRuns(self, request: runs_pb2.DeleteRunsRequest, context: Context) -> None:
         """Delete the runs that match a filter."""
         with self._waits:
             params = control_proto.delete_runs_params_from_proto(request)
-            self._require_cancel(params, context)
-            told = self._service(context).bulk.delete(params)
-            await _tell(told, control_proto.delete_progress_to_proto, context)
+            with self._entry("DeleteRuns", context) as entry:
+                entry.concerns(params.filter)
+                self._require_cancel(params, context)
+                told = self._service(context).bulk.delete(params)
+                await _tell(told, control_proto.delete_progress_to_proto, context, entry)
+
+    def _entry(self, method: str, context: Context) -> AuditEntry:
+        """What the audit log is told of a call."""
+        memory = self._connections.of(context)
+        return self._access.audit.entry(memory.caller, "grpc", method, memory.peer)
 
     def _service(self, context: Context) -> RunsService:
         """The service for what the caller sees."""
@@ -189,11 +207,15 @@ class ControlServicer:
 
 
 async def _tell(
-    told: AsyncGenerator[BulkProgress, None], write: Callable[[BulkProgress], Message], context: Context
+    told: AsyncGenerator[BulkProgress, None],
+    write: Callable[[BulkProgress], Message],
+    context: Context,
+    entry: AuditEntry,
 ) -> None:
     """Send how far a call has come, until it has ended; it ends as well if the client leaves."""
     async with aclosing(told):
         async for progress in told:
+            entry.came_to(progress)
             await context.write(write(progress).SerializeToString())
 
 

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Iterable
 from typing import Any, Final, TypeAlias
 
 from gateway.access.access import Access
-from gateway.access.method_permissions import is_for_everybody, permit_grpc
+from gateway.access.limits import UNLIMITED
+from gateway.access.method_permissions import STORING, STREAMS, is_for_everybody, permit_grpc
 from gateway.access.presented import Presented
 from gateway.access.refusals import unauthenticated
-from gateway.core.caller import Caller
+from gateway.core.caller import ANYBODY, Caller
+from gateway.core.errors import GatewayError
 from gateway.fronts.grpc.connections import CallMemory
 
 AUTHORIZATION: Final = "authorization"
@@ -22,13 +24,15 @@ _NOTHING: Final = Presented()
 
 
 class Entrance:
-    """Lets callers in to one method, `/SERVICE/METHOD`. What a call holds remembers its caller."""
+    """Lets callers in to one method, `/SERVICE/METHOD`, within their limits. What a call holds remembers its caller."""
 
-    __slots__ = ("_access", "_path")
+    __slots__ = ("_access", "_path", "_stores", "_streams")
 
     def __init__(self, access: Access, path: str) -> None:
         self._access = access
         self._path = path
+        self._streams = path in STREAMS
+        self._stores = path in STORING
 
     @classmethod
     def to(cls, path: str, access: Access | None) -> "Entrance | None":
@@ -38,9 +42,14 @@ class Entrance:
     def knows(self, presented: Presented, memory: CallMemory) -> bool:
         """Whether the caller is known at once. If not, `identify` finds it.
 
-        Raises Unauthenticated, and PermissionDenied if the caller may not call the method.
+        Raises Unauthenticated, PermissionDenied if the caller may not call the method, and QuotaExceeded if it is at a
+        limit.
         """
-        caller = self._access.known(presented)
+        try:
+            caller = self._access.known(presented)
+        except GatewayError as error:
+            self._refused(error, memory)
+            raise
         if caller is None:
             return False
         self._let_in(caller, memory)
@@ -48,11 +57,28 @@ class Entrance:
 
     async def identify(self, presented: Presented, memory: CallMemory) -> None:
         """Find the caller. Raises as `knows` does."""
-        self._let_in(await self._access.identify(presented), memory)
+        try:
+            caller = await self._access.identify(presented)
+        except GatewayError as error:
+            self._refused(error, memory)
+            raise
+        self._let_in(caller, memory)
 
     def _let_in(self, caller: Caller, memory: CallMemory) -> None:
-        permit_grpc(caller, self._path)
+        try:
+            permit_grpc(caller, self._path)
+            if (limits := self._access.limits).limited:
+                if self._stores:
+                    limits.stored(caller)
+                if (limit := limits.call(caller, self._streams)) is not UNLIMITED:
+                    memory.limit_by(limit)
+        except GatewayError as error:
+            self._refused(error, memory, caller)
+            raise
         memory.caller = caller
+
+    def _refused(self, error: GatewayError, memory: CallMemory, caller: Caller = ANYBODY) -> None:
+        self._access.audit.refused(error, "grpc", self._path, memory.peer, caller)
 
 
 def presented_in(metadata: Metadata | None) -> Presented:

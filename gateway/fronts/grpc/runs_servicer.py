@@ -65,8 +65,9 @@ class RunsServicer:
         self._waits = waits
         self._connections = connections
         self._limits = limits
+        self._access = access
         self._tokens = TokenMethods(access, calls, connections)
-        self._control = ControlServicer(services, calls, waits, connections, limits.send)
+        self._control = ControlServicer(services, calls, waits, connections, limits.send, access=access)
         followed, followed_sets = (limits.followed, "followed runs"), (limits.followed_sets, "followed sets")
         self._watch_limits = WatchLimits(
             limits.runs, CapacityLimiter(*followed), limits.sets, CapacityLimiter(*followed_sets)
@@ -124,6 +125,7 @@ class RunsServicer:
                 params = params_proto.submit_params_without_inputs(request, inputs)
                 await read_inputs(request.inputs, inputs, self._fair_queue)
                 del inputs
+            self._access.limits.items(self._connections.of(context).caller, len(params.inputs))
             submitting = self._submit(params, AnswerForm.of(request), context)
             del request, params
             return await submitting
@@ -132,6 +134,7 @@ class RunsServicer:
         with self._calls:
             params, message = await read_long_submit(data, FairSlices(self._fair_queue).checkpoint)
             del data
+        self._access.limits.items(self._connections.of(context).caller, len(params.inputs))
         with self._waits if params.wait else self._calls:
             submitting = self._submit(params, AnswerForm.of(message), context)
             del params, message
@@ -141,7 +144,9 @@ class RunsServicer:
     async def SubmitRunStream(self, _: AsyncIterator[bytes], context: Context) -> bytes:
         """Submit a run in parts."""
         with self._waits:
-            params, form = await Upload(self._limits, self._connections, context, self._fair_queue).receive()
+            upload = Upload(self._limits, self._connections, context, self._fair_queue, self._access.limits)
+            params, form = await upload.receive()
+            del upload
             # To grpc, a call that is aborted looks like one whose client has closed its side, until something is sent:
             # then this call is cancelled.
             await context.send_initial_metadata(())
@@ -155,8 +160,10 @@ class RunsServicer:
         with self._waits if request.wait else self._calls:
             params = params_proto.get_params_from_proto(request)
             form = AnswerForm.of(request)
-            service = self._services.of(self._connections.of(context).caller.view)
+            caller = self._connections.of(context).caller
+            service = self._services.of(caller.view)
             with (
+                self._access.limits.followed(caller, 1),
                 service.follower(params, deadline=deadline(context)) as follower,
                 self._lives.begin(follower.end, lasts=request.wait) as life,
             ):
@@ -176,9 +183,12 @@ class RunsServicer:
     async def WatchRuns(self, requests: AsyncIterator[runs_pb2.WatchRunsRequest], context: Context) -> None:
         """Follow many runs."""
         with self._waits:
-            service = self._services.of(self._connections.of(context).caller.view)
-            stream = WatchStream(service, self._messages, self._connections, context, self._watch_limits)
-            with self._lives.begin(stream.end) as life:
+            caller = self._connections.of(context).caller
+            service = self._services.of(caller.view)
+            followed = self._access.limits.followed(caller)
+            limits = self._watch_limits.within(followed)
+            stream = WatchStream(service, self._messages, self._connections, context, limits)
+            with followed, self._lives.begin(stream.end) as life:
                 self._watch_streams.add(stream)
                 try:
                     await stream.serve(requests)
@@ -191,12 +201,15 @@ class RunsServicer:
     async def _submit(self, params: SubmitParams, form: AnswerForm, context: Context) -> bytes:
         """The serialized answer. Its results are left out if they are too large, or if there is no room for them."""
         memory = self._connections.of(context)
-        if (caller := memory.caller) is not ANYBODY:
-            params = owned(params, caller)
-        service = self._services.of(caller.view)
-        opening = service.open_submit(params, deadline=deadline(context), accepted=memory.release)
-        del params
-        run = await opening
+        caller = memory.caller
+        with self._access.audit.entry(caller, "grpc", "SubmitRun", memory.peer) as entry:
+            if caller is not ANYBODY:
+                params = owned(params, caller)
+            service = self._services.of(caller.view)
+            opening = service.open_submit(params, deadline=deadline(context), accepted=memory.release)
+            del params
+            run = await opening
+            entry.names(run.status.run_id)
         results = () if run.results is None else run.results.at_hand
         if results is None or not _are_small(results):
             return await self._long_answer(run, form, memory)

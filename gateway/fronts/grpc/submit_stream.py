@@ -2,6 +2,7 @@
 
 from grpc import aio
 
+from gateway.access.limits import CallerLimits
 from gateway.adapter import params_proto
 from gateway.adapter.long_messages import read_long_part
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
@@ -27,8 +28,16 @@ class Upload:
     What it holds is counted for its call.
     """
 
-    def __init__(self, limits: GrpcLimits, connections: Connections, context: Context, fair_queue: FairQueue) -> None:
+    def __init__(
+        self,
+        limits: GrpcLimits,
+        connections: Connections,
+        context: Context,
+        fair_queue: FairQueue,
+        caller_limits: CallerLimits,
+    ) -> None:
         self._limits = limits
+        self._caller_limits = caller_limits
         self._connections = connections
         self._context = context
         self._memory = connections.of(context)
@@ -68,7 +77,7 @@ class Upload:
         """Read a message, with its inputs."""
         request = parsed(runs_pb2.SubmitRunStreamRequest.FromString, data)
         number = len(request.inputs) + len(request.parameters.inputs)
-        self._refuse_more_than_allowed(len(self._inputs) + number)
+        self._count(number, len(self._inputs))
         self._make_room(INPUT_BYTES * number)
         await read_inputs(request.parameters.inputs, self._inputs, self._fair_queue)
         await read_inputs(request.inputs, self._inputs, self._fair_queue)
@@ -80,13 +89,16 @@ class Upload:
         reading = read_long_part(data, self._inputs, FairSlices(self._fair_queue).checkpoint)
         del data
         request = await reading
-        self._refuse_more_than_allowed(len(self._inputs))
+        self._count(len(self._inputs) - before, before)
         self._make_room(INPUT_BYTES * (len(self._inputs) - before))
         return request
 
-    def _refuse_more_than_allowed(self, number: int) -> None:
-        if number > self._limits.inputs:
+    def _count(self, number: int, before: int) -> None:
+        """Count inputs after those that came before. Raises InvalidParams, and QuotaExceeded, if there are too many."""
+        if before + number > self._limits.inputs:
             raise InvalidParams.field("inputs", description=f"more than {self._limits.inputs:,}")
+        if number:
+            self._caller_limits.items(self._memory.caller, number, before)
 
     def _make_room(self, size: int) -> None:
         if self._size + size > self._limits.upload:

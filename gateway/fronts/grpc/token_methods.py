@@ -31,5 +31,8 @@ class TokenMethods:
         """Make a token."""
         with self._calls:
             params = tokens_proto.token_params_from_proto(request)
-            created = self._access.create_token(self._connections.of(context).caller, params)
+            memory = self._connections.of(context)
+            with self._access.audit.entry(memory.caller, "grpc", "CreateToken", memory.peer) as entry:
+                entry.makes_token(params)
+                created = self._access.create_token(memory.caller, params)
             return tokens_proto.created_token_to_proto(created).SerializeToString()

@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
+from gateway.access.limits import FollowedByCaller
 from gateway.adapter import params_proto
 from gateway.adapter.grpc_status import to_status
 from gateway.adapter.proto_wire import varint
@@ -19,7 +20,7 @@ from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavail
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
 from gateway.fronts.grpc.answer_form import AnswerForm, not_received
-from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline
+from gateway.fronts.grpc.calls import CallerCapacity, CapacityLimiter, Context, deadline
 from gateway.fronts.grpc.connections import SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.messages import ENVELOPE_BYTES, UpdateMessages
 from gateway.fronts.grpc.watch_sets import FollowedSet, WatchedSets
@@ -47,6 +48,13 @@ class WatchLimits(NamedTuple):
     followed: CapacityLimiter
     sets: int
     followed_sets: CapacityLimiter
+
+    def within(self, followed: FollowedByCaller) -> Self:
+        """The limits of a stream of a caller, of whom `followed` counts what it follows."""
+        if not followed.limited:
+            return self
+        runs, sets = (CallerCapacity(capacity, followed) for capacity in (self.followed, self.followed_sets))
+        return self._replace(followed=runs, followed_sets=sets)
 
 
 class WatchStream:

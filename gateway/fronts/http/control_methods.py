@@ -3,6 +3,8 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
+from gateway.access.access import Access
+from gateway.access.audit import AuditEntry
 from gateway.adapter import control_json, items_json
 from gateway.adapter.json_members import Params
 from gateway.adapter.status_to_json import run_status_to_json
@@ -32,8 +34,9 @@ class ControlMethods:
     that leaves before stops that. A page is written in turns of `fair_queue`.
     """
 
-    def __init__(self, services: RunsServices, fair_queue: FairQueue) -> None:
+    def __init__(self, services: RunsServices, fair_queue: FairQueue, access: Access) -> None:
         self._services = services
+        self._access = access
         self._fair_queue = fair_queue
 
     def table(self) -> dict[str, RpcMethod]:
@@ -50,21 +53,27 @@ class ControlMethods:
         del params
         give_back(held)
         service = self._services.of(origin.caller.view)
-        if isinstance(cancel, CancelRunsParams):
-            return await _at_last(service.bulk.cancel(cancel), control_json.cancel_progress_to_json)
-        return await service.control.cancel(cancel)
+        with origin.entry(self._access.audit, "runs/cancel") as entry:
+            if isinstance(cancel, CancelRunsParams):
+                entry.concerns(cancel.filter)
+                return await _at_last(service.bulk.cancel(cancel), control_json.cancel_progress_to_json, entry)
+            entry.names(cancel.run_id)
+            return await service.control.cancel(cancel)
 
     async def _delete(self, params: Params, origin: Origin, held: Held) -> JsonText:
         delete = control_json.delete_params_from_json(params)
         del params
         give_back(held)
-        if delete.cancel:
-            origin.caller.require(Permission.CANCEL)
         service = self._services.of(origin.caller.view)
-        if isinstance(delete, DeleteRunsParams):
-            return await _at_last(service.bulk.delete(delete), control_json.delete_progress_to_json)
-        await service.control.delete(delete)
-        return NOTHING
+        with origin.entry(self._access.audit, "runs/delete") as entry:
+            if delete.cancel:
+                origin.caller.require(Permission.CANCEL)
+            if isinstance(delete, DeleteRunsParams):
+                entry.concerns(delete.filter)
+                return await _at_last(service.bulk.delete(delete), control_json.delete_progress_to_json, entry)
+            entry.names(delete.run_id)
+            await service.control.delete(delete)
+            return NOTHING
 
     async def _list(self, params: Params, origin: Origin, held: Held) -> RunList:
         lists = self._services.of(origin.caller.view).lists
@@ -91,11 +100,14 @@ class ControlMethods:
         return await PageText(around, page.items, items_json.item_pieces, page.size, self._fair_queue).fitting(held)
 
 
-async def _at_last(told: AsyncGenerator[BulkProgress, None], write: Callable[[BulkProgress], JsonText]) -> JsonText:
+async def _at_last(
+    told: AsyncGenerator[BulkProgress, None], write: Callable[[BulkProgress], JsonText], entry: AuditEntry
+) -> JsonText:
     """What a call that concerns many runs has come to at last."""
     async with aclosing(told):
         async for progress in told:
             last = progress
+            entry.came_to(progress)
     return write(last)
 
 

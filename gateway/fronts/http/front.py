@@ -19,14 +19,12 @@ import msgspec
 from aiohttp import HttpVersion11
 
 from gateway.access.access import Access, OpenAccess
-from gateway.access.method_permissions import permit_jsonrpc
-from gateway.access.presented import Presented
 from gateway.adapter import blobs_json
 from gateway.adapter.long_requests import read_long_members
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
 from gateway.concurrency.stream_lives import StreamLives
-from gateway.core.errors import Overloaded, PermissionDenied
+from gateway.core.errors import Overloaded, QuotaExceeded
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.json_text import json_text
@@ -36,6 +34,7 @@ from gateway.core.server_tls import ServerTls
 from gateway.fronts.http import event_stream
 from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
 from gateway.fronts.http.connection import HttpConnection
+from gateway.fronts.http.entrance import HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.host_check import HostCheck
 from gateway.fronts.http.intake import Intake
@@ -43,7 +42,7 @@ from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.listeners import HttpListeners
 from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
-from gateway.fronts.http.methods import DeniedAnswer, JsonRpcMethods
+from gateway.fronts.http.methods import JsonRpcMethods, RefusedAnswer
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_body import (
@@ -69,6 +68,7 @@ from gateway.fronts.http.responses import (
     PathNotFound,
     RequestTimeout,
     UnsupportedMediaType,
+    call_response,
     denial,
     json_response,
     refusal,
@@ -107,7 +107,7 @@ class HttpFront:
     ) -> None:
         self._methods = methods
         self._services = services = methods.services
-        self._access = access or OpenAccess()
+        self._entrance = HttpEntrance(access or OpenAccess())
         self._address = address
         self._account = account or MemoryAccount()
         self._limits = limits or HttpLimits()
@@ -231,13 +231,15 @@ class HttpFront:
             if len(self._open) >= self._limits.requests:
                 raise Overloaded("too many open requests", retry_after=1.0)
             self._open.add(task)
-            presented = _presented(request)
-            request.caller = self._access.known(presented) or await self._access.identify(presented)
+            await self._entrance.identify(request)
             route = self._route(request)
             if "Expect" in request.headers:
                 check_expectation(request)
             if "Transfer-Encoding" in request.headers:
                 check_transfer_coding(request)
+            if self._entrance.access.limits.limited:
+                with self._entrance.counted(request) as held:
+                    return await route(request, held)
             with request.connection.share.hold() as held:
                 return await route(request, held)
         except Exception as error:
@@ -270,11 +272,11 @@ class HttpFront:
                 del calls  # A stream may last for long.
                 held.shrink(held.size)
                 return await self._stream(request, follow, held)
-        answering = self._methods.answer(calls, held, request.caller)
+        answering = self._methods.answer(calls, held, self._entrance.origin(request))
         del calls  # So may a call that waits for a run.
         answer = await answering
-        if isinstance(answer, DeniedAnswer):
-            return json_response(answer, PermissionDenied.http_status)
+        if isinstance(answer, RefusedAnswer):
+            return call_response(answer, answer.error)
         if isinstance(answer, bytes):
             return await self._send_whole(request, answer)
         if answer is None:
@@ -285,17 +287,26 @@ class HttpFront:
     async def _stream(self, request: HttpRequest, follow: event_stream.Follow, held: MemoryHold) -> HttpResponse | None:
         events = self._streams.events(follow, Pace(request.connection, held), request.caller)
         try:
-            first = await anext(events)
-        except Exception as error:
-            return denial(follow.id, error_to_tell(error))
-        request.connection.streams = True
-        if self._limits.connection_age is not None:
-            request.closes = True  # The stream ends with its connection, and the client is to know it before.
-        await send_parts(request, event_stream.HEADERS, events, first=first)
+            request.limit.becomes_stream()
+            followed = self._entrance.access.limits.followed(request.caller, 1)
+        except QuotaExceeded as error:
+            self._entrance.refused(error, request)
+            return denial(follow.id, error)
+        with followed:
+            try:
+                first = await anext(events)
+            except Exception as error:
+                return denial(follow.id, error_to_tell(error))
+            request.connection.streams = True
+            if self._limits.connection_age is not None:
+                request.closes = True  # The stream ends with its connection, and the client is to know it before.
+            await send_parts(request, event_stream.HEADERS, events, first=first)
         return None
 
     async def _put_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse:
-        permit_jsonrpc(request.caller, "blobs/put")
+        origin = self._entrance.origin(request)
+        origin.permit(self._entrance.access.audit, "blobs/put")
+        origin.limit(self._entrance.access.limits, "blobs/put")
         binary = request.media_type == BINARY
         if not binary and not declares_json(request):
             raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
@@ -312,7 +323,7 @@ class HttpFront:
         return blobs_json.blob_from_json(await read_long_members(body, FairSlices(self._fair_queue).checkpoint))
 
     async def _get_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
-        permit_jsonrpc(request.caller, "blobs/get")
+        self._entrance.origin(request).permit(self._entrance.access.audit, "blobs/get")
         await self._fair_queue.admit()
         blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
         blob = await read_blob(self._services.of(request.caller.view), blob_id, held)
@@ -371,14 +382,6 @@ class HttpFront:
         if missing := self._services.readiness.missing:
             health["missing_components"] = missing
         return json_response(msgspec.json.encode(health))
-
-
-def _presented(request: HttpRequest) -> Presented:
-    """What a request presents. Headers that are there twice are one list, which nothing accepts."""
-    headers = request.headers
-    authorization = ", ".join(headers.getall("Authorization")) if "Authorization" in headers else None
-    namespace = ", ".join(headers.getall("Runs-Namespace")) if "Runs-Namespace" in headers else None
-    return Presented(authorization, namespace, request.connection.certificate)
 
 
 async def _one(part: bytes) -> AsyncGenerator[bytes, None]:

@@ -5,12 +5,11 @@ from collections.abc import Collection
 from contextlib import aclosing
 from functools import partial
 from io import BytesIO
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import msgspec
 
 from gateway.access.access import Access, OpenAccess
-from gateway.access.method_permissions import permit_jsonrpc
 from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json, tokens_json
 from gateway.adapter.json_members import Params
 from gateway.adapter.long_requests import read_long_body
@@ -19,7 +18,7 @@ from gateway.adapter.sets_json import set_params_from_json
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.core.caller import ANYBODY, Caller, owned
-from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, PermissionDenied, shortened
+from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, PermissionDenied, QuotaExceeded, shortened
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
@@ -50,12 +49,26 @@ RpcAnswer: TypeAlias = bytes | LongText | None
 """A short answer, or a long one that is made while it is read; None if there is nothing to say."""
 
 
-class DeniedAnswer(bytes):
-    """The answer to a call that the caller may not make."""
+class _Refusal(JsonText):
+    """The text of an answer to a call that the caller may not make, or not now."""
+
+    error: GatewayError
+
+    def __new__(cls, text: str, error: GatewayError) -> Self:
+        made = super().__new__(cls, text)
+        made.error = error
+        return made
 
 
-class _Denied(JsonText):
-    """The text of such an answer."""
+class RefusedAnswer(bytes):
+    """The answer to such a call, as the only one of a request."""
+
+    error: GatewayError
+
+    def __new__(cls, refusal: _Refusal) -> Self:
+        made = super().__new__(cls, refusal.encode())
+        made.error = refusal.error
+        return made
 
 
 class JsonRpcMethods:
@@ -76,7 +89,7 @@ class JsonRpcMethods:
         self._methods = {
             "runs/submit": RpcMethod(self._submit, self._write_status),
             "runs/get": RpcMethod(self._get, self._write_status),
-            **ControlMethods(services, self.fair_queue).table(),
+            **ControlMethods(services, self.fair_queue, self._access).table(),
             "runs/watch": RpcMethod(_refuse_watch, self._write_blob_id),
             "runs/token": RpcMethod(self._create_token, self._write_token),
             "blobs/put": RpcMethod(self._put_blob, self._write_blob_id),
@@ -125,19 +138,18 @@ class JsonRpcMethods:
         except Exception as error:
             return jsonrpc.Refused("null", error_to_tell(error))
 
-    async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, held: Held, caller: Caller) -> RpcAnswer:
+    async def answer(self, calls: jsonrpc.Call | jsonrpc.Batch, held: Held, origin: Origin) -> RpcAnswer:
         """Like `call`, for a body of a client that `read` has read.
 
         What the answer holds, `held` grows by; the caller gives it back when the answer has been sent. What `held`
         holds of a single call that waits for a run is given back as soon as the call has begun to wait.
         """
-        origin = Origin(caller)
         if not isinstance(calls, jsonrpc.Batch):
             answering = self._answer(calls, origin, held)
             del calls
             answer = await answering
             if isinstance(answer, str):
-                return DeniedAnswer(answer.encode()) if isinstance(answer, _Denied) else answer.encode()
+                return RefusedAnswer(answer) if isinstance(answer, _Refusal) else answer.encode()
             return answer
         answers = await self._execute(calls.calls, origin, held)
         if not answers:
@@ -159,7 +171,7 @@ class JsonRpcMethods:
             kept = KeptAnswer(held, copies)
             for index, call in rest:
                 await self.fair_queue.yield_turn()
-                answers[index] = await self._keep(call, origin, kept)
+                answers[index] = await self._keep_next(call, origin, kept, counted=not index)
                 if answers[index] is kept:
                     kept = KeptAnswer(held, copies)
 
@@ -167,6 +179,18 @@ class JsonRpcMethods:
             for _ in range(min(BATCH_CONCURRENCY, len(calls))):
                 workers.create_task(work())
         return [answer for answer in answers if answer is not None]
+
+    async def _keep_next(
+        self, call: jsonrpc.Call, origin: Origin, kept: KeptAnswer, *, counted: bool
+    ) -> JsonText | KeptAnswer | None:
+        """The answer to a call of a batch, which counts for its caller unless it has been counted."""
+        if counted or origin.scope or not (limits := self._access.limits).limited:
+            return await self._keep(call, origin, kept)
+        try:
+            with limits.call(origin.caller):
+                return await self._keep(call, origin, kept)
+        except QuotaExceeded as error:
+            return None if call.id is None else jsonrpc.error_response(call.id, error)
 
     async def _keep(self, call: jsonrpc.Call, origin: Origin, kept: KeptAnswer) -> JsonText | KeptAnswer | None:
         """The answer to a call as a whole, in `kept` if it is long, or the error that there is no room for it."""
@@ -190,7 +214,8 @@ class JsonRpcMethods:
             method = self._methods.get(call.method)
             if method is None:
                 raise MethodNotFound(f"no method {shortened(call.method)!r}; there are {', '.join(self._methods)}")
-            permit_jsonrpc(origin.caller, call.method)
+            origin.permit(self._access.audit, call.method)
+            origin.limit(self._access.limits, call.method)
             executing = method.execute(call.params, origin, held)
             del call  # It may hold many inputs, and the end of the run may be far away.
             result = await executing
@@ -206,18 +231,24 @@ class JsonRpcMethods:
         if request_id is None:
             return None
         text = jsonrpc.error_response(request_id, told)
-        return _Denied(text) if isinstance(told, PermissionDenied) else text
+        return _Refusal(text, told) if isinstance(told, PermissionDenied | QuotaExceeded) else text
 
     async def _submit(self, params: Params, origin: Origin, held: Held) -> RunAnswer:
         submit = params_json.submit_params_from_json(params)
         del params
-        if (caller := origin.caller) is not ANYBODY:
-            submit = owned(submit, caller)
-        submitting = self.services.of(caller.view).open_submit(
-            submit, scope=origin.scope or _scope(submit.observability), accepted=partial(give_back, held)
-        )
-        del submit
-        return await submitting
+        caller = origin.caller
+        with origin.entry(self._access.audit, "runs/submit") as entry:
+            if (limits := self._access.limits).limited and not origin.scope:
+                limits.items(caller, len(submit.inputs))
+            if caller is not ANYBODY:
+                submit = owned(submit, caller)
+            submitting = self.services.of(caller.view).open_submit(
+                submit, scope=origin.scope or _scope(submit.observability), accepted=partial(give_back, held)
+            )
+            del submit
+            answer = await submitting
+            entry.names(answer.status.run_id)
+            return answer
 
     async def _get(self, params: Params, origin: Origin, held: Held) -> RunAnswer:
         get = params_json.get_params_from_json(params)
@@ -234,7 +265,10 @@ class JsonRpcMethods:
         return await read_blob(self.services.of(origin.caller.view), blob_id, held), blob_id
 
     async def _create_token(self, params: Params, origin: Origin, held: Held) -> CreatedToken:
-        return self._access.create_token(origin.caller, tokens_json.token_params_from_json(params))
+        token = tokens_json.token_params_from_json(params)
+        with origin.entry(self._access.audit, "runs/token") as entry:
+            entry.makes_token(token)
+            return self._access.create_token(origin.caller, token)
 
     async def _write_token(self, created: CreatedToken, held: Held) -> JsonText:
         return tokens_json.created_token_to_json(created)

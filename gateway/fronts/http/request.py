@@ -6,6 +6,7 @@ from aiohttp import HttpVersion, StreamReader, hdrs
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from gateway.access.limits import UNLIMITED
 from gateway.core.caller import ANYBODY
 
 if TYPE_CHECKING:
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
 class HttpRequest:
     """A request whose head has come. `content` is its body, which may still come."""
 
-    __slots__ = ("_message", "begun", "caller", "closes", "connection", "content", "headers", "method", "version")
+    __slots__ = (
+        "_message",
+        "begun",
+        "caller",
+        "closes",
+        "connection",
+        "content",
+        "headers",
+        "limit",
+        "method",
+        "version",
+    )
 
     def __init__(self, message: RawRequestMessage, content: StreamReader, connection: "HttpConnection") -> None:
         self._message = message
@@ -28,6 +40,8 @@ class HttpRequest:
         """Whether the connection ends with the answer."""
         self.caller = ANYBODY
         """Who sends the request, when that has been found out."""
+        self.limit = UNLIMITED
+        """What counts the request for its caller."""
         self.begun = False
         """Whether something of the answer has been written."""
 
@@ -42,6 +56,13 @@ class HttpRequest:
         """The host that the request line names, or else the header; None if neither does."""
         url = self._message.url
         return url.host if url.absolute else self.headers.get(hdrs.HOST)
+
+    @property
+    def peer(self) -> str:
+        """The address of the client, if it is still there: `HOST:PORT`, or "" over a unix socket."""
+        transport = self.connection.transport
+        name = None if transport is None else transport.get_extra_info("peername")
+        return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
 
     @property
     def content_length(self) -> int | None:

@@ -8,7 +8,14 @@ from typing import Final
 import msgspec
 
 from gateway.adapter import jsonrpc
-from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, PermissionDenied, Unauthenticated
+from gateway.core.errors import (
+    GatewayError,
+    InvalidRequest,
+    MethodNotFound,
+    PermissionDenied,
+    QuotaExceeded,
+    Unauthenticated,
+)
 from gateway.fronts.http.request import HttpRequest
 
 RPC_PATH = "/"
@@ -97,9 +104,7 @@ def json_response(body: str | bytes, status: int = 200, headers: Mapping[str, st
 def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = None) -> HttpResponse:
     """An error answer in the form of the path: that of JSON-RPC, or that of the blob API."""
     status = status or error.http_status
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    headers = _retry_headers(error)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, MethodNotAllowed):
@@ -118,10 +123,20 @@ def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = N
 
 
 def denial(request_id: str, error: GatewayError) -> HttpResponse:
-    """An error answer to a call: its status tells whether the caller may not make it."""
-    return json_response(
-        jsonrpc.error_response(request_id, error), error.http_status if isinstance(error, PermissionDenied) else 200
-    )
+    """An error answer to a call: its status tells whether the caller may not make it, or not now."""
+    return call_response(jsonrpc.error_response(request_id, error), error)
+
+
+def call_response(body: str | bytes, error: GatewayError) -> HttpResponse:
+    """The answer to a call that has failed: its status tells whether the caller may not make it, or not now."""
+    if not isinstance(error, PermissionDenied | QuotaExceeded):
+        return json_response(body)
+    return json_response(body, error.http_status, _retry_headers(error))
+
+
+def _retry_headers(error: GatewayError) -> dict[str, str]:
+    """When a client may try again, in whole seconds."""
+    return {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
 
 
 def raw_refusal(error: GatewayError) -> bytes:

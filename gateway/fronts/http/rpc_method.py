@@ -3,17 +3,53 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
+from gateway.access.audit import NO_ENTRY, AuditEntry, AuditLog
+from gateway.access.limits import CallerLimits
+from gateway.access.method_permissions import STORING, permit_jsonrpc
 from gateway.adapter.json_members import Params
 from gateway.core.caller import Caller
-from gateway.core.model import JsonText
+from gateway.core.errors import PermissionDenied
+from gateway.core.model import JsonText, canonical_run_id
 from gateway.fronts.http.long_texts import Held, LongText
 
 
 class Origin(NamedTuple):
-    """Where a call comes from: its caller, and the scope of its idempotency keys."""
+    """Where a call comes from: its caller, and the scope of its idempotency keys, which components have.
+
+    `peer` is the address of a client, where that is to be told.
+    """
 
     caller: Caller
     scope: str = ""
+    peer: str = ""
+
+    @property
+    def front(self) -> str:
+        """Where the call came in."""
+        return "component" if self.scope else "http"
+
+    def entry(self, audit: AuditLog, method: str) -> AuditEntry:
+        """What the audit log is told of a call."""
+        if not audit.on:
+            return NO_ENTRY
+        inside = canonical_run_id(self.scope.partition("/")[0]) or ""
+        return audit.entry(self.caller, self.front, method, self.peer, inside)
+
+    def permit(self, audit: AuditLog, method: str) -> None:
+        """Raise PermissionDenied if the caller may not call a method."""
+        try:
+            permit_jsonrpc(self.caller, method)
+        except PermissionDenied as error:
+            audit.refused(error, self.front, method, self.peer, self.caller)
+            raise
+
+    def limit(self, limits: CallerLimits, method: str) -> None:
+        """Raise QuotaExceeded if the namespace of a client is full, and the method would store something.
+
+        What components ask for is not limited: their runs would break.
+        """
+        if limits.limited and not self.scope and method in STORING:
+            limits.stored(self.caller)
 
 
 class RpcMethod(NamedTuple):

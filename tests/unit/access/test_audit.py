@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from gateway.access import audit_failures
-from gateway.access.audit import MOST_LINES, SILENT, AuditLog, filter_digest
+from gateway.access.audit import MOST_LINES, SILENT, AuditLog
 from gateway.access.audit_file import AuditFile
 from gateway.core.caller import Caller, CallerView
+from gateway.core.control import BulkProgress
 from gateway.core.errors import QuotaExceeded, RunNotFound, Unauthenticated
+from gateway.core.owner import Permission
 from gateway.core.run_filter import RunFilter
+from gateway.core.tokens import TokenParams
 
 CALLER = Caller("team-a", CallerView("a"))
 
@@ -32,7 +35,8 @@ def test_a_line_tells_who_did_what_to_which_run(tmp_path: Path) -> None:
     with log.entry(CALLER, "grpc", "SubmitRun", "ipv4:1.2.3.4:5") as entry:
         entry.names("run-1")
     with log.entry(CALLER, "component", "runs/cancel", inside="run-1") as entry:
-        entry.counted(filter_digest(RunFilter(labels={"a": "secret"})), matched=3, done=2, unchanged=1)
+        entry.concerns(RunFilter(labels={"a": "secret"}))
+        entry.came_to(BulkProgress(matched=3, done=2, unchanged=1))
     assert path.stat().st_mode & 0o777 == 0o600
     first, second = written(path, log)
     assert first.pop("time").endswith("Z")
@@ -155,7 +159,9 @@ def test_without_a_log_nothing_is_told() -> None:
     assert not SILENT.on
     with SILENT.entry(CALLER, "grpc", "SubmitRun") as entry:
         entry.names("run")
-        entry.counted("x", matched=1)
+        entry.concerns(RunFilter())
+        entry.came_to(BulkProgress(1, 1, 0))
+        entry.makes_token(TokenParams(permissions=(Permission.READ,)))
     assert SILENT.entry(CALLER, "http", "x") is SILENT.entry(CALLER, "grpc", "y")
     SILENT.refused(Unauthenticated("no"), "grpc", "x", "y")
     SILENT.close()

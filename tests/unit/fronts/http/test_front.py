@@ -12,11 +12,11 @@ import pytest
 
 from gateway.adapter import jsonrpc
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.caller import Caller
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.long_texts import Held
 from gateway.fronts.http.methods import JsonRpcMethods, RpcAnswer
+from gateway.fronts.http.rpc_method import Origin
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from tests.support.followers import followed
@@ -243,10 +243,10 @@ async def test_a_flood_of_requests_leaves_the_loop_to_others(server: Server) -> 
     begun = 0
     answer = server.methods.answer
 
-    async def counting(calls: jsonrpc.Call | jsonrpc.Batch, held: Held, caller: Caller) -> RpcAnswer:
+    async def counting(calls: jsonrpc.Call | jsonrpc.Batch, held: Held, origin: Origin) -> RpcAnswer:
         nonlocal begun
         begun += 1
-        return await answer(calls, held, caller)
+        return await answer(calls, held, origin)
 
     server.methods.answer = counting  # type: ignore[method-assign]
     flood = [asyncio.create_task(server.post({})) for _ in range(100)]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.access.audit import AuditLog
-from gateway.server.auditing import audited
+from gateway.server.oversight import audited
 from gateway.server.settings import ServeSettings, StartError
 
 

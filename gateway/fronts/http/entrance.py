@@ -1,0 +1,61 @@
+"""Where HTTP requests come in: their callers are found, and counted, before their bodies are read."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gateway.access.access import Access
+from gateway.access.presented import Presented
+from gateway.concurrency.memory_account import MemoryHold
+from gateway.core.errors import GatewayError, QuotaExceeded
+from gateway.fronts.http.request import HttpRequest
+from gateway.fronts.http.rpc_method import Origin
+
+
+class HttpEntrance:
+    """Lets requests in, within the limits of their callers, and has the audit log told of those that are refused."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+
+    async def identify(self, request: HttpRequest) -> None:
+        """Find the caller. Raises Unauthenticated, and PermissionDenied if the namespace is none of its own."""
+        presented = _presented(request)
+        try:
+            request.caller = self.access.known(presented) or await self.access.identify(presented)
+        except GatewayError as error:
+            self.refused(error, request)
+            raise
+
+    @contextmanager
+    def counted(self, request: HttpRequest) -> Iterator[MemoryHold]:
+        """Count a request for its caller while the block lasts, with what it holds. Raises QuotaExceeded."""
+        limits, caller = self.access.limits, request.caller
+        call = limits.call(caller)
+        try:
+            call.__enter__()
+        except QuotaExceeded as error:
+            self.refused(error, request)
+            raise
+        try:
+            request.limit = call
+            with limits.share(caller, request.connection.share).hold() as held:
+                yield held
+        finally:
+            call.__exit__()
+
+    def refused(self, error: GatewayError, request: HttpRequest) -> None:
+        """A request is refused before it is known what it asks for."""
+        if (audit := self.access.audit).on:
+            audit.refused(error, "http", f"{request.method} {request.path}", request.peer, request.caller)
+
+    def origin(self, request: HttpRequest) -> Origin:
+        """Where the calls of a request come from."""
+        return Origin(request.caller, peer=request.peer if self.access.audit.on else "")
+
+
+def _presented(request: HttpRequest) -> Presented:
+    """What a request presents. Headers that are there twice are one list, which nothing accepts."""
+    headers = request.headers
+    authorization = ", ".join(headers.getall("Authorization")) if "Authorization" in headers else None
+    namespace = ", ".join(headers.getall("Runs-Namespace")) if "Runs-Namespace" in headers else None
+    return Presented(authorization, namespace, request.connection.certificate)
