@@ -126,8 +126,11 @@ class ScopedTokens:
         """The caller that a token is for. Raises Unauthenticated if it is not a token of one of the keys."""
         try:
             claims = msgspec.convert(self._keys.value.claims(token), _ScopedClaims)
-        except (jwt.PyJWTError, ValueError, RecursionError):
+        except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
             raise unauthenticated() from None
+        # Nothing here makes such a token; with a stolen key, one gets no further than one namespace.
+        if Permission.ADMIN in claims.permissions or not is_namespace(claims.ns):
+            raise unauthenticated()
         view = CallerView(claims.ns, claims.run, tuple(claims.labels.items()))
         return Caller(claims.sub, view, frozenset(claims.permissions), (claims.ns,), claims.exp)
 

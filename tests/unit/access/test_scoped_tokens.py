@@ -180,7 +180,7 @@ def test_keys_are_replaced_in_steps(tmp_path: Path) -> None:
         new.caller(old.create(TEAM, params).token)
 
 
-CLAIMS = {"sub": "x", "ns": "a", "permissions": ["admin"], "exp": time.time() + 600}
+CLAIMS = {"sub": "x", "ns": "a", "permissions": ["runs:read"], "exp": time.time() + 600}
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,9 @@ CLAIMS = {"sub": "x", "ns": "a", "permissions": ["admin"], "exp": time.time() + 
         ({"typ": TOKEN_TYPE}, {"exp": 1}),
         ({"typ": TOKEN_TYPE}, {"exp": float("inf")}),
         ({"typ": TOKEN_TYPE}, {"permissions": ["everything"]}),
-        ({"typ": TOKEN_TYPE}, {"permissions": "admin"}),
+        ({"typ": TOKEN_TYPE}, {"permissions": "runs:read"}),
+        ({"typ": TOKEN_TYPE}, {"permissions": ["admin"]}),
+        ({"typ": TOKEN_TYPE}, {"ns": "No Name"}),
         ({"typ": TOKEN_TYPE}, {"more": 1}),
         ({"typ": TOKEN_TYPE}, {"sub": 1}),
     ],
@@ -206,6 +208,7 @@ def test_nothing_else_is_taken_for_a_token(tmp_path: Path, head: dict, claims: d
     whole = {name: value for name, value in {**CLAIMS, **claims}.items() if value is not None}
     with pytest.raises(Unauthenticated):
         access.known(Presented(bearer(forged({"alg": "HS256", **head}, whole, KEY.encode()))))
+    assert access.known(Presented(bearer(forged({"alg": "HS256", "typ": TOKEN_TYPE}, CLAIMS, KEY.encode()))))
 
 
 def test_a_token_without_a_signature_is_none(tmp_path: Path) -> None:
