@@ -36,6 +36,11 @@ class LimitRule(NamedTuple):
         return False
 
     @property
+    def of_storage(self) -> "LimitRule":
+        """The rule without all limits but that of what is stored."""
+        return LimitRule(self.identities, max_stored_bytes=self.max_stored_bytes)
+
+    @property
     def limits_nothing(self) -> bool:
         """Whether nothing is limited."""
         return all(limit is None for limit in self[1:])

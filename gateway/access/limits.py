@@ -105,10 +105,10 @@ class _Limited:
         if not self.has_memory(size):
             raise self._refused("max_memory", f"more than {self.rule.max_memory:,} bytes in flight", _PAUSE)
 
-    def check_stored(self, stored: Callable[[str], int], namespace: str) -> None:
+    def check_stored(self, stored: Callable[[str], int | None], namespace: str) -> None:
         """Raise QuotaExceeded if a namespace has stored as much as it may."""
         limit = self.rule.max_stored_bytes
-        if limit is not None and stored(namespace) >= limit:
+        if limit is not None and (held := stored(namespace)) is not None and held >= limit:
             raise self._refused("max_stored_bytes", f"its namespace has stored {limit:,} bytes or more", 60 * _PAUSE)
 
     def add(self, kind: int, number: int) -> None:
@@ -141,7 +141,7 @@ class CallerUse:
 
     __slots__ = ("_parts", "_stored")
 
-    def __init__(self, parts: Sequence[_Limited], stored: Callable[[str], int] | None) -> None:
+    def __init__(self, parts: Sequence[_Limited], stored: Callable[[str], int | None] | None) -> None:
         self._parts = tuple(parts)
         self._stored = stored
 
@@ -309,7 +309,7 @@ class CallerLimits:
         in_all: LimitRule | None = None,
         *,
         table: CounterTable | None = None,
-        stored: Callable[[str], int] | None = None,
+        stored: Callable[[str], int | None] | None = None,
     ) -> None:
         self._rules = tuple(rules)
         self._stored = stored

@@ -244,6 +244,10 @@ class Runtime(ABC):
         """
         raise Unsupported("the runtime of this gateway cannot follow sets of runs")
 
+    def stored_bytes(self, namespace: str) -> int | None:
+        """How many bytes a namespace has stored: inputs, results and blobs; None if the runtime cannot tell."""
+        return None
+
     @abstractmethod
     async def drain(self) -> None:
         """Accept nothing more and end every watch with Unavailable; reading goes on."""

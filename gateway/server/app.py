@@ -20,7 +20,7 @@ from gateway.server.backend import Backend, open_backend, open_bridge
 from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
 from gateway.server.listening import Addresses, listen, reachable_url
-from gateway.server.oversight import overseen
+from gateway.server.oversight import overseen, storage_limits
 from gateway.server.settings import BridgeSettings, ServeSettings
 from gateway.server.tls_checks import server_tls
 from gateway.server.worker_pool import WorkerPool
@@ -94,14 +94,16 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
         stack.enter_context(overseen(backend, settings))
+        believing = WorkerAccess()
+        believing.limits = storage_limits(backend, settings)
         upstream = GrpcFront(
             backend.services,
             workers.upstream,
-            access=WorkerAccess(),
+            access=believing,
             account=account,
             limits=_upstream_limits(settings),
         )
-        link = LinkFront(backend.runtime, backend.service.hub, workers.link, account)
+        link = LinkFront(backend.runtime, backend.service.hub, workers.link, account, limits=believing.limits)
         blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, upstream)
         stack.push_async_callback(link.stop)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,22 +19,20 @@ from gateway.server.settings import StartError
 
 
 @contextmanager
-def overseen(
-    backend: Backend, settings: LimitSettings, upstream: str | None = None, stored: Callable[[str], int] | None = None
-) -> Iterator[None]:
+def overseen(backend: Backend, settings: LimitSettings, upstream: str | None = None) -> Iterator[None]:
     """Let the access of a backend know the limits of callers and the audit log, while the block lasts.
 
     What components ask for is told to the log, and not limited.
 
-    `upstream` is the address of the runtime of a worker: all workers count in a file beside it. `stored` tells the
-    bytes that a namespace has stored. Raises StartError if a file cannot be opened.
+    `upstream` is the address of the runtime of a worker: all workers count in a file beside it. Raises StartError if a
+    file cannot be opened.
     """
     rules, in_all = settings.limit_rules, settings.limit_in_all
     shared = None if upstream is None or not (rules or in_all) else socket_path(upstream)
     table = None if shared is None else CounterTable.join(str(Path(shared).with_name(COUNTERS)))
     access, of_components = backend.access, backend.component_access
     try:
-        access.limits = CallerLimits(rules, in_all, table=table, stored=stored)
+        access.limits = CallerLimits(rules, in_all, table=table, stored=backend.runtime.stored_bytes)
         with audited(settings) as access.audit:
             of_components.audit = access.audit
             yield
@@ -43,6 +41,16 @@ def overseen(
         of_components.audit = SILENT
         if table is not None:
             table.close()
+
+
+def storage_limits(backend: Backend, settings: LimitSettings) -> CallerLimits:
+    """What callers may store, for the process with the runtime of workers: only it can tell. The rest they count."""
+    in_all = settings.limit_in_all
+    return CallerLimits(
+        [rule.of_storage for rule in settings.limit_rules],
+        None if in_all is None else in_all.of_storage,
+        stored=backend.runtime.stored_bytes,
+    )
 
 
 @contextmanager

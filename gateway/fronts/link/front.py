@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.access.limits import NO_LIMITS, CallerLimits
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.runtime import Runtime
 from gateway.core.server_sockets import bind_unix, claimed
@@ -13,15 +14,18 @@ from gateway.runs.hub import Hub
 class LinkFront:
     """Listens on a unix socket at `path`; `hub` follows the runs of `runtime`.
 
-    What the calls of workers hold draws from `account`.
+    What the calls of workers hold draws from `account`. `limits` are those of what callers have stored.
     """
 
-    def __init__(self, runtime: Runtime, hub: Hub, path: str, account: MemoryAccount) -> None:
+    def __init__(
+        self, runtime: Runtime, hub: Hub, path: str, account: MemoryAccount, *, limits: CallerLimits = NO_LIMITS
+    ) -> None:
         self.address = f"unix:{path}"
         self._path = path
         self._runtime = runtime
         self._hub = hub
         self._account = account
+        self._limits = limits
         self._states = SharedStates()
         self._server: asyncio.Server | None = None
         self._sessions: set[LinkSession] = set()
@@ -40,6 +44,8 @@ class LinkFront:
         await asyncio.gather(*(session.close() for session in list(self._sessions)))
 
     def _connected(self) -> asyncio.Protocol:
-        session = LinkSession(self._runtime, self._hub, self._account.share(), self._states, self._sessions.discard)
+        session = LinkSession(
+            self._runtime, self._hub, self._account.share(), self._states, self._sessions.discard, limits=self._limits
+        )
         self._sessions.add(session)
         return session.connection

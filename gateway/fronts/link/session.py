@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
+from gateway.access.limits import NO_LIMITS, CallerLimits
 from gateway.adapter.grpc_status import to_status
 from gateway.concurrency.eager_tasks import EagerTasks
 from gateway.concurrency.memory_account import MemoryShare
+from gateway.core.caller import Caller
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.runtime import Runtime, text_sizes
 from gateway.fronts.link.states import SharedStates, part_end, state_told
@@ -44,6 +46,8 @@ class LinkSession:
         share: MemoryShare,
         states: SharedStates,
         ended: Callable[["LinkSession"], None],
+        *,
+        limits: CallerLimits = NO_LIMITS,
     ) -> None:
         self.connection: LinkConnection[Asked] = LinkConnection(Asked)  # type: ignore[arg-type]
         self.connection.receive = self._receive
@@ -52,6 +56,7 @@ class LinkSession:
         self._hub = hub
         self._runtime = runtime
         self._share = share
+        self._limits = limits
         self._states = states
         self._ended = ended
         self._tasks = EagerTasks()
@@ -93,6 +98,8 @@ class LinkSession:
 
     async def _submit(self, message: AskSubmit) -> None:
         try:
+            if self._limits.limited:
+                self._limits.stored(Caller.of_component(message.params.owner))
             self._share.take(SUBMIT_BYTES)
             try:
                 told = state_told(message.call, await self._runtime.submit(message.params, ""))
