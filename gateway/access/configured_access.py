@@ -30,6 +30,12 @@ LOOK_SECONDS: Final = 1.0
 MAX_CALLERS: Final = 10_000
 """How many callers are remembered: those of them that were told last."""
 
+MAX_CALLER_BYTES: Final = 16 << 20
+"""How much they may take together, in bytes, by the length of their credentials, which hold namespaces and labels."""
+
+_CALLER_BYTES: Final = 600
+"""What a caller takes in any case."""
+
 _CallerKey = tuple[bytes | PeerCertificate, str | None]
 
 
@@ -51,7 +57,7 @@ class ConfiguredAccess(Access):
         self._issuer = issuer
         self._certificates = certificates
         self._scoped = scoped
-        self._callers: BoundedCache[_CallerKey, Caller] = BoundedCache(MAX_CALLERS)
+        self._callers: BoundedCache[_CallerKey, Caller] = BoundedCache(MAX_CALLERS, MAX_CALLER_BYTES)
         self._changes = 0
         self._follower: asyncio.Task[None] | None = None
 
@@ -75,7 +81,7 @@ class ConfiguredAccess(Access):
         if caller is not None:
             return _valid(caller)
         caller = self._told_by(token, digest)
-        return caller if caller is None else self._remember((digest, namespace), caller)
+        return caller if caller is None else self._remember((digest, namespace), caller, len(token))
 
     async def identify(self, presented: Presented) -> Caller:
         caller = self.known(presented)
@@ -89,7 +95,7 @@ class ConfiguredAccess(Access):
         # What has told it may count no more by now.
         if changes != self._changes:
             return in_namespace(_valid(caller), presented.namespace)
-        return self._remember((sha256(token.encode()).digest(), presented.namespace), caller)
+        return self._remember((sha256(token.encode()).digest(), presented.namespace), caller, len(token))
 
     def create_token(self, caller: Caller, params: TokenParams) -> CreatedToken:
         if self._scoped is None:
@@ -114,7 +120,8 @@ class ConfiguredAccess(Access):
             raise unauthenticated()
         caller = self._callers.get((certificate, namespace))
         if caller is None:
-            caller = self._remember((certificate, namespace), self._certificates.caller(certificate))
+            told = self._certificates.caller(certificate)
+            caller = self._remember((certificate, namespace), told, _length_of(certificate))
         return caller
 
     def _told_by(self, token: str, digest: bytes) -> Caller | None:
@@ -131,10 +138,10 @@ class ConfiguredAccess(Access):
             raise unauthenticated()
         return self._issuer.caller(head, token) if self._issuer.at_once(head, token) else None
 
-    def _remember(self, key: _CallerKey, caller: Caller) -> Caller:
+    def _remember(self, key: _CallerKey, caller: Caller, length: int) -> Caller:
         # A caller whose credentials have expired is told nothing about namespaces.
         caller = in_namespace(_valid(caller), key[1])
-        self._callers.put(key, caller)
+        self._callers.put(key, caller, _CALLER_BYTES + length)
         return caller
 
 
@@ -143,6 +150,11 @@ def _valid(caller: Caller) -> Caller:
     if caller.expires is not None and caller.expires <= time.time():
         raise unauthenticated()
     return caller
+
+
+def _length_of(certificate: PeerCertificate) -> int:
+    names = certificate.uris + certificate.dns_names
+    return len(certificate.common_name or "") + sum(map(len, names)) + 80 * len(names)
 
 
 def in_namespace(caller: Caller, namespace: str | None) -> Caller:

@@ -108,6 +108,16 @@ def test_callers_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch, 
     assert len(access._callers) == 10
 
 
+def test_callers_are_remembered_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token may name many namespaces, or have long labels."""
+    monkeypatch.setattr("gateway.access.configured_access.MAX_CALLER_BYTES", 20_000)
+    access = access_of()
+    for number in range(20):
+        token = ONE.token(jti=str(number), namespace=[f"a-namespace-with-a-long-name-{n}" for n in range(40)])
+        assert access.known(Presented(bearer(token))) is not None
+    assert 1 < len(access._callers) < 15
+
+
 def refusals() -> int:
     """How many errors there are in memory."""
     return sum(isinstance(each, GatewayError) for each in gc.get_objects())
