@@ -4,10 +4,11 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import pytest
 from aiohttp import ClientSession
 
@@ -20,11 +21,12 @@ from gateway.server.app import running
 from gateway.server.listening import Addresses
 from gateway.server.settings import ServeSettings
 from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
-from tests.support.certificates import Certificates, MountedSecret
+from tests.support.certificates import Certificates, MountedSecret, overwrite
 from tests.support.command_line import CommandLine
 from tests.support.component_server import Call, ComponentServer
 from tests.support.grpc_calls import read_all
 from tests.support.http_front import call, running_front
+from tests.support.identities import token_entry, token_of, write_tokens
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 from tests.support.tasks import LIMIT
 from tests.support.tls_checks import ALL_REFUSED, RefusedByServer, refused_certificates, shake_hands, weaknesses
@@ -144,20 +146,49 @@ async def gateway(**settings: Any) -> AsyncIterator[Addresses]:
 
 
 @pytest.mark.parametrize("kind", ["grpcs://{grpc}", "jsonrpc+https://{http}/"])
-async def test_gateways_over_gateways(authority: Certificates, kind: str) -> None:
+async def test_gateways_over_gateways_that_ask_who_they_are(authority: Certificates, tmp_path: Path, kind: str) -> None:
     files, client = authority.server(), authority.client()
+    tokens = write_tokens(tmp_path / "tokens.toml", token_entry("relay"))
+    token = tmp_path / "token"
+    token.write_text(token_of("relay"))
+    served = {"tls_cert": files.cert, "tls_key": files.key, "tls_client_ca": authority.ca, "tokens": str(tokens)}
+    shown = {"upstream_ca": authority.ca, "upstream_cert": client.cert, "upstream_key": client.key}
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(
-            gateway(tls_cert=files.cert, tls_key=files.key, tls_client_ca=authority.ca)
-        )
+        first = await stack.enter_async_context(gateway(**served))
         runtime = kind.format(grpc=first.grpc, http=first.http)
-        shown = {"upstream_ca": authority.ca, "upstream_cert": client.cert, "upstream_key": client.key}
-        second = await stack.enter_async_context(gateway(runtime=runtime, **shown))
+        second = await stack.enter_async_context(gateway(runtime=runtime, upstream_token_file=str(token), **shown))
         stubs = await stack.enter_async_context(calling(second.grpc, None))
         run = await stubs.submit("1", "2")
         stream = stubs.runs.GetRun(runs_pb2.GetRunRequest(run_id=run.run_id, wait=True), timeout=20)
         last = [message.run async for message in stream][-1]
         assert last.status == runs_pb2.RUN_STATE_SUCCESS
+        third = await stack.enter_async_context(gateway(runtime=runtime, **shown))
+        strangers = await stack.enter_async_context(calling(third.grpc, None))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await strangers.submit("1")
+
+
+async def test_a_relay_follows_the_files_of_its_own(authority: Certificates, tmp_path: Path) -> None:
+    """Its upstream comes back with the certificate of another authority, and asks for another one."""
+    following = Certificates(tmp_path, "next")
+    secret = MountedSecret(tmp_path / "mounted", authority.client())
+    trusted = str(tmp_path / "trusted.pem")
+    overwrite(trusted, authority.ca)
+    shown = {"upstream_ca": trusted, "upstream_cert": secret.files.cert, "upstream_key": secret.files.key}
+
+    def upstream(of: Certificates, address: str = "127.0.0.1:0") -> AbstractAsyncContextManager[Addresses]:
+        files = of.server()
+        return gateway(tls_cert=files.cert, tls_key=files.key, tls_client_ca=of.ca, grpc_address=address)
+
+    async with AsyncExitStack() as stack:
+        async with upstream(authority) as first:
+            relay = await stack.enter_async_context(gateway(runtime=f"grpcs://{first.grpc}", **shown))
+            stubs = await stack.enter_async_context(calling(relay.grpc, None))
+            await stubs.submit("1")
+        overwrite(trusted, following.ca)
+        secret.swap(following.client())
+        async with upstream(following, first.grpc):
+            await stubs.submit("1")
 
 
 async def test_component_servers_find_blobs_without_tls_and_nothing_else(authority: Certificates) -> None:

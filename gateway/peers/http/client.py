@@ -16,7 +16,6 @@ from aiohttp import (
     ClientTimeout,
     ConnectionTimeoutError,
     DummyCookieJar,
-    TCPConnector,
 )
 from yarl import URL
 
@@ -31,6 +30,7 @@ from gateway.peers.http.errors import (
 )
 from gateway.peers.http.receipt import Receipt
 from gateway.peers.http.request_body import request_body
+from gateway.peers.http.tls_connector import TlsConnector
 
 JSON: Final = "application/json"
 EVENT_STREAM: Final = "text/event-stream"
@@ -56,12 +56,12 @@ def client_session(
     the event loop that runs. Servers at `https` URLs are verified by `tls`, by default with the authorities of the
     system. Raises TlsFileError if a file of it cannot be used.
     """
-    connector = TCPConnector(
+    connector = TlsConnector(
+        tls or ClientTls(),
         limit=limit,
         limit_per_host=limit,
         keepalive_timeout=idle_seconds,
         socket_factory=socket_factory,
-        ssl=True if tls is None else tls.context(),
     )
     return ClientSession(
         connector=connector,

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import grpc
 from grpc import aio
@@ -21,6 +21,7 @@ from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredential
 from gateway.peers.grpc.channel import channel_options
 from gateway.peers.grpc.client_tls import open_channel
 from gateway.peers.grpc.connection_pool import STREAMS_PER_CONNECTION, ConnectionPool
+from gateway.peers.grpc.renewed_channel import RenewedChannel
 from gateway.runtimes.relay.call_errors import call_error, is_refusal
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
 
@@ -57,7 +58,9 @@ class RelayUpstream:
         self.address = address
         self._credentials = credentials
         self._patience = patience
-        self._channel = self._opened()
+        over_tls = address.startswith("grpcs://")
+        self._renewed = RenewedChannel(self._opened, credentials.tls.paths) if over_tls else None
+        self._channel = self._opened() if self._renewed is None else cast("aio.Channel", self._renewed)
         self._watching = ConnectionPool(
             lambda: WatchConnection(self._opened()), WATCHES_PER_SOCKET if self.is_local else STREAMS_PER_CONNECTION
         )
@@ -117,8 +120,14 @@ class RelayUpstream:
             return True
         if self._connecting is None or self._connecting.done():
             # All callers share one task: grpc keeps each one that waits for a connection until there is one.
-            self._connecting = asyncio.create_task(self._channel.channel_ready())
+            self._connecting = asyncio.create_task(self._until_ready())
         return await self.within(seconds, asyncio.shield(self._connecting))
+
+    async def _until_ready(self) -> None:
+        """Wait for a connection, which is made with the files of TLS as they are then."""
+        while (state := self._channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            if self._renewed is None or not self._renewed.renew():
+                await self._channel.wait_for_state_change(state)
 
     async def within(self, seconds: float, waiting: Awaitable[object]) -> bool:
         """Wait for something. Return False if it takes longer, or if `stop_waiting` was called."""
