@@ -139,10 +139,12 @@ class _Limited:
 class CallerUse:
     """What a caller makes the gateway do, as far as that is limited. `parts` are the identity, and all together."""
 
-    __slots__ = ("_parts", "_stored")
+    __slots__ = ("_parts", "_stored", "limited")
 
     def __init__(self, parts: Sequence[_Limited], stored: Callable[[str], int | None] | None) -> None:
         self._parts = tuple(parts)
+        self.limited = bool(parts)
+        """Whether there is a limit at all."""
         self._stored = stored
 
     def begin(self, kind: int, *, requests: bool = True) -> None:
@@ -316,11 +318,14 @@ class CallerLimits:
         limits_all = in_all is not None and not in_all.limits_nothing
         self.limited = bool(self._rules) or limits_all
         """Whether there are any limits."""
+        self._limits_storage = stored is not None and any(
+            rule.max_stored_bytes is not None for rule in (*self._rules, *([in_all] if in_all else []))
+        )
         self._table = table or (CounterTable() if self.limited else None)
         self._in_all: tuple[_Limited, ...] = ()
         if in_all is not None and limits_all and self._table is not None:
             self._in_all = (_Limited("all", in_all, self._table),)
-        self._uses: BoundedCache[str, CallerUse | None] = BoundedCache(MAX_IDENTITIES, MAX_IDENTITIES)
+        self._uses: BoundedCache[str, CallerUse] = BoundedCache(MAX_IDENTITIES, MAX_IDENTITIES)
 
     def call(self, caller: Caller, streams: bool = False) -> LimitedCall:
         """A call of a caller, or a stream, to be entered before any work. Entering it raises QuotaExceeded."""
@@ -341,7 +346,7 @@ class CallerLimits:
 
     def stored(self, caller: Caller) -> None:
         """A caller is about to store something in its namespace. Raises QuotaExceeded if that is full."""
-        if self.limited and (use := self._use(caller.identity)) is not None:
+        if self._limits_storage and (use := self._use(caller.identity)) is not None:
             use.check_stored(caller.view.namespace or DEFAULT_NAMESPACE)
 
     def share(self, caller: Caller, share: MemoryShare) -> MemoryShare:
@@ -352,15 +357,16 @@ class CallerLimits:
 
     def _use(self, identity: str) -> CallerUse | None:
         """What an identity uses; None if nothing limits it."""
-        if identity in self._uses:
-            return self._uses.use(identity)
+        known = self._uses.use(identity)
+        if known is not None:
+            return known if known.limited else None
         rule = rule_for(identity, self._rules)
         assert self._table is not None
         own = () if rule is None else (_Limited(f"identity:{identity}", rule, self._table),)
         parts = (*own, *self._in_all)
-        use = CallerUse(parts, self._stored) if parts else None
+        use = CallerUse(parts, self._stored)
         self._uses.put(identity, use)
-        return use
+        return use if use.limited else None
 
 
 NO_LIMITS: Final = CallerLimits()
