@@ -1,14 +1,14 @@
 """The connection of a command to a gateway."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gateway.cli.errors import CommandError, ExitCode, UsageError
-from gateway.cli.parameters import ADDRESS_VARIABLE
-from gateway.core.addresses import check_address
+from gateway.cli.gateway_flags import GatewayFlags
 from gateway.core.errors import GatewayError
+from gateway.core.tls_files import TlsFileError
+from gateway.core.token_file import TokenFileError
 
 if TYPE_CHECKING:
     # Imported where it is needed: it imports grpc, which takes longer than all the rest.
@@ -26,15 +26,38 @@ _EXIT_CODES = {
 
 
 @contextmanager
-def connect(address: str, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
+def connect(gateway: GatewayFlags | None, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
     """Keep a connection to the gateway; a lost one is made again for `retry_for` seconds.
 
-    Raises UsageError if the address is not one, and CommandError if a call fails in the block.
+    Raises UsageError if the address is not one or a file is of no use, and CommandError if a call fails in the block.
     """
-    _check(address)
+    flags = (gateway or GatewayFlags()).checked()
     from gateway.client import RunsClient
+    from gateway.client.security import ExposedToken
 
-    with RunsClient(address, timeout=None, retry_for=retry_for) as client:
+    try:
+        client = RunsClient(
+            flags.address,
+            timeout=None,
+            retry_for=retry_for,
+            ca=flags.tls_ca,
+            cert=flags.tls_cert,
+            key=flags.tls_key,
+            token_file=flags.token_file,
+            token=flags.token,
+            namespace=flags.namespace,
+            insecure=flags.insecure,
+        )
+    except TlsFileError as error:
+        raise UsageError(f"--tls-{error.role}: {error}") from None
+    except ExposedToken:
+        raise UsageError(
+            "a token is sent over TLS only, or within this machine: give --tls-ca, an address 'grpcs://HOST:PORT', or "
+            "--insecure"
+        ) from None
+    except (TokenFileError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    with client:
         try:
             yield client
         except GatewayError as error:
@@ -46,13 +69,3 @@ def connect(address: str, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
 def exit_code(error: GatewayError) -> ExitCode:
     """The exit code of a command whose call has failed so."""
     return _EXIT_CODES.get(error.grpc_status, ExitCode.ERROR)
-
-
-def _check(address: str) -> None:
-    name = ADDRESS_VARIABLE if address == os.environ.get(ADDRESS_VARIABLE) else "--address"
-    try:
-        check_address(address)
-    except ValueError as error:
-        raise UsageError(f"{name}: {error}") from None
-    if address.endswith(":0"):
-        raise UsageError(f"{name}: nothing can be reached at port 0, got {address!r}")

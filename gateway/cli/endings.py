@@ -11,10 +11,10 @@ from gateway.cli.bulk import bounded, show_bulk
 from gateway.cli.connection import connect, exit_code
 from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.filters import Filter, FilterFlags
+from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_error, print_line
 from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import AsJson, GatewayAddress, Timeout
-from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.cli.parameters import AsJson, Timeout
 from gateway.core.errors import GatewayError, RunNotEnded, Unavailable
 from gateway.core.model import TERMINAL_STATES, RunState
 
@@ -36,7 +36,7 @@ def cancel(
     wait: Annotated[bool, Parameter(help="Wait until nothing of the runs executes any more.")] = False,
     timeout: Timeout = None,
     yes: Yes = False,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> int:
     """Cancel runs, by their ids or by the flags of 'list', with the runs inside them.
@@ -48,7 +48,7 @@ def cancel(
         from gateway.client.outage import deadline_after, first_call_timeout, time_until
 
         deadline = deadline_after(timeout)
-        with connect(address) as client:
+        with connect(gateway) as client:
 
             def cancel_one(run_id: str) -> None:
                 left = time_until(deadline)
@@ -63,7 +63,7 @@ def cancel(
             return _each(run_ids, cancel_one)
     if wait or timeout is not None:
         raise UsageError("--wait and --timeout go with the ids of runs")
-    with connect(address) as client:
+    with connect(gateway) as client:
         certain = wanted if yes else bounded(client, wanted, "cancel")
         if certain is not None:
             show_bulk(client.cancel_many(certain, reason=reason), "cancelled", as_json)
@@ -76,7 +76,7 @@ def delete(
     all_: AllRuns = False,
     cancel: Annotated[bool, Parameter(name="--cancel", help="Cancel runs before that have not ended.")] = False,
     yes: Yes = False,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> int:
     """Delete runs that have ended, by their ids or by the flags of 'list'. Runs inside them stay.
@@ -85,7 +85,7 @@ def delete(
     """
     wanted = _wanted(run_ids, filter_, all_, () if cancel else tuple(TERMINAL_STATES))
     if wanted is None:
-        with connect(address) as client:
+        with connect(gateway) as client:
 
             def delete_one(run_id: str) -> None:
                 try:
@@ -98,7 +98,7 @@ def delete(
                     print_line(f"{run_id}  deleted")
 
             return _each(run_ids, delete_one)
-    with connect(address) as client:
+    with connect(gateway) as client:
         certain = wanted if yes else bounded(client, wanted, "delete")
         if certain is not None:
             show_bulk(client.delete_many(certain, cancel=cancel), "deleted", as_json)

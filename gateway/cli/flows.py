@@ -7,10 +7,10 @@ from cyclopts import Parameter
 
 from gateway.cli.connection import connect
 from gateway.cli.documents import DocumentError, read_flow
+from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import AsJson, GatewayAddress
-from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.cli.parameters import AsJson
 from gateway.core.errors import InvalidParams
 
 
@@ -18,7 +18,7 @@ def put(
     file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> None:
     """Store a flow and print its id.
@@ -29,7 +29,7 @@ def put(
         The flow, in YAML or JSON; '-' is standard input.
     """
     flow = read_flow(file)
-    with connect(address) as client:
+    with connect(gateway) as client:
         try:
             flow_id = client.put_flow(flow)
         except InvalidParams as error:

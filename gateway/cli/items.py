@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from gateway.cli.connection import connect
 from gateway.cli.errors import UsageError
+from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_notice, printable
 from gateway.cli.lists import DEFAULT_LIMIT, Limit
 from gateway.cli.output import STYLES, outcome_text, print_json, print_text
-from gateway.cli.parameters import AsJson, GatewayAddress, RunId
-from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.cli.parameters import AsJson, RunId
 from gateway.core.items import StepState
 from gateway.core.model import RunState
 
@@ -36,7 +36,7 @@ def items(
     failed: Annotated[bool, Parameter(help="Items that have failed: --state failed.")] = False,
     inputs: Annotated[bool, Parameter(help="Print the inputs as well. They exist until the run has ended.")] = False,
     limit: Limit = None,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the items of a run: what each executes now, what became of its steps, and its result.
@@ -46,7 +46,7 @@ def items(
     if failed and states:
         raise UsageError("give either --failed or --state")
     number = DEFAULT_LIMIT if limit is None else limit
-    with connect(address) as client:
+    with connect(gateway) as client:
         wanted = [RunState.FAILED] if failed else states or ()
         size = number + 1 if number else 0
         with closing(client.items(run_id, states=wanted, include_inputs=inputs, page_size=size)) as found:

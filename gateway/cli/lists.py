@@ -13,9 +13,9 @@ from gateway.cli import output
 from gateway.cli.connection import RETRY_SECONDS, connect
 from gateway.cli.errors import UsageError
 from gateway.cli.filters import Filter, FilterFlags
+from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_notice
-from gateway.cli.parameters import AsJson, GatewayAddress, whole_number
-from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.cli.parameters import AsJson, whole_number
 from gateway.core.run_filter import RunOrder
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def list_runs(
         bool,
         Parameter(help="Go on with each run that comes, changes or leaves, until Ctrl-C: a live table on a terminal."),
     ] = False,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> None:
     """List runs: a table on a terminal, otherwise a line of JSON for each."""
@@ -51,10 +51,10 @@ def list_runs(
     if follow:
         if limit is not None or order is not RunOrder.NEWEST_FIRST:
             raise UsageError("--limit and --order have no meaning with --follow")
-        _follow(wanted, address, as_json)
+        _follow(wanted, gateway, as_json)
         return
     number = DEFAULT_LIMIT if limit is None else limit
-    with connect(address) as client:
+    with connect(gateway) as client:
         size = min(number + 1, _PAGE) if number else _PAGE
         with closing(client.runs(wanted, order=order, page_size=size)) as runs:
             _print(islice(runs, number) if number else runs, as_json)
@@ -76,8 +76,8 @@ def _print(runs: "Iterator[RunStatus]", as_json: bool) -> None:
         heading = False
 
 
-def _follow(wanted: "RunFilter", address: str, as_json: bool) -> None:
-    with connect(address, retry_for=RETRY_SECONDS) as client:
+def _follow(wanted: "RunFilter", gateway: Gateway, as_json: bool) -> None:
+    with connect(gateway, retry_for=RETRY_SECONDS) as client:
         # Fails at once if the gateway cannot be reached, or cannot list by this filter.
         client.runs_page(wanted, page_size=1)
         with closing(client.watch_set(wanted)) as events:

@@ -31,19 +31,7 @@ def duration(_: Any, tokens: Sequence[Token]) -> float:
     return duration_seconds(tokens[0].value)
 
 
-ADDRESS_VARIABLE = "RUNS_GATEWAY_ADDRESS"
-"""Where commands look for the gateway unless they are told otherwise."""
-
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON, one value a line.")]
-GatewayAddress = Annotated[
-    str,
-    Parameter(
-        name="--address",
-        env_var=ADDRESS_VARIABLE,
-        env_var_split=unless_empty,
-        help="The gRPC address: HOST:PORT or unix:/PATH.",
-    ),
-]
 RunId = Annotated[str, Parameter(help="The run: the id that 'submit' printed.")]
 Timeout = Annotated[float | None, Parameter(validator=Number(gte=0), help="Wait for so many seconds at most.")]
 ConfigFile = Annotated[

@@ -12,10 +12,10 @@ from gateway.cli import output
 from gateway.cli.connection import RETRY_SECONDS, connect
 from gateway.cli.documents import read_inputs
 from gateway.cli.errors import ExitCode, UsageError
+from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import not_to_be_lost, print_line, print_notice
-from gateway.cli.parameters import AsJson, GatewayAddress, RunId, Timeout
+from gateway.cli.parameters import AsJson, RunId, Timeout
 from gateway.cli.run_options import Options, RunOptions
-from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
 from gateway.core.model import JsonText, ResultOrder, RunState
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def submit(
     wait: Wait = False,
     timeout: Timeout = None,
     options: Options = None,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> int:
     """Submit a run and print its id; with --wait, its state and results when it has finished."""
@@ -55,13 +55,13 @@ def submit(
     from gateway.client.outage import deadline_after, first_call_timeout, time_until
 
     deadline = deadline_after(timeout)
-    with connect(address) as client:
+    with connect(gateway) as client:
         inputs_as_text = [Json(text) for text in texts]
         status = client.submit(flow_id, inputs_as_text, timeout=first_call_timeout(timeout), **given)
     # The id comes first: whatever happens now, the run can be found again.
     with not_to_be_lost(f"run {status.run_id}"):
         _print_submitted(status, wait, as_json)
-    return _wait(status.run_id, time_until(deadline), address, as_json) if wait else ExitCode.OK
+    return _wait(status.run_id, time_until(deadline), gateway, as_json) if wait else ExitCode.OK
 
 
 def _print_submitted(status: "RunStatus", wait: bool, as_json: bool) -> None:
@@ -75,11 +75,11 @@ def _print_submitted(status: "RunStatus", wait: bool, as_json: bool) -> None:
         print_line(status.run_id)
 
 
-def _wait(run_id: str, timeout: float | None, address: str, as_json: bool) -> int:
+def _wait(run_id: str, timeout: float | None, gateway: Gateway, as_json: bool) -> int:
     """Print the state and the results of a run when it has finished, and show meanwhile how far it is."""
     from gateway.client.streams import Fold
 
-    with connect(address, retry_for=RETRY_SECONDS) as client:
+    with connect(gateway, retry_for=RETRY_SECONDS) as client:
         if as_json or not sys.stdout.isatty():
             status = client.wait(run_id, include_results=True, timeout=timeout)
         else:
@@ -98,33 +98,33 @@ def get(
     timeout: Timeout = None,
     results: Annotated[bool, Parameter(help="Print the results of finished items as well.")] = False,
     order: Annotated[ResultOrder, Parameter(help="The order of the results.")] = ResultOrder.BY_INDEX,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> int:
     """Print the state of a run."""
     from gateway.client.outage import deadline_after, first_call_timeout, time_until
 
     deadline, limit = deadline_after(timeout), first_call_timeout(timeout)
-    with connect(address) as client:
+    with connect(gateway) as client:
         # Also before it waits: fails at once if the gateway cannot be reached or has no such run.
         status = client.get(run_id, include_results=results and not wait, order=order, timeout=limit)
     if wait:
-        with connect(address, retry_for=RETRY_SECONDS) as client:
+        with connect(gateway, retry_for=RETRY_SECONDS) as client:
             status = client.wait(run_id, include_results=results, order=order, timeout=time_until(deadline))
     if not as_json:
         output.print_run_id(status.run_id)
     return _print_run(status, as_json, waited=wait)
 
 
-def watch(run_id: RunId, /, *, address: GatewayAddress = DEFAULT_GRPC_ADDRESS, as_json: AsJson = False) -> int:
+def watch(run_id: RunId, /, *, gateway: Gateway = None, as_json: AsJson = False) -> int:
     """Follow a run until it has finished: a progress bar on a terminal, otherwise a line of JSON for each update.
 
     A connection that is lost is made again, for a minute at most.
     """
-    with connect(address) as client:
+    with connect(gateway) as client:
         # Fails at once if the gateway cannot be reached or has no such run.
         client.get(run_id)
-    with connect(address, retry_for=RETRY_SECONDS) as client, closing(client.watch(run_id)) as updates:
+    with connect(gateway, retry_for=RETRY_SECONDS) as client, closing(client.watch(run_id)) as updates:
         return _exit_code(_show(updates, as_json))
 
 

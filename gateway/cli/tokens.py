@@ -14,10 +14,10 @@ from gateway.cli.assignments import assignments
 from gateway.cli.connection import connect
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.filters import LABEL_FORM
+from gateway.cli.gateway_flags import Gateway, GatewayFlags
 from gateway.cli.lines import print_line
 from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import AsJson, GatewayAddress, duration
-from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.cli.parameters import AsJson, duration
 from gateway.core.durations import duration_seconds
 from gateway.core.errors import GatewayError, InvalidParams
 from gateway.core.owner import Permission
@@ -93,9 +93,6 @@ class GrantOptions:
             help="The token is for runs with this label alone, and those that it submits get it. May be repeated.",
         ),
     ] = None
-    namespace: Annotated[
-        str | None, Parameter(name="--namespace", help="A namespace of yours; that of the call by default.")
-    ] = None
     lifetime: Annotated[
         float | None,
         Parameter(
@@ -116,7 +113,7 @@ def grant(
         Path | None, Parameter(help="Sign it here with the key in this file, and ask no gateway; for --identity.")
     ] = None,
     identity: Annotated[str | None, Parameter(help="With --signing-key: the identity that it is of.")] = None,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a token that is valid for a short time and permits some of what you may do.
@@ -125,17 +122,17 @@ def grant(
     """
     asked = options or GrantOptions()
     permissions = asked.permissions or READING
+    namespace = (gateway or GatewayFlags()).namespace
     labels = assignments("--label", LABEL_FORM, asked.labels or ())
     if (signing_key is None) != (identity is None):
         raise UsageError("--signing-key and --identity go together")
     if signing_key is not None and identity is not None:
-        token, expires_at = _signed(
-            signing_key, identity, {**vars(asked), "permissions": permissions, "labels": labels}
-        )
+        known = {"permissions": permissions, "labels": labels, "namespace": namespace}
+        token, expires_at = _signed(signing_key, identity, {**vars(asked), **known})
     else:
-        with connect(address) as client:
+        with connect(gateway) as client:
             granted = client.create_token(
-                permissions, namespace=asked.namespace, run_id=asked.run_id, labels=labels, lifetime=asked.lifetime
+                permissions, namespace=namespace, run_id=asked.run_id, labels=labels, lifetime=asked.lifetime
             )
         token, expires_at = granted.token, granted.expires_at.isoformat()
     if as_json:

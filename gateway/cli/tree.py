@@ -12,10 +12,10 @@ from cyclopts.validators import Number
 
 from gateway.cli import output
 from gateway.cli.connection import connect
+from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_notice, printable
 from gateway.cli.output import STYLES, counts_text, number_of_runs, print_text
-from gateway.cli.parameters import AsJson, GatewayAddress, RunId, whole_number
-from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.cli.parameters import AsJson, RunId, whole_number
 from gateway.core.run_filter import RunOrder
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def tree(
             help="Look at so many runs at most, those that were submitted first.",
         ),
     ] = _DEFAULT_LIMIT,
-    address: GatewayAddress = DEFAULT_GRPC_ADDRESS,
+    gateway: Gateway = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run and the runs inside it, however deep, with their states.
 
     Without a terminal, a line of JSON for each run, after that of the run that submitted it.
     """
-    with connect(address) as client:
+    with connect(gateway) as client:
         run = client.get(run_id)
         runs, more = _inside(client, run, limit)
     rows = rows_of(run, runs)

@@ -17,6 +17,7 @@ from gateway.client.items import Item, StepStatus
 from gateway.client.payload import Json
 from gateway.client.requests import RunWatch, SubmitOptions
 from gateway.client.run_sets import CaughtUp, RunSet, RunSetEvent, SetUpdate
+from gateway.client.security import SecurityOptions
 from gateway.client.status import ItemError, ItemResult, RunEnded, RunStatus, RunUpdate
 from gateway.client.streams import RunEvent
 from gateway.client.tokens import ScopedToken
@@ -88,6 +89,7 @@ __all__ = [
     "RunsClient",
     "RunsPage",
     "ScopedToken",
+    "SecurityOptions",
     "SetEvent",
     "SetUpdate",
     "StepState",

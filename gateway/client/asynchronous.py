@@ -23,8 +23,9 @@ from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
 class AsyncRunsClient(AsyncControlCalls, AsyncListCalls, AsyncTokenCalls):
     """A client of the gateway for asyncio.
 
-    `target` is `HOST:PORT`, `unix:/PATH`, or a gRPC channel, which the client uses and does not close. `credentials`
-    are those of TLS; without them the connection is not encrypted. They have no meaning for a channel.
+    `target` is `HOST:PORT`, `grpcs://HOST:PORT` (over TLS), `unix:/PATH`, or a gRPC channel, which the client uses and
+    does not close. TLS, a token and a namespace are given as `SecurityOptions` says; those of TLS have no meaning for a
+    channel.
 
     Calls that are soon answered share one connection, and streams have others, 100 on each, since proxies allow no
     more. Idle connections are closed. If `target` is a channel, it takes all calls, as many as it is allowed.

@@ -4,13 +4,14 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import grpc
 from grpc import aio
 
 from gateway.client.connection_async import AsyncConnection, AsyncResponses
 from gateway.client.outage import Outage, deadline_after
+from gateway.client.security import Security, SecurityOptions
 from gateway.client.streams import ResumableStream
 from gateway.core.errors import GatewayError
 from gateway.peers.grpc.connection_pool import ConnectionPool
@@ -30,10 +31,12 @@ class AsyncCalls:
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float | None = 60.0,
         retry_for: float | None = 60.0,
+        **options: Unpack[SecurityOptions],
     ) -> None:
         self._timeout = timeout
         self._retry_for = retry_for
-        self._connections = ConnectionPool(lambda: AsyncConnection(target, credentials))
+        security = Security(target, credentials, options)
+        self._connections = ConnectionPool(lambda: AsyncConnection(target, security))
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,12 +4,13 @@
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from typing import Self, TypeVar
+from typing import Self, TypeVar, Unpack
 
 import grpc
 
 from gateway.client.connection_blocking import Connection, Responses
 from gateway.client.outage import Outage, deadline_after
+from gateway.client.security import Security, SecurityOptions
 from gateway.client.streams import ResumableStream
 from gateway.core.errors import GatewayError
 from gateway.peers.grpc.connection_pool import ConnectionPool
@@ -29,10 +30,12 @@ class Calls:
         credentials: grpc.ChannelCredentials | None = None,
         timeout: float | None = 60.0,
         retry_for: float | None = 60.0,
+        **options: Unpack[SecurityOptions],
     ) -> None:
         self._timeout = timeout
         self._retry_for = retry_for
-        self._connections = ConnectionPool(lambda: Connection(target, credentials))
+        security = Security(target, credentials, options)
+        self._connections = ConnectionPool(lambda: Connection(target, security))
 
     def __enter__(self) -> Self:
         return self

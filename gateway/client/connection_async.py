@@ -13,6 +13,7 @@ from gateway.client import requests
 from gateway.client.channels import CHANNEL_OPTIONS
 from gateway.client.failure import UploadFailed, failure, silence
 from gateway.client.payload import text_of
+from gateway.client.security import Security, open_aio
 from gateway.core.errors import GatewayError
 from gateway.core.model import JsonText, SubmitParams
 from gateway.peers.grpc.channel import DETAILS_TRAILER
@@ -35,17 +36,13 @@ class AsyncResponses(Protocol[M_co]):
 class AsyncConnection:
     """A channel, and the services at its other end."""
 
-    def __init__(self, target: str | aio.Channel, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, target: str | aio.Channel, security: Security) -> None:
         self._own = isinstance(target, str)
-        self._address = target if isinstance(target, str) else "the other end of the channel"
-        if not isinstance(target, str):
-            self._channel = target
-        elif credentials is None:
-            self._channel = aio.insecure_channel(target, CHANNEL_OPTIONS)
-        else:
-            self._channel = aio.secure_channel(target, credentials, CHANNEL_OPTIONS)
-        self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
-        self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
+        self._address = security.address
+        self._channel = open_aio(security, CHANNEL_OPTIONS) if isinstance(target, str) else target
+        channel = security.around(self._channel)
+        self.runs = runs_pb2_grpc.RunsServiceStub(channel)
+        self.blobs = blobs_pb2_grpc.BlobsServiceStub(channel)
         self.dead = False
         """Whether a stream on it has been silent for too long: no other call may use it."""
 

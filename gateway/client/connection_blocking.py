@@ -11,6 +11,7 @@ from gateway.client import requests
 from gateway.client.channels import CHANNEL_OPTIONS
 from gateway.client.failure import UploadFailed, failure, silence
 from gateway.client.interruptible import Interruptible
+from gateway.client.security import Security, open_blocking
 from gateway.client.upload import Pipe
 from gateway.client.watchdog import Watchdog
 from gateway.core.errors import GatewayError
@@ -39,17 +40,13 @@ class Responses(Protocol[M_co]):
 class Connection:
     """A channel, and the services at its other end."""
 
-    def __init__(self, target: str | grpc.Channel, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, target: str | grpc.Channel, security: Security) -> None:
         self._own = isinstance(target, str)
-        self._address = target if isinstance(target, str) else "the other end of the channel"
-        if not isinstance(target, str):
-            self._channel = target
-        elif credentials is None:
-            self._channel = grpc.insecure_channel(target, CHANNEL_OPTIONS)
-        else:
-            self._channel = grpc.secure_channel(target, credentials, CHANNEL_OPTIONS)
-        self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
-        self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
+        self._address = security.address
+        self._channel = open_blocking(security, CHANNEL_OPTIONS) if isinstance(target, str) else target
+        channel = security.around(self._channel)
+        self.runs = runs_pb2_grpc.RunsServiceStub(channel)
+        self.blobs = blobs_pb2_grpc.BlobsServiceStub(channel)
         self.dead = False
         """Whether a stream on it has been silent for too long: no other call may use it."""
 

@@ -1,6 +1,7 @@
 """Addresses that people write: `HOST:PORT` and `unix:/PATH`."""
 
 import re
+from ipaddress import ip_address
 from typing import Final
 
 DEFAULT_GRPC_ADDRESS: Final = "127.0.0.1:50051"
@@ -14,6 +15,19 @@ def check_address(address: str) -> str:
     if problem := _problem(address):
         raise ValueError(f"expected HOST:PORT or unix:/PATH, got {address!r}{problem}")
     return address
+
+
+def is_local(address: str) -> bool:
+    """Whether only this machine is reached at an address: a unix socket, or a loopback name or address."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _problem(address: str) -> str:

@@ -16,6 +16,10 @@ class Readiness:
         self._components: dict[str, bool] = {}
         self._listeners: list[Callable[[], None]] = []
         self._end: Callable[[], None] | None = None
+        self.starting: str | None = None
+        """What has to be done before the start is complete, in words; None if it is."""
+        self.upstream_is_away: Callable[[], bool] = bool
+        """Whether a runtime elsewhere could not be reached when it was called last, and has not been reached since."""
 
     @property
     def obstacle(self) -> str | None:

@@ -40,6 +40,11 @@ class TokenFile:
             self._look()
         return self._value
 
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The same as metadata of a gRPC call."""
+        return (("authorization", self.authorization),)
+
     def _look(self) -> None:
         self._look_at = time.monotonic() + self._look_seconds
         stamps: tuple[Stamp | None, ...] = file_stamps((self._path,))

@@ -81,6 +81,7 @@ async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncI
         await backend.start(settings.blob_api_url or blobs or reachable_url(http.address, BLOBS_PATH))
         await listen(grpc, "--grpc-address")
         backend.resume()
+        http.started()
         async with _announced_end(settings.drain_delay, grpc, http):
             with ended_by_defects(backend.runtime.readiness):
                 yield Addresses(grpc.address, http.address)
@@ -142,6 +143,7 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         stack.push_async_callback(_stop, backend, http)
         await listen(http, "--http-address")
         await backend.start(settings.blob_api_url or blobs or reachable_url(http.address, BLOBS_PATH))
+        http.started()
         with ended_by_defects(backend.runtime.readiness):
             yield http.address
 

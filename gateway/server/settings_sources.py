@@ -27,7 +27,9 @@ _LONG_NUMBER = re.compile(r"[0-9_]{640,}")
 _NEARLY_THE_SAME = 0.9
 """How alike two variables are whose names differ by a slip: the prefix that both have counts."""
 
-_OTHER_VARIABLE = re.compile(r"ADDRESS|CONFIG|(SERVICE_(HOST|PORT.*))|(PORT(_\d+_.*)?)")
+_OTHER_VARIABLE = re.compile(
+    r"ADDRESS|CONFIG|NAMESPACE|TOKEN(_FILE)?|TLS_(CA|CLIENT_CERT|CLIENT_KEY)|(SERVICE_(HOST|PORT.*))|(PORT(_\d+_.*)?)"
+)
 """The variables that commands read besides settings, and those that Kubernetes sets for a service of this name."""
 
 _Source = dict[str, tuple[Any, str]]

@@ -15,7 +15,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-import msgspec
 from aiohttp import HttpVersion11
 
 from gateway.access.access import Access, OpenAccess
@@ -44,6 +43,7 @@ from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long,
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods, RefusedAnswer
 from gateway.fronts.http.pace import Pace
+from gateway.fronts.http.probes import Probes
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_body import (
     SMALL_TEXT,
@@ -78,7 +78,6 @@ from gateway.fronts.http.tls_port import TlsPort
 from gateway.fronts.http.writing import send_whole
 
 BLOBS_PATH = "/api/v1/blobs"
-HEALTH_PATH = "/health"
 
 _RouteHandler = Callable[[HttpRequest, MemoryHold], Awaitable[HttpResponse | None]]
 
@@ -123,12 +122,12 @@ class HttpFront:
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
+        self._probes = Probes(services.readiness)
         self._gate = ConnectionGate(self._limits.connections)
         self._intake = Intake()
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of connections that work on a request."""
-        self._draining = False
 
     def _posts(self, *, only_blobs: bool) -> dict[str, dict[str, _RouteHandler]]:
         blobs: dict[str, dict[str, _RouteHandler]] = {BLOBS_PATH: {"POST": self._put_blob}}
@@ -148,9 +147,13 @@ class HttpFront:
         self._address = self._listeners.address
         self._hosts = self._listeners.host_check(self._allowed_hosts, self._own_hosts)
 
+    def started(self) -> None:
+        """Everything else has started as well, which probes tell from now on."""
+        self._probes.started = True
+
     async def drain(self) -> None:
         """Report at `/health` that the server is about to stop; everything else goes on."""
-        self._draining = True
+        self._probes.draining = True
 
     async def end_streams(self, seconds: float) -> None:
         """Take no more connections, and end all streams within `seconds`, a few at a time; other requests go on."""
@@ -226,8 +229,8 @@ class HttpFront:
                 request.version, request.closes = HttpVersion11, True
                 raise VersionNotSupported
             self._hosts.check(request)
-            if request.path == HEALTH_PATH and request.method in ("GET", "HEAD"):
-                return self._health()
+            if request.method in ("GET", "HEAD") and (told := self._probes.answer(request)) is not None:
+                return told
             if len(self._open) >= self._limits.requests:
                 raise Overloaded("too many open requests", retry_after=1.0)
             self._open.add(task)
@@ -372,16 +375,6 @@ class HttpFront:
         body = await read_request_body(request, held, self._limits, self._fair_queue)
         await self._fair_queue.admit()
         return body
-
-    def _health(self) -> HttpResponse:
-        if self._draining:
-            return json_response('{"status":"draining"}', status=503)
-        if (obstacle := self._services.readiness.obstacle) is not None:
-            return json_response(msgspec.json.encode({"status": "unhealthy", "reason": obstacle}), status=503)
-        health: dict[str, Any] = {"status": "healthy"}
-        if missing := self._services.readiness.missing:
-            health["missing_components"] = missing
-        return json_response(msgspec.json.encode(health))
 
 
 async def _one(part: bytes) -> AsyncGenerator[bytes, None]:

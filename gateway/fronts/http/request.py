@@ -1,5 +1,6 @@
 """A request as the front works on it."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion, StreamReader, hdrs
@@ -50,6 +51,11 @@ class HttpRequest:
         """The path, decoded, without the query."""
         raw = self._message.path
         return raw if raw == "/" else self._message.url.path
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The query: the value of each name, which is empty if it has none."""
+        return self._message.url.query
 
     @property
     def host(self) -> str | None:

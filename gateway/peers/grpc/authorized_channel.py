@@ -1,20 +1,26 @@
-"""A channel whose calls carry a token."""
+"""A channel whose calls carry a token, or other metadata."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from gateway.core.token_file import TokenFile
+
+class CarriedMetadata(Protocol):
+    """What calls carry."""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The metadata of a call that is made now."""
 
 
 class AuthorizedChannel:
-    """A channel that adds the token of a file to the metadata of each call, and is the channel in all else.
+    """A channel that adds what it is given, as a token, to the metadata of each call, and is the channel in all else.
 
     Interceptors would do the same with a task more for each call, and call credentials with a thread.
     """
 
-    def __init__(self, channel: Any, token: TokenFile) -> None:
+    def __init__(self, channel: Any, carried: CarriedMetadata) -> None:
         self._channel = channel
-        self._token = token
+        self._carried = carried
 
     def unary_unary(self, *arguments: Any, **named: Any) -> Callable[..., Any]:
         """As that of the channel."""
@@ -50,9 +56,9 @@ class AuthorizedChannel:
         return getattr(self._channel, name)
 
     def _authorized(self, method: Any) -> Callable[..., Any]:
-        token = self._token
+        carried = self._carried
 
         def call(*arguments: Any, metadata: Any = None, **named: Any) -> Any:
-            return method(*arguments, metadata=(*(metadata or ()), ("authorization", token.authorization)), **named)
+            return method(*arguments, metadata=(*(metadata or ()), *carried.metadata), **named)
 
         return call

@@ -48,6 +48,8 @@ class Resumption:
         """Find out whether there is anything to resume: one short read."""
         if not await self._journal.unfinished(0):
             self._counted.set()
+        else:
+            self._journal.readiness.starting = "runs from before are counted"
 
     def start(self) -> None:
         """Begin, in the background."""
@@ -84,6 +86,7 @@ class Resumption:
         for cancel in await self._cancels():
             self._cancel(cancel)
         self._counted.set()
+        self._journal.readiness.starting = None
         held, self._held = self._held, []
         call_in_batches(iter(held))
         async with aclosing(self._pages()) as pages:

@@ -138,6 +138,10 @@ class Reachability:
             self._reconnecting = None
             self._wake()
 
+    def is_away(self) -> bool:
+        """Whether the upstream could not be reached, and is looked for."""
+        return self._logged_down
+
     def _mark_up(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._failure = None

@@ -99,6 +99,7 @@ class JsonRpcRuntime(JsonRpcControl):
         self._namespaces = Namespaces(self._upstream, keys)
         self._fingerprints = (account or MemoryAccount()).share()
         self.readiness = keys.readiness
+        self.readiness.upstream_is_away = self._upstream.reachability.is_away
         self._results = ResultsCache(self._fetch)
         self._watched: set[WatchedRun] = set()
         self._draining = False

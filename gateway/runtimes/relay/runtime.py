@@ -67,6 +67,7 @@ class RelayRuntime(RelayControl):
         self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
         self._sets = SetWatches(self._upstream)
         self._health = HealthFollower(self._upstream, self.readiness)
+        self.readiness.upstream_is_away = self._upstream.is_away
         self._draining = False
 
     async def follow_readiness(self) -> None:

@@ -114,6 +114,10 @@ class RelayUpstream:
             self._down = True
             _log.warning("the upstream gateway at %s cannot be reached", self.address)
 
+    def is_away(self) -> bool:
+        """Whether the upstream could not be reached, and there is no connection. It is tried again by this."""
+        return self._down and self._channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY
+
     async def connected(self, seconds: float) -> bool:
         """Wait for a connection. Return False if there is none in time."""
         if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:

@@ -160,6 +160,10 @@ class EngineRestClient:
         # This request tries; others fail until its outcome is known.
         self._retry_at = now + self._backoff.delay
 
+    def is_away(self) -> bool:
+        """Whether the engine could not be reached, and it is not yet time to try again."""
+        return self._away and time.monotonic() < self._retry_at
+
     def _mark_up(self) -> None:
         if self._away:
             self._away = False

@@ -66,6 +66,7 @@ class StepflowRuntime(Runtime):
     ) -> None:
         self.release = release
         self.readiness = keys.readiness
+        self.readiness.upstream_is_away = engine.is_away
         self._engine = engine
         self._numbers = Numbers.ROUNDED if lossy_numbers else release.wire_format.numbers
         self._blobs = Blobs(engine, release, lossy_numbers=lossy_numbers)

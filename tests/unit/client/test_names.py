@@ -4,7 +4,17 @@ import gateway.client
 from gateway.core.errors import GatewayError
 
 CLIENTS = {"RunsClient", "AsyncRunsClient", "CHANNEL_OPTIONS"}
-VALUES = {"Json", "ObservabilityContext", "ResultOrder", "RunFilter", "RunOrder", "RunSet", "RunWatch", "SubmitOptions"}
+VALUES = {
+    "Json",
+    "ObservabilityContext",
+    "ResultOrder",
+    "RunFilter",
+    "RunOrder",
+    "RunSet",
+    "RunWatch",
+    "SecurityOptions",
+    "SubmitOptions",
+}
 ANSWERS = {
     "BulkProgress",
     "CaughtUp",

@@ -1,0 +1,110 @@
+"""The flags of every command that talks to a gateway: where it is, and how the command shows itself."""
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Final, TypeAlias
+
+from cyclopts import Parameter
+
+from gateway.cli.errors import UsageError
+from gateway.cli.parameters import unless_empty
+from gateway.core.addresses import DEFAULT_GRPC_ADDRESS, check_address
+
+ADDRESS_VARIABLE: Final = "RUNS_GATEWAY_ADDRESS"
+"""Where commands look for the gateway unless they are told otherwise."""
+
+TOKEN_VARIABLE: Final = "RUNS_GATEWAY_TOKEN"
+"""A token itself, for systems that hand out secrets so. No flag takes one: other users of the machine see flags."""
+
+TLS_SCHEME: Final = "grpcs://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayFlags:
+    """The gateway, and the identity of the caller."""
+
+    address: Annotated[
+        str,
+        Parameter(
+            name="--address",
+            env_var=ADDRESS_VARIABLE,
+            env_var_split=unless_empty,
+            help="The gRPC address: HOST:PORT, grpcs://HOST:PORT (over TLS) or unix:/PATH.",
+        ),
+    ] = DEFAULT_GRPC_ADDRESS
+    tls_ca: Annotated[
+        str | None,
+        Parameter(
+            name="--tls-ca",
+            metavar="FILE",
+            env_var="RUNS_GATEWAY_TLS_CA",
+            env_var_split=unless_empty,
+            help="The authorities that may have signed the gateway's certificate, in place of the system's. Turns TLS "
+            "on.",
+        ),
+    ] = None
+    tls_cert: Annotated[
+        str | None,
+        Parameter(
+            name="--tls-cert",
+            metavar="FILE",
+            env_var="RUNS_GATEWAY_TLS_CLIENT_CERT",
+            env_var_split=unless_empty,
+            help="The certificate to show to the gateway. Turns TLS on.",
+        ),
+    ] = None
+    tls_key: Annotated[
+        str | None,
+        Parameter(
+            name="--tls-key",
+            metavar="FILE",
+            env_var="RUNS_GATEWAY_TLS_CLIENT_KEY",
+            env_var_split=unless_empty,
+            help="The key of --tls-cert, if that file does not have it.",
+        ),
+    ] = None
+    token_file: Annotated[
+        str | None,
+        Parameter(
+            name="--token-file",
+            metavar="FILE",
+            env_var="RUNS_GATEWAY_TOKEN_FILE",
+            env_var_split=unless_empty,
+            help=f"A file with the token to show. {TOKEN_VARIABLE} may have the token itself.",
+        ),
+    ] = None
+    namespace: Annotated[
+        str | None,
+        Parameter(
+            name="--namespace",
+            metavar="NAME",
+            env_var="RUNS_GATEWAY_NAMESPACE",
+            env_var_split=unless_empty,
+            help="The namespace to work in, if the identity has several.",
+        ),
+    ] = None
+    insecure: Annotated[
+        bool,
+        Parameter(name="--insecure", help="Send the token also where others may read it: without TLS, to elsewhere."),
+    ] = False
+
+    def checked(self) -> "GatewayFlags":
+        """The same. Raises UsageError if the address is not one."""
+        name = ADDRESS_VARIABLE if self.address == os.environ.get(ADDRESS_VARIABLE) else "--address"
+        bare = self.address.removeprefix(TLS_SCHEME)
+        try:
+            check_address(bare)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from None
+        if bare.endswith(":0"):
+            raise UsageError(f"{name}: nothing can be reached at port 0, got {self.address!r}")
+        return self
+
+    @property
+    def token(self) -> str | None:
+        """The token in the environment, if no file has one."""
+        return (os.environ.get(TOKEN_VARIABLE) or None) if self.token_file is None else None
+
+
+Gateway: TypeAlias = Annotated[GatewayFlags | None, Parameter(name="*")]
+"""The flags of a command that talks to a gateway; None if none of them is given."""

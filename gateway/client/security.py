@@ -1,0 +1,132 @@
+"""How a client shows itself to a gateway, and knows that it is the right one."""
+
+import os
+from typing import Any, Final, TypedDict, TypeVar, cast
+
+import grpc
+from grpc import aio
+
+from gateway.core.addresses import is_local
+from gateway.core.client_tls import ClientTls
+from gateway.core.token_file import TokenFile
+from gateway.peers.grpc.authorized_channel import AuthorizedChannel
+from gateway.peers.grpc.channel import NAMESPACE_METADATA
+from gateway.peers.grpc.client_tls import channel_credentials
+
+TLS_SCHEME: Final = "grpcs://"
+"""What an address begins with that is reached over TLS."""
+
+PLAIN_SCHEME: Final = "grpc://"
+
+
+C = TypeVar("C")
+
+
+class ExposedToken(ValueError):
+    """A token would be sent where others can read it."""
+
+
+class SecurityOptions(TypedDict, total=False):
+    """What a client may be given beside its target. Files are named by their paths, and are in PEM but for the token.
+
+    `ca`: the authorities that are trusted, in place of those of the system. `cert` and `key`: the certificate of the
+    client, for mutual TLS. Any of them, `tls=True`, and a target `grpcs://HOST:PORT` turn TLS on; `credentials` of grpc
+    do the same. `token_file` names a file with a token, which is read anew when it changes; `token` is one itself. A
+    token goes over TLS, or within this machine, unless `insecure` says otherwise. `namespace`: that of all calls.
+    """
+
+    tls: bool
+    ca: str | os.PathLike[str] | None
+    cert: str | os.PathLike[str] | None
+    key: str | os.PathLike[str] | None
+    token: str | None
+    token_file: str | os.PathLike[str] | None
+    namespace: str | None
+    insecure: bool
+
+
+class Security:
+    """The options, checked. `metadata` is what each call has with it; a repr has no secret."""
+
+    def __init__(
+        self, target: str | object, credentials: grpc.ChannelCredentials | None, options: SecurityOptions
+    ) -> None:
+        """Raises ValueError if the options contradict each other, TlsFileError or TokenFileError if a file is of no
+        use.
+        """
+        ca, cert, key = map(_path, (options.get("ca"), options.get("cert"), options.get("key")))
+        secured = isinstance(target, str) and target.startswith(TLS_SCHEME)
+        self.target = target.removeprefix(TLS_SCHEME).removeprefix(PLAIN_SCHEME) if isinstance(target, str) else target
+        self.credentials = credentials
+        if key is not None and cert is None:
+            raise ValueError("a key comes with its certificate: give cert as well")
+        if self.credentials is None and (secured or options.get("tls") or ca is not None or cert is not None):
+            self.credentials = channel_credentials(ClientTls(ca, cert, key))
+        self._namespace = options.get("namespace")
+        self._token = _token(options)
+        if self._token is not None and not options.get("insecure") and self._is_exposed():
+            raise ExposedToken(
+                "a token is sent over TLS only, or within this machine: give tls or ca, or say that it may be insecure"
+            )
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What each call carries."""
+        namespace = () if self._namespace is None else ((NAMESPACE_METADATA, self._namespace),)
+        return namespace if self._token is None else (("authorization", self._token.authorization), *namespace)
+
+    @property
+    def address(self) -> str:
+        """The target in words."""
+        return self.target if isinstance(self.target, str) else "the other end of the channel"
+
+    def around(self, channel: C) -> C:
+        """A channel whose calls carry the metadata."""
+        if self._token is None and self._namespace is None:
+            return channel
+        return cast("C", AuthorizedChannel(channel, self))
+
+    def _is_exposed(self) -> bool:
+        return self.credentials is None and isinstance(self.target, str) and not is_local(self.target)
+
+    def __repr__(self) -> str:
+        return f"Security({self.target!r})"
+
+
+class _GivenToken:
+    def __init__(self, token: str) -> None:
+        if not token or any(not "!" <= character <= "~" for character in token):
+            raise ValueError("a token is one word of printable ASCII characters")
+        self.authorization = f"Bearer {token}"
+
+    def __repr__(self) -> str:
+        return "<a token>"
+
+
+def open_aio(security: Security, options: Any) -> aio.Channel:
+    """A channel for asyncio."""
+    target = str(security.target)
+    if security.credentials is None:
+        return aio.insecure_channel(target, options)
+    return aio.secure_channel(target, security.credentials, options)
+
+
+def open_blocking(security: Security, options: Any) -> grpc.Channel:
+    """A channel for threads."""
+    target = str(security.target)
+    if security.credentials is None:
+        return grpc.insecure_channel(target, options)
+    return grpc.secure_channel(target, security.credentials, options)
+
+
+def _token(options: SecurityOptions) -> TokenFile | _GivenToken | None:
+    token, file = options.get("token"), _path(options.get("token_file"))
+    if token is not None and file is not None:
+        raise ValueError("give either a token, or the file with one")
+    if file is not None:
+        return TokenFile(file)
+    return None if token is None else _GivenToken(token)
+
+
+def _path(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
