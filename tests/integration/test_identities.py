@@ -117,5 +117,11 @@ async def test_a_token_for_a_short_time_is_accepted_by_gateways_with_the_key(tmp
         ):
             token = (await response.json())["result"]["token"]
         assert [await status_of(gateway.http, token) for gateway in (maker, same, stranger)] == [200, 200, 401]
+        (tmp_path / "token").write_text(token_of("team"), encoding="utf-8")
+        shown = ("--address", maker.grpc, "--token-file", str(tmp_path / "token"))
+        granted = await commands.output("token", "grant", *shown, "--permission", "runs:read")
+        assert [await status_of(gateway.http, granted) for gateway in (maker, same, stranger)] == [200, 200, 401]
+        refused = await commands.run("token", "grant", *shown, "--permission", "runs:cancel")
+        assert refused.err.startswith("error: the permission runs:cancel is missing")
         signed = await commands.output("token", "grant", "--signing-key", str(key), "--identity", "ops")
         assert [await status_of(gateway.http, signed) for gateway in (maker, same, stranger)] == [200, 200, 401]
