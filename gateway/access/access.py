@@ -1,6 +1,7 @@
 """The place that decides who a caller is."""
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from gateway.access.audit import SILENT, AuditLog
 from gateway.access.limits import NO_LIMITS, CallerLimits
@@ -9,6 +10,9 @@ from gateway.core.caller import ANYBODY, Caller, CallerView
 from gateway.core.errors import InvalidRequest, Unsupported
 from gateway.core.owner import is_namespace
 from gateway.core.tokens import CreatedToken, TokenParams
+
+if TYPE_CHECKING:
+    from gateway.access.capabilities import Capabilities
 
 
 class Access(ABC):
@@ -20,6 +24,9 @@ class Access(ABC):
     """How much callers may do."""
     audit: AuditLog = SILENT
     """The log of what callers do."""
+
+    capabilities: "Capabilities | None" = None
+    """What tells component servers, which present nothing else; None if they need nothing."""
 
     @abstractmethod
     def known(self, presented: Presented) -> Caller | None:

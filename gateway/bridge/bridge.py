@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, Final
@@ -81,10 +81,12 @@ class Bridge:
         """Call `report` with a prefix and whether its components are available: for each now, and after each change."""
         self._components.on_change(report)
 
-    async def start(self, callback: Callback, blob_api_url: str | None) -> None:
+    async def start(
+        self, callback: Callback, blob_api_url: str | None, *, url_for: Callable[[str], str | None] | None = None
+    ) -> None:
         """Start the component servers, then pull tasks. Connecting to an engine that is away is tried again.
 
-        `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
+        `callback` serves the requests of components. Servers are told the URL of the blob API: see `Components.start`.
         """
 
         async def serve(body: bytes, task_id: str) -> bytes | None:
@@ -92,7 +94,7 @@ class Bridge:
                 self._release(task_id)
             return await callback(body, task_id)
 
-        await self._components.start(serve, blob_api_url)
+        await self._components.start(serve, blob_api_url, url_for=url_for)
         self._puller = asyncio.create_task(self._pull())
 
     def cancel_run(self, run_id: str) -> None:
@@ -101,6 +103,10 @@ class Bridge:
         for task in self._tasks.values():
             if task.run_id == run_id:
                 task.cancel()
+
+    def tasks_of(self, server: str) -> Collection[str]:
+        """The tasks that a component server executes at the moment: see `Components.tasks_of`."""
+        return self._components.tasks_of(server)
 
     def run_of(self, task_id: str) -> str | None:
         """The run of a task that has not ended; None if there is no such task."""

@@ -156,7 +156,7 @@ class CommandRoute(Route):
     async def _introduced(self, port: int) -> Server:
         url = f"http://127.0.0.1:{port}/"
         await _healthy(self._surroundings.http, url + "health")
-        server = self._surroundings.server(url)
+        server = self._surroundings.server(self._name, url)
         await server.handshake()
         return server
 

@@ -4,7 +4,7 @@ import asyncio
 import shlex
 import shutil
 import socket
-from collections.abc import Awaitable, Callable, Container, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from gateway.components.limits import DEFAULT_LIMITS, Limits
 from gateway.components.process import not_found
 from gateway.components.requests import ComponentRequests
 from gateway.components.route import PATIENCE, Route, Surroundings, UrlRoute
+from gateway.components.seats import Seats
 from gateway.components.server import Execution
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.client_tls import ClientTls
@@ -54,6 +55,7 @@ class Components:
         self._targets = _checked(routes)
         self._environment = environment
         self._requests = ComponentRequests(limits, share)
+        self._seats = Seats(lambda _: None)
         self._routes: dict[str, Route] = {}
         self._http: ClientSession | None = None
         self._notice: asyncio.TimerHandle | None = None
@@ -65,13 +67,17 @@ class Components:
         for prefix in self._targets:
             report(prefix, prefix in self._routes and self._routes[prefix].problem is None)
 
-    async def start(self, callback: Callback, blob_api_url: str | None) -> None:
+    async def start(
+        self, callback: Callback, blob_api_url: str | None, *, url_for: Callable[[str], str | None] | None = None
+    ) -> None:
         """Begin to start and to reach all servers, in the background; `ready` waits for them. Failures are retried.
 
-        `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API.
+        `callback` serves the requests of components. Servers are told `blob_api_url`, the URL of the blob API, or in
+        place of it what `url_for` says for the name of a server: each life of each has its own.
         """
+        self._seats = Seats(url_for or (lambda _: blob_api_url))
         self._http = _client(self._requests.limits, self._tls)
-        surroundings = Surroundings(self._http, self._requests, callback, blob_api_url, self._changed)
+        surroundings = Surroundings(self._http, self._requests, callback, self._seats, self._changed)
         for prefix, target in self._targets.items():
             self._routes[prefix] = (
                 UrlRoute(prefix, target, surroundings)
@@ -115,6 +121,10 @@ class Components:
         if prefix is None:
             return False
         return await self._routes[prefix].offers(_below(prefix, component), patient=patient)
+
+    def tasks_of(self, server: str) -> Collection[str]:
+        """The tasks that a server executes at the moment, by the name of its life: the scopes of their callbacks."""
+        return self._seats.tasks(server)
 
     def settling(self, component: str) -> Awaitable[object] | None:
         """Something to wait for, while the server of a component starts, before it is asked to execute anything."""

@@ -14,6 +14,7 @@ from gateway.components.error import Code, ComponentError, RequestNotReceived
 from gateway.components.exchange import Address, Callback
 from gateway.components.limits import Limits
 from gateway.components.requests import ComponentRequests
+from gateway.components.seats import Seats
 from gateway.components.server import Execution, Server
 from gateway.core.backoff import Backoff
 from gateway.core.errors import ComponentUnavailable
@@ -53,7 +54,7 @@ class Surroundings(NamedTuple):
     http: ClientSession
     requests: ComponentRequests
     callback: Callback
-    blob_api_url: str | None
+    seats: Seats
     changed: Callable[[], None]
 
     @property
@@ -61,9 +62,9 @@ class Surroundings(NamedTuple):
         """The limits for calling servers."""
         return self.requests.limits
 
-    def server(self, url: str) -> Server:
-        """The server at a URL."""
-        return Server(Address(self.http, url, self.requests), self.callback, self.blob_api_url)
+    def server(self, prefix: str, url: str) -> Server:
+        """A server at a URL, with components below a prefix, whose life begins."""
+        return Server(Address(self.http, url, self.requests), self.callback, self.seats.take(prefix))
 
 
 class Route(ABC):
@@ -237,7 +238,7 @@ class UrlRoute(Route):
     def __init__(self, name: str, url: str, surroundings: Surroundings) -> None:
         super().__init__(name, surroundings)
         self._shown_url = str(URL(url).with_user(None))
-        self._server = surroundings.server(url)
+        self._server = surroundings.server(name, url)
         self._introduction = asyncio.Lock()
         self._attempts = 0
         self._failure: ComponentError | None = None

@@ -13,6 +13,7 @@ from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Address, Callback, Exchange, notify
 from gateway.components.long_message import LongResult
 from gateway.components.message import broken
+from gateway.components.seats import Seat
 from gateway.core.counted import counted
 from gateway.core.model import JsonText, ObservabilityContext
 
@@ -49,19 +50,17 @@ class _Executed(msgspec.Struct):
 
 
 class Server:
-    """A component server at an address.
-
-    `blob_api_url` is the URL of the blob API for this server; None if it has none. `introduced`: the
+    """A component server at an address, in its seat. `introduced`: the
     handshake was made, and nothing has hinted since that another process listens there now. `lost` is set when that
     ends.
     """
 
-    def __init__(self, address: Address, callback: Callback, blob_api_url: str | None) -> None:
+    def __init__(self, address: Address, callback: Callback, seat: Seat) -> None:
         self.introduced = False
         self.lost = asyncio.Event()
         self._address = address
         self._callback = callback
-        self._blob_api_url = blob_api_url
+        self._seat = seat
         self._listed: frozenset[str] | None = None
         self._instances: deque[str] = deque(maxlen=_KNOWN_INSTANCES)
         self._running: set[asyncio.Timeout] = set()
@@ -80,7 +79,7 @@ class Server:
         """
         # Both spellings: SDKs up to 0.9 demand the second. Without a blobThreshold, SDKs leave payloads in place.
         version = {"runtimeProtocolVersion": PROTOCOL_VERSION, "runtime_protocol_version": PROTOCOL_VERSION}
-        url = self._blob_api_url
+        url = self._seat.blob_api_url
         await self._ask("initialize", {**version, "capabilities": {} if url is None else {"blobApiUrl": url}})
         with self._in_time():
             async with asyncio.timeout(self._address.limits.handshake_timeout):
@@ -112,7 +111,8 @@ class Server:
         try:
             async with scope:
                 self._running.add(scope)
-                result = await exchange.call("components/execute", _params(execution))
+                with self._seat.executing(execution.scope):
+                    result = await exchange.call("components/execute", _params(execution))
         except TimeoutError:
             if self._end_reason is not None:
                 raise self._end_reason.again() from None

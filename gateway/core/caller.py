@@ -13,6 +13,10 @@ from gateway.core.run_filter import RunFilter
 EVERYTHING: Final = frozenset(Permission)
 
 
+SERVER_NAMESPACE: Final = "~/"
+"""What stands before the name of a component server where the namespace of its caller would: it has none of its own."""
+
+
 class CallerView(Struct, frozen=True, gc=False):
     """The part of the runs and blobs that exists for a caller: those of a namespace, or of all if it is None.
 

@@ -4,9 +4,10 @@ import weakref
 from collections import OrderedDict
 from typing import Final
 
-from gateway.core.caller import ALL, CallerView
+from gateway.core.caller import ALL, SERVER_NAMESPACE, CallerView
 from gateway.core.errors import shutting_down
 from gateway.runs.seen_runtime import SeenRuntime
+from gateway.runs.server_blobs import ServerBlobs, ServerNamespaces
 from gateway.runs.service import RunsService
 
 KEPT_VIEWS: Final = 256
@@ -26,6 +27,8 @@ class RunsServices:
         self._all = service
         self.readiness = service.readiness
         """Whether runs are accepted."""
+        self.server_namespaces: ServerNamespaces | None = None
+        """Finds where component servers execute something; None where a gateway upstream finds that."""
         self._kept = kept
         self._views: OrderedDict[CallerView, RunsService] = OrderedDict()
         self._open: weakref.WeakSet[RunsService] = weakref.WeakSet()
@@ -63,13 +66,18 @@ class RunsServices:
             raise shutting_down()
         self._let_go()
         service = self._views[view] = RunsService(
-            SeenRuntime(self._all.runtime, view),
+            self._seen(view),
             grace=self._all.hub.grace,
             shared=self._all.shared,
             namespace=view.namespace,
         )
         self._open.add(service)
         return service
+
+    def _seen(self, view: CallerView) -> SeenRuntime:
+        if self.server_namespaces is not None and (view.namespace or "").startswith(SERVER_NAMESPACE):
+            return ServerBlobs(self._all.runtime, view, self.server_namespaces)
+        return SeenRuntime(self._all.runtime, view)
 
     def _let_go(self) -> None:
         """Make room for a view: the first one goes of those that were used longest ago and in which nothing follows."""

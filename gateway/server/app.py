@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
 
+from gateway.access.capabilities import Capabilities
 from gateway.access.worker_access import WorkerAccess
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.descriptors import descriptor_limit
@@ -49,17 +50,20 @@ MAX_INTERNAL = (1 << 31) - 1
 
 
 @asynccontextmanager
-async def running(settings: ServeSettings, *, is_worker: bool = False) -> AsyncIterator[Addresses]:
+async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -> AsyncIterator[Addresses]:
     """Keep a gateway running: it takes calls when the block is entered, and has stopped when it has been left.
 
     Raises SettingsError or StartError if it cannot start, and BrokenError in the block if it has to stop. A worker
-    shares its ports with other processes, and its health is that of its upstream.
+    shares its ports with other processes, and its health is that of its upstream; `worker_key` makes the capabilities
+    of its gateway.
     """
+    is_worker = worker_key is not None
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory)
         tls = await _watched_tls(settings, stack)
         backend = await open_backend(settings, account, stack, is_worker=is_worker)
+        backend.admit_servers(worker_key or Capabilities.new_key())
         stack.enter_context(overseen(backend, settings, settings.runtime if is_worker else None))
         grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker)
         http = HttpFront(
@@ -94,6 +98,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
+        backend.admit_servers(workers.key)
         stack.enter_context(overseen(backend, settings))
         believing = WorkerAccess()
         believing.limits = storage_limits(backend, settings)
@@ -128,6 +133,7 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         account = MemoryAccount(settings.max_memory)
         tls = await _watched_tls(settings, stack)
         backend = await open_bridge(settings, account, stack)
+        backend.admit_servers(Capabilities.new_key())
         stack.enter_context(overseen(backend, settings))
         http = HttpFront(
             backend.methods,

@@ -1,8 +1,10 @@
 """Everything behind the fronts of a gateway: the runtime that the settings name, and the services over it."""
 
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from gateway.access.access import Access, ComponentAccess, OpenAccess
+from gateway.access.capabilities import Capabilities, ServersAccess
 from gateway.bridge import Bridge
 from gateway.components import Components, asks_for_runs
 from gateway.components import Limits as ComponentLimits
@@ -11,7 +13,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.caller import Caller
 from gateway.core.errors import GatewayError, ParentCancelled, RunNotFound
 from gateway.core.model import RunState
-from gateway.core.owner import Owner
+from gateway.core.owner import Owner, Permission
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Runtime
 from gateway.fronts.http.methods import JsonRpcMethods
@@ -27,6 +29,7 @@ from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.server.access import open_access
+from gateway.server.component_blobs import namespaces_of, url_for
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.tls_checks import upstream_credentials
@@ -58,6 +61,11 @@ class Backend:
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""
+
+    def admit_servers(self, key: bytes) -> None:
+        """Let component servers in, if there are identities, by capabilities that are made with a key."""
+        if self.access.configured:
+            self.access.capabilities = Capabilities(key)
 
     def resume(self) -> None:
         """Go on with unfinished runs in the background, if they are in this process, after `start`."""
@@ -95,10 +103,13 @@ class EmbeddedBackend(Backend):
         super().__init__(runtime, account, access)
         self._runtime = runtime
         self._components = components
+        self.services.server_namespaces = self._namespaces
         components.on_change(runtime.readiness.report_components)
 
     async def start(self, blob_api_url: str | None) -> None:
-        await self._components.start(self.serve_component, blob_api_url)
+        await self._components.start(
+            self.serve_component, blob_api_url, url_for=partial(url_for, self.access, blob_api_url)
+        )
         await self._runtime.start(self.service)
 
     def resume(self) -> None:
@@ -106,6 +117,9 @@ class EmbeddedBackend(Backend):
 
     async def stop_components(self) -> None:
         await self._components.close()
+
+    async def _namespaces(self, server: str, permission: Permission) -> set[str]:
+        return await namespaces_of(self._components.tasks_of(server), permission, self.owner_of)
 
     async def owner_of(self, scope: str) -> Owner | None:
         return self._runtime.owner_of(scope)
@@ -127,16 +141,22 @@ class BridgedBackend(Backend):
         super().__init__(runtime, account, access)
         self._bridge = bridge
         self._owners: BoundedCache[str, Owner] = BoundedCache(OWNERS)
+        self.services.server_namespaces = self._namespaces
         bridge.on_components_change(runtime.readiness.report_components)
         if isinstance(runtime, StepflowRuntime):
             # The engine tells a bridge by and by; this process knows it at once.
             runtime.on_cancelled(bridge.cancel_run)
 
     async def start(self, blob_api_url: str | None) -> None:
-        await self._bridge.start(self.serve_component, blob_api_url)
+        await self._bridge.start(
+            self.serve_component, blob_api_url, url_for=partial(url_for, self.access, blob_api_url)
+        )
 
     async def finish_tasks(self) -> None:
         await self._bridge.drain()
+
+    async def _namespaces(self, server: str, permission: Permission) -> set[str]:
+        return await namespaces_of(self._bridge.tasks_of(server), permission, self.owner_of)
 
     async def owner_of(self, scope: str) -> Owner | None:
         run_id = self._bridge.run_of(scope)
@@ -214,7 +234,9 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
 
 async def _access(settings: ServeSettings, stack: AsyncExitStack) -> Access:
     """The access of the fronts of this process. With workers, the fronts are in these, and so is the access."""
-    return OpenAccess() if settings.workers > 1 else await open_access(settings, stack)
+    if settings.workers > 1:
+        return ServersAccess() if settings.has_identities else OpenAccess()
+    return await open_access(settings, stack)
 
 
 def retention_of(settings: ServeSettings) -> Retention:

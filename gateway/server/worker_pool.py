@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from gateway.access.capabilities import Capabilities
 from gateway.concurrency.counter_table import CounterTable
 from gateway.core.backoff import Backoff
 from gateway.core.socket_directory import COUNTERS, LINK_SOCKET, RUNTIME_SOCKET, make_socket_directory
@@ -81,6 +82,8 @@ class WorkerPool:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
+        self.key = Capabilities.new_key()
+        """What makes capabilities of this gateway."""
         self._directory = ""
         self._ports = SharedPorts()
         self._processes: set[asyncio.subprocess.Process] = set()
@@ -158,7 +161,7 @@ class WorkerPool:
         return process
 
     async def _let_serve(self, process: asyncio.subprocess.Process) -> str | None:
-        """Give a worker its settings. Return None when it listens, or the reason why it cannot."""
+        """Give a worker its settings, and the key. Return None when it listens, or the reason why it cannot."""
         assert process.stdin is not None
         assert process.stdout is not None
         settings = self._settings.model_copy(
@@ -172,7 +175,7 @@ class WorkerPool:
         )
         text = settings.model_dump_json(include=set(_SETTINGS))
         with suppress(ConnectionError):  # It has died; the end of its output says so as well.
-            process.stdin.write(f"{text}\n".encode())
+            process.stdin.write(f"{text}\n{self.key.hex()}\n".encode())
             await process.stdin.drain()
         line = (await process.stdout.readline()).decode().strip()
         return None if line == READY else line or "a worker could not start"

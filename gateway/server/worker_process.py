@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Read the settings from standard input and serve, until that input ends or a signal comes."""
+    """Read the settings and the key from standard input and serve, until that input ends or a signal comes."""
     log_to_stderr("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
     use_batch_scheduling()
     raise_descriptor_limit()
@@ -29,9 +29,10 @@ def main() -> None:
         return
     try:
         read = ServeSettings.model_validate_json(settings)
+        key = bytes.fromhex(sys.stdin.readline())
         set_log_level(read.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(read))
+            runner.run(_serve(read, key))
     except BrokenError as error:
         # The parent starts another one in its place.
         _log.error("%s", error)
@@ -41,11 +42,11 @@ def main() -> None:
         sys.exit(1)
 
 
-async def _serve(settings: ServeSettings) -> None:
+async def _serve(settings: ServeSettings, key: bytes) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
     # A service manager may signal every process, and the parent then signals this one again.
     with cancel_on_signals(force_on_second=False, delay=settings.drain_delay + settings.drain_seconds):
-        async with app.running(settings, is_worker=True):
+        async with app.running(settings, worker_key=key):
             app.tune_interpreter()
             _say(READY)
             await asyncio.Event().wait()

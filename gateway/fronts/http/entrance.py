@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from gateway.access.access import Access
 from gateway.access.presented import Presented
@@ -9,6 +10,9 @@ from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import GatewayError, QuotaExceeded
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.rpc_method import Origin
+
+CAPABILITY_PATH: Final = "/c/"
+"""What stands before the capability of a component server, and this before the path of the blob API."""
 
 
 class HttpEntrance:
@@ -19,8 +23,13 @@ class HttpEntrance:
 
     async def identify(self, request: HttpRequest) -> None:
         """Find the caller. Raises Unauthenticated, and PermissionDenied if the namespace is none of its own."""
-        presented = _presented(request)
         try:
+            if (capabilities := self.access.capabilities) is not None and request.path.startswith(CAPABILITY_PATH):
+                capability, _, path = request.path.removeprefix(CAPABILITY_PATH).partition("/")
+                request.path = f"/{path}"
+                request.caller = capabilities.caller(capability)
+                return
+            presented = _presented(request)
             request.caller = self.access.known(presented) or await self.access.identify(presented)
         except GatewayError as error:
             self.refused(error, request)

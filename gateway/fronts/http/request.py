@@ -19,6 +19,7 @@ class HttpRequest:
 
     __slots__ = (
         "_message",
+        "_path",
         "begun",
         "caller",
         "closes",
@@ -32,6 +33,7 @@ class HttpRequest:
 
     def __init__(self, message: RawRequestMessage, content: StreamReader, connection: "HttpConnection") -> None:
         self._message = message
+        self._path: str | None = None
         self.content = content
         self.connection = connection
         self.headers: CIMultiDictProxy[str] = message.headers
@@ -49,8 +51,14 @@ class HttpRequest:
     @property
     def path(self) -> str:
         """The path, decoded, without the query."""
-        raw = self._message.path
-        return raw if raw == "/" else self._message.url.path
+        if self._path is None:
+            raw = self._message.path
+            self._path = raw if raw == "/" else self._message.url.path
+        return self._path
+
+    @path.setter
+    def path(self, path: str) -> None:
+        self._path = path
 
     @property
     def query(self) -> Mapping[str, str]:
