@@ -176,6 +176,10 @@ class Runtime(ABC):
     async def get(self, run_id: str) -> Snapshot:
         """Return the current state. Raises RunNotFound if no run has this id."""
 
+    def is_at_hand(self, run_id: str) -> bool:
+        """Whether the state of a run is in memory, so that `get` reads nothing, as it does for one that is missing."""
+        return False
+
     async def get_since(self, run_id: str, revision: int) -> Snapshot | None:
         """Return a state that is not older than the one with a revision, which another process may have shown.
 

@@ -1,11 +1,12 @@
 """A runtime as a caller sees it: what is not in the caller's view does not exist.
 
 A run that is hidden and one that does not exist take the same reads here, one `get` of the runtime, and end in the same
-error. How long that `get` takes is the runtime's: docs/limits.md says what may differ.
+error. If the hidden one is in memory, another one is looked for that does not exist, so that it takes as long as well.
+docs/limits.md says what may differ.
 """
 
 from collections.abc import AsyncGenerator, Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import cached_property
 from typing import Final
 
@@ -77,14 +78,16 @@ class SeenRuntime(Runtime):
 
     async def get(self, run_id: str) -> Snapshot:
         self._refuse_others(run_id)
+        at_hand = self._runtime.is_at_hand(run_id)
         try:
             snapshot = await self._runtime.get(run_id)
         except NotFound:
             raise _no_run(run_id) from None
-        return self._seen(snapshot)
+        return await self._seen(snapshot, at_hand=at_hand)
 
     async def get_since(self, run_id: str, revision: int) -> Snapshot | None:
         self._refuse_others(run_id)
+        at_hand = self._runtime.is_at_hand(run_id)
         try:
             snapshot = await self._runtime.get_since(run_id, revision)
         except NotFound:
@@ -93,14 +96,15 @@ class SeenRuntime(Runtime):
             # Whether there is a state is told of runs that are shown.
             await self._check(run_id)
             return None
-        return self._seen(snapshot)
+        return await self._seen(snapshot, at_hand=at_hand)
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         self._refuse_others(run_id)
+        at_hand = self._runtime.is_at_hand(run_id)
         try:
             async with aclosing(self._runtime.watch(run_id)) as changes:
                 async for snapshot in changes:
-                    yield self._seen(snapshot)
+                    yield await self._seen(snapshot, at_hand=at_hand)
         except NotFound:
             raise _no_run(run_id) from None
 
@@ -171,10 +175,16 @@ class SeenRuntime(Runtime):
         if run_id not in self._shown:
             await self.get(run_id)
 
-    def _seen(self, snapshot: Snapshot) -> Snapshot:
-        if not self._shows(snapshot):
-            raise _no_run(snapshot.status.run_id)
-        return snapshot
+    async def _seen(self, snapshot: Snapshot, *, at_hand: bool) -> Snapshot:
+        """The snapshot, if it is shown. Raises RunNotFound, as late as for a run that does not exist."""
+        run_id = snapshot.status.run_id
+        if self._shows(snapshot):
+            return snapshot
+        if at_hand:
+            # One that does not exist would have been looked for.
+            with suppress(NotFound):
+                await self._runtime.get(_another_id(run_id))
+        raise _no_run(run_id)
 
     def _shows(self, snapshot: Snapshot) -> bool:
         run = snapshot.status
@@ -193,6 +203,11 @@ class SeenRuntime(Runtime):
         except RunNotFound:
             return []
         return [snapshot] if wanted.matches(snapshot.status) else []
+
+
+def _another_id(run_id: str) -> str:
+    """An id that no run has."""
+    return run_id[:-1] + ("1" if run_id.endswith("0") else "0")
 
 
 def _no_run(run_id: str) -> RunNotFound:

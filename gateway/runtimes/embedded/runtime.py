@@ -218,6 +218,9 @@ class EmbeddedRuntime(Runtime):
     async def get(self, run_id: str) -> Snapshot:
         return (await self._find(run_id)).snapshot()
 
+    def is_at_hand(self, run_id: str) -> bool:
+        return self._table.get(run_id) is not None
+
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         run = await self._find(run_id)
         while True:

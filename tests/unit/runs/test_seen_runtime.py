@@ -1,5 +1,6 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, Runtime, Snapshot
 from gateway.runs.seen_runtime import SHOWN_RUNS, SeenRuntime
+from tests.support.embedded import opened
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 
 MINE, THEIRS = Owner("mine", "team-a"), Owner("theirs", "team-b")
@@ -208,3 +210,24 @@ async def test_it_is_as_ready_as_the_runtime_and_does_not_end_it(runtime: Counte
     await seen.close()
     assert not runtime.closed
     await submitted(runtime, MINE)
+
+
+@pytest.mark.parametrize("call", ["get", "watch", "items"])
+async def test_a_hidden_run_in_memory_takes_the_reads_of_one_that_does_not_exist(tmp_path: Path, call: str) -> None:
+    async with opened(tmp_path / "state.db") as embedded:
+        await embedded.start()
+        run_id = await submitted(embedded.runtime, THEIRS)
+        await embedded.wait(run_id)
+        reads, load = [0], embedded.journal.load
+
+        async def counted(run_id: str) -> Any:
+            reads[0] += 1
+            return await load(run_id)
+
+        embedded.journal.load = counted  # type: ignore[method-assign]
+        await embedded.runtime.get(run_id)
+        assert reads == [0]
+        for hidden in (run_id, MISSING_RUN):
+            reads[0] = 0
+            assert isinstance(await failure_of(CALLS[call](SeenRuntime(embedded.runtime, VIEW), hidden)), RunNotFound)
+            assert reads == [1]
