@@ -23,6 +23,10 @@ class NewToken(NamedTuple):
     digest: str
     entry: str
 
+    def __repr__(self) -> str:
+        """The text without the token, for logs and traces."""
+        return f"NewToken(digest={self.digest!r})"
+
 
 def new_token(
     permissions: Sequence[str], namespaces: Sequence[str] = (), *, name: str | None = None, expires: str | None = None

@@ -22,3 +22,8 @@ class Presented(NamedTuple):
     namespace: str | None = None
     certificate: PeerCertificate | None = None
     owner: bytes | None = None
+
+    def __repr__(self) -> str:
+        """The text without the credentials, for logs and traces."""
+        shown = None if self.authorization is None else "..."
+        return f"Presented(authorization={shown}, namespace={self.namespace!r}, certificate={self.certificate!r})"

@@ -30,3 +30,7 @@ class CreatedToken(Struct, frozen=True):
 
     token: str
     expires_at: Nanoseconds
+
+    def __repr__(self) -> str:
+        """The text without the token, for logs and traces."""
+        return f"CreatedToken(expires_at={self.expires_at})"

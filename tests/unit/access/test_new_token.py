@@ -21,6 +21,7 @@ def test_a_token_is_random_and_its_entry_does_not_hold_it() -> None:
     assert made.token != other.token
     assert made.token.removeprefix("rgw_") not in made.entry
     assert made.digest == sha256(made.token.encode()).hexdigest()
+    assert made.token not in f"{made} {made!r} {[made]}"
 
 
 @given(st.text(min_size=1, max_size=30).filter(is_identity), st.lists(st.from_regex("[a-z0-9]{1,9}", fullmatch=True)))

@@ -47,6 +47,7 @@ def test_a_token_is_for_what_was_asked_and_for_a_quarter_of_an_hour(tokens: Scop
     assert caller.expires is not None
     assert 890 < caller.expires - time.time() <= 900
     assert created.expires_at == int(caller.expires * 1e9)
+    assert created.token not in f"{created} {created!r} {[created]}"
 
 
 def test_a_token_for_a_run_reads_it_alone(tokens: ScopedTokens) -> None:
