@@ -90,6 +90,9 @@ class StateFile:
         self.readiness = Readiness()
         self.on_rollback: Callable[[], None] | None = None
         """Called in the writer's thread when what operations have written is undone."""
+        self.before_commit: Callable[[sqlite3.Connection], None] | None = None
+        self.on_commit: Callable[[], None] | None = None
+        """Called there within each transaction of operations, after them, and when it has been committed."""
         self._loop = loop
         self._file = file
         self._contradicted = False
@@ -255,8 +258,12 @@ class StateFile:
                 return [None] * len(batch)
             db.execute("BEGIN IMMEDIATE")
             answers = _execute(db, batch)
+            if self.before_commit is not None:
+                self.before_commit(db)
             self._refuse_loss()
             db.execute("COMMIT")
+            if self.on_commit is not None:
+                self.on_commit()
         except BaseException as error:
             self._contradicted = isinstance(error, sqlite3.IntegrityError)
             if db.in_transaction:

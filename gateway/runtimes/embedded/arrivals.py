@@ -76,14 +76,14 @@ class Arrivals:
         self._draining = False
         self._arriving: set[str] = set()
 
-    async def write(self, run: int, run_id: str, inputs: Sequence[JsonText]) -> None:
-        """Write all inputs of a run whose number is in `arriving`.
+    async def write(self, run: int, run_id: str, inputs: Sequence[JsonText]) -> int:
+        """Write all inputs of a run whose number is in `arriving`. Return how many characters these are.
 
         Raises Unavailable after `drain`, and ParentCancelled after `withdraw`.
         """
         self._arriving.add(run_id)
         try:
-            await self._write(run, run_id, inputs)
+            return await self._write(run, run_id, inputs)
         finally:
             self._arriving.discard(run_id)
 
@@ -91,18 +91,20 @@ class Arrivals:
         """A run that is arriving is not wanted any more."""
         self._arriving.discard(run_id)
 
-    async def _write(self, run: int, run_id: str, inputs: Sequence[JsonText]) -> None:
+    async def _write(self, run: int, run_id: str, inputs: Sequence[JsonText]) -> int:
         first, pace = run * MAX_ITEMS, TimeSlice()
         rows: list[InputRow] = []
-        size = 0
+        size = written = 0
         for place, text, number in chunks_of(inputs):
             rows.append((first + place, text, number))
             size += len(text)
             if size >= SLICE_TEXT:
                 await self._insert(rows, run_id)
+                written += size
                 rows, size = [], 0
             await pace.checkpoint()
         await self._insert(rows, run_id)
+        return written + size
 
     async def _insert(self, rows: list[InputRow], run_id: str) -> None:
         await self._file.write(lambda db: insert_inputs(db, rows))

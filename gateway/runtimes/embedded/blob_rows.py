@@ -4,8 +4,10 @@ import sqlite3
 from typing import Final
 
 from gateway.core.clock import now
+from gateway.core.long_strings import utf8_length
 from gateway.core.model import Blob, BlobType
-from gateway.runtimes.embedded.run_owners import keys_of_blob
+from gateway.runtimes.embedded.run_owners import keys_of_blob, namespace_of_blob
+from gateway.runtimes.embedded.stored_bytes import StoredBytes, blob_bytes
 from gateway.storage.long_texts import TextColumn
 
 BLOB_USES_TABLE: Final = "CREATE TABLE blob_uses (blob_id TEXT PRIMARY KEY, used INTEGER NOT NULL) WITHOUT ROWID;"
@@ -15,9 +17,13 @@ _CONTENT: Final = TextColumn("blobs", "content", ("blob_id", "type"), "INSERT OR
 _SHORT_BLOB: Final = 64 << 10
 
 
-def put_blob(db: sqlite3.Connection, key: str, blob: Blob) -> None:
+def put_blob(db: sqlite3.Connection, stored: StoredBytes, key: str, blob: Blob) -> None:
     """Keep a blob. If there is one with this key, only its type may change, from data to flow."""
+    before = db.total_changes
     _CONTENT.insert(db, blob.content, (key, blob.type.value))
+    if db.total_changes > before:
+        content = blob.content
+        stored.add(namespace_of_blob(key), utf8_length(content) if isinstance(content, str) else len(content))
     db.execute("INSERT OR REPLACE INTO blob_uses VALUES (?, ?)", (key, now()))
     if blob.type is BlobType.FLOW:
         db.execute("UPDATE blobs SET type = 'flow' WHERE blob_id = ? AND type <> 'flow'", (key,))
@@ -37,9 +43,7 @@ def peek_blob(db: sqlite3.Connection, key: str) -> Blob | int | None:
     row = db.execute("SELECT rowid FROM blobs WHERE blob_id = ?", (key,)).fetchone()
     if row is None:
         return None
-    # In SQL, to tell the length of a text is to read all of it.
-    with db.blobopen("blobs", "content", row[0], readonly=True) as content:
-        size = len(content)
+    size = blob_bytes(db, row[0])
     return size if size > _SHORT_BLOB else get_blob(db, key)
 
 

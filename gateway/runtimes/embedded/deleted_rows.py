@@ -5,11 +5,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.runtimes.embedded.changes import Removal
 from gateway.runtimes.embedded.journal import Outcome, RunRecord
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.removals import remove_rows
-from gateway.runtimes.embedded.tombstones import TombstoneRows
+from gateway.runtimes.embedded.run_owners import namespace_of
+from gateway.runtimes.embedded.stored_bytes import StoredBytes
 
 
 class Deleted(NamedTuple):
@@ -22,19 +22,24 @@ class Deleted(NamedTuple):
 def delete_runs(
     db: sqlite3.Connection,
     postings: Postings,
-    tombstones: TombstoneRows,
+    stored: StoredBytes,
     runs: Sequence[tuple[RunRecord, Outcome]],
-    removals: Sequence[Removal],
 ) -> Deleted:
-    """Delete runs that have ended, as far as they exist; `removals` says which changes that is, in the same order."""
+    """Delete runs that have ended, as far as they exist."""
     wanted = json.dumps([record.run_id for record, _ in runs])
     some = "run_id IN (SELECT value FROM json_each(?))"
     rows = db.execute(
-        f"DELETE FROM runs WHERE {some} AND status IS NOT NULL RETURNING run_id, run, total", (wanted,)
+        f"DELETE FROM runs WHERE {some} AND status IS NOT NULL RETURNING run_id, run, total, owner, bytes", (wanted,)
     ).fetchall()
-    gone = {run_id for (run_id,) in db.execute(f"DELETE FROM ended_runs WHERE {some} RETURNING run_id", (wanted,))}
-    gone.update(run_id for run_id, _, _ in rows)
-    left = [run for _, run, total in rows if remove_rows(db, run, total)]
+    # Those that are not indexed yet are not counted yet.
+    size = "iif(run_id <= (SELECT run_id FROM indexed), length(run), 0)"
+    gone = dict(db.execute(f"DELETE FROM ended_runs WHERE {some} RETURNING run_id, {size}", (wanted,)).fetchall())
+    for record, _ in runs:
+        if record.run_id in gone:
+            stored.add(record.namespace, -gone[record.run_id])
+    for run_id, _, _, owner, bytes_of_run in rows:
+        stored.add(namespace_of(owner), -(bytes_of_run or 0))
+        gone[run_id] = 0
+    left = [run for _, run, total, _, _ in rows if remove_rows(db, run, total)]
     postings.remove(db, [(record, outcome.status) for record, outcome in runs if record.run_id in gone])
-    tombstones.insert(db, [removal for removal in removals if removal.tombstone.run_id in gone])
-    return Deleted(gone, left)
+    return Deleted(set(gone), left)

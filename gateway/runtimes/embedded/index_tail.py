@@ -8,13 +8,17 @@ so what is missing after a crash is found in the same way.
 import asyncio
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from gateway.core.errors import Unavailable
+from gateway.core.model import RunState
 from gateway.runtimes.embedded.ended_rows import read_ended
 from gateway.runtimes.embedded.journal import Outcome, RunRecord
-from gateway.runtimes.embedded.postings import NewRun, Postings
+from gateway.runtimes.embedded.postings import Postings
+from gateway.runtimes.embedded.stored_bytes import StoredBytes
 from gateway.storage.sqlite_file import StateFile
 
 _log = logging.getLogger(__name__)
@@ -28,22 +32,37 @@ TOGETHER: Final = 1_024
 """How many runs a transaction indexes: some 5 ms, for which other writes wait."""
 
 
+class _Behind(NamedTuple):
+    """A run that is not indexed, and the size of its row."""
+
+    record: RunRecord
+    state: RunState
+    size: int
+
+
 class IndexTail:
     """Makes up the index when it is asked for, and when it is far behind."""
 
-    def __init__(self, file: StateFile, postings: Postings) -> None:
+    def __init__(self, file: StateFile, postings: Postings, stored: StoredBytes) -> None:
         self._file = file
         self._postings = postings
-        self._behind: list[NewRun] = []
+        self._stored = stored
+        self._behind: list[_Behind] = []
+        self._sizes: Counter[str] = Counter()
         self._is_known = False
         """Whether `_behind` is all that is missing; after a start, there may be more."""
         self._indexing: asyncio.Task[None] | None = None
 
-    def added(self, record: RunRecord, outcome: Outcome) -> None:
-        """One more run is in the table, and not in the index."""
-        self._behind.append((record, outcome.status))
+    def added(self, record: RunRecord, outcome: Outcome, size: int) -> None:
+        """One more run is in the table, in a row of so many bytes, and not in the index."""
+        self._behind.append(_Behind(record, outcome.status, size))
+        self._sizes[record.namespace] += size
         if len(self._behind) >= BEHIND and self._indexing is None:
             self._indexing = asyncio.create_task(self._index_later())
+
+    def bytes_of(self, namespace: str) -> int:
+        """How many bytes the runs of a namespace have that are not indexed, as far as that is known."""
+        return self._sizes[namespace]
 
     async def index(self) -> None:
         """Return when all runs are indexed that are in the table now. Raises Unavailable as writes do."""
@@ -51,8 +70,16 @@ class IndexTail:
             behind, self._behind = self._behind, []
             # Until it is done, others that ask have to wait for it, and the table is read if it fails.
             self._is_known = False
-            more = await self._file.write(lambda db, behind=behind: index_some(db, self._postings, behind))  # type: ignore[misc]
+            write = partial(index_some, postings=self._postings, stored=self._stored, behind=behind)
+            more = await self._file.write(write)
             self._is_known = not more
+            if not more:
+                self._count()
+
+    def _count(self) -> None:
+        self._sizes.clear()
+        for record, _, size in self._behind:
+            self._sizes[record.namespace] += size
 
     async def close(self) -> None:
         """End what goes on in the background."""
@@ -69,28 +96,33 @@ class IndexTail:
             self._indexing = None
 
 
-def _are_next(db: sqlite3.Connection, runs: Sequence[NewRun]) -> bool:
-    ids = [record.run_id for record, _ in runs]
+def _are_next(db: sqlite3.Connection, runs: Sequence[_Behind]) -> bool:
+    ids = [run.record.run_id for run in runs]
     missing = "run_id > (SELECT run_id FROM indexed) AND run_id <= ?"
     number, first = db.execute(f"SELECT count(*), min(run_id) FROM ended_runs WHERE {missing}", (max(ids),)).fetchone()
     return bool(number == len(ids) and first == min(ids))
 
 
-def index_some(db: sqlite3.Connection, postings: Postings, behind: Sequence[NewRun] = ()) -> bool:
+def index_some(db: sqlite3.Connection, postings: Postings, stored: StoredBytes, behind: Sequence[_Behind]) -> bool:
     """Index the next runs of the table, within a transaction. Return whether there may be more.
 
     If these are `behind`, as nearly always, they need not be read: each row that is read costs a turn at the lock of
     the interpreter.
     """
     if behind and _are_next(db, behind):
-        postings.add(db, behind)
-        db.execute("UPDATE indexed SET run_id = ?", (max(record.run_id for record, _ in behind),))
+        _add(db, postings, stored, behind)
         return False
     rows = db.execute(
         "SELECT run FROM ended_runs WHERE run_id > (SELECT run_id FROM indexed) ORDER BY run_id LIMIT ?", (TOGETHER,)
     ).fetchall()
-    runs = [read_ended(run) for (run,) in rows]
-    if runs:
-        postings.add(db, [(record, outcome.status) for record, outcome in runs])
-        db.execute("UPDATE indexed SET run_id = ?", (runs[-1][0].run_id,))
+    if rows:
+        runs = [(read_ended(run), len(run)) for (run,) in rows]
+        _add(db, postings, stored, [_Behind(record, outcome.status, size) for (record, outcome), size in runs])
     return len(rows) == TOGETHER
+
+
+def _add(db: sqlite3.Connection, postings: Postings, stored: StoredBytes, runs: Sequence[_Behind]) -> None:
+    postings.add(db, [(record, state) for record, state, _ in runs])
+    for record, _, size in runs:
+        stored.add(record.namespace, size)
+    db.execute("UPDATE indexed SET run_id = ?", (max(run.record.run_id for run in runs),))

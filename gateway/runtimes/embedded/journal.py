@@ -282,6 +282,10 @@ class Journal(ABC):
         """Return results as `gateway.core.runtime.Runtime.results` does."""
 
     @abstractmethod
+    def stored_bytes(self, namespace: str) -> int:
+        """About how many bytes the state has of a namespace: blobs, and the inputs and results of runs."""
+
+    @abstractmethod
     def search(
         self, wanted: RunFilter, after: int | None, *, newest_first: bool
     ) -> AsyncGenerator[list[FoundRun], None]:

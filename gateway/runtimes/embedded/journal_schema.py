@@ -13,6 +13,7 @@ from gateway.runtimes.embedded.removals import ARRIVING_TABLE
 from gateway.runtimes.embedded.result_rows import FAILED_INDEX, RESULTS_TABLE
 from gateway.runtimes.embedded.run_keys import EARLY_RUNS_TABLE
 from gateway.runtimes.embedded.stopped_rows import STOPPED_ITEMS_TABLE
+from gateway.runtimes.embedded.stored_bytes import STORED_TABLE, count_stored
 from gateway.runtimes.embedded.tombstones import TOMBSTONES_BY_NAMESPACE, TOMBSTONES_TABLE
 from gateway.storage.sqlite_opening import Schema
 
@@ -36,7 +37,7 @@ CREATE TABLE runs (
     status TEXT, success INTEGER, failed INTEGER, completed_at INTEGER,
     depth INTEGER NOT NULL DEFAULT 0, root_id TEXT, parent_id TEXT, labels TEXT, deadline INTEGER,
     cancelled INTEGER DEFAULT 0, started_at INTEGER, cancel_reason TEXT, changed INTEGER,
-    owner TEXT
+    owner TEXT, bytes INTEGER
 );
 CREATE UNIQUE INDEX runs_by_key ON runs (scope, key) WHERE key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (run) WHERE status IS NULL;
@@ -52,6 +53,7 @@ CREATE TABLE inputs (item INTEGER PRIMARY KEY, input TEXT NOT NULL, {_NUMBER});
 {CANCELS_TABLE}
 {ENDED_RUNS_TABLE}
 {ARRIVING_TABLE}
+{STORED_TABLE}
 """
 
 # Each takes the same time for any number of rows, but for the index of version 6: it runs before the gateway serves.
@@ -65,8 +67,8 @@ _UPGRADES = {
     "ALTER TABLE runs ADD COLUMN changed INTEGER; ALTER TABLE epochs ADD COLUMN era INTEGER;"
     "ALTER TABLE epochs ADD COLUMN opened INTEGER; ALTER TABLE results ADD COLUMN steps BLOB;"
     f"{STOPPED_ITEMS_TABLE} {FAILED_INDEX} {CANCELS_TABLE} {CHANGED_INDEX} {TOMBSTONES_TABLE} {_INDEX}",
-    6: f"ALTER TABLE runs ADD COLUMN owner TEXT; {NAMESPACE_TERMS} {TOMBSTONES_BY_NAMESPACE}",
+    6: "ALTER TABLE runs ADD COLUMN owner TEXT; ALTER TABLE runs ADD COLUMN bytes INTEGER;"
+    f"{STORED_TABLE} {NAMESPACE_TERMS} {TOMBSTONES_BY_NAMESPACE}",
 }
-SCHEMA: Final = Schema(
-    7, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings={5: index_all}
-)
+_FILLINGS: Final = {5: index_all, 6: count_stored}
+SCHEMA: Final = Schema(7, _TABLES, opening="INSERT INTO epochs DEFAULT VALUES", upgrades=_UPGRADES, fillings=_FILLINGS)

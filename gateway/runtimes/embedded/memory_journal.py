@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Sequence
 from functools import cached_property
 from typing import Final
@@ -34,7 +35,7 @@ from gateway.runtimes.embedded.memory_changes import MemoryChanges
 from gateway.runtimes.embedded.memory_index import MemoryIndex
 from gateway.runtimes.embedded.memory_upkeep import MemoryUpkeep
 from gateway.runtimes.embedded.run_ids import key_of
-from gateway.runtimes.embedded.run_owners import blob_id_of_key
+from gateway.runtimes.embedded.run_owners import blob_id_of_key, namespace_of_blob
 from gateway.runtimes.embedded.run_search import is_exact, scan
 
 STATE_FRACTION: Final = 0.375
@@ -93,6 +94,7 @@ class MemoryJournal(Journal):
         self._keys: dict[tuple[str, str], str] = {}
         self._index = MemoryIndex()
         self._changes = MemoryChanges(self._ended_run)
+        self._stored: Counter[str] = Counter()
 
     @cached_property
     def upkeep(self) -> MemoryUpkeep:
@@ -101,7 +103,8 @@ class MemoryJournal(Journal):
     async def put_blob(self, key: str, blob: Blob) -> None:
         known = self._blobs.get(key)
         if known is None:
-            self._reserve(sys.getsizeof(blob.content))
+            self._reserve(size := sys.getsizeof(blob.content))
+            self._stored[namespace_of_blob(key)] += size
             self._blobs[key] = blob
             self._keys_of_blobs.setdefault(blob_id_of_key(key), []).append(key)
         elif blob.type is BlobType.FLOW:
@@ -130,6 +133,7 @@ class MemoryJournal(Journal):
         kept.size += size
         self._reserve(kept.size)
         run_id = record.run_id
+        self._stored[record.namespace] += kept.size
         self._runs[run_id] = kept
         self._index.add(record, None if ended is None else ended.outcome.status)
         if record.key is not None:
@@ -148,6 +152,7 @@ class MemoryJournal(Journal):
         size += sum(STEPS_BYTES + len(item.kept) for item in stopped)
         self._forget(size)
         self._memory.add(size)
+        self._stored[kept.record.namespace] += size
         kept.size += size
         for completion in completions:
             kept.results.append(completion.result)
@@ -204,6 +209,9 @@ class MemoryJournal(Journal):
             if rest is not None:
                 await asyncio.sleep(0)
         return found
+
+    def stored_bytes(self, namespace: str) -> int:
+        return self._stored[namespace]
 
     async def search(
         self, wanted: RunFilter, after: int | None, *, newest_first: bool
@@ -280,7 +288,9 @@ class MemoryJournal(Journal):
 
     def _remove_blob(self, key: str) -> None:
         blob_id = blob_id_of_key(key)
-        self._memory.give_back(sys.getsizeof(self._blobs.pop(key).content))
+        size = sys.getsizeof(self._blobs.pop(key).content)
+        self._memory.give_back(size)
+        self._stored[namespace_of_blob(key)] -= size
         self._keys_of_blobs[blob_id].remove(key)
         if not self._keys_of_blobs[blob_id]:
             del self._keys_of_blobs[blob_id]
@@ -290,6 +300,7 @@ class MemoryJournal(Journal):
         record = kept.record
         del self._runs[record.run_id]
         self._memory.give_back(kept.size)
+        self._stored[record.namespace] -= kept.size
         self._index.remove(record, removal.tombstone.state)
         if record.key is not None:
             del self._keys[record.scope, record.key]
@@ -308,6 +319,7 @@ class MemoryJournal(Journal):
 
     def _release_inputs(self, kept: _Kept) -> None:
         self._memory.give_back(kept.inputs_size)
+        self._stored[kept.record.namespace] -= kept.inputs_size
         kept.size -= kept.inputs_size
         kept.inputs_size = 0
         kept.inputs = ()

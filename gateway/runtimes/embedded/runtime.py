@@ -270,6 +270,10 @@ class EmbeddedRuntime(Runtime):
         """The owner of the run of the task `scope`; None is nobody. Raises RunNotFound if it is not in memory."""
         return self._tasks.owner_of(scope)
 
+    def stored_bytes(self, namespace: str) -> int:
+        """About how many bytes are stored of a namespace: blobs, and the inputs and results of runs."""
+        return self._journal.stored_bytes(namespace)
+
     async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
         return await self._lists.page(wanted, order, cursor, limit)
 

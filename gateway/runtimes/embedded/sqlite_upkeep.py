@@ -8,8 +8,9 @@ from typing import Final
 from gateway.core.model import Nanoseconds
 from gateway.runtimes.embedded.ended_rows import read_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
-from gateway.runtimes.embedded.run_owners import blob_key
+from gateway.runtimes.embedded.run_owners import blob_key, namespace_of_blob
 from gateway.runtimes.embedded.run_terms import FLOWS
+from gateway.runtimes.embedded.stored_bytes import StoredBytes, blob_bytes
 from gateway.runtimes.embedded.upkeep import IdleBlobs, Upkeep
 from gateway.storage.sqlite_file import StateFile
 
@@ -31,8 +32,9 @@ _REFERRED: Final = f"EXISTS (SELECT 1 FROM terms WHERE kind IN {FLOWS} AND text 
 class SqliteUpkeep(Upkeep):
     """Works on a file that somebody else opens and closes."""
 
-    def __init__(self, file: StateFile, tail: IndexTail) -> None:
+    def __init__(self, file: StateFile, tail: IndexTail, stored: StoredBytes) -> None:
         self._file = file
+        self._stored = stored
         self._tail = tail
 
     async def use_blobs(self, blob_ids: Collection[str], moment: Nanoseconds) -> None:
@@ -45,7 +47,7 @@ class SqliteUpkeep(Upkeep):
 
     async def delete_blobs(self, blob_ids: Sequence[str]) -> None:
         await self._tail.index()
-        await self._file.write(lambda db: _delete_blobs(db, blob_ids))
+        await self._file.write(lambda db: _delete_blobs(db, self._stored, blob_ids))
 
     async def give_back(self) -> bool:
         if not await self._file.read(_has_much_room):
@@ -70,8 +72,11 @@ def count_idle_blobs(db: sqlite3.Connection, before: Nanoseconds) -> int:
     return sum(blob_id not in flows for (blob_id,) in idle)
 
 
-def _delete_blobs(db: sqlite3.Connection, blob_ids: Sequence[str]) -> None:
+def _delete_blobs(db: sqlite3.Connection, stored: StoredBytes, blob_ids: Sequence[str]) -> None:
     wanted = json.dumps(list(blob_ids))
+    going = f"SELECT blob_id, rowid FROM blobs WHERE blob_id IN (SELECT value FROM json_each(?)) AND NOT {_REFERRED}"
+    for key, place in db.execute(going, (wanted,)).fetchall():
+        stored.add(namespace_of_blob(key), -blob_bytes(db, place))
     for table in ("blobs", "blob_uses"):
         db.execute(
             f"DELETE FROM {table} WHERE blob_id IN (SELECT value FROM json_each(?)) AND NOT {_REFERRED}", (wanted,)

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.core.errors import IdempotencyConflict
+from gateway.core.errors import BlobNotFound, IdempotencyConflict
 from gateway.core.model import Blob, BlobType, GetParams, ItemStatistics, RunState, RunStatus
+from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.runtimes.embedded.changes import Tombstone
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.owned_file import StateError
 from tests.support.early_states import VERSION_2
@@ -92,7 +94,8 @@ async def test_the_upgrade_has_a_line_in_the_log(state: Path, caplog: pytest.Log
     assert [record.message for record in caplog.records] == [
         f"the state {state} is brought from schema 5 to 6",
         f"the state {state} has schema 6 now: {len(RUNS)} runs are indexed",
-        f"the state {state} has schema 7 now",
+        f"the state {state} is brought from schema 6 to 7",
+        f"the state {state} has schema 7 now: 1,101 bytes are counted",
     ]
 
 
@@ -134,3 +137,58 @@ def test_a_newer_schema_is_refused_in_one_line(state: Path) -> None:
         f"the state {state} was written for another runtime or by another version of runs-gateway (schema 8)"
     )
     assert state.read_bytes() == content
+
+
+LATEST: Final[dict[str, Any]] = json.loads((STATES / "schema_6.json").read_text())
+"""What is in the file of the latest version before, which knew no namespaces."""
+
+
+@pytest.fixture
+def latest(tmp_path: Path) -> Path:
+    return Path(shutil.copy(STATES / "schema_6.db", tmp_path / "latest.db"))
+
+
+async def test_what_was_there_before_namespaces_is_in_the_default_one(latest: Path) -> None:
+    async with opened(latest) as embedded:
+        conditions: tuple[dict[str, Any], ...] = (
+            {},
+            {"labels": {"team": "a"}},
+            {"flow_name": "identity"},
+            {"flow_ids": (LATEST["flows"][0],)},
+        )
+        for wanted in conditions:
+            runs = [
+                await embedded.runtime.count_runs(RunFilter(**wanted, namespace=name)) for name in (None, "default")
+            ]
+            assert runs[0] == runs[1] > 0
+            assert await embedded.runtime.count_runs(RunFilter(**wanted, namespace="team-a")) == 0
+        page = await embedded.runtime.list_runs(RunFilter(namespace="default"), RunOrder.OLDEST_FIRST, "", 100)
+        assert {run.run_id for run in page.runs} >= set(LATEST["runs"].values())
+        assert {run.namespace for run in page.runs} == {"default"}
+        for blob_id in (*LATEST["flows"], LATEST["data"], LATEST["raw"]):
+            assert await embedded.runtime.get_blob(blob_id) == await embedded.runtime.get_blob(blob_id, "default")
+            with pytest.raises(BlobNotFound):
+                await embedded.runtime.get_blob(blob_id, "team-a")
+        changes = await embedded.journal.read_changes(0, 1 << 60)
+        gone = [change.run.status() for change in changes.changes if isinstance(change.run, Tombstone)]
+        assert [(run.run_id, run.namespace) for run in gone] == [(LATEST["deleted"], "default")]
+
+
+async def test_runs_from_before_namespaces_go_on_and_go(latest: Path) -> None:
+    async with opened(latest) as embedded:
+        flow = {"name": "identity", "output": {"$input": "$"}}
+        await embedded.start()
+        for name in ("unfinished", "unfinished_nested"):
+            run = await embedded.wait(LATEST["runs"][name])
+            assert run.status is RunState.SUCCESS
+        again = await embedded.submit(flow, 1, idempotency_key="key")
+        assert again.run_id == LATEST["runs"]["ended_with_key"]
+        elsewhere = await embedded.submit_in("team-a", flow, 1)
+        assert await embedded.runtime.count_runs(RunFilter(namespace="team-a")) == 1
+        page = await embedded.runtime.list_runs(RunFilter(namespace="default"), RunOrder.OLDEST_FIRST, "", 100)
+        for run in page.runs:
+            await embedded.runtime.delete(run.run_id, cancel=False)
+        assert await embedded.runtime.count_runs(RunFilter()) == 1
+        assert (await embedded.runtime.get(elsewhere.run_id)).status.namespace == "team-a"
+        blobs = [(await embedded.runtime.get_blob(blob_id)).content for blob_id in LATEST["flows"]]
+        assert sum(map(len, blobs)) <= embedded.runtime.stored_bytes("default") < 1_000
