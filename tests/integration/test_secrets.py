@@ -5,7 +5,7 @@ import json
 import signal
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import grpc
@@ -85,9 +85,8 @@ async def call_in_all_ways(secrets: Secrets, address: str, http: str) -> str:
                 told.append(f"{error!r} {error.data}")
     # Malformed presentations.
     async with grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(read(secrets.ca).encode())) as channel:
-        call = channel.unary_stream("/runs.v1.RunsService/GetRun")(
-            b"\xff\xff", metadata=(("authorization", f"bearer  {WRONG_TOKEN}"),)
-        )
+        method: Any = channel.unary_stream("/runs.v1.RunsService/GetRun")
+        call = method(b"\xff\xff", metadata=(("authorization", f"bearer  {WRONG_TOKEN}"),))
         told.append(f"{await call.code()} {await call.details()} {await call.trailing_metadata()}")
     connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=secrets.ca))
     async with aiohttp.ClientSession(connector=connector) as session:
