@@ -63,7 +63,7 @@ async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -
         account = MemoryAccount(settings.max_memory)
         tls = await _watched_tls(settings, stack)
         backend = await open_backend(settings, account, stack, is_worker=is_worker)
-        backend.admit_servers(worker_key or Capabilities.new_key())
+        backend.admit_servers(worker_key or Capabilities.new_key(), settings.blob_api_url)
         stack.enter_context(overseen(backend, settings, settings.runtime if is_worker else None))
         grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker)
         http = HttpFront(
@@ -98,7 +98,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory // 2)
         backend = await open_backend(settings, account, stack)
-        backend.admit_servers(workers.key)
+        backend.admit_servers(workers.key, settings.blob_api_url)
         stack.enter_context(overseen(backend, settings))
         believing = WorkerAccess()
         believing.limits = storage_limits(backend, settings)
@@ -133,7 +133,7 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         account = MemoryAccount(settings.max_memory)
         tls = await _watched_tls(settings, stack)
         backend = await open_bridge(settings, account, stack)
-        backend.admit_servers(Capabilities.new_key())
+        backend.admit_servers(Capabilities.new_key(), settings.blob_api_url)
         stack.enter_context(overseen(backend, settings))
         http = HttpFront(
             backend.methods,

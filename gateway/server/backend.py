@@ -29,7 +29,7 @@ from gateway.runtimes.relay.runtime import RelayRuntime
 from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.server.access import open_access
-from gateway.server.component_blobs import namespaces_of, url_for
+from gateway.server.component_blobs import check_blob_api_url, namespaces_of, url_for
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.tls_checks import upstream_credentials
@@ -62,9 +62,13 @@ class Backend:
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""
 
-    def admit_servers(self, key: bytes) -> None:
-        """Let component servers in, if there are identities, by capabilities that are made with a key."""
+    def admit_servers(self, key: bytes, blob_api_url: str | None) -> None:
+        """Let component servers in, if there are identities, by capabilities that are made with a key.
+
+        Raises SettingsError if a capability has no place in the URL that the settings give to the blob API.
+        """
         if self.access.configured:
+            check_blob_api_url(blob_api_url)
             self.access.capabilities = Capabilities(key)
 
     def resume(self) -> None:

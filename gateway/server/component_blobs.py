@@ -11,9 +11,16 @@ from gateway.core.errors import GatewayError
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner, Permission
 from gateway.fronts.http.entrance import CAPABILITY_PATH
 from gateway.fronts.http.front import BLOBS_PATH
+from gateway.server.settings import SettingsError
 
 _AT_ONCE: Final = 64
 """For how many tasks the owner is looked up in a turn of the event loop."""
+
+
+def check_blob_api_url(blob_api_url: str | None) -> None:
+    """Raise SettingsError if a capability has no place in a URL that the settings give to the blob API."""
+    if blob_api_url is not None and not blob_api_url.endswith(BLOBS_PATH):
+        raise SettingsError(f"with identities, it has to end in {BLOBS_PATH} (--blob-api-url)")
 
 
 def url_for(access: Access, blob_api_url: str | None, server: str) -> str | None:
