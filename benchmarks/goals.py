@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from benchmarks.chart import short
 from benchmarks.command_line import GET
 from benchmarks.engine import ORCHESTRATOR
+from benchmarks.overloaded import WAYS
 from benchmarks.scenarios import BARE, BARE_NATIVE, GATEWAY, NATIVE, QUEUES, Metrics
+from benchmarks.secured import BARE_SECURED, SECURED
 from benchmarks.submits import JOURNALLED, JSON_RPC, NATIVE_JOURNALLED, ON_GRPCIO, ON_NATIVE
 
 Medians = Mapping[str, Mapping[str, Metrics]]
@@ -107,6 +109,14 @@ def _workers(transport: str) -> Iterator[Goal]:
     )
 
 
+def _overload() -> Iterator[Goal]:
+    for way in WAYS:
+        what = f"overload by one identity, {way}: p99 of the other one, within its limit, to that alone"
+        yield Goal(what, "at most 3", _value("overload-callers", way, "ratio"), at_most(3.0))
+        refused = _value("overload-callers", way, "refused_p99_ms")
+        yield Goal("the same: p99 of a refusal, in ms", "at most 50", refused, at_most(50.0))
+
+
 GOALS = (
     Goal(
         "unary SubmitRun, execution included, `:memory:`: calls/s to those of the bare reference, scheduled alike",
@@ -130,6 +140,19 @@ GOALS = (
         _ratio("submit", JSON_RPC, "calls_per_s"),
         at_least(2.7),
     ),
+    Goal(
+        "SubmitRun over TLS with a token, `:memory:`: calls/s to those of a bare reference with TLS and an interceptor",
+        "0.9",
+        _ratio("secured-submits", SECURED, "calls_per_s", BARE_SECURED),
+        at_least(0.9),
+    ),
+    Goal(
+        "an update over TLS of a stream with a token: processor time to that of the same reference",
+        "at most 1.11",
+        _ratio("secured-updates", SECURED, "cpu_us_per_message", BARE_SECURED),
+        at_most(1.11),
+    ),
+    *_overload(),
     *_sequential(),
     *_workers("grpcio"),
     *_workers("native"),

@@ -10,8 +10,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Iterator
+from hmac import compare_digest
+from pathlib import Path
 from typing import Any
 
+import grpc
 import uvloop
 from grpc import aio
 
@@ -131,6 +134,18 @@ class Runs(runs_pb2_grpc.RunsServiceServicer):
             stream.add(run)
 
 
+class TokenCheck(aio.ServerInterceptor):
+    """Compares the token of a call with the one that there is: what interceptors usually do, in one line."""
+
+    def __init__(self, token: str) -> None:
+        self._expected = f"Bearer {token}"
+
+    async def intercept_service(self, continuation: Any, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        if not compare_digest(str(dict(handler_call_details.invocation_metadata)["authorization"]), self._expected):
+            raise PermissionError
+        return await continuation(handler_call_details)
+
+
 def finished(request: runs_pb2.SubmitRunRequest) -> runs_pb2.SubmitRunResponse:
     """Return the answer to a submit: the inputs as results."""
     total = len(request.inputs)
@@ -189,9 +204,13 @@ def _result_messages(count: int) -> Iterator[runs_pb2.GetRunResponse]:
 async def serve(arguments: argparse.Namespace) -> None:
     """Serve until standard input ends."""
     runs = Runs(arguments.runs, arguments.queues, arguments.results)  # type: ignore[abstract]  # It has what is measured.
-    server = aio.server(options=server_options(GrpcLimits()))
+    interceptors = [TokenCheck(arguments.token)] if arguments.token else []
+    server = aio.server(interceptors=interceptors, options=server_options(GrpcLimits()))
     runs_pb2_grpc.add_RunsServiceServicer_to_server(runs, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if arguments.tls_cert:
+        port = server.add_secure_port("127.0.0.1:0", _credentials(arguments.tls_cert, arguments.tls_key))
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     tune_interpreter()
     tell(grpc=f"127.0.0.1:{port}")
@@ -201,6 +220,10 @@ async def serve(arguments: argparse.Namespace) -> None:
         await server.stop(0)
 
 
+def _credentials(cert: str, key: str) -> grpc.ServerCredentials:
+    return grpc.ssl_server_credentials([(Path(key).read_bytes(), Path(cert).read_bytes())])
+
+
 def main() -> None:
     """The program."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -208,6 +231,9 @@ def main() -> None:
     parser.add_argument("--queues", action="store_true")
     parser.add_argument("--results", type=int, default=0, help="how many results the finished run has")
     parser.add_argument("--default-scheduling", action="store_true")
+    parser.add_argument("--tls-cert")
+    parser.add_argument("--tls-key")
+    parser.add_argument("--token", help="let in only those that present it")
     arguments = parser.parse_args()
     if not arguments.default_scheduling:
         use_batch_scheduling()

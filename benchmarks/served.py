@@ -9,12 +9,17 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final, get_args
 
 import uvloop
 
 from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, ITEMS, run_id
+from gateway.access.configured_access import ConfiguredAccess
+from gateway.access.granted import Roles
+from gateway.access.tokens_file import MAX_TOKENS_FILE, read_tokens
+from gateway.access.watched_file import WatchedFile
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.notify import Notify
 from gateway.core.errors import BlobNotFound, FlowNotFound, RunNotFound
@@ -23,6 +28,7 @@ from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetChange, SetEvent, SetPart
 from gateway.core.runtime import Page, Runtime, Snapshot
+from gateway.core.server_tls import ServerTls, ServerTlsFiles
 from gateway.fronts.grpc import GrpcFront
 from gateway.fronts.grpc.server import Transport
 from gateway.fronts.http.front import HttpFront
@@ -155,11 +161,12 @@ class _Run:
         changed.set()
 
 
-async def serve(runs: int, transport: Transport, link: str | None) -> None:
+async def serve(arguments: argparse.Namespace) -> None:
     """Serve until standard input ends."""
-    runtime = PacedRuntime(runs)
+    runtime = PacedRuntime(arguments.runs)
     service = RunsService(runtime)
-    serving = _to_clients(service, transport) if link is None else _to_workers(runtime, service, link)
+    link = arguments.link
+    serving = _to_clients(service, arguments) if link is None else _to_workers(runtime, service, link)
     async with serving as addresses:
         tune_interpreter()
         tell(**addresses)
@@ -168,8 +175,15 @@ async def serve(runs: int, transport: Transport, link: str | None) -> None:
 
 
 @asynccontextmanager
-async def _to_clients(service: RunsService, transport: Transport) -> AsyncIterator[dict[str, str]]:
-    grpc = GrpcFront(RunsServices(service), "127.0.0.1:0", transport=transport)
+async def _to_clients(service: RunsService, arguments: argparse.Namespace) -> AsyncIterator[dict[str, str]]:
+    tls = ServerTls(ServerTlsFiles(arguments.tls_cert, arguments.tls_key)) if arguments.tls_cert else None
+    access = None
+    if arguments.tokens:
+        access = ConfiguredAccess(
+            tokens=WatchedFile(arguments.tokens, partial(read_tokens, roles=Roles({})), MAX_TOKENS_FILE)
+        )
+    services = RunsServices(service)
+    grpc = GrpcFront(services, "127.0.0.1:0", access=access, tls=tls, transport=arguments.transport)
     http = HttpFront(JsonRpcMethods(RunsServices(service)), "127.0.0.1:0")
     await grpc.start()
     await http.start()
@@ -196,10 +210,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--transport", choices=get_args(Transport), default="grpcio")
     parser.add_argument("--link", help="serve links of workers at this path, and no clients")
+    parser.add_argument("--tls-cert")
+    parser.add_argument("--tls-key")
+    parser.add_argument("--tokens", help="a file of tokens")
     arguments = parser.parse_args()
     use_batch_scheduling()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(arguments.runs, arguments.transport, arguments.link))
+        runner.run(serve(arguments))
 
 
 if __name__ == "__main__":

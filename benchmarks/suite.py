@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from benchmarks import secured
 from benchmarks.command_line import COMMANDS
 from benchmarks.engine import ORCHESTRATOR, sequential_submits
 from benchmarks.indexed_submits import indexed_submits
 from benchmarks.listed_runs import FILTERS, LISTED, listed_runs
+from benchmarks.overloaded import WAYS, overloaded
 from benchmarks.scenarios import (
     BARE,
     BARE_NATIVE,
@@ -89,6 +91,39 @@ def _submits() -> Iterator[Scenario]:
         "The same on one connection, one call at a time. h2load is the client, for JSON-RPC as well.",
         {"mean_us": "mean us", "p50_us": "p50 us", "p99_us": "p99 us"},
         {name: submits.single for name, submits in SUBMITS.items()},
+    )
+    yield Scenario(
+        "secured-submits",
+        "A checked token and TLS: SubmitRun with wait",
+        "The same over TLS 1.3, with a token in each call. The reference compares the token in an interceptor of one "
+        "line; the gateway finds its caller, permissions and namespace by it.",
+        _UNARY,
+        {name: partial(secured.submits, name) for name in secured.VARIANTS},
+    )
+    yield Scenario(
+        "secured-updates",
+        "A checked token and TLS: updates",
+        f"{secured.STREAMS} streams follow one run that changes {secured.CHANGES} times a second, by a client in "
+        "Python: what counts is the processor time of the server.",
+        {"messages_per_s": "updates/s", "cpu_us_per_message": "CPU us/update"},
+        {name: partial(secured.updates, name) for name in secured.VARIANTS},
+    )
+    yield Scenario(
+        "overload-callers",
+        "Overload by one identity",
+        "Two identities ask for three times what the gateway can serve, in an open loop: one for a tenth of the "
+        "capacity, within its limit, and the other one for all the rest, of which it may have half of the capacity. "
+        "A slow machine may refuse later than it answers.",
+        {
+            "capacity": "submits/s",
+            "alone_p99_ms": "p99 alone ms",
+            "beside_p99_ms": "p99 beside ms",
+            "ratio": "to that alone",
+            "refused": "refused",
+            "refused_p99_ms": "refused p99 ms",
+            "memory_growth_mib": "memory growth MiB",
+        },
+        {way: partial(overloaded, way) for way in WAYS},
     )
     yield Scenario(
         "workers",
