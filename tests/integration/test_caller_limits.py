@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from runs.v1 import runs_pb2, runs_pb2_grpc
+from runs.v1 import blobs_pb2, blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 from tests.support.command_line import CommandLine, Serving
 
 FLOW = '{"steps":[],"output":{"$input":"$"}}'
@@ -61,6 +61,25 @@ async def test_a_limit_is_that_of_the_whole_gateway(commands: CommandLine, tmp_p
     lines = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
     assert sum(line.get("count", 1) for line in lines) == CONNECTIONS - ALLOWED
     assert {line["quota"] for line in lines if "quota" in line} == {"requests_per_second"}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_namespace_stores_no_more_than_it_may(commands: CommandLine, tmp_path: Path, workers: str) -> None:
+    rule = "[[limits]]\nmax_stored_bytes = 30_000\n"
+    async with serving(commands, tmp_path, rule, "--workers", workers) as gateway, AsyncExitStack() as stack:
+        (channel,) = await connected(stack, gateway.grpc, 1)
+        blobs, runs = blobs_pb2_grpc.BlobsServiceStub(channel), runs_pb2_grpc.RunsServiceStub(channel)
+        put = blobs_pb2.PutBlobRequest(json=FLOW, type=blobs_pb2.BLOB_TYPE_FLOW)
+        flow_id = (await blobs.PutBlob(put)).blob_id
+        submit = runs_pb2.SubmitRunRequest(
+            flow_id=flow_id, inputs=[runs_pb2.JsonValue(json=json.dumps("x" * 10_000))], wait=True
+        )
+        outcomes = [await outcome(runs.SubmitRun(submit)) for _ in range(8)]
+        assert outcomes[0] == "OK"
+        assert outcomes[-1] == "RESOURCE_EXHAUSTED"
+        assert outcomes == sorted(outcomes), "what is full stays full"
+        assert await outcome(blobs.PutBlob(blobs_pb2.PutBlobRequest(binary=b"x"))) == "RESOURCE_EXHAUSTED"
+        assert await outcome(runs.ListRuns(runs_pb2.ListRunsRequest())) == "OK", "reading goes on"
 
 
 async def test_the_audit_log_is_rotated_as_logrotate_does(commands: CommandLine, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from gateway.access.audit import AuditLog
 from gateway.access.audit_file import AuditFile
 from gateway.access.limit_rules import LimitRule
 from gateway.access.limits import CallerLimits
+from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.runs.services import RunsServices
 from tests.support.http_front import Answer, RunningFront, call, head, post, running_front
 
 ACCEPT = "Accept: text/event-stream"
@@ -139,3 +141,23 @@ async def test_the_audit_log_tells_of_changes_and_refusals(
     assert lines[4]["quota"] == "requests_per_second"
     assert all(line["front"] == "http" and line["peer"].startswith("127.0.0.1:") for line in lines)
     assert "secret" not in text
+
+
+async def test_what_components_ask_for_is_told_with_their_run_and_not_limited(
+    front: RunningFront, access: OpenAccess, tmp_path: Path
+) -> None:
+    path = tmp_path / "audit"
+    log = access.audit = AuditLog(AuditFile(str(path)))
+    run_id = await front.submit()
+    limited(access, requests_per_second=0.01, items_per_minute=1, max_stored_bytes=1)
+    methods = JsonRpcMethods(RunsServices(front.service), access=access)
+    for number in range(3):
+        cancel = {"jsonrpc": "2.0", "id": number, "method": "runs/cancel", "params": {"runId": run_id}}
+        answer = await methods.call(json.dumps(cancel).encode(), f"{run_id}/0/step")
+        assert answer is not None
+        assert "result" in json.loads(answer)
+    await asyncio.to_thread(log.close)
+    lines = [json.loads(line) for line in path.read_text().splitlines()][1:]
+    assert [(line["front"], line["method"], line["inside"]) for line in lines] == [
+        ("component", "runs/cancel", run_id)
+    ] * 3
