@@ -20,6 +20,7 @@ from gateway.core.model import (
     ResultOrder,
     RunState,
 )
+from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.readiness import Readiness
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page
@@ -79,7 +80,7 @@ class RunRecord(Struct, frozen=True, gc=False, array_like=True):
     @property
     def namespace(self) -> str:
         """The namespace that the run is in."""
-        return namespace_of(self.owner)
+        return DEFAULT_NAMESPACE if self.owner is None else namespace_of(self.owner)
 
 
 class Outcome(Struct, frozen=True, gc=False, array_like=True):

@@ -446,17 +446,24 @@ def test_a_list_comes_with_commas_from_the_environment_and_as_a_list_from_elsewh
             load_serve({"allow_hosts": [wrong]}, {})
 
 
+def test_a_rule_of_retention_names_a_namespace_that_can_be(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('[[retention]]\nnamespace = "Team A"\nkeep = "1h"\n')
+    with pytest.raises(SettingsError, match="expected 1 to 63 of a-z"):
+        load_serve({}, {}, file)
+
+
 def test_rules_of_retention_come_from_files(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(
         'keep = "90d"\nkeep_runs = 10_000\n[[retention]]\nstates = ["failed"]\nkeep = "forever"\n'
-        '[[retention]]\nflow_label = "nightly*"\nlabels = {team = "a"}\nkeep = "1h30m"\n'
+        '[[retention]]\nflow_label = "nightly*"\nlabels = {team = "a"}\nnamespace = "team-a"\nkeep = "1h30m"\n'
     )
     retention = retention_of(load_serve({}, {}, file))
     assert retention == Retention(
         (
             KeepRule(RunFilter(states=(RunState.FAILED,)), None),
-            KeepRule(RunFilter(flow_label="nightly*", labels={"team": "a"}), 5_400.0),
+            KeepRule(RunFilter(flow_label="nightly*", labels={"team": "a"}, namespace="team-a"), 5_400.0),
         ),
         keep=90 * 86_400.0,
         keep_runs=10_000,
