@@ -10,7 +10,7 @@ import pytest
 
 from gateway.client import AsyncRunsClient, RunsClient, RunUpdate
 from gateway.client.streams import Fold
-from gateway.core.model import ResultOrder
+from gateway.core.model import ResultOrder, SubmitParams
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.grpc.server import Transport
 from gateway.fronts.http.front import HttpFront
@@ -18,6 +18,7 @@ from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
+from gateway.runtimes.relay.runtime import RelayRuntime
 from tests.support.event_stream import Event, folded, following
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
 
@@ -164,6 +165,35 @@ async def test_folds_are_right_over_the_ends_of_streams(transport: Transport) ->
         blocking = asyncio.create_task(blocking_wait(gateway))
         await gateway.drive(3)
         await blocking
+
+
+async def watched(runtime: ScriptedRuntime, opened: int) -> None:
+    """Return when so many watches have been opened. The runtime of tests tells nobody of them."""
+    if runtime.opened < opened:
+        await asyncio.sleep(0.01)
+        await watched(runtime, opened)
+
+
+async def test_a_relay_goes_on_when_streams_of_its_upstream_end() -> None:
+    async with asyncio.timeout(100), AsyncExitStack() as stack:
+        runtime = ScriptedRuntime()
+        gateway = await serving(stack, runtime, 0.1, "grpcio")
+        relay = RelayRuntime(f"grpc://{gateway.grpc}")
+        stack.push_async_callback(relay.close)
+        flow_id = await relay.put_blob(FLOW)
+        run = (await relay.submit(SubmitParams(flow_id=flow_id, inputs=["1", "2", "3"]), "")).status
+
+        async def watch() -> list[int]:
+            async with aclosing(relay.watch(run.run_id)) as snapshots:
+                return [snapshot.completions async for snapshot in snapshots]
+
+        watching = asyncio.create_task(watch())
+        # Each of these is watched anew by then: the stream before has ended.
+        for index, opened in enumerate((2, 4, 6)):
+            async with asyncio.timeout(60):
+                await watched(runtime, opened)
+            await runtime.succeed(index, "1", run_id=run.run_id)
+        assert await watching == [0, 1, 2, 3]
 
 
 @pytest.mark.slow
