@@ -15,6 +15,8 @@ SPIFFE: Final = "spiffe://"
 
 MAX_RULES: Final = 1_000
 
+_HOST_NAME = re.compile(r"[a-z0-9_*.-]{1,253}")
+
 
 class CertificateRule(Grant):
     """What certificates permit whose identity matches a pattern.
@@ -53,13 +55,16 @@ class CertificateCallers:
 def identities_of(certificate: PeerCertificate) -> Sequence[str]:
     """The names of a certificate that count: its SPIFFE id, else its DNS names, else its common name.
 
-    A certificate with several SPIFFE ids is not valid, and has no names.
+    A certificate with several SPIFFE ids is not valid, and has no names. Neither has one with a DNS name that is none:
+    a name of one kind must not be taken for one of another.
     """
     spiffe = [uri for uri in certificate.uris if uri.lower().startswith(SPIFFE)]
     if spiffe:
         names: Sequence[str] = spiffe if len(spiffe) == 1 else ()
     elif certificate.dns_names:
         names = [name.lower() for name in certificate.dns_names]
+        if not all(map(_HOST_NAME.fullmatch, names)):
+            return []
     else:
         common = certificate.common_name
         # It is text of any kind: one that looks like the id of a workload is none.

@@ -1,8 +1,8 @@
 """The certificate of the client of a gRPC call."""
 
-from functools import lru_cache
 from typing import Any
 
+from gateway.access.certificate_names import names_in_pem
 from gateway.access.presented import PeerCertificate
 
 
@@ -14,18 +14,5 @@ def peer_certificate(context: Any) -> PeerCertificate | None:
     auth_context = getattr(context, "auth_context", None)
     if auth_context is None:
         return None
-    found = auth_context()
-    if "x509_pem_cert" not in found:
-        return None
-    return _names(
-        tuple(found.get("peer_uri", ())), tuple(found.get("peer_dns", ())), tuple(found.get("x509_common_name", ()))
-    )
-
-
-@lru_cache(maxsize=1_024)
-def _names(uris: tuple[bytes, ...], dns_names: tuple[bytes, ...], common_names: tuple[bytes, ...]) -> PeerCertificate:
-    return PeerCertificate(
-        tuple(uri.decode(errors="replace") for uri in uris),
-        tuple(name.decode(errors="replace") for name in dns_names),
-        common_names[0].decode(errors="replace") if common_names else None,
-    )
+    shown = auth_context().get("x509_pem_cert")
+    return names_in_pem(shown[0]) if shown else None

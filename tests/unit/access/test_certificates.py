@@ -44,6 +44,9 @@ def test_the_spiffe_id_counts_first_then_dns_names_then_the_common_name() -> Non
         PeerCertificate((), (), "a\nb"),
         PeerCertificate((), (), ""),
         PeerCertificate(("SPIFFE://mesh/a\0",)),
+        PeerCertificate((), ("spiffe://mesh/ns/a",)),
+        PeerCertificate((), ("client.example\0.evil.example",)),
+        PeerCertificate((), ("host.example", "host example")),
     ],
 )
 def test_a_certificate_that_pretends_has_no_name(certificate: PeerCertificate) -> None:
