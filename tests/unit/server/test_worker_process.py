@@ -5,6 +5,7 @@ import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
 
+from gateway.access.capabilities import Capabilities
 from gateway.server.settings import ServeSettings
 from gateway.server.worker_pool import READY
 from tests.support.command_line import finish
@@ -20,7 +21,7 @@ async def test_a_worker_that_has_lost_its_link_ends(home: Path) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         text = settings.model_dump_json(include={"runtime", "grpc_address", "http_address"})
-        process.stdin.write(f"{text}\n".encode())
+        process.stdin.write(f"{text}\n{Capabilities.new_key().hex()}\n".encode())
         assert (await process.stdout.readline()).decode() == f"{READY}\n"
         await link.stop()
         code = await process.wait()
