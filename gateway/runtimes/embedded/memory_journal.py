@@ -227,7 +227,7 @@ class MemoryJournal(Journal):
             return None
         number = 0
         self._index.make_up()
-        for keys in scan(self._index, wanted, None, newest_first=False):
+        for keys in scan(self._index, wanted, None, newest_first=False, exact=True):
             number += len(keys)
             await asyncio.sleep(0)
         return number

@@ -176,10 +176,13 @@ def is_exact(wanted: RunFilter) -> bool:
     )
 
 
-def scan(index: RunIndex, wanted: RunFilter, after: int | None, *, newest_first: bool) -> Iterator[list[int]]:
+def scan(
+    index: RunIndex, wanted: RunFilter, after: int | None, *, newest_first: bool, exact: bool = False
+) -> Iterator[list[int]]:
     """Yield the keys of runs that may match, in order, and only those after a key; an empty list is a step, too.
 
     A run that matches from the first step to the last is always among them. Whether one matches, it tells itself.
+    If the filter `is_exact`, and this is to be `exact`, all do. With many namespaces, a step takes longer then.
     """
     namespaces = [wanted.namespace or DEFAULT_NAMESPACE]
     if wanted.namespace is None:
@@ -202,7 +205,7 @@ def scan(index: RunIndex, wanted: RunFilter, after: int | None, *, newest_first:
             begun = bounds.after(after)
             rest = bounds._replace(low=max(bounds.low, begun.low), high=min(bounds.high, begun.high))
         if rest.low <= rest.high:
-            yield from _scan_part(index, terms_of_part, rest)
+            yield from _scan_part(index, terms_of_part, rest, exact=exact)
 
 
 def _parts(
@@ -245,14 +248,14 @@ def _select(index: RunIndex, selector: Selector, terms: list[int]) -> Iterator[l
         yield []
 
 
-def _scan_part(index: RunIndex, groups: list[list[int]], bounds: Bounds) -> Iterator[list[int]]:
+def _scan_part(index: RunIndex, groups: list[list[int]], bounds: Bounds, *, exact: bool) -> Iterator[list[int]]:
     if not groups:
         yield from _all(index, bounds)
         return
     driver = groups[0]
     if len(groups) > 1:
         driver = yield from _rarest(index, groups, bounds)
-    probed = [group for group in groups if group is not driver and len(group) <= PROBED]
+    probed = [group for group in groups if group is not driver and (exact or len(group) <= PROBED)]
     keys = _of_few(index, driver, bounds) if len(driver) <= FEW else _merged(index, driver, bounds)
     for some in keys:
         if some and probed:

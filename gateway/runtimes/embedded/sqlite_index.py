@@ -26,15 +26,16 @@ _RUNS_TOGETHER: Final = 128
 class Search:
     """A search for runs, step by step, in the thread that reads."""
 
-    def __init__(self, wanted: RunFilter, after: int | None, *, newest_first: bool) -> None:
-        self._wanted, self._after, self._newest_first = wanted, after, newest_first
+    def __init__(self, wanted: RunFilter, after: int | None, *, newest_first: bool, exact: bool = False) -> None:
+        self._wanted, self._after, self._newest_first, self._exact = wanted, after, newest_first, exact
         self._scan: Iterator[list[int]] | None = None
         self._waiting: list[int] = []
 
     def keys(self, db: sqlite3.Connection) -> list[int] | None:
         """Return some keys of runs that may match; None if there are no more."""
         if self._scan is None:
-            self._scan = scan(SqliteIndex(db), self._wanted, self._after, newest_first=self._newest_first)
+            index = SqliteIndex(db)
+            self._scan = scan(index, self._wanted, self._after, newest_first=self._newest_first, exact=self._exact)
         return next(self._scan, None)
 
     def step(self, db: sqlite3.Connection) -> list[FoundRun] | None:

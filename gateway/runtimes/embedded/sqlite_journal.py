@@ -196,7 +196,7 @@ class SqliteJournal(Journal):
         # The rows of the index are shorter than those of the tables.
         if not wanted.states and wanted.namespace is None:
             wanted = replace(wanted, states=tuple(RunState))
-        search = Search(wanted, None, newest_first=False)
+        search = Search(wanted, None, newest_first=False, exact=True)
         number = 0
         while (keys := await self._file.read(search.keys)) is not None:
             number += len(keys)

@@ -303,6 +303,19 @@ async def test_many_terms_are_merged(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert [run.run_id for run in page.runs] == [ids[number] for number in wanted]
 
 
+async def test_runs_of_many_namespaces_are_counted(embedded: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_search, "PROBED", 2)
+    model = Model(embedded)
+    for number in range(12):
+        given = {"owner": Owner(f"team-{number % 6}"), "labels": {"team": "x", "tier": "xy"[number % 2]}}
+        given["label"] = "ab"[number // 6]
+        await model.submit({**PLAIN, **given, "end": RunState.SUCCESS})
+    for labels, expected in (({"team": "x", "tier": "y"}, 3), ({"team": "x"}, 6), ({"team": "y", "tier": "y"}, 0)):
+        wanted = RunFilter(labels=labels, flow_label="a", states=(RunState.SUCCESS,))
+        assert await embedded.runtime.count_runs(wanted) == expected
+        assert len((await embedded.runtime.list_runs(wanted, RunOrder.NEWEST_FIRST, "", 100)).runs) == expected
+
+
 async def test_runs_of_before_are_listed_and_only_those_of_the_page_are_loaded(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     async with opened(path) as embedded:
