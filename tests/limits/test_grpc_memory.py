@@ -135,7 +135,7 @@ async def test_long_answers_wait_until_others_are_read(transport: Transport, mon
         await served.until_nothing_is_held()
 
 
-async def _length_of_blob(_: str) -> int:
+async def _length_of_blob(_: str, namespace: str | None = None) -> int:
     """The embedded runtime tells the length of a long blob before it reads it."""
     return MIB + MIB // 2
 
