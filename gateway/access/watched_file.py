@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from gateway.core.regular_file import opened_regular
+
 V = TypeVar("V")
 
 _log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class WatchedFile(Generic[V]):
         return True
 
     def _load(self) -> tuple[_FileStamp, V]:
-        with open(self._path, "rb") as file:
+        with opened_regular(self._path) as file:
             stamp = _stamp_of(os.fstat(file.fileno()))
             content = file.read(self._max_bytes + 1)
         if len(content) > self._max_bytes:

@@ -3,8 +3,9 @@
 import os
 import ssl
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Final, Literal, TypeAlias
+
+from gateway.core.regular_file import opened_regular
 
 Role: TypeAlias = Literal["cert", "key", "ca"]
 """What a file is for."""
@@ -35,7 +36,7 @@ def file_stamps(paths: Iterable[str]) -> tuple[Stamp | None, ...]:
 def read_pem(path: str, role: Role) -> bytes:
     """The content of a file. Raises TlsFileError if it cannot be read, or holds no PEM."""
     try:
-        with Path(path).open("rb") as file:
+        with opened_regular(path) as file:
             content = file.read(_LARGEST + 1)
     except OSError as error:
         raise TlsFileError(role, f"{path} cannot be read: {error.strerror}") from None

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from pathlib import Path
 from typing import Final
 
+from gateway.core.regular_file import opened_regular
 from gateway.core.tls_files import Stamp, file_stamps
 
 LOOK_SECONDS: Final = 1.0
@@ -62,7 +62,7 @@ class TokenFile:
 
 def _read(path: str) -> str:
     try:
-        with Path(path).open("rb") as file:
+        with opened_regular(path) as file:
             token = file.read(_LARGEST + 1).strip()
     except OSError as error:
         raise TokenFileError(f"the token file {path} cannot be read: {error.strerror}") from None

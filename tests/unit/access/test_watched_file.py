@@ -56,6 +56,25 @@ async def test_a_symbolic_link_in_its_path_may_lead_elsewhere(tmp_path: Path) ->
     assert file.value == "second"
 
 
+async def test_a_pipe_in_its_place_changes_nothing_is_told_once_and_holds_up_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path / "file", "one")
+    file = WatchedFile(str(path), read, 100)
+    path.unlink()
+    os.mkfifo(path)
+    for _ in range(3):
+        assert not await file.look()
+    assert file.value == "one"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: Not a regular file; what it said before counts"
+    ]
+    path.unlink()
+    written(path, "whole")
+    assert await file.look()
+    assert file.value == "whole"
+
+
 @pytest.mark.parametrize("broken", ["broken", "x" * 101, None])
 async def test_a_broken_file_changes_nothing_and_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, broken: str | None

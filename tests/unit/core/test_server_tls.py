@@ -89,6 +89,26 @@ async def test_garbage_and_absence_change_nothing(
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
+@pytest.mark.parametrize("of_pair", [0, 1])
+async def test_a_pipe_in_the_place_of_a_file_holds_up_nothing(
+    authority: Certificates, caplog: pytest.LogCaptureFixture, of_pair: int
+) -> None:
+    files = authority.server()
+    tls = ServerTls(ServerTlsFiles(*files))
+    path, before = files[of_pair], content_of(files[of_pair])
+    os.unlink(path)
+    os.mkfifo(path)
+    for _ in range(2):
+        await tls.look()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the new TLS files cannot be used: {path} cannot be read: Not a regular file; those before stay in use"
+    ]
+    os.unlink(path)
+    overwrite(path, before)
+    await tls.look()
+    assert tls.generation == 1
+
+
 async def test_the_files_are_watched(authority: Certificates, mounted: MountedSecret) -> None:
     tls = ServerTls(ServerTlsFiles(*mounted.files), look_seconds=0.001)
     async with tls.watched(), asyncio.timeout(20):

@@ -43,6 +43,20 @@ def test_a_file_that_breaks_is_logged_once_and_its_token_stays(
     assert "canary" not in repr(token)
 
 
+def test_a_pipe_in_its_place_is_logged_once_and_the_token_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("first")
+    token = TokenFile(str(path), look_seconds=0)
+    path.unlink()
+    os.mkfifo(path)
+    assert token.authorization == token.authorization == "Bearer first"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the token file {path} cannot be read: Not a regular file; the token that was there before stays in use"
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"\n", b"a b", b"a\nb", b"\xc3\xa9", b"a\x00", b"x" * 20_000])
 def test_files_without_a_token(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "token"
