@@ -37,7 +37,7 @@ _JITTER: Final = 0.25
 class _Limited:
     """The use that one identity, or all together, make of the gateway."""
 
-    __slots__ = ("_cost", "_item_cost", "_key", "_name", "_row", "_table", "rule")
+    __slots__ = ("_cost", "_item_cost", "_key", "_name", "_room", "_row", "_table", "rule")
 
     def __init__(self, name: str, rule: LimitRule, table: CounterTable) -> None:
         self._name = name
@@ -46,7 +46,9 @@ class _Limited:
         self._key = table.key_of(name)
         self._row: int | None = table.row(self._key)
         rate, items = rule.requests_per_second, rule.items_per_minute
-        self._cost = 0 if rate is None else round(_SECOND / rate)
+        self._cost = 0 if rate is None else max(1, round(_SECOND / rate))
+        burst = max(1, round(rate or 1)) if rule.burst is None else rule.burst
+        self._room = burst * self._cost
         self._item_cost = 0 if items is None else max(1, round(_MINUTE / items))
 
     @property
@@ -59,24 +61,27 @@ class _Limited:
                 raise self._refused("identities", "too many identities call at once", _PAUSE)
         return row
 
+    def check_request(self) -> None:
+        """Raise QuotaExceeded if there were too many requests within a second."""
+        if self._cost and (wait := self._wait(_REQUESTS, self._cost, self._room)) > 0:
+            rate = self.rule.requests_per_second
+            raise self._refused("requests_per_second", f"more than {rate:g} requests per second", wait / _SECOND)
+
     def take_request(self) -> None:
         """Count a request. Raises QuotaExceeded if there were too many within a second."""
-        rate = self.rule.requests_per_second
-        if rate is None:
-            return
-        burst = max(1, round(rate)) if self.rule.burst is None else self.rule.burst
-        wait = self._take(_REQUESTS, self._cost, burst * self._cost)
-        if wait:
-            raise self._refused("requests_per_second", f"more than {rate:g} requests per second", wait / _SECOND)
+        if self._cost:
+            self.check_request()
+            self._take(_REQUESTS, self._cost)
 
     def take_items(self, number: int) -> None:
         """Count items. Raises QuotaExceeded if there were too many within a minute."""
         limit = self.rule.items_per_minute
         if limit is None:
             return
-        wait = self._take(_ITEMS, number * self._item_cost, limit * self._item_cost)
-        if wait:
+        cost = number * self._item_cost
+        if (wait := self._wait(_ITEMS, cost, limit * self._item_cost)) > 0:
             raise self._refused("items_per_minute", f"more than {limit:,} items per minute", wait / _SECOND)
+        self._take(_ITEMS, cost)
 
     def check_items(self, number: int) -> None:
         """Raise QuotaExceeded if so many items can never be submitted at once."""
@@ -119,16 +124,15 @@ class _Limited:
         if limit is not None and self._table.count(self.row, kind) + number > limit:
             raise self._refused(name, f"more than {limit:,} {what}", _PAUSE if number <= limit else None)
 
-    def _take(self, which: int, cost: int, room: int) -> int:
-        """Take from a bucket that holds `room` nanoseconds, and return 0, or after how many there will be enough."""
-        table, row = self._table, self.row
+    def _wait(self, which: int, cost: int, room: int) -> int:
+        """After how many nanoseconds there will be enough in a bucket that holds `room` of them; 0 or less: now."""
+        table = self._table
         now = table.now()
-        end = max(table.time_of(row, which), now) + cost
-        wait = end - now - room
-        if wait > 0:
-            return wait
-        table.set_time(row, which, end)
-        return 0
+        return max(table.time_of(self.row, which), now) + cost - now - room
+
+    def _take(self, which: int, cost: int) -> None:
+        table, row = self._table, self.row
+        table.set_time(row, which, max(table.time_of(row, which), table.now()) + cost)
 
     def _refused(self, limit: str, what: str, wait: float | None) -> QuotaExceeded:
         if wait is not None:
@@ -146,6 +150,12 @@ class CallerUse:
         self.limited = bool(parts)
         """Whether there is a limit at all."""
         self._stored = stored
+
+    def check(self, kind: int) -> None:
+        """Raise QuotaExceeded if no further call may begin now, or stream."""
+        for part in self._parts:
+            part.check_open(kind)
+            part.check_request()
 
     def begin(self, kind: int, *, requests: bool = True) -> None:
         """Count a call, or a stream, and a request unless it has been counted. Raises QuotaExceeded."""
@@ -332,6 +342,11 @@ class CallerLimits:
         if not self.limited or (use := self._use(caller.identity)) is None:
             return UNLIMITED
         return LimitedCall(use, _STREAMS if streams else _CALLS)
+
+    def check(self, caller: Caller, streams: bool = False) -> None:
+        """Raise QuotaExceeded if a caller may not begin a call now, or a stream. Nothing is counted."""
+        if self.limited and (use := self._use(caller.identity)) is not None:
+            use.check(_STREAMS if streams else _CALLS)
 
     def followed(self, caller: Caller, number: int = 0) -> FollowedByCaller:
         """The runs and sets that a stream of a caller follows. Raises QuotaExceeded."""

@@ -11,7 +11,7 @@ from gateway.access.method_permissions import STORING, STREAMS, is_for_everybody
 from gateway.access.presented import Presented
 from gateway.access.refusals import unauthenticated
 from gateway.core.caller import ANYBODY, Caller
-from gateway.core.errors import GatewayError
+from gateway.core.errors import GatewayError, QuotaExceeded
 from gateway.fronts.grpc.connections import CallMemory
 
 AUTHORIZATION: Final = "authorization"
@@ -38,6 +38,25 @@ class Entrance:
     def to(cls, path: str, access: Access | None) -> "Entrance | None":
         """The entrance to a method; None if everybody may call it."""
         return None if access is None or is_for_everybody(path) else cls(access, path)
+
+    def refusal(self, metadata: Metadata | None, peer: str) -> QuotaExceeded | None:
+        """The error of a call whose caller is known and at a limit, before anything is made for it; None of others."""
+        access = self._access
+        if not access.limits.limited:
+            return None
+        try:
+            caller = access.known(presented_in(metadata))
+            if caller is None:
+                return None
+            permit_grpc(caller, self._path)
+        except GatewayError:
+            return None  # It is told so when it begins.
+        try:
+            access.limits.check(caller, self._streams)
+        except QuotaExceeded as error:
+            access.audit.refused(error, "grpc", self._path, peer, caller)
+            return error
+        return None
 
     def knows(self, presented: Presented, memory: CallMemory) -> bool:
         """Whether the caller is known at once. If not, `identify` finds it.

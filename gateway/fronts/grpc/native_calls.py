@@ -125,6 +125,13 @@ class NativeContext:
             await asyncio.sleep(0)
 
     def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()) -> None:
-        """Let the call fail; nothing happens if it has ended. The package refuses to send when to try again."""
-        sent = [(name, value) for name, value in trailing_metadata if name != PUSHBACK_TRAILER]
-        self._backlog.front.fail(self._call_id, code.value[0], details, sent)
+        """Let the call fail; nothing happens if it has ended."""
+        fail(self._backlog.front, self._call_id, code, details, trailing_metadata)
+
+
+def fail(
+    front: NativeGrpcFront, call_id: int, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()
+) -> None:
+    """Let a call fail; nothing happens if it has ended. The package refuses to send when to try again."""
+    sent = [(name, value) for name, value in trailing_metadata if name != PUSHBACK_TRAILER]
+    front.fail(call_id, code.value[0], details, sent)

@@ -15,10 +15,13 @@ from gateway.core.internal_errors import release_frames
 from gateway.fronts.grpc.calls import ending
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.entrance import Metadata, presented_in, until_expired
-from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod
+from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod, fail
 
 _TURN: Final = 16
 """Calls that begin in one turn of the event loop, at most: most of them end at once."""
+
+_EVENTS: Final = 64
+"""Events that are worked on in one turn, at most: calls that are refused, or whose clients have left, take little."""
 
 _STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)
 
@@ -62,23 +65,33 @@ class NativeDispatch:
     def _begin(self) -> None:
         """Begin a few calls, and the next ones in the next turn."""
         events = self._events
+        begun = 0
         try:
-            for _ in range(min(_TURN, len(events))):
-                self._handle(*events.popleft())
+            for _ in range(min(_EVENTS, len(events))):
+                begun += self._handle(*events.popleft())
+                if begun == _TURN:
+                    break
         finally:
             if events:
                 asyncio.get_running_loop().call_soon(self._begin)
 
-    def _handle(self, kind: int, call_id: int, method: int, payload: bytes, _: object, details: Any) -> None:
+    def _handle(self, kind: int, call_id: int, method: int, payload: bytes, _: object, details: Any) -> bool:
+        """Work on an event, and return whether a call begins by it."""
         if kind == EVENT_CANCEL:
             if (left := self.calls.get(call_id)) is not None:
                 left.cancel()
-        elif self._stopping:
+            return False
+        if self._stopping:
             self._front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
-        else:
-            metadata, peer, remaining = details
-            context = NativeContext(self._backlog, call_id, self._methods[method], peer, remaining)
-            self._start(call_id, context.method.streams, self._answer(call_id, context, payload, metadata))
+            return False
+        metadata, peer, remaining = details
+        called = self._methods[method]
+        if (entrance := called.entrance) is not None and (refused := entrance.refusal(metadata, peer)) is not None:
+            fail(self._front, call_id, *ending(refused))
+            return False
+        context = NativeContext(self._backlog, call_id, called, peer, remaining)
+        self._start(call_id, called.streams, self._answer(call_id, context, payload, metadata))
+        return True
 
     def _start(self, call_id: int, streams: bool, answering: Coroutine[Any, Any, None]) -> None:
         if streams:

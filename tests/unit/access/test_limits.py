@@ -48,6 +48,21 @@ def test_without_rules_nothing_is_counted() -> None:
     assert limits.share(A, share) is share
 
 
+def test_whether_a_call_may_begin_can_be_asked_for_without_counting_it() -> None:
+    limits, clock = limits_of(LimitRule(("team-a",), requests_per_second=10, burst=1, max_streams=1))
+    for _ in range(3):
+        limits.check(A)
+        limits.check(B)
+    with limits.call(A, streams=True):
+        clock.now += SECOND
+        limits.check(A)
+        with pytest.raises(QuotaExceeded, match="max_streams"):
+            limits.check(A, streams=True)
+    with limits.call(A), pytest.raises(QuotaExceeded, match="requests_per_second"):
+        limits.check(A)
+    limits.check(B)
+
+
 def test_requests_beyond_the_burst_wait_for_the_bucket_to_fill() -> None:
     limits, clock = limits_of(LimitRule(("team-a",), requests_per_second=10, burst=3))
     for _ in range(3):

@@ -8,21 +8,24 @@ import grpc
 import pytest
 from pygrpc_native import EVENT_CALL, EVENT_CANCEL, NativeGrpcFront
 
+from gateway.access.access import Access, OpenAccess
+from gateway.access.limit_rules import LimitRule
+from gateway.access.limits import CallerLimits
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.fronts.grpc.connections import CALL_BYTES, Connections
 from gateway.fronts.grpc.native_calls import NativeMethod
 from gateway.fronts.grpc.native_dispatch import NativeDispatch
 from tests.support.tasks import all_ended
 
-UNARY, STREAM = 0, 1
-PATHS = ("/test.Test/Unary", "/test.Test/Stream")
+UNARY, STREAM, HEALTH = range(3)
+PATHS = ("/runs.v1.RunsService/SubmitRun", "/runs.v1.RunsService/GetRun", "/grpc.health.v1.Health/Check")
 MANY = 100
 
 
 @pytest.fixture
 def front() -> Iterator[NativeGrpcFront]:
     """A transport that knows of no calls: what they are answered with is lost."""
-    front = NativeGrpcFront("127.0.0.1:0", [(PATHS[UNARY], False), (PATHS[STREAM], True)], metrics=True)
+    front = NativeGrpcFront("127.0.0.1:0", [(path, path == PATHS[STREAM]) for path in PATHS], metrics=True)
     yield front
     front.close()
 
@@ -30,14 +33,14 @@ def front() -> Iterator[NativeGrpcFront]:
 class Served:
     """Methods that wait for `go` if their request says so, and count."""
 
-    def __init__(self, front: NativeGrpcFront) -> None:
+    def __init__(self, front: NativeGrpcFront, access: Access | None = None) -> None:
         self.begun = 0
         self.ended = 0
         self.go = asyncio.Event()
         self.account = MemoryAccount()
         unary: Any = grpc.unary_unary_rpc_method_handler(self._method)
         stream: Any = grpc.unary_stream_rpc_method_handler(self._method)
-        methods = [NativeMethod(PATHS[UNARY], unary), NativeMethod(PATHS[STREAM], stream)]
+        methods = [NativeMethod(path, stream if path == PATHS[STREAM] else unary, access) for path in PATHS]
         self.dispatch = NativeDispatch(front, methods, Connections(self.account, 30.0), 1 << 20)
 
     async def _method(self, request: bytes, _: object) -> bytes:
@@ -127,3 +130,18 @@ async def test_after_a_stop_calls_that_have_not_begun_do_not(served: Served) -> 
     await served.dispatch.stop(0)
     await turns(MANY)
     assert served.begun == begun < MANY
+
+
+async def test_calls_beyond_a_limit_are_refused_without_taking_the_place_of_others(front: NativeGrpcFront) -> None:
+    access = OpenAccess()
+    access.limits = CallerLimits([LimitRule(max_calls=1)])
+    served = Served(front, access)
+    served.take(call(1, UNARY, b"wait"), *(call(number) for number in range(2, MANY // 2)), call(MANY, HEALTH))
+    await turns(1)
+    assert (served.begun, served.account.held) == (2, CALL_BYTES)
+    assert list(served.dispatch.calls) == [1]
+    served.go.set()
+    await turns(MANY)
+    served.take(call(1))
+    await turns(1)
+    assert (served.begun, served.ended, served.account.held) == (3, 3, 0)
