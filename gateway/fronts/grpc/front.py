@@ -8,7 +8,7 @@ from gateway.core.server_tls import ServerTls
 from gateway.fronts.grpc.blobs_servicer import BLOBS_SERVICE, BlobsServicer
 from gateway.fronts.grpc.calls import CapacityLimiter
 from gateway.fronts.grpc.connections import Connections
-from gateway.fronts.grpc.health import HEALTH_SERVICE, Health
+from gateway.fronts.grpc.health import HEALTH_SERVICE, NO_COMPONENTS, Health
 from gateway.fronts.grpc.reflection import add_reflection
 from gateway.fronts.grpc.runs_servicer import SERVICE, RunsServicer
 from gateway.fronts.grpc.server import GrpcLimits, GrpcServer, Transport, create_server
@@ -114,4 +114,6 @@ class GrpcFront:
         self._connections.close()
 
     def _report(self) -> None:
-        self._health.report(obstacle=self._readiness.obstacle, components=self._readiness.components)
+        # Health is for everybody: where there are identities, what components there are is not.
+        components = NO_COMPONENTS if self._access.configured else self._readiness.components
+        self._health.report(obstacle=self._readiness.obstacle, components=components)

@@ -6,7 +6,7 @@ That of grpcio holds a lock while it writes to a client: one that does not read 
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -21,7 +21,7 @@ from gateway.fronts.grpc.server import add_methods
 
 HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
-_NO_COMPONENTS: Mapping[str, bool] = MappingProxyType({})
+NO_COMPONENTS: Final[Mapping[str, bool]] = MappingProxyType({})
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -73,7 +73,7 @@ class Health:
         self._states.update(dict.fromkeys(services, _SERVING))
         self._wake()
 
-    def report(self, *, obstacle: str | None, components: Mapping[str, bool] = _NO_COMPONENTS) -> None:
+    def report(self, *, obstacle: str | None, components: Mapping[str, bool] = NO_COMPONENTS) -> None:
         """Report what keeps the services from being served, if anything does, and whether components are available."""
         self._obstacle = obstacle
         serves = obstacle is None and not self._draining

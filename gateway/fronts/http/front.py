@@ -106,7 +106,8 @@ class HttpFront:
     ) -> None:
         self._methods = methods
         self._services = services = methods.services
-        self._entrance = HttpEntrance(access or OpenAccess())
+        access = access or OpenAccess()
+        self._entrance = HttpEntrance(access)
         self._address = address
         self._account = account or MemoryAccount()
         self._limits = limits or HttpLimits()
@@ -122,7 +123,7 @@ class HttpFront:
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
-        self._probes = Probes(services.readiness)
+        self._probes = Probes(services.readiness, names_components=not access.configured)
         self._gate = ConnectionGate(self._limits.connections)
         self._intake = Intake()
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)

@@ -26,10 +26,14 @@ _LINES: Final = header_lines(
 
 
 class Probes:
-    """Answers probes. `started` says that everything has started, `draining` that the gateway is about to stop."""
+    """Answers probes. `started` says that everything has started, `draining` that the gateway is about to stop.
 
-    def __init__(self, readiness: Readiness) -> None:
+    `names_components`: everybody may know which components there are.
+    """
+
+    def __init__(self, readiness: Readiness, *, names_components: bool = True) -> None:
         self._readiness = readiness
+        self._names_components = names_components
         self.started = False
         self.draining = False
 
@@ -63,7 +67,7 @@ class Probes:
         if (obstacle := self._readiness.obstacle) is not None:
             return json_response(msgspec.json.encode({"status": "unhealthy", "reason": obstacle}), status=503)
         health: dict[str, Any] = {"status": "healthy"}
-        if missing := self._readiness.missing:
+        if self._names_components and (missing := self._readiness.missing):
             health["missing_components"] = missing
         return json_response(msgspec.json.encode(health))
 
