@@ -123,7 +123,7 @@ class FetchedKeys(KeySource):
                 self._age = _age_of(response)
             keys = await asyncio.to_thread(self._read, content)
         except (HttpFailure, ValueError) as error:
-            _log.error("the keys of the issuer of JWTs, at %s: %s", self._url, error)
+            _log.error("the keys of the issuer of JWTs, at %s, cannot be fetched: %s", self._url, error)
             return False
         digest = sha256(content).digest()
         if digest != self._digest:

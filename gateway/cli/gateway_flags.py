@@ -9,9 +9,13 @@ from cyclopts import Parameter
 from gateway.cli.errors import UsageError
 from gateway.cli.parameters import unless_empty
 from gateway.core.addresses import DEFAULT_GRPC_ADDRESS, check_address
+from gateway.core.errors import shortened
+from gateway.core.owner import NAMESPACE_RULE, is_namespace
 
 ADDRESS_VARIABLE: Final = "RUNS_GATEWAY_ADDRESS"
 """Where commands look for the gateway unless they are told otherwise."""
+
+NAMESPACE_VARIABLE: Final = "RUNS_GATEWAY_NAMESPACE"
 
 TOKEN_VARIABLE: Final = "RUNS_GATEWAY_TOKEN"
 """A token itself, for systems that hand out secrets so. No flag takes one: other users of the machine see flags."""
@@ -78,7 +82,7 @@ class GatewayFlags:
         Parameter(
             name="--namespace",
             metavar="NAME",
-            env_var="RUNS_GATEWAY_NAMESPACE",
+            env_var=NAMESPACE_VARIABLE,
             env_var_split=unless_empty,
             help="The namespace to work in, if the identity has several.",
         ),
@@ -89,8 +93,8 @@ class GatewayFlags:
     ] = False
 
     def checked(self) -> "GatewayFlags":
-        """The same. Raises UsageError if the address is not one."""
-        name = ADDRESS_VARIABLE if self.address == os.environ.get(ADDRESS_VARIABLE) else "--address"
+        """The same. Raises UsageError if the address is not one, or the namespace cannot be one."""
+        name = _named(ADDRESS_VARIABLE, "--address", self.address)
         bare = self.address.removeprefix(TLS_SCHEME)
         try:
             check_address(bare)
@@ -98,12 +102,20 @@ class GatewayFlags:
             raise UsageError(f"{name}: {error}") from None
         if bare.endswith(":0"):
             raise UsageError(f"{name}: nothing can be reached at port 0, got {self.address!r}")
+        if self.namespace is not None and not is_namespace(self.namespace):
+            name = _named(NAMESPACE_VARIABLE, "--namespace", self.namespace)
+            raise UsageError(f"{name}: expected {NAMESPACE_RULE}, got {shortened(self.namespace)!r}")
         return self
 
     @property
     def token(self) -> str | None:
         """The token in the environment, if no file has one."""
         return (os.environ.get(TOKEN_VARIABLE) or None) if self.token_file is None else None
+
+
+def _named(variable: str, flag: str, value: str) -> str:
+    """Where a value comes from: the environment, or a flag."""
+    return variable if value == os.environ.get(variable) else flag
 
 
 Gateway: TypeAlias = Annotated[GatewayFlags | None, Parameter(name="*")]

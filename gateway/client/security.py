@@ -8,6 +8,8 @@ from grpc import aio
 
 from gateway.core.addresses import is_local
 from gateway.core.client_tls import ClientTls
+from gateway.core.errors import shortened
+from gateway.core.owner import NAMESPACE_RULE, is_namespace
 from gateway.core.token_file import TokenFile
 from gateway.peers.grpc.authorized_channel import AuthorizedChannel
 from gateway.peers.grpc.channel import NAMESPACE_METADATA
@@ -51,8 +53,8 @@ class Security:
     def __init__(
         self, target: str | object, credentials: grpc.ChannelCredentials | None, options: SecurityOptions
     ) -> None:
-        """Raises ValueError if the options contradict each other, TlsFileError or TokenFileError if a file is of no
-        use.
+        """Raises ValueError if the options contradict each other, or the namespace cannot be one, and TlsFileError or
+        TokenFileError if a file is of no use.
         """
         ca, cert, key = map(_path, (options.get("ca"), options.get("cert"), options.get("key")))
         secured = isinstance(target, str) and target.startswith(TLS_SCHEME)
@@ -62,7 +64,7 @@ class Security:
             raise ValueError("a key comes with its certificate: give cert as well")
         if self.credentials is None and (secured or options.get("tls") or ca is not None or cert is not None):
             self.credentials = channel_credentials(ClientTls(ca, cert, key))
-        self._namespace = options.get("namespace")
+        self._namespace = _namespace(options)
         self._token = _token(options)
         if self._token is not None and not options.get("insecure") and self._is_exposed():
             raise ExposedToken(
@@ -126,6 +128,13 @@ def _token(options: SecurityOptions) -> TokenFile | _GivenToken | None:
     if file is not None:
         return TokenFile(file)
     return None if token is None else _GivenToken(token)
+
+
+def _namespace(options: SecurityOptions) -> str | None:
+    namespace = options.get("namespace")
+    if namespace is not None and not is_namespace(namespace):
+        raise ValueError(f"namespace: expected {NAMESPACE_RULE}, got {shortened(namespace)!r}")
+    return namespace
 
 
 def _path(path: str | os.PathLike[str] | None) -> str | None:

@@ -11,6 +11,9 @@ DEFAULT_NAMESPACE: Final = "default"
 
 MAX_NAMESPACE: Final = 63
 
+NAMESPACE_RULE: Final = f"1 to {MAX_NAMESPACE} of a-z, 0-9 and '.', '_', '-', but these not at the ends"
+"""What a text is that may name a namespace, in words."""
+
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 
 
@@ -42,5 +45,5 @@ class Owner(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
 
 
 def is_namespace(text: str) -> bool:
-    """Whether a text may name a namespace: 1 to 63 of a-z, 0-9 and `.`, `_`, `-`, but these three not at its ends."""
+    """Whether a text may name a namespace, as NAMESPACE_RULE says."""
     return _NAMESPACE.fullmatch(text) is not None

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from gateway.core.addresses import check_address
 from gateway.core.durations import duration_seconds
 from gateway.core.model import MAX_KEY_LENGTH, MAX_TIMEOUT
-from gateway.core.owner import MAX_NAMESPACE, is_namespace
+from gateway.core.owner import NAMESPACE_RULE, is_namespace
 from gateway.server.sizes import parse_size
 
 MAX_OPEN_CALLS = 10_000_000
@@ -192,8 +192,7 @@ def _check_url(url: str) -> str:
 
 def _check_namespace(name: str) -> str:
     if not is_namespace(name):
-        characters = "a-z, 0-9 and '.', '_', '-', but these not at the ends"
-        raise ValueError(f"expected 1 to {MAX_NAMESPACE} of {characters}, got {name!r}")
+        raise ValueError(f"expected {NAMESPACE_RULE}, got {name!r}")
     return name
 
 

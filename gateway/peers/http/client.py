@@ -28,6 +28,7 @@ from gateway.peers.http.errors import (
     NotHttp,
     NotReceived,
 )
+from gateway.peers.http.failure_words import LOST, not_connected
 from gateway.peers.http.receipt import Receipt
 from gateway.peers.http.request_body import request_body
 from gateway.peers.http.tls_connector import TlsConnector
@@ -101,13 +102,13 @@ async def request(
                 raise NotHttp("an encoding that was not asked for")
             yield response
     except (ClientConnectorError, ConnectionTimeoutError) as error:
-        raise NotConnected(repr(error)) from error
+        raise NotConnected(not_connected(error)) from error
     except TimeoutError as error:
-        raise AnswerOverdue(repr(error)) from error
+        raise AnswerOverdue("no answer in time") from error
     except (ClientConnectionError, ClientPayloadError, OSError) as error:
         if receipt is not None and receipt.never_received(error):
-            raise NotReceived(repr(error)) from error
-        raise ConnectionBroken(repr(error)) from error
+            raise NotReceived(LOST) from error
+        raise ConnectionBroken(LOST) from error
     except ClientError as error:
         raise NotHttp("something that is not HTTP") from error
     finally:

@@ -5,7 +5,7 @@ What a failure means to a client of the gateway is up to the callers.
 
 
 class HttpFailure(Exception):
-    """A request without a usable answer."""
+    """A request without a usable answer. The message says in plain words why, and nothing of the request."""
 
 
 class NotConnected(HttpFailure):

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from aiohttp.test_utils import TestServer, unused_port
 
 from gateway.access.key_set import MAX_KEY_SET, read_key_set
 from gateway.access.key_sources import FetchedKeys
@@ -108,6 +108,16 @@ async def test_old_keys_stay_while_there_are_no_new_ones(
     assert changes.number == 1
     assert len(caplog.records) == 1
     assert "the keys of the issuer" in caplog.text
+
+
+async def test_the_log_says_in_words_why_keys_cannot_be_fetched(caplog: pytest.LogCaptureFixture) -> None:
+    url = f"https://127.0.0.1:{unused_port()}/keys"
+    source = FetchedKeys(url, partial(read_key_set, algorithms=("ES256",)))
+    await source.start(Changes())
+    await source.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the keys of the issuer of JWTs, at {url}, cannot be fetched: no connection: Connection refused"
+    ]
 
 
 async def test_it_starts_without_keys_and_gets_them_by_and_by(

@@ -100,6 +100,14 @@ def test_options_that_cannot_be_meant_are_refused(options: SecurityOptions) -> N
         RunsClient("localhost:1", **options)
 
 
+@pytest.mark.parametrize("namespace", ["b\n", "", "Team", "a b", "\u00e9", "x" * 64, "-a"])
+def test_a_namespace_that_cannot_be_one_is_refused_before_anything_is_sent(namespace: str) -> None:
+    for kind in (RunsClient, AsyncRunsClient):
+        with pytest.raises(ValueError, match=r"^namespace: expected 1 to 63 of a-z") as refused:
+            kind("localhost:1", namespace=namespace)
+        assert "\n" not in str(refused.value)
+
+
 def test_nothing_that_is_shown_has_the_token(tmp_path: Path) -> None:
     security = Security("localhost:1", None, {"token": TOKEN})
     assert TOKEN not in repr(security) + repr(vars(security))
