@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from gateway.access.access import Access
 from gateway.access.limits import UNLIMITED
-from gateway.access.method_permissions import STORING, STREAMS, is_for_everybody, permit_grpc
+from gateway.access.method_permissions import GRPC_PERMISSIONS, STORING, STREAMS, is_for_everybody, permit_grpc
 from gateway.access.presented import Presented
 from gateway.access.refusals import unauthenticated
 from gateway.core.caller import ANYBODY, Caller
@@ -26,11 +26,12 @@ _NOTHING: Final = Presented()
 class Entrance:
     """Lets callers in to one method, `/SERVICE/METHOD`, within their limits. What a call holds remembers its caller."""
 
-    __slots__ = ("_access", "_path", "_stores", "_streams")
+    __slots__ = ("_access", "_in_table", "_path", "_stores", "_streams")
 
     def __init__(self, access: Access, path: str) -> None:
         self._access = access
         self._path = path
+        self._in_table = path in GRPC_PERMISSIONS
         self._streams = path in STREAMS
         self._stores = path in STORING
 
@@ -71,7 +72,8 @@ class Entrance:
             raise
         if caller is None:
             return False
-        self._let_in(caller, memory)
+        if not (caller is ANYBODY and self._is_open):
+            self._let_in(caller, memory)
         return True
 
     async def identify(self, presented: Presented, memory: CallMemory) -> None:
@@ -82,6 +84,11 @@ class Entrance:
             self._refused(error, memory)
             raise
         self._let_in(caller, memory)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether nothing is to be looked at for anybody, which most gateways are for."""
+        return self._in_table and not self._access.limits.limited
 
     def _let_in(self, caller: Caller, memory: CallMemory) -> None:
         try:

@@ -125,7 +125,8 @@ class RunsServicer:
                 params = params_proto.submit_params_without_inputs(request, inputs)
                 await read_inputs(request.inputs, inputs, self._fair_queue)
                 del inputs
-            self._access.limits.items(self._connections.of(context).caller, len(params.inputs))
+            if (limits := self._access.limits).limited:
+                limits.items(self._connections.of(context).caller, len(params.inputs))
             submitting = self._submit(params, AnswerForm.of(request), context)
             del request, params
             return await submitting
