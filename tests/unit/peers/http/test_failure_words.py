@@ -30,17 +30,21 @@ async def test_nothing_listens() -> None:
 
 
 async def test_a_certificate_that_is_not_accepted_and_a_port_without_tls(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
     authority, other = Certificates(tmp_path), Certificates(tmp_path / "other")
     files = authority.server()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(files.cert, files.key)
-    async with TestServer(web.Application()) as plain, TestServer(web.Application(), ssl=context) as secured:
+    async with TestServer(web.Application()) as plain:
+        secured = TestServer(web.Application())
+        await secured.start_server(ssl=context)
         assert (await words(f"https://127.0.0.1:{secured.port}/", ClientTls(other.ca))).startswith(
             "the certificate of the server is not accepted: "
         )
         assert (await words(f"https://127.0.0.1:{plain.port}/", ClientTls(other.ca))).startswith(
             "no connection over TLS: "
         )
+        await secured.close()
 
 
 async def test_no_answer_in_time() -> None:
