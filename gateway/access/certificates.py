@@ -15,7 +15,11 @@ SPIFFE: Final = "spiffe://"
 
 MAX_RULES: Final = 1_000
 
+MAX_SPIFFE: Final = 2_048
+"""The longest SPIFFE id, in bytes."""
+
 _HOST_NAME = re.compile(r"[a-z0-9_*.-]{1,253}")
+_SPIFFE_ID = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._-]+)*")
 
 
 class CertificateRule(Grant):
@@ -55,12 +59,12 @@ class CertificateCallers:
 def identities_of(certificate: PeerCertificate) -> Sequence[str]:
     """The names of a certificate that count: its SPIFFE id, else its DNS names, else its common name.
 
-    A certificate with several SPIFFE ids is not valid, and has no names. Neither has one with a DNS name that is none:
-    a name of one kind must not be taken for one of another.
+    A certificate with several SPIFFE ids is not valid, and has no names. Neither has one with an id or a DNS name that
+    is not well-formed: a name must not be taken for one of another kind, nor a path for one that it only leads to.
     """
     spiffe = [uri for uri in certificate.uris if uri.lower().startswith(SPIFFE)]
     if spiffe:
-        names: Sequence[str] = spiffe if len(spiffe) == 1 else ()
+        names: Sequence[str] = spiffe if len(spiffe) == 1 and _is_spiffe_id(spiffe[0]) else ()
     elif certificate.dns_names:
         names = [name.lower() for name in certificate.dns_names]
         if not all(map(_HOST_NAME.fullmatch, names)):
@@ -70,6 +74,11 @@ def identities_of(certificate: PeerCertificate) -> Sequence[str]:
         # It is text of any kind: one that looks like the id of a workload is none.
         names = [] if common is None or "://" in common else [common.lower()]
     return [name for name in names if is_identity(name)]
+
+
+def _is_spiffe_id(uri: str) -> bool:
+    """Whether a URI is a SPIFFE id as its standard has it: no empty or relative part of the path, and no escapes."""
+    return len(uri) <= MAX_SPIFFE and _SPIFFE_ID.fullmatch(uri) is not None
 
 
 def _pattern(identity: str) -> re.Pattern[str]:

@@ -44,6 +44,7 @@ def test_the_spiffe_id_counts_first_then_dns_names_then_the_common_name() -> Non
         PeerCertificate((), (), "a\nb"),
         PeerCertificate((), (), ""),
         PeerCertificate(("SPIFFE://mesh/a\0",)),
+        PeerCertificate(("SPIFFE://mesh/a",), ("host.example",)),
         PeerCertificate((), ("spiffe://mesh/ns/a",)),
         PeerCertificate((), ("client.example\0.evil.example",)),
         PeerCertificate((), ("host.example", "host example")),
@@ -56,12 +57,48 @@ def test_a_certificate_that_pretends_has_no_name(certificate: PeerCertificate) -
 
 
 @pytest.mark.parametrize(
+    "uri",
+    [
+        "spiffe://mesh/ns/team-a/../team-b/x",
+        "spiffe://mesh/ns/team-a/./x",
+        "spiffe://mesh/ns/team-a/..",
+        "spiffe://mesh/ns/team-a/.",
+        "spiffe://mesh/ns/team-a//x",
+        "spiffe://mesh/ns/team-a/",
+        "spiffe://mesh/",
+        "spiffe:///ns/team-a/x",
+        "spiffe://",
+        "spiffe://mesh/ns/team-a/x?y",
+        "spiffe://mesh/ns/team-a/x#z",
+        "spiffe://mesh?y",
+        "spiffe://mesh/ns/team-a/%2e%2e/team-b",
+        "spiffe://mesh/ns/team-a/x\n",
+        "spiffe://mesh/ns/team-a/\u00e9",
+        "spiffe://Mesh/ns/team-a/x",
+        "spiffe://mesh:443/ns/team-a/x",
+        "spiffe://user@mesh/ns/team-a/x",
+        f"spiffe://mesh/{'x' * 2_048}",
+    ],
+)
+def test_an_id_that_is_not_well_formed_is_none(uri: str) -> None:
+    certificate = PeerCertificate((uri,), ("host.example",), "common")
+    assert identities_of(certificate) == []
+    with pytest.raises(Unauthenticated):
+        callers("*", "spiffe://mesh/ns/team-a/*").caller(certificate)
+
+
+@pytest.mark.parametrize("uri", ["spiffe://mesh", "spiffe://m-1.e_x/ns/Team-A/..x/x..y/...", "spiffe://mesh/-/_/.a"])
+def test_ids_that_are_well_formed(uri: str) -> None:
+    assert identities_of(PeerCertificate((uri,))) == [uri]
+
+
+@pytest.mark.parametrize(
     ("pattern", "matching", "others"),
     [
         ("spiffe://mesh/ns/a", ["ns/a"], ["ns/ab", "ns", "x/ns/a", "ns/a/sa/b", "NS/a"]),
-        ("spiffe://mesh/ns/*", ["ns/a", "ns/a/sa/b", "ns/"], ["ns", "nsx/a"]),
+        ("spiffe://mesh/ns/*", ["ns/a", "ns/a/sa/b", "ns/..."], ["ns", "nsx/a", "ns/"]),
         ("spiffe://mesh/ns/*/sa/ci", ["ns/a/sa/ci", "ns/a.b/sa/ci"], ["ns/a/b/sa/ci", "ns/a/sa/cix"]),
-        ("spiffe://mesh/ns/a+", ["ns/a+"], ["ns/aa"]),
+        ("spiffe://mesh/ns/a.b", ["ns/a.b"], ["ns/aab"]),
         ("spiffe://*/ns/a", ["ns/a"], ["x/ns/a"]),
         ("host.example", [], ["ns/a"]),
         ("common", [], ["ns/a"]),
