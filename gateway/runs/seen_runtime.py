@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 from functools import cached_property
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from gateway.concurrency.bounded_cache import BoundedCache
@@ -17,7 +18,7 @@ from gateway.core.caller import CallerView, narrowed
 from gateway.core.clock import LATEST
 from gateway.core.errors import BlobNotFound, InvalidParams, NotFound, PermissionDenied, RunNotFound, Unsupported
 from gateway.core.items import ItemPage
-from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
+from gateway.core.model import Blob, ItemResult, RunState, SubmitParams, canonical_run_id
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.readiness import Readiness
 from gateway.core.run_filter import RunFilter, RunOrder
@@ -63,13 +64,20 @@ class SeenRuntime(Runtime):
             raise _no_blob(blob_id) from None
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
-        """A run that is submitted is in the view; for a view of one run, none can be."""
+        """A run that is submitted is in the view; for a view of one run, none can be.
+
+        It is inside the run that the caller's trace names only if the view shows that one.
+        """
         if self._view.run_id is not None:
             raise PermissionDenied("a token for one run submits no others")
         if self._view.namespace not in (None, params.namespace):
             params = replace(params, owner=Owner(self._namespace))
         if self._view.labels:
             params = replace(params, labels={**params.labels, **dict(self._view.labels)})
+            scope = _scope_of_view(scope, self._view)
+        trace = params.observability
+        if trace is not None and trace.run_id and not await self._is_shown(trace.run_id):
+            params = replace(params, observability=replace(trace, run_id=None))
         submitting = self._runtime.submit(params, scope)
         del params  # Its inputs may be many.
         snapshot = await submitting
@@ -175,6 +183,17 @@ class SeenRuntime(Runtime):
         if run_id not in self._shown:
             await self.get(run_id)
 
+    async def _is_shown(self, run_id: str) -> bool:
+        """Whether there is such a run in the view."""
+        canonical = canonical_run_id(run_id)
+        if canonical is None:
+            return False
+        try:
+            await self._check(canonical)
+        except NotFound:
+            return False
+        return True
+
     async def _seen(self, snapshot: Snapshot, *, at_hand: bool) -> Snapshot:
         """The snapshot, if it is shown. Raises RunNotFound, as late as for a run that does not exist."""
         run_id = snapshot.status.run_id
@@ -203,6 +222,16 @@ class SeenRuntime(Runtime):
         except RunNotFound:
             return []
         return [snapshot] if wanted.matches(snapshot.status) else []
+
+
+def _scope_of_view(scope: str, view: CallerView) -> str:
+    """The scope of idempotency keys of callers with these labels: whether others have used a key is not told to them.
+
+    The scope of a task stays, since it names a run, whose labels are those of the view.
+    """
+    if canonical_run_id(scope.partition("/")[0]) is not None:
+        return scope
+    return msgspec.json.encode([sorted(view.labels), scope]).decode()
 
 
 def _another_id(run_id: str) -> str:

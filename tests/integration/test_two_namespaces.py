@@ -1,6 +1,7 @@
 """Two namespaces act at random over each runtime, and neither learns anything of the other.
 
 What one is told while the other acts is exactly what it is told alone: its runs, lists, counts, sets, blobs and errors.
+So it is with two tokens for labels in one namespace, but for blobs, which they share.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from tests.support.document_server import DocumentServer
 from tests.support.embedded import Embedded, opened
 from tests.support.engine import Engine
 from tests.support.http_upstream import HttpUpstream
-from tests.support.namespace_actor import Actor, Board, prepare
+from tests.support.namespace_actor import BLOBS, Actor, Board, prepare
 from tests.support.upstream import linked_upstream
 
 STEPS: Final = 40
@@ -111,6 +112,7 @@ RUNTIMES: Final[dict[str, Open]] = {
     "jsonrpc": jsonrpc,
     "document": document,
 }
+KEEP_LABELS: Final = [name for name in RUNTIMES if name != "document"]
 ENGINES: Final = ["0.13.0", *(pytest.param(each, marks=MORE) for each in ("0.12.0", "0.11.0", "0.10.0"))]
 
 
@@ -172,9 +174,39 @@ async def test_two_namespaces_do_not_learn_of_each_other_for_long(services: Runs
     await compare(services, range(100, 140), steps=100)
 
 
+async def told_to_labels(services: RunsServices, seed: int, *, others: int, steps: int = STEPS) -> list[object]:
+    """What the holder of a token for labels is told while that of another one, of the namespace, does so much more."""
+    namespace = new_namespace()
+    for blob in BLOBS:
+        # Blobs are those of the namespace.
+        await services.of(CallerView(namespace)).put_blob(blob)
+    views = [CallerView(namespace, labels=(("view", name),)) for name in ("one", "other")]
+    other = Actor(services.of(views[1]), namespace, seed + 1_000, Board())
+    actor = Actor(services.of(views[0]), namespace, seed, other.own if others else Board())
+    for _ in range(steps):
+        await asyncio.gather(actor.act(), *(other.act() for _ in range(others)))
+    return actor.told
+
+
+async def compare_labels(services: RunsServices, seeds: range) -> None:
+    await prepare(services.of(CallerView(new_namespace())))
+    for seed in seeds:
+        alone = await told_to_labels(services, seed, others=0)
+        assert "UNKNOWN" not in str(alone)
+        assert await told_to_labels(services, seed, others=1) == alone
+
+
+@pytest.mark.parametrize("runtime", KEEP_LABELS)
+async def test_two_views_of_labels_do_not_learn_of_each_other(stack: AsyncExitStack, runtime: str, home: Path) -> None:
+    """Not by runs, parents, keys, lists or tokens, though they are in one namespace."""
+    await compare_labels(await services_over(stack, await RUNTIMES[runtime](stack, home)), range(3))
+
+
 @pytest.mark.parametrize("release", ENGINES)
 async def test_two_namespaces_over_an_engine(stack: AsyncExitStack, release: str, home: Path) -> None:
-    await compare(await services_over(stack, await stepflow(release)(stack, home)), range(2))
+    services = await services_over(stack, await stepflow(release)(stack, home))
+    await compare(services, range(2))
+    await compare_labels(services, range(1))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

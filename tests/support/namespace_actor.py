@@ -1,6 +1,6 @@
-"""Somebody who acts at random in one namespace, and notes all that is told, without ids and times.
+"""Somebody who acts at random in one namespace, or in a view of it, and notes all that is told, without ids and times.
 
-The same seed makes the same actions. Where an action takes something of another namespace, a board has it: what another
+The same seed makes the same actions. Where an action takes something of somebody else, a board has it: what another
 actor has left there, or a decoy if nobody has.
 """
 
@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.core.control import CancelParams, DeleteParams, DeleteRunsParams, ItemsParams, ListParams
 from gateway.core.errors import GatewayError
-from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
+from gateway.core.model import Blob, BlobType, GetParams, ObservabilityContext, RunStatus, SubmitParams
 from gateway.core.owner import Owner
 from gateway.core.page_token import page_token
 from gateway.core.run_filter import RunFilter, RunOrder
@@ -86,6 +86,7 @@ class Actor:
             wait=True,
             idempotency_key=chance.choice([None, None, "k1", "k2"]),
             labels=labels if chance.random() < 0.8 else {},
+            observability=ObservabilityContext(run_id=self._any_run()) if chance.random() < 0.3 else None,
             owner=self._owner,
         )
         run = await self._service.submit(params)
@@ -154,7 +155,7 @@ class Actor:
         return [token != b"" and (update.restarted or any(each[1] for each in told)), sorted(told, key=str)]
 
     def _any_run(self) -> str:
-        """A run of its own, or one of another namespace."""
+        """A run of its own, or one of another actor."""
         own = list(self._names)
         if not own or self._chance.random() < 0.3:
             self._foreign.add(self._board.run_id)

@@ -126,7 +126,8 @@ class ToldRuns:
         if note.ended is not None:
             return note.ended
         if (owner := _owner(run, notes)) is not None:
-            run = replace(run, namespace=owner.namespace)
+            # One that the engine has begun itself has no note, and the labels that its owner gives all.
+            run = replace(run, namespace=owner.namespace, labels=dict(owner.labels))
         run = _with_lineage(_with_note(run, note.submitted), notes)
         if is_settled(run):
             self._ends.put(run.run_id, run)

@@ -16,7 +16,7 @@ from gateway.core.errors import (
     RunNotFound,
     Unsupported,
 )
-from gateway.core.model import ResultOrder, RunState, SubmitParams
+from gateway.core.model import ObservabilityContext, ResultOrder, RunState, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
@@ -27,6 +27,7 @@ from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, Scri
 
 MINE, THEIRS = Owner("mine", "team-a"), Owner("theirs", "team-b")
 VIEW = CallerView("mine")
+X = (("team", "x"),)
 PAGE = Page(ResultOrder.BY_INDEX, 0, 1, 0, 1)
 NEWEST = RunOrder.NEWEST_FIRST
 
@@ -146,6 +147,52 @@ async def test_a_view_with_labels(runtime: CountedReads) -> None:
     assert isinstance(await failure_of(seen.get(other)), RunNotFound)
     inner = await submitted(runtime, MINE)
     assert isinstance(await failure_of(seen.get(inner)), RunNotFound)
+
+
+def inside(run_id: str) -> ObservabilityContext:
+    return ObservabilityContext(trace_id="t", span_id="s", run_id=run_id)
+
+
+@pytest.mark.parametrize("view", [VIEW, CallerView("mine", labels=X)])
+async def test_no_run_is_inside_one_that_is_hidden(runtime: CountedReads, view: CallerView) -> None:
+    """Not even one that is cancelled is told from one that does not exist."""
+    seen = SeenRuntime(runtime, view)
+    hidden = [await submitted(runtime, THEIRS), await submitted(runtime, THEIRS)]
+    await runtime.cancel(hidden[1], None)
+    parents, reads = [], []
+    for run_id in (*hidden, MISSING_RUN, "no id", await submitted(seen, MINE)):
+        before = runtime.gets
+        inner = await submitted(seen, MINE, observability=inside(run_id))
+        reads.append(runtime.gets - before)
+        parents.append((await runtime.get(inner)).status.parent_run_id)
+    assert parents == [None, None, None, None, run_id]
+    assert reads[0] == reads[1] == reads[2]
+
+
+async def test_a_view_with_labels_shows_no_parents_without_them(runtime: CountedReads) -> None:
+    seen = SeenRuntime(runtime, CallerView("mine", labels=X))
+    other = await submitted(runtime, MINE, labels={"team": "y"})
+    inner = await submitted(seen, MINE, observability=inside(other))
+    assert (await runtime.get(inner)).status.parent_run_id is None
+    assert (await runtime.get(inner)).status.root_run_id is None
+
+
+async def test_keys_count_among_callers_with_the_same_labels(runtime: CountedReads) -> None:
+    """Nobody is told that others have used a key. The scopes of tasks stay: the view has the labels of their runs."""
+    views = [CallerView("mine"), CallerView("mine", labels=X), CallerView("mine", labels=(("team", "y"),))]
+    runs = [await submitted(SeenRuntime(runtime, view), MINE, idempotency_key="k") for view in (*views, *views)]
+    assert runs[:3] == runs[3:]
+    assert len(set(runs)) == 3
+    both = (("a", "b"), ("team", "x"))
+    runs = [
+        await submitted(SeenRuntime(runtime, CallerView("mine", labels=labels)), MINE, idempotency_key="k")
+        for labels in (both, both[::-1])
+    ]
+    assert runs[0] == runs[1]
+    flow_id = await runtime.put_blob(FLOW, "mine")
+    task = f"{runs[0]}/s/0"
+    await SeenRuntime(runtime, views[1]).submit(SubmitParams(flow_id=flow_id, inputs=[], owner=MINE), task)
+    assert runtime.scopes[-1] == task
 
 
 async def test_a_view_of_one_run(runtime: CountedReads) -> None:

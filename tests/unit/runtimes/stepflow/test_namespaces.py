@@ -195,6 +195,21 @@ async def test_pages_of_a_namespace_are_those_of_an_engine_without_others(order:
     assert [len(page.runs) for page in pages[0]] == [5, 5, 2]
 
 
+async def test_what_an_engine_begins_in_a_run_has_the_labels_of_its_owner() -> None:
+    """A token for labels shows it, so what its components submit is inside it."""
+    runs = EngineRuns()
+    owner = Owner("mine", "ann", (), (("team", "x"),))
+    run = await runs.add(1, None)
+    await runs.told.notes.submitted(run.run_id, SubmitNote(labels={"team": "x", "kind": "y"}, owner=owner))
+    inside = await runs.add(2, None, root_run_id=run.run_id, parent_run_id=run.run_id)
+    assert [told.labels for told in await runs.told.all_told([run, inside])] == [
+        {"team": "x", "kind": "y"},
+        {"team": "x"},
+    ]
+    page = await Listing(runs).page(RunFilter(labels={"team": "x"}), RunOrder.OLDEST_FIRST, "", 5)
+    assert [told.run_id for told in page.runs] == [run.run_id, inside.run_id]
+
+
 async def test_nobody_is_told_of_a_run_before_it_is_known_whose_it_is() -> None:
     runs = EngineRuns()
     with runs.told.submitting(FLOW_ID, SubmitNote(owner=THEIRS)):
