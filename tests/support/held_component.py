@@ -38,7 +38,10 @@ class HeldComponent:
         finally:
             answered.cancel()
             closed.cancel()
-        if closed.done():
+        lost = closed.done()
+        # It has let go of the connection before that is read again.
+        await asyncio.wait({answered, closed})
+        if lost:
             await self._note(self.lost, value)
             call.abort()
         else:
