@@ -8,7 +8,7 @@ from gateway.access.limits import NO_LIMITS, CallerLimits
 from gateway.access.presented import Presented
 from gateway.core.caller import ANYBODY, Caller, CallerView
 from gateway.core.errors import InvalidRequest, Unsupported
-from gateway.core.owner import is_namespace
+from gateway.core.owner import NAMESPACE_KEY, is_namespace
 from gateway.core.tokens import CreatedToken, TokenParams
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class OpenAccess(Access):
         if presented.namespace is None:
             return ANYBODY
         if not is_namespace(presented.namespace):
-            raise InvalidRequest("runs-namespace is not the name of a namespace")
+            raise InvalidRequest(f"{NAMESPACE_KEY} is not the name of a namespace")
         return Caller(view=CallerView(presented.namespace))
 
     async def identify(self, presented: Presented) -> Caller:

@@ -9,10 +9,9 @@ from grpc import aio
 from gateway.core.addresses import is_local
 from gateway.core.client_tls import ClientTls
 from gateway.core.errors import shortened
-from gateway.core.owner import NAMESPACE_RULE, is_namespace
+from gateway.core.owner import NAMESPACE_KEY, NAMESPACE_RULE, is_namespace
 from gateway.core.token_file import TokenFile
 from gateway.peers.grpc.authorized_channel import AuthorizedChannel
-from gateway.peers.grpc.channel import NAMESPACE_METADATA
 from gateway.peers.grpc.client_tls import channel_credentials
 
 TLS_SCHEME: Final = "grpcs://"
@@ -74,7 +73,7 @@ class Security:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What each call carries."""
-        namespace = () if self._namespace is None else ((NAMESPACE_METADATA, self._namespace),)
+        namespace = () if self._namespace is None else ((NAMESPACE_KEY, self._namespace),)
         return namespace if self._token is None else (("authorization", self._token.authorization), *namespace)
 
     @property

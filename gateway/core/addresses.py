@@ -18,10 +18,12 @@ def check_address(address: str) -> str:
 
 
 def is_local(address: str) -> bool:
-    """Whether only this machine is reached at an address: a unix socket, or a loopback name or address."""
+    """Whether only this machine reaches an address: `HOST:PORT`, `unix:PATH`, or a URL with a loopback host."""
     if address.startswith("unix:"):
         return True
-    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
+    place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    host = place if place.endswith("]") else place.rpartition(":")[0] or place
+    host = host.strip("[]").partition("%")[0]
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -9,6 +9,15 @@ from msgspec import Struct
 DEFAULT_NAMESPACE: Final = "default"
 """The namespace of identities that name none, and of all runs and blobs of a gateway without identities."""
 
+NAMESPACE_KEY: Final = "runs-namespace"
+"""The metadata of gRPC, and the header of HTTP, by which a caller names a namespace."""
+
+OWNER_KEY: Final = "runs-owner-bin"
+"""The metadata that holds the owner of the run that a worker submits: an `Owner` in MessagePack, base64 on the wire.
+
+Only the front of the runtime's process that its workers reach believes it.
+"""
+
 MAX_NAMESPACE: Final = 63
 
 NAMESPACE_RULE: Final = f"1 to {MAX_NAMESPACE} of a-z, 0-9 and '.', '_', '-', but these not at the ends"

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.core.addresses import is_local
 from gateway.core.server_tls import ServerTls
 from gateway.core.tls_files import TlsFileError
 from gateway.core.token_file import TokenFile, TokenFileError
 from gateway.core.upstream_credentials import UpstreamCredentials
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
-from gateway.server.tls_settings import TlsSettings, is_local
+from gateway.server.tls_settings import TlsSettings
 
 _NEEDS: Final = {
     "tls_cert": "tls_key",

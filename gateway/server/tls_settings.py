@@ -1,6 +1,5 @@
 """The settings of TLS: of the ports, and of what the gateway calls itself."""
 
-from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
@@ -72,17 +71,3 @@ class TlsSettings(BaseModel):
     def client_tls(self) -> ClientTls:
         """What is trusted, and shown, where the gateway is a client of TLS."""
         return ClientTls(self.upstream_ca, self.upstream_cert, self.upstream_key)
-
-
-def is_local(address: str) -> bool:
-    """Whether only this machine reaches an address: `HOST:PORT`, `unix:PATH`, or a URL."""
-    if address.startswith("unix:"):
-        return True
-    host = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
-    name = (host.rpartition(":")[0] if not host.endswith("]") else host).strip("[]") or host
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

@@ -12,11 +12,10 @@ from gateway.access.presented import Presented
 from gateway.access.refusals import unauthenticated
 from gateway.core.caller import ANYBODY, Caller
 from gateway.core.errors import GatewayError, QuotaExceeded
+from gateway.core.owner import NAMESPACE_KEY, OWNER_KEY
 from gateway.fronts.grpc.connections import CallMemory
 
 AUTHORIZATION: Final = "authorization"
-NAMESPACE: Final = "runs-namespace"
-OWNER: Final = "runs-owner-bin"
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
@@ -114,9 +113,9 @@ def presented_in(metadata: Metadata | None) -> Presented:
     for key, value in metadata or ():
         if key == AUTHORIZATION:
             authorization = _both(authorization, str(value))
-        elif key == NAMESPACE:
+        elif key == NAMESPACE_KEY:
             namespace = _both(namespace, str(value))
-        elif key == OWNER:
+        elif key == OWNER_KEY:
             owner = value if isinstance(value, bytes) else value.encode()
     if authorization is None and namespace is None and owner is None:
         return _NOTHING

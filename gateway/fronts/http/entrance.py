@@ -8,6 +8,7 @@ from gateway.access.access import Access
 from gateway.access.presented import Presented
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import GatewayError, QuotaExceeded
+from gateway.core.owner import NAMESPACE_KEY
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.rpc_method import Origin
 
@@ -66,5 +67,5 @@ def _presented(request: HttpRequest) -> Presented:
     """What a request presents. Headers that are there twice are one list, which nothing accepts."""
     headers = request.headers
     authorization = ", ".join(headers.getall("Authorization")) if "Authorization" in headers else None
-    namespace = ", ".join(headers.getall("Runs-Namespace")) if "Runs-Namespace" in headers else None
+    namespace = ", ".join(headers.getall(NAMESPACE_KEY)) if NAMESPACE_KEY in headers else None
     return Presented(authorization, namespace, request.connection.certificate)

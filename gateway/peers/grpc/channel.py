@@ -9,9 +9,6 @@ makes it again. It ends no call, as the close of a proxy may that comes while a 
 DETAILS_TRAILER: Final = "grpc-status-details-bin"
 """The trailing metadata that holds the google.rpc.Status of a failed call."""
 
-NAMESPACE_METADATA: Final = "runs-namespace"
-"""The metadata of a call that names its namespace."""
-
 PUSHBACK_TRAILER: Final = "grpc-retry-pushback-ms"
 """The trailing metadata by which gRPC itself learns when to call again: milliseconds, in decimal."""
 

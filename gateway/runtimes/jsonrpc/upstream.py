@@ -12,6 +12,7 @@ from yarl import URL
 from gateway.adapter import jsonrpc
 from gateway.core.errors import GatewayError
 from gateway.core.model import JsonText
+from gateway.core.owner import NAMESPACE_KEY
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.peers.http.client import EVENT_STREAM, JSON, client_session, request
 from gateway.runtimes.jsonrpc.answers import (
@@ -44,9 +45,6 @@ PROBE_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 3.0
 """How long an unused connection is kept: less than servers do (5 s and more), so that none is closed just when a submit
 is sent on it, which would then end as Unavailable."""
-
-NAMESPACE_HEADER: Final = "runs-namespace"
-"""The header that names the namespace of a request to another gateway."""
 
 _BLOBS_PATH: Final = "/api/v1/blobs"
 
@@ -203,5 +201,5 @@ class JsonRpcUpstream:
     ) -> AbstractAsyncContextManager[ClientResponse]:
         headers = {"Accept": accept, **self._credentials.headers}
         if namespace is not None:
-            headers[NAMESPACE_HEADER] = namespace
+            headers[NAMESPACE_KEY] = namespace
         return request(self._http, method, url, body, headers=headers, times=times)

@@ -1,21 +1,12 @@
 """The namespace of a call on another gateway, as metadata, and whether that gateway has kept to it."""
 
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.core.model import RunStatus, SubmitParams
-from gateway.core.owner import DEFAULT_NAMESPACE, Owner
-
-NAMESPACE_KEY: Final = "runs-namespace"
-"""The metadata that names the namespace of a call."""
-
-OWNER_KEY: Final = "runs-owner-bin"
-"""The metadata that holds the owner of the run that a worker submits: an `Owner` in MessagePack, base64 on the wire.
-
-Only the front of the runtime's process that its workers reach believes it.
-"""
+from gateway.core.owner import DEFAULT_NAMESPACE, NAMESPACE_KEY, OWNER_KEY, Owner
 
 CallMetadata: TypeAlias = tuple[tuple[str, str | bytes], ...] | None
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core.addresses import check_address
+from gateway.core.addresses import check_address, is_local
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,30 @@ def test_what_is_wrong_is_said(address: str, problem: str) -> None:
     with pytest.raises(ValueError, match="expected HOST:PORT or unix:/PATH") as refused:
         check_address(address)
     assert str(refused.value) == f"expected HOST:PORT or unix:/PATH, got {address!r}: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("127.0.0.1:1", True),
+        ("localhost:1", True),
+        ("a.localhost:1", True),
+        ("[::1]:1", True),
+        ("unix:/a", True),
+        ("http://127.0.0.1:1/a", True),
+        ("jsonrpc+http://[::1]:1/a", True),
+        ("stepflow+http://localhost", True),
+        ("192.0.2.1:1", False),
+        ("[::]:1", False),
+        ("127.0.0.1", True),
+        ("https://user@127.0.0.1:1/a@b:1", True),
+        ("dns:///localhost:1", False),
+        ("localhost.example:1", False),
+        ("[fe80::1%eth0]:1", False),
+        ("192.168.1.1:1", False),
+        ("http://a.example:1/", False),
+        ("http://a.example", False),
+    ],
+)
+def test_what_only_this_machine_reaches(address: str, local: bool) -> None:
+    assert is_local(address) is local

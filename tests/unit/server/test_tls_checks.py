@@ -10,7 +10,6 @@ from gateway.core.server_tls import ClientAuth, ServerTlsFiles
 from gateway.server.settings import ServeSettings, SettingsError, StartError
 from gateway.server.settings_sources import load_bridge, load_serve
 from gateway.server.tls_checks import server_tls, upstream_credentials
-from gateway.server.tls_settings import is_local
 from tests.support.certificates import Certificates, encrypt_key
 
 CERT: Any = {"tls_cert": "/c", "tls_key": "/k"}
@@ -100,29 +99,6 @@ def test_bridges() -> None:
         load_bridge({**engine, "http_address": f"{ALL}:1"}, {})
     with pytest.raises(SettingsError, match=r"not sent to http://a\.example:1 without TLS"):
         load_bridge({**engine, "upstream_token_file": "/t"}, {})
-
-
-@pytest.mark.parametrize(
-    ("address", "local"),
-    [
-        ("127.0.0.1:1", True),
-        ("localhost:1", True),
-        ("a.localhost:1", True),
-        ("[::1]:1", True),
-        ("unix:/a", True),
-        ("http://127.0.0.1:1/a", True),
-        ("jsonrpc+http://[::1]:1/a", True),
-        ("stepflow+http://localhost", True),
-        (f"{ALL}:1", False),
-        ("[::]:1", False),
-        ("[fe80::1%eth0]:1", False),
-        ("192.168.1.1:1", False),
-        ("http://a.example:1/", False),
-        ("http://a.example", False),
-    ],
-)
-def test_what_only_this_machine_reaches(address: str, local: bool) -> None:
-    assert is_local(address) is local
 
 
 def test_certificates_of_clients_are_required_by_default_where_there_is_an_authority() -> None:
