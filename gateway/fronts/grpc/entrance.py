@@ -39,13 +39,16 @@ class Entrance:
         """The entrance to a method; None if everybody may call it."""
         return None if access is None or is_for_everybody(path) else cls(access, path)
 
-    def refusal(self, metadata: Metadata | None, peer: str) -> QuotaExceeded | None:
+    @property
+    def limited(self) -> bool:
+        """Whether there are limits, so that `refusal` is to be asked first."""
+        return self._access.limits.limited
+
+    def refusal(self, presented: Presented, peer: str) -> QuotaExceeded | None:
         """The error of a call whose caller is known and at a limit, before anything is made for it; None of others."""
         access = self._access
-        if not access.limits.limited:
-            return None
         try:
-            caller = access.known(presented_in(metadata))
+            caller = access.known(presented)
             if caller is None:
                 return None
             permit_grpc(caller, self._path)

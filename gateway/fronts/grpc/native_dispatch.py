@@ -86,7 +86,11 @@ class NativeDispatch:
             return False
         metadata, peer, remaining = details
         called = self._methods[method]
-        if (entrance := called.entrance) is not None and (refused := entrance.refusal(metadata, peer)) is not None:
+        if (
+            (entrance := called.entrance) is not None
+            and entrance.limited
+            and (refused := entrance.refusal(presented_in(metadata), peer)) is not None
+        ):
             fail(self._front, call_id, *ending(refused))
             return False
         context = NativeContext(self._backlog, call_id, called, peer, remaining)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -103,7 +104,20 @@ def json_response(body: str | bytes, status: int = 200, headers: Mapping[str, st
 
 def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = None) -> HttpResponse:
     """An error answer in the form of the path: that of JSON-RPC, or that of the blob API."""
-    status = status or error.http_status
+    is_rpc = request.path == RPC_PATH
+    if isinstance(error, QuotaExceeded) and error.data is None and status is None:
+        return _quota_refusal(error.message, error.quota, error.subject, error.retry_after, is_rpc=is_rpc)
+    return _refusal(error, status or error.http_status, is_rpc=is_rpc)
+
+
+@lru_cache(maxsize=1_024)
+def _quota_refusal(message: str, quota: str, subject: str, retry_after: float | None, *, is_rpc: bool) -> HttpResponse:
+    """A refusal has to cost far less than a call, and is often the same."""
+    error = QuotaExceeded(message, quota=quota, subject=subject, retry_after=retry_after)
+    return _refusal(error, error.http_status, is_rpc=is_rpc)
+
+
+def _refusal(error: GatewayError, status: int, *, is_rpc: bool) -> HttpResponse:
     headers = _retry_headers(error)
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
@@ -111,7 +125,7 @@ def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = N
         headers["Allow"] = error.allowed
     if isinstance(error, UnsupportedContentCoding):
         headers["Accept-Encoding"] = CODINGS
-    if request.path == RPC_PATH:
+    if is_rpc:
         return json_response(jsonrpc.error_response(None, error), status, headers)
     body = {
         "code": status,
