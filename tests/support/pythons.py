@@ -74,7 +74,7 @@ def oldest() -> Iterator[str]:
     """Constraints to the oldest versions that pyproject.toml allows, of all but the tools for tests."""
     project = tomllib.loads(SETTINGS.read_text())["project"]
     for requirement in [*project["dependencies"], *project["optional-dependencies"]["native"]]:
-        name, version = re.fullmatch(r"([\w.-]+)>=([\d.]+),.*", requirement).groups()  # type: ignore[union-attr]
+        name, version = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+),.*", requirement).groups()  # type: ignore[union-attr]
         yield f"{name}=={version}"
 
 

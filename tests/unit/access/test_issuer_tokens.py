@@ -99,7 +99,7 @@ async def test_wrong_tokens_are_refused_in_the_same_words(algorithm: str) -> Non
         {"exp": float("inf")},
         {"exp": True},
         {"nbf": "x"},
-        {"iat": time.time() + 3_600},
+        {"iat": time.time() + 80_000},
         {"namespace": "Team A"},
         {"namespace": ["a", "../b"]},
         {"namespace": []},
