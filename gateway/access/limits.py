@@ -162,10 +162,13 @@ class CallerUse:
         for part in self._parts:
             part.check_open(kind)
         if requests:
-            for part in self._parts:
-                part.take_request()
+            self.request()
+        self.add(kind, 1)
+
+    def request(self) -> None:
+        """Count a request. Raises QuotaExceeded."""
         for part in self._parts:
-            part.add(kind, 1)
+            part.take_request()
 
     def add(self, kind: int, number: int) -> None:
         """Count more of a kind, or less if it is negative."""
@@ -205,16 +208,17 @@ class CallerUse:
 class LimitedCall:
     """A call that counts, with the memory that it holds, while the context lasts. Entering it raises QuotaExceeded."""
 
-    __slots__ = ("_held", "_kind", "_use")
+    __slots__ = ("_held", "_kind", "_requests", "_use")
 
-    def __init__(self, use: CallerUse | None, kind: int) -> None:
+    def __init__(self, use: CallerUse | None, kind: int, *, requests: bool = True) -> None:
         self._use = use
         self._kind = kind
+        self._requests = requests
         self._held = 0
 
     def __enter__(self) -> Self:
         if self._use is not None:
-            self._use.begin(self._kind)
+            self._use.begin(self._kind, requests=self._requests)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -339,9 +343,18 @@ class CallerLimits:
 
     def call(self, caller: Caller, streams: bool = False) -> LimitedCall:
         """A call of a caller, or a stream, to be entered before any work. Entering it raises QuotaExceeded."""
-        if not self.limited or (use := self._use(caller.identity)) is None:
-            return UNLIMITED
-        return LimitedCall(use, _STREAMS if streams else _CALLS)
+        use = self._use(caller.identity) if self.limited else None
+        return UNLIMITED if use is None else LimitedCall(use, _STREAMS if streams else _CALLS)
+
+    def place(self, caller: Caller) -> LimitedCall:
+        """The place of calls, one after the other, each of which is counted by `request`."""
+        use = self._use(caller.identity) if self.limited else None
+        return UNLIMITED if use is None else LimitedCall(use, _CALLS, requests=False)
+
+    def request(self, caller: Caller) -> None:
+        """A caller asks for something in a place that it has. Raises QuotaExceeded."""
+        if self.limited and (use := self._use(caller.identity)) is not None:
+            use.request()
 
     def check(self, caller: Caller, streams: bool = False) -> None:
         """Raise QuotaExceeded if a caller may not begin a call now, or a stream. Nothing is counted."""
@@ -350,9 +363,8 @@ class CallerLimits:
 
     def followed(self, caller: Caller, number: int = 0) -> FollowedByCaller:
         """The runs and sets that a stream of a caller follows. Raises QuotaExceeded."""
-        if not self.limited or (use := self._use(caller.identity)) is None:
-            return _FOLLOWED_FREELY
-        return FollowedByCaller(use, number)
+        use = self._use(caller.identity) if self.limited else None
+        return _FOLLOWED_FREELY if use is None else FollowedByCaller(use, number)
 
     def items(self, caller: Caller, number: int, before: int = 0) -> None:
         """A caller submits items, after `before` others of the same run. Raises QuotaExceeded."""
@@ -366,9 +378,8 @@ class CallerLimits:
 
     def share(self, caller: Caller, share: MemoryShare) -> MemoryShare:
         """The share of a connection, as far as a caller may hold of it."""
-        if not self.limited or (use := self._use(caller.identity)) is None:
-            return share
-        return CallerShare(share, use)
+        use = self._use(caller.identity) if self.limited else None
+        return share if use is None else CallerShare(share, use)
 
     def _use(self, identity: str) -> CallerUse | None:
         """What an identity uses; None if nothing limits it."""

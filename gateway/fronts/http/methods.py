@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from io import BytesIO
 from typing import Final, Self, TypeAlias
@@ -10,6 +10,7 @@ from typing import Final, Self, TypeAlias
 import msgspec
 
 from gateway.access.access import Access, OpenAccess
+from gateway.access.limits import UNLIMITED, LimitedCall
 from gateway.adapter import blobs_json, jsonrpc, params_json, status_to_json, tokens_json
 from gateway.adapter.json_members import Params
 from gateway.adapter.long_requests import read_long_body
@@ -162,35 +163,39 @@ class JsonRpcMethods:
     async def _execute(
         self, calls: list[jsonrpc.Call], origin: Origin, held: Held, copies: int = 1
     ) -> list[JsonText | KeptAnswer]:
-        """The answers in the order of the calls; none for notifications."""
+        """The answers in the order of the calls; none for notifications.
+
+        Calls that find no place beside others of their caller come one after the other, in the place of the request.
+        """
         answers: list[JsonText | KeptAnswer | None] = [None] * len(calls)
         rest = iter(enumerate(calls))
         held = BatchHold(held)
 
-        async def work() -> None:
+        async def work(place: LimitedCall) -> None:
             kept = KeptAnswer(held, copies)
-            for index, call in rest:
-                await self.fair_queue.yield_turn()
-                answers[index] = await self._keep_next(call, origin, kept, counted=not index)
-                if answers[index] is kept:
-                    kept = KeptAnswer(held, copies)
+            with suppress(QuotaExceeded), place:
+                for index, call in rest:
+                    await self.fair_queue.yield_turn()
+                    answers[index] = await self._keep_next(call, origin, kept, counted=not index)
+                    if answers[index] is kept:
+                        kept = KeptAnswer(held, copies)
 
         async with asyncio.TaskGroup() as workers:
-            for _ in range(min(BATCH_CONCURRENCY, len(calls))):
-                workers.create_task(work())
+            for number in range(min(BATCH_CONCURRENCY, len(calls))):
+                has_place = not number or origin.scope
+                workers.create_task(work(UNLIMITED if has_place else self._access.limits.place(origin.caller)))
         return [answer for answer in answers if answer is not None]
 
     async def _keep_next(
         self, call: jsonrpc.Call, origin: Origin, kept: KeptAnswer, *, counted: bool
     ) -> JsonText | KeptAnswer | None:
         """The answer to a call of a batch, which counts for its caller unless it has been counted."""
-        if counted or origin.scope or not (limits := self._access.limits).limited:
-            return await self._keep(call, origin, kept)
-        try:
-            with limits.call(origin.caller):
-                return await self._keep(call, origin, kept)
-        except QuotaExceeded as error:
-            return None if call.id is None else jsonrpc.error_response(call.id, error)
+        if not counted and not origin.scope:
+            try:
+                self._access.limits.request(origin.caller)
+            except QuotaExceeded as error:
+                return None if call.id is None else jsonrpc.error_response(call.id, error)
+        return await self._keep(call, origin, kept)
 
     async def _keep(self, call: jsonrpc.Call, origin: Origin, kept: KeptAnswer) -> JsonText | KeptAnswer | None:
         """The answer to a call as a whole, in `kept` if it is long, or the error that there is no room for it."""

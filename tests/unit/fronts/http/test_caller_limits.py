@@ -15,6 +15,7 @@ from gateway.access.limit_rules import LimitRule
 from gateway.access.limits import CallerLimits
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.services import RunsServices
+from tests.support.followers import followed
 from tests.support.http_front import Answer, RunningFront, call, head, post, running_front
 
 ACCEPT = "Accept: text/event-stream"
@@ -69,6 +70,30 @@ async def test_each_call_of_a_batch_counts(front: RunningFront, access: OpenAcce
     answers = (await connection.send(post(json.dumps(calls).encode())).answer()).json()
     assert sum("result" in answer for answer in answers) == 3
     assert {answer["error"]["code"] for answer in answers if "error" in answer} == {-32014}
+
+
+@pytest.mark.parametrize("places", [1, 3])
+async def test_a_batch_has_the_places_that_its_caller_has(front: RunningFront, access: OpenAccess, places: int) -> None:
+    """Its calls wait for each other rather than that they are refused; the places are free again when it ends."""
+    runs = [await front.submit() for _ in range(9)]
+    limited(access, max_calls=places)
+    calls = [
+        {"jsonrpc": "2.0", "id": number, "method": "runs/get", "params": {"runId": run_id, "wait": True}}
+        for number, run_id in enumerate(runs)
+    ]
+    connection = await front.connect()
+    connection.send(post(json.dumps(calls).encode()))
+    other = await front.connect()
+    for number in range(0, len(runs), places):
+        executing = runs[number : number + places]
+        await followed(front.service, places)
+        refused(await other.send(call("runs/list", {})).answer(), "max_calls")
+        for run_id in executing:
+            for item in range(2):
+                await front.runtime.succeed(item, run_id=run_id)
+    answers = (await connection.answer()).json()
+    assert [answer["result"]["runId"] for answer in answers] == runs
+    assert (await other.send(call("runs/list", {})).answer()).status == 200
 
 
 async def test_an_event_stream_counts_as_one_until_it_ends(front: RunningFront, access: OpenAccess) -> None:
