@@ -45,13 +45,13 @@ _ENGINE = "the engine answered with HTTP status"
 REFUSALS = {
     "upstream": {
         413: "PAYLOAD_TOO_LARGE: the message is larger than the upstream takes",
-        401: f"REMOTE_ERROR: {_UPSTREAM} 401: it wants other credentials in its address",
+        401: "UNAVAILABLE: the upstream does not accept the credentials of this gateway",
         429: f"OVERLOADED: {_UPSTREAM} 429",
         503: f"UNAVAILABLE: {_UPSTREAM} 503",
     },
     "engine": {
         413: "PAYLOAD_TOO_LARGE: the message is larger than the engine takes; releases 0.10 and 0.11 take 2 MB",
-        401: f"REMOTE_ERROR: {_ENGINE} 401: refused early",
+        401: "UNAVAILABLE: the engine does not accept the credentials of this gateway",
         429: f"OVERLOADED: {_ENGINE} 429: refused early",
         503: "UNAVAILABLE: the engine cannot be reached through its proxy",
     },

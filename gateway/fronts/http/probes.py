@@ -20,6 +20,8 @@ from gateway.fronts.http.responses import SERVER, HttpResponse, header_lines, js
 
 HEALTH_PATH: Final = "/health"
 
+_AWAY: Final = "the runtime cannot be reached, or does not accept this gateway"
+
 _LINES: Final = header_lines(
     {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store", "Server": SERVER}
 )
@@ -57,7 +59,7 @@ class Probes:
         return {
             **self._startup(),
             "state": self._readiness.obstacle,
-            "upstream": "the runtime cannot be reached" if self._readiness.upstream_is_away() else None,
+            "upstream": _AWAY if self._readiness.upstream_is_away() else None,
             "shutdown": "the gateway is about to stop" if self.draining else None,
         }
 

@@ -1,6 +1,6 @@
 """The answers of a JSON-RPC server over HTTP: results, errors, event streams, and answers that cannot be used."""
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Final, NamedTuple
@@ -14,8 +14,10 @@ from gateway.core.errors import (
     GatewayError,
     InvalidParams,
     Overloaded,
+    PermissionDenied,
     RemoteError,
     TooLarge,
+    Unauthenticated,
     Unavailable,
     Violation,
 )
@@ -27,6 +29,14 @@ from gateway.peers.http.sse import EventReader, EventTooLarge
 
 MAX_RETRY_AFTER: Final = 60.0
 """The longest time, in seconds, for which an upstream can send clients away."""
+
+
+_REFUSALS: Final[Mapping[int, type[GatewayError]]] = {
+    HTTPStatus.UNAUTHORIZED: Unauthenticated,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: Unauthenticated,
+    HTTPStatus.FORBIDDEN: PermissionDenied,
+}
+"""What a status of a proxy before the upstream means, where there is nothing else to tell."""
 
 
 class ConnectionLost(Unavailable):
@@ -121,8 +131,8 @@ def _refusal(response: ClientResponse) -> GatewayError:
         return Overloaded(f"the upstream {what}", retry_after=_retry_after(response))
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return TooLarge("the message is larger than the upstream takes")
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
-        return RemoteError(RemoteError.code, f"the upstream {what}: it wants other credentials in its address")
+    if (refusal := _REFUSALS.get(status)) is not None:
+        return refusal(f"it {what}")
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return RemoteError(RemoteError.code, f"the upstream {what}, a redirect: its own address is to be configured")
     return RemoteError(RemoteError.code, f"the upstream {what}: the configured address may be wrong")

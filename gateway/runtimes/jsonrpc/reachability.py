@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, RemoteError, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
+from gateway.core.upstream_refusals import UpstreamRefusal
 from gateway.runtimes.jsonrpc.answers import ConnectionLost
 from gateway.runtimes.jsonrpc.dialect import Dialect
 
@@ -48,7 +49,7 @@ class Reachability:
         """Wait for the server for so long. False if it is away, or speaks no JSON-RPC; the log tells which."""
         try:
             async with asyncio.timeout(seconds):
-                while self._dialect is None and not isinstance(self._failure, RemoteError):
+                while self._dialect is None and not isinstance(self._failure, RemoteError | UpstreamRefusal):
                     await self._next_attempt()
         except TimeoutError:
             self._mark_down(self._failure or ConnectionLost("cannot be reached"))
@@ -57,12 +58,15 @@ class Reachability:
     async def ready(self) -> Dialect:
         """Wait until the server is there, and return its dialect.
 
-        Raises Unavailable if it has been away for longer than the patience, RemoteError if it speaks no JSON-RPC.
+        Raises Unavailable if it has been away for longer than the patience, UpstreamRefusal if it does not accept this
+        gateway, and RemoteError if it speaks no JSON-RPC.
         """
         while self._dialect is None:
             failure = self._failure
             if isinstance(failure, RemoteError):
                 raise RemoteError(failure.remote_code, failure.message)
+            if isinstance(failure, UpstreamRefusal):
+                raise failure.copy()
             left = None if failure is None else self._patience_left()
             if failure is not None and not left:
                 raise Unavailable(failure.message, retry_after=failure.retry_after or 1.0)
@@ -80,6 +84,8 @@ class Reachability:
             await self.ready()
             try:
                 return await attempt()
+            except UpstreamRefusal:
+                raise
             except Unavailable as failure:
                 again = repeatable
                 if isinstance(failure, ConnectionLost):
@@ -94,6 +100,12 @@ class Reachability:
         if self._dialect is not None:
             self._dialect = None
             self._failure = None
+
+    def look_again(self) -> None:
+        """Probe the server at once, and until it accepts what this gateway shows."""
+        self.recheck()
+        if self._dialect is None and not self._closed:
+            self._begin()
 
     @property
     def patience(self) -> float:
@@ -118,10 +130,13 @@ class Reachability:
         """Wait for the end of the next attempt to reach the server, at most so long."""
         if self._closed:
             raise shutting_down()
+        self._begin()
+        await asyncio.wait({self._attempted}, timeout=seconds)
+
+    def _begin(self) -> None:
         if self._reconnecting is None:
             self._away_since = asyncio.get_running_loop().time()
             self._reconnecting = asyncio.create_task(self._reconnect())
-        await asyncio.wait({self._attempted}, timeout=seconds)
 
     async def _reconnect(self) -> None:
         """Try until the server has answered."""
@@ -143,17 +158,20 @@ class Reachability:
         return self._logged_down
 
     def _mark_up(self, dialect: Dialect) -> None:
+        refused = isinstance(self._failure, UpstreamRefusal)
         self._dialect = dialect
         self._failure = None
         if self._logged_down:
             self._logged_down = False
-            _log.warning("the upstream at %s is back", self._name)
+            if not refused:  # The log of refusals tells that.
+                _log.warning("the upstream at %s is back", self._name)
 
     def _mark_down(self, failure: GatewayError) -> None:
         self._failure = failure
         if not self._logged_down:
             self._logged_down = True
-            _log.warning("the upstream at %s cannot be used: %s", self._name, failure.message)
+            if not isinstance(failure, UpstreamRefusal):
+                _log.warning("the upstream at %s cannot be used: %s", self._name, failure.message)
 
     def _wake(self) -> None:
         """Let all callers that wait for the server look again."""
@@ -175,10 +193,12 @@ class Retries:
         self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
 
     async def pause(self, failure: Unavailable) -> None:
-        """Wait before the next attempt. Raises `failure`, the error of the last one, if patience is exhausted.
+        """Wait before the next attempt. Raises `failure`, the error of the last one, if no other one helps in time.
 
         Failures count together if not more than the patience lies between them.
         """
+        if isinstance(failure, UpstreamRefusal):
+            raise failure
         now = asyncio.get_running_loop().time()
         patience = self._reachability.patience
         if self._last is None or now - self._last > patience:

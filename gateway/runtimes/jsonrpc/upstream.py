@@ -2,8 +2,8 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final
 
 from aiohttp import ClientResponse, ClientTimeout
@@ -14,6 +14,7 @@ from gateway.core.errors import GatewayError
 from gateway.core.model import JsonText
 from gateway.core.owner import NAMESPACE_KEY
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
+from gateway.core.upstream_refusals import UpstreamRefusal, UpstreamRefusals
 from gateway.peers.http.client import EVENT_STREAM, JSON, client_session, request
 from gateway.runtimes.jsonrpc.answers import (
     ConnectionLost,
@@ -68,7 +69,9 @@ class JsonRpcUpstream:
         # Requests that wait for a run must not keep calls out, so the bounds are here rather than in the connector.
         self._credentials = credentials
         self._http = client_session(idle_seconds=IDLE_SECONDS, tls=credentials.tls)
-        self.reachability = Reachability(f"{self._url.host}:{self._url.port}", self._find, patience)
+        address = f"{self._url.host}:{self._url.port}"
+        self.reachability = Reachability(address, self._find, patience)
+        self._refusals = UpstreamRefusals("the upstream", address)
         self.streams = True
         """Whether another gateway gives event streams, as far as is known: a proxy may stand in the way."""
         self.has_blob_methods = True
@@ -131,7 +134,7 @@ class JsonRpcUpstream:
         body = jsonrpc.request(request_id, GET, params).encode()
         times = ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=quiet)
         async with self._long_calls if seconds is None else self._calls:
-            with map_exceptions():
+            with self._failures():
                 async with self._request("POST", self._url, body, times, accept=EVENT_STREAM) as response:
                     if response.content_type != EVENT_STREAM:
                         await read_result(response, request_id)
@@ -170,7 +173,7 @@ class JsonRpcUpstream:
         request_id = str(next(self._ids))
         body = jsonrpc.request(request_id, method, params).encode()
         times = ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        with map_exceptions():
+        with self._failures():
             async with self._request("POST", self._url, body, times, namespace=namespace) as response:
                 return await read_result(response, request_id)
 
@@ -183,11 +186,27 @@ class JsonRpcUpstream:
 
         async def attempt() -> JsonText:
             async with self._calls:
-                with map_exceptions():
+                with self._failures():
                     async with self._request(method, url, body, times, namespace=namespace) as response:
                         return await read_document(response, method)
 
         return await self.reachability.retried(attempt)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Raise errors of the gateway for what goes wrong with an answer, or for what the upstream refuses."""
+        try:
+            with map_exceptions():
+                yield
+        except GatewayError as error:
+            told = self._refusals.told(error)
+            if told is error:
+                raise
+            if isinstance(told, UpstreamRefusal) and not told.known:
+                self.reachability.look_again()
+            raise told from None
+        else:
+            self._refusals.accepted()
 
     def _request(
         self,

@@ -9,10 +9,7 @@ from gateway.adapter.grpc_status import from_status
 from gateway.core.errors import (
     GatewayError,
     Overloaded,
-    PermissionDenied,
-    RemoteError,
     TooLarge,
-    Unauthenticated,
     Unavailable,
 )
 from gateway.peers.grpc.channel import DETAILS_TRAILER
@@ -30,7 +27,10 @@ _BROKEN: Final = frozenset(
 
 
 def call_error(error: aio.AioRpcError) -> GatewayError:
-    """Return the error of this gateway for a call that failed."""
+    """Return the error of this gateway for a call that failed.
+
+    Unauthenticated and PermissionDenied concern what this gateway has shown, unless it is a process of the same one.
+    """
     code, details = error.code(), _details(error)
     if details is None:
         if (refusal := proxy_error(code, error.details() or "", "the upstream gateway")) is not None:
@@ -51,9 +51,6 @@ def is_refusal(error: aio.AioRpcError) -> bool:
 
 def _of_upstream(failure: GatewayError) -> GatewayError:
     """The error of this gateway for one of the upstream, or of what is before it."""
-    if isinstance(failure, (Unauthenticated, PermissionDenied)):
-        # It is this gateway that is refused, not its client.
-        return RemoteError(RemoteError.code, failure.message)
     if isinstance(failure, (Unavailable, Overloaded)) and failure.retry_after is None:
         failure.retry_after = 1.0
     return failure

@@ -63,7 +63,7 @@ class RelayRuntime(RelayControl):
     def __init__(
         self, address: str, *, patience: float = PATIENCE, credentials: UpstreamCredentials = NO_CREDENTIALS
     ) -> None:
-        super().__init__(RelayUpstream(address, patience, credentials))
+        super().__init__(RelayUpstream(address, patience, credentials, is_own=self.is_trusted))
         self._watches: set[aio.UnaryStreamCall[runs_pb2.GetRunRequest, runs_pb2.GetRunResponse]] = set()
         self._sets = SetWatches(self._upstream)
         self._health = HealthFollower(self._upstream, self.readiness)
@@ -77,7 +77,9 @@ class RelayRuntime(RelayControl):
     async def connect(self, seconds: float) -> bool:
         """Wait for the upstream. If it is away for so long, log that and return False; it may come later."""
         connected = await self._upstream.connected(seconds)
-        if not connected:
+        if connected:
+            self._upstream.ask_whether_accepted()
+        else:
             self._upstream.mark_down()
         return connected
 

@@ -11,7 +11,7 @@ from grpc import aio
 from gateway.adapter.grpc_status import from_status
 from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.adapter.sets_proto import set_change_from_proto, watch_set_to_proto
-from gateway.core.errors import InvalidParams, RemoteError, Unavailable, Unsupported, shutting_down
+from gateway.core.errors import GatewayError, InvalidParams, RemoteError, Unavailable, Unsupported, shutting_down
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetPart
 from gateway.runtimes.relay.call_errors import call_error
@@ -77,7 +77,7 @@ class SetWatches:
                 await call.write(runs_pb2.WatchRunsRequest(add_set=request))
                 while isinstance(response := await self._next(call), runs_pb2.WatchRunsResponse):
                     if response.HasField("error"):
-                        raise _failure(response.error)
+                        raise self._upstream.told(_failure(response.error))
                     if response.HasField("ended"):
                         return
                     yield response
@@ -107,6 +107,6 @@ def _part(response: runs_pb2.WatchRunsResponse) -> SetPart:
     return SetPart([change], change.position, restarted=response.update.restarted)
 
 
-def _failure(error: runs_pb2.WatchError) -> Exception:
+def _failure(error: runs_pb2.WatchError) -> GatewayError:
     code = _CODES.get(error.code, grpc.StatusCode.UNKNOWN)
     return from_status(code, error.message, error.status_details)

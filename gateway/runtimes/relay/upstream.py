@@ -16,14 +16,15 @@ from grpc_health.v1 import health_pb2_grpc
 
 from gateway.adapter.health_services import LIST_METHOD, service_names
 from gateway.core.backoff import Backoff
-from gateway.core.errors import ComponentUnavailable, GatewayError, StateUnavailable, Unavailable
+from gateway.core.errors import ComponentUnavailable, GatewayError, StateUnavailable, Unauthenticated, Unavailable
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
+from gateway.core.upstream_refusals import UpstreamRefusals
 from gateway.peers.grpc.channel import channel_options
 from gateway.peers.grpc.client_tls import open_channel
 from gateway.peers.grpc.connection_pool import STREAMS_PER_CONNECTION, ConnectionPool
 from gateway.peers.grpc.renewed_channel import RenewedChannel
 from gateway.runtimes.relay.call_errors import call_error, is_refusal
-from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
+from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 FIRST_DELAY: Final = 0.05
 LAST_DELAY: Final = 1.0
@@ -38,6 +39,9 @@ WATCHES_PER_SOCKET: Final = 8_192
 """How many runs are watched over one connection to a unix socket. The gateway there bounds the open calls of each; to a
 host and port, a proxy may, and allows fewer."""
 
+ASK_SECONDS: Final = 10.0
+"""How long the upstream may take to tell whether it accepts the credentials of this gateway."""
+
 _TOLD: Final = (ComponentUnavailable, StateUnavailable)
 """Of the errors that mean that the upstream is away: those of one that is there, and says why it refuses the call."""
 
@@ -51,10 +55,19 @@ T = TypeVar("T")
 class RelayUpstream:
     """Another gateway at `grpc://HOST:PORT`, `grpcs://HOST:PORT` over TLS, or `unix:/PATH`.
 
-    `patience` is how many seconds it may be away before calls end with Unavailable.
+    `patience` is how many seconds it may be away before calls end with Unavailable. One that `is_own`, a process of
+    the same gateway, is asked for nothing that this one has not found to be permitted: what it refuses, it refuses to
+    the client.
     """
 
-    def __init__(self, address: str, patience: float, credentials: UpstreamCredentials = NO_CREDENTIALS) -> None:
+    def __init__(
+        self,
+        address: str,
+        patience: float,
+        credentials: UpstreamCredentials = NO_CREDENTIALS,
+        *,
+        is_own: bool = False,
+    ) -> None:
         self.address = address
         self._credentials = credentials
         self._patience = patience
@@ -68,6 +81,8 @@ class RelayUpstream:
         self._timeouts: set[asyncio.Timeout] = set()
         self._waiting_allowed = True
         self._down = False
+        self._refusals = None if is_own else UpstreamRefusals("the upstream gateway", address)
+        self._asking: asyncio.Task[None] | None = None
         self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
         self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
         self.health: Any = health_pb2_grpc.HealthStub(self._channel)
@@ -86,7 +101,7 @@ class RelayUpstream:
                 answer = await attempt()
             except aio.AioRpcError as error:
                 if not (repeatable or is_refusal(error)):
-                    raise call_error(error) from None
+                    raise self.told(call_error(error)) from None
                 await outage.pause(error)
             else:
                 self.mark_up()
@@ -104,6 +119,8 @@ class RelayUpstream:
 
     def mark_up(self) -> None:
         """Note that the upstream has answered."""
+        if self._refusals is not None and self._refusals.unaccepted:
+            self._refusals.accepted()
         if self._down:
             self._down = False
             _log.warning("the upstream gateway at %s is back", self.address)
@@ -115,8 +132,28 @@ class RelayUpstream:
             _log.warning("the upstream gateway at %s cannot be reached", self.address)
 
     def is_away(self) -> bool:
-        """Whether the upstream could not be reached, and there is no connection. It is tried again by this."""
+        """Whether the upstream could not be reached, or does not accept this gateway. It is tried again by this."""
+        if self._refusals is not None and self._refusals.unaccepted:
+            self.ask_whether_accepted()
+            return True
         return self._down and self._channel.get_state(try_to_connect=True) is not grpc.ChannelConnectivity.READY
+
+    def told(self, failure: GatewayError) -> GatewayError:
+        """The error for clients, for one that the upstream has answered with."""
+        return failure if self._refusals is None else self._refusals.told(failure)
+
+    def ask_whether_accepted(self) -> None:
+        """Ask the upstream in the background, once, whether it accepts the credentials of this gateway."""
+        if self._refusals is not None and (self._asking is None or self._asking.done()):
+            self._asking = asyncio.create_task(self._ask_whether_accepted())
+
+    async def _ask_whether_accepted(self) -> None:
+        try:
+            await self.runs.ListRuns(runs_pb2.ListRunsRequest(page_size=1), timeout=ASK_SECONDS)
+        except aio.AioRpcError as error:
+            self.told(call_error(error))
+        else:
+            self.mark_up()
 
     async def connected(self, seconds: float) -> bool:
         """Wait for a connection. Return False if there is none in time."""
@@ -166,9 +203,10 @@ class RelayUpstream:
     async def close(self) -> None:
         """Close the connection, which ends every call on it."""
         self.stop_waiting()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        present = [task for task in (self._connecting, self._asking) if task is not None]
+        for task in present:
+            task.cancel()
+        await asyncio.gather(*present, return_exceptions=True)
         for channel in (self._channel, *(connection.channel for connection in self._watching.close())):
             await channel.close()
 
@@ -219,17 +257,24 @@ class UpstreamOutage:
         failure: GatewayError = Unavailable("the upstream gateway has ended the call", retry_after=1.0)
         if error is not None:
             failure = call_error(error)
-            overdue = limited and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            if overdue or not isinstance(failure, Unavailable) or isinstance(failure, _TOLD):
-                raise failure
+            if not limited and isinstance(failure, Unauthenticated) and self._since is None:
+                pass  # A stream ends when its token expires. The next one is sent what the file of the token has then.
+            elif self._is_last(failure, error, limited=limited):
+                raise self._upstream.told(failure)
         if self._since is None:
             self._since = asyncio.get_running_loop().time()
         else:
             self._upstream.mark_down()
         delay = self._backoff.next()
         if self._left() < delay:
-            raise failure
+            raise self._upstream.told(failure)
         await self._upstream.within(delay, asyncio.Event().wait())
+
+    @staticmethod
+    def _is_last(failure: GatewayError, error: aio.AioRpcError, *, limited: bool) -> bool:
+        """Whether another attempt would not help."""
+        overdue = limited and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        return overdue or not isinstance(failure, Unavailable) or isinstance(failure, _TOLD)
 
     def _left(self) -> float:
         away = 0.0 if self._since is None else asyncio.get_running_loop().time() - self._since

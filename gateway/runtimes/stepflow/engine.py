@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -15,8 +16,9 @@ from aiohttp import ClientResponse, ClientSession, ClientTimeout
 from yarl import URL
 
 from gateway.core.backoff import Backoff
-from gateway.core.errors import GatewayError, RemoteError, TooLarge, Unavailable
+from gateway.core.errors import GatewayError, PermissionDenied, RemoteError, TooLarge, Unauthenticated, Unavailable
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
+from gateway.core.upstream_refusals import UpstreamRefusals
 from gateway.peers.http.client import EVENT_STREAM, client_session, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, HttpFailure, NotConnected
 
@@ -93,12 +95,14 @@ class EngineRestClient:
         self._away = False
         self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
         self._retry_at = 0.0
+        self._refusals = UpstreamRefusals("the engine", self.name)
+        self._refused_until = 0.0
 
     async def request(self, wanted: EngineRequest) -> Answer:
         """Return the answer to a request, whatever its HTTP status is.
 
-        Raises Unavailable if the engine is away, and AnswerLost if no answer has come to a request that the engine may
-        have executed.
+        Raises Unavailable if the engine is away or this gateway is not let through to it, and AnswerLost if no answer
+        has come to a request that the engine may have executed.
         """
         attempts = 2 if wanted.repeatable else 1
         while True:
@@ -112,6 +116,7 @@ class EngineRestClient:
             else:
                 if answer.status in _AWAY:
                     raise Unavailable("the engine cannot be reached through its proxy", retry_after=1.0)
+                self._refuse(answer.status)
                 return answer
 
     def events(self, path: str) -> AbstractAsyncContextManager[ClientResponse]:
@@ -134,6 +139,7 @@ class EngineRestClient:
         try:
             async with request(self._streams, "GET", self._base + path, headers=headers, times=times) as response:
                 self._mark_up()
+                self._refuse(response.status)
                 yield response
         except HttpFailure as failure:
             raise self._map_failure(failure) from None
@@ -161,8 +167,20 @@ class EngineRestClient:
         self._retry_at = now + self._backoff.delay
 
     def is_away(self) -> bool:
-        """Whether the engine could not be reached, and it is not yet time to try again."""
-        return self._away and time.monotonic() < self._retry_at
+        """Whether the engine could not be reached, and it is not yet time to try again; or has just refused this
+        gateway.
+        """
+        now = time.monotonic()
+        return (self._away and now < self._retry_at) or (self._refusals.unaccepted and now < self._refused_until)
+
+    def _refuse(self, status: int) -> None:
+        """Raise UpstreamRefusal if a proxy has not let a request through to the engine, which asks nobody who it is."""
+        if status == HTTPStatus.FORBIDDEN:
+            raise self._refusals.told(PermissionDenied(f"HTTP status {status} of a proxy"))
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED):
+            self._refused_until = time.monotonic() + LAST_DELAY
+            raise self._refusals.told(Unauthenticated(f"HTTP status {status} of a proxy"))
+        self._refusals.accepted()
 
     def _mark_up(self) -> None:
         if self._away:

@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from gateway.core.backoff import Backoff
+from gateway.core.upstream_refusals import UpstreamRefusal
 
 FIRST_DELAY: Final = 0.05
 LAST_DELAY: Final = 1.0
@@ -25,7 +26,9 @@ class EngineOutage:
         self._backoff.reset()
 
     async def pause(self, failure: Exception) -> None:
-        """Wait before the next attempt. Raises `failure`, which ended the last one, if patience is exhausted."""
+        """Wait before the next attempt. Raises `failure`, which ended the last one, if no other one helps in time."""
+        if isinstance(failure, UpstreamRefusal):
+            raise failure
         now = time.monotonic()
         if self._since is None:
             self._since = now

@@ -174,7 +174,6 @@ UNREADABLE = {
     "another-run": another_run,
     "redirect": status_code("307 Temporary Redirect", Location="http://secret.example/"),
     "not-found": status_code("404 Not Found"),
-    "forbidden": status_code("403 Forbidden"),
     "encoded": status_code("200 OK", b"\x1f\x8b", Content_Encoding="gzip"),
     "no-http": no_http,
 }
