@@ -17,10 +17,11 @@ from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, C
 from gateway.fronts.grpc.entrance import Metadata, presented_in, until_expired
 from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod, fail
 
-_TURN: Final = 16
-"""Calls that begin in one turn of the event loop, at most: most of them end at once."""
+_TURN: Final = 4
+"""Calls that begin in one turn of the event loop, at most: most of them end at once. The HTTP front begins one request
+in a turn, which takes about as long as these."""
 
-_EVENTS: Final = 64
+_EVENTS: Final = 32
 """Events that are worked on in one turn, at most: calls that are refused, or whose clients have left, take little."""
 
 _STOPPING = (grpc.StatusCode.UNAVAILABLE, SHUTTING_DOWN)

@@ -94,6 +94,15 @@ async def test_many_calls_begin_in_several_turns(served: Served) -> None:
     assert served.ended == MANY
 
 
+async def test_a_flood_leaves_other_fronts_as_many_turns_as_they_need_to_go_on(served: Served) -> None:
+    served.take(*(call(number) for number in range(MANY)))
+    passed = 0
+    while served.ended < MANY:
+        await turns(1)
+        passed += 1
+    assert passed >= MANY // 4
+
+
 @pytest.mark.parametrize("method", [UNARY, STREAM])
 async def test_a_client_that_leaves_in_the_same_moment_leaves_nothing(served: Served, method: int) -> None:
     served.take(*(event for number in range(MANY) for event in (call(number, method, b"wait"), cancel(number))))
@@ -136,7 +145,7 @@ async def test_calls_beyond_a_limit_are_refused_without_taking_the_place_of_othe
     access = OpenAccess()
     access.limits = CallerLimits([LimitRule(max_calls=1)])
     served = Served(front, access)
-    served.take(call(1, UNARY, b"wait"), *(call(number) for number in range(2, MANY // 2)), call(MANY, HEALTH))
+    served.take(call(1, UNARY, b"wait"), *(call(number) for number in range(2, MANY // 4)), call(MANY, HEALTH))
     await turns(1)
     assert (served.begun, served.account.held) == (2, CALL_BYTES)
     assert list(served.dispatch.calls) == [1]
