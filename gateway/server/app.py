@@ -14,7 +14,8 @@ from gateway.core.descriptors import descriptor_limit
 from gateway.core.server_tls import ServerTls
 from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.grpc.connections import open_calls
-from gateway.fronts.http.front import BLOBS_PATH, HttpFront
+from gateway.fronts.http.entrance import BLOBS_PATH
+from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.link.front import LinkFront
 from gateway.server.backend import Backend, open_backend, open_bridge

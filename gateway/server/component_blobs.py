@@ -9,8 +9,7 @@ from gateway.access.access import Access
 from gateway.core.caller import Caller
 from gateway.core.errors import GatewayError
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner, Permission
-from gateway.fronts.http.entrance import CAPABILITY_PATH
-from gateway.fronts.http.front import BLOBS_PATH
+from gateway.fronts.http.entrance import BLOBS_PATH, CAPABILITY_PATH
 from gateway.server.settings import SettingsError
 
 _AT_ONCE: Final = 64

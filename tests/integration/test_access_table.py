@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from gateway.access.method_permissions import GRPC_PERMISSIONS, JSONRPC_PERMISSIONS
 from gateway.core.owner import Permission
 from gateway.fronts.grpc.reflection import REFLECTION_SERVICES
-from gateway.fronts.http.front import BLOBS_PATH
+from gateway.fronts.http.entrance import BLOBS_PATH
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.command_line import CommandLine
 from tests.support.identities import (

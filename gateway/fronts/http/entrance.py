@@ -10,7 +10,10 @@ from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import GatewayError, QuotaExceeded
 from gateway.core.owner import NAMESPACE_KEY
 from gateway.fronts.http.request import HttpRequest
+from gateway.fronts.http.responses import RPC_PATH
 from gateway.fronts.http.rpc_method import Origin
+
+BLOBS_PATH: Final = "/api/v1/blobs"
 
 CAPABILITY_PATH: Final = "/c/"
 """What stands before the capability of a component server, and this before the path of the blob API."""
@@ -56,11 +59,18 @@ class HttpEntrance:
     def refused(self, error: GatewayError, request: HttpRequest) -> None:
         """A request is refused before it is known what it asks for."""
         if (audit := self.access.audit).on:
-            audit.refused(error, "http", f"{request.method} {request.path}", request.peer, request.caller)
+            audit.refused(error, "http", f"{request.method} {_place(request.path)}", request.peer, request.caller)
 
     def origin(self, request: HttpRequest) -> Origin:
         """Where the calls of a request come from."""
         return Origin(request.caller, peer=request.peer if self.access.audit.on else "")
+
+
+def _place(path: str) -> str:
+    """What the audit log is told of a path: a client can write anything there, a credential in the wrong place, say."""
+    if path.startswith(f"{BLOBS_PATH}/"):
+        return f"{BLOBS_PATH}/*"
+    return path if path in (RPC_PATH, BLOBS_PATH) else "another path"
 
 
 def _presented(request: HttpRequest) -> Presented:

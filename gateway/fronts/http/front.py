@@ -33,7 +33,7 @@ from gateway.core.server_tls import ServerTls
 from gateway.fronts.http import event_stream
 from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
 from gateway.fronts.http.connection import HttpConnection
-from gateway.fronts.http.entrance import HttpEntrance
+from gateway.fronts.http.entrance import BLOBS_PATH, HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.host_check import HostCheck
 from gateway.fronts.http.intake import Intake
@@ -76,8 +76,6 @@ from gateway.fronts.http.responses import (
 from gateway.fronts.http.sending import in_step, send_parts
 from gateway.fronts.http.tls_port import TlsPort
 from gateway.fronts.http.writing import send_whole
-
-BLOBS_PATH = "/api/v1/blobs"
 
 _RouteHandler = Callable[[HttpRequest, MemoryHold], Awaitable[HttpResponse | None]]
 
