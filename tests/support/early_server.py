@@ -96,7 +96,9 @@ class EarlyServer:
         with connection:
             head = b""
             while not head.endswith(b"\r\n\r\n"):
-                head += connection.recv(1)
+                if not (byte := connection.recv(1)):
+                    return  # A client that stops while it probes sends no request.
+                head += byte
             length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or b"0")
             if length <= LARGE:
                 _read(connection, length)
@@ -119,5 +121,5 @@ def _response(status: HTTPStatus, rest: bytes) -> bytes:
 
 
 def _read(connection: socket.socket, size: int) -> None:
-    while size > 0:
-        size -= len(connection.recv(size))
+    while size > 0 and (part := connection.recv(size)):
+        size -= len(part)
