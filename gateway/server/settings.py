@@ -34,7 +34,6 @@ from gateway.server.setting_forms import (
     KeepTime,
     ListenAddress,
     ListFlag,
-    LogLevel,
     NonEmpty,
     OpenCalls,
     RetentionRule,
@@ -46,6 +45,7 @@ from gateway.server.setting_forms import (
     expand_home,
     runtime_kind_of,
 )
+from gateway.server.telemetry_settings import TelemetrySettings
 from gateway.server.tls_settings import TlsSettings
 
 ENV_PREFIX = "RUNS_GATEWAY_"
@@ -89,7 +89,7 @@ def _state_file(name: str) -> str:
     return str(Path(home) / "runs-gateway" / name)
 
 
-class _SharedSettings(IdentitySettings, LimitSettings, TlsSettings, BaseModel):
+class _SharedSettings(IdentitySettings, LimitSettings, TelemetrySettings, TlsSettings, BaseModel):
     """Settings that gateways and bridges have in common. Field names are the names of settings in a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -108,11 +108,6 @@ class _SharedSettings(IdentitySettings, LimitSettings, TlsSettings, BaseModel):
         default=None,
         description="The URL at which component servers reach the blob API, if they cannot at the address where the "
         "gateway listens, as from other containers: `http://gateway:8080/api/v1/blobs`.",
-    )
-    log_level: LogLevel = Field(
-        default="info",
-        description="What the log has, on standard error: messages of this level and above. What component servers "
-        "print is of level info.",
     )
     max_tasks: WholeNumber = Field(
         default=100,

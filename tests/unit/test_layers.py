@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("components", "runs", "access", "adapter", "storage"),
     ("concurrency", "peers/grpc", "peers/http", "peers/link"),
     ("core",),
+    ("telemetry",),
 )
 """The folders of `gateway/`, from the top down. A folder imports from the floors below its own, and from itself."""
 
