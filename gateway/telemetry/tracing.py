@@ -43,7 +43,7 @@ def start(
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, parent: Context | None = None, attributes: Attributes = None
 ) -> Iterator[Span | None]:
-    """A span that is current while the block lasts, and ends with it; exceptions are marked. None while tracing is off."""
+    """A span that is current while the block lasts, and ends with it; exceptions are marked. None while off."""
     if tracer is None:
         yield None
         return

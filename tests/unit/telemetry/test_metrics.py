@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.telemetry import metrics
-from gateway.telemetry.metrics import MAX_CHILDREN, OTHER, Counter, MetricFamily, Gauge, Histogram, added
+from gateway.telemetry.metrics import MAX_CHILDREN, OTHER, Counter, Gauge, Histogram, MetricFamily, added
 
 
 @pytest.fixture(autouse=True)
