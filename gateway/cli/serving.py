@@ -26,6 +26,7 @@ from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError
 from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
 from gateway.server.signals import cancel_on_signals
 from gateway.server.sizes import size_text
+from gateway.server.trace_export import exported_traces, flush_seconds
 from gateway.server.worker_pool import WorkerPool
 
 S = TypeVar("S", ServeSettings, BridgeSettings)
@@ -85,10 +86,12 @@ def _run(server: Callable[[], Coroutine[Any, Any, None]], log_level: str) -> Non
 async def _serve(settings: ServeSettings, as_json: bool) -> None:
     warn_if_beyond(settings.max_memory)
     # The tasks of a queue are finished first, however long they take.
-    with cancel_on_signals(in_time=settings.queue is None, delay=settings.drain_delay + settings.drain_seconds):
+    delay = settings.drain_delay + settings.drain_seconds + flush_seconds(settings.traces)
+    with cancel_on_signals(in_time=settings.queue is None, delay=delay):
         async with AsyncExitStack() as stack:
             workers = await stack.enter_async_context(WorkerPool(settings)) if settings.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.
+            await stack.enter_async_context(exported_traces(settings.traces))
             from gateway.server import app
 
             gateway = app.running(settings) if workers is None else app.running_with(workers, settings)
@@ -107,7 +110,7 @@ async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
 
     warn_if_beyond(settings.max_memory)
     with cancel_on_signals(in_time=False):
-        async with app.bridging(settings) as http:
+        async with exported_traces(settings.traces), app.bridging(settings) as http:
             app.tune_interpreter()
             where = {"engine": settings.engine, "queue": settings.queue, "blobs": f"{_scheme(settings)}://{http}"}
             _print_ready({**where, "memory": size_text(settings.max_memory)}, as_json)

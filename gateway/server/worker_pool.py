@@ -24,13 +24,14 @@ from gateway.core.socket_directory import COUNTERS, LINK_SOCKET, RUNTIME_SOCKET,
 from gateway.server.identity_settings import IdentitySettings
 from gateway.server.settings import ServeSettings, StartError
 from gateway.server.shared_ports import SharedPorts
+from gateway.server.trace_export import flush_seconds
 
 READY: Final = "ready"
 """The line that a worker prints when it listens; any other line is the reason why it cannot."""
 
 KILL_SECONDS: Final = 4.2
-"""Seconds that workers get to stop, beside `drain_delay` and `drain_seconds`, before they are killed: more than they
-give to open calls."""
+"""Seconds that workers get to stop, beside `drain_delay` and `drain_seconds` and the time for their last spans, before
+they are killed: more than they give to open calls."""
 
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 5.0
@@ -131,9 +132,9 @@ class WorkerPool:
             _signal(process.terminate)
         ends = [asyncio.create_task(process.wait()) for process in self._processes]
         if ends:
-            _, late = await asyncio.wait(
-                ends, timeout=self._settings.drain_delay + self._settings.drain_seconds + KILL_SECONDS
-            )
+            settings = self._settings
+            orderly = settings.drain_delay + settings.drain_seconds + flush_seconds(settings.traces)
+            _, late = await asyncio.wait(ends, timeout=orderly + KILL_SECONDS)
             if late:
                 _log.warning("%d workers take too long to stop and are killed", len(late))
                 for process in self._processes:

@@ -14,6 +14,7 @@ from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import ServeSettings, SettingsError, StartError
 from gateway.server.signals import cancel_on_signals
+from gateway.server.trace_export import exported_traces, flush_seconds
 from gateway.server.worker_pool import READY
 
 _log = logging.getLogger(__name__)
@@ -45,8 +46,9 @@ def main() -> None:
 async def _serve(settings: ServeSettings, key: bytes) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
     # A service manager may signal every process, and the parent then signals this one again.
-    with cancel_on_signals(force_on_second=False, delay=settings.drain_delay + settings.drain_seconds):
-        async with app.running(settings, worker_key=key):
+    delay = settings.drain_delay + settings.drain_seconds + flush_seconds(settings.traces)
+    with cancel_on_signals(force_on_second=False, delay=delay):
+        async with exported_traces(settings.traces), app.running(settings, worker_key=key):
             app.tune_interpreter()
             _say(READY)
             await asyncio.Event().wait()
