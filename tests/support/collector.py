@@ -95,7 +95,7 @@ class _Service(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 
-    async def Export(  # type: ignore[override]  # noqa: N802 - its name in the protocol
+    async def Export(  # noqa: N802 - its name in the protocol
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any
     ) -> trace_service_pb2.ExportTraceServiceResponse:
         self._collector.headers = {str(name): str(value) for name, value in context.invocation_metadata()}
