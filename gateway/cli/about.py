@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from gateway.cli.forms import Form, form_of, print_either
 from gateway.cli.lines import print_line
-from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import AsJson
+from gateway.cli.output import object_json
 
 PROGRAM = "runs-gateway"
 
@@ -20,12 +20,9 @@ def program_version() -> str:
     return version_of(PROGRAM)
 
 
-def version(*, as_json: AsJson = False) -> None:
+def version(*, form: Form = None) -> None:
     """Print the version."""
-    if as_json:
-        print_json(object_json(version=program_version()))
-    else:
-        print_line(program_version())
+    print_either(form_of(form), object_json(version=program_version()), program_version())
 
 
 def add_completion(app: App) -> None:

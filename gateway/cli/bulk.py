@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.forms import OutputForm, print_value
 from gateway.cli.lines import print_line, print_notice, printable
-from gateway.cli.output import number_of_runs, print_json
+from gateway.cli.output import number_of_runs
 
 if TYPE_CHECKING:
     from gateway.client import BulkProgress, RunFilter, RunsClient, RunStatus
@@ -46,33 +47,33 @@ def bounded(client: "RunsClient", wanted: "RunFilter", action: str) -> "RunFilte
     return wanted if earlier else replace(wanted, created_before=after)
 
 
-def show_bulk(progress: Iterable["BulkProgress"], word: str, as_json: bool) -> None:
-    """Show how far a call has come: a line on a terminal, or a line of JSON for each message; then all of it.
+def show_bulk(progress: Iterable["BulkProgress"], word: str, form: OutputForm) -> None:
+    """Show how far a call has come: a line on a terminal, or a value for each message; then all of it.
 
     `word` says what is done to a run.
     """
     last: BulkProgress | None = None
     try:
-        with _line(as_json) as show:
+        with _line(form) as show:
             for last in progress:
-                if as_json:
+                if form is not OutputForm.TABLE:
                     members = f'"matched":{last.matched},"{word}":{last.done},"unchanged":{last.unchanged}'
-                    print_json(f"{{{members}}}")
+                    print_value(f"{{{members}}}", form)
                 else:
                     show(f"{word} {last.done:,} of {number_of_runs(last.matched)}")
     except Exception:
         if last is not None:
             print_notice(f"{word} {last.done:,} of {number_of_runs(last.matched)} before it failed")
         raise
-    if last is not None and not as_json:
+    if last is not None and form is OutputForm.TABLE:
         rest = f", {last.unchanged:,} unchanged" if last.unchanged else ""
         print_line(f"{word} {number_of_runs(last.done)}{rest}")
 
 
 @contextmanager
-def _line(as_json: bool) -> Iterator[Callable[[str], None]]:
+def _line(form: OutputForm) -> Iterator[Callable[[str], None]]:
     """What shows a line on the terminal in place of the one before; nothing without a terminal."""
-    if as_json or not sys.stdout.isatty():
+    if form is not OutputForm.TABLE or not sys.stdout.isatty():
         yield lambda _: None
         return
     from rich.console import Console

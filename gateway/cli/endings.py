@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from gateway.cli import output
 from gateway.cli.bulk import bounded, show_bulk
 from gateway.cli.connection import connect, exit_code
 from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.filters import Filter, FilterFlags
+from gateway.cli.forms import Form, form_of, print_either
 from gateway.cli.gateway_flags import Gateway
-from gateway.cli.lines import print_error, print_line
-from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import AsJson, Timeout
+from gateway.cli.lines import print_error
+from gateway.cli.output import object_json
+from gateway.cli.parameters import Timeout
 from gateway.core.errors import GatewayError, RunNotEnded, Unavailable
 from gateway.core.model import TERMINAL_STATES, RunState
 
@@ -37,12 +37,13 @@ def cancel(
     timeout: Timeout = None,
     yes: Yes = False,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> int:
     """Cancel runs, by their ids or by the flags of 'list', with the runs inside them.
 
     Without ids, it says how many runs match that have not ended, and asks before it cancels them.
     """
+    chosen = form_of(form)
     wanted = _wanted(run_ids, filter_, all_, (RunState.PENDING, RunState.RUNNING))
     if wanted is None:
         from gateway.client.outage import deadline_after, first_call_timeout, time_until
@@ -55,10 +56,7 @@ def cancel(
                 run = client.cancel(
                     run_id, reason=reason, wait=wait, timeout=left if wait else first_call_timeout(left)
                 )
-                if as_json:
-                    output.print_status_json(run)
-                else:
-                    print_line(f"{run.run_id}  {run.status}")
+                print_either(chosen, run.to_json(), f"{run.run_id}  {run.status}")
 
             return _each(run_ids, cancel_one)
     if wait or timeout is not None:
@@ -66,7 +64,7 @@ def cancel(
     with connect(gateway) as client:
         certain = wanted if yes else bounded(client, wanted, "cancel")
         if certain is not None:
-            show_bulk(client.cancel_many(certain, reason=reason), "cancelled", as_json)
+            show_bulk(client.cancel_many(certain, reason=reason), "cancelled", chosen)
     return ExitCode.OK
 
 
@@ -77,12 +75,13 @@ def delete(
     cancel: Annotated[bool, Parameter(name="--cancel", help="Cancel runs before that have not ended.")] = False,
     yes: Yes = False,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> int:
     """Delete runs that have ended, by their ids or by the flags of 'list'. Runs inside them stay.
 
     Without ids, it says how many runs match, and asks before it deletes them.
     """
+    chosen = form_of(form)
     wanted = _wanted(run_ids, filter_, all_, () if cancel else tuple(TERMINAL_STATES))
     if wanted is None:
         with connect(gateway) as client:
@@ -92,16 +91,13 @@ def delete(
                     client.delete(run_id, cancel=cancel)
                 except RunNotEnded:
                     raise RunNotEnded(f"the run '{run_id}' has not ended: --cancel cancels it before") from None
-                if as_json:
-                    print_json(object_json(runId=run_id))
-                else:
-                    print_line(f"{run_id}  deleted")
+                print_either(chosen, object_json(runId=run_id), f"{run_id}  deleted")
 
             return _each(run_ids, delete_one)
     with connect(gateway) as client:
         certain = wanted if yes else bounded(client, wanted, "delete")
         if certain is not None:
-            show_bulk(client.delete_many(certain, cancel=cancel), "deleted", as_json)
+            show_bulk(client.delete_many(certain, cancel=cancel), "deleted", chosen)
     return ExitCode.OK
 
 

@@ -7,10 +7,9 @@ from cyclopts import Parameter
 
 from gateway.cli.connection import connect
 from gateway.cli.documents import DocumentError, read_flow
+from gateway.cli.forms import Form, form_of, print_either
 from gateway.cli.gateway_flags import Gateway
-from gateway.cli.lines import print_line
-from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import AsJson
+from gateway.cli.output import object_json
 from gateway.core.errors import InvalidParams
 
 
@@ -19,7 +18,7 @@ def put(
     /,
     *,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> None:
     """Store a flow and print its id.
 
@@ -28,13 +27,11 @@ def put(
     file
         The flow, in YAML or JSON; '-' is standard input.
     """
+    chosen = form_of(form)
     flow = read_flow(file)
     with connect(gateway) as client:
         try:
             flow_id = client.put_flow(flow)
         except InvalidParams as error:
             raise DocumentError(file, error.message) from None
-    if as_json:
-        print_json(object_json(flowId=flow_id))
-    else:
-        print_line(flow_id)
+    print_either(chosen, object_json(flowId=flow_id), flow_id)

@@ -1,6 +1,5 @@
 """The command that looks into a run: `items`."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
@@ -10,11 +9,12 @@ from cyclopts import Parameter
 
 from gateway.cli.connection import connect
 from gateway.cli.errors import UsageError
+from gateway.cli.forms import Form, OutputForm, form_of_many, print_value
 from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_notice, printable
 from gateway.cli.lists import DEFAULT_LIMIT, Limit
-from gateway.cli.output import STYLES, outcome_text, print_json, print_text
-from gateway.cli.parameters import AsJson, RunId
+from gateway.cli.output import STYLES, outcome_text, print_text
+from gateway.cli.parameters import RunId
 from gateway.core.items import StepState
 from gateway.core.model import RunState
 
@@ -37,29 +37,30 @@ def items(
     inputs: Annotated[bool, Parameter(help="Print the inputs as well. They exist until the run has ended.")] = False,
     limit: Limit = None,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> None:
     """Show the items of a run: what each executes now, what became of its steps, and its result.
 
-    Without a terminal, a line of JSON for each item.
+    Without a terminal, a line of JSON for each item unless --output says otherwise.
     """
     if failed and states:
         raise UsageError("give either --failed or --state")
+    chosen = form_of_many(form)
     number = DEFAULT_LIMIT if limit is None else limit
     with connect(gateway) as client:
         wanted = [RunState.FAILED] if failed else states or ()
         size = number + 1 if number else 0
         with closing(client.items(run_id, states=wanted, include_inputs=inputs, page_size=size)) as found:
-            _print(islice(found, number) if number else found, as_json or not sys.stdout.isatty())
+            _print(islice(found, number) if number else found, chosen)
             more = number > 0 and next(found, None) is not None
     if more:
         print_notice(f"there are more than these {number:,} items: --limit 0 lists all")
 
 
-def _print(found: "Iterator[Item]", as_json: bool) -> None:
-    if as_json:
+def _print(found: "Iterator[Item]", form: OutputForm) -> None:
+    if form is not OutputForm.TABLE:
         for item in found:
-            print_json(item.to_json())
+            print_value(item.to_json(), form)
         return
     from rich.console import Console
 

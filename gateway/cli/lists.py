@@ -13,9 +13,10 @@ from gateway.cli import output
 from gateway.cli.connection import RETRY_SECONDS, connect
 from gateway.cli.errors import UsageError
 from gateway.cli.filters import Filter, FilterFlags
+from gateway.cli.forms import Form, OutputForm, form_of_many, print_value
 from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_notice
-from gateway.cli.parameters import AsJson, whole_number
+from gateway.cli.parameters import whole_number
 from gateway.core.run_filter import RunOrder
 
 if TYPE_CHECKING:
@@ -43,30 +44,32 @@ def list_runs(
         Parameter(help="Go on with each run that comes, changes or leaves, until Ctrl-C: a live table on a terminal."),
     ] = False,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> None:
-    """List runs: a table on a terminal, otherwise a line of JSON for each."""
+    """List runs: a table on a terminal, otherwise a line of JSON for each, unless --output says otherwise."""
+    chosen = form_of_many(form)
     wanted = (filter_ or FilterFlags()).run_filter()
-    as_json = as_json or not sys.stdout.isatty()
     if follow:
+        if chosen is OutputForm.TABLE and not sys.stdout.isatty():
+            raise UsageError("a live table needs a terminal: give --output json or yaml")
         if limit is not None or order is not RunOrder.NEWEST_FIRST:
             raise UsageError("--limit and --order have no meaning with --follow")
-        _follow(wanted, gateway, as_json)
+        _follow(wanted, gateway, chosen)
         return
     number = DEFAULT_LIMIT if limit is None else limit
     with connect(gateway) as client:
         size = min(number + 1, _PAGE) if number else _PAGE
         with closing(client.runs(wanted, order=order, page_size=size)) as runs:
-            _print(islice(runs, number) if number else runs, as_json)
+            _print(islice(runs, number) if number else runs, chosen)
             more = number > 0 and next(runs, None) is not None
     if more:
         print_notice(f"there are more than these {number:,} runs: --limit 0 lists all")
 
 
-def _print(runs: "Iterator[RunStatus]", as_json: bool) -> None:
-    if as_json:
+def _print(runs: "Iterator[RunStatus]", form: OutputForm) -> None:
+    if form is not OutputForm.TABLE:
         for run in runs:
-            output.print_status_json(run)
+            print_value(run.to_json(), form)
         return
     from gateway.cli.run_table import print_runs
 
@@ -76,13 +79,13 @@ def _print(runs: "Iterator[RunStatus]", as_json: bool) -> None:
         heading = False
 
 
-def _follow(wanted: "RunFilter", gateway: Gateway, as_json: bool) -> None:
+def _follow(wanted: "RunFilter", gateway: Gateway, form: OutputForm) -> None:
     with connect(gateway, retry_for=RETRY_SECONDS) as client:
         # Fails at once if the gateway cannot be reached, or cannot list by this filter.
         client.runs_page(wanted, page_size=1)
         with closing(client.watch_set(wanted)) as events:
-            if as_json:
-                output.show_set_lines(events)
+            if form is not OutputForm.TABLE:
+                output.show_set_lines(events, form)
             else:
                 from gateway.cli.live_runs import show_live_runs
 

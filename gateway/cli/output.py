@@ -1,9 +1,10 @@
-"""Output of the commands: lines for people, and JSON of the specification for programs."""
+"""Output of the commands: lines for people, and values of the specification for programs."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from gateway.cli.lines import print_line, print_notice, printable
+from gateway.cli.forms import OutputForm, print_value
+from gateway.cli.lines import print_notice, printable
 from gateway.core.json_text import quote
 from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState
 from gateway.core.times import rfc3339
@@ -22,37 +23,26 @@ STYLES = {
 }
 
 
-def print_json(text: JsonText) -> None:
-    """Print one JSON value as one line, at once."""
-    # A payload may hold line breaks as white space, never inside of strings.
-    print_line(text.replace("\r", " ").replace("\n", " "))
-
-
 def object_json(**members: str) -> JsonText:
     """The JSON text of an object whose members are strings."""
     return f"{{{','.join(f'{quote(name)}:{quote(value)}' for name, value in members.items())}}}"
 
 
-def print_status_json(status: "RunStatus") -> None:
-    """Print the state of a run as one line."""
-    print_json(status.to_json())
-
-
-def show_lines(updates: Iterable["RunUpdate"]) -> "RunStatus":
-    """Print each update as a line of JSON, and reconnects to standard error. Return the state of the last update."""
+def show_lines(updates: Iterable["RunUpdate"], form: OutputForm) -> "RunStatus":
+    """Print each update as a value, and reconnects to standard error. Return the state of the last update."""
     for update in updates:
         if notice := notice_of(update):
             print_notice(notice)
-        print_status_json(update.run)
+        print_value(update.run.to_json(), form)
     return update.run
 
 
-def show_set_lines(events: Iterable["RunSetEvent"]) -> None:
-    """Print each event of a set as a line of JSON, and reconnects to standard error."""
+def show_set_lines(events: Iterable["RunSetEvent"], form: OutputForm) -> None:
+    """Print each event of a set as a value, and reconnects to standard error."""
     for event in events:
         if notice := notice_of(event):
             print_notice(notice)
-        print_json(_set_event_json(event))
+        print_value(_set_event_json(event), form)
 
 
 def _set_event_json(event: "RunSetEvent") -> JsonText:

@@ -12,9 +12,10 @@ from gateway.cli import output
 from gateway.cli.connection import RETRY_SECONDS, connect
 from gateway.cli.documents import read_inputs
 from gateway.cli.errors import ExitCode, UsageError
+from gateway.cli.forms import Form, OutputForm, form_of, form_of_many, print_value
 from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import not_to_be_lost, print_line, print_notice
-from gateway.cli.parameters import AsJson, RunId, Timeout
+from gateway.cli.parameters import RunId, Timeout
 from gateway.cli.run_options import Options, RunOptions
 from gateway.core.model import JsonText, ResultOrder, RunState
 
@@ -46,9 +47,10 @@ def submit(
     timeout: Timeout = None,
     options: Options = None,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> int:
     """Submit a run and print its id; with --wait, its state and results when it has finished."""
+    chosen = form_of(form)
     texts = _inputs(input_, inputs)
     given = (options or RunOptions()).submit_options()
     from gateway.client import Json
@@ -60,34 +62,34 @@ def submit(
         status = client.submit(flow_id, inputs_as_text, timeout=first_call_timeout(timeout), **given)
     # The id comes first: whatever happens now, the run can be found again.
     with not_to_be_lost(f"run {status.run_id}"):
-        _print_submitted(status, wait, as_json)
-    return _wait(status.run_id, time_until(deadline), gateway, as_json) if wait else ExitCode.OK
+        _print_submitted(status, wait, chosen)
+    return _wait(status.run_id, time_until(deadline), gateway, chosen) if wait else ExitCode.OK
 
 
-def _print_submitted(status: "RunStatus", wait: bool, as_json: bool) -> None:
-    if as_json and wait:
+def _print_submitted(status: "RunStatus", wait: bool, form: OutputForm) -> None:
+    if form is not OutputForm.TABLE and wait:
         print_notice(f"run {status.run_id}")
-    elif as_json:
-        output.print_status_json(status)
+    elif form is not OutputForm.TABLE:
+        print_value(status.to_json(), form)
     elif wait:
         output.print_run_id(status.run_id)
     else:
         print_line(status.run_id)
 
 
-def _wait(run_id: str, timeout: float | None, gateway: Gateway, as_json: bool) -> int:
+def _wait(run_id: str, timeout: float | None, gateway: Gateway, form: OutputForm) -> int:
     """Print the state and the results of a run when it has finished, and show meanwhile how far it is."""
     from gateway.client.streams import Fold
 
     with connect(gateway, retry_for=RETRY_SECONDS) as client:
-        if as_json or not sys.stdout.isatty():
+        if form is not OutputForm.TABLE or not sys.stdout.isatty():
             status = client.wait(run_id, include_results=True, timeout=timeout)
         else:
             fold = Fold()
             with closing(client.watch(run_id, include_results=True, timeout=timeout)) as updates:
-                _show(fold.each(updates), as_json)
+                _show(fold.each(updates), form)
             status = fold.status()
-    return _print_run(status, as_json, waited=True)
+    return _print_run(status, form, waited=True)
 
 
 def get(
@@ -99,11 +101,12 @@ def get(
     results: Annotated[bool, Parameter(help="Print the results of finished items as well.")] = False,
     order: Annotated[ResultOrder, Parameter(help="The order of the results.")] = ResultOrder.BY_INDEX,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> int:
     """Print the state of a run."""
     from gateway.client.outage import deadline_after, first_call_timeout, time_until
 
+    chosen = form_of(form)
     deadline, limit = deadline_after(timeout), first_call_timeout(timeout)
     with connect(gateway) as client:
         # Also before it waits: fails at once if the gateway cannot be reached or has no such run.
@@ -111,27 +114,28 @@ def get(
     if wait:
         with connect(gateway, retry_for=RETRY_SECONDS) as client:
             status = client.wait(run_id, include_results=results, order=order, timeout=time_until(deadline))
-    if not as_json:
+    if chosen is OutputForm.TABLE:
         output.print_run_id(status.run_id)
-    return _print_run(status, as_json, waited=wait)
+    return _print_run(status, chosen, waited=wait)
 
 
-def watch(run_id: RunId, /, *, gateway: Gateway = None, as_json: AsJson = False) -> int:
+def watch(run_id: RunId, /, *, gateway: Gateway = None, form: Form = None) -> int:
     """Follow a run until it has finished: a progress bar on a terminal, otherwise a line of JSON for each update.
 
     A connection that is lost is made again, for a minute at most.
     """
+    chosen = form_of_many(form)
     with connect(gateway) as client:
         # Fails at once if the gateway cannot be reached or has no such run.
         client.get(run_id)
     with connect(gateway, retry_for=RETRY_SECONDS) as client, closing(client.watch(run_id)) as updates:
-        return _exit_code(_show(updates, as_json))
+        return _exit_code(_show(updates, chosen))
 
 
-def _show(updates: Iterable["RunUpdate"], as_json: bool) -> "RunStatus":
+def _show(updates: Iterable["RunUpdate"], form: OutputForm) -> "RunStatus":
     """Show the updates of a run while they come. Return the state of the last one."""
-    if as_json or not sys.stdout.isatty():
-        return output.show_lines(updates)
+    if form is not OutputForm.TABLE:
+        return output.show_lines(updates, form)
     # It imports most of rich.
     from gateway.cli.progress import show_progress
 
@@ -147,9 +151,9 @@ def _inputs(texts: Sequence[JsonText] | None, file: Path | None) -> Sequence[Jso
     raise UsageError("give either --input or --inputs")
 
 
-def _print_run(status: "RunStatus", as_json: bool, *, waited: bool) -> int:
-    if as_json:
-        output.print_status_json(status)
+def _print_run(status: "RunStatus", form: OutputForm, *, waited: bool) -> int:
+    if form is not OutputForm.TABLE:
+        print_value(status.to_json(), form)
     else:
         output.print_status(status)
     return _exit_code(status) if waited else ExitCode.OK

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import uvloop
 
 from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.forms import print_json
 from gateway.cli.lines import print_line
-from gateway.cli.output import object_json, print_json
+from gateway.cli.output import object_json
 from gateway.core.clock import start_of_run
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.core.errors import StateUnavailable

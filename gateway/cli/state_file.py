@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from gateway.cli.errors import CommandError, UsageError
-from gateway.cli.lines import print_line
-from gateway.cli.output import print_json
-from gateway.cli.parameters import AsJson, ConfigFile
+from gateway.cli.forms import Form, form_of, print_either
+from gateway.cli.parameters import ConfigFile
 from gateway.core.json_text import quote
 
 StateFlag = Annotated[str | None, Parameter(name="--state", help="The state file; that of the settings by default.")]
@@ -24,7 +23,7 @@ def prune(
     keep_blobs: Annotated[str | None, Parameter(help="How long unused blobs are kept.")] = None,
     dry_run: Annotated[bool, Parameter(help="Tell what would go, and change nothing.")] = False,
     config_file: ConfigFile = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> None:
     """Delete runs and blobs that the settings do not keep, and give the room back to the file system.
 
@@ -34,6 +33,7 @@ def prune(
     from gateway.server.backend import retention_of
     from gateway.storage.owned_file import StateError
 
+    chosen = form_of(form)
     flags = {"state": state, "keep": keep, "keep_runs": keep_runs, "keep_blobs": keep_blobs}
     settings = _settings(flags, config_file)
     path, retention = Path(settings.state), retention_of(settings)
@@ -44,13 +44,12 @@ def prune(
             pruned = asyncio.run(offline_pruning.prune(path, retention))
     except StateError as error:
         raise CommandError(f"{error} (--state)") from None
-    if as_json:
-        print_json(f'{{"runs":{pruned.runs},"blobs":{pruned.blobs},"dryRun":{str(dry_run).lower()}}}')
-    else:
-        print_line(f"{pruned.runs:,} runs and {pruned.blobs:,} blobs {'would go' if dry_run else 'have gone'}")
+    value = f'{{"runs":{pruned.runs},"blobs":{pruned.blobs},"dryRun":{str(dry_run).lower()}}}'
+    gone = "would go" if dry_run else "have gone"
+    print_either(chosen, value, f"{pruned.runs:,} runs and {pruned.blobs:,} blobs {gone}")
 
 
-def backup(file: Path, /, *, state: StateFlag = None, config_file: ConfigFile = None, as_json: AsJson = False) -> None:
+def backup(file: Path, /, *, state: StateFlag = None, config_file: ConfigFile = None, form: Form = None) -> None:
     """Copy the state into a new file, as it is now. A gateway may use it meanwhile.
 
     To restore it, stop the gateway, put the copy in the place of the state, without the files beside that end with
@@ -65,15 +64,13 @@ def backup(file: Path, /, *, state: StateFlag = None, config_file: ConfigFile = 
     from gateway.storage.backup import back_up
     from gateway.storage.owned_file import StateError
 
+    chosen = form_of(form)
     source = _settings({"state": state}, config_file).state
     try:
         size = back_up(Path(source), file)
     except StateError as error:
         raise CommandError(str(error)) from None
-    if as_json:
-        print_json(f'{{"file":{quote(str(file))},"bytes":{size}}}')
-    else:
-        print_line(f"{file}: {size_text(size)}")
+    print_either(chosen, f'{{"file":{quote(str(file))},"bytes":{size}}}', f"{file}: {size_text(size)}")
 
 
 def _settings(flags: dict[str, Any], config_file: Path | None) -> Any:

@@ -14,10 +14,10 @@ from gateway.cli.assignments import assignments
 from gateway.cli.connection import connect
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.filters import LABEL_FORM
+from gateway.cli.forms import Form, form_of, print_either
 from gateway.cli.gateway_flags import Gateway, GatewayFlags
-from gateway.cli.lines import print_line
-from gateway.cli.output import object_json, print_json
-from gateway.cli.parameters import AsJson, duration
+from gateway.cli.output import object_json
+from gateway.cli.parameters import duration
 from gateway.core.durations import duration_seconds
 from gateway.core.errors import GatewayError, InvalidParams
 from gateway.core.owner import Permission
@@ -54,7 +54,7 @@ def create(
     expires: Annotated[
         str | None, Parameter(help="When it is valid no more: after a duration, as 90d, or at 2027-01-31T00:00:00Z.")
     ] = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> None:
     """Print a new token, and the lines for the file of 'serve --tokens'.
 
@@ -62,14 +62,13 @@ def create(
     """
     from gateway.access.new_token import new_token
 
+    chosen = form_of(form)
     try:
         made = new_token(permission or READING, namespace or (), name=name, expires=_moment(expires))
     except ValueError as error:
         raise UsageError(re.sub(r"^token 1 \(.*?\): ", "", str(error))) from None
-    if as_json:
-        print_json(object_json(token=made.token, sha256=made.digest, entry=made.entry))
-    else:
-        print_line(f"{made.token}\n\n{made.entry}".rstrip())
+    value = object_json(token=made.token, sha256=made.digest, entry=made.entry)
+    print_either(chosen, value, f"{made.token}\n\n{made.entry}".rstrip())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +113,13 @@ def grant(
     ] = None,
     identity: Annotated[str | None, Parameter(help="With --signing-key: the identity that it is of.")] = None,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> None:
     """Print a token that is valid for a short time and permits some of what you may do.
 
     For a browser, or for a process that is to read one run. Every gateway with the same signing key accepts it.
     """
-    asked = options or GrantOptions()
+    chosen, asked = form_of(form), options or GrantOptions()
     permissions = asked.permissions or READING
     namespace = (gateway or GatewayFlags()).namespace
     labels = assignments("--label", LABEL_FORM, asked.labels or ())
@@ -135,10 +134,7 @@ def grant(
                 permissions, namespace=namespace, run_id=asked.run_id, labels=labels, lifetime=asked.lifetime
             )
         token, expires_at = granted.token, granted.expires_at.isoformat()
-    if as_json:
-        print_json(object_json(token=token, expiresAt=expires_at))
-    else:
-        print_line(token)
+    print_either(chosen, object_json(token=token, expiresAt=expires_at), token)
 
 
 def _signed(file: Path, identity: str, asked: Mapping[str, Any]) -> tuple[str, str]:

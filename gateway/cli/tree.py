@@ -1,6 +1,5 @@
 """The command that shows a run and the runs inside it: `tree`."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from gateway.cli import output
 from gateway.cli.connection import connect
+from gateway.cli.forms import Form, OutputForm, form_of_many, print_value
 from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import print_notice, printable
 from gateway.cli.output import STYLES, counts_text, number_of_runs, print_text
-from gateway.cli.parameters import AsJson, RunId, whole_number
+from gateway.cli.parameters import RunId, whole_number
 from gateway.core.run_filter import RunOrder
 
 if TYPE_CHECKING:
@@ -37,19 +36,21 @@ def tree(
         ),
     ] = _DEFAULT_LIMIT,
     gateway: Gateway = None,
-    as_json: AsJson = False,
+    form: Form = None,
 ) -> None:
     """Show a run and the runs inside it, however deep, with their states.
 
-    Without a terminal, a line of JSON for each run, after that of the run that submitted it.
+    Without a terminal, a line of JSON for each run, after that of the run that submitted it, unless --output says
+    otherwise.
     """
+    chosen = form_of_many(form)
     with connect(gateway) as client:
         run = client.get(run_id)
         runs, more = _inside(client, run, limit)
     rows = rows_of(run, runs)
-    if as_json or not sys.stdout.isatty():
+    if chosen is not OutputForm.TABLE:
         for _, row in rows:
-            output.print_status_json(row)
+            print_value(row.to_json(), chosen)
     else:
         _draw(rows)
     if more:

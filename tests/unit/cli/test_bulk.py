@@ -9,6 +9,7 @@ import pytest
 
 from gateway.cli.bulk import bounded, show_bulk
 from gateway.cli.errors import CommandError, UsageError
+from gateway.cli.forms import OutputForm
 from gateway.client import (
     BulkProgress,
     ItemStatistics,
@@ -107,8 +108,8 @@ def test_nothing_is_asked_if_no_run_matches(capsys: pytest.CaptureFixture[str]) 
 PROGRESS = [BulkProgress(3_000, 0, 0), BulkProgress(3_000, 1_500, 1), BulkProgress(3_000, 2_999, 1)]
 
 
-def shown(progress: Iterator[BulkProgress], *, as_json: bool = False) -> None:
-    show_bulk(progress, "cancelled", as_json)
+def shown(progress: Iterator[BulkProgress], *, form: OutputForm = OutputForm.TABLE) -> None:
+    show_bulk(progress, "cancelled", form)
 
 
 def test_the_end_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +118,7 @@ def test_the_end_says_what_was_done(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_programs_get_every_step(capsys: pytest.CaptureFixture[str]) -> None:
-    shown(iter(PROGRESS[:2]), as_json=True)
+    shown(iter(PROGRESS[:2]), form=OutputForm.JSON)
     assert capsys.readouterr().out.splitlines() == [
         '{"matched":3000,"cancelled":0,"unchanged":0}',
         '{"matched":3000,"cancelled":1500,"unchanged":1}',

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gateway.cli.forms import OutputForm
 from gateway.cli.output import show_set_lines
 from gateway.client import CaughtUp, ItemStatistics, RunState, RunStatus, SetEvent, SetUpdate
 
@@ -15,7 +16,8 @@ def test_events_of_a_set_are_what_runs_watch_tells(capsys: pytest.CaptureFixture
             SetUpdate(SetEvent.ADDED, "r", run, 7, b"1", restarted=True),
             CaughtUp(b"2"),
             SetUpdate(SetEvent.LEFT, "r", None, 0, b"3", reconnected=True),
-        ]
+        ],
+        OutputForm.JSON,
     )
     printed = capsys.readouterr()
     added, caught_up, left = map(json.loads, printed.out.splitlines())
