@@ -202,7 +202,7 @@ class Bridge:
             release_frames(error)
             return refusal(reports.TASK_ERROR_CODE_INVALID_INPUT, str(error))
         except Exception as error:
-            return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(error_to_tell(error)))
+            return refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, str(error_to_tell(error, task.fields)))
         finally:
             self._release(task.id)
 

@@ -11,6 +11,7 @@ from gateway.bridge.failure import refusal
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.backoff import Backoff
 from gateway.core.model import ObservabilityContext
+from gateway.telemetry.run_log import of_run
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 
@@ -82,6 +83,11 @@ class BridgeTask:
             step_id=context.step_id or None,
         )
 
+    def fields(self) -> dict[str, str]:
+        """What the log is told with lines about the task."""
+        context = self.observability
+        return of_run(context.run_id, context.trace_id)
+
     def handed_out_again(self, assignment: tasks.TaskAssignment) -> None:
         """Note that the engine has handed out the task to this worker once more.
 
@@ -125,9 +131,9 @@ class BridgeTask:
             try:
                 return await self._engine.beat(self._orchestrator, self.id, self.run_id)
             except EngineAway as error:
-                _log.debug("task %s cannot be claimed now: %s", self.id, error)
+                _log.debug("task %s cannot be claimed now: %s", self.id, error, extra=self.fields())
             except (TaskUnknown, TaskRefused) as error:
-                _log.debug("task %s has ended: %s", self.id, error)
+                _log.debug("task %s has ended: %s", self.id, error, extra=self.fields())
                 return False
             await asyncio.sleep(backoff.next())
             await self._find_orchestrator()
@@ -143,7 +149,7 @@ class BridgeTask:
             await asyncio.sleep(self._interval)
             try:
                 if not await self._engine.beat(self._orchestrator, self.id, self.run_id):
-                    _log.warning("task %s is executed by another worker now", self.id)
+                    _log.warning("task %s is executed by another worker now", self.id, extra=self.fields())
                     execution.cancel()
                     return
                 if asyncio.get_running_loop().time() - asked >= CANCEL_SECONDS:
@@ -152,7 +158,7 @@ class BridgeTask:
                         self._on_cancelled(self.run_id)
             except (EngineAway, TaskUnknown, TaskRefused) as error:
                 # An engine that has restarted may hand the task out again; meanwhile the execution goes on.
-                _log.debug("task %s: no heartbeat: %s", self.id, error)
+                _log.debug("task %s: no heartbeat: %s", self.id, error, extra=self.fields())
                 await self._find_orchestrator()
 
     async def _complete(self, outcome: TaskOutcome) -> None:
@@ -173,7 +179,7 @@ class BridgeTask:
             await self._engine.complete(self._orchestrator, request)
         except TaskRefused as error:
             if request.WhichOneof("result") == "error":
-                _log.warning("task %s: the engine takes no outcome: %s", self.id, error)
+                _log.warning("task %s: the engine takes no outcome: %s", self.id, error, extra=self.fields())
                 return True
             message = f"the engine does not take the output: {error}"
             _set_outcome(request, refusal(reports.TASK_ERROR_CODE_WORKER_ERROR, message))
@@ -181,7 +187,7 @@ class BridgeTask:
         except TaskUnknown as error:
             return self._has_ended(error)
         except EngineAway as error:
-            _log.debug("task %s cannot be completed now: %s", self.id, error)
+            _log.debug("task %s cannot be completed now: %s", self.id, error, extra=self.fields())
             self._unknown_since = None
             return False
         return True
@@ -194,7 +200,7 @@ class BridgeTask:
         restarted = self._engine.outages != self._outages
         if now <= self._unknown_since + (FORGOTTEN_SECONDS if restarted else STALE_SECONDS):
             return False
-        _log.debug("task %s has ended without this outcome: %s", self.id, error)
+        _log.debug("task %s has ended without this outcome: %s", self.id, error, extra=self.fields())
         return True
 
     async def _find_orchestrator(self) -> None:

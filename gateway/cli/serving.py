@@ -19,7 +19,7 @@ from gateway.core.clock import start_of_run
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.core.errors import StateUnavailable
 from gateway.core.readiness import BrokenError
-from gateway.server.log import log_to_stderr, set_log_level
+from gateway.server.log import ProcessKind, log_to_stderr, set_log_level
 from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.setting_forms import RuntimeKind
@@ -42,23 +42,26 @@ def serve(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None
 
     `flags` has the values of settings by their names. Raises CommandError if the gateway cannot start.
     """
-    settings = _load(load_serve, flags, file)
+    settings = _load(load_serve, flags, file, "gateway")
     _run(partial(_serve, settings, as_json), settings.log_level)
 
 
 def bridge(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None:
     """Be a bridge until a signal comes, as `serve` is a gateway."""
-    settings = _load(load_bridge, flags, file)
+    settings = _load(load_bridge, flags, file, "bridge")
     _run(partial(_bridge, settings, as_json), settings.log_level)
 
 
 def _load(
-    load: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], S], flags: Mapping[str, Any], file: Path | None
+    load: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], S],
+    flags: Mapping[str, Any],
+    file: Path | None,
+    process: ProcessKind,
 ) -> S:
-    """Return the settings. Raises UsageError if they are not valid."""
-    log_to_stderr("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    """Return the settings, by which the log is written from now on. Raises UsageError if they are not valid."""
     try:
         settings = load(flags, os.environ, file)
+        log_to_stderr(process, settings.log_format)
         for line in mistyped_variables(type(settings), os.environ):
             _log.warning(line)
         return settings

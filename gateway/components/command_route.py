@@ -86,7 +86,7 @@ class CommandRoute(Route):
             if await self._served() > _STABLE_AFTER:
                 backoff.reset()
             pause = backoff.next()
-            _log.info("%s: starting it again in %.1f s", self._name, pause)
+            _log.info("%s: starting it again in %.1f s", self._name, pause, extra=self._fields)
             await asyncio.sleep(pause)
             self._restart()
 
@@ -105,7 +105,7 @@ class CommandRoute(Route):
         try:
             return await self._run()
         except Exception:
-            _log.exception("%s: the server could not be run", self._name)
+            _log.exception("%s: the server could not be run", self._name, extra=self._fields)
             self._fail(ComponentError(Code.NOT_STARTED, "the component server cannot be started", unreachable=True))
             return 0.0
 
@@ -168,7 +168,7 @@ class CommandRoute(Route):
     def _fail(self, error: ComponentError) -> None:
         self._state = error
         self._tell(str(error))
-        _log.warning("%s: its components are not available: %s%s", self._name, error, self._details())
+        self._warn_unavailable(str(error), self._details())
         self._output.last.clear()
 
 

@@ -25,10 +25,12 @@ from gateway.components.message import (
     result_of,
 )
 from gateway.components.requests import ComponentRequests, ExecutionRequests, ServedRequest
+from gateway.core.model import ObservabilityContext
 from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp, NotReceived
 from gateway.peers.http.receipt import Receipt
 from gateway.peers.http.sse import EventReader, EventTooLarge
+from gateway.telemetry.run_log import of_run
 
 _log = logging.getLogger(__name__)
 
@@ -76,16 +78,23 @@ class Exchange:
 
     A server answers with JSON, or with an event stream that carries its own requests before the answer. These are
     served concurrently, and their answers go back by requests of their own. The answer ends the exchange, whether the
-    stream ends or not.
+    stream ends or not. `run` is what the log is told of.
     """
 
-    def __init__(self, address: Address, callback: Callback | None = None, scope: str = "") -> None:
+    def __init__(
+        self,
+        address: Address,
+        callback: Callback | None = None,
+        scope: str = "",
+        run: ObservabilityContext | None = None,
+    ) -> None:
         self.instance: str | None = None
         self.line = address.requests.turns.line()
         """Its turns to read what the server has sent."""
         self._address = address
         self._callback = callback
         self._scope = scope
+        self._run = run
 
     async def call(self, method: str, params: Mapping[str, object]) -> Raw | LongResult:
         """Return the result. Raises ComponentError if there is none. Cancelling it closes the connection."""
@@ -177,8 +186,11 @@ class Exchange:
         try:
             return await self._callback(event, self._scope)
         except Exception:
-            _log.exception("a request of a component could not be served: %s", message.method)
+            _log.exception("a request of a component could not be served", extra=self._fields())
             return None
+
+    def _fields(self) -> dict[str, str]:
+        return {} if self._run is None else of_run(self._run.run_id, self._run.trace_id)
 
     async def _deliver(self, answer: bytes) -> None:
         """Send an answer to the component, which waits for it. A failure ends the execution.
@@ -209,7 +221,7 @@ class Exchange:
                         Code.PROTOCOL_BROKEN, "the component server did not understand the answer to its request"
                     )
         except HttpFailure as failure:
-            _log.debug("the answer to a request of a component was not delivered: %r", failure)
+            _log.debug("the answer to a request of a component was not delivered: %r", failure, extra=self._fields())
         return False
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.counted import counted
+from gateway.telemetry.log_text import harmless
 
 LINES_PER_SECOND: Final = 100
 """How many lines of one server the log takes in a second. It says how many there were besides."""
@@ -31,6 +32,7 @@ class ServerOutput:
     def __init__(self, name: str) -> None:
         self.last: deque[str] = deque(maxlen=LAST_LINES)
         self._name = name
+        self._fields = {"prefix": name}
         self._left = LINES_PER_SECOND
         self._unsaid = 0
         self._window: asyncio.TimerHandle | None = None
@@ -64,7 +66,7 @@ class ServerOutput:
             self._window = asyncio.get_running_loop().call_later(1.0, self._next_window)
         if self._left:
             self._left -= 1
-            _log.info("%s: %s", self._name, text)
+            _log.info("%s: %s", self._name, text, extra=self._fields)
         else:
             self._unsaid += 1
 
@@ -73,7 +75,8 @@ class ServerOutput:
         self._window = None
         self._left = LINES_PER_SECOND
         if self._unsaid:
-            _log.info("%s: ... and %s more in this second", self._name, counted(self._unsaid, "line"))
+            more = counted(self._unsaid, "line")
+            _log.info("%s: ... and %s more in this second", self._name, more, extra=self._fields)
             self._unsaid = 0
 
     def close(self) -> None:
@@ -86,15 +89,8 @@ class ServerOutput:
 def shown(line: bytes, dropped: int = 0) -> str:
     """A line as text that is harmless in a terminal; its end, and the `dropped` bytes after it, are cut."""
     more = dropped + max(0, len(line) - LONGEST_LINE)
-    text = line[:LONGEST_LINE].rstrip().decode(errors="replace")
-    if not text.isprintable():
-        text = "".join(map(_harmless, text))
+    text = harmless(line[:LONGEST_LINE].rstrip().decode(errors="replace"))
     return f"{text} ... ({counted(more, 'byte')} more)" if more else text
-
-
-def _harmless(character: str) -> str:
-    """A character, or its escape if it could steer a terminal or forge a line."""
-    return character if character.isprintable() or character == "\t" else character.encode("unicode_escape").decode()
 
 
 def shown_command(command: Sequence[str]) -> str:

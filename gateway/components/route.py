@@ -20,6 +20,7 @@ from gateway.core.backoff import Backoff
 from gateway.core.errors import ComponentUnavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import JsonText
+from gateway.telemetry.run_log import of_run
 
 _log = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ class Route(ABC):
         self.problem: str | None = _NO_ANSWER
         self.settled = asyncio.Event()
         self._name = name
+        self._fields = {"prefix": name}
+        """What the log is told with each line about the server."""
         self._surroundings = surroundings
         self._has_been_there = False
         self._said_missing = False
@@ -158,6 +161,7 @@ class Route(ABC):
             error,
             more,
             self._details(),
+            extra={**self._fields, **of_run(execution.observability.run_id, execution.observability.trace_id)},
         )
         self._failures = 0
         self._quiet_until = now + _QUIET
@@ -196,15 +200,24 @@ class Route(ABC):
 
     def _available(self) -> None:
         if self.problem is not None and self.settled.is_set():
-            _log.info("%s: its components are available", self._name)
+            _log.info("%s: its components are available", self._name, extra=self._fields)
         self._has_been_there = True
         self._tell(None)
 
     def _unavailable(self, problem: str, details: str) -> None:
         """Note why components are not available. Clients are told the problem; only the log gets the details."""
         if problem != self.problem:
-            _log.warning("%s: its components are not available: %s%s", self._name, problem, details)
+            self._warn_unavailable(problem, details)
         self._tell(problem)
+
+    def _warn_unavailable(self, problem: str, details: str) -> None:
+        _log.warning(
+            "%s: its components are not available: %s%s",
+            self._name,
+            problem,
+            details,
+            extra={**self._fields, "problem": problem},
+        )
 
     def tell_missing(self) -> None:
         """Warn if the server is still waited for, now and whenever it is waited for something else."""
@@ -213,7 +226,13 @@ class Route(ABC):
             self._warn_missing()
 
     def _warn_missing(self) -> None:
-        _log.warning("%s: its components are not available yet: %s%s", self._name, self.problem, self._details())
+        _log.warning(
+            "%s: its components are not available yet: %s%s",
+            self._name,
+            self.problem,
+            self._details(),
+            extra={**self._fields, "problem": self.problem},
+        )
 
     def _await(self, stage: str) -> None:
         """Note what the server is waited for, unless there is more to say."""

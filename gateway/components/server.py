@@ -106,7 +106,7 @@ class Server:
 
     async def execute(self, execution: Execution) -> JsonText:
         """Execute a component and return its output. Raises ComponentError if it has none."""
-        exchange = Exchange(self._address, self._callback, execution.scope)
+        exchange = Exchange(self._address, self._callback, execution.scope, execution.observability)
         scope = asyncio.timeout(execution.timeout)
         try:
             async with scope:

@@ -2,25 +2,29 @@
 
 import logging
 import uuid
+from collections.abc import Callable, Mapping
 
 from gateway.core.errors import GatewayError, Internal
 
 _logger = logging.getLogger(__name__)
 
 
-def report_unexpected(error: BaseException) -> Internal:
-    """Log an unexpected exception with its traceback, and return the error that a client is told instead."""
+def report_unexpected(error: BaseException, fields: Mapping[str, str] | None = None) -> Internal:
+    """Log an unexpected exception with its traceback, and return the error that a client is told instead.
+
+    `fields` are those of the line: of a run, say.
+    """
     identity = uuid.uuid4().hex
-    _logger.error("internal error, id %s", identity, exc_info=error)
+    _logger.error("internal error, id %s", identity, exc_info=error, extra=fields)
     return Internal(f"internal error, id {identity}")
 
 
-def error_to_tell(error: Exception) -> GatewayError:
+def error_to_tell(error: Exception, fields: Callable[[], Mapping[str, str]] | None = None) -> GatewayError:
     """The error that the client of a call is told when the call has ended with `error`, which is not raised again.
 
-    An unexpected exception is reported.
+    An unexpected exception is reported, with the `fields` of a line of the log.
     """
-    told = error if isinstance(error, GatewayError) else report_unexpected(error)
+    told = error if isinstance(error, GatewayError) else report_unexpected(error, fields and fields())
     release_frames(error)
     return told
 

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 from gateway.concurrency.paced_calls import PacedCalls
@@ -18,6 +19,7 @@ from gateway.core.model import ResultOrder
 from gateway.core.position import STARTS
 from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.update import Update, plain_update
+from gateway.telemetry.run_log import of_run
 
 GRACE_SECONDS: Final = 2.0
 """How long a run without followers is still watched: a client that comes back finds its state at hand."""
@@ -133,7 +135,7 @@ class _Topic:
                     self._wake()
         except Exception as failure:
             self._hub.remove(self)
-            self.fail(error_to_tell(failure))
+            self.fail(error_to_tell(failure, partial(of_run, self.run_id)))
 
     def _wake(self) -> None:
         """Wake all followers. A round goes to its end before the next one begins, so that each has its turn."""

@@ -190,7 +190,9 @@ class WorkerPool:
         while True:
             code = await process.wait()
             self._processes.discard(process)
-            _log.warning("worker %d has ended with %d; another will take its place", process.pid, code)
+            _log.warning(
+                "worker %d has ended with %d; another will take its place", process.pid, code, extra=_fields(process)
+            )
             if clock() - started >= STABLE_SECONDS:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
@@ -202,9 +204,14 @@ class WorkerPool:
                 continue
             failure = await self._let_serve(process)
             if failure is None:
-                _log.warning("worker %d has taken a dead one's place", process.pid)
+                _log.warning("worker %d has taken a dead one's place", process.pid, extra=_fields(process))
             else:
-                _log.error("worker %d cannot serve: %s", process.pid, failure)
+                _log.error("worker %d cannot serve: %s", process.pid, failure, extra=_fields(process))
+
+
+def _fields(process: asyncio.subprocess.Process) -> dict[str, int]:
+    """What the log is told with lines about a worker."""
+    return {"worker": process.pid}
 
 
 def _signal(send: Callable[[], None]) -> None:

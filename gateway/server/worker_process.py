@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     """Read the settings and the key from standard input and serve, until that input ends or a signal comes."""
-    log_to_stderr("%(asctime)s %(levelname)s %(name)s[%(process)d]: %(message)s")
+    log_to_stderr("worker")
     use_batch_scheduling()
     raise_descriptor_limit()
     settings = sys.stdin.readline()
@@ -31,6 +31,7 @@ def main() -> None:
     try:
         read = ServeSettings.model_validate_json(settings)
         key = bytes.fromhex(sys.stdin.readline())
+        log_to_stderr("worker", read.log_format)
         set_log_level(read.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(read, key))

@@ -26,6 +26,7 @@ from gateway.fronts.grpc.messages import ENVELOPE_BYTES, UpdateMessages
 from gateway.fronts.grpc.watch_sets import FollowedSet, WatchedSets
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
+from gateway.telemetry.run_log import of_run
 from runs.v1 import runs_pb2
 
 MAX_ANSWERS = 1_024
@@ -222,7 +223,7 @@ class WatchStream:
             # It concerns all runs: the server shuts down, or cannot reach its runtime.
             raise
         except Exception as error:
-            await self._end(run, _failed(run.run_id, error_to_tell(error)))
+            await self._end(run, _failed(run.run_id, error_to_tell(error, partial(of_run, run.run_id))))
             return
         if update is not None:
             for message in self._messages.of(update, run.form.encoding):

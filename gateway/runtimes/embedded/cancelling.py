@@ -16,6 +16,7 @@ from gateway.runtimes.embedded.executor import Executor
 from gateway.runtimes.embedded.family_tree import FamilyTree, Relative
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.run_fields import fields_of
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 
 LOOK_SECONDS: Final = 1.0
@@ -174,7 +175,7 @@ class Cancelling:
                 await run.over()
             except Exception as error:
                 # It stays unfinished, since the journal is at fault; the others must not.
-                report_unexpected(error)
+                report_unexpected(error, fields_of(run.record))
 
     async def _settled(self, relative: Relative) -> Run | None:
         """A run that is in memory, and known to be accepted; None if it is not there, or has ended."""

@@ -13,6 +13,7 @@ from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import release_frames, report_unexpected
 from gateway.core.model import Nanoseconds
 from gateway.runtimes.embedded.journal import RunRecord
+from gateway.runtimes.embedded.run_fields import fields_of
 
 _TICK_BITS: Final = 26
 """Deadlines are met to 2**26 nanoseconds: 67 ms."""
@@ -112,7 +113,7 @@ class Deadlines:
             # It has stopped, and ends when the state can be written; or the gateway stops.
             release_frames(error)
         except Exception as error:
-            report_unexpected(error)
+            report_unexpected(error, fields_of(record))
 
     def _reason(self, record: RunRecord) -> str:
         seconds = ((record.deadline or 0) - record.created_at) / 1e9

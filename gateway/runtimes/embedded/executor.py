@@ -19,6 +19,7 @@ from gateway.runtimes.embedded.journal import Ended, Journal, Outcome
 from gateway.runtimes.embedded.results_keeper import ResultsKeeper
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import Job, RunExecution
+from gateway.runtimes.embedded.run_fields import fields_of
 from gateway.runtimes.embedded.task import ItemFailure
 
 _log = logging.getLogger(__name__)
@@ -142,7 +143,7 @@ class Executor:
         if not self._executing:
             self._stopped.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a run has stopped executing and stays unfinished", exc_info=error)
+            _log.error("a run has stopped executing and stays unfinished", exc_info=error, extra=fields_of(run.record))
             run.fail(error)
 
 

@@ -13,6 +13,7 @@ from gateway.runtimes.embedded.cancel_notes import BegunCancel
 from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord, UnfinishedRun
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.run import Run
+from gateway.telemetry.run_log import of_run
 
 RETRY_SECONDS: Final = 1.0
 """Seconds until a read that the journal has refused is repeated."""
@@ -129,7 +130,7 @@ class Resumption:
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception as error:
                 # This run stays unfinished; it must not keep the others from going on.
-                report_unexpected(error)
+                report_unexpected(error, of_run(run_id))
                 return
             else:
                 return

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import NamedTuple
 
 from gateway.concurrency.room import RoomHolder
@@ -19,6 +20,7 @@ from gateway.runtimes.embedded.item_work import FamilyWork, ItemWork
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.results_keeper import RETRY_SECONDS, ResultsKeeper
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.run_fields import fields_of
 from gateway.runtimes.embedded.task import Host, ItemFailure, Task
 
 DEFAULT_CONCURRENCY = 64
@@ -180,6 +182,6 @@ class RunExecution:
                 if work.log is not None:
                     work.log.steps.clear()
             except Exception as error:
-                internal = error_to_tell(error)
+                internal = error_to_tell(error, partial(fields_of, record))
                 return failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message), now())
             await work.pause(RETRY_SECONDS)

@@ -24,6 +24,7 @@ from gateway.runtimes.embedded.flow import Flow
 from gateway.runtimes.embedded.flow_cache import FlowCache
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.run_fields import fields_of
 from gateway.runtimes.embedded.run_owners import blob_key
 from gateway.runtimes.embedded.unknown_component import unknown_component
 
@@ -70,7 +71,7 @@ class RunFlows:
                 return await self.overridden(record.flow_id, record.overrides, record.namespace)
             except (InvalidParams, TooLarge) as error:
                 # This gateway is stricter.
-                _log.error("run %s stays unfinished: %s", record.run_id, error)
+                _log.error("run %s stays unfinished: %s", record.run_id, error, extra=fields_of(record))
                 return None
             except Overloaded:
                 await asyncio.sleep(MEMORY_RETRY_SECONDS)

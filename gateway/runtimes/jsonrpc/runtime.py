@@ -8,6 +8,7 @@ and at once when a `runs/get` that waits for the end of the run is answered.
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Final
 
 from msgspec.structs import replace
@@ -52,6 +53,7 @@ from gateway.runtimes.jsonrpc.upstream import READ_SECONDS, JsonRpcUpstream
 from gateway.runtimes.jsonrpc.watched_run import WatchedRun
 from gateway.storage.fingerprint import fingerprint
 from gateway.storage.idempotency import Keys, global_key
+from gateway.telemetry.run_log import of_run
 
 PATIENCE: Final = 10.0
 """Seconds that the upstream may be away: a restart. Watches go on after it, and calls wait for it."""
@@ -245,7 +247,7 @@ class JsonRpcRuntime(JsonRpcControl):
                     self._upstream.streams = False
             await self._poll(run_id, watched)
         except Exception as failure:
-            watched.fail(error_to_tell(failure))
+            watched.fail(error_to_tell(failure, partial(of_run, run_id)))
 
     async def _stream(self, run_id: str, watched: WatchedRun) -> None:
         params = get_params_to_json(GetParams(run_id=run_id, wait=True, heartbeat_interval=HEARTBEAT_SECONDS))

@@ -16,6 +16,7 @@ from gateway.core.errors import RemoteError, Unavailable
 from gateway.peers.http.sse import EventReader, EventTooLarge
 from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.progress import MalformedEvent, Progress
+from gateway.telemetry.run_log import of_run
 
 STREAM_AFTER: Final = 0.1
 """Seconds before the stream is opened. Most runs are over by then; the stream of the others begins with all events."""
@@ -65,7 +66,9 @@ class RunEvents:
                 pass  # The state of the run tells whether the engine is away. Its journal keeps the events.
             except (MalformedEvent, EventTooLarge) as error:
                 run_id = self._progress.run_id
-                _log.warning("run %s is watched without its events: unexpected event %r", run_id, error)
+                _log.warning(
+                    "run %s is watched without its events: unexpected event %r", run_id, error, extra=of_run(run_id)
+                )
                 return False
             delay = reopening.next()
         return True

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 from gateway.concurrency.notify import Notify
@@ -23,6 +24,7 @@ from gateway.runtimes.stepflow.engine import EngineRestClient
 from gateway.runtimes.stepflow.events import RunEvents
 from gateway.runtimes.stepflow.outage import EngineOutage
 from gateway.runtimes.stepflow.progress import Progress, snapshot
+from gateway.telemetry.run_log import of_run
 
 PATIENCE: Final = 30.0
 """Seconds that the engine may be away before watches end with Unavailable."""
@@ -181,7 +183,7 @@ class _EventWatch:
         try:
             await work
         except Exception as failure:
-            self._failure = error_to_tell(failure)
+            self._failure = error_to_tell(failure, partial(of_run, self.run_id))
             self.changed.set()
 
     async def _follow_state(self) -> None:

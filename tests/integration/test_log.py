@@ -1,0 +1,66 @@
+"""The log of a real server, in both formats."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine, Serving
+
+FAILING = "/t=sh -c 'printf \"a\\033b\" >&2; exit 3'"
+"""A component server that ends at once, and says so with a control character."""
+
+UNAVAILABLE = "/t: its components are not available: the component server exited with status 3"
+
+
+async def ended_log(commands: CommandLine, *settings: str, restarts: int = 3) -> list[str]:
+    """The log of a gateway that has started the failing server a few times, and has stopped then."""
+    lines = []
+    async with commands.serving("--state", ":memory:", "--component", FAILING, *settings) as serving:
+        assert serving.process.stderr is not None
+        while restarts:
+            line = (await serving.process.stderr.readline()).decode()
+            assert line, lines
+            lines.append(line)
+            restarts -= "starting it again" in line
+        return [*lines, *await rest_of(serving)]
+
+
+async def rest_of(serving: Serving) -> list[str]:
+    serving.process.terminate()
+    _, rest = await asyncio.wait_for(serving.process.communicate(), 60)
+    return rest.decode().splitlines(keepends=True)
+
+
+async def test_the_log_for_people(tmp_path: Path) -> None:
+    log = "".join(await ended_log(CommandLine(tmp_path)))
+    assert "\x1b" not in log
+    assert log.count(UNAVAILABLE) == 2
+    assert " WARNING gateway.components.route: " + UNAVAILABLE in log
+    assert "; the last that it printed:\n    a\\x1bb\n" in log
+    assert " more like it)\n" in log
+
+
+async def test_the_log_as_json(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in await ended_log(CommandLine(tmp_path), "--log-format", "json")]
+    assert {line["process"] for line in lines} == {"gateway"}
+    assert {line["prefix"] for line in lines if "prefix" in line} == {"/t"}
+    first, last = (line for line in lines if UNAVAILABLE in line["message"])
+    assert (first["level"], "repeats" in first) == ("warning", False)
+    assert first["message"].endswith("; the last that it printed:\n    a\\x1bb")
+    assert last["message"].endswith(f" ... (and {last['repeats']} more like it)")
+    assert last["repeats"] >= 2
+    assert sum(line["message"] == "/t: a\\x1bb" for line in lines) > 2
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_workers_write_the_log_as_their_gateway_does(tmp_path: Path, form: str) -> None:
+    settings = ("--state", ":memory:", "--workers", "2", "--log-format", form, "--log-level", "debug")
+    async with CommandLine(tmp_path).serving(*settings) as serving:
+        lines = await rest_of(serving)
+    if form == "json":
+        assert {json.loads(line)["process"] for line in lines} >= {"worker"}
+    else:
+        assert any(re.match(r"\S+ \S+ DEBUG \S+\[\d+\]: ", line) for line in lines)
