@@ -96,6 +96,7 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
             workers = await stack.enter_async_context(WorkerPool(settings)) if settings.workers > 1 else None
             # Workers are spawned before grpc is imported, and import it at the same time.
             await stack.enter_async_context(exported_traces(settings.traces))
+            from gateway.fronts.http.ui_files import UI_PATH
             from gateway.server import app
 
             gateway = app.running(settings) if workers is None else app.running_with(workers, settings)
@@ -105,7 +106,8 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
             embedded = settings.runtime_kind is RuntimeKind.EMBEDDED
             runs = {"state": settings.state} if embedded else {"runtime": settings.runtime}
             memory = size_text(settings.max_memory)
-            _print_ready({"grpc": addresses.grpc, "http": http, **runs, "memory": memory}, as_json)
+            page = {"page": f"{http}{UI_PATH}"} if settings.ui and not http.startswith("unix:") else {}
+            _print_ready({"grpc": addresses.grpc, "http": http, **page, **runs, "memory": memory}, as_json)
             await asyncio.Event().wait()
 
 

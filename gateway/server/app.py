@@ -77,6 +77,7 @@ async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -
             own_hosts=_own_hosts(settings),
             reuse_port=is_worker,
             tls=tls,
+            ui=settings.ui,
         )
         blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, grpc, http)

@@ -47,6 +47,7 @@ from gateway.server.setting_forms import (
 )
 from gateway.server.telemetry_settings import TelemetrySettings
 from gateway.server.tls_settings import TlsSettings
+from gateway.server.ui_settings import UiSettings
 
 ENV_PREFIX = "RUNS_GATEWAY_"
 
@@ -141,7 +142,7 @@ class _SharedSettings(IdentitySettings, LimitSettings, TelemetrySettings, TlsSet
     )
 
 
-class ServeSettings(_SharedSettings):
+class ServeSettings(_SharedSettings, UiSettings):
     """The settings of `runs-gateway serve`."""
 
     grpc_address: ListenAddress = Field(

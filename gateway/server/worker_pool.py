@@ -59,6 +59,7 @@ _SETTINGS: Final = frozenset(
         "runtime",
         "workers",
         "transport",
+        "ui",
         "drain_delay",
         "audit_log",
         "limits",

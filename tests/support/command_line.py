@@ -89,6 +89,7 @@ class Serving(NamedTuple):
     state: str = ""
     runtime: str = ""
     memory: str = ""
+    page: str = ""
 
 
 async def finish(process: asyncio.subprocess.Process, stdin: str = "") -> Finished:

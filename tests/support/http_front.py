@@ -149,13 +149,14 @@ async def running_front(
     *,
     tls: ServerTls | None = None,
     client_context: ssl.SSLContext | None = None,
+    ui: bool = False,
 ) -> AsyncIterator[RunningFront]:
     """Serve until the block is left. With `tls`, clients connect with a context of their own."""
     runtime = runtime or ScriptedRuntime()
     account = account or MemoryAccount()
     service = RunsService(runtime, grace=0, account=account)
     methods = JsonRpcMethods(RunsServices(service), access=access)
-    front = HttpFront(methods, "127.0.0.1:0", access=access, account=account, limits=limits, tls=tls)
+    front = HttpFront(methods, "127.0.0.1:0", access=access, account=account, limits=limits, tls=tls, ui=ui)
     await front.start()
     running = RunningFront(front, runtime, service, account)
     running.client_context = client_context

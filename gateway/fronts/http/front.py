@@ -1,4 +1,4 @@
-"""The HTTP front: JSON-RPC 2.0 by POST at `/`, event streams of runs there, the blob API, and health.
+"""The HTTP front: JSON-RPC 2.0 by POST at `/`, event streams of runs there, the blob API, health, the live page.
 
 What JSON-RPC answers has the HTTP status 200, errors included, as its clients expect; notifications alone get 202 and
 no body. Another status means that the front refused a request before JSON-RPC read it.
@@ -75,6 +75,7 @@ from gateway.fronts.http.responses import (
 )
 from gateway.fronts.http.sending import in_step, send_parts
 from gateway.fronts.http.tls_port import TlsPort
+from gateway.fronts.http.ui_files import UiFiles
 from gateway.fronts.http.writing import send_whole
 
 _RouteHandler = Callable[[HttpRequest, MemoryHold], Awaitable[HttpResponse | None]]
@@ -85,7 +86,8 @@ class HttpFront:
 
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
     the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
-    it speaks HTTPS, except on a unix socket. With `only_blobs` there is no JSON-RPC.
+    it speaks HTTPS, except on a unix socket. With `only_blobs` there is no JSON-RPC;
+    with `ui` there is the live page.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class HttpFront:
         own_hosts: Collection[str] = (),
         tls: ServerTls | None = None,
         only_blobs: bool = False,
+        ui: bool = False,
     ) -> None:
         self._methods = methods
         self._services = services = methods.services
@@ -110,8 +113,7 @@ class HttpFront:
         self._account = account or MemoryAccount()
         self._limits = limits or HttpLimits()
         self._reuse_port = reuse_port
-        self._allowed_hosts = allowed_hosts
-        self._own_hosts = own_hosts
+        self._allowed_hosts, self._own_hosts = allowed_hosts, own_hosts
         self._hosts = HostCheck(allowed_hosts)
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
@@ -122,6 +124,7 @@ class HttpFront:
         self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
         self._probes = Probes(services.readiness, names_components=not access.configured)
+        self._ui = UiFiles() if ui else None
         self._gate = ConnectionGate(self._limits.connections)
         self._intake = Intake()
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
@@ -228,7 +231,7 @@ class HttpFront:
                 request.version, request.closes = HttpVersion11, True
                 raise VersionNotSupported
             self._hosts.check(request)
-            if request.method in ("GET", "HEAD") and (told := self._probes.answer(request)) is not None:
+            if request.method in ("GET", "HEAD") and (told := self._told_to_all(request)) is not None:
                 return told
             if len(self._open) >= self._limits.requests:
                 raise Overloaded("too many open requests", retry_after=1.0)
@@ -249,6 +252,10 @@ class HttpFront:
         finally:
             self._open.discard(task)
             del task
+
+    def _told_to_all(self, request: HttpRequest) -> HttpResponse | None:
+        told = self._probes.answer(request)
+        return self._ui.answer(request) if told is None and self._ui is not None else told
 
     def _route(self, request: HttpRequest) -> _RouteHandler:
         path = request.path

@@ -20,7 +20,8 @@ def send_whole(request: HttpRequest, response: HttpResponse) -> None:
     """Send a response at once. Raises ClientLeft if the client has left."""
     body = response.body
     head = _head(request, response.status, response.lines, len(body))
-    _write(request, head if request.method == "HEAD" else head + body)
+    # To a client that has the body already, its length is told, and nothing else.
+    _write(request, head if request.method == "HEAD" or response.status == HTTPStatus.NOT_MODIFIED else head + body)
 
 
 class BodyWriter:

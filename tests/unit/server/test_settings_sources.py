@@ -99,6 +99,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "max_connection_age_grace": 60.0,
         "workers": 1,
         "transport": "native",
+        "ui": True,
         "audit_log": "/var/log/audit.json",
         "tokens": "/etc/tokens.toml",
         "signing_key": "/etc/signing.key",
