@@ -65,8 +65,8 @@ class _UiFile:
         tag = hashlib.sha256(content).hexdigest()[:32]
         headers = {"Content-Type": _TYPES[_suffix(name)], **_HEADERS}
         encoded = {**headers, "ETag": f'"{tag}-gzip"', "Content-Encoding": "gzip"}
-        self._plain = _Form(content, {**headers, "ETag": f'"{tag}"'})
-        self._gzip = _Form(gzip.compress(content, mtime=0), encoded)
+        self._plain = _SentForm(content, {**headers, "ETag": f'"{tag}"'})
+        self._gzip = _SentForm(gzip.compress(content, mtime=0), encoded)
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         accepted = request.headers.get("Accept-Encoding", "")
@@ -74,7 +74,7 @@ class _UiFile:
         return form.unchanged if form.tag in request.headers.get("If-None-Match", "") else form.whole
 
 
-class _Form:
+class _SentForm:
     """One way in which a file is sent: whole, or not to a client that has it."""
 
     def __init__(self, content: bytes, headers: Mapping[str, str]) -> None:
