@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cli.errors import CommandError, ExitCode, UsageError
 from gateway.cli.gateway_flags import GatewayFlags
+from gateway.cli.trace_context import in_trace_of_environment
 from gateway.core.errors import GatewayError
 from gateway.core.tls_files import TlsFileError
 from gateway.core.token_file import TokenFileError
@@ -57,7 +58,7 @@ def connect(gateway: GatewayFlags | None, *, retry_for: float = 0.0) -> "Iterato
         ) from None
     except (TokenFileError, ValueError) as error:
         raise UsageError(str(error)) from None
-    with client:
+    with client, in_trace_of_environment():
         try:
             yield client
         except GatewayError as error:

@@ -56,7 +56,10 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
         Raises InvalidFlow if it is not a flow.
         """
         request = blobs_proto.blob_to_put_request(Blob(flow_text(flow), BlobType.FLOW))
-        return (self._call(lambda to, seconds: to.blobs.PutBlob(request, timeout=seconds), timeout)).blob_id
+        putting = self._call(
+            "runs.v1.BlobsService/PutBlob", lambda to, seconds: to.blobs.PutBlob(request, timeout=seconds), timeout
+        )
+        return (putting).blob_id
 
     def submit(
         self,
@@ -77,7 +80,13 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
             return self._submit_in_parts(params, self._outage(timeout))
         request = params_proto.submit_params_to_proto(params)
         with in_doubt(params.idempotency_key):
-            return answered(self._call(lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds), timeout))
+            return answered(
+                self._call(
+                    "runs.v1.RunsService/SubmitRun",
+                    lambda to, seconds: to.runs.SubmitRun(request, timeout=seconds),
+                    timeout,
+                )
+            )
 
     def submit_stream(
         self,
@@ -208,7 +217,9 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
         """
         params = requests.many_params(runs, include_results, order, heartbeat_interval, timeout)
         stream = ManyRunsStream(params, lambda: Outage(self._retry_for))
-        return self._events(stream, lambda to: to.runs.WatchRuns(iter(stream.requests())))
+        return self._events(
+            "runs.v1.RunsService/WatchRuns", stream, lambda to: to.runs.WatchRuns(iter(stream.requests()))
+        )
 
     def _folded(self, stream: RunStream) -> RunStatus:
         fold = Fold()
@@ -224,23 +235,29 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
                 yield from unseen.of(update)
 
     def _updates(self, stream: RunStream) -> Generator[RunUpdate, None, None]:
-        return self._events(stream, lambda to: to.runs.GetRun(stream.request(), timeout=stream.call_timeout()))
+        return self._events(
+            "runs.v1.RunsService/GetRun",
+            stream,
+            lambda to: to.runs.GetRun(stream.request(), timeout=stream.call_timeout()),
+        )
 
     def _submit_in_parts(
         self, params: SubmitParams, outage: Outage, inputs: Iterable[object] | None = None
     ) -> RunStatus:
         """Submit a run in several messages, with other inputs than those of `params` if they are given."""
-        while True:
-            try:
-                with self._connection(stream=True) as connection:
-                    return answered(connection.upload(params, inputs, outage.remaining()))
-            except UploadFailed as failed:
-                error = failed.reason
-            try:
-                with in_doubt(params.idempotency_key):
-                    if not requests.repeatable(inputs):
-                        raise error
-                    pause = outage.pause(error)
-            finally:
-                del error  # It holds this frame.
-            time.sleep(pause)
+        with self._spans.call("runs.v1.RunsService/SubmitRunStream") as span:
+            while True:
+                try:
+                    with self._connection(stream=True) as connection:
+                        return answered(connection.upload(params, inputs, outage.remaining()))
+                except UploadFailed as failed:
+                    error = failed.reason
+                try:
+                    with in_doubt(params.idempotency_key):
+                        if not requests.repeatable(inputs):
+                            raise error
+                        pause = outage.pause(error)
+                finally:
+                    del error  # It holds this frame.
+                span.again()
+                time.sleep(pause)

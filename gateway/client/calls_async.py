@@ -9,6 +9,7 @@ from typing import Self, TypeVar, Unpack
 import grpc
 from grpc import aio
 
+from gateway.client.call_spans import CallSpans
 from gateway.client.connection_async import AsyncConnection, AsyncResponses
 from gateway.client.outage import Outage, deadline_after
 from gateway.client.security import Security, SecurityOptions
@@ -37,6 +38,7 @@ class AsyncCalls:
         self._retry_for = retry_for
         security = Security(target, credentials, options)
         self._connections = ConnectionPool(lambda: AsyncConnection(target, security))
+        self._spans = CallSpans(security.address if isinstance(target, str) else "")
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,38 +52,47 @@ class AsyncCalls:
             await connection.close()
 
     async def _events(
-        self, stream: ResumableStream[M, E], start: Callable[[AsyncConnection], AsyncResponses[M]]
+        self, method: str, stream: ResumableStream[M, E], start: Callable[[AsyncConnection], AsyncResponses[M]]
     ) -> AsyncGenerator[E, None]:
-        """Yield the events of a stream, which is started again when it is cut."""
-        while True:
-            try:
-                async with (
-                    self._connection(stream=stream.lasts) as connection,
-                    aclosing(connection.messages(start(connection), stream.read_timeout)) as messages,
-                ):
-                    async for message in messages:
-                        if (event := stream.received(message)) is not None:
-                            yield event
-                pause = stream.ended(None)
-            except (GatewayError, TimeoutError) as error:
-                pause = stream.ended(error)
-            if pause is None:
-                return
-            await asyncio.sleep(pause)
+        """Yield the events of a stream, which is started again when it is cut. `method` is SERVICE/METHOD."""
+        with self._spans.stream(method) as span:
+            while True:
+                try:
+                    async with self._connection(stream=stream.lasts) as connection:
+                        with span.current():
+                            responses = start(connection)
+                        async with aclosing(connection.messages(responses, stream.read_timeout)) as messages:
+                            async for message in messages:
+                                span.received()
+                                if (event := stream.received(message)) is not None:
+                                    yield event
+                    pause = stream.ended(None)
+                except (GatewayError, TimeoutError) as error:
+                    pause = stream.ended(error)
+                if pause is None:
+                    return
+                span.again()
+                await asyncio.sleep(pause)
 
-    async def _call(self, call: Callable[[AsyncConnection, float | None], Awaitable[A]], timeout: float | None) -> A:
+    async def _call(
+        self, method: str, call: Callable[[AsyncConnection, float | None], Awaitable[A]], timeout: float | None
+    ) -> A:
         """Make a call with one answer, which may be retried."""
-        return await self._retried(call, self._outage(timeout))
+        return await self._retried(method, call, self._outage(timeout))
 
-    async def _retried(self, call: Callable[[AsyncConnection, float | None], Awaitable[A]], outage: Outage) -> A:
+    async def _retried(
+        self, method: str, call: Callable[[AsyncConnection, float | None], Awaitable[A]], outage: Outage
+    ) -> A:
         """Make a call with one answer, again and again until it succeeds or the outage is too long."""
-        while True:
-            try:
-                async with self._connection() as connection:
-                    return await connection.answer(call, outage.remaining())
-            except (GatewayError, TimeoutError) as error:
-                pause = outage.pause(error)
-            await asyncio.sleep(pause)
+        with self._spans.call(method) as span:
+            while True:
+                try:
+                    async with self._connection() as connection:
+                        return await connection.answer(call, outage.remaining())
+                except (GatewayError, TimeoutError) as error:
+                    pause = outage.pause(error)
+                span.again()
+                await asyncio.sleep(pause)
 
     def _outage(self, timeout: float | None) -> Outage:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))

@@ -8,6 +8,7 @@ from typing import Self, TypeVar, Unpack
 
 import grpc
 
+from gateway.client.call_spans import CallSpans
 from gateway.client.connection_blocking import Connection, Responses
 from gateway.client.outage import Outage, deadline_after
 from gateway.client.security import Security, SecurityOptions
@@ -36,6 +37,7 @@ class Calls:
         self._retry_for = retry_for
         security = Security(target, credentials, options)
         self._connections = ConnectionPool(lambda: Connection(target, security))
+        self._spans = CallSpans(security.address if isinstance(target, str) else "")
 
     def __enter__(self) -> Self:
         return self
@@ -49,38 +51,43 @@ class Calls:
             connection.close()
 
     def _events(
-        self, stream: ResumableStream[M, E], start: Callable[[Connection], Responses[M]]
+        self, method: str, stream: ResumableStream[M, E], start: Callable[[Connection], Responses[M]]
     ) -> Generator[E, None, None]:
-        """Yield the events of a stream, which is started again when it is cut."""
-        while True:
-            try:
-                with (
-                    self._connection(stream=stream.lasts) as connection,
-                    closing(connection.messages(start(connection), stream.read_timeout)) as messages,
-                ):
-                    for message in messages:
-                        if (event := stream.received(message)) is not None:
-                            yield event
-                pause = stream.ended(None)
-            except (GatewayError, TimeoutError) as error:
-                pause = stream.ended(error)
-            if pause is None:
-                return
-            time.sleep(pause)
+        """Yield the events of a stream, which is started again when it is cut. `method` is SERVICE/METHOD."""
+        with self._spans.stream(method) as span:
+            while True:
+                try:
+                    with self._connection(stream=stream.lasts) as connection:
+                        with span.current():
+                            responses = start(connection)
+                        with closing(connection.messages(responses, stream.read_timeout)) as messages:
+                            for message in messages:
+                                span.received()
+                                if (event := stream.received(message)) is not None:
+                                    yield event
+                    pause = stream.ended(None)
+                except (GatewayError, TimeoutError) as error:
+                    pause = stream.ended(error)
+                if pause is None:
+                    return
+                span.again()
+                time.sleep(pause)
 
-    def _call(self, call: Callable[[Connection, float | None], A], timeout: float | None) -> A:
+    def _call(self, method: str, call: Callable[[Connection, float | None], A], timeout: float | None) -> A:
         """Make a call with one answer, which may be retried."""
-        return self._retried(call, self._outage(timeout))
+        return self._retried(method, call, self._outage(timeout))
 
-    def _retried(self, call: Callable[[Connection, float | None], A], outage: Outage) -> A:
+    def _retried(self, method: str, call: Callable[[Connection, float | None], A], outage: Outage) -> A:
         """Make a call with one answer, again and again until it succeeds or the outage is too long."""
-        while True:
-            try:
-                with self._connection() as connection:
-                    return connection.answer(call, outage.remaining())
-            except (GatewayError, TimeoutError) as error:
-                pause = outage.pause(error)
-            time.sleep(pause)
+        with self._spans.call(method) as span:
+            while True:
+                try:
+                    with self._connection() as connection:
+                        return connection.answer(call, outage.remaining())
+                except (GatewayError, TimeoutError) as error:
+                    pause = outage.pause(error)
+                span.again()
+                time.sleep(pause)
 
     def _outage(self, timeout: float | None) -> Outage:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))

@@ -39,7 +39,7 @@ class ControlCalls(Calls):
 
         limit = None if timeout is None else timeout + ANSWER_SECONDS
         outage = Outage(self._retry_for, deadline_after(limit)) if wait else self._outage(timeout)
-        return answered(self._retried(call, outage))
+        return answered(self._retried("runs.v1.RunsService/CancelRun", call, outage))
 
     def delete(self, run_id: str, *, cancel: bool = False, timeout: float | None = None) -> None:
         """Delete a run that has ended, with its inputs, its results and its idempotency key. Runs inside it stay.
@@ -56,7 +56,7 @@ class ControlCalls(Calls):
             return to.runs.DeleteRun(request, timeout=seconds)
 
         try:
-            self._call(call, timeout)
+            self._call("runs.v1.RunsService/DeleteRun", call, timeout)
         except RunNotFound:
             if calls == 1:
                 raise
@@ -74,7 +74,11 @@ class ControlCalls(Calls):
         """
         request = control_requests.cancel_many_request(wanted, reason)
         call = BulkCall(Outage(self._retry_for, deadline_after(timeout)))
-        return self._events(call, lambda to: to.runs.CancelRuns(request, timeout=call.call_timeout()))
+        return self._events(
+            "runs.v1.RunsService/CancelRuns",
+            call,
+            lambda to: to.runs.CancelRuns(request, timeout=call.call_timeout()),
+        )
 
     def delete_many(
         self, wanted: RunFilter, *, cancel: bool = False, timeout: float | None = None
@@ -86,4 +90,8 @@ class ControlCalls(Calls):
         """
         request = control_requests.delete_many_request(wanted, cancel=cancel)
         call = BulkCall(Outage(self._retry_for, deadline_after(timeout)))
-        return self._events(call, lambda to: to.runs.DeleteRuns(request, timeout=call.call_timeout()))
+        return self._events(
+            "runs.v1.RunsService/DeleteRuns",
+            call,
+            lambda to: to.runs.DeleteRuns(request, timeout=call.call_timeout()),
+        )

@@ -78,7 +78,11 @@ class AsyncListCalls(AsyncCalls):
         """
         request = control_requests.items_request(run_id, states, page_size, include_inputs=include_inputs)
         while True:
-            response = await self._call(lambda to, seconds: to.runs.ListItems(request, timeout=seconds), timeout)
+            response = await self._call(
+                "runs.v1.RunsService/ListItems",
+                lambda to, seconds: to.runs.ListItems(request, timeout=seconds),
+                timeout,
+            )
             for item in control_requests.items_of(response):
                 yield item
             if not response.next_page_token:
@@ -118,10 +122,16 @@ class AsyncListCalls(AsyncCalls):
             resume_token=resume_token,
         )
         return self._events(
-            stream, lambda to: to.runs.WatchRuns(iter(stream.requests()), timeout=stream.call_timeout())
+            "runs.v1.RunsService/WatchRuns",
+            stream,
+            lambda to: to.runs.WatchRuns(iter(stream.requests()), timeout=stream.call_timeout()),
         )
 
     async def _runs_page(self, request: runs_pb2.ListRunsRequest, timeout: float | None) -> RunsPage:
         return control_requests.runs_page(
-            await self._call(lambda to, seconds: to.runs.ListRuns(request, timeout=seconds), timeout)
+            await self._call(
+                "runs.v1.RunsService/ListRuns",
+                lambda to, seconds: to.runs.ListRuns(request, timeout=seconds),
+                timeout,
+            )
         )

@@ -77,7 +77,11 @@ class ListCalls(Calls):
         """
         request = control_requests.items_request(run_id, states, page_size, include_inputs=include_inputs)
         while True:
-            response = self._call(lambda to, seconds: to.runs.ListItems(request, timeout=seconds), timeout)
+            response = self._call(
+                "runs.v1.RunsService/ListItems",
+                lambda to, seconds: to.runs.ListItems(request, timeout=seconds),
+                timeout,
+            )
             yield from control_requests.items_of(response)
             if not response.next_page_token:
                 return
@@ -116,10 +120,16 @@ class ListCalls(Calls):
             resume_token=resume_token,
         )
         return self._events(
-            stream, lambda to: to.runs.WatchRuns(iter(stream.requests()), timeout=stream.call_timeout())
+            "runs.v1.RunsService/WatchRuns",
+            stream,
+            lambda to: to.runs.WatchRuns(iter(stream.requests()), timeout=stream.call_timeout()),
         )
 
     def _runs_page(self, request: runs_pb2.ListRunsRequest, timeout: float | None) -> RunsPage:
         return control_requests.runs_page(
-            self._call(lambda to, seconds: to.runs.ListRuns(request, timeout=seconds), timeout)
+            self._call(
+                "runs.v1.RunsService/ListRuns",
+                lambda to, seconds: to.runs.ListRuns(request, timeout=seconds),
+                timeout,
+            )
         )

@@ -13,6 +13,7 @@ from gateway.core.owner import NAMESPACE_KEY, NAMESPACE_RULE, is_namespace
 from gateway.core.token_file import TokenFile
 from gateway.peers.grpc.authorized_channel import AuthorizedChannel
 from gateway.peers.grpc.client_tls import channel_credentials
+from gateway.telemetry import tracing
 
 TLS_SCHEME: Final = "grpcs://"
 """What an address begins with that is reached over TLS."""
@@ -72,9 +73,11 @@ class Security:
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What each call carries."""
+        """What a call carries that begins now, with the trace that it is part of."""
+        carried = tuple((name.lower(), value) for name, value in tracing.injected().items())
         namespace = () if self._namespace is None else ((NAMESPACE_KEY, self._namespace),)
-        return namespace if self._token is None else (("authorization", self._token.authorization), *namespace)
+        authorization = () if self._token is None else (("authorization", self._token.authorization),)
+        return (*authorization, *namespace, *carried)
 
     @property
     def address(self) -> str:
@@ -83,8 +86,6 @@ class Security:
 
     def around(self, channel: C) -> C:
         """A channel whose calls carry the metadata."""
-        if self._token is None and self._namespace is None:
-            return channel
         return cast("C", AuthorizedChannel(channel, self))
 
     def _is_exposed(self) -> bool:

@@ -30,5 +30,9 @@ class AsyncTokenCalls(AsyncCalls):
         """
         request = token_request(permissions, namespace, run_id, labels or {}, lifetime)
         return scoped_token(
-            await self._call(lambda to, seconds: to.runs.CreateToken(request, timeout=seconds), timeout)
+            await self._call(
+                "runs.v1.RunsService/CreateToken",
+                lambda to, seconds: to.runs.CreateToken(request, timeout=seconds),
+                timeout,
+            )
         )

@@ -29,4 +29,10 @@ class TokenCalls(Calls):
         and Unsupported if the gateway has no signing key.
         """
         request = token_request(permissions, namespace, run_id, labels or {}, lifetime)
-        return scoped_token(self._call(lambda to, seconds: to.runs.CreateToken(request, timeout=seconds), timeout))
+        return scoped_token(
+            self._call(
+                "runs.v1.RunsService/CreateToken",
+                lambda to, seconds: to.runs.CreateToken(request, timeout=seconds),
+                timeout,
+            )
+        )

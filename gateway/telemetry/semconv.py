@@ -126,5 +126,16 @@ class RpcNames(NamedTuple):
         return attributes
 
 
+def server_attributes(address: str) -> SpanAttributes:
+    """What tells where a call goes: to `HOST:PORT`, `unix:PATH`, or a URL. Credentials in it are left out."""
+    if address.startswith("unix:"):
+        return {SERVER_ADDRESS: address.removeprefix("unix:")}
+    place = address.rpartition("://")[2].partition("/")[0].rpartition("@")[2]
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdecimal():
+        return {SERVER_ADDRESS: place} if place else {}
+    return {SERVER_ADDRESS: host.strip("[]"), SERVER_PORT: int(port)}
+
+
 RPC_NAMES: Final = RpcNames.asked_for(os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", ""))
 """Which names this process writes."""

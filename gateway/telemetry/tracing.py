@@ -79,6 +79,8 @@ def extracted(carrier: Mapping[str, str]) -> Context | None:
 def injected(context: Context | None = None) -> dict[str, str]:
     """The headers that carry a context: the current one, unless another is given. Empty if it has no trace."""
     carrier: dict[str, str] = {}
+    if context is None and not contexts.get_current():
+        return carrier
     propagate.inject(carrier, context)
     return carrier
 
