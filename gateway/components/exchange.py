@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from aiohttp import ClientResponse, ClientSession
@@ -37,6 +38,9 @@ _log = logging.getLogger(__name__)
 Callback: TypeAlias = Callable[[bytes, str], Awaitable[bytes | None]]
 """Serves a request of a component: its JSON-RPC text and the scope of the task that it belongs to give the text of the
 answer, or None for a notification. It is cancelled when the execution ends before."""
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+"""The headers of no trace."""
 
 INSTANCE_HEADER: Final = "stepflow-instance-id"
 
@@ -78,7 +82,8 @@ class Exchange:
 
     A server answers with JSON, or with an event stream that carries its own requests before the answer. These are
     served concurrently, and their answers go back by requests of their own. The answer ends the exchange, whether the
-    stream ends or not. `run` is what the log is told of.
+    stream ends or not. `run` is what the log is told of, and `carried` are headers that
+    tell the server the trace.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Exchange:
         callback: Callback | None = None,
         scope: str = "",
         run: ObservabilityContext | None = None,
+        carried: Mapping[str, str] = NOTHING,
     ) -> None:
         self.instance: str | None = None
         self.line = address.requests.turns.line()
@@ -95,13 +101,14 @@ class Exchange:
         self._callback = callback
         self._scope = scope
         self._run = run
+        self._carried = carried
 
     async def call(self, method: str, params: Mapping[str, object]) -> Raw | LongResult:
         """Return the result. Raises ComponentError if there is none. Cancelling it closes the connection."""
         request_id = str(uuid.uuid4())
         try:
             body = encode_request(request_id, method, params)
-            async with _post(self._address, body, receipt=Receipt()) as response:
+            async with _post(self._address, body, receipt=Receipt(), carried=self._carried) as response:
                 self.instance = response.headers.get(INSTANCE_HEADER)
                 if response.content_type == EVENT_STREAM and is_success(response):
                     return await self._follow(response, request_id)
@@ -226,9 +233,16 @@ class Exchange:
 
 
 def _post(
-    address: Address, text: bytes, instance: str | None = None, *, receipt: Receipt | None = None
+    address: Address,
+    text: bytes,
+    instance: str | None = None,
+    *,
+    receipt: Receipt | None = None,
+    carried: Mapping[str, str] = NOTHING,
 ) -> AbstractAsyncContextManager[ClientResponse]:
     headers = _HEADERS if instance is None else {**_HEADERS, INSTANCE_HEADER: instance}
+    if carried:
+        headers = {**headers, **carried}
     return request(address.http, "POST", address.url, text, headers=headers, receipt=receipt)
 
 

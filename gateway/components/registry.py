@@ -14,6 +14,7 @@ from aiohttp import ClientSession, ClientTimeout
 from gateway.components.command_route import CommandRoute
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Callback
+from gateway.components.execution_span import in_execution_span
 from gateway.components.limits import DEFAULT_LIMITS, Limits
 from gateway.components.process import not_found
 from gateway.components.requests import ComponentRequests
@@ -24,6 +25,7 @@ from gateway.concurrency.memory_account import MemoryShare
 from gateway.core.client_tls import ClientTls
 from gateway.core.model import JsonText, ObservabilityContext
 from gateway.peers.http.client import client_session
+from gateway.telemetry import tracing
 
 RESERVED_PREFIX: Final = "/builtin"
 
@@ -146,7 +148,10 @@ class Components:
             raise ComponentError(Code.COMPONENT_NOT_FOUND, f"no component server is configured for {component!r}")
         timeout = self._timeout(component) if self.limits.execution_timeouts else None
         execution = Execution(_below(prefix, component), payload, attempt, observability, scope, timeout)
-        return await self._routes[prefix].execute(execution)
+        route = self._routes[prefix]
+        if tracing.tracer is None:
+            return await route.execute(execution)
+        return await in_execution_span(tracing.tracer, component, execution, route.execute)
 
     def _changed(self) -> None:
         for prefix, route in self._routes.items():

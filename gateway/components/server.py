@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.components.error import Code, ComponentError
-from gateway.components.exchange import Address, Callback, Exchange, notify
+from gateway.components.exchange import NOTHING, Address, Callback, Exchange, notify
 from gateway.components.long_message import LongResult
 from gateway.components.message import broken
 from gateway.components.seats import Seat
@@ -26,7 +26,8 @@ class Execution(NamedTuple):
     """One execution of a component.
 
     `component` is its path on the server: "/double". `attempt` counts from 1. `scope` names the task, and is the same
-    in all its attempts. It may take `timeout` seconds; None: any time.
+    in all its attempts. It may take `timeout` seconds; None: any time. `carried` is the trace that it belongs to, as
+    headers; nothing while tracing is off.
     """
 
     component: str
@@ -35,6 +36,7 @@ class Execution(NamedTuple):
     observability: ObservabilityContext
     scope: str
     timeout: float | None = None
+    carried: Mapping[str, str] = NOTHING
 
 
 class _Listed(msgspec.Struct):
@@ -106,7 +108,7 @@ class Server:
 
     async def execute(self, execution: Execution) -> JsonText:
         """Execute a component and return its output. Raises ComponentError if it has none."""
-        exchange = Exchange(self._address, self._callback, execution.scope, execution.observability)
+        exchange = Exchange(self._address, self._callback, execution.scope, execution.observability, execution.carried)
         scope = asyncio.timeout(execution.timeout)
         try:
             async with scope:
@@ -191,12 +193,15 @@ def _params(execution: Execution) -> dict[str, object]:
     for name in ("trace_id", "span_id", "run_id", "flow_id", "step_id"):
         if (value := getattr(context, name)) is not None:
             observability[name] = value
-    return {
+    params = {
         "component": execution.component,
         "input": Raw(execution.input.encode()),
         "attempt": execution.attempt,
         "observability": observability,
     }
+    if execution.carried:
+        params["_meta"] = execution.carried
+    return params
 
 
 def _output(result: Raw) -> JsonText:

@@ -21,6 +21,7 @@ from aiohttp import web
 from gateway.components import ComponentError, Components, Limits
 from gateway.core.model import JsonText, ObservabilityContext
 from tests.support import sdk
+from tests.support.spans import ids_of, recorded_spans
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -259,3 +260,13 @@ async def test_an_abandoned_execution_does_no_harm(runs: Runs) -> None:
     with pytest.raises(asyncio.CancelledError):
         await execution
     assert await runs.execute("/sdk/double", {"n": 1}) == {"doubled": 2}
+
+
+async def test_what_a_component_submits_names_the_span_of_its_execution(runs: Runs) -> None:
+    with recorded_spans() as spans:
+        answer = await runs.execute("/sdk/orchestrator", {"flow": DOUBLE, "items": [{"n": 1}]})
+    assert answer["status"] == "completed"
+    spans.only("components/execute", runs_component="/sdk/double")
+    told = runs.submitted[-1][1]["observability"]
+    execution = spans.only("components/execute", runs_component="/sdk/orchestrator")
+    assert (told["trace_id"], told["span_id"]) == ids_of(execution)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from functools import partial
+from typing import Any
 
 from gateway.concurrency.notify import Notify
 from gateway.concurrency.tasks import retrieve_exception
@@ -15,8 +17,10 @@ from gateway.runtimes.embedded.expressions import Expression, Scope, TooLongAtOn
 from gateway.runtimes.embedded.flow import Flow, Step
 from gateway.runtimes.embedded.item_log import StepNote
 from gateway.runtimes.embedded.step_retries import MAX_RETRIES, StepRetries
+from gateway.runtimes.embedded.step_span import attempt_failed, in_step_span
 from gateway.runtimes.embedded.task import COMPONENT_FAILED, Host, ItemFailure, Task
 from gateway.runtimes.embedded.values import Value
+from gateway.telemetry import tracing
 
 
 async def execute_flow(
@@ -241,7 +245,13 @@ class _FlowExecution:
         running.add_done_callback(ended)
         self._running[step.id] = running
 
-    async def _execute(self, step: Step, text: JsonText, *, at_once: bool) -> Value | ItemError:
+    def _execute(self, step: Step, text: JsonText, *, at_once: bool) -> Coroutine[Any, Any, Value | ItemError]:
+        """Execute a step until it has its outcome."""
+        if tracing.tracer is None:
+            return self._attempts(step, text, at_once=at_once)
+        return in_step_span(tracing.tracer, step, partial(self._attempts, step, text, at_once=at_once))
+
+    async def _attempts(self, step: Step, text: JsonText, *, at_once: bool) -> Value | ItemError:
         task = self._task.within(step.id)
         note = self._notes[step.id]
         retries = StepRetries(step, self._host.transport_retries)
@@ -258,6 +268,8 @@ class _FlowExecution:
                 release_frames(failure)
             if note is not None:
                 note.fail(error, last=pause is None)
+            if tracing.tracer is not None:
+                attempt_failed(retries.attempt, error)
             if pause is None:
                 return error if step.on_error.default is None else Value(step.on_error.default)
             if retries.attempt > MAX_RETRIES:

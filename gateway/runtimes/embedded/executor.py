@@ -1,6 +1,7 @@
 """Executes runs: those that need little time at once, others in tasks of their own."""
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -77,7 +78,8 @@ class Executor:
         """Execute the items of a run that have not finished."""
         run, family = job.run, self._family(job.run)
         execution = RunExecution(job, family, self._journal)
-        task = asyncio.create_task(_execute(execution, job))
+        # Not in the context of the call that submits, which it outlives.
+        task = asyncio.create_task(_execute(execution, job), context=contextvars.Context())
         self._executing[run.record.run_id] = _Executing(task, execution)
         task.add_done_callback(partial(self._done, run))
 
@@ -85,7 +87,7 @@ class Executor:
         """Write the end of a run that has been cancelled and does not execute; then call `ended`."""
         keeper = ResultsKeeper(run, self._journal, RoomHolder(self._family(run).room), _nothing)
         keeper.end_cancelled()
-        task = asyncio.create_task(_finish(keeper, run, ended))
+        task = asyncio.create_task(_finish(keeper, run, ended), context=contextvars.Context())
         self._executing[run.record.run_id] = _Executing(task, None)
         task.add_done_callback(partial(self._done, run))
 

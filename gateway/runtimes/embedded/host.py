@@ -20,6 +20,7 @@ from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.run_owners import owner_from_json
 from gateway.runtimes.embedded.step_retries import NOT_AVAILABLE, transport_backoff
 from gateway.runtimes.embedded.task import ItemFailure, Task
+from gateway.telemetry import tracing
 
 
 class RunsApi(Protocol):
@@ -130,10 +131,12 @@ class RunHost:
             Caller.of_component(self._owner).require(permission)
 
     def _observability(self, task: Task) -> ObservabilityContext:
-        """A new span in the trace of the run. Components expect flow ids without the prefix `sha256:`."""
+        """The current span, or a new one in the trace of the run. Components expect flow ids without `sha256:`."""
+        ids = None if tracing.tracer is None else tracing.ids()
+        trace_id, span_id = ids or (self._trace_id, secrets.token_hex(8))
         return ObservabilityContext(
-            trace_id=self._trace_id,
-            span_id=secrets.token_hex(8),
+            trace_id=trace_id,
+            span_id=span_id,
             run_id=task.run_id,
             flow_id=blob_digest(task.flow_id),
             step_id=task.step_id,

@@ -21,7 +21,10 @@ from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.results_keeper import RETRY_SECONDS, ResultsKeeper
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_fields import fields_of
+from gateway.runtimes.embedded.run_trace import RunTrace, ended
 from gateway.runtimes.embedded.task import Host, ItemFailure, Task
+from gateway.telemetry import tracing
+from gateway.telemetry.semconv import CANCELLED, STOPPED
 
 DEFAULT_CONCURRENCY = 64
 """How many items of a run execute at the same time if the submit has no `max_concurrency`."""
@@ -54,6 +57,7 @@ class RunExecution:
         self._pool = TaskPool(family.shared.canceller)
         self._keeper = ResultsKeeper(job.run, journal, RoomHolder(family.room), self._pool.notify)
         self._keeping: asyncio.Task[None] | None = None
+        self._trace = None if tracing.tracer is None else RunTrace.of_record(job.run.record)
         self.begun = False
         """Whether `execute` has been called. Before, a run that is cancelled need not be interrupted."""
 
@@ -121,15 +125,19 @@ class RunExecution:
             await evaluator.wait_for_room()
         if not self._family.line.goes_on():
             await self._family.line.checkpoint()
+        since = 0 if self._trace is None else now()
         try:
             value = evaluate_inline(self._job.flow, text, self._job.variables)
         except ItemFailure as failure:
             release_frames(failure)
-            self._keeper.add(failed(index, failure.error, now()))
-            return True
-        if value is None:
-            return False
-        self._keeper.add(succeeded(index, value, now()))
+            result = failed(index, failure.error, now())
+        else:
+            if value is None:
+                return False
+            result = succeeded(index, value, now())
+        if self._trace is not None:
+            self._trace.executed((result,), since)
+        self._keeper.add(result)
         return True
 
     async def _start(self, index: int, text: JsonText) -> None:
@@ -163,8 +171,21 @@ class RunExecution:
             page = None
 
     async def _item(self, index: int, text: JsonText, work: ItemWork) -> None:
-        result = await self._result(index, text, work)
+        if self._trace is None:
+            result = await self._result(index, text, work)
+        else:
+            result = await self._traced_result(self._trace, index, text, work)
         self._keeper.add(result, None if work.log is None else work.log.kept())
+
+    async def _traced_result(self, trace: RunTrace, index: int, text: JsonText, work: ItemWork) -> ItemResult:
+        with trace.item(index) as span:
+            try:
+                result = await self._result(index, text, work)
+            except asyncio.CancelledError:
+                span.add_event(CANCELLED if self._is_interrupted else STOPPED)
+                raise
+            ended(span, result)
+            return result
 
     async def _result(self, index: int, text: JsonText, work: ItemWork) -> ItemResult:
         job, record = self._job, self._run.record

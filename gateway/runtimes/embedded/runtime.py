@@ -20,13 +20,7 @@ from gateway.core.errors import (
 )
 from gateway.core.items import ItemPage
 from gateway.core.json_text import members
-from gateway.core.model import (
-    Blob,
-    ItemResult,
-    JsonText,
-    RunState,
-    SubmitParams,
-)
+from gateway.core.model import Blob, ItemResult, JsonText, RunState, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
@@ -57,12 +51,14 @@ from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
 from gateway.runtimes.embedded.run_items import read_items
 from gateway.runtimes.embedded.run_lists import JournalLists
+from gateway.runtimes.embedded.run_trace import RunTrace
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 from gateway.runtimes.embedded.set_reader import SetReader
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.runtimes.embedded.task_runs import TaskRuns
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.idempotency import IN_MEMORY
+from gateway.telemetry import tracing
 
 ACCEPT_SECONDS = 1.0
 """How long draining waits for submits to become durable."""
@@ -322,6 +318,8 @@ class EmbeddedRuntime(Runtime):
             self._journal.changes.accept(run)
             # Many are read from the journal again, a page at a time, while the run executes.
             self._execute(run, flow, inputs if fits_page(inputs) else None)
+        elif ended is not None and tracing.tracer is not None:
+            RunTrace.of_call(run.record).executed(ended.results, run.record.created_at)
         return run.snapshot()
 
     def _accepted(self, run_id: str, accepting: asyncio.Task[Snapshot]) -> None:
