@@ -15,6 +15,7 @@ from gateway.access.issuer_tokens import KeySource
 from gateway.access.key_set import MAX_KEY_SET, KeySet
 from gateway.access.watched_file import WatchedFile
 from gateway.concurrency.single_flight import SingleFlight
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.backoff import Backoff
 from gateway.core.errors import Unavailable
 from gateway.peers.http.client import client_session, is_success, read_body, request
@@ -84,7 +85,7 @@ class FetchedKeys(KeySource):
         self._changed = changed
         self._session = client_session(idle_seconds=0, limit=1)
         fetched = await self._flights.get(None)
-        self._keeper = asyncio.create_task(self._keep(fetched=fetched))
+        self._keeper = create_shared_task(self._keep(fetched=fetched))
 
     async def refresh(self) -> None:
         if time.monotonic() - self._asked < LEAST_PAUSE and None not in self._flights:

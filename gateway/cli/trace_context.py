@@ -16,16 +16,7 @@ def in_trace_of_environment() -> Iterator[None]:
     if not carried:
         yield
         return
-    from opentelemetry import context as contexts
-
     from gateway.telemetry import tracing
 
-    context = tracing.extracted(carried)
-    if context is None:
+    with tracing.in_trace(carried):
         yield
-        return
-    token = contexts.attach(context)
-    try:
-        yield
-    finally:
-        contexts.detach(token)

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine, Generator
+from contextvars import Context, copy_context
 from typing import Any, Final, TypeAlias
 
 Work: TypeAlias = Coroutine[Any, Any, None]
@@ -27,12 +28,12 @@ else:
     class EagerTasks:
         """Starts coroutines, from callbacks of the event loop and not from tasks.
 
-        Each takes its first step as a task that has not begun. If it waits, that task goes on with it; otherwise the
-        next coroutine of the same turn has the task.
+        Each takes its first step as a task that has not begun, in the context of that task. If it waits, the task goes
+        on with it; otherwise the next coroutine of the same turn has the task, and has to find its context as it was.
         """
 
         def __init__(self) -> None:
-            self._spare: tuple[asyncio.Task[None], _Begun] | None = None
+            self._spare: tuple[asyncio.Task[None], _Begun, Context] | None = None
 
         def start(self, work: Work) -> asyncio.Task[None] | None:
             """Take the first step. Return the task that goes on with the coroutine; None if it has ended.
@@ -41,15 +42,15 @@ else:
             """
             loop = asyncio.get_running_loop()
             if self._spare is None or self._spare[1].entered:
-                begun = _Begun()
-                self._spare = asyncio.Task(begun.rest(), loop=loop), begun
-            task, begun = self._spare
+                begun, context = _Begun(), copy_context()
+                self._spare = asyncio.Task(begun.rest(), loop=loop, context=context), begun, context
+            task, begun, context = self._spare
             # As asyncio's documentation asks of implementations of tasks.
             asyncio.tasks._enter_task(loop, task)
             steps = work.__await__()
             try:
                 # Unlike `send`, this raises nothing at the end: an exception takes a frame and a traceback.
-                waits_for = next(steps, _ENDED)
+                waits_for = context.run(next, steps, _ENDED)
             except asyncio.CancelledError:
                 return None
             finally:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from gateway.concurrency.batches import call_in_batches
-from gateway.concurrency.tasks import retrieve_exception
+from gateway.concurrency.tasks import create_shared_task, retrieve_exception
 from gateway.core.errors import shutting_down
 
 K = TypeVar("K")
@@ -55,7 +55,7 @@ class _Flight(Generic[V]):
 
     def __init__(self, work: Coroutine[Any, Any, V]) -> None:
         self._waiters: list[asyncio.Future[None]] = []
-        self.task = asyncio.create_task(work)
+        self.task = create_shared_task(work)
 
     async def result(self) -> V:
         if not self.task.done():

@@ -2,9 +2,20 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from contextvars import Context
+from typing import Any, TypeVar
 
 from gateway.core.internal_errors import release_frames
+
+T = TypeVar("T")
+
+
+def create_shared_task(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """Start a task that works for many callers, or that outlives the call in which it begins.
+
+    Its context is empty: what it does is no part of the trace of whoever happened to come first.
+    """
+    return asyncio.create_task(work, context=Context())
 
 
 def retrieve_exception(task: "asyncio.Future[Any]") -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from gateway.concurrency.paced_calls import PacedCalls
-from gateway.concurrency.tasks import retrieve_exception
+from gateway.concurrency.tasks import create_shared_task, retrieve_exception
 from gateway.core.errors import GatewayError, shutting_down
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import ResultOrder
@@ -95,7 +95,7 @@ class _Topic:
         self._leaving: asyncio.TimerHandle | None = None
         self._waking = False
         self._again = False
-        self.task = asyncio.create_task(self._follow())
+        self.task = create_shared_task(self._follow())
 
     def join(self, watch: "Watch") -> None:
         self._watches[watch] = None

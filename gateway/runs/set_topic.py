@@ -5,7 +5,6 @@ slowly skips the states in between, holds up no other one and costs nothing. One
 set from its own position until it is in the ring again.
 """
 
-import asyncio
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Final, Protocol
 
 from gateway.concurrency.memory_account import MemoryPart
 from gateway.concurrency.paced_calls import PacedCalls
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.errors import GatewayError, Unavailable
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.run_filter import RunFilter
@@ -75,7 +75,7 @@ class SetTopic:
         self._ended = ended
         self._ring: deque[RingEntry] = deque()
         self._latest: dict[str, RingEntry] = {}
-        self.task = asyncio.create_task(self._follow())
+        self.task = create_shared_task(self._follow())
 
     @property
     def end(self) -> int:

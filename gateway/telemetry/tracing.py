@@ -85,6 +85,20 @@ def injected(context: Context | None = None) -> dict[str, str]:
     return carrier
 
 
+@contextmanager
+def in_trace(carrier: Mapping[str, str]) -> Iterator[None]:
+    """Let what headers carry be the context of the block, if they carry a trace."""
+    context = extracted(carrier)
+    if context is None:
+        yield
+        return
+    token = contexts.attach(context)
+    try:
+        yield
+    finally:
+        contexts.detach(token)
+
+
 def of_ids(trace_id: str | None, span_id: str | None) -> Context | None:
     """The context of a span elsewhere that is known by its ids, in hexadecimal; None if they are none of a span.
 

@@ -28,6 +28,7 @@ from gateway.peers.link.messages import (
     ToldState,
 )
 from gateway.runs.hub import Hub, Watch
+from gateway.telemetry import tracing
 
 SUBMIT_BYTES: Final = 32 << 10
 """About what a submit holds until it has been answered: its task and its inputs."""
@@ -102,7 +103,13 @@ class LinkSession:
                 self._limits.stored(Caller.of_component(message.params.owner))
             self._share.take(SUBMIT_BYTES)
             try:
-                told = state_told(message.call, await self._runtime.submit(message.params, ""))
+                submitting = self._runtime.submit(message.params, "")
+                if message.trace is None:
+                    snapshot = await submitting
+                else:
+                    with tracing.in_trace(message.trace):
+                        snapshot = await submitting
+                told = state_told(message.call, snapshot)
             finally:
                 self._share.give_back(SUBMIT_BYTES)
             self.connection.send(told)

@@ -33,9 +33,10 @@ class LinkMessage(Struct, array_like=True, gc=False):
 
 
 class AskSubmit(LinkMessage, tag=0):
-    """Accept a run. The answer is its state."""
+    """Accept a run. The answer is its state. `trace` are the headers of the trace that it is part of, if any."""
 
     params: SubmitParams
+    trace: dict[str, str] | None = None
 
 
 class AskState(LinkMessage, tag=1):

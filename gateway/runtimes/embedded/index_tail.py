@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.errors import Unavailable
 from gateway.core.model import RunState
 from gateway.runtimes.embedded.ended_rows import read_ended
@@ -58,7 +59,7 @@ class IndexTail:
         self._behind.append(_Behind(record, outcome.status, size))
         self._sizes[record.namespace] += size
         if len(self._behind) >= BEHIND and self._indexing is None:
-            self._indexing = asyncio.create_task(self._index_later())
+            self._indexing = create_shared_task(self._index_later())
 
     def bytes_of(self, namespace: str) -> int:
         """How many bytes the runs of a namespace have that are not indexed, as far as that is known."""

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.clock import now
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import report_unexpected
@@ -67,7 +68,7 @@ class Pruning:
     def start(self) -> None:
         """Begin, if there is anything to do."""
         if not (self._journal.retention.keeps_all_runs and self._journal.retention.keep_blobs is None):
-            self._task = asyncio.create_task(self._run())
+            self._task = create_shared_task(self._run())
 
     async def stop(self) -> None:
         """End it."""

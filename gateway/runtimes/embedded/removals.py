@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.errors import Unavailable
 from gateway.runtimes.embedded.journal import MAX_ITEMS
 from gateway.storage.sqlite_file import StateFile
@@ -60,7 +61,7 @@ class Removals:
 
     def _remove_later(self) -> None:
         if self._left and self._removing is None and not self._closed:
-            self._removing = asyncio.create_task(self._remove())
+            self._removing = create_shared_task(self._remove())
 
     async def _remove(self) -> None:
         while self._left:

@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import Final
 
 from gateway.concurrency.batches import call_in_batches
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import report_unexpected
 from gateway.runtimes.embedded.ancestors import Ancestors
@@ -55,7 +56,7 @@ class Resumption:
     def start(self) -> None:
         """Begin, in the background."""
         if self._task is None and not self._counted.is_set():
-            self._task = asyncio.create_task(self._run())
+            self._task = create_shared_task(self._run())
 
     async def stop(self) -> None:
         """End it. What has not been resumed is resumed after the next start."""

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, RemoteError, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
@@ -136,7 +137,7 @@ class Reachability:
     def _begin(self) -> None:
         if self._reconnecting is None:
             self._away_since = asyncio.get_running_loop().time()
-            self._reconnecting = asyncio.create_task(self._reconnect())
+            self._reconnecting = create_shared_task(self._reconnect())
 
     async def _reconnect(self) -> None:
         """Try until the server has answered."""

@@ -17,6 +17,7 @@ from gateway.adapter import blobs_json
 from gateway.adapter.params_json import get_params_to_json
 from gateway.adapter.remote_errors import refuse_without_namespaces
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.backoff import Backoff
 from gateway.core.errors import (
     FlowNotFound,
@@ -181,7 +182,7 @@ class JsonRpcRuntime(JsonRpcControl):
         """Goes on when the upstream comes back in time. Raises Unavailable if it does not."""
         self._refuse_if_draining()
         watched = WatchedRun()
-        task = asyncio.create_task(self._follow(run_id, watched))
+        task = create_shared_task(self._follow(run_id, watched))
         self._watched.add(watched)
         try:
             terminal = False

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Final
 
@@ -15,6 +15,7 @@ from gateway.core.model import JsonText
 from gateway.core.owner import NAMESPACE_KEY
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.core.upstream_refusals import UpstreamRefusal, UpstreamRefusals
+from gateway.core.upstream_spans import UpstreamSpans
 from gateway.peers.http.client import EVENT_STREAM, JSON, client_session, request
 from gateway.runtimes.jsonrpc.answers import (
     ConnectionLost,
@@ -72,6 +73,7 @@ class JsonRpcUpstream:
         address = f"{self._url.host}:{self._url.port}"
         self.reachability = Reachability(address, self._find, patience)
         self._refusals = UpstreamRefusals("the upstream", address)
+        self._spans = UpstreamSpans(url)
         self.streams = True
         """Whether another gateway gives event streams, as far as is known: a proxy may stand in the way."""
         self.has_blob_methods = True
@@ -134,8 +136,9 @@ class JsonRpcUpstream:
         body = jsonrpc.request(request_id, GET, params).encode()
         times = ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS, sock_read=quiet)
         async with self._long_calls if seconds is None else self._calls:
-            with self._failures():
-                async with self._request("POST", self._url, body, times, accept=EVENT_STREAM) as response:
+            with self._spans.jsonrpc(GET) as span, self._failures():
+                headers = {"Accept": EVENT_STREAM, **span.headers}
+                async with self._request("POST", self._url, body, times, headers) as response:
                     if response.content_type != EVENT_STREAM:
                         await read_result(response, request_id)
                         raise NoStream
@@ -173,8 +176,8 @@ class JsonRpcUpstream:
         request_id = str(next(self._ids))
         body = jsonrpc.request(request_id, method, params).encode()
         times = ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        with self._failures():
-            async with self._request("POST", self._url, body, times, namespace=namespace) as response:
+        with self._spans.jsonrpc(method) as span, self._failures():
+            async with self._request("POST", self._url, body, times, span.headers, namespace=namespace) as response:
                 return await read_result(response, request_id)
 
     async def _rest(
@@ -186,8 +189,9 @@ class JsonRpcUpstream:
 
         async def attempt() -> JsonText:
             async with self._calls:
-                with self._failures():
-                    async with self._request(method, url, body, times, namespace=namespace) as response:
+                with self._spans.http(method, path) as span, self._failures():
+                    async with self._request(method, url, body, times, span.headers, namespace=namespace) as response:
+                        span.answered(response.status)
                         return await read_document(response, method)
 
         return await self.reachability.retried(attempt)
@@ -214,11 +218,11 @@ class JsonRpcUpstream:
         url: URL,
         body: bytes | None,
         times: ClientTimeout,
+        headers: Mapping[str, str],
         *,
-        accept: str = JSON,
         namespace: str | None = None,
     ) -> AbstractAsyncContextManager[ClientResponse]:
-        headers = {"Accept": accept, **self._credentials.headers}
+        sent = {"Accept": JSON, **headers, **self._credentials.headers}
         if namespace is not None:
-            headers[NAMESPACE_KEY] = namespace
-        return request(self._http, method, url, body, headers=headers, times=times)
+            sent[NAMESPACE_KEY] = namespace
+        return request(self._http, method, url, body, headers=sent, times=times)

@@ -10,6 +10,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2
 
 from gateway.adapter.health_services import COMPONENTS, reason_of
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.readiness import Readiness
 from gateway.runtimes.relay.upstream import RelayUpstream
 
@@ -40,7 +41,7 @@ class HealthFollower:
 
     async def start(self) -> None:
         """Follow the upstream from now on. Waits until it is known which components there are, but not for long."""
-        self._following = asyncio.create_task(self._follow())
+        self._following = create_shared_task(self._follow())
         with suppress(TimeoutError):
             async with asyncio.timeout(FIRST_ANSWER_SECONDS):
                 await self._told.wait()

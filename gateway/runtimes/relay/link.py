@@ -26,6 +26,7 @@ from gateway.peers.link.messages import (
     ToldResults,
     ToldState,
 )
+from gateway.telemetry import tracing
 
 READ_SECONDS: Final = 30.0
 SUBMIT_SECONDS: Final = 300.0
@@ -68,8 +69,9 @@ class Link:
         await asyncio.get_running_loop().create_unix_connection(lambda: self._connection, path)
 
     async def submit(self, params: SubmitParams) -> Snapshot:
-        """Accept a run."""
-        snapshot: Snapshot = await self._call(lambda call: AskSubmit(call, params), self._submits)
+        """Accept a run, as part of the current trace."""
+        trace = None if tracing.tracer is None else tracing.injected() or None
+        snapshot: Snapshot = await self._call(lambda call: AskSubmit(call, params, trace), self._submits)
         return snapshot
 
     async def state(self, run_id: str, revision: int | None = None) -> Snapshot | None:

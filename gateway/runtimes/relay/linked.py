@@ -86,9 +86,14 @@ def _is_short(params: SubmitParams) -> bool:
     inputs = params.inputs
     if isinstance(inputs, PackedTexts) or len(inputs) > MAX_INPUTS:
         return False
-    if params.overrides is not None or params.observability is not None or params.extensions:
+    if params.overrides is not None or params.extensions:
         return False
     size = sum(map(len, inputs))
+    if (trace := params.observability) is not None:
+        if trace.extensions:
+            return False
+        named = (trace.trace_id, trace.span_id, trace.run_id, trace.flow_id, trace.step_id)
+        size += sum(len(text) for text in named if text is not None)
     for name, text in params.variables.items():
         size += len(name) + len(text)
     for name, value in params.labels.items():

@@ -15,6 +15,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2_grpc
 
 from gateway.adapter.health_services import LIST_METHOD, service_names
+from gateway.concurrency.tasks import create_shared_task
 from gateway.core.backoff import Backoff
 from gateway.core.errors import ComponentUnavailable, GatewayError, StateUnavailable, Unauthenticated, Unavailable
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
@@ -23,7 +24,9 @@ from gateway.peers.grpc.channel import channel_options
 from gateway.peers.grpc.client_tls import open_channel
 from gateway.peers.grpc.connection_pool import STREAMS_PER_CONNECTION, ConnectionPool
 from gateway.peers.grpc.renewed_channel import RenewedChannel
+from gateway.peers.grpc.traced_channel import TracedChannel
 from gateway.runtimes.relay.call_errors import call_error, is_refusal
+from gateway.telemetry.semconv import server_attributes
 from runs.v1 import blobs_pb2_grpc, runs_pb2, runs_pb2_grpc
 
 FIRST_DELAY: Final = 0.05
@@ -69,6 +72,7 @@ class RelayUpstream:
         is_own: bool = False,
     ) -> None:
         self.address = address
+        self._is_own = is_own
         self._credentials = credentials
         self._patience = patience
         over_tls = address.startswith("grpcs://")
@@ -145,7 +149,7 @@ class RelayUpstream:
     def ask_whether_accepted(self) -> None:
         """Ask the upstream in the background, once, whether it accepts the credentials of this gateway."""
         if self._refusals is not None and (self._asking is None or self._asking.done()):
-            self._asking = asyncio.create_task(self._ask_whether_accepted())
+            self._asking = create_shared_task(self._ask_whether_accepted())
 
     async def _ask_whether_accepted(self) -> None:
         try:
@@ -161,7 +165,7 @@ class RelayUpstream:
             return True
         if self._connecting is None or self._connecting.done():
             # All callers share one task: grpc keeps each one that waits for a connection until there is one.
-            self._connecting = asyncio.create_task(self._until_ready())
+            self._connecting = create_shared_task(self._until_ready())
         return await self.within(seconds, asyncio.shield(self._connecting))
 
     async def _until_ready(self) -> None:
@@ -213,7 +217,8 @@ class RelayUpstream:
     def _opened(self) -> aio.Channel:
         tls = self._credentials.tls if self.address.startswith("grpcs://") else None
         place = self.address.removeprefix("grpc://").removeprefix("grpcs://")
-        return open_channel(place, _CHANNEL_OPTIONS, tls=tls, token=self._credentials.token)
+        channel = open_channel(place, _CHANNEL_OPTIONS, tls=tls, token=self._credentials.token)
+        return cast("aio.Channel", TracedChannel(channel, server_attributes(self.address), passes_on=self._is_own))
 
 
 class WatchConnection:

@@ -19,6 +19,7 @@ from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, PermissionDenied, RemoteError, TooLarge, Unauthenticated, Unavailable
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.core.upstream_refusals import UpstreamRefusals
+from gateway.core.upstream_spans import UpstreamSpans
 from gateway.peers.http.client import EVENT_STREAM, client_session, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerOverdue, AnswerTooLarge, ConnectionBroken, HttpFailure, NotConnected
 
@@ -91,6 +92,7 @@ class EngineRestClient:
         self._http = client_session(idle_seconds=_IDLE_SECONDS, limit=MAX_REQUESTS, tls=credentials.tls)
         # Streams stay open as long as their runs, and must not keep requests waiting.
         self._streams = client_session(idle_seconds=_IDLE_SECONDS, tls=credentials.tls)
+        self._spans = UpstreamSpans(url)
         self._met = False
         self._away = False
         self._backoff = Backoff(FIRST_DELAY, LAST_DELAY, jitter=0.5)
@@ -147,14 +149,16 @@ class EngineRestClient:
     async def _answer(self, wanted: EngineRequest) -> Answer:
         http: ClientSession = self._streams if wanted.waits else self._http
         url, times = self._base + wanted.path, ClientTimeout(total=wanted.seconds, sock_connect=CONNECT_SECONDS)
-        headers = {**wanted.headers, **self._credentials.headers}
-        try:
-            async with request(http, wanted.method, url, wanted.body, headers=headers, times=times) as response:
-                self._mark_up()
-                read = read_body if is_success(response) else read_refusal
-                return Answer(response.status, await read(response, MAX_ANSWER_BYTES), response.headers)
-        except HttpFailure as failure:
-            raise self._map_failure(failure) from None
+        with self._spans.http(wanted.method, PATH + wanted.path) as span:
+            headers = {**span.headers, **wanted.headers, **self._credentials.headers}
+            try:
+                async with request(http, wanted.method, url, wanted.body, headers=headers, times=times) as response:
+                    self._mark_up()
+                    span.answered(response.status)
+                    read = read_body if is_success(response) else read_refusal
+                    return Answer(response.status, await read(response, MAX_ANSWER_BYTES), response.headers)
+            except HttpFailure as failure:
+                raise self._map_failure(failure) from None
 
     def _admit(self) -> None:
         """Raises Unavailable if the engine is away and it is not yet time to try again."""

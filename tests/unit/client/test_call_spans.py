@@ -2,64 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 import pytest
-from grpc import aio
 from opentelemetry import baggage, trace
 from opentelemetry import context as contexts
 from opentelemetry.trace import SpanKind, StatusCode
 
-from gateway.adapter.status_proto import run_status_to_proto
-from gateway.client import AsyncRunsClient, ItemStatistics, RunsClient, RunState, call_spans
+from gateway.client import AsyncRunsClient, RunsClient, call_spans
 from gateway.core.errors import GatewayError
-from gateway.core.model import RunStatus
 from gateway.telemetry import tracing
-from runs.v1 import runs_pb2, runs_pb2_grpc
+from tests.support.noting_service import RUN_ID, NotingService, serving
 from tests.support.traces import MadeSpans, client_spans, parent
 
-RUN_ID = "00000000-0000-0000-0000-000000000001"
 SUBMIT = "runs.v1.RunsService/SubmitRun"
 GET = "runs.v1.RunsService/GetRun"
-
-
-def status(state: RunState = RunState.RUNNING) -> runs_pb2.RunStatus:
-    items = ItemStatistics(total=1, running=1)
-    return run_status_to_proto(RunStatus(run_id=RUN_ID, flow_id="f", status=state, items=items, created_at=0))
-
-
-class Service(runs_pb2_grpc.RunsServiceServicer):
-    """Accepts runs, and cuts each stream `cuts` times. It keeps the metadata of each call."""
-
-    def __init__(self) -> None:
-        self.carried: list[dict[str, Any]] = []
-        self.cuts = 0
-        self.refuses: grpc.StatusCode | None = None
-
-    async def _note(self, context: Any) -> None:
-        self.carried.append(dict(context.invocation_metadata()))
-        if self.refuses is not None:
-            await context.abort(self.refuses, "no")
-
-    async def SubmitRun(self, request: Any, context: Any) -> runs_pb2.SubmitRunResponse:  # noqa: N802
-        await self._note(context)
-        return runs_pb2.SubmitRunResponse(run=status())
-
-    async def SubmitRunStream(self, requests: Any, context: Any) -> runs_pb2.SubmitRunResponse:  # noqa: N802
-        await self._note(context)
-        async for _ in requests:
-            pass
-        return runs_pb2.SubmitRunResponse(run=status())
-
-    async def GetRun(self, request: Any, context: Any) -> AsyncIterator[runs_pb2.GetRunResponse]:  # noqa: N802
-        await self._note(context)
-        yield runs_pb2.GetRunResponse(run=status(), revision=1, resume_token=b"1")
-        if self.cuts:
-            self.cuts -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-        yield runs_pb2.GetRunResponse(run=status(RunState.SUCCESS), revision=2, resume_token=b"2")
 
 
 class Caller:
@@ -82,21 +41,9 @@ class Caller:
             return list(called) if hasattr(called, "__next__") else called
 
 
-@asynccontextmanager
-async def serving(service: Service) -> AsyncIterator[str]:
-    server = aio.server()
-    runs_pb2_grpc.add_RunsServiceServicer_to_server(service, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
-
-
 @pytest.fixture
-def service() -> Service:
-    return Service()  # type: ignore[abstract]
+def service() -> NotingService:
+    return NotingService()
 
 
 @pytest.fixture
@@ -106,13 +53,13 @@ def spans() -> Iterator[MadeSpans]:
 
 
 @pytest.fixture(params=[RunsClient, AsyncRunsClient])
-async def call(request: pytest.FixtureRequest, service: Service) -> AsyncIterator[Caller]:
+async def call(request: pytest.FixtureRequest, service: NotingService) -> AsyncIterator[Caller]:
     async with serving(service) as address:
         yield Caller(request.param, address)
 
 
 async def test_a_call_is_a_child_of_the_current_span_and_carries_its_own(
-    spans: MadeSpans, service: Service, call: Caller
+    spans: MadeSpans, service: NotingService, call: Caller
 ) -> None:
     with spans.tracer.start_as_current_span("mine"):
         token = contexts.attach(baggage.set_baggage("who", "me"))
@@ -130,14 +77,16 @@ async def test_a_call_is_a_child_of_the_current_span_and_carries_its_own(
     assert carried["baggage"] == "who=me"
 
 
-async def test_an_upload_has_one_span(spans: MadeSpans, service: Service, call: Caller) -> None:
+async def test_an_upload_has_one_span(spans: MadeSpans, service: NotingService, call: Caller) -> None:
     await call("submit_stream", "f", [1, 2, 3])
     made = spans.one("runs.v1.RunsService/SubmitRunStream")
     assert f"{made.context.span_id:016x}" in service.carried[0]["traceparent"]
     assert len(spans.all) == 1
 
 
-async def test_a_stream_has_one_span_over_its_connections(spans: MadeSpans, service: Service, call: Caller) -> None:
+async def test_a_stream_has_one_span_over_its_connections(
+    spans: MadeSpans, service: NotingService, call: Caller
+) -> None:
     service.cuts = 2
     await call("watch", RUN_ID)
     made = spans.one(GET)
@@ -147,7 +96,7 @@ async def test_a_stream_has_one_span_over_its_connections(spans: MadeSpans, serv
     assert len({carried["traceparent"] for carried in service.carried}) == 1
 
 
-async def test_a_refusal_is_an_error_of_the_span(spans: MadeSpans, service: Service, call: Caller) -> None:
+async def test_a_refusal_is_an_error_of_the_span(spans: MadeSpans, service: NotingService, call: Caller) -> None:
     service.refuses = grpc.StatusCode.NOT_FOUND
     with pytest.raises(GatewayError):
         await call("get", RUN_ID)
@@ -160,7 +109,7 @@ async def test_a_refusal_is_an_error_of_the_span(spans: MadeSpans, service: Serv
 
 
 async def test_a_stream_that_is_left_is_no_error_and_its_span_is_not_current(
-    spans: MadeSpans, service: Service
+    spans: MadeSpans, service: NotingService
 ) -> None:
     async with (
         serving(service) as address,
@@ -176,7 +125,7 @@ async def test_a_stream_that_is_left_is_no_error_and_its_span_is_not_current(
 
 
 async def test_what_is_not_sampled_makes_no_span_and_is_told_on(
-    spans: MadeSpans, service: Service, call: Caller
+    spans: MadeSpans, service: NotingService, call: Caller
 ) -> None:
     context = tracing.extracted({"traceparent": parent(sampled=False).header, "tracestate": "a=b"})
     assert context is not None
@@ -190,7 +139,7 @@ async def test_what_is_not_sampled_makes_no_span_and_is_told_on(
     assert carried["tracestate"] == "a=b"
 
 
-async def test_without_a_set_up_the_context_is_passed_on_as_it_is(service: Service, call: Caller) -> None:
+async def test_without_a_set_up_the_context_is_passed_on_as_it_is(service: NotingService, call: Caller) -> None:
     context = tracing.extracted({"traceparent": parent().header})
     assert context is not None
     token = contexts.attach(context)
@@ -200,7 +149,7 @@ async def test_without_a_set_up_the_context_is_passed_on_as_it_is(service: Servi
     assert [carried["traceparent"] for carried in service.carried] == [parent().header] * 2
 
 
-async def test_without_a_trace_nothing_is_made(service: Service, call: Caller) -> None:
+async def test_without_a_trace_nothing_is_made(service: NotingService, call: Caller) -> None:
     await call("submit", "f", [1])
     assert "traceparent" not in service.carried[0]
     assert call_spans.CallSpans("").call(SUBMIT) is call_spans.CallSpans("").stream(GET)

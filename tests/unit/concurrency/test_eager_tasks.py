@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -175,3 +176,19 @@ async def test_a_first_step_may_end_as_cancelled() -> None:
         raise asyncio.CancelledError
 
     assert await started(work()) == [None]
+
+
+async def test_each_has_a_context_of_its_own() -> None:
+    place: ContextVar[str] = ContextVar("place", default="")
+    go_on, seen = asyncio.Event(), []
+
+    async def work(name: str) -> None:
+        token = place.set(name)
+        await go_on.wait()
+        seen.append(place.get())
+        place.reset(token)
+
+    tasks = await started(work("a"), work("b"), then=lambda _: seen.append(place.get()))
+    go_on.set()
+    await asyncio.gather(*(task for task in tasks if task is not None))
+    assert seen == ["", "a", "b"]
