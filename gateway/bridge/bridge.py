@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -21,6 +21,9 @@ from gateway.core.backoff import Backoff
 from gateway.core.errors import InvalidParams
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
+from gateway.telemetry import tracing
+from gateway.telemetry.execution_spans import attached
+from gateway.telemetry.run_contexts import RunContexts
 from stepflow.v1 import orchestrator_pb2 as reports
 from stepflow.v1 import tasks_pb2 as tasks
 
@@ -75,6 +78,8 @@ class Bridge:
         self._changed = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._puller: asyncio.Task[None] | None = None
+        self.run_contexts = RunContexts()
+        """In which contexts runs were submitted: executions are in these, or else in those of the engine."""
         self._name = f"queue {queue!r} of the engine at {url}"
 
     def on_components_change(self, report: Callable[[str, bool], None]) -> None:
@@ -208,13 +213,15 @@ class Bridge:
 
     async def _outcome_of(self, task: BridgeTask) -> TaskOutcome:
         text = input_text(task.request.input, lossy=self._lossy)
-        output = await self._components.execute(
-            self._full_path(task.path),
-            text,
-            attempt=task.request.attempt,
-            observability=task.observability,
-            scope=task.id,
-        )
+        context = None if tracing.tracer is None else await self.run_contexts.of(task.run_id)
+        with nullcontext() if context is None else attached(context):
+            output = await self._components.execute(
+                self._full_path(task.path),
+                text,
+                attempt=task.request.attempt,
+                observability=task.observability,
+                scope=task.id,
+            )
         try:
             return tasks.ComponentExecuteResponse(output=output_value(output, lossy=self._lossy))
         except InvalidParams as error:

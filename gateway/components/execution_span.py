@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 from opentelemetry import context as contexts
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanKind, Tracer, set_span_in_context
+from opentelemetry.trace import Link, SpanKind, Tracer, get_current_span, set_span_in_context
 
 from gateway.components.error import ComponentError
 from gateway.components.server import Execution
@@ -23,7 +23,9 @@ async def in_execution_span(
 ) -> JsonText:
     """Execute the component with this full path in a span, which its server is told."""
     parent = _parent(execution)
-    span = tracer.start_span(METHOD, parent, SpanKind.CLIENT, _attributes(component, execution))
+    span = tracer.start_span(
+        METHOD, parent, SpanKind.CLIENT, _attributes(component, execution), _links(execution, parent)
+    )
     context = set_span_in_context(span, parent)
     trace_id, span_id = tracing.ids(context) or (None, None)
     execution = execution._replace(
@@ -48,6 +50,15 @@ def _parent(execution: Execution) -> Context:
     if tracing.ids(context) is not None:
         return context
     return tracing.of_ids(execution.observability.trace_id, execution.observability.span_id) or context
+
+
+def _links(execution: Execution, parent: Context) -> list[Link]:
+    """The span that the execution is for, unless that is the parent: an engine has a trace of its own for each run."""
+    told = execution.observability
+    if (told.trace_id, told.span_id) == tracing.ids(parent):
+        return []
+    context = tracing.of_ids(told.trace_id, told.span_id)
+    return [] if context is None else [Link(get_current_span(context).get_span_context())]
 
 
 def _attributes(component: str, execution: Execution) -> SpanAttributes:

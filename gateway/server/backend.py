@@ -147,6 +147,8 @@ class BridgedBackend(Backend):
         self._owners: BoundedCache[str, Owner] = BoundedCache(OWNERS)
         self.services.server_namespaces = self._namespaces
         bridge.on_components_change(runtime.readiness.report_components)
+        if isinstance(runtime, StepflowRuntime | RelayRuntime):
+            runtime.run_contexts = bridge.run_contexts
         if isinstance(runtime, StepflowRuntime):
             # The engine tells a bridge by and by; this process knows it at once.
             runtime.on_cancelled(bridge.cancel_run)

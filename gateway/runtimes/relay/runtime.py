@@ -7,6 +7,7 @@ that starts where the page does, and a client's resume token is valid at the ups
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from operator import attrgetter
 from typing import Final
 
 from grpc import aio
@@ -29,6 +30,7 @@ from gateway.runtimes.relay.responses import blob_of, results_of_page, snapshot_
 from gateway.runtimes.relay.set_watch import SetWatches
 from gateway.runtimes.relay.upstream import RelayUpstream, UpstreamOutage, WatchConnection
 from gateway.storage.idempotency import global_key
+from gateway.telemetry.run_contexts import RunContexts
 from runs.v1 import runs_pb2
 
 PATIENCE: Final = 10.0
@@ -69,6 +71,8 @@ class RelayRuntime(RelayControl):
         self._health = HealthFollower(self._upstream, self.readiness)
         self.readiness.upstream_is_away = self._upstream.is_away
         self._draining = False
+        self.run_contexts: RunContexts | None = None
+        """What is told in which context a run is submitted, for what executes its tasks."""
 
     async def follow_readiness(self) -> None:
         """Be as ready as the upstream from now on."""
@@ -97,7 +101,12 @@ class RelayRuntime(RelayControl):
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         """Submit a run. Without an idempotency key it is not repeated if the connection breaks: it may be accepted."""
-        params = self._relayed(params, scope)
+        submitting = self._submitted(self._relayed(params, scope))
+        if self.run_contexts is not None:
+            submitting = self.run_contexts.submitted(submitting, attrgetter("status.run_id"))
+        return await submitting
+
+    async def _submitted(self, params: SubmitParams) -> Snapshot:
         repeatable = params.idempotency_key is not None
         snapshot = submitted_snapshot(await self._upstream.call(lambda: self._submit(params), repeatable=repeatable))
         refuse_submitted_elsewhere(snapshot.status, params)

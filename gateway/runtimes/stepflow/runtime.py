@@ -4,6 +4,7 @@ The id of a run is the engine's.
 """
 
 from collections.abc import AsyncGenerator, Callable, Collection
+from operator import attrgetter
 
 from gateway.adapter.stepflow_numbers import Numbers, refuse_inexact_numbers
 from gateway.concurrency.memory_account import MemoryAccount
@@ -26,6 +27,7 @@ from gateway.runtimes.stepflow.runs import Runs
 from gateway.runtimes.stepflow.submits import Submits
 from gateway.runtimes.stepflow.watch import Watches
 from gateway.storage.idempotency import Keys
+from gateway.telemetry.run_contexts import RunContexts
 
 
 class StepflowRuntime(Runtime):
@@ -79,6 +81,8 @@ class StepflowRuntime(Runtime):
         self._listing = Listing(self._runs)
         self._items = ItemViews(self._runs, release.wire_format)
         self._draining = False
+        self.run_contexts: RunContexts | None = None
+        """What is told in which context a run is submitted, for what executes its tasks."""
 
     def on_cancelled(self, stop: Callable[[str], None]) -> None:
         """Call `stop` with the id of each run that is cancelled here, for what executes its tasks."""
@@ -102,7 +106,10 @@ class StepflowRuntime(Runtime):
         """Submit a run. If the caller waits for a run without components, the answer shows its end already."""
         self._refuse_if_draining()
         self._check(params)
-        return snapshot(await self._submits.submit(params, scope))
+        submitting = self._submits.submit(params, scope)
+        if self.run_contexts is not None:
+            submitting = self.run_contexts.submitted(submitting, attrgetter("run_id"))
+        return snapshot(await submitting)
 
     async def get(self, run_id: str) -> Snapshot:
         return snapshot(await self._runs.read(run_id))

@@ -85,6 +85,17 @@ async def test_without_a_current_span_the_parent_is_the_one_that_the_task_names(
     assert (ids_of(span)[0], trace.format_span_id(span.parent.span_id)) == (TRACE_ID, SPAN_ID)
 
 
+async def test_the_span_that_an_engine_names_is_linked_if_it_is_not_the_parent(spans: EndedSpans) -> None:
+    async with components(answer) as (made, _):
+        await execute(made)
+        with tracing.span("task"):
+            await execute(made)
+    first, second = spans.named("components/execute")
+    assert first.links == ()
+    (link,) = second.links
+    assert tracing.ids(trace.set_span_in_context(trace.NonRecordingSpan(link.context))) == (TRACE_ID, SPAN_ID)
+
+
 async def test_nothing_changes_while_tracing_is_off() -> None:
     async with components(answer) as (made, server):
         await execute(made)
