@@ -13,7 +13,7 @@ from gateway.bridge.failure import refusal, task_error
 from gateway.bridge.payload import input_text, output_value
 from gateway.bridge.task import FIRST_PAUSE, LAST_PAUSE, BridgeTask, TaskOutcome
 from gateway.bridge.task_limiter import TaskLimiter
-from gateway.components import Callback, ComponentError, Components, Limits, asks_for_runs
+from gateway.components import Callback, ComponentError, Components, ComponentServerView, Limits, asks_for_runs
 from gateway.components.limits import DEFAULT_LIMITS
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryShare
@@ -112,6 +112,11 @@ class Bridge:
     def tasks_of(self, server: str) -> Collection[str]:
         """The tasks that a component server executes at the moment: see `Components.tasks_of`."""
         return self._components.tasks_of(server)
+
+    @property
+    def component_servers(self) -> list[ComponentServerView]:
+        """The component servers as they are now."""
+        return self._components.servers
 
     def run_of(self, task_id: str) -> str | None:
         """The run of a task that has not ended; None if there is no such task."""

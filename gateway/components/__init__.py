@@ -4,7 +4,7 @@ from gateway.components.error import ComponentError
 from gateway.components.exchange import Callback
 from gateway.components.limits import Limits
 from gateway.components.message import asks_for_runs
-from gateway.components.registry import Components
+from gateway.components.registry import Components, ComponentServerView
 from gateway.components.server import Execution
 
-__all__ = ["Callback", "ComponentError", "Components", "Execution", "Limits", "asks_for_runs"]
+__all__ = ["Callback", "ComponentError", "ComponentServerView", "Components", "Execution", "Limits", "asks_for_runs"]

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import ClientSession
 
 from gateway.components.error import Code, ComponentError
-from gateway.components.output import ServerOutput, shown_command
+from gateway.components.output import OutputLine, ServerOutput, shown_command
 from gateway.components.process import Process
 from gateway.components.route import FIRST_PAUSE, NO_CONNECTION, NO_PORT, Route, Surroundings, closed
 from gateway.components.server import Execution, Server
@@ -76,6 +76,10 @@ class CommandRoute(Route):
                 self._refuses.set()
         finally:
             self._checking = False
+
+    @property
+    def lines(self) -> Sequence[OutputLine]:
+        return self._output.recent
 
     def _details(self) -> str:
         return f"; its command: {shown_command(self._command)}{self._output.tail()}"

@@ -53,7 +53,7 @@ class Process:
         self._protocol = protocol
         self._lifeline = protocol.stdin
         self._stdout = protocol.stdout
-        self._readers = [asyncio.create_task(output.read(protocol.stderr))]
+        self._readers = [asyncio.create_task(output.read(protocol.stderr, "stderr"))]
 
     @classmethod
     async def spawn(cls, output: ServerOutput, command: Sequence[str], environment: Mapping[str, str]) -> "Process":
@@ -95,13 +95,13 @@ class Process:
             line = ended.partial
         except asyncio.LimitOverrunError:
             line = await self._stdout.read(LONGEST_LINE)
-        self._readers.append(asyncio.create_task(self._output.read(self._stdout)))
+        self._readers.append(asyncio.create_task(self._output.read(self._stdout, "stdout")))
         if not line:
             raise _not_started(f"the component server {await self._how_it_ended()} before it announced its port")
         try:
             return msgspec.json.decode(line, type=_Announcement).port
         except (msgspec.DecodeError, RecursionError):
-            self._output.add(line)
+            self._output.add(line, stream="stdout")
             raise _not_started('the first line of the component server is not {"port": N}') from None
 
     async def exited(self) -> int:

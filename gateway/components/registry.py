@@ -4,9 +4,9 @@ import asyncio
 import shlex
 import shutil
 import socket
-from collections.abc import Awaitable, Callable, Collection, Container, Mapping
+from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from aiohttp import ClientSession, ClientTimeout
@@ -16,6 +16,7 @@ from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Callback
 from gateway.components.execution_span import in_execution_span
 from gateway.components.limits import DEFAULT_LIMITS, Limits
+from gateway.components.output import OutputLine
 from gateway.components.process import not_found
 from gateway.components.requests import ComponentRequests
 from gateway.components.route import PATIENCE, Route, Surroundings, UrlRoute
@@ -34,6 +35,14 @@ _IDLE_CONNECTION: Final = 2.0
 request. Such a request must not simply be sent again, since it may have been executed."""
 _PROBE_AFTER: Final = 60
 """Seconds of silence after which TCP asks whether the other side still exists: an execution may take hours."""
+
+
+class ComponentServerView(NamedTuple):
+    """A server: the prefix of its components, whether they are available, and the last lines that it has printed."""
+
+    prefix: str
+    up: bool
+    lines: Sequence[OutputLine]
 
 
 class Components:
@@ -112,6 +121,13 @@ class Components:
     def unavailable(self) -> dict[str, str]:
         """Why components are not available, by the prefixes of their paths."""
         return {prefix: route.problem for prefix, route in self._routes.items() if route.problem is not None}
+
+    @property
+    def servers(self) -> list[ComponentServerView]:
+        """The servers as they are now."""
+        return [
+            ComponentServerView(prefix, route.problem is None, route.lines) for prefix, route in self._routes.items()
+        ]
 
     async def resolve(self, component: str, *, patient: bool = False) -> bool:
         """Whether a component exists: False if it has no route, or its server denies it.

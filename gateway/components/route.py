@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from yarl import URL
 from gateway.components.error import Code, ComponentError, RequestNotReceived
 from gateway.components.exchange import Address, Callback
 from gateway.components.limits import Limits
+from gateway.components.output import OutputLine
 from gateway.components.requests import ComponentRequests
 from gateway.components.seats import Seats
 from gateway.components.server import Execution, Server
@@ -165,6 +166,11 @@ class Route(ABC):
         )
         self._failures = 0
         self._quiet_until = now + _QUIET
+
+    @property
+    def lines(self) -> Sequence[OutputLine]:
+        """The last lines that the server has printed, as far as they are known."""
+        return ()
 
     def _details(self) -> str:
         """What is known of the server, for the end of a message."""

@@ -1,12 +1,13 @@
 """Everything behind the fronts of a gateway: the runtime that the settings name, and the services over it."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 
 from gateway.access.access import Access, ComponentAccess, OpenAccess
 from gateway.access.capabilities import Capabilities, ServersAccess
 from gateway.bridge import Bridge
-from gateway.components import Components, asks_for_runs
+from gateway.components import Components, ComponentServerView, asks_for_runs
 from gateway.components import Limits as ComponentLimits
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryAccount
@@ -58,6 +59,7 @@ class Backend:
         # Apart from those of the front: its queue refuses clients when it is long.
         self.component_access = ComponentAccess()
         self._component_methods = JsonRpcMethods(self.services, account.share(), access=self.component_access)
+        self.component_servers: Callable[[], list[ComponentServerView]] = list
 
     async def start(self, blob_api_url: str | None) -> None:
         """Start component servers, if they are in this process, and tell them the URL of the blob API."""
@@ -108,6 +110,7 @@ class EmbeddedBackend(Backend):
         self._runtime = runtime
         self._components = components
         self.services.server_namespaces = self._namespaces
+        self.component_servers = lambda: components.servers
         components.on_change(runtime.readiness.report_components)
 
     async def start(self, blob_api_url: str | None) -> None:
@@ -146,6 +149,7 @@ class BridgedBackend(Backend):
         self._bridge = bridge
         self._owners: BoundedCache[str, Owner] = BoundedCache(OWNERS)
         self.services.server_namespaces = self._namespaces
+        self.component_servers = lambda: bridge.component_servers
         bridge.on_components_change(runtime.readiness.report_components)
         if isinstance(runtime, StepflowRuntime | RelayRuntime):
             runtime.run_contexts = bridge.run_contexts

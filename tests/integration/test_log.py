@@ -17,7 +17,7 @@ UNAVAILABLE = "/t: its components are not available: the component server exited
 
 async def ended_log(commands: CommandLine, *settings: str, restarts: int = 3) -> list[str]:
     """The log of a gateway that has started the failing server a few times, and has stopped then."""
-    lines = []
+    lines: list[str] = []
     async with commands.serving("--state", ":memory:", "--component", FAILING, *settings) as serving:
         assert serving.process.stderr is not None
         while restarts:

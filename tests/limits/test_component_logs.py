@@ -73,7 +73,7 @@ async def test_a_flood_costs_bounded_lines_memory_and_turns(log: Counter, conten
     flood, output, turns = Flood(content), ServerOutput("/t"), 0
     tracemalloc.start()
     try:
-        reading = asyncio.create_task(output.read(flood))
+        reading = asyncio.create_task(output.read(flood, "stderr"))
         while not reading.done():
             await asyncio.sleep(0)
             turns += 1

@@ -15,6 +15,7 @@ from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.methods import JsonRpcMethods
+from gateway.fronts.http.overview_stream import OverviewEvents
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from tests.support.scripted_runtime import FLOW, ScriptedRuntime
@@ -150,13 +151,23 @@ async def running_front(
     tls: ServerTls | None = None,
     client_context: ssl.SSLContext | None = None,
     ui: bool = False,
+    overview: OverviewEvents | None = None,
 ) -> AsyncIterator[RunningFront]:
     """Serve until the block is left. With `tls`, clients connect with a context of their own."""
     runtime = runtime or ScriptedRuntime()
     account = account or MemoryAccount()
     service = RunsService(runtime, grace=0, account=account)
     methods = JsonRpcMethods(RunsServices(service), access=access)
-    front = HttpFront(methods, "127.0.0.1:0", access=access, account=account, limits=limits, tls=tls, ui=ui)
+    front = HttpFront(
+        methods,
+        "127.0.0.1:0",
+        access=access,
+        account=account,
+        limits=limits,
+        tls=tls,
+        ui=ui,
+        overview=overview,
+    )
     await front.start()
     running = RunningFront(front, runtime, service, account)
     running.client_context = client_context

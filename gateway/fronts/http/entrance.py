@@ -15,6 +15,8 @@ from gateway.fronts.http.rpc_method import Origin
 
 BLOBS_PATH: Final = "/api/v1/blobs"
 
+OVERVIEW_PATH: Final = "/ui/overview"
+
 CAPABILITY_PATH: Final = "/c/"
 """What stands before the capability of a component server, and this before the path of the blob API."""
 
@@ -70,7 +72,7 @@ def _place(path: str) -> str:
     """What the audit log is told of a path: a client can write anything there, a credential in the wrong place, say."""
     if path.startswith(f"{BLOBS_PATH}/"):
         return f"{BLOBS_PATH}/*"
-    return path if path in (RPC_PATH, BLOBS_PATH) else "another path"
+    return path if path in (RPC_PATH, BLOBS_PATH, OVERVIEW_PATH) else "another path"
 
 
 def _presented(request: HttpRequest) -> Presented:

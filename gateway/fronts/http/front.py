@@ -42,6 +42,7 @@ from gateway.fronts.http.listeners import HttpListeners
 from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods, RefusedAnswer
+from gateway.fronts.http.overview_stream import OverviewEvents, OverviewRoute
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.probes import Probes
 from gateway.fronts.http.request import HttpRequest
@@ -87,7 +88,7 @@ class HttpFront:
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
     the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
     it speaks HTTPS, except on a unix socket. With `only_blobs` there is no JSON-RPC;
-    with `ui` there is the live page.
+    with `ui` there is the live page, and with `overview` what makes its events of the gateway.
     """
 
     def __init__(
@@ -104,29 +105,28 @@ class HttpFront:
         tls: ServerTls | None = None,
         only_blobs: bool = False,
         ui: bool = False,
+        overview: OverviewEvents | None = None,
     ) -> None:
         self._methods = methods
         self._services = services = methods.services
         access = access or OpenAccess()
         self._entrance = HttpEntrance(access)
-        self._address = address
-        self._account = account or MemoryAccount()
-        self._limits = limits or HttpLimits()
-        self._reuse_port = reuse_port
+        self._address, self._reuse_port = address, reuse_port
+        self._account, self._limits = account or MemoryAccount(), limits or HttpLimits()
         self._allowed_hosts, self._own_hosts = allowed_hosts, own_hosts
         self._hosts = HostCheck(allowed_hosts)
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
         self._lives = StreamLives(self._limits.connection_age)
         self._streams = event_stream.EventStreams(services, FairQueue(), self._account.share(), self._lives)
-        self._routes = self._posts(only_blobs=only_blobs)
+        self._overview = OverviewRoute(overview, self._entrance, self._lives)
+        self._routes = self._posts(only_blobs=only_blobs) | self._overview.table
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
         self._probes = Probes(services.readiness, names_components=not access.configured)
         self._ui = UiFiles() if ui else None
-        self._gate = ConnectionGate(self._limits.connections)
-        self._intake = Intake()
+        self._gate, self._intake = ConnectionGate(self._limits.connections), Intake()
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of connections that work on a request."""
@@ -168,6 +168,7 @@ class HttpFront:
         if self._listeners is None:
             return
         self._close()
+        self._overview.end()
         if self._open:
             await asyncio.wait(self._open, timeout=grace)
         if late := {connection.task for connection in self._connections if connection.task is not None}:
