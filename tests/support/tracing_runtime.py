@@ -14,11 +14,11 @@ class TracingRuntime(ScriptedRuntime):
     def __init__(self) -> None:
         super().__init__()
         self.traces: list[tuple[str, tuple[str, str] | None]] = []
-        self.submitted: list[SubmitParams] = []
+        self.asked_for: list[SubmitParams] = []
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         self.traces.append(("submit", tracing.ids()))
-        self.submitted.append(params)
+        self.asked_for.append(params)
         return await super().submit(params, scope)
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:

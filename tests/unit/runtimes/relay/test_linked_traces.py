@@ -47,7 +47,7 @@ async def test_each_submit_is_in_the_trace_of_its_caller(
             assert ids is not None
             given = replace(params, observability=ObservabilityContext(trace_id=ids[0], span_id=ids[1]))
             await linked.submit(given, "")
-            assert runtime.submitted[-1].observability == given.observability
+            assert runtime.asked_for[-1].observability == given.observability
     await linked.submit(params, "")
     assert runtime.traces == [("submit", told[0]), ("submit", told[1]), ("submit", None)]
     assert {span.name for span in spans.all} == {"a", "b"}
