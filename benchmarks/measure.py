@@ -114,7 +114,7 @@ def server(module: str, *arguments: str, cores: frozenset[int] = ITS_CORE) -> It
 def gateway(state: str, *flags: str, cores: frozenset[int] = ITS_CORE) -> Iterator[Server]:
     """Run the gateway itself, on a state file or `:memory:`."""
     command = "from gateway.cli import main; main()"
-    addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0")
     with _serving("-c", command, "serve", "--json", "--state", state, *addresses, *flags, cores=cores) as running:
         yield running
 

@@ -48,7 +48,8 @@ def main() -> None:
 def gateway(*arguments: str) -> Iterator[dict[str, str]]:
     """Run a gateway on free ports, with its state in memory, and yield the addresses of `grpc` and `http`."""
     heading("Start the gateway, with a component server that it starts itself")
-    addresses = ["--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--state", ":memory:"]
+    free = "127.0.0.1:0"
+    addresses = ["--grpc-address", free, "--http-address", free, "--metrics-address", free, "--state", ":memory:"]
     call = [RUNS_GATEWAY, "serve", *addresses, *arguments, "--json"]
     show(call)
     with subprocess.Popen(call, stdout=subprocess.PIPE, text=True) as process:

@@ -107,7 +107,8 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
             runs = {"state": settings.state} if embedded else {"runtime": settings.runtime}
             memory = size_text(settings.max_memory)
             page = {"page": f"{http}{UI_PATH}"} if settings.ui and not http.startswith("unix:") else {}
-            _print_ready({"grpc": addresses.grpc, "http": http, **page, **runs, "memory": memory}, as_json)
+            where = {"grpc": addresses.grpc, "http": http, **page, **_metrics(addresses.metrics)}
+            _print_ready({**where, **runs, "memory": memory}, as_json)
             await asyncio.Event().wait()
 
 
@@ -116,11 +117,19 @@ async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
 
     warn_if_beyond(settings.max_memory)
     with cancel_on_signals(in_time=False):
-        async with exported_traces(settings.traces), app.bridging(settings) as http:
+        async with exported_traces(settings.traces), app.bridging(settings) as addresses:
             app.tune_interpreter()
-            where = {"engine": settings.engine, "queue": settings.queue, "blobs": f"{_scheme(settings)}://{http}"}
-            _print_ready({**where, "memory": size_text(settings.max_memory)}, as_json)
+            where = {
+                "engine": settings.engine,
+                "queue": settings.queue,
+                "blobs": f"{_scheme(settings)}://{addresses.http}",
+            }
+            _print_ready({**where, **_metrics(addresses.metrics), "memory": size_text(settings.max_memory)}, as_json)
             await asyncio.Event().wait()
+
+
+def _metrics(url: str | None) -> dict[str, str]:
+    return {} if url is None else {"metrics": url}
 
 
 def _scheme(settings: ServeSettings | BridgeSettings) -> str:
@@ -133,5 +142,5 @@ def _print_ready(values: Mapping[str, str], as_json: bool) -> None:
         print_json(object_json(**values))
         return
     for name, value in values.items():
-        print_line(f"{_LABELS.get(name, name):<6} {value}")
+        print_line(f"{_LABELS.get(name, name):<7} {value}")
     print_line("ready")

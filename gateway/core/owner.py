@@ -35,6 +35,7 @@ class Permission(StrEnum):
     DELETE = "runs:delete"
     READ_BLOBS = "blobs:read"
     WRITE_BLOBS = "blobs:write"
+    METRICS = "metrics:read"
     ADMIN = "admin"
     """Everything, in every namespace."""
 

@@ -11,10 +11,13 @@ LINK_SOCKET = "link.sock"
 COUNTERS = "counters"
 """The name of the file in which the workers count what callers do, beside the sockets."""
 
+METRICS_SOCKET = "metrics"
+"""The name of the socket at which the process with the runtime tells workers what all processes have counted."""
+
 _LONGEST_PATH = 100
 """Bytes of the path of a socket: Linux takes 107, others 103."""
 
-_LONGEST_NAME = len(f"/runs-gateway-12345678/{RUNTIME_SOCKET}")
+_LONGEST_NAME = len(f"/runs-gateway-12345678/{METRICS_SOCKET}.4194304")
 
 
 def make_socket_directory() -> str:
@@ -28,3 +31,8 @@ def make_socket_directory() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     places = [place for place in (runtime, "/tmp", "/var/tmp") if Path(place).is_dir() and os.access(place, os.W_OK)]
     return tempfile.mkdtemp(prefix="runs-gateway-", dir=places[0] if places else usual)
+
+
+def metrics_socket(directory: str, pid: int) -> str:
+    """The path of the socket at which a worker tells what it has counted."""
+    return f"{directory}/{METRICS_SOCKET}.{pid}"

@@ -22,6 +22,7 @@ from gateway.server.backend import Backend, open_backend, open_bridge
 from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
 from gateway.server.listening import Addresses, listen, reachable_url
+from gateway.server.metrics_port import open_metrics
 from gateway.server.oversight import overseen, storage_limits
 from gateway.server.settings import BridgeSettings, ServeSettings
 from gateway.server.tls_checks import server_tls
@@ -66,19 +67,9 @@ async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -
         backend = await open_backend(settings, account, stack, is_worker=is_worker)
         backend.admit_servers(worker_key or Capabilities.new_key(), settings.blob_api_url)
         stack.enter_context(overseen(backend, settings, settings.runtime if is_worker else None))
+        watching = await stack.enter_async_context(AsyncExitStack())
         grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker)
-        http = HttpFront(
-            backend.methods,
-            settings.http_address,
-            access=backend.access,
-            account=account,
-            limits=_http_limits(settings),
-            allowed_hosts=settings.allow_hosts,
-            own_hosts=_own_hosts(settings),
-            reuse_port=is_worker,
-            tls=tls,
-            ui=settings.ui,
-        )
+        http = _http_front(settings, backend, account, tls, is_worker=is_worker)
         blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, grpc, http)
         stack.push_async_exit(_ending_streams(settings.drain_seconds, grpc, http))
@@ -88,9 +79,11 @@ async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -
         await listen(grpc, "--grpc-address")
         backend.resume()
         http.started()
+        # Last, since its default address yields to the others. A worker tells the process with the runtime instead.
+        metrics = None if is_worker else await open_metrics(settings, watching, access=backend.access, tls=tls)
         async with _announced_end(settings.drain_delay, grpc, http):
             with ended_by_defects(backend.runtime.readiness):
-                yield Addresses(grpc.address, http.address)
+                yield Addresses(grpc.address, http.address, metrics)
 
 
 @asynccontextmanager
@@ -102,6 +95,8 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         backend = await open_backend(settings, account, stack)
         backend.admit_servers(workers.key, settings.blob_api_url)
         stack.enter_context(overseen(backend, settings))
+        tls = await _watched_tls(settings, stack)
+        metrics = await open_metrics(settings, stack, access=backend.access, tls=tls, workers=workers)
         believing = WorkerAccess()
         believing.limits = storage_limits(backend, settings)
         upstream = GrpcFront(
@@ -124,12 +119,12 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await backend.start(settings.blob_api_url or blobs or reachable_url(workers.http_address, BLOBS_PATH))
         backend.resume()
         with ended_by_defects(backend.runtime.readiness):
-            yield Addresses(workers.grpc_address, workers.http_address)
+            yield Addresses(workers.grpc_address, workers.http_address, metrics)
 
 
 @asynccontextmanager
-async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
-    """Keep a bridge running. It yields the address at which component servers find blobs."""
+async def bridging(settings: BridgeSettings) -> AsyncIterator[Addresses]:
+    """Keep a bridge running. Component servers find blobs at the address of HTTP; there is none of gRPC."""
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(watched_descriptors())
         account = MemoryAccount(settings.max_memory)
@@ -137,23 +132,16 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[str]:
         backend = await open_bridge(settings, account, stack)
         backend.admit_servers(Capabilities.new_key(), settings.blob_api_url)
         stack.enter_context(overseen(backend, settings))
-        http = HttpFront(
-            backend.methods,
-            settings.http_address,
-            access=backend.access,
-            account=account,
-            limits=_http_limits(settings.as_serve()),
-            allowed_hosts=settings.allow_hosts,
-            own_hosts=_own_hosts(settings),
-            tls=tls,
-        )
+        watching = await stack.enter_async_context(AsyncExitStack())
+        http = _http_front(settings, backend, account, tls)
         blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, http)
         await listen(http, "--http-address")
         await backend.start(settings.blob_api_url or blobs or reachable_url(http.address, BLOBS_PATH))
         http.started()
+        metrics = await open_metrics(settings, watching, access=backend.access, tls=tls)
         with ended_by_defects(backend.runtime.readiness):
-            yield http.address
+            yield Addresses("", http.address, metrics)
 
 
 def _grpc_front(
@@ -168,6 +156,28 @@ def _grpc_front(
         transport=settings.transport,
         reuse_port=is_worker,
         tls=tls,
+    )
+
+
+def _http_front(
+    settings: ServeSettings | BridgeSettings,
+    backend: Backend,
+    account: MemoryAccount,
+    tls: ServerTls | None,
+    *,
+    is_worker: bool = False,
+) -> HttpFront:
+    return HttpFront(
+        backend.methods,
+        settings.http_address,
+        access=backend.access,
+        account=account,
+        limits=_http_limits(settings.as_serve() if isinstance(settings, BridgeSettings) else settings),
+        allowed_hosts=settings.allow_hosts,
+        own_hosts=_own_hosts(settings),
+        reuse_port=is_worker,
+        tls=tls,
+        ui=isinstance(settings, ServeSettings) and settings.ui,
     )
 
 

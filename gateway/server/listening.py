@@ -13,6 +13,8 @@ class Addresses(NamedTuple):
 
     grpc: str
     http: str
+    metrics: str | None = None
+    """The URL of the metrics, or `unix:PATH`; None if they are not served."""
 
 
 class Listener(Protocol):

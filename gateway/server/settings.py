@@ -45,7 +45,7 @@ from gateway.server.setting_forms import (
     expand_home,
     runtime_kind_of,
 )
-from gateway.server.telemetry_settings import TelemetrySettings
+from gateway.server.telemetry_settings import MetricsAddress, TelemetrySettings, metrics_address_field
 from gateway.server.tls_settings import TlsSettings
 from gateway.server.ui_settings import UiSettings
 
@@ -327,6 +327,7 @@ class BridgeSettings(_SharedSettings):
         default="127.0.0.1:0",
         description="Where component servers reach the blob API: `HOST:PORT`, where port 0 takes a free one.",
     )
+    metrics_address: MetricsAddress = metrics_address_field("127.0.0.1:9465")
 
     def as_serve(self) -> ServeSettings:
         """The settings of a gateway with this bridge in it."""

@@ -23,14 +23,22 @@ def _lower(text: Any) -> Any:
     return text.lower() if isinstance(text, str) else text
 
 
-class TelemetrySettings(BaseModel):
-    """What a server tells of its work."""
+MetricsAddress = Annotated[str, FlagValue("HOST:PORT|off"), AfterValidator(_check_metrics_address)]
 
-    metrics_address: Annotated[str, FlagValue("HOST:PORT|off"), AfterValidator(_check_metrics_address)] = Field(
-        default="127.0.0.1:9464",
+
+def metrics_address_field(default: str) -> Any:
+    """The setting of the address of metrics, for a server whose default is this one."""
+    return Field(
+        default=default,
         description="Where `GET /metrics` is served, in the formats of Prometheus: `HOST:PORT`, where port 0 takes a "
         "free one, `unix:PATH`, or `off`. If the default one is taken, the gateway starts without.",
     )
+
+
+class TelemetrySettings(BaseModel):
+    """What a server tells of its work."""
+
+    metrics_address: MetricsAddress = metrics_address_field("127.0.0.1:9464")
     traces: Annotated[Literal["off", "otlp"], BeforeValidator(_lower)] = Field(
         default="off",
         description="`otlp` sends spans of OpenTelemetry to a collector; the variables `OTEL_*` say to which one. It "

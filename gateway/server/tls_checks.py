@@ -9,6 +9,7 @@ from gateway.core.tls_files import TlsFileError
 from gateway.core.token_file import TokenFile, TokenFileError
 from gateway.core.upstream_credentials import UpstreamCredentials
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
+from gateway.server.telemetry_settings import OFF
 from gateway.server.tls_settings import TlsSettings
 
 _NEEDS: Final = {
@@ -41,6 +42,8 @@ def check_tls(settings: ServeSettings | BridgeSettings, origins: Mapping[str, st
     else:
         _check_token(settings, "gateway", settings.gateway or settings.engine, origins)
     _check_exposed(settings, "http_address", settings.http_address, origins)
+    if settings.metrics_address != OFF:
+        _check_exposed(settings, "metrics_address", settings.metrics_address, origins)
 
 
 def _check_client_auth(settings: TlsSettings, origins: Mapping[str, str]) -> None:

@@ -20,11 +20,18 @@ from typing import Final, Self
 from gateway.access.capabilities import Capabilities
 from gateway.concurrency.counter_table import CounterTable
 from gateway.core.backoff import Backoff
-from gateway.core.socket_directory import COUNTERS, LINK_SOCKET, RUNTIME_SOCKET, make_socket_directory
+from gateway.core.socket_directory import (
+    COUNTERS,
+    LINK_SOCKET,
+    METRICS_SOCKET,
+    RUNTIME_SOCKET,
+    make_socket_directory,
+)
 from gateway.server.identity_settings import IdentitySettings
 from gateway.server.settings import ServeSettings, StartError
 from gateway.server.shared_ports import SharedPorts
 from gateway.server.trace_export import flush_seconds
+from gateway.telemetry.process_metrics import WORKER_RESTARTS
 
 READY: Final = "ready"
 """The line that a worker prints when it listens; any other line is the reason why it cannot."""
@@ -79,8 +86,8 @@ _log = logging.getLogger(__name__)
 class WorkerPool:
     """The workers of one gateway; they run while the context lasts.
 
-    The runtime has to listen at `upstream` for gRPC, and at `link` for links, before `start`. The workers serve at
-    `grpc_address` and `http_address`.
+    The runtime has to listen at `upstream` for gRPC, and at `link` for links, before `start`; at `metrics` it tells
+    what all processes have counted. The workers serve at `grpc_address` and `http_address`.
     Entering the context raises StartError if these are taken.
     """
 
@@ -88,21 +95,23 @@ class WorkerPool:
         self._settings = settings
         self.key = Capabilities.new_key()
         """What makes capabilities of this gateway."""
-        self._directory = ""
+        self.directory = ""
+        """Where the sockets between the processes are."""
         self._ports = SharedPorts()
         self._processes: set[asyncio.subprocess.Process] = set()
         self._keepers: list[asyncio.Task[None]] = []
-        self.upstream = self.link = self.grpc_address = self.http_address = ""
+        self.upstream = self.link = self.metrics = self.grpc_address = self.http_address = ""
 
     async def __aenter__(self) -> Self:
         try:
             self.grpc_address = self._ports.reserve(self._settings.grpc_address, "--grpc-address")
             self.http_address = self._ports.reserve(self._settings.http_address, "--http-address")
-            self._directory = make_socket_directory()
-            self.upstream = f"unix:{self._directory}/{RUNTIME_SOCKET}"
-            self.link = f"{self._directory}/{LINK_SOCKET}"
+            self.directory = make_socket_directory()
+            self.upstream = f"unix:{self.directory}/{RUNTIME_SOCKET}"
+            self.link = f"{self.directory}/{LINK_SOCKET}"
+            self.metrics = f"unix:{self.directory}/{METRICS_SOCKET}"
             if self._settings.limits or self._settings.limits_in_all:
-                CounterTable.create(f"{self._directory}/{COUNTERS}", self._settings.workers)
+                CounterTable.create(f"{self.directory}/{COUNTERS}", self._settings.workers)
             for _ in range(self._settings.workers):
                 await self._spawn()
         except BaseException:
@@ -118,10 +127,15 @@ class WorkerPool:
     async def start(self) -> None:
         """Let the workers serve, and return when all of them listen. Raises StartError if one cannot."""
         spawned = list(self._processes)
-        failures = [failure for failure in await asyncio.gather(*map(self._let_serve, spawned)) if failure]
+        serving = [self._let_serve(process, number) for number, process in enumerate(spawned, 1)]
+        failures = [failure for failure in await asyncio.gather(*serving) if failure]
         if failures:
             raise StartError(failures[0])
-        self._keepers = [asyncio.create_task(self._keep(process)) for process in spawned]
+        self._keepers = [asyncio.create_task(self._keep(process, number)) for number, process in enumerate(spawned, 1)]
+
+    def living(self) -> list[asyncio.subprocess.Process]:
+        """The workers that have not ended, as far as it is known."""
+        return [*self._processes]
 
     async def stop(self) -> None:
         """Let the workers end their calls and exit; kill those that take too long."""
@@ -146,8 +160,8 @@ class WorkerPool:
     async def _close(self) -> None:
         await self.stop()
         self._ports.close()
-        if self._directory:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        if self.directory:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
@@ -164,8 +178,8 @@ class WorkerPool:
         self._processes.add(process)
         return process
 
-    async def _let_serve(self, process: asyncio.subprocess.Process) -> str | None:
-        """Give a worker its settings, and the key. Return None when it listens, or the reason why it cannot."""
+    async def _let_serve(self, process: asyncio.subprocess.Process, number: int) -> str | None:
+        """Give a worker its settings, the key and its number. Return None when it listens, or why it cannot."""
         assert process.stdin is not None
         assert process.stdout is not None
         settings = self._settings.model_copy(
@@ -179,18 +193,19 @@ class WorkerPool:
         )
         text = settings.model_dump_json(include=set(_SETTINGS))
         with suppress(ConnectionError):  # It has died; the end of its output says so as well.
-            process.stdin.write(f"{text}\n{self.key.hex()}\n".encode())
+            process.stdin.write(f"{text}\n{self.key.hex()} {number}\n".encode())
             await process.stdin.drain()
         line = (await process.stdout.readline()).decode().strip()
         return None if line == READY else line or "a worker could not start"
 
-    async def _keep(self, process: asyncio.subprocess.Process) -> None:
+    async def _keep(self, process: asyncio.subprocess.Process, number: int) -> None:
         """Watch over a worker: replace it when it dies, and its successors as well."""
         clock = asyncio.get_running_loop().time
         backoff, started = Backoff(FIRST_DELAY, LAST_DELAY), clock()
         while True:
             code = await process.wait()
             self._processes.discard(process)
+            WORKER_RESTARTS.inc()
             _log.warning(
                 "worker %d has ended with %d; another will take its place", process.pid, code, extra=_fields(process)
             )
@@ -203,7 +218,7 @@ class WorkerPool:
             except OSError as error:
                 _log.error("no worker can be started: %s", error)
                 continue
-            failure = await self._let_serve(process)
+            failure = await self._let_serve(process, number)
             if failure is None:
                 _log.warning("worker %d has taken a dead one's place", process.pid, extra=_fields(process))
             else:

@@ -11,6 +11,7 @@ from gateway.core.descriptors import raise_descriptor_limit
 from gateway.core.readiness import BrokenError
 from gateway.server import app
 from gateway.server.log import log_to_stderr, set_log_level
+from gateway.server.metrics_socket import told_metrics
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import ServeSettings, SettingsError, StartError
 from gateway.server.signals import cancel_on_signals
@@ -21,7 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Read the settings and the key from standard input and serve, until that input ends or a signal comes."""
+    """Read the settings, the key and the number of the worker from standard input, and serve.
+
+    It ends when that input does, or when a signal comes.
+    """
     log_to_stderr("worker")
     use_batch_scheduling()
     raise_descriptor_limit()
@@ -30,11 +34,11 @@ def main() -> None:
         return
     try:
         read = ServeSettings.model_validate_json(settings)
-        key = bytes.fromhex(sys.stdin.readline())
+        key, _, number = sys.stdin.readline().partition(" ")
         log_to_stderr("worker", read.log_format)
         set_log_level(read.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(read, key))
+            runner.run(_serve(read, bytes.fromhex(key), f"worker-{number.strip() or 1}"))
     except BrokenError as error:
         # The parent starts another one in its place.
         _log.error("%s", error)
@@ -44,12 +48,16 @@ def main() -> None:
         sys.exit(1)
 
 
-async def _serve(settings: ServeSettings, key: bytes) -> None:
+async def _serve(settings: ServeSettings, key: bytes, name: str) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _abandoned)
     # A service manager may signal every process, and the parent then signals this one again.
     delay = settings.drain_delay + settings.drain_seconds + flush_seconds(settings.traces)
     with cancel_on_signals(force_on_second=False, delay=delay):
-        async with exported_traces(settings.traces), app.running(settings, worker_key=key):
+        async with (
+            exported_traces(settings.traces),
+            told_metrics(settings.runtime, name),
+            app.running(settings, worker_key=key),
+        ):
             app.tune_interpreter()
             _say(READY)
             await asyncio.Event().wait()

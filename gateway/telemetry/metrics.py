@@ -173,7 +173,13 @@ class Histogram(_Metric):
 
 def families() -> list[MetricFamily]:
     """What this process has counted of all metrics, in the order of their definitions. For its event loop."""
-    return [metric.family() for metric in _metrics.values()]
+    return [*each_family()]
+
+
+def each_family() -> Iterator[MetricFamily]:
+    """The same, one after the other: the event loop may have its turns between them."""
+    for metric in [*_metrics.values()]:
+        yield metric.family()
 
 
 def added(of_processes: Iterable[Iterable[MetricFamily]]) -> list[MetricFamily]:

@@ -114,7 +114,11 @@ async def _serving(functions: Functions) -> AsyncIterator[Addresses]:
     """Keep a gateway running, with its component server beside it."""
     async with component_server(functions) as url:
         settings = ServeSettings(
-            grpc_address="127.0.0.1:0", http_address="127.0.0.1:0", state=":memory:", components={"/": url}
+            grpc_address="127.0.0.1:0",
+            http_address="127.0.0.1:0",
+            metrics_address="off",
+            state=":memory:",
+            components={"/": url},
         )
         async with running(settings) as addresses:
             yield addresses

@@ -79,12 +79,15 @@ async def put_gated(cli: CommandLine, folder: Path) -> str:
 
 async def test_serve_tells_where_it_listens_and_when_it_is_ready(cli: CommandLine) -> None:
     addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
+    addresses = (*addresses, "--metrics-address", "127.0.0.1:0")
     process = await cli.start("serve", *addresses, "--state", ":memory:")
     assert process.stdout is not None
-    lines = [(await process.stdout.readline()).decode().split() for _ in range(5)]
-    assert [line[0] for line in lines] == ["gRPC", "HTTP", "state", "memory", "ready"]
-    async with aiohttp.ClientSession() as http, http.get(f"{lines[1][1]}/health") as response:
-        assert response.status == 200
+    lines = [(await process.stdout.readline()).decode().split() for _ in range(6)]
+    assert [line[0] for line in lines] == ["gRPC", "HTTP", "metrics", "state", "memory", "ready"]
+    async with aiohttp.ClientSession() as http:
+        for url in (f"{lines[1][1]}/health", lines[2][1]):
+            async with http.get(url) as response:
+                assert response.status == 200
     process.send_signal(signal.SIGINT)
     finished = await finish(process)
     assert (finished.code, finished.out, finished.err) == (0, "", "")

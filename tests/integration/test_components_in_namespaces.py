@@ -80,7 +80,8 @@ async def gateway(
             return
         gateway = await start(runtime=engine.runtime, state=state)
         settings = {"engine": engine.url, "queue": QUEUE, "gateway": f"grpc://{gateway.addresses.grpc}"}
-        bridge = BridgeSettings.model_validate({**settings, "components": {"/sdk": components}})
+        others = {"components": {"/sdk": components}, "metrics_address": "off"}
+        bridge = BridgeSettings.model_validate({**settings, **others})
         await stack.enter_async_context(bridging(bridge))
         yield gateway
 

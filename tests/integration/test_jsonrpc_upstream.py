@@ -115,6 +115,7 @@ async def test_a_key_holds_over_fronts_and_a_restart_of_the_gateway(
         state=str(tmp_path / "keys.db"),
         grpc_address="127.0.0.1:0",
         http_address="127.0.0.1:0",
+        metrics_address="off",
     )
     for _ in range(2):
         async with running(config) as addresses:

@@ -55,6 +55,7 @@ class Shell:
         self._folder = folder
         self._environment = {
             **SETTINGS,
+            "RUNS_GATEWAY_METRICS_ADDRESS": "off",
             "HOME": str(folder),
             "PATH": ":".join(map(str, [*programs, "/usr/bin", "/bin"])),
         }

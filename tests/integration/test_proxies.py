@@ -61,7 +61,7 @@ class Relays:
 
 
 def serving(*, grpc: str = "127.0.0.1:0", http: str = "127.0.0.1:0", **settings: Any) -> ServeSettings:
-    addresses = {"grpc_address": grpc, "http_address": http}
+    addresses = {"grpc_address": grpc, "http_address": http, "metrics_address": "off"}
     return ServeSettings.model_validate({**addresses, "state": ":memory:", **settings})
 
 

@@ -19,7 +19,10 @@ BLOCKS: Final = [
     dedent(block).strip("\n")
     for block in re.findall(r"\n\n((?: {4}.*\n|\n)+)", (ROOT / "README.md").read_text(encoding="utf-8"))
 ]
-SETTINGS: Final = {"RUNS_GATEWAY_GRPC_ADDRESS": "127.0.0.1:0", "RUNS_GATEWAY_HTTP_ADDRESS": "127.0.0.1:0"}
+SETTINGS: Final = {
+    f"RUNS_GATEWAY_{front}_ADDRESS": address
+    for front, address in (("GRPC", "127.0.0.1:0"), ("HTTP", "127.0.0.1:0"), ("METRICS", "off"))
+}
 
 
 def block(beginning: str) -> str:

@@ -130,6 +130,7 @@ async def test_subscribers_go_on_when_a_gateway_with_a_state_was_restarted(start
         config = ServeSettings(
             grpc_address=address,
             http_address="127.0.0.1:0",
+            metrics_address="off",
             state=str(tmp_path / "state.db"),
             components={"/test": url},
         )

@@ -63,6 +63,7 @@ def prepare(home: Path) -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
         "RUNS_GATEWAY_GRPC_ADDRESS": "127.0.0.1:0",
         "RUNS_GATEWAY_HTTP_ADDRESS": "127.0.0.1:0",
+        "RUNS_GATEWAY_METRICS_ADDRESS": "off",
         **coverage_settings(),
     }
 

@@ -238,7 +238,13 @@ async def test_a_component_is_known_by_its_trace_on_a_connection_of_its_own(way:
     component = Submitting(way)
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(component.server.running())
-        anywhere = ServeSettings(grpc_address="127.0.0.1:0", http_address="127.0.0.1:0", state=":memory:", max_depth=4)
+        anywhere = ServeSettings(
+            grpc_address="127.0.0.1:0",
+            http_address="127.0.0.1:0",
+            metrics_address="off",
+            state=":memory:",
+            max_depth=4,
+        )
         settings = anywhere.model_copy(update={"components": {"/test": url}})
         gateway = await stack.enter_async_context(running(settings))
         client = await stack.enter_async_context(AsyncRunsClient(gateway.grpc))

@@ -30,6 +30,8 @@ class CommandLine:
 
     def __init__(self, home: Path) -> None:
         places = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "PATH": os.defpath}
+        # Gateways of other tests run at the same time, and only one has the default address.
+        places["RUNS_GATEWAY_METRICS_ADDRESS"] = "off"
         self._environment = {**places, **coverage_settings()}
 
     async def start(
@@ -86,6 +88,7 @@ class Serving(NamedTuple):
     process: asyncio.subprocess.Process
     grpc: str
     http: str
+    metrics: str = ""
     state: str = ""
     runtime: str = ""
     memory: str = ""

@@ -63,4 +63,11 @@ async def _started(runtime: str, folder: Path, stack: AsyncExitStack) -> str:
 
 def _settings(runtime: str, state: Path, *, workers: int = 1) -> ServeSettings:
     here = "127.0.0.1:0"
-    return ServeSettings(runtime=runtime, state=str(state), workers=workers, grpc_address=here, http_address=here)
+    return ServeSettings(
+        runtime=runtime,
+        state=str(state),
+        workers=workers,
+        grpc_address=here,
+        http_address=here,
+        metrics_address="off",
+    )
