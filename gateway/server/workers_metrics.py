@@ -31,7 +31,7 @@ class WorkersMetrics:
         """Ask all workers. One call must have ended before the next one begins."""
         workers = [*self._processes()]
         answers = await asyncio.gather(*(ask_metrics(self._socket(worker)) for worker in workers))
-        await self._bury(self._told.keys() - set(workers))
+        await self._bury(self._told.keys() - set(workers), {worker.pid for worker in workers})
         collected = [self._of_earlier]
         for worker, answer in zip(workers, answers, strict=True):
             if answer is not None:
@@ -39,12 +39,14 @@ class WorkersMetrics:
             collected.append(_lasting(self._told.get(worker, [])) if answer is None else answer)
         return collected
 
-    async def _bury(self, dead: set[Process]) -> None:
+    async def _bury(self, dead: set[Process], taken: set[int]) -> None:
+        """Keep what dead workers had counted; the ids that are `taken` are those of others now."""
         for worker in dead:
             left = _lasting(self._told.pop(worker))
             self._of_earlier = await asyncio.to_thread(added, [self._of_earlier, left])
-            with suppress(OSError):
-                os.unlink(self._socket(worker))
+            if worker.pid not in taken:
+                with suppress(OSError):
+                    os.unlink(self._socket(worker))
 
     def _socket(self, worker: Process) -> str:
         return metrics_socket(self._directory, worker.pid)

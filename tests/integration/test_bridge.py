@@ -255,8 +255,9 @@ async def test_a_bridge_that_stops_finishes_what_it_has_claimed(
     other = await start(runtime=engine.runtime)
     components = {"/sdk": command(sdk.SERVER, python=sdk_python("0.11.2"))}
     async with AsyncExitStack() as stack:
-        where = {"engine": engine.url, "queue": QUEUE, "metrics_address": "off", "state": ":memory:"}
-        config = BridgeSettings(components=components, **where)
+        config = BridgeSettings(
+            engine=engine.url, queue=QUEUE, components=components, state=":memory:", metrics_address="off"
+        )
         await stack.enter_async_context(bridging(config))
         claimed = asyncio.create_task(output(other, "hold", {"port": held.port}))
         release = await held.next()

@@ -78,8 +78,7 @@ async def put_gated(cli: CommandLine, folder: Path) -> str:
 
 
 async def test_serve_tells_where_it_listens_and_when_it_is_ready(cli: CommandLine) -> None:
-    addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0")
-    addresses = (*addresses, "--metrics-address", "127.0.0.1:0")
+    addresses = [part for front in ("grpc", "http", "metrics") for part in (f"--{front}-address", "127.0.0.1:0")]
     process = await cli.start("serve", *addresses, "--state", ":memory:")
     assert process.stdout is not None
     lines = [(await process.stdout.readline()).decode().split() for _ in range(6)]

@@ -140,8 +140,8 @@ async def test_what_cannot_be_used_ends_the_start_in_one_line(commands: CommandL
 
 @asynccontextmanager
 async def gateway(**settings: Any) -> AsyncIterator[Addresses]:
-    addresses = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "metrics_address": "off"}
-    given = {**addresses, "state": ":memory:", **settings}
+    free = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "metrics_address": "off"}
+    given = {**free, "state": ":memory:", **settings}
     async with running(ServeSettings(**given)) as addresses:
         yield addresses
 
