@@ -109,14 +109,18 @@ async def test_a_process_is_asked_over_its_socket(home: Path, monkeypatch: pytes
             assert dict(cpu.samples)[("worker-7",)][0] > 0
     assert await metrics_socket.ask_metrics(path) is None
 
+    left = asyncio.Event()
+
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\x91")
         await reader.read()
         writer.close()
+        left.set()
 
     monkeypatch.setattr(metrics_socket, "ANSWER_SECONDS", 0.05)
     async with await asyncio.start_unix_server(hang, f"{home}/hung"):
         assert await metrics_socket.ask_metrics(f"{home}/hung") is None
+        await left.wait()
 
 
 @pytest.mark.parametrize("answer", [b"", b"\xc1", b"\x91\x01", bytes(100)])
