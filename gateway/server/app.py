@@ -105,6 +105,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
             access=believing,
             account=account,
             limits=_upstream_limits(settings),
+            observed=False,  # They are the calls of clients of the workers.
         )
         link = LinkFront(backend.runtime, backend.service.hub, workers.link, account, limits=believing.limits)
         blobs = await _plain_blobs(settings, backend, account, stack)

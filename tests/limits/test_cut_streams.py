@@ -74,7 +74,9 @@ async def log_of(home: Path, *flags: str) -> AsyncIterator[tuple[str, list[str]]
     """A gateway, and what it has logged when the block has been left."""
     addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--state", ":memory:")
     environment = {"TMPDIR": str(home)}
-    process = await CommandLine(home).start("serve", "--json", *addresses, *flags, env=environment)
+    process = await CommandLine(home).start(
+        "serve", "--json", "--log-level", "warning", *addresses, *flags, env=environment
+    )
     log: list[str] = []
     try:
         assert process.stdout is not None

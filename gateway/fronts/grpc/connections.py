@@ -61,6 +61,11 @@ class CallMemory(Struct, eq=False):
     limit: LimitedCall | None = None
     """What its caller may do at a time, if that is limited: the call counts until it has ended."""
 
+    @property
+    def identity(self) -> str:
+        """The name of the caller, or ""."""
+        return self.caller.identity
+
     def limit_by(self, limit: LimitedCall) -> None:
         """Count the call for its caller, with what it holds. Raises QuotaExceeded."""
         limit.__enter__()

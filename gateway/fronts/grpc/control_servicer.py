@@ -18,7 +18,7 @@ from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.core.control import BulkProgress, DeleteParams, DeleteRunsParams, ItemList
 from gateway.core.errors import TooLarge
 from gateway.core.items import Item
-from gateway.core.model import ItemError
+from gateway.core.model import ItemError, canonical_run_id
 from gateway.core.owner import Permission
 from gateway.fronts.grpc.answer_form import VALUES_FACTOR, not_received, receive_limit
 from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
@@ -26,6 +26,7 @@ from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, Cal
 from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import Encoding
+from gateway.fronts.grpc.observed_context import call_of
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from runs.v1 import runs_pb2
@@ -86,6 +87,7 @@ class ControlServicer:
             params = control_proto.cancel_params_from_proto(request)
             with self._entry("CancelRun", context) as entry:
                 entry.names(params.run_id)
+                call_of(context).run_id = canonical_run_id(params.run_id) or ""
                 run = await self._service(context).control.cancel(params, deadline=deadline(context))
             answer = runs_pb2.CancelRunResponse(run=run_status_to_proto(run)).SerializeToString()
             if len(answer) > SMALL_MESSAGE:
@@ -99,6 +101,7 @@ class ControlServicer:
             params = control_proto.delete_params_from_proto(request)
             with self._entry("DeleteRun", context) as entry:
                 entry.names(params.run_id)
+                call_of(context).run_id = canonical_run_id(params.run_id) or ""
                 self._require_cancel(params, context)
                 await self._service(context).control.delete(params)
             return runs_pb2.DeleteRunResponse().SerializeToString()
@@ -119,6 +122,7 @@ class ControlServicer:
     async def ListItems(self, request: runs_pb2.ListItemsRequest, context: Context) -> bytes:
         """List the items of a run."""
         with self._calls:
+            call_of(context).run_id = canonical_run_id(request.run_id) or ""
             page = await self._service(context).lists.items(items_proto.items_params_from_proto(request))
             memory = self._connections.of(context)
             factor = VALUES_FACTOR if request.result_encoding == _VALUE else BUILDING

@@ -22,7 +22,8 @@ class GrpcFront:
 
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
     the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
-    which is for grpcio alone, it speaks TLS, except on a unix socket.
+    which is for grpcio alone, it speaks TLS, except on a unix socket. Calls that are not `observed` are so
+    elsewhere: where the clients call.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class GrpcFront:
         transport: Transport = "grpcio",
         reuse_port: bool = False,
         tls: ServerTls | None = None,
+        observed: bool = True,
     ) -> None:
         self._address = address
         self._limits = limits or GrpcLimits()
         self._transport = transport
         self._reuse_port = reuse_port
         self._access = access or OpenAccess()
+        self._observed = observed
         self._tls = tls if socket_path(address) is None else None
         self._connections = Connections(account or MemoryAccount(), self._limits.patience)
         calls = CapacityLimiter(self._limits.calls, "calls")
@@ -69,6 +72,7 @@ class GrpcFront:
             connections=self._connections,
             access=self._access,
             reuse_port=self._reuse_port,
+            observed=self._observed,
         )
         self._runs.add_to(server)
         self._blobs.add_to(server)

@@ -7,7 +7,7 @@ are therefore such that take a stream, and this module reads the one request of 
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias
 
@@ -23,9 +23,11 @@ from gateway.core.server_tls import ServerTls
 from gateway.fronts.grpc.calls import Context, abort, is_cut
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.entrance import Entrance, presented_in, until_expired
+from gateway.fronts.grpc.observed_context import observed_method, observing
 from gateway.fronts.grpc.peer_certificate import peer_certificate
 from gateway.fronts.grpc.request_length import bounded
 from gateway.fronts.grpc.server_credentials import server_credentials
+from gateway.telemetry.observed_calls import ObservedMethod
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
@@ -44,27 +46,34 @@ class GrpcioServer:
     """
 
     def __init__(
-        self, options: Sequence[tuple[str, int]], connections: Connections, access: Access | None = None
+        self,
+        options: Sequence[tuple[str, int]],
+        connections: Connections,
+        access: Access | None = None,
+        *,
+        observed: bool = True,
     ) -> None:
         logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
         self._server = aio.server(options=options)
         self._access = access
         self._connections = connections
+        self._observed = observed
         self._leaving: asyncio.Task[None] | None = None
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """Called when a servicer is added, before its methods are."""
-        connections, access = self._connections, self._access
-        counted = tuple(_CountedHandlers(handlers, connections, access) for handlers in generic_rpc_handlers)
+        counted = tuple(_CountedHandlers(handlers, self._count) for handlers in generic_rpc_handlers)
         self._server.add_generic_rpc_handlers(counted)
 
     def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
         """Called when a servicer is added. Older versions of grpcio ignore it, and ask the generic handlers."""
-        counted = {
-            name: _counted(handler, self._connections, Entrance.to(f"/{service_name}/{name}", self._access))
-            for name, handler in method_handlers.items()
-        }
+        counted = {name: self._count(f"/{service_name}/{name}", handler) for name, handler in method_handlers.items()}
         self._server.add_registered_method_handlers(service_name, counted)
+
+    def _count(self, path: str, handler: MethodHandler) -> MethodHandler:
+        """The same method, counted and observed."""
+        observed = observed_method(path, handler, told=self._observed)
+        return _counted(handler, self._connections, Entrance.to(path, self._access), observed)
 
     def add_insecure_port(self, address: str) -> int:
         """Listen at `HOST:PORT` or `unix:PATH` and return the port. Raises RuntimeError if the address is taken."""
@@ -115,10 +124,9 @@ def _is_news(record: logging.LogRecord) -> bool:
 class _CountedHandlers(grpc.GenericRpcHandler):
     """Finds the handlers of methods, for versions of grpcio that look nowhere else."""
 
-    def __init__(self, handlers: grpc.GenericRpcHandler, connections: Connections, access: Access | None) -> None:
+    def __init__(self, handlers: grpc.GenericRpcHandler, count: Callable[[str, MethodHandler], MethodHandler]) -> None:
         self._handlers = handlers
-        self._connections = connections
-        self._access = access
+        self._count = count
         self._found: dict[str, MethodHandler] = {}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "MethodHandler | None":
@@ -126,21 +134,25 @@ class _CountedHandlers(grpc.GenericRpcHandler):
         path = handler_call_details.method
         found = self._found.get(path)
         if found is None and (handler := self._handlers.service(handler_call_details)) is not None:
-            found = self._found[path] = _counted(handler, self._connections, Entrance.to(path, self._access))
+            found = self._found[path] = self._count(path, handler)
         return found
 
 
-def _counted(handler: MethodHandler, connections: Connections, entrance: Entrance | None) -> MethodHandler:
+def _counted(
+    handler: MethodHandler, connections: Connections, entrance: Entrance | None, observed: ObservedMethod
+) -> MethodHandler:
     """The same method, counted from its first moment on, for callers that `entrance` lets in."""
     make = grpc.stream_stream_rpc_method_handler if handler.response_streaming else grpc.stream_unary_rpc_method_handler
     deserialize = bounded(handler.request_deserializer)
     if handler.request_streaming:
         method: Any = handler.stream_stream or handler.stream_unary
-        return make(_taking(_written(method), connections, entrance), deserialize, handler.response_serializer)
+        serve = observing(_taking(_written(method), connections, entrance), observed, many=True)
+        return make(serve, deserialize, handler.response_serializer)
     method = _written(handler.unary_stream or handler.unary_unary)
     if handler.response_streaming:
         method = _ending(method, connections)
-    return make(_reading(method, deserialize, connections, entrance), None, handler.response_serializer)
+    serve = observing(_reading(method, deserialize, connections, entrance), observed, many=False)
+    return make(serve, None, handler.response_serializer)
 
 
 def _written(method: Any) -> Any:
@@ -211,7 +223,7 @@ async def _request(deserialize: Any, connections: Connections, entrance: Entranc
     """The request of a call. Raises Overloaded if there is no room for it, InvalidRequest if there is none that can be
     decoded, and before it is read, Unauthenticated and PermissionDenied if its caller is not let in.
     """
-    memory = connections.begin(context)
+    memory = context.call.source = connections.begin(context)  # type: ignore[attr-defined]
     if entrance is not None and not entrance.knows(presented := _presented(connections, context), memory):
         await entrance.identify(presented, memory)
     data = await connections.read(context)
@@ -228,7 +240,7 @@ def _taking(method: Any, connections: Connections, entrance: Entrance | None) ->
 
     async def serve(requests: AsyncIterator[Any], context: Context) -> Any:
         try:
-            memory = connections.begin(context)
+            memory = context.call.source = connections.begin(context)  # type: ignore[attr-defined]
             if entrance is not None and not entrance.knows(presented := _presented(connections, context), memory):
                 await entrance.identify(presented, memory)
         except GatewayError as error:

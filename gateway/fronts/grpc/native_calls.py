@@ -13,9 +13,12 @@ from gateway.access.access import Access
 from gateway.fronts.grpc.calls import unguarded
 from gateway.fronts.grpc.entrance import Entrance, Metadata
 from gateway.fronts.grpc.grpcio_server import MethodHandler
+from gateway.fronts.grpc.observed_context import carried
 from gateway.fronts.grpc.request_length import Deserializer, bounded
 from gateway.fronts.grpc.unsent_answers import RETRY_SECONDS, UnsentAnswers
 from gateway.peers.grpc.channel import PUSHBACK_TRAILER
+from gateway.telemetry import tracing
+from gateway.telemetry.observed_calls import UNTOLD, ObservedCall, ObservedMethod
 
 _YIELD_BYTES = 16 << 10
 """The size of a message of a stream after which other calls have their turn."""
@@ -34,10 +37,17 @@ class NativeAbort(aio.AbortError):
 class NativeMethod:
     """A method that the transport serves: its `path` is `/SERVICE/METHOD`."""
 
-    __slots__ = ("deserialize", "entrance", "path", "serialize", "serve", "streams")
+    __slots__ = ("deserialize", "entrance", "observed", "path", "serialize", "serve", "streams")
 
-    def __init__(self, path: str, handler: MethodHandler, access: Access | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        handler: MethodHandler,
+        access: Access | None = None,
+        observed: ObservedMethod = UNTOLD,
+    ) -> None:
         self.path = path
+        self.observed = observed
         self.entrance = Entrance.to(path, access)
         self.streams = handler.response_streaming
         self.serve = unguarded(handler.unary_stream or handler.unary_unary)
@@ -90,7 +100,7 @@ class NativeBacklog:
 class NativeContext:
     """The part of `aio.ServicerContext` that the methods of the gateway's servicers need."""
 
-    __slots__ = ("_backlog", "_call_id", "_deadline", "_peer", "method")
+    __slots__ = ("_backlog", "_call_id", "_deadline", "_peer", "call", "method")
 
     def __init__(
         self, backlog: NativeBacklog, call_id: int, method: NativeMethod, peer: str, remaining: float | None
@@ -100,6 +110,14 @@ class NativeContext:
         self.method = method
         self._peer = peer
         self._deadline = None if remaining is None else time.monotonic() + remaining
+
+    def begin(self, size: int, metadata: Metadata) -> ObservedCall:
+        """The call begins, with a request of so many bytes."""
+        call = self.call = ObservedCall(self.method.observed)
+        call.received(size)
+        if tracing.tracer is not None:
+            call.trace(carried(metadata))
+        return call
 
     def peer(self) -> str:
         """The address of the client, with its port."""
@@ -121,12 +139,14 @@ class NativeContext:
             sent = await self._backlog.until_sent(self._call_id, data)
         if sent == STREAM_CLOSED:
             raise asyncio.CancelledError
+        self.call.sent(len(data))
         if len(data) > _YIELD_BYTES:
             await asyncio.sleep(0)
 
-    def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()) -> None:
-        """Let the call fail; nothing happens if it has ended."""
+    def fail(self, code: grpc.StatusCode, details: str, trailing_metadata: Metadata = ()) -> str:
+        """Let the call fail; nothing happens if it has ended. Return the name of the status."""
         fail(self._backlog.front, self._call_id, code, details, trailing_metadata)
+        return code.name
 
 
 def fail(

@@ -16,6 +16,8 @@ from gateway.fronts.grpc.calls import ending
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.entrance import Metadata, presented_in, until_expired
 from gateway.fronts.grpc.native_calls import NativeAbort, NativeBacklog, NativeContext, NativeMethod, fail
+from gateway.fronts.grpc.observed_context import cancelled_status
+from gateway.telemetry import tracing
 
 _TURN: Final = 4
 """Calls that begin in one turn of the event loop, at most: most of them end at once. The HTTP front begins one request
@@ -82,25 +84,28 @@ class NativeDispatch:
             if (left := self.calls.get(call_id)) is not None:
                 left.cancel()
             return False
+        called = self._methods[method]
         if self._stopping:
             self._front.fail(call_id, _STOPPING[0].value[0], _STOPPING[1])
+            called.observed.refuse("UNAVAILABLE", "UNAVAILABLE")
             return False
         metadata, peer, remaining = details
-        called = self._methods[method]
         if (
             (entrance := called.entrance) is not None
             and entrance.limited
             and (refused := entrance.refusal(presented_in(metadata), peer)) is not None
         ):
             fail(self._front, call_id, *ending(refused))
+            called.observed.refuse(refused.grpc_status, refused.grpc_status)
             return False
         context = NativeContext(self._backlog, call_id, called, peer, remaining)
         self._start(call_id, called.streams, self._answer(call_id, context, payload, metadata))
         return True
 
     def _start(self, call_id: int, streams: bool, answering: Coroutine[Any, Any, None]) -> None:
-        if streams:
-            # It waits in any case, thousands of times: a task of its own from the first is cheaper to resume.
+        if streams or tracing.tracer is not None:
+            # It waits in any case, thousands of times: a task of its own from the first is cheaper to resume. While
+            # spans are made, a call needs a context of its own from the first.
             self.calls[call_id] = call = asyncio.create_task(answering)
             # Not left to the call, which never begins if its client leaves at once.
             call.add_done_callback(partial(self._forget, call_id))
@@ -111,10 +116,12 @@ class NativeDispatch:
         self.calls.pop(call_id, None)
 
     async def _answer(self, call_id: int, context: NativeContext, payload: bytes, metadata: Metadata) -> None:
-        self._open_calls[context.method.path] += 1
+        method = context.method
+        call = context.begin(len(payload), metadata)
+        self._open_calls[method.path] += 1
+        status = ""
         try:
-            memory = self._connections.count(context)  # type: ignore[arg-type]
-            method = context.method
+            memory = call.source = self._connections.count(context)  # type: ignore[arg-type]
             if (entrance := method.entrance) is not None and not entrance.knows(
                 presented := presented_in(metadata), memory
             ):
@@ -126,28 +133,41 @@ class NativeDispatch:
                 answering = until_expired(answering, expires)
             del payload
             response = await answering
+            status = "OK"
             if method.streams:
                 self._front.stream_end(call_id)
                 return
             data = method.serialize(response)
             del response
             size = len(data)
-            if self._front.respond(call_id, data) and size > SMALL_MESSAGE:
-                del data
-                await self._backlog.answers.sent(method.path, size)
+            if self._front.respond(call_id, data):
+                call.sent(size)
+                if size > SMALL_MESSAGE:
+                    del data
+                    await self._backlog.answers.sent(method.path, size)
         except NativeAbort as abort:
-            context.fail(abort.code, abort.details, abort.trailing_metadata)
+            status = context.fail(abort.code, abort.details, abort.trailing_metadata)
         except asyncio.CancelledError as cancelled:
-            # The server stops; or the client has left, and this has no effect.
-            context.fail(*_STOPPING)
+            status = status or self._cancelled(context)
             release_frames(cancelled)
             raise
         except Exception as error:
-            context.fail(*ending(error))
+            status = context.fail(*ending(error))
         finally:
-            self.calls.pop(call_id, None)
-            self._open_calls[context.method.path] -= 1
-            self._connections.end(context)  # type: ignore[arg-type]
+            self._end(call_id, context, status)
+
+    def _cancelled(self, context: NativeContext) -> str:
+        """The status of a call that is cancelled: the server stops; or its client has left, and is told nothing."""
+        status = context.fail(*_STOPPING)
+        if self._stopping:
+            return status
+        return cancelled_status(context)
+
+    def _end(self, call_id: int, context: NativeContext, status: str) -> None:
+        self.calls.pop(call_id, None)
+        self._open_calls[context.method.path] -= 1
+        context.call.end(status, status)
+        self._connections.end(context)  # type: ignore[arg-type]
 
     def _count_large(self, memory: CallMemory, size: int) -> None:
         if size > self._receive:

@@ -21,6 +21,7 @@ from gateway.fronts.grpc.connections import Connections
 from gateway.fronts.grpc.grpcio_server import GrpcioServer, MethodHandler
 from gateway.fronts.grpc.native_calls import NativeMethod
 from gateway.fronts.grpc.native_dispatch import NativeDispatch
+from gateway.fronts.grpc.observed_context import observed_method
 
 _PENDING = "grpc.server.max_pending_requests_hard_limit"
 _AGES = ("grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms")
@@ -42,11 +43,17 @@ class NativeServer:
     """
 
     def __init__(
-        self, options: Sequence[tuple[str, int]], connections: Connections, access: Access | None = None
+        self,
+        options: Sequence[tuple[str, int]],
+        connections: Connections,
+        access: Access | None = None,
+        *,
+        observed: bool = True,
     ) -> None:
         self._options = dict(options)
         self._connections = connections
         self._access = access
+        self._observed = observed
         # The calls of all clients reach the server behind over a unix socket, any number of one client among them.
         connections.nameless_small = 0
         # All connections reach it through one or a few: the limit of one is kept before it.
@@ -54,7 +61,7 @@ class NativeServer:
         # Clients do not see the age of these connections.
         for name in _AGES:
             behind.pop(name, None)
-        self._inner = GrpcioServer(list(behind.items()), connections, access)
+        self._inner = GrpcioServer(list(behind.items()), connections, access, observed=observed)
         self._handlers: dict[str, MethodHandler] = {}
         self._front: NativeGrpcFront | None = None
         self._dispatch: NativeDispatch | None = None
@@ -109,7 +116,10 @@ class NativeServer:
         front.add_methods([(path, handler.response_streaming) for path, handler in self._handlers.items()])
         front.start()
         loop = asyncio.get_running_loop()
-        methods = [NativeMethod(path, handler, self._access) for path, handler in self._handlers.items()]
+        methods = [
+            NativeMethod(path, handler, self._access, observed_method(path, handler, told=self._observed))
+            for path, handler in self._handlers.items()
+        ]
         dispatch = self._dispatch = NativeDispatch(
             front, methods, self._connections, self._options["grpc.max_receive_message_length"]
         )

@@ -18,7 +18,8 @@ from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.caller import ANYBODY, owned
 from gateway.core.errors import Overloaded, shutting_down
-from gateway.core.model import ItemResult, RunStatus, SubmitParams
+from gateway.core.model import ItemResult, RunStatus, SubmitParams, canonical_run_id
+from gateway.core.observed_params import joined
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import text_sizes
 from gateway.fronts.grpc.answer_form import VALUES_FACTOR, AnswerForm
@@ -28,6 +29,7 @@ from gateway.fronts.grpc.control_servicer import ControlServicer
 from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs
 from gateway.fronts.grpc.long_answers import LONG
 from gateway.fronts.grpc.messages import UpdateMessages, parts
+from gateway.fronts.grpc.observed_context import call_of
 from gateway.fronts.grpc.request_length import InSlices
 from gateway.fronts.grpc.server import GrpcLimits, add_methods
 from gateway.fronts.grpc.submit_stream import INPUT_BYTES, Upload
@@ -159,7 +161,11 @@ class RunsServicer:
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Context) -> None:
         """Follow a run."""
         with self._waits if request.wait else self._calls:
-            params = params_proto.get_params_from_proto(request)
+            call = call_of(context)
+            params = joined(call, params_proto.get_params_from_proto(request))
+            call.run_id = canonical_run_id(params.run_id) or ""
+            if params.resume_token:
+                call.resumes()
             form = AnswerForm.of(request)
             caller = self._connections.of(context).caller
             service = self._services.of(caller.view)
@@ -206,11 +212,14 @@ class RunsServicer:
         with self._access.audit.entry(caller, "grpc", "SubmitRun", memory.peer) as entry:
             if caller is not ANYBODY:
                 params = owned(params, caller)
+            call = call_of(context)
+            params = joined(call, params)
             service = self._services.of(caller.view)
             opening = service.open_submit(params, deadline=deadline(context), accepted=memory.release)
             del params
             run = await opening
-            entry.names(run.status.run_id)
+            call.run_id = run.status.run_id
+            entry.names(call.run_id)
         results = () if run.results is None else run.results.at_hand
         if results is None or not _are_small(results):
             return await self._long_answer(run, form, memory)

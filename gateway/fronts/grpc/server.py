@@ -74,19 +74,20 @@ def create_server(
     connections: Connections | None = None,
     access: Access | None = None,
     reuse_port: bool = False,
+    observed: bool = True,
 ) -> GrpcServer:
     """A server without services and ports; what its calls hold is counted by `connections`.
 
     Callers are found by `access`; without one, anybody may call every method. With `reuse_port`, other processes may
-    listen on the same port; the kernel shares the connections out.
+    listen on the same port; the kernel shares the connections out. Calls that are not `observed` are so elsewhere.
     """
     options = server_options(limits, reuse_port=reuse_port)
     connections = connections or Connections(MemoryAccount(), limits.patience)
     if transport == "native":
         from gateway.fronts.grpc.native_server import NativeServer
 
-        return cast("GrpcServer", NativeServer(options, connections, access))
-    return cast("GrpcServer", GrpcioServer(options, connections, access))
+        return cast("GrpcServer", NativeServer(options, connections, access, observed=observed))
+    return cast("GrpcServer", GrpcioServer(options, connections, access, observed=observed))
 
 
 def add_methods(server: aio.Server, service: str, handlers: dict[str, MethodHandler]) -> None:

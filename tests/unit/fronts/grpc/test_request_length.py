@@ -48,7 +48,7 @@ async def refused(client: Client, method: str, *requests: bytes) -> None:
 
 @pytest.mark.parametrize("method", UNARY + STREAMS)
 async def test_a_request_that_cannot_be_decoded(client: Client, method: str, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.WARNING)
     for request in MALFORMED:
         await refused(client, method, request)
     assert caplog.text == ""
@@ -58,7 +58,7 @@ async def test_a_request_that_cannot_be_decoded(client: Client, method: str, cap
 async def test_a_later_request_that_cannot_be_decoded(
     client: Client, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.WARNING)
     first = FIRST[method.rpartition("/")[2]]
     for request in MALFORMED:
         await refused(client, method, first, request)
