@@ -27,8 +27,8 @@ _EXIT_CODES = {
 
 
 @contextmanager
-def connect(gateway: GatewayFlags | None, *, retry_for: float = 0.0) -> "Iterator[RunsClient]":
-    """Keep a connection to the gateway; a lost one is made again for `retry_for` seconds.
+def connect(gateway: GatewayFlags | None, *, retry_for: float | None = 0.0) -> "Iterator[RunsClient]":
+    """Keep a connection to the gateway; a lost one is made again for `retry_for` seconds, or for ever.
 
     Raises UsageError if the address is not one or a file is of no use, and CommandError if a call fails in the block.
     """

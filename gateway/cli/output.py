@@ -125,6 +125,11 @@ def number_of_runs(number: int) -> str:
     return "1 run" if number == 1 else f"{number:,} runs"
 
 
+def finished_items(run: "RunStatus") -> int:
+    """How many items of a run have ended."""
+    return run.items.success + run.items.failed + run.items.cancelled
+
+
 def counts_text(items: ItemStatistics) -> str:
     """How many items are in each state that any of them has."""
     counts = {

@@ -34,6 +34,7 @@ for _command in (
     "runs:watch",
     "items:items",
     "tree:tree",
+    "top:top",
     "endings:cancel",
     "endings:delete",
     "state_file:prune",

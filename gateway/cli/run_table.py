@@ -9,18 +9,21 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.lines import printable
-from gateway.cli.output import STYLES
+from gateway.cli.output import STYLES, finished_items
 
 if TYPE_CHECKING:
     from gateway.client import RunStatus
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
-_WIDTHS: Final = {"RUN": 36, "STATE": 9, "ITEMS": 11, "AGE": 4, "TOOK": 4, "FLOW": 10, "LABELS": 10}
+_WIDTHS: Final = {"RUN": 36, "STATE": 9, "PROGRESS": 10, "ITEMS": 11, "AGE": 4, "TOOK": 4, "FLOW": 10, "LABELS": 10}
 """The columns in their order, and how many characters each has at least."""
 
 _IMPORTANCE: Final = ("STATE", "FLOW", "ITEMS", "AGE", "LABELS", "TOOK")
 """A narrow terminal shows the first of these that fit."""
+
+_LIVE_IMPORTANCE: Final = ("STATE", "PROGRESS", "TOOK", "FLOW", "ITEMS", "AGE", "LABELS")
+"""The same where runs are seen while they go on."""
 
 _SHORTEST_RUN: Final = 9
 _LONGEST_FLOW: Final = 32
@@ -28,15 +31,19 @@ _GAP: Final = 2
 
 
 class RunTable:
-    """Makes tables of runs whose columns are alike: pages that are printed one after the other look like one."""
+    """Makes tables of runs whose columns are alike: pages that are printed one after the other look like one.
 
-    def __init__(self, console: Console) -> None:
+    `live`: of runs that go on meanwhile, with bars that show how far they are.
+    """
+
+    def __init__(self, console: Console, *, live: bool = False) -> None:
+        self._ascii = console.options.ascii_only
         # A terminal that is too narrow for both has the whole state, and the beginning of the id.
         left = console.width
         run_width = max(_SHORTEST_RUN, min(_WIDTHS["RUN"], left - _GAP - _WIDTHS["STATE"]))
         shown = {"RUN": run_width}
         left -= run_width + _GAP
-        for name in _IMPORTANCE:
+        for name in _LIVE_IMPORTANCE if live else _IMPORTANCE:
             if _WIDTHS[name] > left:
                 break
             shown[name] = _WIDTHS[name]
@@ -57,23 +64,34 @@ class RunTable:
             table.add_column(name, width=width, no_wrap=True, overflow="ellipsis")
         now = time.time_ns()
         for run in runs:
-            cells = _cells(run, now)
+            cells = _cells(run, now, self._ascii)
             table.add_row(*(cells[name] for name in self._columns))
         return table
 
 
-def _cells(run: "RunStatus", now: int) -> dict[str, Text]:
+def _cells(run: "RunStatus", now: int, ascii_only: bool) -> dict[str, Text]:
     """What each column says of a run."""
-    finished = run.items.success + run.items.failed + run.items.cancelled
+    finished = finished_items(run)
     return {
         "RUN": Text(run.run_id),
         "STATE": Text(run.status, STYLES[run.status]),
+        "PROGRESS": _bar(run, finished, ascii_only),
         "ITEMS": Text(f"{finished}/{run.items.total}"),
         "AGE": Text(short_duration(now - run.created_at_ns)),
         "TOOK": Text(_took(run, now)),
         "FLOW": Text(printable(run.flow_name or run.flow_id)),
         "LABELS": Text(printable(labels_text(run))),
     }
+
+
+def _bar(run: "RunStatus", finished: int, ascii_only: bool) -> Text:
+    width = _WIDTHS["PROGRESS"]
+    # A bar is full when all items have ended, and not before.
+    full = width * finished // run.items.total if run.items.total else width * run.status.terminal
+    done, rest = (
+        ("=", "-") if ascii_only else ("\N{BOX DRAWINGS HEAVY HORIZONTAL}", "\N{BOX DRAWINGS LIGHT HORIZONTAL}")
+    )
+    return Text.assemble((done * full, STYLES[run.status]), (rest * (width - full), "dim"))
 
 
 def labels_text(run: "RunStatus") -> str:
