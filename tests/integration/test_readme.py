@@ -88,13 +88,14 @@ async def test_the_commands_work_as_printed(gateway: Gateway) -> None:
 async def test_runs_are_found_and_ended_as_printed(gateway: Gateway) -> None:
     session, control = block("export PATH="), block("runs-gateway list")
     lines = (await gateway.output(f"{session}\necho CONTROL\n{control}")).partition("CONTROL\n")[2].splitlines()
-    shown = list(map(json.loads, lines[:-1]))
+    last = lines.index("cancelled 0 runs")
+    shown = list(map(json.loads, lines[:last]))
     places = [place for place, each in enumerate(shown) if "itemIndex" in each]
     listed, items, tree = shown[: places[0]], shown[places[0] : places[-1] + 1], shown[places[-1] + 1 :]
     assert tree[0] in listed
     assert {run["rootRunId"] for run in tree[1:]} <= {tree[0]["runId"]}
     assert [item["status"] for item in items] == ["success"] * tree[0]["items"]["total"]
-    assert lines[-1] == "cancelled 0 runs"
+    assert [line.split()[0] for line in lines[last + 1 : last + 3]] == ["gateway", "runs"]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands use curl")
