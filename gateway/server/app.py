@@ -5,6 +5,7 @@ import gc
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from gateway.access.capabilities import Capabilities
@@ -24,6 +25,7 @@ from gateway.server.descriptor_watch import watched_descriptors
 from gateway.server.listening import Addresses, listen, reachable_url
 from gateway.server.metrics_port import open_metrics
 from gateway.server.oversight import overseen, storage_limits
+from gateway.server.overview_source import overview_events, overview_pages
 from gateway.server.settings import BridgeSettings, ServeSettings
 from gateway.server.tls_checks import server_tls
 from gateway.server.worker_pool import WorkerPool
@@ -96,7 +98,8 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         backend.admit_servers(workers.key, settings.blob_api_url)
         stack.enter_context(overseen(backend, settings))
         tls = await _watched_tls(settings, stack)
-        metrics = await open_metrics(settings, stack, access=backend.access, tls=tls, workers=workers)
+        more = partial(overview_pages, settings, backend)
+        metrics = await open_metrics(settings, stack, access=backend.access, tls=tls, workers=workers, for_workers=more)
         believing = WorkerAccess()
         believing.limits = storage_limits(backend, settings)
         upstream = GrpcFront(
@@ -178,6 +181,7 @@ def _http_front(
         own_hosts=_own_hosts(settings),
         reuse_port=is_worker,
         tls=tls,
+        overview=overview_events(settings, backend, is_worker=is_worker),
         ui=isinstance(settings, ServeSettings) and settings.ui,
     )
 

@@ -1,6 +1,7 @@
 """Where a gateway serves its metrics: at the address of its own that the settings name."""
 
 import logging
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from typing import Final
@@ -9,8 +10,8 @@ from gateway.access.access import Access
 from gateway.core.addresses import is_local
 from gateway.core.descriptors import descriptor_limit
 from gateway.core.server_tls import ServerTls
-from gateway.fronts.http.metrics_front import SCRAPERS, MetricsFront
-from gateway.fronts.http.metrics_page import METRICS_PATH, MetricsPage
+from gateway.fronts.http.metrics_front import SCRAPERS, MetricsFront, PageHandler
+from gateway.fronts.http.metrics_page import METRICS_PATH, CollectFamilies, MetricsPage
 from gateway.server.access import open_access
 from gateway.server.listening import listen
 from gateway.server.settings import BridgeSettings, ServeSettings, StartError
@@ -32,10 +33,12 @@ async def open_metrics(
     access: Access,
     tls: ServerTls | None,
     workers: WorkerPool | None = None,
+    for_workers: Callable[[CollectFamilies], Mapping[str, PageHandler]] = lambda _: {},
 ) -> str | None:
     """Serve metrics until `stack` is closed, and return the URL, or `unix:PATH`; None if they are not served.
 
-    Raises StartError if the address that the settings name cannot be had. The default one is done without.
+    Workers are served `for_workers` as well, pages made of what `SummedMetrics` collects. Raises StartError if the
+    address that the settings name cannot be had; the default one is done without.
     """
     of_workers = None if workers is None else WorkersMetrics(workers.directory, workers.living)
     summed = SummedMetrics("bridge" if isinstance(settings, BridgeSettings) else "gateway", of_workers)
@@ -46,7 +49,7 @@ async def open_metrics(
     stack.enter_context(WORKERS.read_from(lambda: 1 if workers is None else len(workers.living())))
     pages = {METRICS_PATH: page.answer}
     if workers is not None:
-        await _open(MetricsFront(pages, workers.metrics), "TMPDIR", stack)
+        await _open(MetricsFront({**pages, **for_workers(summed.collect)}, workers.metrics), "TMPDIR", stack)
     if settings.metrics_address == OFF:
         return None
     limits = SCRAPERS._replace(connections=max(1, min(SCRAPERS.connections, descriptor_limit() // 10)))

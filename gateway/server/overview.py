@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.components import ComponentServerView
 from gateway.core.readiness import Readiness
+from gateway.fronts.http.metrics_page import CollectFamilies
 from gateway.server.overview_numbers import OverviewNumbers, sample
 from gateway.telemetry.metrics import MetricFamily
 
@@ -17,9 +18,6 @@ SAMPLE_SECONDS: Final = 1.0
 
 MOST_LINES: Final = 400
 """How many lines of all component servers an event has: it is sent each second, to everybody who looks."""
-
-CollectMetrics = Callable[[], Awaitable[Iterable[Iterable[MetricFamily]]]]
-"""Returns what each process of the gateway has counted."""
 
 _VERSION: Final = version("runs-gateway")
 
@@ -29,19 +27,17 @@ class Overview:
 
     def __init__(
         self,
-        collect: CollectMetrics,
+        collect: CollectFamilies,
         readiness: Readiness,
         component_servers: Callable[[], Sequence[ComponentServerView]],
         *,
         kind: str,
-        workers: int = 1,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._collect = collect
         self._readiness = readiness
         self._component_servers = component_servers
         self._kind = kind
-        self._workers = workers
         self._sleep = sleep
         self._started = time.monotonic()
 
@@ -64,7 +60,6 @@ class Overview:
     def _facts(self) -> dict[str, Any]:
         readiness = self._readiness
         return {
-            "workers": self._workers,
             "uptime_seconds": time.monotonic() - self._started,
             "version": _VERSION,
             "runtime": {"kind": self._kind, "up": readiness.obstacle is None and not readiness.upstream_is_away()},

@@ -116,6 +116,7 @@ class OverviewNumbers:
             },
             "event_loop_turn_seconds": self._quantiles({"runs_gateway_event_loop_turn_seconds": _all}, (50, 99)),
             "state_file_bytes": now.total("runs_gateway_state_file_bytes") or None,
+            "workers": now.total("runs_gateway_workers") or None,
         }
 
     def of_components(self, prefix: str) -> dict[str, float | None]:

@@ -75,6 +75,11 @@ class OverviewStream:
                 if not feed.viewers:
                     await feed.close()
 
+    async def page(self, request: HttpRequest) -> None:
+        """Like `answer`, on a front of the gateway's own processes. They are known."""
+        with request.connection.share.hold() as held:
+            await self.answer(request, held)
+
     def end(self) -> None:
         """End all streams: the front stops."""
         for viewer in self._viewers:

@@ -31,9 +31,7 @@ def overview(
         counted[0] += 100
         return [[MetricFamily("runs_gateway_runs_submitted_total", "counter", "", (), [((), [counted[0]])])]]
 
-    return Overview(
-        collect, readiness or Readiness(), lambda: servers, kind="embedded", workers=2, sleep=sleep or Sleeps()
-    )
+    return Overview(collect, readiness or Readiness(), lambda: servers, kind="embedded", sleep=sleep or Sleeps())
 
 
 async def first_of(events: AsyncGenerator[bytes, None], number: int = 1) -> list[dict[str, Any]]:
@@ -50,7 +48,6 @@ async def test_an_event_tells_everything() -> None:
         "components",
     }
     assert event["runtime"] == {"kind": "embedded", "up": True}
-    assert event["workers"] == 2
     line = {"time": "2027-01-15T08:00:00.125Z", "stream": "stderr", "text": "said"}
     assert event["components"] == [{"prefix": "/t", "up": True, "executions": None, "errors": None, "lines": [line]}]
 
