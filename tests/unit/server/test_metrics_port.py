@@ -1,6 +1,7 @@
 """Where metrics are served, as the settings say."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,9 +14,11 @@ from gateway.access.access import OpenAccess
 from gateway.access.certificates import CertificateCallers
 from gateway.access.configured_access import ConfiguredAccess
 from gateway.access.granted import Roles
+from gateway.core.server_tls import ServerTls, ServerTlsFiles
 from gateway.server.metrics_port import open_metrics
 from gateway.server.settings import BridgeSettings, ServeSettings, StartError
 from gateway.server.telemetry_settings import TelemetrySettings
+from tests.support.certificates import Certificates
 
 DEFAULT = "127.0.0.1:9464"
 
@@ -58,6 +61,29 @@ async def test_a_unix_socket_is_told_as_one(home: Path) -> None:
     async with AsyncExitStack() as stack:
         address = f"unix:{home}/metrics"
         assert await opened(stack, ServeSettings(metrics_address=address)) == address
+
+
+async def test_a_bridge_has_a_name_of_its_own() -> None:
+    needed: dict[str, Any] = {"engine": "http://127.0.0.1:1", "queue": "q", "components": {"/a": "http://127.0.0.1:1"}}
+    async with AsyncExitStack() as stack:
+        url = await opened(stack, BridgeSettings(**needed, metrics_address="127.0.0.1:0"))
+        assert '\nprocess_open_fds{process="bridge"} ' in (await scrape(url))[1]
+
+
+async def test_where_other_machines_reach_it_it_speaks_tls_and_on_loopback_it_does_not(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    files = certificates.server()
+    tls = ServerTls(ServerTlsFiles(files.cert, files.key))
+    async with AsyncExitStack() as stack:
+        url = await opened(stack, ServeSettings(metrics_address="0.0.0.0:0"), tls=tls)
+        assert url is not None
+        assert url.startswith("https://0.0.0.0:")
+        context = ssl.create_default_context(cafile=certificates.ca)
+        reached = url.replace("0.0.0.0", "localhost")
+        async with aiohttp.ClientSession() as http, http.get(reached, ssl=context) as response:
+            assert response.status == 200
+        local = await opened(stack, ServeSettings(metrics_address="127.0.0.1:0"), tls=tls)
+        assert (await scrape(local))[0] == 200
 
 
 def test_a_bridge_beside_a_gateway_has_another_default_address() -> None:
