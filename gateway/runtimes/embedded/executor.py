@@ -1,7 +1,6 @@
 """Executes runs: those that need little time at once, others in tasks of their own."""
 
 import asyncio
-import contextvars
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.room import RoomHolder
-from gateway.concurrency.tasks import retrieve_exception
+from gateway.concurrency.tasks import create_shared_task, retrieve_exception
 from gateway.core.clock import now
 from gateway.core.model import JsonText, Nanoseconds, RunState
 from gateway.runtimes.embedded.execution import evaluate_inline
@@ -78,8 +77,7 @@ class Executor:
         """Execute the items of a run that have not finished."""
         run, family = job.run, self._family(job.run)
         execution = RunExecution(job, family, self._journal)
-        # Not in the context of the call that submits, which it outlives.
-        task = asyncio.create_task(_execute(execution, job), context=contextvars.Context())
+        task = create_shared_task(_execute(execution, job))
         self._executing[run.record.run_id] = _Executing(task, execution)
         task.add_done_callback(partial(self._done, run))
 
@@ -87,7 +85,7 @@ class Executor:
         """Write the end of a run that has been cancelled and does not execute; then call `ended`."""
         keeper = ResultsKeeper(run, self._journal, RoomHolder(self._family(run).room), _nothing)
         keeper.end_cancelled()
-        task = asyncio.create_task(_finish(keeper, run, ended), context=contextvars.Context())
+        task = create_shared_task(_finish(keeper, run, ended))
         self._executing[run.record.run_id] = _Executing(task, None)
         task.add_done_callback(partial(self._done, run))
 

@@ -58,8 +58,8 @@ class RunHost:
         self._depth = record.depth
         self._owner = None if record.owner is None else owner_from_json(record.owner)
         self._namespace = record.namespace
-        trace = None if record.observability is None else observability_from_json(record.observability)
-        self._trace_id = trace.trace_id if trace and trace.trace_id else uuid.uuid4().hex
+        self._told = record.observability
+        self._trace_id: str | None = None
 
     def refuse_deeper(self, task: Task) -> None:
         """Raise NestedTooDeeply if a task may not start a run, or run a flow in place."""
@@ -133,7 +133,7 @@ class RunHost:
     def _observability(self, task: Task) -> ObservabilityContext:
         """The current span, or a new one in the trace of the run. Components expect flow ids without `sha256:`."""
         ids = None if tracing.tracer is None else tracing.ids()
-        trace_id, span_id = ids or (self._trace_id, secrets.token_hex(8))
+        trace_id, span_id = ids or (self._trace_id or self._own_trace(), secrets.token_hex(8))
         return ObservabilityContext(
             trace_id=trace_id,
             span_id=span_id,
@@ -141,3 +141,9 @@ class RunHost:
             flow_id=blob_digest(task.flow_id),
             step_id=task.step_id,
         )
+
+    def _own_trace(self) -> str:
+        """The trace that whoever submitted the run has named, or else one of the run."""
+        told = None if self._told is None else observability_from_json(self._told).trace_id
+        self._trace_id = told or uuid.uuid4().hex
+        return self._trace_id

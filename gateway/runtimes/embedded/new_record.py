@@ -1,6 +1,6 @@
 """The record of a run that is accepted now."""
 
-from gateway.adapter.params_json import labels_to_json
+from gateway.adapter.params_json import labels_to_json, observability_to_json
 from gateway.core.clock import start_of_run
 from gateway.core.model import SubmitParams
 from gateway.runtimes.embedded.deadlines import deadline_of
@@ -8,7 +8,6 @@ from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.nesting import Ancestry
 from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.run_owners import key_scope, owner_to_json
-from gateway.runtimes.embedded.run_trace import kept_trace
 from gateway.runtimes.embedded.values import write_object
 
 
@@ -28,7 +27,7 @@ def new_record(
     Raises Unavailable if the clock is wrong.
     """
     created_at = start_of_run()
-    owner = params.owner
+    observability, owner = params.observability, params.owner
     # With more than 15 names the interpreter makes a dictionary for the call: the first ones go without.
     return RunRecord(
         RUN_IDS.next(created_at),
@@ -39,7 +38,7 @@ def new_record(
         params.max_concurrency,
         overrides=params.overrides,
         variables=write_object(params.variables) if params.variables else "{}",
-        observability=kept_trace(params.observability),
+        observability=None if observability is None else observability_to_json(observability),
         scope=scope if owner is None else key_scope(owner.namespace, scope),
         key=params.idempotency_key,
         fingerprint=digest,

@@ -57,7 +57,7 @@ class RunExecution:
         self._pool = TaskPool(family.shared.canceller)
         self._keeper = ResultsKeeper(job.run, journal, RoomHolder(family.room), self._pool.notify)
         self._keeping: asyncio.Task[None] | None = None
-        self._trace = None if tracing.tracer is None else RunTrace.of_record(job.run.record)
+        self._trace = None if tracing.tracer is None else _trace_of(job.run)
         self.begun = False
         """Whether `execute` has been called. Before, a run that is cancelled need not be interrupted."""
 
@@ -206,3 +206,8 @@ class RunExecution:
                 internal = error_to_tell(error, partial(fields_of, record))
                 return failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message), now())
             await work.pause(RETRY_SECONDS)
+
+
+def _trace_of(run: Run) -> RunTrace:
+    """The trace of a run whose execution begins in the call that submits it, or after a restart."""
+    return RunTrace.of_record(run.record) if run.restored else RunTrace.of_call(run.record)

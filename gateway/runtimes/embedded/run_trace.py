@@ -28,14 +28,18 @@ MAX_CARRIED: Final = 8_192
 _CARRIED: Final = "carried"
 
 
-def kept_trace(given: ObservabilityContext | None) -> JsonText | None:
-    """What is kept with a run that is submitted now: the trace that its caller names, and the context of the call."""
-    if tracing.tracer is not None and (ids := tracing.ids()) is not None:
-        carried = {name: text for name, text in tracing.injected().items() if len(text) <= MAX_CARRIED}
-        given = given or ObservabilityContext()
-        extensions = {**given.extensions, _CARRIED: msgspec.json.encode(carried).decode()}
-        given = replace(given, trace_id=ids[0], span_id=ids[1], extensions=extensions)
-    return None if given is None else observability_to_json(given)
+def with_context(record: RunRecord, given: ObservabilityContext | None) -> RunRecord:
+    """The record of a run that is submitted now, with the context of the call beside the trace that its caller gave.
+
+    While tracing is off, and for a call without a trace, it stays as it is.
+    """
+    if tracing.tracer is None or (ids := tracing.ids()) is None:
+        return record
+    carried = {name: text for name, text in tracing.injected().items() if len(text) <= MAX_CARRIED}
+    given = given or ObservabilityContext()
+    extensions = {**given.extensions, _CARRIED: msgspec.json.encode(carried).decode()}
+    given = replace(given, trace_id=ids[0], span_id=ids[1], extensions=extensions)
+    return replace(record, observability=observability_to_json(given))
 
 
 class RunTrace:
@@ -53,9 +57,12 @@ class RunTrace:
 
     @classmethod
     def of_call(cls, record: RunRecord) -> Self:
-        """That of a run that the present call submits."""
+        """That of a run that the present call submits, which it may outlive: nothing else of the call is held."""
         context = contexts.get_current()
-        return cls(record.run_id, context) if tracing.ids(context) else cls.of_record(record)
+        span = trace.get_current_span(context).get_span_context()
+        if not span.is_valid:
+            return cls.of_record(record)
+        return cls(record.run_id, trace.set_span_in_context(NonRecordingSpan(span), context))
 
     @contextmanager
     def item(self, index: int) -> Iterator[Span]:
@@ -90,7 +97,7 @@ def ended(span: Span, result: ItemResult) -> None:
 
 
 def _kept_context(kept: JsonText | None) -> Context | None:
-    """The context that `kept_trace` has kept; None if there is none. A caller may have written anything there."""
+    """The context that `with_context` has kept; None if there is none. A caller may have written anything there."""
     if kept is None:
         return None
     try:

@@ -51,7 +51,7 @@ from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
 from gateway.runtimes.embedded.run_items import read_items
 from gateway.runtimes.embedded.run_lists import JournalLists
-from gateway.runtimes.embedded.run_trace import RunTrace
+from gateway.runtimes.embedded.run_trace import RunTrace, with_context
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 from gateway.runtimes.embedded.set_reader import SetReader
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
@@ -186,13 +186,13 @@ class EmbeddedRuntime(Runtime):
         if params.idempotency_key is not None:
             digest = await fingerprint(params, concurrency=DEFAULT_CONCURRENCY, share=self._fingerprints)
         record = new_record(params, scope, flow.name, ancestry, digest, run_timeout=self._deadlines.run_timeout)
-        ended = run_inline(flow, params.variables, params.inputs, record.created_at)
-        if ended is not None:
+        if (ended := run_inline(flow, params.variables, params.inputs, record.created_at)) is not None:
             if ancestry is not None:
                 await self._ancestors.check(ancestry.parent_id, ancestry.task)
             at_once = ended_at_once(record, ended.outcome, self._journal, ended.results)
             self._table.recent.put(at_once)
             return await self._accept(at_once, flow, (), ended)
+        record = with_context(record, params.observability)
         run = Run(record, epoch=self._journal.epoch, expires_at=self._journal.retention.expires_at)
         if ancestry is not None:
             run.held = memory_of(record, params.inputs)

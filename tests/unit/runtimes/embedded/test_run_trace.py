@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from opentelemetry import baggage, trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import StatusCode
 
-from gateway.core.model import ObservabilityContext, RunState
+from gateway.core.model import ObservabilityContext, RunState, SubmitParams
 from gateway.runtimes.embedded import run_trace
-from gateway.runtimes.embedded.run_trace import MAX_ITEM_SPANS, RunTrace, kept_trace
+from gateway.runtimes.embedded.new_record import new_record
+from gateway.runtimes.embedded.run_trace import MAX_ITEM_SPANS, RunTrace, with_context
 from gateway.telemetry import tracing
 from gateway.telemetry.execution_spans import attached
 from tests.support.component_server import Call, ComponentServer
@@ -260,20 +262,42 @@ async def test_results_are_kept_outside_of_the_call(spans: EndedSpans) -> None:
     assert set(seen) == {None}
 
 
+RECORD = new_record(SubmitParams(flow_id="f", inputs=["1"]), "", None, None, "", run_timeout=None)
+
+
+def kept(given: ObservabilityContext | None) -> Any:
+    """What is kept of the trace of a run that is submitted now."""
+    text = with_context(RECORD, given).observability
+    return None if text is None else json.loads(text)
+
+
 def test_nothing_is_kept_of_a_call_without_a_trace(spans: EndedSpans) -> None:
-    assert kept_trace(None) is None
-    assert json.loads(kept_trace(ObservabilityContext(trace_id="x")) or "") == {"trace_id": "x"}
+    assert with_context(RECORD, ObservabilityContext(trace_id="x")) is RECORD
 
 
-def test_while_tracing_is_off_what_the_caller_says_is_kept() -> None:
+def test_while_tracing_is_off_the_record_stays_as_it_is() -> None:
     with trace.use_span(TracerProvider().get_tracer("t").start_span("call"), end_on_exit=True):
-        assert kept_trace(None) is None
-        assert json.loads(kept_trace(ObservabilityContext(trace_id="x")) or "") == {"trace_id": "x"}
+        assert with_context(RECORD, None) is RECORD
+
+
+def test_the_context_is_kept_beside_what_the_caller_gave(spans: EndedSpans) -> None:
+    with attached(tracing.extracted(CARRIED) or Context()):
+        given = ObservabilityContext(run_id="r", trace_id="x", extensions={"more": "1"})
+        assert kept(given) == {
+            "trace_id": TRACE_ID,
+            "span_id": SPAN_ID,
+            "run_id": "r",
+            "more": 1,
+            "carried": CARRIED,
+        }
 
 
 def test_a_long_baggage_is_not_kept(spans: EndedSpans, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_trace, "MAX_CARRIED", 100)
-    context = baggage.set_baggage("long", "x" * 100, tracing.extracted(CARRIED))
-    with attached(context):
-        kept = json.loads(kept_trace(None) or "")
-    assert kept == {"trace_id": TRACE_ID, "span_id": SPAN_ID, "carried": {"traceparent": PARENT, "tracestate": "a=b"}}
+    with attached(baggage.set_baggage("long", "x" * 100, tracing.extracted(CARRIED))):
+        found = kept(None)
+    assert found == {
+        "trace_id": TRACE_ID,
+        "span_id": SPAN_ID,
+        "carried": {"traceparent": PARENT, "tracestate": "a=b"},
+    }
