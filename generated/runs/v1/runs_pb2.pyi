@@ -248,8 +248,10 @@ Global___JsonValue: _TypeAlias = JsonValue  # noqa: Y015
 
 @_typing.final
 class ObservabilityContext(_message.Message):
-    """The trace that a call belongs to: `observability`. Recorded with the run. The gateway interprets `run_id` alone: a run
-    that is submitted inside another one counts among its descendants.
+    """The trace that a call belongs to: `observability`. Recorded with the run. A run that is submitted inside another one,
+    `run_id`, counts among its descendants. A gateway that makes spans takes the span of the call as a child of `span_id` in
+    `trace_id`, unless the metadata `traceparent` of the call names another parent; and it tells the servers that it calls
+    for the run, in place of these two, spans of its own in that trace. What is no id of OpenTelemetry is no parent.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -282,9 +284,9 @@ class ObservabilityContext(_message.Message):
     STEP_ID_FIELD_NUMBER: _builtins.int
     EXTENSIONS_FIELD_NUMBER: _builtins.int
     trace_id: _builtins.str
-    """`trace_id`: the OpenTelemetry trace."""
+    """`trace_id`: the OpenTelemetry trace, 32 hexadecimal digits."""
     span_id: _builtins.str
-    """`span_id`: the OpenTelemetry span."""
+    """`span_id`: the OpenTelemetry span, 16 hexadecimal digits."""
     run_id: _builtins.str
     """`run_id`: the run that the caller executes in."""
     flow_id: _builtins.str
