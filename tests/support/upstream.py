@@ -30,7 +30,9 @@ class Upstream:
         """Listen."""
         self.service = RunsService(self._runtime, grace=0)
         self._services = RunsServices(self.service)
-        self._front = GrpcFront(self._services, self.address, limits=limits, access=self._access)
+        # What workers call has been observed where clients called it.
+        observed = not isinstance(self._access, WorkerAccess)
+        self._front = GrpcFront(self._services, self.address, limits=limits, access=self._access, observed=observed)
         await self._front.start()
 
     async def stop(self) -> None:

@@ -50,7 +50,6 @@ async def test_each_submit_is_in_the_trace_of_its_caller(
             assert runtime.asked_for[-1].observability == given.observability
     await linked.submit(params, "")
     assert runtime.traces == [("submit", told[0]), ("submit", told[1]), ("submit", None)]
-    assert {span.name for span in spans.all} == {"a", "b"}
 
 
 async def test_nothing_is_told_while_tracing_is_off(runtime: TracingRuntime, linked: LinkedRuntime) -> None:
