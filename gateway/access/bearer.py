@@ -18,5 +18,5 @@ def bearer_token(authorization: str) -> str:
     """The token in the value of a header. Raises Unauthenticated if it is not `Bearer` and one token."""
     match = _BEARER.fullmatch(authorization) if len(authorization) <= _MAX_HEADER else None
     if match is None or len(match[1]) > MAX_TOKEN:
-        raise unauthenticated()
+        raise unauthenticated("malformed")
     return match[1]

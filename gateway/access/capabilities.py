@@ -48,7 +48,7 @@ class Capabilities:
         except ValueError:
             server = ""
         if len(capability) > MAX_CAPABILITY or not hmac.compare_digest(self._mac(server).encode(), mac.encode()):
-            raise unauthenticated()
+            raise unauthenticated("capability")
         return Caller(f"{SERVER_NAMESPACE}{server}", CallerView(f"{SERVER_NAMESPACE}{server}"), _BLOBS)
 
     def _mac(self, server: str) -> str:
@@ -60,11 +60,11 @@ class ServersAccess(Access):
 
     def known(self, presented: Presented) -> Caller:
         """Raises Unauthenticated."""
-        raise unauthenticated()
+        raise unauthenticated("capability")
 
     async def identify(self, presented: Presented) -> Caller:
         """Raises Unauthenticated."""
-        raise unauthenticated()
+        raise unauthenticated("capability")
 
     async def close(self) -> None:
         """Nothing is looked after."""

@@ -53,7 +53,7 @@ class CertificateCallers:
             for name in names:
                 if pattern.fullmatch(name):
                     return rule.caller(name, self._roles)
-        raise unauthenticated()
+        raise unauthenticated("certificate")
 
 
 def identities_of(certificate: PeerCertificate) -> Sequence[str]:

@@ -88,7 +88,7 @@ class ConfiguredAccess(Access):
         if caller is not None:
             return caller
         if self._issuer is None or presented.authorization is None:
-            raise unauthenticated()
+            raise unauthenticated("missing" if presented.authorization is None else "unknown")
         token = bearer_token(presented.authorization)
         changes = self._changes
         caller = await self._issuer.identify(head_of(token), token)
@@ -117,7 +117,7 @@ class ConfiguredAccess(Access):
 
     def _certified(self, certificate: PeerCertificate | None, namespace: str | None) -> Caller:
         if certificate is None or self._certificates is None:
-            raise unauthenticated()
+            raise unauthenticated("missing" if certificate is None else "certificate")
         caller = self._callers.get((certificate, namespace))
         if caller is None:
             told = self._certificates.caller(certificate)
@@ -130,12 +130,12 @@ class ConfiguredAccess(Access):
         if caller is not None:
             return caller
         if not is_jwt(token):
-            raise unauthenticated()
+            raise unauthenticated("unknown")
         head = head_of(token)
         if head.typ == TOKEN_TYPE and self._scoped is not None:
             return self._scoped.caller(token)
         if self._issuer is None:
-            raise unauthenticated()
+            raise unauthenticated("unknown")
         return self._issuer.caller(head, token) if self._issuer.at_once(head, token) else None
 
     def _remember(self, key: _CallerKey, caller: Caller, length: int) -> Caller:
@@ -148,7 +148,7 @@ class ConfiguredAccess(Access):
 def _valid(caller: Caller) -> Caller:
     """The caller. Raises Unauthenticated if its credentials have expired."""
     if caller.expires is not None and caller.expires <= time.time():
-        raise unauthenticated()
+        raise unauthenticated("expired")
     return caller
 
 

@@ -68,7 +68,7 @@ class IssuerTokens:
     def caller(self, head: JwtHead, token: str) -> Caller:
         """The caller that a token tells, by the keys that are known. Raises Unauthenticated if it is not accepted."""
         if self._refused(head):
-            raise unauthenticated()
+            raise unauthenticated("not_verified")
         keys = self._source.keys
         found = keys.find(head.alg, head.kid)
         decoy = None if found else keys.decoy(head.alg)
@@ -76,7 +76,7 @@ class IssuerTokens:
             claims = self._verified(token, key)
             if claims is not None and decoy is None:
                 return self._caller_of(claims)
-        raise unauthenticated()
+        raise unauthenticated("not_verified")
 
     async def identify(self, head: JwtHead, token: str) -> Caller:
         """The caller that a token tells, after looking for the key that it names. Raises as `caller` does."""
@@ -104,6 +104,8 @@ class IssuerTokens:
                     options={"require": ["exp", "iss", "aud"]},
                 )
             )
+        except jwt.ExpiredSignatureError:
+            raise unauthenticated("expired") from None
         except Exception:
             # PyJWT raises others than its own for some claims. Nothing in a token is a defect of the gateway.
             return None
@@ -114,7 +116,7 @@ class IssuerTokens:
         namespaces = _namespaces(_claim(claims, expected.namespace))
         expires = _moment(claims["exp"])
         if not isinstance(identity, str) or not is_identity(identity) or namespaces is None or expires is None:
-            raise unauthenticated()
+            raise unauthenticated("claims")
         # Names that are of no permission and no role are for others: the scopes of other services are beside ours.
         permissions = self._roles.known(_names(_claim(claims, expected.permissions)))
         return caller_of(identity, permissions, namespaces, expires + LEEWAY)

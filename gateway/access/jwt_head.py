@@ -43,7 +43,7 @@ def head_of(token: str) -> JwtHead:
             raise ValueError
         head = _DECODER.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, RecursionError):
-        raise unauthenticated() from None
+        raise unauthenticated("malformed") from None
     if head.crit is not UNSET or head.b64 is not UNSET:
-        raise unauthenticated()
+        raise unauthenticated("malformed")
     return head

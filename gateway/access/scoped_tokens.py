@@ -127,10 +127,10 @@ class ScopedTokens:
         try:
             claims = msgspec.convert(self._keys.value.claims(token), _ScopedClaims)
         except (jwt.PyJWTError, ValueError, OverflowError, RecursionError):
-            raise unauthenticated() from None
+            raise unauthenticated("not_verified") from None
         # Nothing here makes such a token; with a stolen key, one gets no further than one namespace.
         if Permission.ADMIN in claims.permissions or not is_namespace(claims.ns):
-            raise unauthenticated()
+            raise unauthenticated("claims")
         view = CallerView(claims.ns, claims.run, tuple(claims.labels.items()))
         return Caller(claims.sub, view, frozenset(claims.permissions), (claims.ns,), claims.exp)
 

@@ -5,6 +5,8 @@ import shlex
 import shutil
 import socket
 from collections.abc import Awaitable, Callable, Collection, Container, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -15,6 +17,7 @@ from gateway.components.command_route import CommandRoute
 from gateway.components.error import Code, ComponentError
 from gateway.components.exchange import Callback
 from gateway.components.execution_span import in_execution_span
+from gateway.components.executions import Executions
 from gateway.components.limits import DEFAULT_LIMITS, Limits
 from gateway.components.output import OutputLine
 from gateway.components.process import not_found
@@ -27,6 +30,7 @@ from gateway.core.client_tls import ClientTls
 from gateway.core.model import JsonText, ObservabilityContext
 from gateway.peers.http.client import client_session
 from gateway.telemetry import tracing
+from gateway.telemetry.gateway_metrics import COMPONENT_SERVER_UP
 
 RESERVED_PREFIX: Final = "/builtin"
 
@@ -64,6 +68,8 @@ class Components:
     ) -> None:
         self._tls = tls
         self._targets = _checked(routes)
+        self._executions = {prefix: Executions(prefix) for prefix in self._targets}
+        self._gauges = ExitStack()
         self._environment = environment
         self._requests = ComponentRequests(limits, share)
         self._seats = Seats(lambda _: None)
@@ -96,6 +102,7 @@ class Components:
                 else CommandRoute(prefix, shlex.split(target), self._environment, surroundings)
             )
             self._routes[prefix].start()
+            self._gauges.enter_context(COMPONENT_SERVER_UP.read_from(partial(_is_up, self._routes[prefix]), prefix))
         self._changed()
         if self._routes:
             self._notice = asyncio.get_running_loop().call_later(PATIENCE, self._tell_missing)
@@ -108,6 +115,7 @@ class Components:
         """Stop the servers that were started here. Executions that still run fail."""
         if self._notice is not None:
             self._notice.cancel()
+        self._gauges.close()
         await asyncio.gather(*(route.close() for route in self._routes.values()))
         if self._http is not None:
             await self._http.close()
@@ -165,9 +173,10 @@ class Components:
         timeout = self._timeout(component) if self.limits.execution_timeouts else None
         execution = Execution(_below(prefix, component), payload, attempt, observability, scope, timeout)
         route = self._routes[prefix]
-        if tracing.tracer is None:
-            return await route.execute(execution)
-        return await in_execution_span(tracing.tracer, component, execution, route.execute)
+        with self._executions[prefix].counted():
+            if tracing.tracer is None:
+                return await route.execute(execution)
+            return await in_execution_span(tracing.tracer, component, execution, route.execute)
 
     def _changed(self) -> None:
         for prefix, route in self._routes.items():
@@ -191,6 +200,10 @@ class Components:
 
 def _nobody(prefix: str, available: bool) -> None:
     """Nobody wants to know."""
+
+
+def _is_up(route: Route) -> bool:
+    return route.problem is None
 
 
 def _longest_prefix(component: str, prefixes: Container[str]) -> str | None:

@@ -4,9 +4,10 @@ Everything large draws from it before it is built: bodies while they arrive, upl
 of results, the state in memory. It counts what callers say, in bytes; small things of a fixed number are not counted.
 """
 
-from typing import Final, Self
+from typing import Final, Literal, Self, TypeAlias, get_args
 
 from gateway.core.errors import Overloaded
+from gateway.telemetry.metrics import Cell
 
 SMALL_BYTES: Final = 64 << 10
 """What each share may hold when others have filled the account, so that small requests pass."""
@@ -16,6 +17,31 @@ DEFAULT_BYTES: Final = 1 << 30
 
 _RESERVE_FRACTION: Final = 8
 """One part in so many is kept for small requests."""
+
+MemoryUse: TypeAlias = Literal[
+    "grpc_calls",
+    "http_requests",
+    "event_streams",
+    "workers",
+    "results",
+    "sets",
+    "bulk_calls",
+    "component_callbacks",
+    "component_requests",
+    "item_values",
+    "nested_runs",
+    "flows",
+    "files",
+    "blobs",
+    "fingerprints",
+    "submits",
+    "state",
+    "recent_runs",
+    "other",
+]
+"""What memory is held for: metrics tell how much of the account each takes."""
+
+MEMORY_USES: Final[tuple[MemoryUse, ...]] = get_args(MemoryUse)
 
 
 class MemoryAccount:
@@ -30,17 +56,19 @@ class MemoryAccount:
         self.limit = limit
         self._common = limit - limit // _RESERVE_FRACTION
         self.held = 0
+        self.uses: dict[MemoryUse, Cell] = {use: Cell() for use in MEMORY_USES}
+        """How many bytes are held for each use; `held` is their sum."""
 
-    def share(self, small: int = SMALL_BYTES) -> "MemoryShare":
+    def share(self, use: MemoryUse = "other", small: int = SMALL_BYTES) -> "MemoryShare":
         """The share of one more client: a connection, or a part of the gateway that keeps data for many.
 
         It takes at most `small` bytes of what is kept for small requests: 0 if one client can have many shares.
         """
-        return MemoryShare(self, small)
+        return MemoryShare(self, small, self.uses[use])
 
-    def part(self, fraction: float) -> "MemoryPart":
+    def part(self, fraction: float, use: MemoryUse = "other") -> "MemoryPart":
         """What a part of the gateway keeps for all clients: at most this fraction of the limit."""
-        return MemoryPart(self, int(self.limit * fraction))
+        return MemoryPart(self, int(self.limit * fraction), self.uses[use])
 
     def has_room(self, size: int) -> bool:
         """Whether `size` more bytes leave alone what is kept for shares that hold little."""
@@ -56,11 +84,12 @@ class MemoryAccount:
 class MemoryShare:
     """What one client makes the process hold."""
 
-    __slots__ = ("_account", "_small", "held")
+    __slots__ = ("_account", "_cell", "_small", "held")
 
-    def __init__(self, account: MemoryAccount, small: int) -> None:
+    def __init__(self, account: MemoryAccount, small: int, use: Cell) -> None:
         self._account = account
         self._small = small
+        self._cell = use
         self.held = 0
 
     def take(self, size: int) -> None:
@@ -70,11 +99,13 @@ class MemoryShare:
             raise Overloaded("the server has no memory left for this request", retry_after=1.0)
         self.held += size
         account.held += size
+        self._cell.value += size
 
     def give_back(self, size: int) -> None:
         """Hold `size` bytes less."""
         self.held -= size
         self._account.held -= size
+        self._cell.value -= size
 
     def fits(self, size: int) -> bool:
         """Whether the account and the share leave room for `size` more bytes."""
@@ -84,6 +115,7 @@ class MemoryShare:
         """Hold `size` more bytes that are there already, whether they fit or not; less if it is negative."""
         self.held += size
         self._account.held += size
+        self._cell.value += size
 
     def hold(self, size: int = 0) -> "MemoryHold":
         """Hold `size` bytes, and more as it grows, for as long as a context lasts. Raises Overloaded as `take` does."""
@@ -95,10 +127,11 @@ class MemoryPart:
     hold, so it need not forget things because of a burst of requests. What it keeps leaves them less.
     """
 
-    __slots__ = ("_account", "held", "limit")
+    __slots__ = ("_account", "_cell", "held", "limit")
 
-    def __init__(self, account: MemoryAccount, limit: int) -> None:
+    def __init__(self, account: MemoryAccount, limit: int, use: Cell) -> None:
         self._account = account
+        self._cell = use
         self.limit = limit
         self.held = 0
 
@@ -118,17 +151,20 @@ class MemoryPart:
             return False
         self.held = held
         account.held += size
+        self._cell.value += size
         return True
 
     def add(self, size: int) -> None:
         """Keep `size` more bytes, which cannot be refused."""
         self.held += size
         self._account.held += size
+        self._cell.value += size
 
     def give_back(self, size: int) -> None:
         """Keep `size` bytes less."""
         self.held -= size
         self._account.held -= size
+        self._cell.value -= size
 
 
 class MemoryHold:

@@ -276,8 +276,9 @@ class ParentCancelled(GatewayError):
 
 
 class Unauthenticated(GatewayError):
-    """There are no credentials that the server accepts. It does not say why."""
+    """There are no credentials that the server accepts. It does not say why: `why`, of a few words, is for metrics."""
 
+    why = "other"
     code, grpc_status, http_status, reason = -32016, "UNAUTHENTICATED", 401, "UNAUTHENTICATED"
 
 

@@ -37,7 +37,8 @@ class Snapshot(Struct, frozen=True, gc=False):
     `status` comes without results. `revision` grows with each change of the run, over restarts, too. `completions`
     counts the results that exist; each result has a place in the order of completion below it. `prefix` counts the
     leading items that have all finished: items `0 .. prefix - 1` have results. `results` are those of all items, by
-    index, if the run has finished and they are at hand: then they need not be read.
+    index, if the run has finished and they are at hand: then they need not be read. `changed_at` is when the run
+    changed, by `time.monotonic()`; 0 if that was in another process.
     """
 
     status: RunStatus
@@ -45,6 +46,7 @@ class Snapshot(Struct, frozen=True, gc=False):
     completions: int
     prefix: int
     results: Sequence[ItemResult] | None = None
+    changed_at: float = 0.0
 
     @property
     def terminal(self) -> bool:

@@ -12,10 +12,15 @@ from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.hub import Watch
 from gateway.runs.shared_reads import SharedReads
 from gateway.runs.update import Update, plain_update
+from gateway.telemetry.gateway_metrics import FOLLOWERS, STATES_CONFLATED
+from gateway.telemetry.metrics import Cell
+from gateway.telemetry.update_ages import UPDATE_AGES
 
 CATCH_UP_SECONDS: Final = 1.0
 """How long a follower waits until the watch shows the state that its resume token names; then it asks the runtime.
 Mostly the state is on its way: followers that come from another process, all at once, cost no calls."""
+
+_conflated = STATES_CONFLATED.labels()
 
 
 class Follower(ABC):
@@ -25,7 +30,20 @@ class Follower(ABC):
     to visit is one that is not in the processor's cache.
     """
 
-    __slots__ = ("_heartbeat_at", "_interval", "_is_last", "_opening", "_snapshot", "_until", "_watch", "ended")
+    __slots__ = (
+        "_counted",
+        "_heartbeat_at",
+        "_interval",
+        "_is_last",
+        "_opening",
+        "_snapshot",
+        "_until",
+        "_watch",
+        "ended",
+    )
+
+    _number: Cell
+    """How many followers of its kind there are."""
 
     def __init__(
         self, runtime: Runtime, watch: Watch | None, run_id: str, params: GetParams, until: float | None
@@ -40,6 +58,9 @@ class Follower(ABC):
         self._interval = params.heartbeat_interval
         self._heartbeat_at = 0.0
         self._watch = watch
+        self._counted = watch is not None
+        if self._counted:
+            self._number.value += 1
 
     def __enter__(self) -> Self:
         return self
@@ -52,6 +73,9 @@ class Follower(ABC):
         self.ended = True
         if self._watch is not None:
             self._watch.close()
+            if self._counted:
+                self._counted = False
+                self._number.value -= 1
 
     def end(self) -> None:
         """Let `next` return None soon, whatever may follow."""
@@ -113,6 +137,8 @@ class Follower(ABC):
         following = self._watch.latest()
         if following is not None and following.revision > self._snapshot.revision:  # type: ignore[union-attr]
             self._snapshot = following
+            if self._watch.skipped > 0:
+                _conflated.value += self._watch.skipped
             self._is_last = following.terminal or self._time_is_up()
             return following
         if self._until is None or not self._time_is_up():
@@ -149,6 +175,8 @@ class StatusFollower(Follower):
 
     __slots__ = ("_order", "_resumed")
 
+    _number = FOLLOWERS.labels("status")
+
     async def next(self) -> Update | None:
         while True:
             # After the first, an update needs no waiting. Awaiting `poll` for each of thousands would take longer.
@@ -165,8 +193,11 @@ class StatusFollower(Follower):
         return await self._begin() if self._snapshot is None else self._following()
 
     def _following(self) -> Update | None:
+        before = self._snapshot
         snapshot = self._advance()
         if snapshot is not None:
+            if snapshot is not before:
+                UPDATE_AGES.sent(self._watch.changed_at)  # type: ignore[union-attr] # else nothing follows
             return self._plain(snapshot)
         return None if self._until is None and self._interval is None else self._idle()
 
@@ -193,6 +224,8 @@ class ResultsFollower(Follower):
     """Follows a run with its results: each is sent once."""
 
     __slots__ = ("_more", "_position", "_reads")
+
+    _number = FOLLOWERS.labels("results")
 
     def __init__(
         self,
@@ -227,8 +260,14 @@ class ResultsFollower(Follower):
             # The end of a sweep shows only when no result is left to send.
             if update.status.results:
                 return update
-        snapshot = self._advance()
-        return self._idle() if snapshot is None else await self._read(snapshot)
+        before, snapshot = self._snapshot, self._advance()
+        if snapshot is None:
+            return self._idle()
+        changed_at = None if snapshot is before or self._watch is None else self._watch.changed_at
+        update = await self._read(snapshot)
+        if changed_at is not None:
+            UPDATE_AGES.sent(changed_at)
+        return update
 
     async def _first(self, snapshot: Snapshot, position: Position) -> Update:
         self._position = position

@@ -19,6 +19,7 @@ from gateway.core.model import ResultOrder
 from gateway.core.position import STARTS
 from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.update import Update, plain_update
+from gateway.telemetry.gateway_metrics import FOLLOWED_RUNS, UPSTREAM_WATCHES
 from gateway.telemetry.run_log import of_run
 
 GRACE_SECONDS: Final = 2.0
@@ -26,6 +27,8 @@ GRACE_SECONDS: Final = 2.0
 
 _TIMER_SECONDS: Final = 0.001
 """Timers of event loops may be this much early."""
+
+_topics, _watches = FOLLOWED_RUNS.labels(), UPSTREAM_WATCHES.labels()
 
 
 class Hub:
@@ -59,6 +62,7 @@ class Hub:
         topic = self._topics.get(run_id)
         if topic is None:
             topic = self._topics[run_id] = _Topic(self, self._runtime, run_id)
+            _topics.value += 1
             self._tasks.add(topic.task)
             topic.task.add_done_callback(self._tasks.discard)
             topic.task.add_done_callback(retrieve_exception)
@@ -68,6 +72,7 @@ class Hub:
         """Let the next follower of this run begin anew."""
         if self._topics.get(topic.run_id) is topic:
             del self._topics[topic.run_id]
+            _topics.value -= 1
 
     async def close(self) -> None:
         """Stop watching: all followers get Unavailable."""
@@ -77,6 +82,7 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        _topics.value -= len(self._topics)
         self._topics.clear()
 
 
@@ -86,6 +92,10 @@ class _Topic:
     def __init__(self, hub: Hub, runtime: Runtime, run_id: str) -> None:
         self.run_id = run_id
         self.snapshot: Snapshot | None = None
+        self.number = 0
+        """How many states have come."""
+        self.changed_at = 0.0
+        """When the latest one came to be, or came here, by `time.monotonic()`."""
         self.failure: GatewayError | None = None
         self.plain: dict[tuple[ResultOrder, bool], Update] = {}
         self.wakes = hub.wakes
@@ -127,15 +137,20 @@ class _Topic:
         self.task.cancel()
 
     async def _follow(self) -> None:
+        _watches.value += 1
         try:
             async with aclosing(self._runtime.watch(self.run_id)) as changes:
                 async for snapshot in changes:
                     self.snapshot = snapshot
+                    self.number += 1
+                    self.changed_at = snapshot.changed_at or time.monotonic()
                     self.plain = {}
                     self._wake()
         except Exception as failure:
             self._hub.remove(self)
             self.fail(error_to_tell(failure, partial(of_run, self.run_id)))
+        finally:
+            _watches.value -= 1
 
     def _wake(self) -> None:
         """Wake all followers. A round goes to its end before the next one begins, so that each has its turn."""
@@ -157,12 +172,28 @@ class _Topic:
 class Watch:
     """One follower's slot."""
 
-    __slots__ = ("_alarm", "_alarm_at", "_due", "_on_change", "_seen", "_topic", "_waiter")
+    __slots__ = (
+        "_alarm",
+        "_alarm_at",
+        "_due",
+        "_number",
+        "_on_change",
+        "_seen",
+        "_topic",
+        "_waiter",
+        "changed_at",
+        "skipped",
+    )
 
     def __init__(self, topic: _Topic, on_change: Callable[[], None] | None) -> None:
         self._topic = topic
         self._on_change = on_change
         self._seen: Snapshot | None = None
+        self._number = topic.number
+        self.skipped = 0
+        """How many states came before the latest one that `latest` has returned, and after the one before."""
+        self.changed_at = 0.0
+        """When that one came to be, or came here, by `time.monotonic()`."""
         self._waiter: asyncio.Future[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = 0.0
@@ -210,6 +241,9 @@ class Watch:
         if topic.snapshot is self._seen:
             return None
         self._seen = topic.snapshot
+        self.skipped = topic.number - self._number - 1
+        self._number = topic.number
+        self.changed_at = topic.changed_at
         return self._seen
 
     async def changed(self, until: float | None = None) -> Snapshot | None:

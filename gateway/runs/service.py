@@ -52,9 +52,9 @@ class SharedParts(NamedTuple):
     def over(cls, runtime: Runtime, account: MemoryAccount) -> Self:
         """The parts over a runtime, which draw from an account."""
         return cls(
-            SharedReads(runtime, account.share()),
-            account.part(RINGS_FRACTION),
-            account.share(),
+            SharedReads(runtime, account.share("results")),
+            account.part(RINGS_FRACTION, "sets"),
+            account.share("bulk_calls"),
             asyncio.Semaphore(READS),
             PacedCalls(),
         )

@@ -18,8 +18,11 @@ from gateway.core.runtime import Runtime, Snapshot
 from gateway.runs.set_topic import SetTopic
 from gateway.runs.set_update import ChangeUpdate, SetCaughtUp, SetHeartbeat, set_update
 from gateway.runs.shared_reads import SharedReads
+from gateway.telemetry.gateway_metrics import FOLLOWERS, UPSTREAM_WATCHES
 
 _START: Final = STARTS[ResultOrder.BY_INDEX]
+
+_followers, _watches = FOLLOWERS.labels("set"), UPSTREAM_WATCHES.labels()
 
 
 class SetReading:
@@ -38,6 +41,7 @@ class SetReading:
         self._taken.set()
 
     async def _read(self, runtime: Runtime, params: SetParams, position: bytes) -> None:
+        _watches.value += 1
         try:
             only_new = params.only_new and not position
             async with aclosing(runtime.watch_set(params.filter, position, only_new=only_new)) as parts:
@@ -48,6 +52,8 @@ class SetReading:
         except Exception as failure:
             self.failure = error_to_tell(failure)
             self._wake()
+        finally:
+            _watches.value -= 1
 
 
 class FollowerParts(NamedTuple):
@@ -84,11 +90,16 @@ class SetFollower:
         self._results: Position | None = None
         self._last_results: tuple[ChangeUpdate, Position] | None = None
         self._reading: SetReading | None = None
+        self._closed = False
+        _followers.value += 1
         self._read_on()
 
     def close(self) -> None:
         """Follow no more."""
         self._on_change = None
+        if not self._closed:
+            self._closed = True
+            _followers.value -= 1
         self._stop_reading()
         self._shared.leave(self)
 

@@ -13,9 +13,12 @@ from gateway.core.runtime import Runtime
 from gateway.runs.set_follower import FollowerParts, SetFollower
 from gateway.runs.set_topic import SetTopic
 from gateway.runs.shared_reads import SharedReads
+from gateway.telemetry.gateway_metrics import FOLLOWED_SETS
 
 RINGS_FRACTION: Final = 1 / 16
 """The part of the account of memory that the rings of all sets may take together."""
+
+_topics = FOLLOWED_SETS.labels()
 
 
 class SetHub:
@@ -52,6 +55,7 @@ class SetHub:
         if topic is None:
             topic = SetTopic(self._runtime, params.filter, self._memory, self._wakes, lambda: self._remove(key))
             self._topics[key] = topic
+            _topics.value += 1
             self._own(topic.task)
         if (leaving := self._leaving.pop(key, None)) is not None:
             leaving.cancel()
@@ -72,6 +76,7 @@ class SetHub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        _topics.value -= len(self._topics)
         self._topics.clear()
 
     def _own(self, task: "asyncio.Task[Any]") -> None:
@@ -94,4 +99,5 @@ class SetHub:
         self._leaving.pop(key, None)
         topic = self._topics.pop(key, None)
         if topic is not None:
+            _topics.value -= 1
             topic.close()

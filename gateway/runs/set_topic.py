@@ -5,6 +5,7 @@ slowly skips the states in between, holds up no other one and costs nothing. One
 set from its own position until it is in the ring again.
 """
 
+import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
@@ -20,12 +21,16 @@ from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetChange, SetEvent
 from gateway.core.runtime import Runtime
 from gateway.runs.set_update import ChangeUpdate, set_update
+from gateway.telemetry.gateway_metrics import STATES_CONFLATED, UPSTREAM_WATCHES
+from gateway.telemetry.update_ages import UPDATE_AGES
 
 KEPT_CHANGES: Final = 16_384
 """How many changes a ring has at most."""
 
 CHANGE_BYTES: Final = 3 << 10
 """What a change takes besides its labels: the status, and the messages that are made of it."""
+
+_watches, _conflated = UPSTREAM_WATCHES.labels(), STATES_CONFLATED.labels()
 
 
 class Woken(Protocol):
@@ -38,12 +43,12 @@ class Woken(Protocol):
 
 
 class RingEntry:
-    """A change in the ring. `update` is None when a later one has replaced it.
+    """A change in the ring, which came at a time. `update` is None when a later one has replaced it.
 
     `added` is the index at which the run came into the set, if that was seen: for who has not read so far, it is new.
     """
 
-    __slots__ = ("added", "index", "size", "token", "update")
+    __slots__ = ("added", "at", "index", "size", "token", "update")
 
     def __init__(self, update: ChangeUpdate, index: int, added: int, size: int) -> None:
         self.update: ChangeUpdate | None = update
@@ -51,6 +56,7 @@ class RingEntry:
         self.index = index
         self.added = added
         self.size = size
+        self.at = time.monotonic()
 
 
 class SetTopic:
@@ -95,9 +101,11 @@ class SetTopic:
             entry = ring[place]
             place += 1
             if (update := entry.update) is None:
+                _conflated.value += 1
                 continue
             if entry.added >= index and update.event is SetEvent.CHANGED:
                 update = _as_added(update)
+            UPDATE_AGES.sent(entry.at)
             return update, self.first + place
         return None, self.first + place
 
@@ -115,6 +123,7 @@ class SetTopic:
         self.begin = None
 
     async def _follow(self) -> None:
+        _watches.value += 1
         try:
             async with aclosing(self._runtime.watch_set(self.wanted, b"", only_new=True)) as parts:
                 async for part in parts:
@@ -128,6 +137,8 @@ class SetTopic:
         except Exception as failure:
             self.fail(error_to_tell(failure))
             self._ended()
+        finally:
+            _watches.value -= 1
 
     def _add(self, change: SetChange) -> None:
         index, added = self.end, -1

@@ -22,6 +22,7 @@ from gateway.fronts.link.front import LinkFront
 from gateway.server.backend import Backend, open_backend, open_bridge
 from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
+from gateway.server.gauges import gauged
 from gateway.server.listening import Addresses, listen, reachable_url
 from gateway.server.metrics_port import open_metrics
 from gateway.server.oversight import overseen, storage_limits
@@ -84,7 +85,7 @@ async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -
         # Last, since its default address yields to the others. A worker tells the process with the runtime instead.
         metrics = None if is_worker else await open_metrics(settings, watching, access=backend.access, tls=tls)
         async with _announced_end(settings.drain_delay, grpc, http):
-            with ended_by_defects(backend.runtime.readiness):
+            with gauged(account, {"grpc": grpc, "http": http}), ended_by_defects(backend.runtime.readiness):
                 yield Addresses(grpc.address, http.address, metrics)
 
 
@@ -122,7 +123,7 @@ async def running_with(workers: WorkerPool, settings: ServeSettings) -> AsyncIte
         await workers.start()
         await backend.start(settings.blob_api_url or blobs or reachable_url(workers.http_address, BLOBS_PATH))
         backend.resume()
-        with ended_by_defects(backend.runtime.readiness):
+        with gauged(account), ended_by_defects(backend.runtime.readiness):
             yield Addresses(workers.grpc_address, workers.http_address, metrics)
 
 
@@ -144,7 +145,7 @@ async def bridging(settings: BridgeSettings) -> AsyncIterator[Addresses]:
         await backend.start(settings.blob_api_url or blobs or reachable_url(http.address, BLOBS_PATH))
         http.started()
         metrics = await open_metrics(settings, watching, access=backend.access, tls=tls)
-        with ended_by_defects(backend.runtime.readiness):
+        with gauged(account, {"http": http}), ended_by_defects(backend.runtime.readiness):
             yield Addresses("", http.address, metrics)
 
 

@@ -36,6 +36,7 @@ from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError
 from gateway.server.tls_checks import upstream_credentials
 from gateway.storage.idempotency import Keys
 from gateway.storage.owned_file import StateError
+from gateway.telemetry.gateway_metrics import UPSTREAM_UP
 
 CONNECT_SECONDS = 2.0
 """Seconds that a gateway that starts waits for its upstream, before it serves without it."""
@@ -58,7 +59,8 @@ class Backend:
         self.methods = JsonRpcMethods(self.services, access=self.access)
         # Apart from those of the front: its queue refuses clients when it is long.
         self.component_access = ComponentAccess()
-        self._component_methods = JsonRpcMethods(self.services, account.share(), access=self.component_access)
+        share = account.share("component_callbacks")
+        self._component_methods = JsonRpcMethods(self.services, share, access=self.component_access)
         self.component_servers: Callable[[], list[ComponentServerView]] = list
 
     async def start(self, blob_api_url: str | None) -> None:
@@ -215,7 +217,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
             settings.components,
             environment=settings.component_env,
             limits=_component_limits(settings),
-            share=account.share(),
+            share=account.share("component_requests"),
             tls=upstream_credentials(settings).tls,
         )
     except ValueError as error:
@@ -237,6 +239,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
     except StateError as error:
         raise StartError(f"{error} (--state)") from None
     stack.push_async_callback(runtime.close)
+    stack.enter_context(runtime.gauged())
     backend = EmbeddedBackend(runtime, components, account, await _access(settings, stack))
     stack.push_async_callback(backend.close)
     return backend
@@ -279,6 +282,8 @@ async def _elsewhere(
             runtime = await _stepflow(settings, account, stack, flag)
         case RuntimeKind.EMBEDDED:
             raise AssertionError("the embedded runtime is not elsewhere")
+    reached = UPSTREAM_UP.read_from(lambda: not runtime.readiness.upstream_is_away(), settings.runtime_kind.value)
+    stack.enter_context(reached)
     access = await _access(settings, stack)
     backend = (
         Backend(runtime, account, access)
@@ -363,7 +368,7 @@ def _bridge(settings: ServeSettings, engine: str, queue: str, account: MemoryAcc
             environment=settings.component_env,
             max_tasks=settings.max_tasks,
             lossy_numbers=settings.lossy_numbers,
-            share=account.share(),
+            share=account.share("component_requests"),
             limits=_component_limits(settings),
             credentials=upstream_credentials(settings),
         )

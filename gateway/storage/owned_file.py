@@ -95,6 +95,10 @@ class OwnedFile:
                 return f"the state is lost: {os.path.basename(place)} was deleted, moved or replaced"
         return None
 
+    def size(self) -> int:
+        """How many bytes it has, with the files beside it that belong to it; 0 for what cannot be seen."""
+        return sum(map(_size_of, self._places))
+
     def release(self) -> None:
         """Let others have the file. Everything else that has it open in this process must have closed it."""
         with _taking:
@@ -109,6 +113,13 @@ def identity_of(path: str | Path) -> FileIdentity | None:
     except OSError:
         return None
     return FileIdentity(found.st_dev, found.st_ino)
+
+
+def _size_of(path: str | Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def make_private_directory(path: Path) -> None:

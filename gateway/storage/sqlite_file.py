@@ -10,10 +10,11 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,7 @@ from gateway.core.errors import StateUnavailable
 from gateway.core.readiness import Readiness
 from gateway.storage.owned_file import OwnedFile, StateError
 from gateway.storage.sqlite_opening import Schema, SqliteConnections, open_connections
+from gateway.telemetry.gateway_metrics import STATE_COMMIT, STATE_COMMIT_WRITES, STATE_FILE
 
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
@@ -104,6 +106,9 @@ class StateFile:
         self._writes: queue.SimpleQueue[list[_Write] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_batches, name="state-writer", daemon=True)
         self._writer.start()
+        self._size = file.size()
+        self._gauges = ExitStack()
+        self._gauges.enter_context(STATE_FILE.read_from(lambda: self._size))
         self._watching = loop.create_task(self._watch())
 
     async def read(self, operation: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -145,6 +150,7 @@ class StateFile:
 
     async def close(self) -> None:
         """Commit what is queued, then release the file."""
+        self._gauges.close()
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
         if self._turn:
@@ -177,8 +183,11 @@ class StateFile:
     def _write_batches(self) -> None:
         """The writer thread."""
         while (batch := self._writes.get()) is not None:
+            began = time.monotonic()
             try:
                 answers = self._commit(batch)
+                STATE_COMMIT.observe(time.monotonic() - began)
+                STATE_COMMIT_WRITES.observe(len(batch))
             except Exception as error:
                 self._loop.call_soon_threadsafe(self._fail, batch, error)
             else:
@@ -238,6 +247,7 @@ class StateFile:
         """Look whether the file is in its place, and whether one that could not be written can be again."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            self._size = await self._loop.run_in_executor(self._reader, self._file.size)
             if self.readiness.obstacle is None:
                 loss = await self._loop.run_in_executor(self._reader, self._file.loss)
                 if loss is not None:

@@ -33,7 +33,7 @@ class CountedShare(MemoryShare):
     __slots__ = ("most",)
 
     def __init__(self, account: MemoryAccount) -> None:
-        super().__init__(account, 0)
+        super().__init__(account, 0, account.uses["other"])
         self.most = 0
 
     def take(self, size: int) -> None:

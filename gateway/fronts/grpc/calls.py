@@ -15,6 +15,7 @@ from gateway.access.limits import FollowedByCaller
 from gateway.adapter.grpc_status import to_status
 from gateway.core.errors import GatewayError, Overloaded, TooLarge
 from gateway.core.internal_errors import error_to_tell, release_frames
+from gateway.core.refusals import count_refusal
 from gateway.peers.grpc.channel import DETAILS_TRAILER, PUSHBACK_TRAILER
 
 Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
@@ -131,6 +132,7 @@ def ending(error: Exception) -> tuple[grpc.StatusCode, str, Trailers]:
     Where a retry helps, the trailers say when also to what retries calls by itself, as gRPC and proxies do.
     """
     told = error_to_tell(error)
+    count_refusal(told)
     code, message, details = to_status(told)
     if told.retry_after is None:
         return code, message, ((DETAILS_TRAILER, details),)

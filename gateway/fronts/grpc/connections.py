@@ -121,6 +121,11 @@ class Connections:
         self.begun = 0
         """How many calls have begun so far."""
 
+    @property
+    def number(self) -> int:
+        """How many connections to a host and port have open calls."""
+        return len(self._shares)
+
     def begin(self, context: Context) -> CallMemory:
         """Count a call until its task has ended. Raises Overloaded if there is no room for it."""
         self.begun += 1
@@ -138,10 +143,10 @@ class Connections:
         if share is not None:
             share.take(CALL_BYTES)
         elif peer == _NAMELESS:
-            share = self._account.share(self.nameless_small)
+            share = self._account.share("grpc_calls", self.nameless_small)
             share.take(CALL_BYTES)
         else:
-            share = self._account.share()
+            share = self._account.share("grpc_calls")
             share.take(CALL_BYTES)
             self._shares[peer] = share
         memory = self._calls[context] = CallMemory(peer, share)

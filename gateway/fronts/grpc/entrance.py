@@ -9,7 +9,7 @@ from gateway.access.access import Access
 from gateway.access.limits import UNLIMITED
 from gateway.access.method_permissions import GRPC_PERMISSIONS, STORING, STREAMS, is_for_everybody, permit_grpc
 from gateway.access.presented import Presented
-from gateway.access.refusals import unauthenticated
+from gateway.access.refusals import count_refused_token, unauthenticated
 from gateway.core.caller import ANYBODY, Caller
 from gateway.core.errors import GatewayError, QuotaExceeded
 from gateway.core.owner import NAMESPACE_KEY, OWNER_KEY
@@ -106,6 +106,7 @@ class Entrance:
         memory.caller = caller
 
     def _refused(self, error: GatewayError, memory: CallMemory, caller: Caller = ANYBODY) -> None:
+        count_refused_token(error)
         self._access.audit.refused(error, "grpc", self._path, memory.peer, caller)
 
 
@@ -132,7 +133,7 @@ async def until_expired(answering: Awaitable[Any], expires: float) -> Any:
             return await answering
     except TimeoutError:
         if ending.expired():
-            raise unauthenticated() from None
+            raise unauthenticated("expired") from None
         raise
 
 

@@ -64,6 +64,11 @@ class GrpcFront:
         """Where the front listens; once it has started, with the port that it took."""
         return self._address
 
+    @property
+    def connections(self) -> int:
+        """How many connections have open calls."""
+        return self._connections.number
+
     async def start(self) -> None:
         """Listen. Raises OSError if the address cannot be taken."""
         server = create_server(

@@ -19,6 +19,7 @@ from gateway.concurrency.notify import Notify
 from gateway.core.errors import GatewayError, InvalidParams, Overloaded, Unavailable
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
+from gateway.core.refusals import count_refusal
 from gateway.fronts.grpc.answer_form import AnswerForm, not_received
 from gateway.fronts.grpc.calls import CallerCapacity, CapacityLimiter, Context, deadline
 from gateway.fronts.grpc.connections import SMALL_MESSAGE, Connections
@@ -154,6 +155,7 @@ class WatchStream:
         except Unavailable:
             raise
         except GatewayError as error:
+            count_refusal(error)
             self._answer(_failed(run.run_id, error))
         else:
             self._runs[run.key] = run

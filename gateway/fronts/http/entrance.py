@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.access.access import Access
 from gateway.access.presented import Presented
+from gateway.access.refusals import count_refused_token
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import GatewayError, QuotaExceeded
 from gateway.core.owner import NAMESPACE_KEY
@@ -60,6 +61,7 @@ class HttpEntrance:
 
     def refused(self, error: GatewayError, request: HttpRequest) -> None:
         """A request is refused before it is known what it asks for."""
+        count_refused_token(error)
         if (audit := self.access.audit).on:
             audit.refused(error, "http", f"{request.method} {_place(request.path)}", request.peer, request.caller)
 

@@ -281,13 +281,13 @@ def _follower(service: RunsService, params: GetParams | SetParams) -> Follower |
 async def _before(expires: float, follower: Follower | SetFollower) -> Update | SetCaughtUp | SetHeartbeat | None:
     """The next update. Raises Unauthenticated if it does not come before credentials expire, at this time."""
     if (left := expires - time.time()) <= 0:
-        raise unauthenticated()
+        raise unauthenticated("expired")
     try:
         async with asyncio.timeout(left) as ending:
             return await follower.next()
     except TimeoutError:
         if ending.expired():
-            raise unauthenticated() from None
+            raise unauthenticated("expired") from None
         raise
 
 

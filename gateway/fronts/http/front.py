@@ -109,8 +109,7 @@ class HttpFront:
     ) -> None:
         self._methods = methods
         self._services = services = methods.services
-        access = access or OpenAccess()
-        self._entrance = HttpEntrance(access)
+        self._entrance = HttpEntrance(OpenAccess() if access is None else access)
         self._address, self._reuse_port = address, reuse_port
         self._account, self._limits = account or MemoryAccount(), limits or HttpLimits()
         self._allowed_hosts, self._own_hosts = allowed_hosts, own_hosts
@@ -118,13 +117,14 @@ class HttpFront:
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
         self._lives = StreamLives(self._limits.connection_age)
-        self._streams = event_stream.EventStreams(services, FairQueue(), self._account.share(), self._lives)
+        share = self._account.share("event_streams")
+        self._streams = event_stream.EventStreams(services, FairQueue(), share, self._lives)
         self._overview = OverviewRoute(overview, self._entrance, self._lives)
         self._routes = self._posts(only_blobs=only_blobs) | self._overview.table
         self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
-        self._probes = Probes(services.readiness, names_components=not access.configured)
+        self._probes = Probes(services.readiness, names_components=not self._entrance.access.configured)
         self._ui = UiFiles() if ui else None
         self._gate, self._intake = ConnectionGate(self._limits.connections), Intake()
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
@@ -139,6 +139,11 @@ class HttpFront:
     def address(self) -> str:
         """Where the front listens; once it has started, with the port that it took."""
         return self._address
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
 
     async def start(self) -> None:
         """Listen. Raises ValueError if the address is malformed, OSError if it cannot be taken."""
@@ -190,7 +195,7 @@ class HttpFront:
         return HttpConnection(
             self._answer,
             self._connections,
-            self._account.share(),
+            self._account.share("http_requests"),
             limits=self._limits,
             gate=self._gate,
             intake=self._intake,

@@ -23,6 +23,7 @@ from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, Pe
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
+from gateway.core.refusals import count_refusal
 from gateway.core.tokens import CreatedToken
 from gateway.fronts.http.batch import UNCOUNTED, BatchHold, KeptAnswer, KeptText
 from gateway.fronts.http.control_methods import ControlMethods
@@ -194,6 +195,7 @@ class JsonRpcMethods:
             try:
                 self._access.limits.request(origin.caller)
             except QuotaExceeded as error:
+                count_refusal(error)
                 return None if call.id is None else jsonrpc.error_response(call.id, error)
         return await self._keep(call, origin, kept)
 
@@ -213,6 +215,7 @@ class JsonRpcMethods:
 
     async def _answer(self, call: jsonrpc.Call, origin: Origin, held: Held) -> JsonText | LongText | None:
         if isinstance(call, jsonrpc.Refused):
+            count_refusal(call.error)
             return jsonrpc.error_response(call.id, call.error)
         request_id = call.id
         try:
@@ -233,6 +236,7 @@ class JsonRpcMethods:
             return Enclosed(before, text, after)
         except Exception as error:
             told = error_to_tell(error)
+            count_refusal(told)
         if request_id is None:
             return None
         text = jsonrpc.error_response(request_id, told)

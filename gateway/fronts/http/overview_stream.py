@@ -166,7 +166,7 @@ async def _events(feed: _Feed, viewer: _Viewer, pace: Pace, expires: float | Non
     sent = 0
     while not viewer.over:
         left = math.inf if expires is None else expires - time.time()
-        failure = unauthenticated() if left <= 0 else feed.failure
+        failure = unauthenticated("expired") if left <= 0 else feed.failure
         if failure is not None:
             yield b"data: %b\n\n" % jsonrpc.error_response(None, failure).encode()
             return

@@ -17,6 +17,7 @@ from gateway.core.errors import (
     QuotaExceeded,
     Unauthenticated,
 )
+from gateway.core.refusals import count_refusal
 from gateway.fronts.http.request import HttpRequest
 
 RPC_PATH = "/"
@@ -104,6 +105,7 @@ def json_response(body: str | bytes, status: int = 200, headers: Mapping[str, st
 
 def refusal(request: HttpRequest, error: GatewayError, *, status: int | None = None) -> HttpResponse:
     """An error answer in the form of the path: that of JSON-RPC, or that of the blob API."""
+    count_refusal(error)
     is_rpc = request.path == RPC_PATH
     if isinstance(error, QuotaExceeded) and error.data is None and status is None:
         return _quota_refusal(error.message, error.quota, error.subject, error.retry_after, is_rpc=is_rpc)
@@ -138,6 +140,7 @@ def _refusal(error: GatewayError, status: int, *, is_rpc: bool) -> HttpResponse:
 
 def denial(request_id: str, error: GatewayError) -> HttpResponse:
     """An error answer to a call: its status tells whether the caller may not make it, or not now."""
+    count_refusal(error)
     return call_response(jsonrpc.error_response(request_id, error), error)
 
 
@@ -155,6 +158,7 @@ def _retry_headers(error: GatewayError) -> dict[str, str]:
 
 def raw_refusal(error: GatewayError) -> bytes:
     """An error answer to what is no request yet, in the form of JSON-RPC. The connection is to be closed after it."""
+    count_refusal(error)
     body = jsonrpc.error_response(None, error).encode()
     status = HTTPStatus(error.http_status)
     headers = {**JSON_HEADERS, "Content-Length": str(len(body)), "Connection": "close"}

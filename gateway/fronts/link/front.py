@@ -45,7 +45,12 @@ class LinkFront:
 
     def _connected(self) -> asyncio.Protocol:
         session = LinkSession(
-            self._runtime, self._hub, self._account.share(), self._states, self._sessions.discard, limits=self._limits
+            self._runtime,
+            self._hub,
+            self._account.share("workers"),
+            self._states,
+            self._sessions.discard,
+            limits=self._limits,
         )
         self._sessions.add(session)
         return session.connection

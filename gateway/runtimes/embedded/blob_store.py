@@ -24,7 +24,7 @@ class BlobStore:
         self.uses = BlobUses(journal.upkeep, flows.forget)
         self._journal = journal
         self._flows = flows
-        self._share = account.share()
+        self._share = account.share("blobs")
 
     async def put(self, blob: Blob, namespace: str) -> str:
         """Store a blob, as `Runtime.put_blob` does."""

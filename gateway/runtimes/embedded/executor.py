@@ -89,6 +89,11 @@ class Executor:
         self._executing[run.record.run_id] = _Executing(task, None)
         task.add_done_callback(partial(self._done, run))
 
+    @property
+    def items(self) -> int:
+        """How many items have a place now."""
+        return self._shared.places.taken
+
     def executes(self, run: Run) -> bool:
         """Whether a run has a task, which ends with the run."""
         return run.record.run_id in self._executing

@@ -42,7 +42,7 @@ class Files:
 
     def __init__(self, directories: Sequence[str], account: MemoryAccount) -> None:
         self._directories = tuple(tuple(_names(os.path.normpath(each))) for each in directories)
-        self._share = account.share()
+        self._share = account.share("files")
 
     async def load(self, path: str, given_format: str | None) -> LoadedFile:
         """Load a file by a path below a directory, or by an absolute one.

@@ -37,7 +37,7 @@ class FlowCache:
 
     def __init__(self, max_bytes: int = DEFAULT_MAX_FLOW_BYTES, account: MemoryAccount | None = None) -> None:
         self._max_bytes = max_bytes
-        self._share = (account or MemoryAccount()).share()
+        self._share = (account or MemoryAccount()).share("flows")
         self._flows: BoundedCache[str, Flow] = BoundedCache(CACHED_FLOWS, CACHED_BYTES)
         # One long flow at a time: together they would take much memory, and be finished no sooner.
         self._turn = asyncio.Lock()

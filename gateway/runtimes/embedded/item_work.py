@@ -26,7 +26,7 @@ class SharedWork:
     def __init__(self, max_items: int, account: MemoryAccount) -> None:
         self.turns = FairTurns()
         self.places = FairPlaces(max_items)
-        self.room = Room(account.share(), min(MAX_VALUE_BYTES, account.limit // _VALUES_FRACTION))
+        self.room = Room(account.share("item_values"), min(MAX_VALUE_BYTES, account.limit // _VALUES_FRACTION))
         self.canceller = Canceller()
         self.callers: dict[str, ItemWork] = {}
         """The items whose components execute now, by the scopes of their tasks."""

@@ -87,7 +87,7 @@ class MemoryJournal(Journal):
     """
 
     def __init__(self, account: MemoryAccount | None = None) -> None:
-        self._memory = (account or MemoryAccount()).part(STATE_FRACTION)
+        self._memory = (account or MemoryAccount()).part(STATE_FRACTION, "state")
         self._blobs: dict[str, Blob] = {}
         self._keys_of_blobs: dict[str, list[str]] = {}
         self._runs: dict[str, _Kept] = {}

@@ -98,7 +98,7 @@ class Nesting:
                 f"{ancestry.task}: all runs nested in run {ancestry.root_id} have at most {self._max_descendants:,} "
                 f"items at a time (max_descendants)"
             )
-        family = self._families.get(ancestry.root_id) or _Family(self._account.share())
+        family = self._families.get(ancestry.root_id) or _Family(self._account.share("nested_runs"))
         try:
             family.share.take(size)
         except Overloaded as error:
@@ -113,7 +113,7 @@ class Nesting:
         """Count the items of a run that was accepted before."""
         family = self._families.get(root_id)
         if family is None:
-            family = self._families[root_id] = _Family(self._account.share())
+            family = self._families[root_id] = _Family(self._account.share("nested_runs"))
         family.items += items
 
     def hold(self, root_id: str, size: int) -> int:

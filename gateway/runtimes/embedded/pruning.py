@@ -16,6 +16,7 @@ from gateway.runtimes.embedded.changes import Change, Tombstone
 from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord
 from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.run_keys import key_at
+from gateway.telemetry.gateway_metrics import RETENTION_BLOBS, RETENTION_PASS, RETENTION_RUNS
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +103,9 @@ class Pruning:
         while True:
             idle, after = await self._journal.upkeep.idle_blobs(rest, now() - round(keep * 1e9))
             for start in range(0, len(idle), BLOBS_TOGETHER):
-                number += await self._uses.let_go(idle[start : start + BLOBS_TOGETHER])
+                gone = await self._uses.let_go(idle[start : start + BLOBS_TOGETHER])
+                RETENTION_BLOBS.inc(by=gone)
+                number += gone
                 await asyncio.sleep(PAUSE_SECONDS)
             if after is None:
                 return number
@@ -117,6 +120,8 @@ class Pruning:
                 if time.monotonic() >= blobs_at:
                     await self.prune_blobs()
                     blobs_at = time.monotonic() + BLOB_SECONDS
+                if not more:
+                    RETENTION_PASS.labels().value = time.time()
             except Unavailable as error:
                 self._begin_anew()
                 _log.warning("what is not to be kept stays in the state for now: %s", error.message)
@@ -193,7 +198,7 @@ class Pruning:
 
     async def _delete_some(self, runs: Sequence[EndedRecord]) -> None:
         if runs:
-            await self._delete(runs)
+            RETENTION_RUNS.inc(by=await self._delete(runs))
 
     def _concerned(self, change: Change, number: int) -> EndedRecord | None:
         """The run of a change, if it exists and this rule concerns it."""

@@ -17,7 +17,7 @@ class RecentRuns:
     """The runs that have been put last, as many as there is room for; what they take in memory is counted."""
 
     def __init__(self, account: MemoryAccount) -> None:
-        self._memory = account.part(RECENT_FRACTION)
+        self._memory = account.part(RECENT_FRACTION, "recent_runs")
         self._runs: OrderedDict[str, EndedRun] = OrderedDict()
 
     def get(self, run_id: str) -> EndedRun | None:

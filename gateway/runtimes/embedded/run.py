@@ -1,6 +1,7 @@
 """A run in memory: the states of its items, its snapshots, and the watchers that wait for a change."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -13,7 +14,9 @@ from gateway.runtimes.embedded.ended_run import EPOCH_BITS, RECENT_BYTES, RESULT
 from gateway.runtimes.embedded.item_log import ItemLog
 from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
 from gateway.runtimes.embedded.retention import KEEP_ALL, Expiry
+from gateway.runtimes.embedded.run_counts import items_ended
 from gateway.runtimes.embedded.run_status import run_status, statistics
+from gateway.telemetry.metrics import Cell
 
 
 class Run:
@@ -33,6 +36,8 @@ class Run:
         self._latest = record.created_at
         self.held = 0
         """How many bytes of memory are counted for it."""
+        self.left: Cell | None = None
+        """Counts the items of all runs in memory that have not ended."""
         self.deleted = False
         """Whether it was cancelled to be deleted, and is."""
         self.mark: RunMark | None = None
@@ -60,6 +65,8 @@ class Run:
         self._recent_size = 0
         self._in_order = True
         self._snapshot: Snapshot | None = None
+        self._changed_at = 0.0
+        """When it changed first since the last snapshot, by `time.monotonic()`."""
         self._changed: asyncio.Event | None = None
 
     def restore(self, start: int, finished: FinishedItems) -> None:
@@ -142,6 +149,11 @@ class Run:
             await self.changed(self.snapshot())
 
     @property
+    def unfinished(self) -> int:
+        """How many items have no result that watchers may see."""
+        return self.record.total - self._completions
+
+    @property
     def running(self) -> int:
         """How many items are `executing`."""
         return len(self.executing)
@@ -183,6 +195,9 @@ class Run:
         self._failed += failed
         self._success += len(completions) - failed
         self._completions += len(completions)
+        items_ended(len(completions) - failed, failed)
+        if self.left is not None:
+            self.left.value -= len(completions)
         self._outcome = outcome
         self._advance_prefix()
         self.touch()
@@ -193,7 +208,9 @@ class Run:
             # Those of a cancelled run are not those of all items.
             whole = self._in_order and self._outcome is not None and self._completions == self.record.total
             results = self._recent if whole else None
-            self._snapshot = Snapshot(self._status(), self._revision, self._completions, self._prefix, results)
+            self._snapshot = Snapshot(
+                self._status(), self._revision, self._completions, self._prefix, results, self._changed_at
+            )
         return self._snapshot
 
     def recent(self, page: Page) -> list[ItemResult] | None:
@@ -209,7 +226,9 @@ class Run:
 
     def touch(self) -> None:
         """Wake all watchers that wait for a change."""
-        self._snapshot = None
+        if self._snapshot is not None:
+            self._snapshot = None
+            self._changed_at = time.monotonic()
         self._revision += 1
         if self.mark is not None:
             self.mark.touch()

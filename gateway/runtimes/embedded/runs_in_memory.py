@@ -12,6 +12,8 @@ from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.run_counts import run_ended
+from gateway.telemetry.metrics import Cell
 
 
 class RunsInMemory:
@@ -26,6 +28,8 @@ class RunsInMemory:
         self.active: dict[str, Run] = {}
         self.accepting: dict[str, asyncio.Task[Snapshot]] = {}
         self.recent = recent
+        self.left = Cell()
+        """How many items of the active runs have not ended."""
         self.removals = 0
         """How often runs have been deleted: who has read one before must look again."""
         self._journal = journal
@@ -43,6 +47,8 @@ class RunsInMemory:
             self.recent.put(run)
         else:
             self.active[run.record.run_id] = run
+            run.left = self.left
+            run.left.value += run.unfinished
             if run.record.deadline is not None:
                 self._deadlines.add(run.record)
 
@@ -58,6 +64,8 @@ class RunsInMemory:
         self._journal.changes.end(run)
         self.active.pop(run.record.run_id, None)
         self._leave(run)
+        if run.end is not None:
+            run_ended(run.end)
         self.recent.put(run.ended())
 
     def forget(self, run_ids: Iterable[str]) -> None:
@@ -78,6 +86,7 @@ class RunsInMemory:
 
     def _leave(self, run: Run) -> None:
         record = run.record
+        run.left, self.left.value = None, self.left.value - run.unfinished
         self._tree.leave(record.run_id)
         if record.deadline is not None:
             self._deadlines.discard(record)

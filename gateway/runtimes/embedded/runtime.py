@@ -47,6 +47,7 @@ from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, prefix_of, restore
 from gateway.runtimes.embedded.retention import KEEP_ALL, Retention
 from gateway.runtimes.embedded.run import Run
+from gateway.runtimes.embedded.run_counts import items_gauged, run_accepted
 from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
 from gateway.runtimes.embedded.run_flows import RunFlows
 from gateway.runtimes.embedded.run_items import read_items
@@ -139,8 +140,9 @@ class EmbeddedRuntime(Runtime):
         self._run_flows = RunFlows(journal, flows, components, self._blobs.uses)
         self._pruning = Pruning(journal, self._blobs.uses, self._deleting.delete_ended)
         self._tasks = TaskRuns(self._table, self._tree, nesting, self._find)
-        self._fingerprints = account.share()
+        self._fingerprints = account.share("fingerprints")
         self._files = Files((), account)
+        self.gauged = partial(items_gauged, self._table.left, executor)
         self._draining = False
 
     async def start(self, runs: RunsApi) -> None:
@@ -314,6 +316,7 @@ class EmbeddedRuntime(Runtime):
         if earlier is not None:
             self._table.drop(run)
             return await self._repeated(earlier, run.record.fingerprint)
+        run_accepted(None if ended is None else ended.outcome)
         if isinstance(run, Run):
             self._journal.changes.accept(run)
             # Many are read from the journal again, a page at a time, while the run executes.

@@ -100,7 +100,7 @@ class JsonRpcRuntime(JsonRpcControl):
         super().__init__(JsonRpcUpstream(url.removeprefix("jsonrpc+"), patience, dialect, credentials))
         self._keys = keys
         self._namespaces = Namespaces(self._upstream, keys)
-        self._fingerprints = (account or MemoryAccount()).share()
+        self._fingerprints = (account or MemoryAccount()).share("fingerprints")
         self.readiness = keys.readiness
         self.readiness.upstream_is_away = self._upstream.reachability.is_away
         self._results = ResultsCache(self._fetch)

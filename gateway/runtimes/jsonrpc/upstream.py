@@ -13,6 +13,7 @@ from gateway.adapter import jsonrpc
 from gateway.core.errors import GatewayError
 from gateway.core.model import JsonText
 from gateway.core.owner import NAMESPACE_KEY
+from gateway.core.upstream_calls import UpstreamCalls
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.core.upstream_refusals import UpstreamRefusal, UpstreamRefusals
 from gateway.core.upstream_spans import UpstreamSpans
@@ -48,6 +49,7 @@ IDLE_SECONDS: Final = 3.0
 """How long an unused connection is kept: less than servers do (5 s and more), so that none is closed just when a submit
 is sent on it, which would then end as Unavailable."""
 
+_CALLS: Final = UpstreamCalls("jsonrpc")
 _BLOBS_PATH: Final = "/api/v1/blobs"
 
 
@@ -101,7 +103,8 @@ class JsonRpcUpstream:
 
         async def attempt() -> JsonText:
             async with self._long_calls if waits else self._calls:
-                return await self._ask(method, params, seconds, namespace)
+                with _CALLS.call():
+                    return await self._ask(method, params, seconds, namespace)
 
         try:
             return await self.reachability.retried(attempt, repeatable=repeatable)
@@ -170,7 +173,8 @@ class JsonRpcUpstream:
         return dialect
 
     async def _ask_briefly(self, method: str, params: JsonText) -> JsonText:
-        return await self._ask(method, params, PROBE_SECONDS)
+        with _CALLS.call():
+            return await self._ask(method, params, PROBE_SECONDS)
 
     async def _ask(self, method: str, params: JsonText, seconds: float, namespace: str | None = None) -> JsonText:
         request_id = str(next(self._ids))
@@ -189,7 +193,7 @@ class JsonRpcUpstream:
 
         async def attempt() -> JsonText:
             async with self._calls:
-                with self._spans.http(method, path) as span, self._failures():
+                with _CALLS.call(), self._spans.http(method, path) as span, self._failures():
                     async with self._request(method, url, body, times, span.headers, namespace=namespace) as response:
                         span.answered(response.status)
                         return await read_document(response, method)

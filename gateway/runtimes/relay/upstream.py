@@ -7,7 +7,7 @@ repeated if it takes effect at most once.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, Final, TypeVar, cast
 
 import grpc
@@ -18,6 +18,7 @@ from gateway.adapter.health_services import LIST_METHOD, service_names
 from gateway.concurrency.tasks import create_shared_task
 from gateway.core.backoff import Backoff
 from gateway.core.errors import ComponentUnavailable, GatewayError, StateUnavailable, Unauthenticated, Unavailable
+from gateway.core.upstream_calls import UpstreamCalls
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.core.upstream_refusals import UpstreamRefusals
 from gateway.peers.grpc.channel import channel_options
@@ -55,6 +56,14 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def _is_away(error: BaseException) -> bool:
+    told = call_error(error) if isinstance(error, aio.AioRpcError) else error
+    return isinstance(told, Unavailable)
+
+
+_CALLS: Final = UpstreamCalls("relay", _is_away)
+
+
 class RelayUpstream:
     """Another gateway at `grpc://HOST:PORT`, `grpcs://HOST:PORT` over TLS, or `unix:/PATH`.
 
@@ -87,6 +96,7 @@ class RelayUpstream:
         self._down = False
         self._refusals = None if is_own else UpstreamRefusals("the upstream gateway", address)
         self._asking: asyncio.Task[None] | None = None
+        self._is_own = is_own
         self.runs = runs_pb2_grpc.RunsServiceStub(self._channel)
         self.blobs = blobs_pb2_grpc.BlobsServiceStub(self._channel)
         self.health: Any = health_pb2_grpc.HealthStub(self._channel)
@@ -102,7 +112,8 @@ class RelayUpstream:
         while True:
             await outage.connected()
             try:
-                answer = await attempt()
+                with nullcontext() if self._is_own else _CALLS.call():
+                    answer = await attempt()
             except aio.AioRpcError as error:
                 if not (repeatable or is_refusal(error)):
                     raise self.told(call_error(error)) from None

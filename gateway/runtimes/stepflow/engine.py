@@ -7,7 +7,7 @@ clients and watches decide how long they wait for the engine.
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -17,6 +17,7 @@ from yarl import URL
 
 from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, PermissionDenied, RemoteError, TooLarge, Unauthenticated, Unavailable
+from gateway.core.upstream_calls import UpstreamCalls
 from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredentials
 from gateway.core.upstream_refusals import UpstreamRefusals
 from gateway.core.upstream_spans import UpstreamSpans
@@ -38,6 +39,8 @@ CONNECT_SECONDS: Final = 2.0
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 2.0
 """Seconds after which an engine that is away is tried again: after the first failure, and at most."""
+
+_CALLS: Final = UpstreamCalls("stepflow")
 
 _IDLE_SECONDS: Final = 60.0
 _AWAY: Final = frozenset({502, 503, 504})
@@ -111,15 +114,18 @@ class EngineRestClient:
             attempts -= 1
             self._admit()
             try:
-                answer = await self._answer(wanted)
+                # What waits for something to happen is no call: it takes as long as that.
+                with nullcontext() if wanted.waits else _CALLS.call() as call:
+                    answer = await self._answer(wanted)
+                    if call is not None:
+                        call.failed = answer.status >= HTTPStatus.BAD_REQUEST
+                    if answer.status not in _AWAY:
+                        self._refuse(answer.status)
+                        return answer
+                    raise Unavailable("the engine cannot be reached through its proxy", retry_after=1.0)
             except AnswerLost:
                 if not attempts:
                     raise
-            else:
-                if answer.status in _AWAY:
-                    raise Unavailable("the engine cannot be reached through its proxy", retry_after=1.0)
-                self._refuse(answer.status)
-                return answer
 
     def events(self, path: str) -> AbstractAsyncContextManager[ClientResponse]:
         """Open a stream of events. The response may have any status, and the caller reads its body.

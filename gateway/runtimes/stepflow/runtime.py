@@ -74,7 +74,7 @@ class StepflowRuntime(Runtime):
         self._blobs = Blobs(engine, release, lossy_numbers=lossy_numbers)
         self._runs = Runs(engine, release, keys.notes)
         self._marks = keys.marks
-        self._submits = Submits(self._runs, self._blobs, keys, (account or MemoryAccount()).share())
+        self._submits = Submits(self._runs, self._blobs, keys, (account or MemoryAccount()).share("submits"))
         self._watches = Watches(engine, self._runs.read, has_streams=release.has_events)
         self._cancels = Cancels(self._runs, release.wire_format, self._tell_end)
         self._on_cancelled: Callable[[str], None] | None = None

@@ -1,0 +1,34 @@
+"""Counts the calls that are refused, by reason. Fronts count where an error becomes the answer to a call."""
+
+from typing import Final
+
+from gateway.core.errors import (
+    GatewayError,
+    GoAway,
+    NestedTooDeeply,
+    Overloaded,
+    ParentCancelled,
+    PermissionDenied,
+    TooLarge,
+    TooManyDescendants,
+    Unauthenticated,
+    Unavailable,
+)
+from gateway.telemetry.gateway_metrics import REFUSALS
+
+_REFUSING: Final = (
+    Overloaded,
+    TooLarge,
+    Unavailable,
+    Unauthenticated,
+    PermissionDenied,
+    NestedTooDeeply,
+    TooManyDescendants,
+    ParentCancelled,
+)
+
+
+def count_refusal(error: GatewayError) -> None:
+    """Count a call that ends with this error, if it says that the call was refused."""
+    if isinstance(error, _REFUSING) and not isinstance(error, GoAway):
+        REFUSALS.inc(error.reason)
