@@ -1,4 +1,4 @@
-"""The commands about runs: `submit`, `get` and `watch`."""
+"""The commands about one run: `submit` and `get`."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from gateway.cli import output
 from gateway.cli.connection import RETRY_SECONDS, connect
 from gateway.cli.documents import read_inputs
 from gateway.cli.errors import ExitCode, UsageError
-from gateway.cli.forms import Form, OutputForm, form_of, form_of_many, print_value
+from gateway.cli.forms import Form, OutputForm, form_of, print_value
 from gateway.cli.gateway_flags import Gateway
 from gateway.cli.lines import not_to_be_lost, print_line, print_notice
 from gateway.cli.parameters import RunId, Timeout
@@ -87,7 +87,7 @@ def _wait(run_id: str, timeout: float | None, gateway: Gateway, form: OutputForm
         else:
             fold = Fold()
             with closing(client.watch(run_id, include_results=True, timeout=timeout)) as updates:
-                _show(fold.each(updates), form)
+                show_run(fold.each(updates), form)
             status = fold.status()
     return _print_run(status, form, waited=True)
 
@@ -119,20 +119,7 @@ def get(
     return _print_run(status, chosen, waited=wait)
 
 
-def watch(run_id: RunId, /, *, gateway: Gateway = None, form: Form = None) -> int:
-    """Follow a run until it has finished: a progress bar on a terminal, otherwise a line of JSON for each update.
-
-    A connection that is lost is made again, for a minute at most.
-    """
-    chosen = form_of_many(form)
-    with connect(gateway) as client:
-        # Fails at once if the gateway cannot be reached or has no such run.
-        client.get(run_id)
-    with connect(gateway, retry_for=RETRY_SECONDS) as client, closing(client.watch(run_id)) as updates:
-        return _exit_code(_show(updates, chosen))
-
-
-def _show(updates: Iterable["RunUpdate"], form: OutputForm) -> "RunStatus":
+def show_run(updates: Iterable["RunUpdate"], form: OutputForm) -> "RunStatus":
     """Show the updates of a run while they come. Return the state of the last one."""
     if form is not OutputForm.TABLE:
         return output.show_lines(updates, form)
@@ -156,10 +143,10 @@ def _print_run(status: "RunStatus", form: OutputForm, *, waited: bool) -> int:
         print_value(status.to_json(), form)
     else:
         output.print_status(status)
-    return _exit_code(status) if waited else ExitCode.OK
+    return exit_code_of(status) if waited else ExitCode.OK
 
 
-def _exit_code(status: "RunStatus") -> ExitCode:
+def exit_code_of(status: "RunStatus") -> ExitCode:
     """The exit code of a command that has waited for a run."""
     if not status.finished:
         return ExitCode.RUN_UNFINISHED
