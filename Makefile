@@ -126,6 +126,10 @@ abilities-table: $(VENV)/.ready ## Write the table of what runtimes can do with 
 settings-tables: $(VENV)/.ready ## Write the tables of settings into README.md and docs/engines.md.
 	@$(BIN)/python -m tests.support.settings_tables
 
+.PHONY: screenshots
+screenshots: $(VENV)/.ready ## Make the pictures of the live page in docs/images/, in the browser that the machine has.
+	@PYTHONPATH=.:generated $(BIN)/python -m tests.support.screenshots
+
 # The fuzzer guided by coverage is not to be had for every Python and machine; Hypothesis then looks alone.
 SECONDS := 20
 

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import Gateway
-from tests.support.environments import install, locked
-from tests.support.session import say
+from tests.support.node_packages import NODE, node_package
 
 PROJECT = Path(__file__).parents[2]
-NODE = Path(__file__).parent / "node"
 FLOW = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
 
 
@@ -30,10 +28,7 @@ def node() -> str:
     """The Node interpreter, with the client's packages installed."""
     if shutil.which("npm") is None and not os.environ.get("CI"):
         pytest.skip("npm was not found; CI runs this test")
-    with locked(NODE / "node_modules"):
-        if not (NODE / "node_modules" / "@grpc" / "proto-loader").exists():
-            say("setting up node_modules ...")
-            install("npm", "install", "--prefix", str(NODE), "--no-package-lock", "--no-audit", "--no-fund")
+    node_package("@grpc/proto-loader")
     return "node"
 
 

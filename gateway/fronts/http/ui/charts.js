@@ -12,7 +12,7 @@ export class Chart {
   constructor({ title, lines, text }) {
     this.text = text;
     this.lines = lines;
-    this.canvas = element("canvas", { role: "img" });
+    this.canvas = element("canvas", { role: "img", "aria-label": `${title}: nothing is known yet` });
     this.top = element("span", { class: "chart-top muted", "aria-hidden": "true" });
     this.values = lines.map(() => element("b", {}, "–"));
     this.title = title;

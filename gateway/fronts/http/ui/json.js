@@ -171,6 +171,8 @@ class Node {
 function leaf(value) {
   const text = textOf(value);
   const kind = value === null ? "null" : value instanceof ExactNumber ? "number" : typeof value;
+  // What has lines, such as a trace of calls, is shown in lines.
+  if (kind === "string" && value.length <= LONG * 10 && value.trim().includes("\n")) return [element("span", { class: "string block" }, value)];
   const shown = element("span", { class: kind }, text.length > LONG ? `${text.slice(0, LONG)}…` : text);
   if (text.length <= LONG) return [shown];
   const all = element("button", { type: "button", class: "quiet more" }, `Show all ${number(text.length)} characters`);

@@ -65,6 +65,8 @@ function route() {
   setAttribute(document.getElementById("nav-runs"), "aria-current", name === "gateway" ? null : id ? "true" : "page");
   setAttribute(document.getElementById("nav-gateway"), "aria-current", name === "gateway" ? "page" : null);
   logOut.hidden = !token();
+  // Where nothing in a view takes the focus, the keyboard scrolls it as a whole.
+  main.tabIndex = name === "gateway" ? 0 : -1;
   if (name === "gateway") {
     document.title = "Gateway";
     show(views.gateway);

@@ -6,6 +6,8 @@ import { parseExactly } from "./exact.js";
 /** The gateway, wherever a proxy has put it: this file is at `ui/rpc.js` below it. */
 export const ROOT = new URL("..", import.meta.url);
 
+const EVENTS = "text/event-stream";
+
 let calls = 0;
 
 /** Why a call has failed. `kind`: login, denied, limit, away, gone, other. */
@@ -27,12 +29,17 @@ export async function post(method, params, { signal, accept = "application/json"
   if (lastEventId) more["Last-Event-ID"] = lastEventId;
   calls += 1;
   const body = JSON.stringify({ jsonrpc: "2.0", id: calls, method, params });
-  return checked(await reached(ROOT, { method: "POST", headers: headers(more), body, signal, cache: "no-store" }));
+  const response = await checked(await reached(ROOT, { method: "POST", headers: headers(more), body, signal, cache: "no-store" }));
+  if (accept === EVENTS && !response.headers.get("Content-Type")?.startsWith(EVENTS)) {
+    // There is no stream, and the answer says why.
+    throw errorOf((await response.json()).error ?? {}, 200, null);
+  }
+  return response;
 }
 
 /** Opens a stream of events at a path below the page. */
 export async function open(path, { signal } = {}) {
-  const more = { Accept: "text/event-stream" };
+  const more = { Accept: EVENTS };
   return checked(await reached(new URL(path, ROOT), { headers: headers(more), signal, cache: "no-store" }));
 }
 

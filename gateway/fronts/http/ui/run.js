@@ -46,7 +46,7 @@ export class RunView {
     return element("article", { class: "run" },
       element("div", { class: "run-head" },
         element("a", { class: "back", href: "#/runs", onclick: (event) => this.#back(event) }, "Runs"),
-        element("div", { class: "title" }, this.title, this.state, element("span", { class: "grow" }), this.cancel, this.remove)),
+        element("div", { class: "title" }, this.title, this.state, element("span", { class: "grow" }), element("div", { class: "actions" }, this.cancel, this.remove))),
       this.problem, this.facts,
       element("div", { class: "overall" }, this.bar, this.counts),
       element("div", { class: "columns" },
@@ -91,6 +91,7 @@ export class RunView {
     this.map.clear();
     this.problem.hidden = true;
     setText(this.title, "Run");
+    this.known(false);
     this.facts.replaceChildren();
     const { signal } = (this.#abort = new AbortController());
     const params = { runId: id, wait: true, includeResults: true, resultOrder: "byCompletion", heartbeatSecs: 20 };
@@ -130,7 +131,13 @@ export class RunView {
     return !complete;
   }
 
+  /** What can be done with a run, and what is in it, is shown when there is one. */
+  known(known) {
+    this.sight.classList.toggle("unknown", !known);
+  }
+
   #begin() {
+    this.known(true);
     document.title = `${format.flowText(this.run)} · Runs`;
     this.tree.enter(this.run);
     this.detail.enter(this.id);
@@ -211,7 +218,7 @@ export class RunView {
     if (names.join() !== this.shownFacts || !this.facts.children.length) {
       this.shownFacts = names.join();
       this.facts.replaceChildren(...names.map((name) => element("div", { class: `fact-${name.split(" ")[0].toLowerCase()}` },
-        element("dt", {}, name), element("dd", {}, this.#factValue(name, facts[name])), name === "Run" ? copyButton("the id", () => run.runId) : null)));
+        element("dt", {}, name), element("dd", {}, this.#factValue(name, facts[name]), name === "Run" ? copyButton("the id", () => this.id) : null))));
     }
     names.forEach((name, at) => setText(this.facts.children[at].querySelector("dd").firstChild, facts[name]));
   }

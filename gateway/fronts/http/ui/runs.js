@@ -98,7 +98,7 @@ export class RunsView {
   }
 
   #fromInputs() {
-    this.#write({ q: this.q.value, flow: this.flow.value.trim(), label: this.label.value.trim(), since: this.since.value, roots: this.roots.checked ? "1" : "" });
+    this.#write({});
   }
 
   #set(name, value) {
@@ -106,7 +106,9 @@ export class RunsView {
   }
 
   #write(changes) {
-    const options = { ...this.options, ...changes };
+    // What was typed in the last moment counts as well, whatever else is changed.
+    const typed = { q: this.q.value, flow: this.flow.value.trim(), label: this.label.value.trim() };
+    const options = { ...this.options, ...typed, since: this.since.value, roots: this.roots.checked ? "1" : "", ...changes };
     const query = new URLSearchParams(FIELDS.filter((name) => options[name]).map((name) => [name, options[name]]));
     this.goTo(`#/runs${query.size ? `?${query}` : ""}`, { replace: true });
   }
@@ -238,7 +240,6 @@ function drawRow(row, entry) {
     setText(row.count, `${format.number(format.itemsDone(run.items))} / ${format.number(run.items?.total ?? 0)}`);
     setText(row.link, format.shortId(entry.id));
     row.link.href = `#/runs/${entry.id}`;
-    row.link.setAttribute("aria-label", `Run ${entry.id}`);
     row.link.title = entry.id;
     row.cells.created.title = format.moment(entry.created);
   }

@@ -14,12 +14,17 @@ export function timeline(steps) {
   const span = Math.max(1, Math.max(...ends) - first);
   return element("div", { class: "timeline" },
     axis(span),
-    element("ul", { "aria-label": "Steps" }, ...timed.map((each) => lineOf(each, first, span, now))));
+    element("ul", { "aria-label": "Steps" }, ...timed.sort(firstFirst).map((each) => lineOf(each, first, span, now))));
+}
+
+/** Those that have not begun come last. */
+function firstFirst(one, other) {
+  return (Number.isNaN(one.from) ? Infinity : one.from) - (Number.isNaN(other.from) ? Infinity : other.from) || 0;
 }
 
 function axis(span) {
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => element("span", {}, part ? format.duration(span * part) : "0"));
-  return element("div", { class: "axis", "aria-hidden": "true" }, element("span", { class: "axis-space" }), element("span", { class: "ticks" }, ...ticks));
+  return element("div", { class: "axis", "aria-hidden": "true" }, element("span", {}), element("span", { class: "ticks" }, ...ticks));
 }
 
 function lineOf({ step, from, to }, first, span, now) {
