@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from gateway.access.access import Access
+from gateway.access.access import Access, OpenAccess
+from gateway.access.presented import Presented
+from gateway.core.caller import Caller
 from gateway.core.errors import Unavailable
+from gateway.core.owner import Permission
 from gateway.fronts.http.overview_stream import MOST_VIEWERS
 from tests.support.http_front import RawConnection, RunningFront, running_front
 from tests.support.tasks import LIMIT
@@ -168,3 +172,15 @@ async def test_only_get_is_served(source: Source) -> None:
 async def test_a_front_without_an_overview_has_no_such_path() -> None:
     async with running_front() as running:
         assert (await (await running.connect()).send(REQUEST).answer()).status == 404
+
+
+async def test_a_stream_ends_with_the_credentials(source: Source) -> None:
+    class Expiring(OpenAccess):
+        def known(self, presented: Presented) -> Caller:
+            return Caller("boss", permissions=frozenset({Permission.ADMIN}), expires=time.time() + 0.2)
+
+    async with front(source, Expiring()) as running:
+        viewer = await looking(running)
+        told = await next_event(viewer)
+        assert told["error"]["data"]["reason"] == "UNAUTHENTICATED"
+        await viewer.rest()
