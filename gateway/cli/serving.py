@@ -19,7 +19,7 @@ from gateway.core.clock import start_of_run
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.core.errors import StateUnavailable
 from gateway.core.readiness import BrokenError
-from gateway.server.log import ProcessKind, log_to_stderr, set_log_level
+from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.setting_forms import RuntimeKind
@@ -56,7 +56,7 @@ def _load(
     load: Callable[[Mapping[str, Any], Mapping[str, str], Path | None], S],
     flags: Mapping[str, Any],
     file: Path | None,
-    process: ProcessKind,
+    process: str,
 ) -> S:
     """Return the settings, by which the log is written from now on. Raises UsageError if they are not valid."""
     try:

@@ -15,8 +15,6 @@ from gateway.server.log_repeats import Repeats
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
-ProcessKind: TypeAlias = Literal["gateway", "worker", "bridge"]
-
 _SLACK_SECONDS: Final = 0.01
 
 
@@ -76,15 +74,17 @@ class LogHandler(logging.StreamHandler[TextIO]):
             self.release()
 
 
-def log_to_stderr(process: ProcessKind, log_format: LogFormat = "text") -> None:
+def log_to_stderr(process: str, log_format: LogFormat = "text") -> None:
     """Let the log go to standard error, with warnings and above until `set_log_level`; or change its format.
+
+    `process` is the name of this process, as in metrics: `gateway`, `bridge`, `worker-1`.
 
     A log that somebody else has set up stays as it is.
     """
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(LogHandler())
-    formatter = JsonFormatter(process) if log_format == "json" else TextFormatter(with_pid=process == "worker")
+    formatter = JsonFormatter(process) if log_format == "json" else TextFormatter(with_pid=process.startswith("worker"))
     for handler in root.handlers:
         if isinstance(handler, LogHandler):
             handler.setFormatter(formatter)

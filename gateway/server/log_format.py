@@ -53,7 +53,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """JSON objects, one a line. `process` says what kind of process writes: a gateway, a worker, a bridge."""
+    """JSON objects, one a line. `process` is the name of the process that writes."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     for name, value in vars(record).items():
         if name in _NO_FIELDS or name in _MEMBERS or len(fields) == MOST_FIELDS:
             continue
-        if isinstance(value, str):
+        if isinstance(value, str) and value:
             fields[name] = harmless(shortened(value, LONGEST_FIELD))
         elif isinstance(value, bool | int) or (isinstance(value, float) and abs(value) < float("inf")):
             fields[name] = value

@@ -35,10 +35,11 @@ def main() -> None:
     try:
         read = ServeSettings.model_validate_json(settings)
         key, _, number = sys.stdin.readline().partition(" ")
-        log_to_stderr("worker", read.log_format)
+        name = f"worker-{number.strip() or 1}"
+        log_to_stderr(name, read.log_format)
         set_log_level(read.log_level)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(read, bytes.fromhex(key), f"worker-{number.strip() or 1}"))
+            runner.run(_serve(read, bytes.fromhex(key), name))
     except BrokenError as error:
         # The parent starts another one in its place.
         _log.error("%s", error)

@@ -61,6 +61,6 @@ async def test_workers_write_the_log_as_their_gateway_does(tmp_path: Path, form:
     async with CommandLine(tmp_path).serving(*settings) as serving:
         lines = await rest_of(serving)
     if form == "json":
-        assert {json.loads(line)["process"] for line in lines} >= {"worker"}
+        assert {json.loads(line)["process"] for line in lines} >= {"worker-1", "worker-2"}
     else:
         assert any(re.match(r"\S+ \S+ DEBUG \S+\[\d+\]: ", line) for line in lines)

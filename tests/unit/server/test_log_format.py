@@ -114,7 +114,7 @@ def test_everything_is_bounded() -> None:
     assert len(as_json(raised(long))["exception"]) < LONGEST_TRACEBACK + 100
 
 
-@pytest.mark.parametrize("value", [None, ["a"], {"a": 1}, b"a", object(), math.nan, math.inf])
+@pytest.mark.parametrize("value", [None, "", ["a"], {"a": 1}, b"a", object(), math.nan, math.inf])
 def test_fields_are_short_and_plain(value: object) -> None:
     assert "odd" not in as_json(record("a", odd=value))
 
