@@ -1,4 +1,4 @@
-"""Warnings that come again and again: the first of a minute is shown, and how many were like it when that is over.
+"""Warnings that come again and again: the first of a minute is shown, and at its end the last, with their number.
 
 Warnings are alike that have the same template, whatever fills it: a thousand runs that fail for one reason are one
 thing to know. Lines about other component servers, other problems of one, or other workers are not alike, and neither
@@ -24,22 +24,31 @@ _LONGEST_KEPT: Final = 500
 _TOLD_APART: Final = frozenset({"gateway.calls", "gateway.components.output"})
 """Loggers that bound by themselves what they tell, and whose lines differ though their templates do not."""
 
-_Kind: TypeAlias = tuple[str, str, int, tuple[str, ...], str]
-"""The logger, the template, the level, the fields that tell lines apart, and where an exception comes from."""
-
 _APART: Final = ("prefix", "problem", "worker")
 """The fields by which lines differ: which component server has which problem, and which worker has ended."""
 
+_TOLD_AGAIN: Final = (*_APART, "run_id", "trace_id")
+"""The fields that the last one is told with."""
+
+_Kind: TypeAlias = tuple[str, str, int, tuple[str, ...], str]
+"""The logger, the template, the level, the fields that tell lines apart, and where an exception comes from."""
+
 
 class _Window:
-    """The time in which warnings of one kind are counted, and the first of them."""
+    """The time in which warnings of one kind are counted, and the last one that was."""
 
-    __slots__ = ("end", "message", "more")
+    __slots__ = ("end", "fields", "last", "more")
 
-    def __init__(self, message: str, end: float) -> None:
-        self.message = message
+    def __init__(self, end: float) -> None:
         self.end = end
         self.more = 0
+        self.last = ""
+        self.fields: dict[str, object] = {}
+
+    def count(self, record: logging.LogRecord) -> None:
+        self.more += 1
+        self.last = _message_of(record)
+        self.fields = {name: vars(record)[name] for name in _TOLD_AGAIN if name in vars(record)}
 
 
 class Repeats:
@@ -57,9 +66,9 @@ class Repeats:
         kind = _kind_of(record)
         window = self._windows.get(kind)
         if window is not None:
-            window.more += 1
+            window.count(record)
             return False
-        self._windows[kind] = _Window(_first_message(record), self._clock() + REPEAT_SECONDS)
+        self._windows[kind] = _Window(self._clock() + REPEAT_SECONDS)
         return True
 
     def due(self) -> list[logging.LogRecord]:
@@ -87,7 +96,8 @@ class Repeats:
 
 
 def _kind_of(record: logging.LogRecord) -> _Kind:
-    template = str(record.msg)[:_LONGEST_KEPT]
+    # A template that is only a place says nothing of what is told.
+    template = _message_of(record) if record.msg == "%s" else str(record.msg)[:_LONGEST_KEPT]
     fields = tuple(str(getattr(record, name, ""))[:_LONGEST_KEPT] for name in _APART)
     return record.name, template, record.levelno, fields, _origin(record)
 
@@ -103,7 +113,7 @@ def _origin(record: logging.LogRecord) -> str:
     return f"{kind.__qualname__} {place}"
 
 
-def _first_message(record: logging.LogRecord) -> str:
+def _message_of(record: logging.LogRecord) -> str:
     try:
         return shortened(record.getMessage().split("\n", 1)[0], _LONGEST_KEPT)
     except Exception:
@@ -111,17 +121,7 @@ def _first_message(record: logging.LogRecord) -> str:
 
 
 def _summary(kind: _Kind, window: _Window) -> logging.LogRecord:
-    name, _, level, values, _ = kind
-    message = f"{window.message} ... (and {window.more:,} more like it)"
-    fields = {name: value for name, value in zip(_APART, values, strict=True) if value}
-    return logging.makeLogRecord(
-        {
-            "name": name,
-            "levelno": level,
-            "levelname": logging.getLevelName(level),
-            "msg": message,
-            "args": (),
-            "repeats": window.more,
-            **fields,
-        }
-    )
+    name, _, level, _, _ = kind
+    others = f" ... (and {window.more - 1:,} more like it)" if window.more > 1 else ""
+    head = {"name": name, "levelno": level, "levelname": logging.getLevelName(level), "args": ()}
+    return logging.makeLogRecord({**head, "msg": window.last + others, "repeats": window.more, **window.fields})

@@ -219,5 +219,7 @@ class EngineRestClient:
             return AnswerLost("the connection to the engine was lost", retry_after=self._backoff.delay)
         if isinstance(failure, AnswerTooLarge):
             return TooLarge(f"the engine has answered with more than {MAX_ANSWER_BYTES >> 20} MiB")
-        _log.warning("the engine at %s broke the HTTP protocol: %r", self.name, failure.__cause__ or failure)
+        # Its text may be a part of an answer.
+        broken = type(failure.__cause__ or failure).__name__
+        _log.warning("the engine at %s broke the HTTP protocol: %s", self.name, broken)
         return RemoteError(RemoteError.code, f"unexpected response from the engine: {failure}")

@@ -71,12 +71,13 @@ def test_a_thousand_equal_warnings_are_two_lines(handler: LogHandler, clock: Mom
     assert stream.getvalue() == "a\n"
     clock.now += 60
     warn(handler, "b")
-    assert stream.getvalue() == "a\na ... (and 999 more like it)\nb\n"
+    assert stream.getvalue() == "a\na ... (and 998 more like it)\nb\n"
 
 
 def test_the_number_is_told_when_nothing_else_happens(handler: LogHandler, clock: Moment, stream: Lines) -> None:
     warn(handler, "a")
     clock.now = 59.99
+    warn(handler, "a")
     warn(handler, "a")
     clock.now = 60.0
     assert stream.told.wait(60)
@@ -85,6 +86,7 @@ def test_the_number_is_told_when_nothing_else_happens(handler: LogHandler, clock
 
 def test_the_number_is_told_at_the_end(stream: Lines) -> None:
     handler = LogHandler(stream)
+    warn(handler, "a")
     warn(handler, "a")
     warn(handler, "a")
     handler.close()
@@ -100,7 +102,7 @@ def test_a_process_tells_at_its_end(form: str) -> None:
         first, info, last = (json.loads(line) for line in (first, info, last))
         assert (first["message"], first["run_id"], first["process"]) == ("run 0 failed", "r0", "worker")
         assert (info["level"], info["message"]) == ("info", "end")
-        assert (last["message"], last["repeats"]) == ("run 0 failed ... (and 999 more like it)", 999)
+        assert (last["message"], last["repeats"]) == ("run 999 failed ... (and 998 more like it)", 999)
     else:
         assert first.endswith(": run 0 failed run_id=r0")
-        assert last.endswith(": run 0 failed ... (and 999 more like it)")
+        assert last.endswith(": run 999 failed ... (and 998 more like it) run_id=r999")

@@ -29,9 +29,9 @@ def test_the_first_is_shown_and_the_others_are_counted() -> None:
     assert repeats.due() == []
     clock.now += REPEAT_SECONDS
     (told,) = repeats.due()
-    assert told.getMessage() == "run 0 failed ... (and 999 more like it)"
+    assert told.getMessage() == "run 999 failed ... (and 998 more like it)"
     assert (told.name, told.levelname, vars(told)["repeats"]) == ("gateway.part", "WARNING", 999)
-    assert not hasattr(told, "run_id")
+    assert vars(told)["run_id"] == "999"
     assert repeats.admits(record("run %s failed", 1_000))
 
 
@@ -49,8 +49,22 @@ def test_the_rest_is_told_at_the_end() -> None:
     for _ in range(3):
         repeats.admits(record("a"))
         repeats.admits(record("b"))
-    assert messages(repeats.rest()) == ["a ... (and 2 more like it)", "b ... (and 2 more like it)"]
+    assert messages(repeats.rest()) == ["a ... (and 1 more like it)", "b ... (and 1 more like it)"]
     assert repeats.rest() == []
+
+
+def test_two_that_are_alike_are_both_shown_in_the_end() -> None:
+    repeats = Repeats()
+    repeats.admits(record("the file cannot be read: %s", "one reason"))
+    repeats.admits(record("the file cannot be read: %s", "another reason"))
+    assert messages(repeats.rest()) == ["the file cannot be read: another reason"]
+
+
+def test_a_template_that_is_only_a_place_is_none() -> None:
+    repeats = Repeats()
+    assert repeats.admits(record("%s", "a"))
+    assert repeats.admits(record("%s", "b"))
+    assert not repeats.admits(record("%s", "b"))
 
 
 def test_what_is_no_warning_is_not_merged() -> None:
