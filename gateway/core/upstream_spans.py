@@ -71,11 +71,12 @@ class UpstreamSpan:
         if self._span is None:
             return
         if isinstance(error, GatewayError):
-            if self._is_rpc and not isinstance(
-                error, Unavailable
-            ):  # That is what this gateway says of an upstream that is silent.
-                self._span.set_attributes(RPC_NAMES.of_code("jsonrpc", str(error.jsonrpc_code)))
-            tracing.failed(self._span, type(error).__name__)
+            kind = type(error).__name__
+            # Unavailable is what this gateway says of an upstream that is silent.
+            if self._is_rpc and not isinstance(error, Unavailable):
+                kind = str(error.jsonrpc_code)
+                self._span.set_attributes(RPC_NAMES.of_code("jsonrpc", kind))
+            tracing.failed(self._span, kind)
         self._span.end()
 
 

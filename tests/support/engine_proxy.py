@@ -23,7 +23,8 @@ Reply = tuple[int, bytes] | bytes | str
 class EngineProxy:
     """`replies` are given to requests in turn; others, and all when there are none, are passed on to `target`.
 
-    With `only`, replies are given to requests of this method and path below /api/v1. `requests` are those that came.
+    With `only`, replies are given to requests of this method and path below /api/v1. `requests` are those that came,
+    and `headers` what they had.
     """
 
     def __init__(self, target: str = "", *, only: str = "") -> None:
@@ -31,6 +32,7 @@ class EngineProxy:
         self.port = 0
         self.replies: deque[Reply] = deque()
         self.requests: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self._target = target
         self._only = only
         self._closing = asyncio.Event()
@@ -62,6 +64,7 @@ class EngineProxy:
         name = f"{request.method} {request.path.removeprefix('/api/v1')}"
         async with self._came:
             self.requests.append(name)
+            self.headers.append({header.lower(): value for header, value in request.headers.items()})
             self._came.notify_all()
         reply = self.replies.popleft() if self.replies and self._only in ("", name) else None
         if reply is None or reply == LOSE:

@@ -43,8 +43,9 @@ def test_an_error_of_the_upstream_has_its_code(spans: MadeSpans, upstream: Upstr
     assert refused.status.status_code is away.status.status_code is StatusCode.ERROR
     assert refused.attributes is not None
     assert refused.attributes["rpc.jsonrpc.error_code"] == RunNotFound("no").jsonrpc_code
-    assert refused.attributes["error.type"] == "RunNotFound"
+    assert refused.attributes["error.type"] == str(RunNotFound("no").jsonrpc_code)
     assert away.attributes is not None
+    assert away.attributes["error.type"] == "Unavailable"
     assert "rpc.jsonrpc.error_code" not in away.attributes
 
 

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from opentelemetry.trace import StatusCode
 
 from gateway.core.errors import RemoteError, TooLarge, Unavailable
 from gateway.runtimes.stepflow import engine as module
 from gateway.runtimes.stepflow.engine import Answer, AnswerLost, EngineRequest, EngineRestClient
+from gateway.telemetry import tracing
 from tests.support.engine_proxy import CUT, HOLD, EngineProxy
+from tests.support.traces import child_of, gateway_spans
 
 OK = (200, b"{}")
 
@@ -179,3 +182,19 @@ async def test_credentials_are_not_shown() -> None:
     engine = EngineRestClient("http://me:secret@127.0.0.1:7840/")
     assert engine.name == "http://127.0.0.1:7840/"
     await engine.close()
+
+
+async def test_a_request_carries_its_span(server: EngineProxy, engine: EngineRestClient) -> None:
+    server.replies += [OK, (404, b"{}"), OK]
+    with gateway_spans() as spans:
+        with tracing.span("served"):
+            await ask(engine)
+            await ask(engine)
+        await ask(engine)
+    made = spans.named("POST /api/v1/runs")
+    assert [span.status.status_code for span in made] == [StatusCode.UNSET, StatusCode.ERROR]
+    assert all(child_of(span, spans.one("served")) for span in made)
+    assert ["traceparent" in headers for headers in server.headers] == [True, True, False]
+    for span, headers in zip(made, server.headers, strict=False):
+        assert span.context is not None
+        assert f"-{span.context.span_id:016x}-" in headers["traceparent"]
