@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from benchmarks.chart import short
 from benchmarks.command_line import GET
 from benchmarks.engine import ORCHESTRATOR
+from benchmarks.observed import NOTHING, OBSERVED, TRACED, UNTRACED
 from benchmarks.overloaded import WAYS
 from benchmarks.scenarios import BARE, BARE_NATIVE, GATEWAY, NATIVE, QUEUES, Metrics
 from benchmarks.secured import BARE_SECURED, SECURED
@@ -117,6 +118,19 @@ def _overload() -> Iterator[Goal]:
         yield Goal("the same: p99 of a refusal, in ms", "at most 50", refused, at_most(50.0))
 
 
+def _observed() -> Iterator[Goal]:
+    for what, scenario, metric in (
+        ("SubmitRun", "observed-submits", "calls_per_s"),
+        ("updates of a run", "observed-updates", "messages_per_s"),
+    ):
+        for name, variant, to, limit in (
+            ("metrics, to a gateway without their code", OBSERVED, NOTHING, 0.97),
+            ("traces that are off, to a gateway without their code", OBSERVED, UNTRACED, 0.99),
+            ("traces that are on, to those that are off", TRACED, OBSERVED, 0.80),
+        ):
+            yield Goal(f"{what} with {name}", str(limit), _ratio(scenario, variant, metric, to), at_least(limit))
+
+
 GOALS = (
     Goal(
         "unary SubmitRun, execution included, `:memory:`: calls/s to those of the bare reference, scheduled alike",
@@ -152,6 +166,7 @@ GOALS = (
         _ratio("secured-updates", SECURED, "cpu_us_per_message", BARE_SECURED),
         at_most(1.11),
     ),
+    *_observed(),
     *_overload(),
     *_sequential(),
     *_workers("grpcio"),

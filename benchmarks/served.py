@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ import uvloop
 
 from benchmarks.control import Pacer, obey, tell
 from benchmarks.sample import FLOW_ID, ITEMS, run_id
+from benchmarks.unobserved import UNOBSERVED
 from gateway.access.configured_access import ConfiguredAccess
 from gateway.access.granted import Roles
 from gateway.access.tokens_file import MAX_TOKENS_FILE, read_tokens
@@ -38,6 +40,7 @@ from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from gateway.server.app import tune_interpreter
 from gateway.server.scheduling import use_batch_scheduling
+from gateway.server.trace_export import exported_traces
 
 _PART: Final = 32
 """How many changes of a set are told together, as by the embedded runtime."""
@@ -167,7 +170,7 @@ async def serve(arguments: argparse.Namespace) -> None:
     service = RunsService(runtime)
     link = arguments.link
     serving = _to_clients(service, arguments) if link is None else _to_workers(runtime, service, link)
-    async with serving as addresses:
+    async with exported_traces("otlp" if arguments.traces else "off"), serving as addresses:
         tune_interpreter()
         tell(**addresses)
         await obey(Pacer(runtime.change), lambda: {"watches": runtime.watches})
@@ -213,7 +216,13 @@ def main() -> None:
     parser.add_argument("--tls-cert")
     parser.add_argument("--tls-key")
     parser.add_argument("--tokens", help="a file of tokens")
+    parser.add_argument("--unobserved", choices=UNOBSERVED, help="what is taken out")
+    parser.add_argument("--traces", help="the URL of a collector of spans")
     arguments = parser.parse_args()
+    if arguments.unobserved:
+        UNOBSERVED[arguments.unobserved]()
+    if arguments.traces:
+        os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = arguments.traces
     use_batch_scheduling()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(arguments))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from benchmarks import secured
+from benchmarks import observed, secured
 from benchmarks.command_line import COMMANDS
 from benchmarks.engine import ORCHESTRATOR, sequential_submits
 from benchmarks.indexed_submits import indexed_submits
@@ -107,6 +107,23 @@ def _submits() -> Iterator[Scenario]:
         "Python: what counts is the processor time of the server.",
         {"messages_per_s": "updates/s", "cpu_us_per_message": "CPU us/update"},
         {name: partial(secured.updates, name) for name in secured.VARIANTS},
+    )
+    yield Scenario(
+        "observed-submits",
+        "Metrics and traces: SubmitRun with wait",
+        "The same without TLS, beside a gateway that has no code of metrics, logs of calls and traces. With traces, "
+        "each call is a span with those of its run within it, all of them sampled, and sent over OTLP to a collector "
+        "that forgets them.",
+        _UNARY,
+        {name: partial(observed.submits, name) for name in observed.VARIANTS},
+    )
+    yield Scenario(
+        "observed-updates",
+        "Metrics and traces: updates",
+        f"{observed.SUBSCRIBERS:,} subscribers of one run, when there is always another update to send. A stream is "
+        "one span, whatever it sends.",
+        _STREAMS,
+        {name: partial(observed.updates, name) for name in observed.VARIANTS},
     )
     yield Scenario(
         "overload-callers",
