@@ -85,7 +85,10 @@ def full_screen(console: Console) -> Iterator[FullScreen]:
         os.set_blocking(writer, False)
         screen = FullScreen(console, live, keyboard, reader)
         for number in (*_ENDING, signal.SIGWINCH):
-            stack.callback(signal.signal, number, signal.signal(number, screen.note_signal))
+            # What is ignored stays so, as in background jobs of shells.
+            if (before := signal.getsignal(number)) is not signal.SIG_IGN:
+                signal.signal(number, screen.note_signal)
+                stack.callback(signal.signal, number, before)
         stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
         if keyboard is not None:
             stack.enter_context(_single_keys(keyboard))

@@ -159,13 +159,11 @@ def _streams(figures: Figures) -> list[Piece]:
     if figures.updates_per_second is not None:
         pieces.append((f"{_rate(figures.updates_per_second)} updates", ""))
     if figures.followers:
-        followed = (
-            f"{number:,.0f} {what}"
-            for what, number in (("runs", figures.followed_runs), ("sets", figures.followed_sets))
-            if number
-        )
+        each = (("run", figures.followed_runs), ("set", figures.followed_sets))
+        followed = (_number(number, what) for what, number in each if number)
         of = ", ".join(followed)
-        pieces.append((f"{sum(figures.followers.values()):,.0f} followers{f' of {of}' if of else ''}", ""))
+        followers = _number(sum(figures.followers.values()), "follower")
+        pieces.append((f"{followers} of {of}" if of else followers, ""))
     return pieces
 
 
@@ -211,6 +209,10 @@ def _foot(view: TopView, shown: int, width: int) -> Text:
     if after and text.cell_len + len(after) + 2 < width:
         text.append(after.rjust(width - 1 - text.cell_len), "dim")
     return text
+
+
+def _number(number: float, what: str) -> str:
+    return f"{number:,.0f} {what}{'' if number == 1 else 's'}"
 
 
 def _rate(rate: float) -> str:

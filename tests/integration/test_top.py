@@ -1,6 +1,7 @@
 """`top` on a terminal: what it shows live, its keys, other sizes, and a terminal that is as it was afterwards."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,10 +64,10 @@ async def test_runs_come_go_on_and_leave(
     first = await cli.output("submit", flow_id, "--input", "1", "--input", "2")
     with metrics_page("runs_gateway_items_executing 12\n") as page:
         process = await top(cli, screen, "--metrics-url", page.url)
-        lines = await screen.until(lambda lines: rows(lines) == [first] and "12 executing" in "".join(lines))
+        await screen.until(lambda lines: rows(lines) == [first] and "12 executing" in "".join(lines))
+        lines = await screen.until(lambda lines: lines[-1] == "q quit   s sorted by newest")
         assert lines[0].startswith(f"gateway  {serving.grpc}")
         assert lines[1].startswith("runs     1 not ended   1 running")
-        assert lines[-1] == "q quit   s sorted by newest"
         assert (screen.whole_screen, screen.cursor_hidden) == (True, True)
         second = await cli.output("submit", flow_id, "--input", "1")
         await screen.until(lambda lines: rows(lines) == [second, first])
@@ -84,6 +85,24 @@ async def test_runs_come_go_on_and_leave(
     assert (ended.code, ended.err) == (0, "")
     assert (screen.whole_screen, screen.cursor_hidden) == (False, False)
     assert before
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_the_figures_are_those_of_the_gateway(workers: str, cli: CommandLine, gate: Gate, tmp_path: Path) -> None:
+    component = f"/gate={gate.server.url}"
+    serve = ("--state", ":memory:", "--component", component, "--workers", workers, "--metrics-address", "127.0.0.1:0")
+    async with cli.serving(*serve) as serving:
+        run_id = await cli.output("submit", await put_gated(cli, tmp_path), "--input", "1")
+        await gate.entered.wait()
+        told = json.loads(await cli.output("top", *FAST, "--metrics-url", serving.metrics, "--json"))
+        figures = told["gateway"]
+        assert (figures["workers"], figures["items"]["executing"]) == (int(workers), 1)
+        assert [(each["prefix"], each["up"]) for each in figures["components"]] == [("/gate", True)]
+        assert figures["calls_per_second"]["grpc"] >= 0
+        assert 0 < figures["memory"]["used"] < figures["memory"]["limit"]
+        assert figures["followed_sets"] >= 1
+        assert ([run["runId"] for run in told["runs"]], told["states"]["running"]) == ([run_id], 1)
+        gate.open.set()
 
 
 async def test_the_gateway_comes_back_after_a_restart(
