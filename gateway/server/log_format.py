@@ -27,6 +27,8 @@ MOST_FIELDS: Final = 32
 
 _IDS: Final = ("run_id", "trace_id")
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 _NO_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has."""
 
@@ -74,7 +76,7 @@ class JsonFormatter(logging.Formatter):
         for name, text in (("exception", _traceback(record)), ("stack", record.stack_info)):
             if text:
                 members[name] = harmless(text, lines=True)
-        return json.dumps(members, ensure_ascii=False, allow_nan=False)
+        return _encode(members)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.client import AsyncRunsClient, RunNotFound
 from tests.support.command_line import CommandLine, Serving
 from tests.support.identities import bearer, token_entry, token_of, write_tokens
 
@@ -62,6 +63,32 @@ async def test_a_gateway_tells_how_it_is(tmp_path: Path, mode: list[str]) -> Non
         assert event["uptime_seconds"] > 0
         times.append((await anext(events))["time"])
         assert times == sorted(set(times))
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_clients_do_is_told_wherever_they_do_it(tmp_path: Path, mode: list[str]) -> None:
+    commands = CommandLine(tmp_path)
+    async with (
+        commands.serving("--state", ":memory:", "--ui", *mode) as serving,
+        asyncio.timeout(60),
+        looking(serving) as events,
+        AsyncRunsClient(serving.grpc) as client,
+    ):
+        flow_id = await client.put_flow({"steps": [], "output": {"$input": "$"}})
+        event = await anext(events)
+        assert event["calls_per_second"]["grpc"] is None
+        while not event["runs_per_second"]["submitted"]:
+            await client.submit_and_wait(flow_id, [1])
+            event = await anext(events)
+        assert event["calls_per_second"]["grpc"] > 0
+        assert 0 < event["latency_seconds"]["p50"] <= event["latency_seconds"]["p99"]
+        assert event["errors_per_second"] == 0
+        assert 0 < event["memory"]["used"] < event["memory"]["limit"]
+        assert event["event_loop_turn_seconds"]["p50"] > 0
+        while not event["errors_per_second"]:
+            with pytest.raises(RunNotFound):
+                await client.get("01900000-0000-7000-8000-000000000000")
+            event = await anext(events)
 
 
 @pytest.mark.parametrize("mode", MODES)
