@@ -130,7 +130,9 @@ class ObservedCall:
     def join(self, trace_id: str | None, span_id: str | None) -> tuple[str, str] | None:
         """The parameters are known, and may name a span. Return the ids of the trace and of the span of the call."""
         if self._begun_at is not None:
-            self._begin_span(tracing.of_ids(trace_id, span_id) or self._otherwise)
+            # A component names the span that it executes in, and not whether that is sampled.
+            is_known = self._otherwise is not None and tracing.ids(self._otherwise) == (trace_id, span_id)
+            self._begin_span((None if is_known else tracing.of_ids(trace_id, span_id)) or self._otherwise)
         return None if self.span is None else tracing.ids(trace.set_span_in_context(self.span))
 
     def end(self, code: str, status: str, source: CallSource | None = None) -> None:
