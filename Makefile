@@ -130,6 +130,10 @@ settings-tables: $(VENV)/.ready ## Write the tables of settings into README.md a
 screenshots: $(VENV)/.ready ## Make the pictures of the live page in docs/images/, in the browser that the machine has.
 	@PYTHONPATH=.:generated $(BIN)/python -m tests.support.screenshots
 
+.PHONY: metrics-table
+metrics-table: $(VENV)/.ready ## Write the tables of metrics into docs/metrics.md.
+	@$(BIN)/python -m tests.support.metrics_table
+
 # The fuzzer guided by coverage is not to be had for every Python and machine; Hypothesis then looks alone.
 SECONDS := 20
 

@@ -282,8 +282,8 @@ async def _elsewhere(
             runtime = await _stepflow(settings, account, stack, flag)
         case RuntimeKind.EMBEDDED:
             raise AssertionError("the embedded runtime is not elsewhere")
-    reached = UPSTREAM_UP.read_from(lambda: not runtime.readiness.upstream_is_away(), settings.runtime_kind.value)
-    stack.enter_context(reached)
+    kind = settings.runtime_kind.name.lower()
+    stack.enter_context(UPSTREAM_UP.read_from(lambda: not runtime.readiness.upstream_is_away(), kind))
     access = await _access(settings, stack)
     backend = (
         Backend(runtime, account, access)
