@@ -75,10 +75,10 @@ class ObservedContext:
             self.call.received(size_of(message))
         return message
 
-    async def write(self, message: Any) -> None:
-        """Send a message of a stream."""
-        await self._context.write(message)
-        self.call.sent(size_of(message))
+    def write(self, message: Any) -> Awaitable[None]:
+        """Send a message of a stream. Streams send many, so nothing of ours is awaited around it."""
+        self.call.sent(len(message) if type(message) is bytes else size_of(message))
+        return self._context.write(message)
 
     def send_initial_metadata(self, metadata: Any) -> Awaitable[None]:
         """Send what precedes the answer."""
