@@ -212,3 +212,18 @@ async def test_a_reader_that_has_gone_is_told_by_141(cli: CommandLine, serving: 
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
     ended = await finish(process)
     assert (ended.code, ended.err) == (141, "")
+
+
+async def test_it_sees_what_its_token_sees(cli: CommandLine, tmp_path: Path) -> None:
+    made = json.loads(await cli.output("token", "create", "--name", "me", "--namespace", "mine", "--json"))
+    tokens, token = tmp_path / "tokens.toml", tmp_path / "token"
+    tokens.write_text(made["entry"], encoding="utf-8")
+    token.write_text(made["token"], encoding="utf-8")
+    serve = ("--state", ":memory:", "--tokens", str(tokens), "--metrics-address", "127.0.0.1:0")
+    async with cli.serving(*serve) as serving:
+        shown = ("top", *FAST, "--metrics-url", serving.metrics, "--json")
+        told = json.loads(await cli.output(*shown, "--token-file", str(token)))
+        assert (told["runs"], told["gateway"]["workers"]) == ([], 1)
+        for flags in ((), ("--token-file", str(token), "--namespace", "other")):
+            refused = await cli.run(*shown, *flags)
+            assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
