@@ -104,7 +104,7 @@ async def test_what_a_server_prints_is_in_the_log(commands: CommandLine, server:
     async with gateway(commands, server.command()) as (serving, client):
         log = Log(serving)
         assert await run(client, "speak") == 1
-        line = await log.until("caf")
+        line = await log.until(" caf")
         assert re.search(r" INFO gateway\.components\.output: /t: \\x1b\[31mred\\x1b\[0m caf\ufffd \ufffd$", line)
         assert await log.until("said on stdout")
 
