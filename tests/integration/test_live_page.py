@@ -372,3 +372,19 @@ def test_states_are_those_of_the_page() -> None:
     page = (Path(__file__).parents[2] / "gateway/fronts/http/ui/format.js").read_text(encoding="utf-8")
     named = json.loads(page.partition("STATES = ")[2].partition(";")[0])
     assert sorted(named) == sorted(state.value for state in RunState)
+
+
+async def test_the_gateway_tells_how_it_is(gateway: Gateway, shop: Showcase, page: Page) -> None:
+    await submitted(gateway.grpc, ORDER, [{"hold": True}, {"n": 1}])
+    await page.goto(address(gateway))
+    await expect(page.locator(".sum")).to_have_text("1 runs")
+    await page.get_by_role("link", name="Gateway").click()
+    await expect(page.locator("#connection-text")).to_have_text("Live")
+    await expect(page.locator(".tiles")).to_contain_text("Uptime")
+    await expect(page.locator(".about-gateway")).to_contain_text("runtime embedded")
+    await expect(page.locator(".components")).to_contain_text("/shop")
+    await expect(page.get_by_role("img", name="Calls per second: gRPC")).to_be_visible()
+    await page.go_back()
+    await expect(page.locator(".sum")).to_have_text("1 runs")
+    shop.gate.set()
+    await expect(page.get_by_role("row").nth(1)).to_contain_text("2 / 2")

@@ -19,7 +19,12 @@ PACKAGES: Final = ("gateway", "runs", "stepflow")
 IN_SDIST: Final = frozenset(
     {
         *("LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "pyproject.toml"),
-        *("gateway/py.typed", "generated/runs/py.typed", "generated/stepflow/py.typed"),
+        *(
+            "gateway/py.typed",
+            "gateway/fronts/http/ui/index.html",
+            "generated/runs/py.typed",
+            "generated/stepflow/py.typed",
+        ),
         *("protos/runs/v1/runs.proto", "examples/demo.py", "docs/engines.md"),
     }
 )
@@ -47,11 +52,12 @@ def main() -> None:
 
 
 def check_wheel(wheel: Path) -> None:
-    """Check that the wheel has the packages with their type markers, the licence, and nothing beside them."""
+    """Check that the wheel has the packages with type markers, the live page, the licence, and nothing beside them."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     (information,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
-    wanted = {*(f"{package}/py.typed" for package in PACKAGES), f"{information}/licenses/LICENSE"}
+    page = {f"gateway/fronts/http/ui/{file.name}" for file in Path("gateway/fronts/http/ui").iterdir()}
+    wanted = {*(f"{package}/py.typed" for package in PACKAGES), f"{information}/licenses/LICENSE", *page}
     require(wanted <= names, f"{wheel.name} lacks {sorted(wanted - names)}")
     folders = {name.split("/")[0] for name in names}
     require(folders == {*PACKAGES, information}, f"{wheel.name} holds {sorted(folders)}")

@@ -5,28 +5,30 @@ import itertools
 import random
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from playwright.async_api import Browser, Page, expect
 
 from gateway.core.control import CancelParams
-from gateway.server.app import running
-from gateway.server.settings import ServeSettings
+from gateway.core.model import GetParams
 from tests.support.browser import browser, new_page
 from tests.support.clients import GrpcClient
+from tests.support.command_line import CommandLine
 from tests.support.showcase import ECHO, ORDER, Showcase, submitted
 
 IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 WIDE: Final = {"viewport": {"width": 1360, "height": 820}}
-NARROW: Final = {"viewport": {"width": 390, "height": 780}, "device_scale_factor": 2}
+NARROW: Final = {"viewport": {"width": 390, "height": 780}}
 TEAMS: Final = ("checkout", "returns", "search")
 REGIONS: Final = ("eu-west", "us-east", "ap-south")
 FLOWS: Final = ("orders/settle", "orders/refund", "catalogue/reindex", "reports/nightly", "documents/extract")
 HISTORY: Final = 120
-ITEMS: Final = 2_400
+ITEMS: Final = 9_600
 SEED: Final = 7
+FOLLOWERS: Final = 24
+HISTORY_SECONDS: Final = 60.0
+"""How much of the past the view of the gateway is to have."""
 FAILS: Final = 5
 """The item that fails in runs that are large enough."""
 
@@ -37,25 +39,30 @@ async def main() -> None:
     shop = Showcase(pause=0.06)
     with tempfile.TemporaryDirectory() as folder:
         async with shop.serving() as url, browser() as opened:
-            settings = ServeSettings(
-                grpc_address="127.0.0.1:0",
-                http_address="127.0.0.1:0",
-                state=f"{folder}/runs.db",
-                ui=True,
-                components={"/shop": url},
-                max_executing_items=160,
+            flags = (
+                "--ui",
+                "--state",
+                f"{folder}/runs.db",
+                "--component",
+                f"/shop={url}",
+                "--max-executing-items",
+                "160",
             )
-            async with running(settings) as addresses:
-                client = GrpcClient(addresses.grpc)
+            async with CommandLine(Path(folder)).serving(*flags) as serving:
+                client = GrpcClient(serving.grpc)
                 await _history(client)
                 run = await _large_run(client)
-                work = asyncio.create_task(_work(client))
+                follow = GetParams(run_id=run, wait=True)
+                tasks: list[asyncio.Task[Any]] = [asyncio.create_task(_work(client))]
+                tasks += [asyncio.create_task(client.get(follow)) for _ in range(FOLLOWERS)]
                 try:
-                    await _pictures(opened, f"http://{addresses.http}/ui", run)
+                    async with new_page(opened) as page:
+                        await page.goto(serving.page)
+                        await _pictures(opened, serving.page, run)
                 finally:
-                    work.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await work
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
                     shop.gate.set()
                     await client.close()
 
@@ -63,13 +70,9 @@ async def main() -> None:
 async def _pictures(opened: Browser, url: str, run: str) -> None:
     shots: list[tuple[str, str, dict[str, Any]]] = [
         ("runs-light", "", WIDE),
-        ("runs-dark", "", {**WIDE, "color_scheme": "dark"}),
-        ("run-light", f"#/runs/{run}", WIDE),
         ("run-dark", f"#/runs/{run}", {**WIDE, "color_scheme": "dark"}),
-        ("gateway-light", "#/gateway", WIDE),
-        ("gateway-dark", "#/gateway", {**WIDE, "color_scheme": "dark"}),
-        ("runs-narrow", "", NARROW),
         ("run-narrow", f"#/runs/{run}", NARROW),
+        ("gateway-light", "#/gateway", WIDE),
     ]
     chosen = sys.argv[1:]
     for name, view, options in shots:
@@ -85,7 +88,7 @@ async def _pictures(opened: Browser, url: str, run: str) -> None:
 async def _until_it_shows(page: Page, view: str) -> None:
     """Wait until there is something to see: a minute of history, or an item in full."""
     if "gateway" in view:
-        await asyncio.sleep(45)
+        await asyncio.sleep(HISTORY_SECONDS)
     elif view:
         await page.get_by_role("button", name="Next failed").click()
         await expect(page.locator(".item-error")).to_be_visible()

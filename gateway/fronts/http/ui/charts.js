@@ -3,7 +3,7 @@
 import { element, setAttribute, setText } from "./elements.js";
 import { oncePerFrame } from "./frames.js";
 
-const POINTS = 180;
+const POINTS = 120;
 
 export class Chart {
   #history = [];

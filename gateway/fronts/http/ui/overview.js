@@ -102,7 +102,8 @@ export class OverviewView {
     const sorted = Object.entries(uses).filter(([, value]) => value > 0).sort(([, one], [, other]) => other - one);
     let start = 0;
     const stops = sorted.map(([, value], index) => {
-      const end = limit ? start + (100 * value) / limit : start;
+      // Each use is wide enough to be seen.
+      const end = limit ? Math.min(100, start + Math.max(0.4, (100 * value) / limit)) : start;
       const stop = `var(--use-${index % 6}) ${start.toFixed(2)}% ${end.toFixed(2)}%`;
       start = end;
       return stop;
@@ -110,16 +111,16 @@ export class OverviewView {
     this.memory.style.backgroundImage = stops.length ? `linear-gradient(90deg, ${stops.join(", ")}, transparent ${start.toFixed(2)}%)` : "none";
     setText(this.memoryText, limit ? `${format.bytes(used ?? 0)} of ${format.bytes(limit)} (${((100 * used) / limit).toFixed(1)} %)` : "–");
     sync(this.uses, sorted, ([name, value], index) => {
-      const item = element("li", {}, element("span", { class: `swatch use-${index % 6}` }), element("span", {}, name), " ", element("b", {}, format.bytes(value)));
+      const item = element("li", {}, element("span", { class: `swatch use-${index % 6}` }), element("span", {}, inWordsOf(name)), " ", element("b", {}, format.bytes(value)));
       return item;
     });
   }
 
   #showStreams(told) {
     const rows = [
-      ...Object.entries(told.open_streams ?? {}).map(([name, value]) => [`stream ${name}`, value]),
-      ...Object.entries(told.followers ?? {}).map(([name, value]) => [`followers of ${name}`, value]),
-    ];
+      ...Object.entries(told.open_streams ?? {}).map(([name, value]) => [`streams of ${name.split("/").at(-1)}`, value]),
+      ...Object.entries(told.followers ?? {}).map(([name, value]) => [`followers: ${inWordsOf(name)}`, value]),
+    ].filter(([, value]) => value > 0);
     sync(this.streams, rows.length ? rows : [["none", 0]], ([name, value]) =>
       element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, format.number(value ?? 0))));
   }
@@ -128,6 +129,10 @@ export class OverviewView {
     if (!components.length) return this.components.replaceChildren(element("p", { class: "muted" }, "None are set up."));
     sync(this.components, components, componentOf);
   }
+}
+
+function inWordsOf(name) {
+  return name.replaceAll("_", " ");
 }
 
 /** Makes the children of a node anew where what they show has changed. What is open stays open. */
