@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.adapter.filters_json import run_filter_from_json, run_filter_to_json
 from gateway.adapter.json_members import Member, Members, Params, members_of, read_members, write_object
-from gateway.adapter.params_json import add_seconds, seconds_from_json
+from gateway.adapter.params_json import META, add_seconds, seconds_from_json
 from gateway.adapter.status_from_json import run_status_from_json
 from gateway.core.control import (
     BulkProgress,
@@ -142,7 +142,8 @@ def known_members(params: Params, known: Members) -> dict[str, Any]:
         raise TooLarge(f"a parameter of this method has at most {MAX_PARAMETER >> 10} KiB")
     fields = read_members(params, known)
     for name in fields.pop("extensions", ()):
-        raise InvalidParams.field(shortened(name), description="not a parameter of this method")
+        if name != META:
+            raise InvalidParams.field(shortened(name), description="not a parameter of this method")
     return fields
 
 

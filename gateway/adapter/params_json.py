@@ -17,6 +17,9 @@ from gateway.core.model import GetParams, JsonText, ObservabilityContext, Result
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.validation import validated
 
+META = "_meta"
+"""The parameter of every method that says what it belongs to: its trace, as headers would."""
+
 _ORDERS = {
     "byIndex": ResultOrder.BY_INDEX,
     "by_index": ResultOrder.BY_INDEX,

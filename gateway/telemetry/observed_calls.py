@@ -77,8 +77,10 @@ class ObservedCall:
     trace_id: str | None = None
     """The trace that the call says it belongs to, where no span tells."""
     source: CallSource | None = None
-    status = ""
-    """The status that the call is about to end with."""
+    code = status = ""
+    """What the call is about to end with."""
+    attributes: SpanAttributes | None = None
+    """What its span has besides that of its method."""
     span: Span | None = None
     _token: Any = None
     _begun_at: int | None = None
@@ -166,6 +168,8 @@ class ObservedCall:
 
     def _end_span(self, span: Span, code: str, status: str) -> None:
         if span.is_recording():
+            if self.attributes is not None:
+                span.set_attributes(self.attributes)
             if self.run_id:
                 span.set_attribute(semconv.RUN_ID, self.run_id)
             span.set_attributes(RPC_NAMES.of_code(self.method.system, code if _is_code(code) else ""))
@@ -205,3 +209,6 @@ def _is_code(code: str) -> bool:
 
 UNTOLD: Final = ObservedMethod("grpc", semconv.OTHER_METHOD, told=False)
 """The method of calls that nobody observes."""
+
+NOBODY: Final = ObservedCall(UNTOLD)
+"""A call that nobody observes."""

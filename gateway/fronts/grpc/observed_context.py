@@ -12,7 +12,7 @@ from opentelemetry import propagate
 from gateway.fronts.grpc.calls import Context, Trailers, is_cut
 from gateway.telemetry import tracing
 from gateway.telemetry.call_metrics import grpc_cells
-from gateway.telemetry.observed_calls import UNTOLD, ObservedCall, ObservedMethod
+from gateway.telemetry.observed_calls import NOBODY, ObservedCall, ObservedMethod
 
 _JOINS: Final = frozenset({"SubmitRun", "SubmitRunStream", "GetRun"})
 """The methods whose requests may name a trace."""
@@ -31,8 +31,8 @@ def observed_method(path: str, handler: "grpc.RpcMethodHandler[Any, Any]", *, to
 
 def call_of(context: Context) -> ObservedCall:
     """What observes the call with this context."""
-    call: ObservedCall | None = getattr(context, "call", None)
-    return ObservedCall(UNTOLD) if call is None else call
+    call: ObservedCall = getattr(context, "call", NOBODY)
+    return call
 
 
 def carried(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:

@@ -58,6 +58,7 @@ class ControlMethods:
                 entry.concerns(cancel.filter)
                 return await _at_last(service.bulk.cancel(cancel), control_json.cancel_progress_to_json, entry)
             entry.names(cancel.run_id)
+            origin.concerns(cancel.run_id)
             return await service.control.cancel(cancel)
 
     async def _delete(self, params: Params, origin: Origin, held: Held) -> JsonText:
@@ -72,6 +73,7 @@ class ControlMethods:
                 entry.concerns(delete.filter)
                 return await _at_last(service.bulk.delete(delete), control_json.delete_progress_to_json, entry)
             entry.names(delete.run_id)
+            origin.concerns(delete.run_id)
             await service.control.delete(delete)
             return NOTHING
 
@@ -81,7 +83,9 @@ class ControlMethods:
 
     async def _items(self, params: Params, origin: Origin, held: Held) -> ItemList:
         lists = self._services.of(origin.caller.view).lists
-        return await lists.items(items_json.items_params_from_json(params))
+        items = items_json.items_params_from_json(params)
+        origin.concerns(items.run_id)
+        return await lists.items(items)
 
     async def _write_end(self, ended: RunStatus | JsonText, held: Held) -> JsonText:
         await self._fair_queue.yield_turn()

@@ -67,7 +67,7 @@ class HttpEntrance:
 
     def origin(self, request: HttpRequest) -> Origin:
         """Where the calls of a request come from."""
-        return Origin(request.caller, peer=request.peer if self.access.audit.on else "")
+        return Origin(request.caller, peer=request.peer if self.access.audit.on else "", client=request)
 
 
 def _place(path: str) -> str:

@@ -29,7 +29,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from msgspec.structs import replace
 
@@ -44,10 +44,12 @@ from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.caller import Caller
 from gateway.core.errors import GatewayError, GoAway
 from gateway.core.internal_errors import error_to_tell
-from gateway.core.model import GetParams, JsonText
+from gateway.core.model import GetParams, JsonText, canonical_run_id
+from gateway.core.observed_params import joined
 from gateway.core.run_sets import SetParams
 from gateway.core.runtime import text_sizes
 from gateway.fronts.http.connection import ClientLeft
+from gateway.fronts.http.observed_methods import fails
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.preferences import ranks
 from gateway.fronts.http.sending import Broken
@@ -58,6 +60,7 @@ from gateway.runs.services import RunsServices
 from gateway.runs.set_follower import SetFollower
 from gateway.runs.set_update import SetCaughtUp, SetHeartbeat
 from gateway.runs.update import Update
+from gateway.telemetry.observed_calls import NOBODY, ObservedCall
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream",
@@ -84,6 +87,16 @@ class Follow(NamedTuple):
     id: JsonText
     method: str
     params: GetParams | SetParams
+
+    def joined(self, call: ObservedCall) -> Self:
+        """The same, as part of the trace of the call."""
+        params = self.params
+        if params.resume_token:
+            call.resumes()
+        if isinstance(params, SetParams):
+            return self
+        call.run_id = canonical_run_id(params.run_id) or ""
+        return self._replace(params=joined(call, params))
 
 
 def is_preferred(accept: str) -> bool:
@@ -135,7 +148,9 @@ class EventStreams:
         self._line = FairTurns().line()
         self._share = share
 
-    async def events(self, follow: Follow, pace: Pace, caller: Caller) -> AsyncGenerator[bytes, None]:
+    async def events(
+        self, follow: Follow, pace: Pace, caller: Caller, call: ObservedCall = NOBODY
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the stream, whose large events come in pieces. Close it explicitly.
 
         Each piece must have been written when the next one is asked for. Errors of the service are raised before the
@@ -146,28 +161,34 @@ class EventStreams:
         try:
             permit_jsonrpc(caller, follow.method)
             service = self._services.of(caller.view)
-            parts = [self._notifications(service, follow.params, pace, caller.expires)]
+            parts = [self._notifications(service, follow.params, pace, caller.expires, call)]
             if isinstance(follow.params, GetParams):
-                parts.append(self._response(service, follow.id, follow.params, pace))
+                parts.append(self._response(service, follow.id, follow.params, pace, call))
             for part in parts:
                 async with aclosing(part) as pieces:
                     async for piece in pieces:
+                        call.bytes_out += len(piece)
                         yield piece
                         del piece
                         begun = True
-        except (Broken, ClientLeft):
+            call.status = "OK"
+        except ClientLeft:
             raise
-        except GoAway:
-            if not begun:
-                raise
-            yield _GO_ON
+        except Broken:
+            fails(call)
+            raise
         except Exception as error:
             if not begun:
                 raise
-            yield b"data: %b\n\n" % event_lines(jsonrpc.error_response(follow.id, error_to_tell(error)))
+            yield _last_event(follow.id, error, call)
 
     async def _notifications(
-        self, service: RunsService, params: GetParams | SetParams, pace: Pace, expires: float | None
+        self,
+        service: RunsService,
+        params: GetParams | SetParams,
+        pace: Pace,
+        expires: float | None,
+        call: ObservedCall,
     ) -> AsyncGenerator[bytes, None]:
         with _follower(service, params) as follower, self._lives.begin(follower.end) as life:
             while not life.over:
@@ -176,11 +197,13 @@ class EventStreams:
                     break
                 if not isinstance(update, Update):
                     await self._line.checkpoint()
+                    call.sent()
                     yield _event_of_set(update)
                     continue
                 written = self._of(update)
                 for part in written.slices:
                     await self._line.checkpoint()
+                    call.sent()
                     if written.is_large(update, part):
                         async with aclosing(self._large(update, written.large_event(update, part), pace)) as pieces:
                             async for piece in pieces:
@@ -197,13 +220,15 @@ class EventStreams:
             life.check()
 
     async def _response(
-        self, service: RunsService, request_id: JsonText, params: GetParams, pace: Pace
+        self, service: RunsService, request_id: JsonText, params: GetParams, pace: Pace, call: ObservedCall
     ) -> AsyncGenerator[bytes, None]:
         """The response, of which at most a page of results and a piece are held."""
         begun = False
         try:
             async with aclosing(self._pieces_of_response(service, request_id, params, pace)) as pieces:
                 async for piece in pieces:
+                    if not begun:
+                        call.sent()
                     yield piece
                     del piece
                     begun = True
@@ -289,6 +314,17 @@ async def _before(expires: float, follower: Follower | SetFollower) -> Update | 
         if ending.expired():
             raise unauthenticated("expired") from None
         raise
+
+
+def _last_event(request_id: JsonText, error: Exception, call: ObservedCall) -> bytes:
+    """What tells of an error. The age of a connection is none: the stream goes on elsewhere."""
+    if isinstance(error, GoAway):
+        call.status = "OK"
+        return _GO_ON
+    told = error_to_tell(error)
+    fails(call, told)
+    call.sent()
+    return b"data: %b\n\n" % event_lines(jsonrpc.error_response(request_id, told))
 
 
 def _event_of_set(update: SetCaughtUp | SetHeartbeat) -> bytes:

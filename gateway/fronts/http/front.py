@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import HttpVersion11
 
 from gateway.access.access import Access, OpenAccess
-from gateway.adapter import blobs_json
+from gateway.adapter import blobs_json, jsonrpc
 from gateway.adapter.long_requests import read_long_members
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
@@ -42,6 +42,8 @@ from gateway.fronts.http.listeners import HttpListeners
 from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods, RefusedAnswer
+from gateway.fronts.http.observed_methods import denied, end_stream
+from gateway.fronts.http.observed_requests import begin_request, end_request
 from gateway.fronts.http.overview_stream import OverviewEvents, OverviewRoute
 from gateway.fronts.http.pace import Pace
 from gateway.fronts.http.probes import Probes
@@ -70,14 +72,13 @@ from gateway.fronts.http.responses import (
     RequestTimeout,
     UnsupportedMediaType,
     call_response,
-    denial,
     json_response,
-    refusal,
 )
 from gateway.fronts.http.sending import in_step, send_parts
 from gateway.fronts.http.tls_port import TlsPort
 from gateway.fronts.http.ui_files import UiFiles
 from gateway.fronts.http.writing import send_whole
+from gateway.telemetry.observed_calls import ObservedCall
 
 _RouteHandler = Callable[[HttpRequest, MemoryHold], Awaitable[HttpResponse | None]]
 
@@ -202,6 +203,7 @@ class HttpFront:
         )
 
     async def _answer(self, request: HttpRequest) -> None:
+        span = begin_request(request)
         try:
             response = await self._respond(request)
             if not request.content.is_eof():
@@ -213,6 +215,7 @@ class HttpFront:
             raise asyncio.CancelledError from None  # A body that was still coming keeps the one that there was.
         finally:
             request.connection.end()
+            end_request(request, span)
 
     async def _refuse_body(self, request: HttpRequest, response: HttpResponse | None) -> None:
         """Send a refusal, and read the rest of the body: most clients read nothing until they have sent all."""
@@ -254,7 +257,7 @@ class HttpFront:
             with request.connection.share.hold() as held:
                 return await route(request, held)
         except Exception as error:
-            return refusal(request, error_to_tell(error))
+            return self._methods.observed.refusal(request, error_to_tell(error))
         finally:
             self._open.discard(task)
             del task
@@ -280,13 +283,18 @@ class HttpFront:
             held.grow(await text_bytes(body, self._fair_queue))
         calls = await self._methods.read(body)
         held.shrink(len(body))
+        request.reads_calls = True
         del body
         if "Accept" in request.headers and event_stream.is_preferred(",".join(request.headers.getall("Accept"))):
             follow = event_stream.follow_request(calls, request.headers.get("Last-Event-ID", ""))
-            if follow is not None:
+            if follow is not None and isinstance(calls, jsonrpc.Request):
+                call = self._methods.observed.begin_stream(follow.method, request, calls.params, follow.id)
                 del calls  # A stream may last for long.
                 held.shrink(held.size)
-                return await self._stream(request, follow, held)
+                try:
+                    return await self._stream(request, follow, held, call)
+                finally:
+                    end_stream(call)
         answering = self._methods.answer(calls, held, self._entrance.origin(request))
         del calls  # So may a call that waits for a run.
         answer = await answering
@@ -299,19 +307,21 @@ class HttpFront:
         await self._send_text(request, answer)
         return None
 
-    async def _stream(self, request: HttpRequest, follow: event_stream.Follow, held: MemoryHold) -> HttpResponse | None:
-        events = self._streams.events(follow, Pace(request.connection, held), request.caller)
+    async def _stream(
+        self, request: HttpRequest, follow: event_stream.Follow, held: MemoryHold, call: ObservedCall
+    ) -> HttpResponse | None:
+        events = self._streams.events(follow.joined(call), Pace(request.connection, held), request.caller, call)
         try:
             request.limit.becomes_stream()
             followed = self._entrance.access.limits.followed(request.caller, 1)
         except QuotaExceeded as error:
             self._entrance.refused(error, request)
-            return denial(follow.id, error)
+            return denied(call, follow.id, error)
         with followed:
             try:
                 first = await anext(events)
             except Exception as error:
-                return denial(follow.id, error_to_tell(error))
+                return denied(call, follow.id, error_to_tell(error))
             request.connection.streams = True
             if self._limits.connection_age is not None:
                 request.closes = True  # The stream ends with its connection, and the client is to know it before.

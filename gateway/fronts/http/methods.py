@@ -23,6 +23,7 @@ from gateway.core.errors import GatewayError, InvalidRequest, MethodNotFound, Pe
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.model import Blob, JsonText, ObservabilityContext
+from gateway.core.observed_params import joined
 from gateway.core.refusals import count_refusal
 from gateway.core.tokens import CreatedToken
 from gateway.fronts.http.batch import UNCOUNTED, BatchHold, KeptAnswer, KeptText
@@ -37,9 +38,12 @@ from gateway.fronts.http.long_texts import (
     is_long,
     read_blob,
 )
+from gateway.fronts.http.observed_methods import ObservedMethods, ended
 from gateway.fronts.http.rpc_method import Origin, RpcMethod, give_back
 from gateway.runs.run_answer import RunAnswer
 from gateway.runs.services import RunsServices
+from gateway.telemetry.call_metrics import CANCELLED
+from gateway.telemetry.observed_calls import ObservedCall
 
 BATCH_CONCURRENCY = 16
 """How many calls of one batch are executed at the same time."""
@@ -97,6 +101,7 @@ class JsonRpcMethods:
             "blobs/put": RpcMethod(self._put_blob, self._write_blob_id),
             "blobs/get": RpcMethod(self._get_blob, self._write_blob),
         }
+        self.observed = ObservedMethods(self._methods)
 
     @property
     def names(self) -> Collection[str]:
@@ -214,33 +219,44 @@ class JsonRpcMethods:
         return answer
 
     async def _answer(self, call: jsonrpc.Call, origin: Origin, held: Held) -> JsonText | LongText | None:
-        if isinstance(call, jsonrpc.Refused):
-            count_refusal(call.error)
-            return jsonrpc.error_response(call.id, call.error)
+        observed = self.observed.begin(call, origin)
+        origin = origin._replace(call=observed)
         request_id = call.id
         try:
-            method = self._methods.get(call.method)
-            if method is None:
-                raise MethodNotFound(f"no method {shortened(call.method)!r}; there are {', '.join(self._methods)}")
-            origin.permit(self._access.audit, call.method)
-            origin.limit(self._access.limits, call.method)
+            if isinstance(call, jsonrpc.Refused):
+                raise call.error
+            method = self._permitted(call.method, origin)
             executing = method.execute(call.params, origin, held)
             del call  # It may hold many inputs, and the end of the run may be far away.
             result = await executing
             if request_id is None:
+                ended(observed, None, origin.source)
                 return None
             text = await method.write(result, held)
-            if isinstance(text, str):
-                return jsonrpc.response(request_id, text)
-            before, after = jsonrpc.around_result(request_id)
-            return Enclosed(before, text, after)
+        except asyncio.CancelledError:
+            observed.end(CANCELLED, "CANCELLED", origin.source)
+            raise
         except Exception as error:
             told = error_to_tell(error)
             count_refusal(told)
+        else:
+            return _answered(observed, origin, request_id, text)
         if request_id is None:
+            ended(observed, told, origin.source)
             return None
         text = jsonrpc.error_response(request_id, told)
+        observed.sent(len(text))
+        ended(observed, told, origin.source)
         return _Refusal(text, told) if isinstance(told, PermissionDenied | QuotaExceeded) else text
+
+    def _permitted(self, name: str, origin: Origin) -> RpcMethod:
+        """The method with this name. Raises MethodNotFound, PermissionDenied and QuotaExceeded."""
+        method = self._methods.get(name)
+        if method is None:
+            raise MethodNotFound(f"no method {shortened(name)!r}; there are {', '.join(self._methods)}")
+        origin.permit(self._access.audit, name)
+        origin.limit(self._access.limits, name)
+        return method
 
     async def _submit(self, params: Params, origin: Origin, held: Held) -> RunAnswer:
         submit = params_json.submit_params_from_json(params)
@@ -251,16 +267,20 @@ class JsonRpcMethods:
                 limits.items(caller, len(submit.inputs))
             if caller is not ANYBODY:
                 submit = owned(submit, caller)
+            scope = origin.scope or _scope(submit.observability)
+            submit = joined(origin.call, submit)
             submitting = self.services.of(caller.view).open_submit(
-                submit, scope=origin.scope or _scope(submit.observability), accepted=partial(give_back, held)
+                submit, scope=scope, accepted=partial(give_back, held)
             )
             del submit
             answer = await submitting
             entry.names(answer.status.run_id)
+            origin.call.run_id = answer.status.run_id
             return answer
 
     async def _get(self, params: Params, origin: Origin, held: Held) -> RunAnswer:
-        get = params_json.get_params_from_json(params)
+        get = joined(origin.call, params_json.get_params_from_json(params))
+        origin.concerns(get.run_id)
         if get.wait:
             del params
             give_back(held)
@@ -310,6 +330,21 @@ async def _refuse_watch(params: Params, origin: Origin, held: Held) -> str:
     """A set is followed by an event stream; what is wrong with the parameters is told first."""
     set_params_from_json(params)
     raise InvalidRequest("runs/watch is answered by an event stream: send 'Accept: text/event-stream', and an id")
+
+
+def _answered(
+    call: ObservedCall, origin: Origin, request_id: JsonText, text: JsonText | LongText
+) -> JsonText | LongText:
+    """The answer to a call, which has ended. A long one is made, and sent, from now on."""
+    if isinstance(text, str):
+        text = jsonrpc.response(request_id, text)
+        call.sent(len(text))
+    else:
+        before, after = jsonrpc.around_result(request_id)
+        text = Enclosed(before, text, after)
+        call.sent(text.content_length or 0)
+    ended(call, None, origin.source)
+    return text
 
 
 async def _joined(text: LongText) -> bytes:

@@ -28,6 +28,8 @@ class HttpRequest:
         "headers",
         "limit",
         "method",
+        "reads_calls",
+        "status",
         "version",
     )
 
@@ -47,6 +49,10 @@ class HttpRequest:
         """What counts the request for its caller."""
         self.begun = False
         """Whether something of the answer has been written."""
+        self.status = 0
+        """The status of the answer, when it is written."""
+        self.reads_calls = False
+        """Whether the calls of JSON-RPC in it are known."""
 
     @property
     def path(self) -> str:
@@ -77,6 +83,11 @@ class HttpRequest:
         transport = self.connection.transport
         name = None if transport is None else transport.get_extra_info("peername")
         return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else ""
+
+    @property
+    def identity(self) -> str:
+        """The name of the caller, or ""."""
+        return self.caller.identity
 
     @property
     def content_length(self) -> int | None:

@@ -19,6 +19,8 @@ from gateway.core.errors import (
 )
 from gateway.core.refusals import count_refusal
 from gateway.fronts.http.request import HttpRequest
+from gateway.telemetry.call_metrics import HTTP_REQUESTS
+from gateway.telemetry.metrics import OTHER
 
 RPC_PATH = "/"
 
@@ -161,6 +163,7 @@ def raw_refusal(error: GatewayError) -> bytes:
     count_refusal(error)
     body = jsonrpc.error_response(None, error).encode()
     status = HTTPStatus(error.http_status)
+    HTTP_REQUESTS.inc(OTHER, str(status.value))
     headers = {**JSON_HEADERS, "Content-Length": str(len(body)), "Connection": "close"}
     lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body

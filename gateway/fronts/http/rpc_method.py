@@ -11,17 +11,35 @@ from gateway.core.caller import Caller
 from gateway.core.errors import PermissionDenied
 from gateway.core.model import JsonText, canonical_run_id
 from gateway.fronts.http.long_texts import Held, LongText
+from gateway.fronts.http.request import HttpRequest
+from gateway.telemetry.observed_calls import NOBODY, CallSource, ObservedCall
 
 
 class Origin(NamedTuple):
     """Where a call comes from: its caller, and the scope of its idempotency keys, which components have.
 
-    `peer` is the address of a client, where that is to be told.
+    `peer` is the address of a client, where that is to be told; `client` is its request. `call` observes the call.
     """
 
     caller: Caller
     scope: str = ""
     peer: str = ""
+    client: HttpRequest | None = None
+    call: ObservedCall = NOBODY
+
+    @property
+    def identity(self) -> str:
+        """The name of the caller, or ""."""
+        return self.caller.identity
+
+    @property
+    def source(self) -> CallSource:
+        """Who calls, and from where."""
+        return self if self.client is None else self.client
+
+    def concerns(self, run_id: str) -> None:
+        """A call is about a run."""
+        self.call.run_id = canonical_run_id(run_id) or ""
 
     @property
     def front(self) -> str:

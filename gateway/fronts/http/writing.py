@@ -62,6 +62,8 @@ class BodyWriter:
 def _write(request: HttpRequest, data: bytes) -> None:
     transport = request.connection.transport
     if transport is None or transport.is_closing():
+        if not request.begun:
+            request.status = 0
         raise ClientLeft("the client has left")
     request.begun = True
     transport.write(data)
@@ -69,6 +71,7 @@ def _write(request: HttpRequest, data: bytes) -> None:
 
 def _head(request: HttpRequest, status: int, lines: bytes, length: int | None) -> bytes:
     """The head of a response whose body is chunked, or ends with the connection, if its length is not known."""
+    request.status = status
     is_current = request.version >= HttpVersion11
     kept = b""
     if request.closes is is_current:

@@ -1,0 +1,137 @@
+"""The methods of JSON-RPC as their calls are observed: those of clients, and those of components while they execute."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+from opentelemetry import context as contexts
+from opentelemetry import propagate
+
+from gateway.adapter import jsonrpc
+from gateway.adapter.json_members import Params, members_of
+from gateway.adapter.params_json import META
+from gateway.core.errors import GatewayError, Internal
+from gateway.fronts.http.request import HttpRequest
+from gateway.fronts.http.responses import RPC_PATH, HttpResponse, denial, refusal
+from gateway.fronts.http.rpc_method import Origin
+from gateway.telemetry import tracing
+from gateway.telemetry.call_metrics import CANCELLED, CallOrigin, jsonrpc_cells
+from gateway.telemetry.observed_calls import CallSource, ObservedCall, ObservedMethod
+from gateway.telemetry.semconv import RPC_NAMES
+
+UNKNOWN: Final = "unknown"
+"""The name of calls of no method: clients may make up any."""
+
+MAX_META: Final = 16 << 10
+"""The longest `_meta` that is read, in characters: what it says of a trace has at most some kilobytes."""
+
+_JOINS: Final = frozenset({"runs/submit", "runs/get"})
+"""The methods whose parameters may name a trace by `observability`."""
+
+_STREAMS: Final = ("runs/get", "runs/watch")
+_MOST_OF_ID: Final = 64
+
+
+class ObservedMethods:
+    """What observes the calls of methods with these names, and of others."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._of_clients = _methods(names, "client")
+        self._of_components = _methods(names, "component")
+        self._streams = {name: _method(name, "client", streams=True) for name in _STREAMS}
+
+    def begin(self, call: jsonrpc.Call, origin: Origin) -> ObservedCall:
+        """A call begins."""
+        methods = self._of_components if origin.scope else self._of_clients
+        method = None if isinstance(call, jsonrpc.Refused) else methods.get(call.method)
+        observed = ObservedCall(methods[UNKNOWN] if method is None else method)
+        observed.received()
+        if tracing.tracer is not None:
+            params = None if isinstance(call, jsonrpc.Refused) else call.params
+            headers = None if origin.client is None else origin.client.headers
+            observed.trace(_carried(headers, params), contexts.get_current() if origin.scope else None)
+            _name_request(observed, call.id)
+        return observed
+
+    def begin_stream(self, name: str, request: HttpRequest, params: Params, request_id: str) -> ObservedCall:
+        """A call begins that is answered by a stream of events."""
+        call = ObservedCall(self._streams[name])
+        call.source = request
+        call.received()
+        if tracing.tracer is not None:
+            call.trace(_carried(request.headers, params))
+            _name_request(call, request_id)
+        return call
+
+    def refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
+        """The answer to a request that is refused: a call, if it is not known yet what calls it holds."""
+        if request.path == RPC_PATH and request.method == "POST" and not request.reads_calls:
+            self._of_clients[UNKNOWN].refuse(str(error.jsonrpc_code), error.grpc_status, request)
+        return refusal(request, error)
+
+
+def ended(call: ObservedCall, error: GatewayError | None, source: CallSource | None) -> None:
+    """A call has been answered, with this error if there is one."""
+    if error is None:
+        call.end("", "OK", source)
+    else:
+        call.end(str(error.jsonrpc_code), error.grpc_status, source)
+
+
+def end_stream(call: ObservedCall) -> None:
+    """A stream has ended: `status` tells how, unless its client left."""
+    call.end(call.code if call.status else CANCELLED, call.status or "CANCELLED")
+
+
+def fails(call: ObservedCall, error: GatewayError | None = None) -> None:
+    """A stream is about to end by an error, or by being cut."""
+    call.code, call.status = str(Internal.code), Internal.grpc_status
+    if error is not None:
+        call.code, call.status = str(error.jsonrpc_code), error.grpc_status
+
+
+def denied(call: ObservedCall, request_id: str, error: GatewayError) -> HttpResponse:
+    """The answer to a call that no stream answers, since it has failed at once."""
+    fails(call, error)
+    response = denial(request_id, error)
+    call.sent(len(response.body))
+    return response
+
+
+def _methods(names: Collection[str], origin: CallOrigin) -> dict[str, ObservedMethod]:
+    return {name: _method(name, origin) for name in (*names, UNKNOWN)}
+
+
+def _method(name: str, origin: CallOrigin, *, streams: bool = False) -> ObservedMethod:
+    return ObservedMethod("jsonrpc", name, jsonrpc_cells(name, origin, streams=streams), joins=name in _JOINS)
+
+
+def _name_request(call: ObservedCall, request_id: str | None) -> None:
+    if request_id is not None and request_id != "null":
+        call.attributes = RPC_NAMES.of_request_id(request_id.strip('"')[:_MOST_OF_ID])
+
+
+def _carried(headers: Mapping[str, Any] | None, params: Params) -> dict[str, str]:
+    """What headers say of the trace that a call belongs to, or else what `_meta` in its parameters says."""
+    fields = propagate.get_global_textmap().fields
+    if headers is not None:
+        carrier = {field: ",".join(_all(headers, field)) for field in fields if field in headers}
+        if carrier:
+            return carrier
+    try:
+        if isinstance(params, str):
+            params = members_of(params) if f'"{META}"' in params else None
+        meta = params.get(META) if isinstance(params, dict) else None
+        if not isinstance(meta, str) or len(meta) > MAX_META:
+            return {}
+        given = msgspec.json.decode(meta)
+    except (GatewayError, msgspec.DecodeError, RecursionError):
+        return {}
+    if not isinstance(given, dict):
+        return {}
+    return {field: given[field] for field in fields if isinstance(given.get(field), str)}
+
+
+def _all(headers: Any, field: str) -> list[str]:
+    values: list[str] = headers.getall(field)
+    return values
