@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import HttpVersion11
 
 from gateway.access.access import Access, OpenAccess
-from gateway.adapter import blobs_json, jsonrpc
+from gateway.adapter import blobs_json
 from gateway.adapter.long_requests import read_long_members
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
@@ -42,7 +42,7 @@ from gateway.fronts.http.listeners import HttpListeners
 from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods, RefusedAnswer
-from gateway.fronts.http.observed_methods import denied, end_stream
+from gateway.fronts.http.observed_methods import denied
 from gateway.fronts.http.observed_requests import begin_request, end_request
 from gateway.fronts.http.overview_stream import OverviewEvents, OverviewRoute
 from gateway.fronts.http.pace import Pace
@@ -287,14 +287,11 @@ class HttpFront:
         del body
         if "Accept" in request.headers and event_stream.is_preferred(",".join(request.headers.getall("Accept"))):
             follow = event_stream.follow_request(calls, request.headers.get("Last-Event-ID", ""))
-            if follow is not None and isinstance(calls, jsonrpc.Request):
-                call = self._methods.observed.begin_stream(follow.method, request, calls.params, follow.id)
-                del calls  # A stream may last for long.
-                held.shrink(held.size)
-                try:
+            if follow is not None:
+                with self._methods.observed.stream(calls, request) as call:
+                    del calls  # A stream may last for long.
+                    held.shrink(held.size)
                     return await self._stream(request, follow, held, call)
-                finally:
-                    end_stream(call)
         answering = self._methods.answer(calls, held, self._entrance.origin(request))
         del calls  # So may a call that waits for a run.
         answer = await answering

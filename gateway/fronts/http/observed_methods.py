@@ -1,6 +1,7 @@
 """The methods of JSON-RPC as their calls are observed: those of clients, and those of components while they execute."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -53,15 +54,22 @@ class ObservedMethods:
             _name_request(observed, call.id)
         return observed
 
-    def begin_stream(self, name: str, request: HttpRequest, params: Params, request_id: str) -> ObservedCall:
-        """A call begins that is answered by a stream of events."""
-        call = ObservedCall(self._streams[name])
+    @contextmanager
+    def stream(self, asked: jsonrpc.Call | jsonrpc.Batch, request: HttpRequest) -> Iterator[ObservedCall]:
+        """What observes a call that is answered by a stream of events, while the block lasts."""
+        assert isinstance(asked, jsonrpc.Request)
+        call = ObservedCall(self._streams[asked.method])
         call.source = request
         call.received()
         if tracing.tracer is not None:
-            call.trace(_carried(request.headers, params))
-            _name_request(call, request_id)
-        return call
+            call.trace(_carried(request.headers, asked.params))
+            _name_request(call, asked.id)
+        del asked, request
+        try:
+            yield call
+        finally:
+            # `status` tells how it has ended, unless its client left.
+            call.end(call.code if call.status else CANCELLED, call.status or "CANCELLED")
 
     def refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
         """The answer to a request that is refused: a call, if it is not known yet what calls it holds."""
@@ -76,11 +84,6 @@ def ended(call: ObservedCall, error: GatewayError | None, source: CallSource | N
         call.end("", "OK", source)
     else:
         call.end(str(error.jsonrpc_code), error.grpc_status, source)
-
-
-def end_stream(call: ObservedCall) -> None:
-    """A stream has ended: `status` tells how, unless its client left."""
-    call.end(call.code if call.status else CANCELLED, call.status or "CANCELLED")
 
 
 def fails(call: ObservedCall, error: GatewayError | None = None) -> None:
