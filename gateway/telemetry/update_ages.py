@@ -23,23 +23,25 @@ class AgeHistogram(Protocol):
 class UpdateAges:
     """Counts ages in a histogram. Followers of the same state come one after the other, some microseconds apart."""
 
-    __slots__ = ("_age", "_at", "_bounds", "_bucket", "_distribution", "_left")
+    __slots__ = ("_age", "_at", "_bounds", "_bucket", "_counts", "_distribution", "_last")
 
     def __init__(self, histogram: AgeHistogram) -> None:
         self._distribution: Distribution = histogram.labels()
+        self._counts = self._distribution.counts
         self._bounds = histogram.bounds
         self._at = self._age = 0.0
-        self._bucket = self._left = 0
+        self._bucket = self._last = 0
 
     def sent(self, at: float) -> None:
         """Somebody is sent a state that came at this value of `time.monotonic()`."""
-        if not self._left or at != self._at:
+        counts, bucket = self._counts, self._bucket
+        if at != self._at or (number := counts[bucket]) >= self._last:
             self._at = at
             self._age = max(0.0, time.monotonic() - at)
-            self._bucket = bisect_left(self._bounds, self._age)
-            self._left = TOGETHER
-        self._left -= 1
-        self._distribution.counts[self._bucket] += 1
+            bucket = self._bucket = bisect_left(self._bounds, self._age)
+            number = counts[bucket]
+            self._last = number + TOGETHER
+        counts[bucket] = number + 1
         self._distribution.sum += self._age
 
 
