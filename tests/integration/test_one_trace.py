@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from gateway.adapter.params_proto import submit_params_to_proto
 from gateway.core.model import Blob, BlobType, SubmitParams
 from tests.integration.conftest import command
 from tests.support import sdk
+from tests.support.bridged_engine import QUEUE, bridged_engine
 from tests.support.clients import GrpcClient
 from tests.support.collector import Collector, ReceivedSpan, grpc_collector
 from tests.support.command_line import CommandLine, Serving
@@ -107,6 +108,42 @@ def below(way: list[str], ways: list[list[str]]) -> list[list[str]]:
     return sorted([*(way[: length + 1] for length in range(len(way))), *(way + more for more in ways)])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("front", SUBMIT)
+@pytest.mark.parametrize("version", ["0.11.2", "0.10.0"])
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_run_with_runs_inside_it(
+    commands: CommandLine,
+    collector: Collector,
+    sdk_python: Callable[[str], Path],
+    front: str,
+    version: str,
+    workers: int,
+) -> None:
+    component = f"/sdk={command(sdk.SERVER, python=sdk_python(version))}"
+    arguments = ("--state", ":memory:", "--workers", str(workers), "--component", component)
+    async with serving(commands, collector, *arguments) as gateway:
+        root = await submit(gateway, front, ORCHESTRATE, TWO_ITEMS)
+    assert ways(collector.spans, root) == below([SUBMIT[front]], RUN_WITH_TWO_ITEMS_BELOW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("front", SUBMIT)
+async def test_a_run_behind_a_relay(
+    commands: CommandLine, collector: Collector, sdk_python: Callable[[str], Path], front: str
+) -> None:
+    component = f"/sdk={command(sdk.SERVER, python=sdk_python('0.11.2'))}"
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(
+            serving(commands, collector, "--state", ":memory:", "--component", component)
+        )
+        relay = await stack.enter_async_context(serving(commands, collector, "--runtime", f"grpc://{upstream.grpc}"))
+        root = await submit(relay, front, ORCHESTRATE, TWO_ITEMS)
+    way = [SUBMIT[front], SUBMIT["grpc"], SUBMIT["grpc"]]
+    found = [each for each in ways(collector.spans, root) if "runs.v1.RunsService/GetRun" not in each]
+    assert found == below(way, RUN_WITH_TWO_ITEMS_BELOW)
+
+
 async def test_a_run_that_goes_on_after_its_gateway_was_killed(
     commands: CommandLine, collector: Collector, tmp_path: Path
 ) -> None:
@@ -131,6 +168,53 @@ async def test_a_run_that_goes_on_after_its_gateway_was_killed(
         async with serving(commands, collector, *arguments) as gateway:
             await collector.until(lambda spans: any(span.name == "item" for span in spans))
     assert ways(collector.spans, root) == below([SUBMIT["grpc"]], RUN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("front", SUBMIT)
+async def test_a_run_of_an_engine(
+    commands: CommandLine, collector: Collector, sdk_python: Callable[[str], Path], tmp_path: Path, front: str
+) -> None:
+    component = f"/sdk={command(sdk.SERVER, python=sdk_python('0.11.2'))}"
+    async with bridged_engine("0.13.0", tmp_path) as engine:
+        arguments = ("--state", ":memory:", "--runtime", engine.runtime, "--queue", QUEUE, "--component", component)
+        async with serving(commands, collector, *arguments) as gateway:
+            root = await submit(gateway, front, ORCHESTRATE, TWO_ITEMS)
+    found = [way for way in ways(collector.spans, root) if not way[-1].startswith(("GET", "POST"))]
+    outer = [SUBMIT[front], EXECUTE]
+    assert found == below([*outer, "runs/submit"], [[EXECUTE]] * 2)
+
+
+@pytest.mark.slow
+async def test_a_run_of_an_engine_whose_tasks_another_process_executes(
+    commands: CommandLine, collector: Collector, sdk_python: Callable[[str], Path], tmp_path: Path
+) -> None:
+    component = f"/sdk={command(sdk.SERVER, python=sdk_python('0.11.2'))}"
+    env = {**collector.environment, "OTEL_BSP_SCHEDULE_DELAY": "20"}
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(bridged_engine("0.13.0", tmp_path))
+        gateway = await stack.enter_async_context(
+            serving(commands, collector, "--state", ":memory:", "--runtime", engine.runtime)
+        )
+        arguments = ("--engine", engine.url, "--queue", QUEUE, "--gateway", f"grpc://{gateway.grpc}")
+        bridge = await commands.start(
+            "bridge", *arguments, "--component", component, "--metrics-address", "off", "--traces", "otlp", env=env
+        )
+        try:
+            root = await submit(gateway, "grpc", ORCHESTRATE, TWO_ITEMS)
+        finally:
+            bridge.terminate()
+            await bridge.communicate()
+    assert [SUBMIT["grpc"]] in ways(collector.spans, root)
+    executions = {span.span_id: span for span in collector.named(EXECUTE)}
+    (first,) = (span for span in executions.values() if span.attributes["runs.component"] == "/sdk/orchestrator")
+    (callback,) = collector.named("runs/submit")
+    # The engine names a trace of its own for the first run.
+    assert first.trace_id != f"{root.trace_id:032x}"
+    assert callback.parent == first.span_id
+    inner = [span for span in executions.values() if span.attributes["runs.component"] == "/sdk/double"]
+    assert [span.parent for span in inner] == [callback.span_id] * 2
+    assert {span.trace_id for span in (callback, *inner)} == {first.trace_id}
 
 
 @pytest.mark.slow
