@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from aiohttp import ClientSession
 from opentelemetry import baggage
 from opentelemetry import context as contexts
 from opentelemetry.sdk.trace import ReadableSpan
@@ -169,3 +170,38 @@ async def test_a_command_is_in_the_trace_of_its_environment(
         assert finished.code == 0, finished
     (put,) = collector.named("runs.v1.BlobsService/PutBlob")
     assert (put.trace_id, put.parent) == (f"{parent().trace_id:032x}", f"{parent().span_id:016x}")
+
+
+@pytest.mark.parametrize("way", ["headers", "_meta", "observability"])
+async def test_one_trace_leads_over_json_rpc_however_it_is_named(
+    commands: CommandLine, collector: Collector, way: str
+) -> None:
+    remote = parent()
+    headers: dict[str, str] = {}
+    params: dict[str, Any] = {"inputs": [1]}
+    carried = {"traceparent": remote.header, "tracestate": "a=b"}
+    if way == "headers":
+        headers = carried
+    elif way == "_meta":
+        params["_meta"] = carried
+    else:
+        params["observability"] = {"trace_id": f"{remote.trace_id:032x}", "span_id": f"{remote.span_id:016x}"}
+    async with (
+        gateways(
+            commands, collector, runtime=("--state", ":memory:"), front=("--runtime", "jsonrpc+{0.http}")
+        ) as serving,
+        AsyncRunsClient(serving["front"].grpc) as client,
+        ClientSession() as session,
+    ):
+        params["flowId"] = await client.put_flow({"steps": [], "output": {"$input": "$"}})
+        body = {"jsonrpc": "2.0", "id": 1, "method": "runs/submit", "params": params}
+        async with session.post(serving["front"].http, json=body, headers=headers) as answered:
+            assert "result" in await answered.json()
+    ours = [span for span in collector.spans if span.trace_id == f"{remote.trace_id:032x}"]
+    at_front = of(ours, "front", "runs/submit", "server")
+    passed_on = of(ours, "front", "runs/submit", "client")
+    at_runtime = of(ours, "runtime", "runs/submit", "server")
+    (item,) = collector.named("item")
+    ways = (at_front.parent, passed_on.parent, at_runtime.parent, item.parent)
+    assert ways == (f"{remote.span_id:016x}", at_front.span_id, passed_on.span_id, at_runtime.span_id)
+    assert {span.trace_state for span in ours} == ({""} if way == "observability" else {"a=b"})
