@@ -101,6 +101,8 @@ async def test_metrics_are_read_under_load_and_miss_no_call(tmp_path: Path, home
         assert total(samples, "grpc_server_started_total", **method) == 150
         assert total(samples, "grpc_server_handled_total", **method, grpc_code="OK") == 150
         assert total(samples, "grpc_server_handling_seconds_count", **method) == 150
+        called = {"jsonrpc_method": "runs/submit", "origin": "client"}
+        assert total(samples, "jsonrpc_server_handled_total", **called, jsonrpc_code="ok") == 150
         assert total(samples, "runs_gateway_workers") == workers
         assert total(samples, "runs_gateway_build_info") == 1
         names = {dict(labels)["process"] for name, labels in samples if name == "process_open_fds"}
