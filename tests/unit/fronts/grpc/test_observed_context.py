@@ -11,7 +11,12 @@ from google.protobuf.empty_pb2 import Empty
 from grpc_health.v1 import health_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode, format_span_id
 
+from gateway.telemetry import tracing
 from gateway.telemetry.semconv import GRPC_CODES
 from runs.v1 import runs_pb2
 from tests.support.counted import Counted
@@ -168,6 +173,26 @@ async def test_a_stream_is_open_until_it_ends(client: Client, runtime: ScriptedR
     await read_all(call)
     await ended(counted)
     assert counted.of("runs_gateway_open_streams") == {}
+
+
+async def test_a_span_goes_on_from_metadata_or_from_the_request(client: Client) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    request = runs_pb2.GetRunRequest(run_id=MISSING_RUN)
+    request.observability.trace_id, request.observability.span_id = trace_id, span_id
+    counted = Counted()
+    with tracing.traced_by(provider):
+        for metadata in ((("traceparent", f"00-{trace_id}-{'1' * 16}-01"),), ()):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await read_all(client.runs.GetRun(request, metadata=metadata))
+        await ended(counted)
+    first, second = exporter.get_finished_spans()
+    assert first.name == second.name == f"{RUNS}/GetRun"
+    assert [each.parent and format_span_id(each.parent.span_id) for each in (first, second)] == ["1" * 16, span_id]
+    assert first.attributes is not None
+    assert first.attributes["rpc.grpc.status_code"] == 5
+    assert first.status.status_code is StatusCode.UNSET
 
 
 async def test_a_call_that_fails_by_a_defect_is_internal(client: Client, runtime: ScriptedRuntime) -> None:
