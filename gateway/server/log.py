@@ -17,6 +17,9 @@ LogFormat: TypeAlias = Literal["text", "json"]
 
 _SLACK_SECONDS: Final = 0.01
 
+_TOLD_OF_HEADERS: Final = ("opentelemetry.baggage", "opentelemetry.trace", "opentelemetry.attributes")
+"""Loggers of a library that write what clients have sent in headers, where it is malformed."""
+
 
 class LogHandler(logging.StreamHandler[TextIO]):
     """Writes the log, in which warnings that are alike are counted: `Repeats`.
@@ -94,3 +97,5 @@ def set_log_level(level: str) -> None:
     """Let the log have messages of a level and above. What libraries say about their own work is left to `debug`."""
     logging.getLogger().setLevel(logging.WARNING if level == "info" else level.upper())
     logging.getLogger("gateway").setLevel(level.upper())
+    for name in _TOLD_OF_HEADERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -1,7 +1,9 @@
 """The line of a call in the log, when it has ended. A flood of calls does not become a flood of lines."""
 
 import asyncio
+import json
 import logging
+import re
 from typing import Any, Final
 
 MOST: Final = 50
@@ -9,6 +11,8 @@ MOST: Final = 50
 
 _ALWAYS: Final = frozenset({"INTERNAL", "UNKNOWN"})
 """The calls that have a line in any case, by their status."""
+
+_PLAIN: Final = re.compile(r"[\w.:/@%*+~|\[\]-]*", re.ASCII)
 
 _log: Final = logging.getLogger("gateway.calls")
 
@@ -45,9 +49,14 @@ class CallLog:
     def write(self, fields: dict[str, Any]) -> None:
         """Write the line of a call. Each field is an attribute of the record."""
         parts = [f"{fields['method']}: {fields['code']}, {fields['seconds'] * 1e3:.3g} ms"]
-        parts += [f"{word} {value}" for word, name in _WORDS if (value := fields.get(name))]
+        parts += [f"{word} {_shown(value)}" for word, name in _WORDS if (value := fields.get(name))]
         parts.append(f"{fields['bytes_in']} bytes in, {fields['bytes_out']} out")
         _log.info("%s", ", ".join(parts), extra=fields)
 
 
 _WORDS: Final = (("by", "identity"), ("from", "peer"))
+
+
+def _shown(value: str) -> str:
+    """A value as it stands in a line. One that could be taken for more than itself is quoted."""
+    return value if _PLAIN.fullmatch(value) else json.dumps(value)

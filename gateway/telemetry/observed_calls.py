@@ -58,11 +58,13 @@ class ObservedMethod:
         self.joins = joins
         self.told = told
 
-    def refuse(self, code: str, status: str, source: CallSource | None = None) -> None:
-        """A call has been refused before anything was done for it."""
+    def refuse(self, code: str, status: str, source: CallSource | None = None, answer: int = 0) -> None:
+        """A call has been refused before anything was done for it, by an answer of so many bytes."""
         call = ObservedCall(self)
         if tracing.tracer is not None:
             call.trace(None)
+        if answer:
+            call.sent(answer)
         call.end(code, status, source)
 
 

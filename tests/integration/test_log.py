@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.support.command_line import CommandLine, Serving
@@ -64,3 +65,18 @@ async def test_workers_write_the_log_as_their_gateway_does(tmp_path: Path, form:
         assert {json.loads(line)["process"] for line in lines} >= {"worker-1", "worker-2"}
     else:
         assert any(re.match(r"\S+ \S+ DEBUG \S+\[\d+\]: ", line) for line in lines)
+
+
+async def test_a_call_has_a_line_with_its_size_and_nothing_of_its_headers(tmp_path: Path) -> None:
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/list", "params": {"_meta": {"baggage": "SECRET é"}}})
+    headers = {"Content-Type": "application/json", "baggage": "SECRET without equals", "tracestate": "SECRET"}
+    settings = ("--state", ":memory:", "--log-format", "json", "--traces", "otlp", "--log-level", "debug")
+    async with CommandLine(tmp_path).serving(*settings) as serving, aiohttp.ClientSession() as http:
+        async with http.post(serving.http, data=body.encode(), headers=headers) as response:
+            answer = await response.read()
+        log = "".join(await rest_of(serving))
+    lines = [line for line in map(json.loads, log.splitlines()) if line["logger"] == "gateway.calls"]
+    assert [(line["method"], line["bytes_in"], line["bytes_out"]) for line in lines] == [
+        ("runs/list", len(body.encode()), len(answer))
+    ]
+    assert "SECRET" not in log

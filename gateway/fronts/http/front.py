@@ -18,7 +18,7 @@ from typing import Any
 from aiohttp import HttpVersion11
 
 from gateway.access.access import Access, OpenAccess
-from gateway.adapter import blobs_json
+from gateway.adapter import blobs_json, jsonrpc
 from gateway.adapter.long_requests import read_long_members
 from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
@@ -283,7 +283,7 @@ class HttpFront:
             held.grow(await text_bytes(body, self._fair_queue))
         calls = await self._methods.read(body)
         held.shrink(len(body))
-        request.reads_calls = True
+        request.call_bytes = 0 if isinstance(calls, jsonrpc.Batch) else len(body)
         del body
         if "Accept" in request.headers and event_stream.is_preferred(",".join(request.headers.getall("Accept"))):
             follow = event_stream.follow_request(calls, request.headers.get("Last-Event-ID", ""))

@@ -46,7 +46,7 @@ class ObservedMethods:
         methods = self._of_components if origin.scope else self._of_clients
         method = None if isinstance(call, jsonrpc.Refused) else methods.get(call.method)
         observed = ObservedCall(methods[UNKNOWN] if method is None else method)
-        observed.received()
+        observed.received(_size(call, origin))
         if tracing.tracer is not None:
             params = None if isinstance(call, jsonrpc.Refused) else call.params
             headers = None if origin.client is None else origin.client.headers
@@ -60,7 +60,7 @@ class ObservedMethods:
         assert isinstance(asked, jsonrpc.Request)
         call = ObservedCall(self._streams[asked.method])
         call.source = request
-        call.received()
+        call.received(request.call_bytes or 0)
         if tracing.tracer is not None:
             call.trace(_carried(request.headers, asked.params))
             _name_request(call, asked.id)
@@ -73,9 +73,11 @@ class ObservedMethods:
 
     def refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
         """The answer to a request that is refused: a call, if it is not known yet what calls it holds."""
-        if request.path == RPC_PATH and request.method == "POST" and not request.reads_calls:
-            self._of_clients[UNKNOWN].refuse(str(error.jsonrpc_code), error.grpc_status, request)
-        return refusal(request, error)
+        response = refusal(request, error)
+        if request.path == RPC_PATH and request.method == "POST" and request.call_bytes is None:
+            code, size = str(error.jsonrpc_code), len(response.body)
+            self._of_clients[UNKNOWN].refuse(code, error.grpc_status, request, size)
+        return response
 
 
 def ended(call: ObservedCall, error: GatewayError | None, source: CallSource | None) -> None:
@@ -107,6 +109,14 @@ def _methods(names: Collection[str], origin: CallOrigin) -> dict[str, ObservedMe
 
 def _method(name: str, origin: CallOrigin, *, streams: bool = False) -> ObservedMethod:
     return ObservedMethod("jsonrpc", name, jsonrpc_cells(name, origin, streams=streams), joins=name in _JOINS)
+
+
+def _size(call: jsonrpc.Call, origin: Origin) -> int:
+    """The bytes of a call: of its request, or of its parameters in a batch, which hold it but for a little."""
+    if origin.client is not None and origin.client.call_bytes:
+        return origin.client.call_bytes
+    params = None if isinstance(call, jsonrpc.Refused) else call.params
+    return len(params) if isinstance(params, str) else 0
 
 
 def _name_request(call: ObservedCall, request_id: str | None) -> None:

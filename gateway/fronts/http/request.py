@@ -21,6 +21,7 @@ class HttpRequest:
         "_message",
         "_path",
         "begun",
+        "call_bytes",
         "caller",
         "closes",
         "connection",
@@ -28,7 +29,6 @@ class HttpRequest:
         "headers",
         "limit",
         "method",
-        "reads_calls",
         "status",
         "version",
     )
@@ -51,8 +51,8 @@ class HttpRequest:
         """Whether something of the answer has been written."""
         self.status = 0
         """The status of the answer, when it is written."""
-        self.reads_calls = False
-        """Whether the calls of JSON-RPC in it are known."""
+        self.call_bytes: int | None = None
+        """The bytes of the call of JSON-RPC in it, when it is known; 0 if there are several, in a batch."""
 
     @property
     def path(self) -> str:
