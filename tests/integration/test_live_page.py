@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from gateway.client import AsyncRunsClient
 from gateway.core.control import CancelParams, ListParams
 from gateway.core.model import RunState
 from gateway.server.app import running
@@ -16,7 +15,6 @@ from gateway.server.settings import ServeSettings
 from tests.integration.conftest import Gateway, Start
 from tests.support.browser import browser, new_page
 from tests.support.clients import JsonRpcClient
-from tests.support.identities import token_entry, token_of, write_tokens
 from tests.support.showcase import ECHO, ORDER, Showcase, submitted
 
 MARKUP = '<img src=x onerror="document.title=1">'
@@ -82,6 +80,11 @@ async def test_runs_are_found_by_words_states_flow_label_and_time(gateway: Gatew
     await page.get_by_label("Search the runs below").fill("no such thing")
     await expect(page.get_by_text("No run matches.")).to_be_visible()
     await page.get_by_label("Search the runs below").fill("")
+    await page.get_by_label("Flow: how").fill("no such flow")
+    await expect(total).to_have_text("0 runs")
+    await expect(page.get_by_text("No run matches.")).to_be_visible()
+    await page.get_by_label("Flow: how").fill("")
+    await expect(total).to_have_text("7 runs")
     await page.get_by_role("button", name="cancelled").click()
     await expect(total).to_have_text("1 of 7 runs")
     await expect(page.get_by_role("button", name="cancelled")).to_have_attribute("aria-pressed", "true")
@@ -285,44 +288,6 @@ async def test_the_page_goes_on_after_a_restart_of_the_gateway(chromium: Browser
             await expect(page.locator(".sum")).to_have_text("2 runs")
             assert requests[-1]["last-event-id"]
             await client.close()
-
-
-class TestTokens:
-    """Where there are identities."""
-
-    @pytest.fixture
-    async def gateway(self, start: Start, tmp_path: Path) -> Gateway:
-        entries = token_entry("team"), token_entry("reader", ["runs:read"])
-        return await start(ui=True, tokens=str(write_tokens(tmp_path / "tokens.toml", *entries)))
-
-    async def test_a_token_is_asked_for_and_forgotten_on_demand(self, gateway: Gateway, page: Page) -> None:
-        await page.goto(address(gateway))
-        await expect(page.get_by_label("Token")).to_be_focused()
-        await page.get_by_label("Token").fill("rgw_wrong")
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("alert")).to_be_visible()
-        await page.get_by_label("Token").fill(token_of("team"))
-        await page.get_by_role("button", name="Log in").click()
-        await expect(page.get_by_text("There are no runs.")).to_be_visible()
-        await page.reload()
-        await expect(page.get_by_text("There are no runs.")).to_be_visible()
-        await page.get_by_role("button", name="Log out").click()
-        await expect(page.get_by_label("Token")).to_be_visible()
-        assert await page.evaluate("sessionStorage.length") == 0
-
-    async def test_a_link_brings_a_token_which_leaves_the_address(self, gateway: Gateway, page: Page) -> None:
-        await page.goto(address(gateway, f"#token={token_of('reader')}&/runs?state=failed"))
-        await expect(page.get_by_text("There are no runs.")).to_be_visible()
-        assert page.url == address(gateway, "#/runs?state=failed")
-        assert token_of("reader") not in json.dumps(await page.evaluate("[location.href, document.title]"))
-
-    async def test_what_a_token_does_not_permit_is_told_in_words(self, gateway: Gateway, page: Page) -> None:
-        async with AsyncRunsClient(gateway.addresses.grpc, token=token_of("team")) as client:
-            run = await client.submit(await client.put_flow(ECHO), [1])
-        await page.goto(address(gateway, f"#token={token_of('reader')}&/runs/{run.run_id}"))
-        await page.get_by_role("button", name="Delete").click()
-        await page.get_by_role("button", name="Delete the run").click()
-        await expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("does not permit this")
 
 
 async def test_a_run_that_is_not_there_is_told_in_words(gateway: Gateway, page: Page) -> None:

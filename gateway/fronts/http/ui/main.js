@@ -6,7 +6,7 @@ import { OverviewView } from "./overview.js";
 import { inWords } from "./rpc.js";
 import { RunView } from "./run.js";
 import { RunsView } from "./runs.js";
-import { keepToken, takeTokenFromAddress, token } from "./session.js";
+import { keepToken, problemOf, takeTokenFromAddress, token } from "./session.js";
 
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
@@ -21,7 +21,8 @@ const STATES = {
   failed: (error) => (error.kind === "login" ? "Not logged in" : "Stopped"),
 };
 
-const tell = (view) => (state, detail) => view === shown && showState(state, detail, view);
+// A view that is not shown may go on; how it is then is told when it is shown again.
+const tell = (view) => (state, detail) => (view === shown ? showState(state, detail, view) : (view.last = [state, detail]));
 const views = {
   runs: new RunsView({ goTo, onState: (...told) => tell(views.runs)(...told) }),
   run: new RunView({ goTo, onState: (...told) => tell(views.run)(...told) }),
@@ -29,13 +30,14 @@ const views = {
 };
 let shown = null;
 let runsAddress = "#/runs";
+let problemOfLink = "";
 
 /** Shows how the stream of a view is. What is the same as before is not told again. */
 function showState(state, detail, view) {
   view.last = [state, detail];
   setAttribute(connection, "data-state", state);
   setText(connectionText, STATES[state](detail));
-  if (state === "failed" && detail.kind === "login") showLogin(token() ? inWords(detail) : "");
+  if (state === "failed" && detail.kind === "login") showLogin(token() ? inWords(detail) : problemOfLink);
 }
 
 /** Goes to an address of the page. With `replace`, the button for back does not lead to the one before. */
@@ -58,7 +60,11 @@ function show(view) {
 }
 
 function route() {
-  if (takeTokenFromAddress()) restart();
+  const problem = takeTokenFromAddress();
+  if (problem !== null) {
+    restart();
+    problemOfLink = problem;
+  }
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   const asked = new URLSearchParams(query);
   const [name, id] = path.split("/");
@@ -90,6 +96,8 @@ function route() {
 
 function showLogin(why) {
   const { form, input } = loginForm((given) => {
+    const problem = problemOf(given);
+    if (problem) return showLogin(problem);
     keepToken(given);
     restart();
     main.replaceChildren();
@@ -105,6 +113,7 @@ function restart() {
   views.runs.stop();
   views.run.leave();
   views.gateway.leave();
+  problemOfLink = "";
   for (const view of Object.values(views)) view.last = undefined;
 }
 

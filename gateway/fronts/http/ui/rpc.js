@@ -10,7 +10,7 @@ const EVENTS = "text/event-stream";
 
 let calls = 0;
 
-/** Why a call has failed. `kind`: login, denied, limit, away, gone, other. */
+/** Why a call has failed. `kind`: login, denied, limit, away, gone, unsupported, other. */
 export class CallError extends Error {
   constructor(kind, message, retryAfter = null) {
     super(message);
@@ -32,7 +32,7 @@ export async function post(method, params, { signal, accept = "application/json"
   const response = await checked(await reached(ROOT, { method: "POST", headers: headers(more), body, signal, cache: "no-store" }));
   if (accept === EVENTS && !response.headers.get("Content-Type")?.startsWith(EVENTS)) {
     // There is no stream, and the answer says why.
-    throw errorOf((await response.json()).error ?? {}, 200, null);
+    throw errorOf(parsed(await textOf(response)).error ?? {}, 200, null);
   }
   return response;
 }
@@ -45,18 +45,36 @@ export async function open(path, { signal } = {}) {
 
 /** Calls a method and returns its result. With `exact`, numbers are as they were sent: see `exact.js`. */
 export async function call(method, params, { signal, exact = false } = {}) {
-  const text = await (await post(method, params, { signal })).text();
-  const answer = exact ? parseExactly(text) : JSON.parse(text);
+  const answer = parsed(await textOf(await post(method, params, { signal })), exact ? parseExactly : JSON.parse);
   if (answer.error) throw errorOf(answer.error, 200, null);
   return answer.result;
 }
 
 async function reached(url, options) {
+  // What can be no request fails here, and is no matter of the network.
+  const request = new Request(url, options);
+  return overNetwork(fetch(request));
+}
+
+/** The result of what goes over the network, whose failures are the same TypeError as mistakes of a script. */
+export async function overNetwork(work) {
   try {
-    return await fetch(url, options);
+    return await work;
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new CallError("away", "the gateway cannot be reached");
+  }
+}
+
+function textOf(response) {
+  return overNetwork(response.text());
+}
+
+function parsed(text, parse = JSON.parse) {
+  try {
+    return parse(text);
+  } catch {
+    throw new CallError("away", "something else than the gateway has answered");
   }
 }
 
@@ -84,6 +102,7 @@ function kindOf(status, reason, code) {
   if (status === 403 || /PERMISSION_DENIED/.test(reason)) return "denied";
   if (status === 429) return "limit";
   if (status === 502 || status === 503 || status === 504 || /UNAVAILABLE|OVERLOADED|DRAINING/.test(reason)) return "away";
+  if (status === 501 || /UNSUPPORTED/.test(reason)) return "unsupported";
   if (/NOT_FOUND/.test(reason) || status === 404 || code === -32002) return "gone";
   return "other";
 }

@@ -4,7 +4,7 @@ import { element, setAttribute, setState, setText } from "./elements.js";
 import { afterPause, atMostEvery, oncePerFrame } from "./frames.js";
 import * as format from "./format.js";
 import { filterOf, SPANS } from "./filter.js";
-import { inWords, post } from "./rpc.js";
+import { call, inWords, post } from "./rpc.js";
 import { RunStore, Selection } from "./store.js";
 import { follow } from "./stream.js";
 import { VirtualTable } from "./table.js";
@@ -52,11 +52,12 @@ export class RunsView {
     });
     this.empty = element("p", { class: "empty", hidden: true });
     this.problem = element("p", { class: "problem", role: "alert", hidden: true });
+    this.byId = this.#makeById();
     this.sum = element("span", { class: "sum" });
     this.rate = element("span", { class: "rate" });
     return element("section", { class: "runs", "aria-label": "Runs" },
       element("h1", { class: "unseen" }, "Runs"),
-      this.#makeFilters(), this.problem,
+      this.#makeFilters(), this.problem, this.byId,
       element("div", { class: "sheet" }, this.table.grid, this.empty),
       element("footer", { class: "foot" }, this.sum, element("span", { class: "grow" }), this.rate));
   }
@@ -76,6 +77,17 @@ export class RunsView {
       this.since,
       element("label", { class: "check" }, this.roots, "Outermost only"),
       element("div", { class: "chips", role: "group", "aria-label": "States" }, ...Object.values(this.chips).map((chip) => chip.button)));
+  }
+
+  /** Leads to a run where sets of runs cannot be followed. */
+  #makeById() {
+    const input = element("input", { name: "run", "aria-label": "Id of a run", placeholder: "Id of a run", autocomplete: "off", spellcheck: false, required: true });
+    const open = (event) => {
+      event.preventDefault();
+      const id = input.value.trim();
+      if (id) this.goTo(`#/runs/${encodeURIComponent(id)}`);
+    };
+    return element("form", { class: "by-id", hidden: true, onsubmit: open }, input, element("button", { type: "submit" }, "Open the run"));
   }
 
   #chip(state) {
@@ -151,10 +163,11 @@ export class RunsView {
     const { signal } = abort;
     this.store.clear();
     this.problem.hidden = true;
-    const params = { heartbeatSecs: 20, filter: filterOf(JSON.parse(asked)) };
+    const filter = filterOf(JSON.parse(asked));
+    this.filters = Object.keys(filter).length > 0;
     follow({
       signal,
-      request: (token) => post("runs/watch", params, { signal, accept: "text/event-stream", lastEventId: token }),
+      request: (token) => this.#watch(filter, token, signal),
       onMessage: ({ params: told }) => {
         this.store.apply(told);
         this.selection.narrows ? this.select() : this.draw();
@@ -163,9 +176,27 @@ export class RunsView {
     });
   }
 
+  async #watch(filter, lastEventId, signal) {
+    try {
+      return await post("runs/watch", { heartbeatSecs: 20, filter }, { signal, accept: "text/event-stream", lastEventId });
+    } catch (error) {
+      if (error.kind === "unsupported") await this.#goToOnly(signal);
+      throw error;
+    }
+  }
+
+  /** Goes to the run that is alone to be seen: a token for one run follows no sets. */
+  async #goToOnly(signal) {
+    const { runs, nextPageToken } = await call("runs/list", { pageSize: 2 }, { signal });
+    if (signal.aborted || runs.length !== 1 || nextPageToken) return;
+    this.stop();
+    this.goTo(`#/runs/${runs[0].runId}`, { replace: true });
+  }
+
   #state(state, detail) {
     this.problem.hidden = state !== "failed" || detail.kind === "login";
     if (state === "failed") setText(this.problem, inWords(detail));
+    this.byId.hidden = detail?.kind !== "unsupported";
     this.onState(state, detail);
     this.draw();
   }
@@ -188,7 +219,7 @@ export class RunsView {
     if (store.left) text += "; older ones are left out: narrow the time";
     setText(this.sum, text);
     this.empty.hidden = shown > 0 || !this.problem.hidden;
-    if (!shown) setText(this.empty, store.size ? "No run matches." : store.caughtUp ? "There are no runs." : "Runs are coming …");
+    if (!shown) setText(this.empty, store.size || (store.caughtUp && this.filters) ? "No run matches." : store.caughtUp ? "There are no runs." : "Runs are coming …");
   }
 
   #tick() {

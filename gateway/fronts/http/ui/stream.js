@@ -1,13 +1,13 @@
 // Server-sent events over `fetch`, since EventSource sends no token. A stream goes on by itself after a cut.
 
 import { Slice } from "./frames.js";
-import { CallError, errorOf } from "./rpc.js";
+import { CallError, errorOf, overNetwork } from "./rpc.js";
 
 const FIRST_DELAY = 0.5;
 const LAST_DELAY = 15;
 
 /**
- * Follows a stream until `signal` ends it, or for good after an error that does not pass.
+ * Follows a stream until `signal` ends it, or for good after an error that does not pass: the page's own do not.
  *
  * `request(token)` opens it after a token; `onMessage(message)` gets each one, in slices of a frame. `onState` is told
  * "connecting", "live", "waiting" (with the seconds) and "failed" (with the error). A message that is a response ends it,
@@ -35,11 +35,12 @@ export async function follow({ request, onMessage, onState, signal }) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof CallError && !error.passes) {
+      if (!error.passes) {
+        if (!(error instanceof CallError)) reportError(error);
         onState("failed", error);
         return;
       }
-      if (error instanceof CallError && error.retryAfter !== null) delay = error.retryAfter;
+      if (error.retryAfter !== null) delay = error.retryAfter;
     }
     if (signal.aborted) return;
     if (failures) delay = Math.max(delay, Math.min(LAST_DELAY, FIRST_DELAY * 2 ** failures) * (0.75 + Math.random() / 2));
@@ -57,7 +58,7 @@ export async function* eventsOf(body, signal) {
   let rest = "";
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await overNetwork(reader.read());
       if (done || signal.aborted) return;
       rest += decoder.decode(value, { stream: true });
       let start = 0;
