@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from gateway.cli.errors import UsageError
 from gateway.cli.lines import print_line
 from gateway.core.model import JsonText
+from gateway.core.steering import escaped_steering
 
 
 class OutputForm(StrEnum):
@@ -76,4 +77,5 @@ def print_either(form: OutputForm, value: JsonText, words: str) -> None:
 def print_json(text: JsonText) -> None:
     """Print one JSON value as one line, at once."""
     # A payload may hold line breaks as white space, never inside of strings.
-    print_line(text.replace("\r", " ").replace("\n", " "))
+    line = text.replace("\r", " ").replace("\n", " ")
+    print_line(escaped_steering(line) if sys.stdout.isatty() else line)

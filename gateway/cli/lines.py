@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-_CONTROL_CHARACTERS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "\N{REPLACEMENT CHARACTER}")
+from gateway.core.steering import without_steering
+
 _ESCAPES = "runs-gateway.escapes"
 
 
@@ -64,8 +65,8 @@ def _escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def print_line(text: str) -> None:
-    """Print a line, at once."""
-    sys.stdout.write(f"{text}\n")
+    """Print a line, at once. It may have several; on a terminal, nothing in it steers that."""
+    sys.stdout.write(f"{_as_shown_by(sys.stdout, text)}\n")
     sys.stdout.flush()
 
 
@@ -75,7 +76,7 @@ def print_notice(text: str) -> None:
     Raises BrokenPipeError if its reader has gone.
     """
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{_as_shown_by(sys.stderr, text)}\n")
         sys.stderr.flush()
     except BrokenPipeError:
         raise
@@ -106,4 +107,8 @@ def open_null() -> TextIO:
 
 def printable(text: str) -> str:
     """Text on one line, without characters that could steer a terminal."""
-    return " ".join(text.split()).translate(_CONTROL_CHARACTERS)
+    return without_steering(" ".join(text.split()))
+
+
+def _as_shown_by(file: TextIO, text: str) -> str:
+    return without_steering(text, layout=True) if file.isatty() else text

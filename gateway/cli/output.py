@@ -7,6 +7,7 @@ from gateway.cli.forms import OutputForm, print_value
 from gateway.cli.lines import print_notice, printable
 from gateway.core.json_text import quote
 from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState
+from gateway.core.steering import without_steering
 from gateway.core.times import rfc3339
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def print_text(console: "Console", *parts: str | tuple[str, str]) -> None:
     from rich.text import Text
 
     # One line of output for each line of text, for any width of the terminal: lines are searched and cut.
-    console.print(Text.assemble(*parts), soft_wrap=True)
+    line = Text.assemble(*parts)
+    line.plain = without_steering(line.plain)
+    console.print(line, soft_wrap=True)
 
 
 def _time(time: Nanoseconds | None) -> str | None:

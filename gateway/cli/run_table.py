@@ -73,7 +73,7 @@ def _cells(run: "RunStatus", now: int, ascii_only: bool) -> dict[str, Text]:
     """What each column says of a run."""
     finished = finished_items(run)
     return {
-        "RUN": Text(run.run_id),
+        "RUN": Text(printable(run.run_id)),
         "STATE": Text(run.status, STYLES[run.status]),
         "PROGRESS": _bar(run, finished, ascii_only),
         "ITEMS": Text(f"{finished}/{run.items.total}"),

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from gateway.core.json_text import quote
 from gateway.core.model import JsonText
+from gateway.core.steering import STEERING
 
 DEEPEST_INDENT: Final = 40
 """What would be indented more stands on one line, as in JSON: else a deep value would be white space for the most."""
@@ -30,7 +31,8 @@ _PLAIN: Final = re.compile(
 
 _RESERVED: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
-_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_UNPRINTABLE: Final = re.compile(f"[{STEERING}\ufffe\uffff]")
+"""What YAML does not have as it is, and what could steer the terminal of who reads it."""
 
 
 class _Tokens:

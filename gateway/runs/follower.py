@@ -46,9 +46,19 @@ class Follower(ABC):
     """How many followers of its kind there are."""
 
     def __init__(
-        self, runtime: Runtime, watch: Watch | None, run_id: str, params: GetParams, until: float | None
+        self,
+        runtime: Runtime,
+        watch: Watch | None,
+        run_id: str,
+        params: GetParams,
+        until: float | None,
+        *,
+        counted: bool = True,
     ) -> None:
-        """Without a watch, the current state is the only one. `until`: when waiting ends, by `time.monotonic()`."""
+        """Without a watch, the current state is the only one. `until`: when waiting ends, by `time.monotonic()`.
+
+        One that is not `counted` is a worker, whose clients count there.
+        """
         self.ended = False
         self._opening = _Opening(runtime, run_id, params, until)
         self._snapshot: Snapshot | None = None
@@ -58,7 +68,7 @@ class Follower(ABC):
         self._interval = params.heartbeat_interval
         self._heartbeat_at = 0.0
         self._watch = watch
-        self._counted = watch is not None
+        self._counted = counted and watch is not None
         if self._counted:
             self._number.value += 1
 
@@ -137,7 +147,7 @@ class Follower(ABC):
         following = self._watch.latest()
         if following is not None and following.revision > self._snapshot.revision:  # type: ignore[union-attr]
             self._snapshot = following
-            if self._watch.skipped > 0:
+            if self._watch.skipped > 0 and self._counted:
                 _conflated.value += self._watch.skipped
             self._is_last = following.terminal or self._time_is_up()
             return following
@@ -196,7 +206,7 @@ class StatusFollower(Follower):
         before = self._snapshot
         snapshot = self._advance()
         if snapshot is not None:
-            if snapshot is not before:
+            if snapshot is not before and self._counted:
                 UPDATE_AGES.sent(self._watch.changed_at)  # type: ignore[union-attr] # else nothing follows
             return self._plain(snapshot)
         return None if self._until is None and self._interval is None else self._idle()
@@ -236,8 +246,9 @@ class ResultsFollower(Follower):
         until: float | None,
         *,
         reads: SharedReads,
+        counted: bool = True,
     ) -> None:
-        super().__init__(runtime, watch, run_id, params, until)
+        super().__init__(runtime, watch, run_id, params, until, counted=counted)
         self._reads = reads
         self._position = STARTS[params.result_order]
         self._more = False
@@ -265,7 +276,7 @@ class ResultsFollower(Follower):
             return self._idle()
         changed_at = None if snapshot is before or self._watch is None else self._watch.changed_at
         update = await self._read(snapshot)
-        if changed_at is not None:
+        if changed_at is not None and self._counted:
             UPDATE_AGES.sent(changed_at)
         return update
 

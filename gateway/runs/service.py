@@ -187,20 +187,30 @@ class RunsService:
                 del update  # It may hold a mebibyte of results, and the next one may be hours away.
 
     def follower(
-        self, params: GetParams, *, deadline: float | None = None, on_change: Callable[[], None] | None = None
+        self,
+        params: GetParams,
+        *,
+        deadline: float | None = None,
+        on_change: Callable[[], None] | None = None,
+        counted: bool = True,
     ) -> Follower:
-        """Follow a run as `follow` does, for callers that follow many runs in one task: see `Follower.poll`."""
+        """Follow a run as `follow` does, for callers that follow many runs in one task: see `Follower.poll`.
+
+        A follower that is not `counted` is a worker of this gateway, which counts its clients.
+        """
         run_id = checked_run_id(params.run_id)
         until = waiting_ends(params.timeout, deadline)
         # To wait for no time is to ask for the current state, which a watch may not have seen yet.
         watch = self.hub.watch(run_id, on_change) if params.wait and params.timeout != 0 else None
         if params.include_results:
-            return ResultsFollower(self.runtime, watch, run_id, params, until, reads=self.shared.reads)
-        return StatusFollower(self.runtime, watch, run_id, params, until)
+            return ResultsFollower(self.runtime, watch, run_id, params, until, reads=self.shared.reads, counted=counted)
+        return StatusFollower(self.runtime, watch, run_id, params, until, counted=counted)
 
-    def follow_set(self, params: SetParams, on_change: Callable[[], None] | None = None) -> SetFollower:
-        """Follow a set of runs, until the follower is closed: see `SetFollower.poll`."""
-        return self.sets.follow(params, on_change)
+    def follow_set(
+        self, params: SetParams, on_change: Callable[[], None] | None = None, *, counted: bool = True
+    ) -> SetFollower:
+        """Follow a set of runs, until the follower is closed: see `SetFollower.poll`. `counted` is as of `follower`."""
+        return self.sets.follow(params, on_change, counted=counted)
 
     async def close(self) -> None:
         """End everything that follows runs: it gets Unavailable."""

@@ -68,11 +68,18 @@ class FollowerParts(NamedTuple):
 class SetFollower:
     """Follows one set for one client. `close` it; `on_change` is called, not within calls, when `poll` may have more.
 
-    It begins with a reading of its own, and goes on in the ring of the topic when its position is there.
+    It begins with a reading of its own, and goes on in the ring of the topic when its position is there. One that is
+    not `counted` is a worker, whose clients count there.
     """
 
     def __init__(
-        self, parts: FollowerParts, topic: SetTopic, params: SetParams, on_change: Callable[[], None] | None
+        self,
+        parts: FollowerParts,
+        topic: SetTopic,
+        params: SetParams,
+        on_change: Callable[[], None] | None,
+        *,
+        counted: bool = True,
     ) -> None:
         self.is_woken = False
         self.topic = topic
@@ -91,7 +98,8 @@ class SetFollower:
         self._last_results: tuple[ChangeUpdate, Position] | None = None
         self._reading: SetReading | None = None
         self._closed = False
-        _followers.value += 1
+        self._counted = counted
+        _followers.value += counted
         self._read_on()
 
     def close(self) -> None:
@@ -99,7 +107,7 @@ class SetFollower:
         self._on_change = None
         if not self._closed:
             self._closed = True
-            _followers.value -= 1
+            _followers.value -= self._counted
         self._stop_reading()
         self._shared.leave(self)
 
@@ -166,7 +174,7 @@ class SetFollower:
                 self._read_on()
                 return None
             self._index = index
-        update, self._index = topic.next(self._index)
+        update, self._index = topic.next(self._index, counted=self._counted)
         return update
 
     def _poll_reading(self) -> ChangeUpdate | SetCaughtUp | None:

@@ -44,7 +44,9 @@ class SetHub:
         """How many sets are watched."""
         return len(self._topics)
 
-    def follow(self, params: SetParams, on_change: Callable[[], None] | None = None) -> SetFollower:
+    def follow(
+        self, params: SetParams, on_change: Callable[[], None] | None = None, *, counted: bool = True
+    ) -> SetFollower:
         """Follow a set, until the follower is closed. Raises Unavailable if the hub has been closed."""
         if self._closed:
             raise shutting_down()
@@ -61,7 +63,7 @@ class SetHub:
             leaving.cancel()
         # Made for each: a hub that held methods of its own would have to wait for the collector when it is let go.
         parts = FollowerParts(self._runtime, self._reads, self._leave, self._own)
-        follower = SetFollower(parts, topic, params, on_change)
+        follower = SetFollower(parts, topic, params, on_change, counted=counted)
         topic.followers[follower] = None
         return follower
 

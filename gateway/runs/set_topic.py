@@ -94,18 +94,19 @@ class SetTopic:
             return None
         return self.first + bisect_right(self._ring, position, key=_token)
 
-    def next(self, index: int) -> tuple[ChangeUpdate | None, int]:
+    def next(self, index: int, *, counted: bool = True) -> tuple[ChangeUpdate | None, int]:
         """The first change at an index or after it, and the index behind; None if there is none."""
         ring, place = self._ring, index - self.first
         while place < len(ring):
             entry = ring[place]
             place += 1
             if (update := entry.update) is None:
-                _conflated.value += 1
+                _conflated.value += counted
                 continue
             if entry.added >= index and update.event is SetEvent.CHANGED:
                 update = _as_added(update)
-            UPDATE_AGES.sent(entry.at)
+            if counted:
+                UPDATE_AGES.sent(entry.at)
             return update, self.first + place
         return None, self.first + place
 

@@ -8,10 +8,16 @@ import os
 from asyncio.subprocess import Process
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Final
 
 from gateway.core.socket_directory import metrics_socket
 from gateway.server.metrics_socket import ask_metrics
+from gateway.telemetry.gateway_metrics import FOLLOWED_RUNS, FOLLOWED_SETS, UPSTREAM_WATCHES
 from gateway.telemetry.metrics import MetricFamily, added
+
+_KNOWN_HERE: Final = frozenset({FOLLOWED_RUNS.name, FOLLOWED_SETS.name, UPSTREAM_WATCHES.name})
+"""What the process with the runtime tells of all: workers follow there what their clients follow, once for all of them.
+"""
 
 
 class WorkersMetrics:
@@ -33,7 +39,8 @@ class WorkersMetrics:
         answers = await asyncio.gather(*(ask_metrics(self._socket(worker)) for worker in workers))
         await self._bury(self._told.keys() - set(workers), {worker.pid for worker in workers})
         collected = [self._of_earlier]
-        for worker, answer in zip(workers, answers, strict=True):
+        for worker, told in zip(workers, answers, strict=True):
+            answer = None if told is None else [family for family in told if family.name not in _KNOWN_HERE]
             if answer is not None:
                 self._told[worker] = answer
             collected.append(_lasting(self._told.get(worker, [])) if answer is None else answer)

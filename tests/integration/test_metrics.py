@@ -19,11 +19,18 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from gateway.core.errors import GatewayError
 from gateway.core.model import Blob, BlobType, GetParams, SubmitParams
 from tests.integration.conftest import Start
+from tests.integration.test_cli import Gate
 from tests.support.clients import GrpcClient, JsonRpcClient
 from tests.support.command_line import CommandLine, Serving
 from tests.support.workers import workers_of
 
 FLOW = Blob('{"steps": [], "output": {"$input": "$"}}', BlobType.FLOW)
+GATED = Blob(
+    '{"steps": [{"id": "s", "component": "/gate/it", "input": {"$input": "$"}}], "output": {"$step": "s"}}',
+    BlobType.FLOW,
+)
+WATCH = '{"jsonrpc": "2.0", "id": 1, "method": "runs/watch", "params": {}}'
+EVENTS = {"Accept": "text/event-stream", "Content-Type": "application/json"}
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 MARK = "zq"
 """What is in everything that random clients make up."""
@@ -116,6 +123,35 @@ async def of_workers(tmp_path: Path, home: Path) -> Any:
     async with CommandLine(tmp_path).serving(*flags, env={"TMPDIR": str(home)}) as serving:
         await submits(serving.grpc, serving.http, 5)
         yield serving
+
+
+async def test_followers_are_clients_however_many_workers_there_are(tmp_path: Path, home: Path) -> None:
+    """What a worker follows in the process with the runtime, for its clients, counts once for all of them."""
+    gate = Gate()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(gate.server.running())
+        flags = ("--state", ":memory:", "--workers", "2", "--metrics-address", "127.0.0.1:0")
+        component = ("--component", f"/gate={gate.server.url}")
+        serving = await stack.enter_async_context(
+            CommandLine(tmp_path).serving(*flags, *component, env={"TMPDIR": str(home)})
+        )
+        clients = [GrpcClient(serving.grpc) for _ in range(6)]
+        for client in clients:
+            stack.push_async_callback(client.close)
+        run = await clients[0].submit(SubmitParams(flow_id=await clients[0].put_blob(GATED), inputs=["1"]))
+        http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)))
+        for number, client in enumerate(clients):
+            params = GetParams(run_id=run.run_id, wait=True, include_results=number % 3 == 0)
+            updates = client.follow(params)
+            stack.push_async_callback(updates.aclose)
+            await anext(updates)
+            watching = http.post(serving.http, data=WATCH, headers=EVENTS)
+            assert await (await stack.enter_async_context(watching)).content.readline()
+        samples = await Scraper(serving.metrics).scrape()
+    kinds = {kind: total(samples, "runs_gateway_followers", kind=kind) for kind in ("status", "results", "set")}
+    assert kinds == {"status": 4, "results": 2, "set": 6}
+    assert total(samples, "runs_gateway_followed_runs") == total(samples, "runs_gateway_followed_sets") == 1
+    assert total(samples, "runs_gateway_upstream_watches") >= 2
 
 
 async def log_line(serving: Serving, text: str) -> None:

@@ -171,7 +171,7 @@ class RunsServicer:
             service = self._services.of(caller.view)
             with (
                 self._access.limits.followed(caller, 1),
-                service.follower(params, deadline=deadline(context)) as follower,
+                service.follower(params, deadline=deadline(context), counted=call.method.told) as follower,
                 self._lives.begin(follower.end, lasts=request.wait) as life,
             ):
                 while not life.over and (update := await follower.next()) is not None:

@@ -24,6 +24,7 @@ from gateway.fronts.grpc.answer_form import AnswerForm, not_received
 from gateway.fronts.grpc.calls import CallerCapacity, CapacityLimiter, Context, deadline
 from gateway.fronts.grpc.connections import SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.messages import ENVELOPE_BYTES, UpdateMessages
+from gateway.fronts.grpc.observed_context import call_of
 from gateway.fronts.grpc.watch_sets import FollowedSet, WatchedSets
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
@@ -172,7 +173,8 @@ class WatchStream:
             self._followed.give_back()
             raise
         try:
-            return self._service.follower(params, deadline=self._deadline, on_change=partial(self._enqueue, run))
+            counted, wake = call_of(self._context).method.told, partial(self._enqueue, run)
+            return self._service.follower(params, deadline=self._deadline, on_change=wake, counted=counted)
         except GatewayError:
             self._release()
             raise

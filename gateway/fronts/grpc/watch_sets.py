@@ -15,6 +15,7 @@ from gateway.fronts.grpc.answer_form import AnswerForm, not_received
 from gateway.fronts.grpc.calls import CapacityLimiter, Context
 from gateway.fronts.grpc.connections import SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.messages import UpdateMessages
+from gateway.fronts.grpc.observed_context import call_of
 from gateway.runs.service import RunsService
 from gateway.runs.set_follower import SetFollower
 from gateway.runs.set_update import ChangeUpdate, SetCaughtUp
@@ -148,7 +149,8 @@ class WatchedSets:
             self._followed.give_back()
             raise
         try:
-            return self._service.follow_set(params, lambda: self._enqueue(followed))
+            counted = call_of(self._context).method.told
+            return self._service.follow_set(params, lambda: self._enqueue(followed), counted=counted)
         except GatewayError:
             self._release()
             raise

@@ -1,6 +1,8 @@
 """As what commands print: for people, as JSON or as YAML, by the same flags everywhere."""
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import yaml
 
 from gateway.cli.errors import ExitCode
 from gateway.cli.program import run
+from gateway.core.steering import without_steering
 from gateway.core.yaml_json import yaml_to_json
 from tests.support.held_gateway import HeldGateway
 
@@ -48,6 +51,37 @@ def test_lists_are_json_unless_a_terminal_shows_them(
     table = printed(capsys, *command, "--output", "table")
     assert table != as_json
     assert "{" not in table
+
+
+STEERS = "a\x9b31m\u202eb\x1b]0;\u2066c\u200f\u2028"
+
+
+def test_no_text_of_a_run_steers_a_terminal(
+    held: HeldGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values mean the same there as elsewhere; in what is for people, a mark stands in the place of each character."""
+    run_id = held.client.submit_and_wait(held.echo, [{STEERS: STEERS}], labels={STEERS: STEERS}).run_id
+    commands = [
+        ["list"],
+        ["items", run_id, "--inputs"],
+        ["tree", run_id],
+        ["get", run_id, "--results"],
+        ["watch", run_id],
+    ]
+    elsewhere = [printed(capsys, *command, "--output", "json") for command in commands]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    for command, plain in zip(commands, elsewhere, strict=True):
+        shown = {form: printed(capsys, *command, "--output", form) for form in ("json", "yaml", "table")}
+        drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.pop("table")).replace("\r", "")
+        for text in (*shown.values(), drawn):
+            assert without_steering(text, layout=True) == text, command
+        assert [json.loads(line) for line in shown["json"].splitlines()] == [
+            json.loads(line) for line in plain.split("\n")[:-1]
+        ]
+        assert [json.loads(each) for each in documents(shown["yaml"])] == [
+            json.loads(line) for line in plain.split("\n")[:-1]
+        ]
+    assert "\x9b" in elsewhere[0]
 
 
 def test_many_values_are_many_documents(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:

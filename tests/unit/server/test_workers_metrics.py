@@ -11,6 +11,7 @@ import pytest
 from gateway.core.socket_directory import metrics_socket as path_of
 from gateway.server import metrics_socket, workers_metrics
 from gateway.server.workers_metrics import WorkersMetrics
+from gateway.telemetry.gateway_metrics import FOLLOWED_RUNS, FOLLOWED_SETS, UPSTREAM_WATCHES
 from gateway.telemetry.metrics import MetricFamily, added
 
 
@@ -75,6 +76,17 @@ async def test_what_a_dead_worker_has_counted_stays_and_its_gauges_do_not(worker
     workers.end(3)
     workers.end(1)
     assert await workers.sums() == {"c_total": [16], "h": [16, 16, 8]}
+
+
+async def test_what_workers_follow_is_told_by_the_process_with_the_runtime(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(path: str) -> list[MetricFamily]:
+        return [*families(1), FOLLOWED_RUNS.family(), FOLLOWED_SETS.family(), UPSTREAM_WATCHES.family()]
+
+    monkeypatch.setattr(workers_metrics, "ask_metrics", ask)
+    workers.start(1, 1)
+    assert (await workers.sums()).keys() == {"c_total", "g", "h"}
 
 
 async def test_a_worker_that_takes_the_id_of_a_dead_one_is_another_one(workers: Workers, tmp_path: Path) -> None:
