@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from gateway.core.control import CancelParams, ListParams
+from gateway.core.control import CancelParams, DeleteParams, ListParams
 from gateway.core.model import RunState
 from gateway.server.app import running
 from gateway.server.settings import ServeSettings
@@ -192,6 +192,22 @@ async def test_a_run_that_executes_is_deleted_with_a_cancel(gateway: Gateway, pa
     await page.get_by_role("button", name="Delete").click()
     await page.get_by_label("Cancel it before").check()
     await page.get_by_role("button", name="Delete the run").click()
+    await expect(page.get_by_text("There are no runs.")).to_be_visible()
+
+
+@pytest.mark.parametrize("inputs", [[1], [{"hold": True}]], ids=["ended", "executing"])
+async def test_a_run_that_somebody_else_deletes_is_told(gateway: Gateway, page: Page, inputs: list[Any]) -> None:
+    held = inputs != [1]
+    run = await submitted(gateway.grpc, ORDER if held else ECHO, inputs, wait=not held)
+    await page.clock.install()
+    await page.goto(address(gateway, f"#/runs/{run.run_id}"))
+    await expect(page.locator("#connection-text")).to_have_text("Live" if held else "Complete")
+    await expect(page.get_by_role("button", name="Delete")).to_be_visible()
+    await gateway.grpc.delete(DeleteParams(run_id=run.run_id, cancel=held))
+    await page.clock.fast_forward(10_000)
+    await expect(page.get_by_role("alert").filter(visible=True)).to_have_text("This run has been deleted.")
+    await expect(page.get_by_role("button", name="Delete")).to_be_hidden()
+    await page.get_by_role("link", name="Runs", exact=True).first.click()
     await expect(page.get_by_text("There are no runs.")).to_be_visible()
 
 

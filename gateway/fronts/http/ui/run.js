@@ -7,10 +7,11 @@ import * as format from "./format.js";
 import { ItemDetail } from "./item.js";
 import { CELL_STATES, ItemMap } from "./items.js";
 import { call, CallError, inWords, post } from "./rpc.js";
-import { follow } from "./stream.js";
+import { follow, passed } from "./stream.js";
 import { RunTree } from "./tree.js";
 
 const RUNNING_PAGES = 5;
+const SECONDS_BETWEEN_LOOKS = 10;
 
 export class RunView {
   #abort = null;
@@ -36,6 +37,7 @@ export class RunView {
     this.cancel = element("button", { type: "button", onclick: () => this.#askCancel() }, "Cancel run");
     this.remove = element("button", { type: "button", class: "danger", onclick: () => this.#askDelete() }, "Delete");
     this.problem = element("p", { class: "problem", role: "alert", hidden: true });
+    this.actions = element("div", { class: "actions" }, this.cancel, this.remove);
     this.facts = element("dl", { class: "facts" });
     this.bar = element("div", { class: "bar wide", role: "progressbar", "aria-label": "Items that have ended", "aria-valuemin": 0 });
     this.counts = element("p", { class: "counts" });
@@ -46,7 +48,7 @@ export class RunView {
     return element("article", { class: "run" },
       element("div", { class: "run-head" },
         element("a", { class: "back", href: "#/runs", onclick: (event) => this.#back(event) }, "Runs"),
-        element("div", { class: "title" }, this.title, this.state, element("span", { class: "grow" }), element("div", { class: "actions" }, this.cancel, this.remove))),
+        element("div", { class: "title" }, this.title, this.state, element("span", { class: "grow" }), this.actions)),
       this.problem, this.facts,
       element("div", { class: "overall" }, this.bar, this.counts),
       element("div", { class: "columns" },
@@ -90,6 +92,7 @@ export class RunView {
     this.#ended = 0;
     this.map.clear();
     this.problem.hidden = true;
+    this.actions.hidden = false;
     setText(this.title, "Run");
     this.known(false);
     this.facts.replaceChildren();
@@ -105,7 +108,11 @@ export class RunView {
 
   #follows(state, detail) {
     this.problem.hidden = state !== "failed" || detail.kind === "login";
-    if (state === "failed") setText(this.problem, detail.kind === "gone" ? "There is no such run: it may have been deleted." : inWords(detail));
+    if (state === "failed") {
+      const gone = detail.kind === "gone";
+      setText(this.problem, !gone ? inWords(detail) : this.run ? "This run has been deleted." : "There is no such run: it may have been deleted.");
+      this.actions.hidden = gone;
+    }
     this.onState(state, detail);
   }
 
@@ -127,8 +134,27 @@ export class RunView {
     if (!over) return true;
     // The last event of the stream would repeat all results.
     const complete = message.result !== undefined || this.#ended >= (told.resultCount ?? Infinity);
-    if (complete) this.onState("ended");
+    if (complete) {
+      this.onState("ended");
+      this.#lookWhetherGone(this.#abort.signal);
+    }
     return !complete;
+  }
+
+  /** Asks, while somebody looks, whether a run is still there that has ended: its stream is over, and tells no more. */
+  async #lookWhetherGone(signal) {
+    const runId = this.id;
+    for (;;) {
+      await passed(SECONDS_BETWEEN_LOOKS, signal);
+      if (signal.aborted) return;
+      if (document.hidden) continue;
+      try {
+        await call("runs/get", { runId }, { signal });
+      } catch (error) {
+        // Any other answer takes nothing away from what is shown.
+        if (!signal.aborted && error.kind === "gone") return this.#follows("failed", error);
+      }
+    }
   }
 
   /** What can be done with a run, and what is in it, is shown when there is one. */

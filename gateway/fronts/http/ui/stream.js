@@ -90,7 +90,7 @@ function parseEvent(text) {
 }
 
 /** Waits, and no longer than until `signal`, or until the machine is online again. */
-function passed(seconds, signal) {
+export function passed(seconds, signal) {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer);
