@@ -27,6 +27,7 @@ from gateway.fronts.grpc.observed_context import observed_method, observing
 from gateway.fronts.grpc.peer_certificate import peer_certificate
 from gateway.fronts.grpc.request_length import bounded
 from gateway.fronts.grpc.server_credentials import server_credentials
+from gateway.fronts.grpc.unknown_methods import UnknownMethods
 from gateway.telemetry.observed_calls import ObservedMethod
 
 MethodHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -86,6 +87,8 @@ class GrpcioServer:
 
     async def start(self) -> None:
         """Take calls."""
+        if self._observed:
+            self._server.add_generic_rpc_handlers((UnknownMethods(self._connections),))
         # grpcio fails at its own end if its start is cancelled, which takes no time.
         await to_the_end(self._server.start())
 

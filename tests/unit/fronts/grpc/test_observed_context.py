@@ -116,8 +116,17 @@ async def malformed(client: Client, number: int) -> Outcome:
     return ("unary", RUNS, "DeleteRun"), code, 1, sent
 
 
+async def unknown(client: Client, number: int) -> Outcome:
+    name = ("x.S/y", f"{RUNS}/zzz", f"{HEALTH}/zzz", f"x{number}")[number]
+    kinds = (client.channel.unary_unary, client.channel.unary_stream)
+    call: Any = kinds[number % 2](f"/{name}")
+    code, sent = await _one(call(b"1" * number))
+    return ("unary", "other", "other"), code, 0, sent
+
+
 ACTIONS: list[Callable[[Client, int], Awaitable[Outcome]]] = [
-    submit, get, follow_and_leave, follow_until_the_deadline, watch, upload, check, list_health, reflect, malformed
+    submit, get, follow_and_leave, follow_until_the_deadline, watch, upload, check, list_health, reflect, malformed,
+    unknown
 ]  # fmt: skip
 
 
@@ -151,6 +160,14 @@ async def test_whatever_clients_do_each_call_counts_once(client: Client, actions
         for labels in {outcome[0] for outcome in known}:
             expected = sum(outcome[index] for outcome in known if outcome[0] == labels)
             assert grown.get(labels, 0) == expected, (name, labels)
+
+
+async def test_calls_of_unknown_methods_are_counted_together(client: Client) -> None:
+    counted = Counted()
+    outcomes = [await unknown(client, number) for number in range(4)]
+    await ended(counted)
+    assert {outcome[:2] for outcome in outcomes} == {(("unary", "other", "other"), "Unimplemented")}
+    assert counted.of("grpc_server_handled_total") == {("unary", "other", "other", "Unimplemented"): 4}
 
 
 async def test_codes_are_written_as_dashboards_know_them(client: Client) -> None:
