@@ -170,11 +170,13 @@ class ObservedCall:
 
     def _end_span(self, span: Span, code: str, status: str) -> None:
         if span.is_recording():
+            # Together, since each time takes the lock of the span.
+            attributes = RPC_NAMES.of_code(self.method.system, code if _is_code(code) else "")
             if self.attributes is not None:
-                span.set_attributes(self.attributes)
+                attributes.update(self.attributes)
             if self.run_id:
-                span.set_attribute(semconv.RUN_ID, self.run_id)
-            span.set_attributes(RPC_NAMES.of_code(self.method.system, code if _is_code(code) else ""))
+                attributes[semconv.RUN_ID] = self.run_id
+            span.set_attributes(attributes)
             if self.method.streams and status == "OK":
                 span.add_event(semconv.END)
             if status in SERVER_ERRORS:

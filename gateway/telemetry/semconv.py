@@ -64,6 +64,8 @@ GRPC_CODES: Final = (
 )
 """The status codes of gRPC, by their numbers."""
 
+_NUMBERS: Final = {code: number for number, code in enumerate(GRPC_CODES)}
+
 SERVER_ERRORS: Final = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
@@ -117,7 +119,7 @@ class RpcNames(NamedTuple):
             return attributes
         if self.old:
             if system == "grpc":
-                attributes["rpc.grpc.status_code"] = GRPC_CODES.index(code)
+                attributes["rpc.grpc.status_code"] = _NUMBERS[code]
             else:
                 attributes["rpc.jsonrpc.error_code"] = int(code)
         if self.new:
