@@ -6,6 +6,7 @@ Only the processes of servers do so: an application that has a gateway or a clie
 import asyncio
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ from opentelemetry import trace
 
 from gateway.server.settings import StartError
 from gateway.telemetry import tracing
+from gateway.telemetry.propagation import UnknownPropagator, check_propagators
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -64,6 +66,39 @@ async def exported_traces(traces: str) -> AsyncIterator[None]:
 
 
 def _opened() -> "tuple[TracerProvider, SpanQueue]":
+    """Make what makes spans. What the libraries complain about meanwhile is an error: else spans would be lost."""
+    complaints = _Complaints()
+    logger = logging.getLogger("opentelemetry")
+    logger.addHandler(complaints)
+    try:
+        check_propagators()
+        made = _made()
+    except UnknownPropagator as error:
+        raise StartError(f"OTEL_PROPAGATORS: {error}") from None
+    finally:
+        logger.removeHandler(complaints)
+    if complaints.first is not None:
+        made[1].give_up()
+        raise _nonsense(complaints.first)
+    return made
+
+
+class _Complaints(logging.Handler):
+    """Keeps the first warning of a library."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.first: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.first = self.first or record.getMessage()
+
+
+def _nonsense(problem: object) -> StartError:
+    return StartError(f"--traces otlp cannot be set up as the variables OTEL_* say: {problem!s:.500}")
+
+
+def _made() -> "tuple[TracerProvider, SpanQueue]":
     protocol = _variable("PROTOCOL") or HTTP
     if protocol not in _DEFAULT_PLACES:
         raise StartError(f"OTEL_EXPORTER_OTLP_PROTOCOL: expected '{GRPC}' or '{HTTP}', got {protocol!r:.100}")
@@ -77,13 +112,15 @@ def _opened() -> "tuple[TracerProvider, SpanQueue]":
     except ImportError as error:
         raise StartError(f"--traces otlp needs the extra 'otel', pip install 'runs-gateway[otel]': {error}") from None
     place = _variable("ENDPOINT") or _DEFAULT_PLACES[protocol]
+    if not re.match(r"https?://[^/\s]", place) and not (protocol == GRPC and re.fullmatch(r"[^/\s]+:\d+", place)):
+        raise StartError("OTEL_EXPORTER_OTLP_ENDPOINT: expected http://HOST:PORT")
     try:
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         exporter = CountedExporter(exporter_class(), f"{_shown(place)} ({protocol})")
         queue = SpanQueue(exporter)
         provider.add_span_processor(queue)
     except Exception as error:  # Whatever the SDK raises for values of variables that it does not understand.
-        raise StartError(f"--traces otlp cannot be set up as the variables OTEL_* say: {error}") from None
+        raise _nonsense(error) from None
     return provider, queue
 
 

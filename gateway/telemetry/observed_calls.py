@@ -177,7 +177,7 @@ class ObservedCall:
             if self.run_id:
                 attributes[semconv.RUN_ID] = self.run_id
             span.set_attributes(attributes)
-            if self.method.streams and status == "OK":
+            if self.method.streams:
                 span.add_event(semconv.END)
             if status in SERVER_ERRORS:
                 tracing.failed(span, code)

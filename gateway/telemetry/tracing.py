@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry import context as contexts
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import Attributes
+
+from gateway.telemetry.propagation import read_context, write_context
 
 SCOPE: Final = "runs-gateway"
 """The name of the instrumentation scope of all spans."""
@@ -72,17 +74,13 @@ def in_span(span: Span | None) -> Context | None:
 
 def extracted(carrier: Mapping[str, str]) -> Context | None:
     """The context that headers or metadata carry, with baggage; None if they carry no trace."""
-    context = propagate.extract(carrier, Context())
+    context = read_context(carrier)
     return context if trace.get_current_span(context).get_span_context().is_valid else None
 
 
 def injected(context: Context | None = None) -> dict[str, str]:
     """The headers that carry a context: the current one, unless another is given. Empty if it has no trace."""
-    carrier: dict[str, str] = {}
-    if context is None and not contexts.get_current():
-        return carrier
-    propagate.inject(carrier, context)
-    return carrier
+    return {} if context is None and not contexts.get_current() else write_context(context)
 
 
 @contextmanager

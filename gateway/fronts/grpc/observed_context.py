@@ -7,12 +7,12 @@ from typing import Any, Final, Never, cast
 import grpc
 from google.protobuf.message import Message
 from grpc import aio
-from opentelemetry import propagate
 
 from gateway.fronts.grpc.calls import Context, Trailers, is_cut
 from gateway.telemetry import tracing
 from gateway.telemetry.call_metrics import grpc_cells
 from gateway.telemetry.observed_calls import NOBODY, ObservedCall, ObservedMethod
+from gateway.telemetry.propagation import carried_fields
 
 _JOINS: Final = frozenset({"SubmitRun", "SubmitRunStream", "GetRun"})
 """The methods whose requests may name a trace."""
@@ -37,7 +37,7 @@ def call_of(context: Context) -> ObservedCall:
 
 def carried(metadata: Iterable[tuple[str, str | bytes]] | None) -> dict[str, str]:
     """What metadata says of the trace that a call belongs to. A key that is there twice is a list, as in headers."""
-    fields = propagate.get_global_textmap().fields
+    fields = carried_fields()
     carrier: dict[str, str] = {}
     for key, value in metadata or ():
         if key in fields and isinstance(value, str):

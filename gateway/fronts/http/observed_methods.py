@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import msgspec
 from opentelemetry import context as contexts
-from opentelemetry import propagate
 
 from gateway.adapter import jsonrpc
 from gateway.adapter.json_members import Params, members_of
@@ -18,6 +17,7 @@ from gateway.fronts.http.rpc_method import Origin
 from gateway.telemetry import tracing
 from gateway.telemetry.call_metrics import CANCELLED, CallOrigin, jsonrpc_cells
 from gateway.telemetry.observed_calls import CallSource, ObservedCall, ObservedMethod
+from gateway.telemetry.propagation import carried_fields
 from gateway.telemetry.semconv import RPC_NAMES
 
 UNKNOWN: Final = "unknown"
@@ -126,7 +126,7 @@ def _name_request(call: ObservedCall, request_id: str | None) -> None:
 
 def _carried(headers: Mapping[str, Any] | None, params: Params) -> dict[str, str]:
     """What headers say of the trace that a call belongs to, or else what `_meta` in its parameters says."""
-    fields = propagate.get_global_textmap().fields
+    fields = carried_fields()
     if headers is not None:
         carrier = {field: ",".join(_all(headers, field)) for field in fields if field in headers}
         if carrier:

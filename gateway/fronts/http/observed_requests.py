@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from opentelemetry import context as contexts
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
@@ -12,6 +12,7 @@ from gateway.fronts.http.request import HttpRequest
 from gateway.telemetry import tracing
 from gateway.telemetry.call_metrics import HTTP_REQUESTS
 from gateway.telemetry.metrics import OTHER
+from gateway.telemetry.propagation import carried_fields
 
 LEFT: Final = 499
 """The status of a request whose client left before it was answered, as nginx writes it."""
@@ -43,7 +44,7 @@ def begin_request(request: HttpRequest) -> RequestSpan | None:
     """The span of a request of the blob API; None of others, and while tracing is off."""
     if tracing.tracer is None or not request.path.startswith(BLOBS_PATH):
         return None
-    fields = propagate.get_global_textmap().fields
+    fields = carried_fields()
     carrier = {field: ",".join(request.headers.getall(field)) for field in fields if field in request.headers}
     parent = tracing.extracted(carrier) or Context()
     route = BLOBS_PATH if request.path == BLOBS_PATH else f"{BLOBS_PATH}/{{blobId}}"

@@ -101,12 +101,18 @@ async def test_a_collector_that_is_away_is_two_lines_in_the_log_at_most(protocol
     [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "expected 'grpc' or 'http/protobuf', got 'http/json'"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "many"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "expected http://HOST:PORT"),
+        ("OTEL_TRACES_SAMPLER", "nope", "nope"),
+        ("OTEL_TRACES_SAMPLER", "traceidratio 2", "OTEL_"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=b,c", "OTEL_"),
     ],
 )
 async def test_a_variable_that_has_no_meaning_is_an_error_of_the_start(
     variable: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    value, _, argument = value.partition(" ")
     monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", argument or "1")
     with pytest.raises(StartError, match=said):
         async with exported_traces("otlp"):
             pass

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from gateway.telemetry import tracing
 from gateway.telemetry.call_log import CallLog
 
 FIELDS = {"method": "runs/get", "code": "OK", "seconds": 0.0015, "bytes_in": 7, "bytes_out": 9}
@@ -18,6 +19,22 @@ async def test_so_many_lines_a_second_and_then_their_number(log: CallLog, caplog
     assert [log.takes(5.0, "OK") for _ in range(5)] == [True, True, False, False, False]
     assert log.takes(6.0, "OK")
     assert [record.message for record in caplog.records] == ["3 more calls have ended"]
+
+
+async def test_their_number_is_in_no_trace(log: CallLog, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[object] = []
+
+    def note(_: logging.LogRecord) -> bool:
+        told.append(tracing.ids())
+        return True
+
+    caplog.handler.addFilter(note)
+    with tracing.in_trace({"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}):
+        assert tracing.ids()
+        for _ in range(3):
+            log.takes(5.0, "OK")
+        log.tell()
+    assert told == [None]
 
 
 async def test_a_call_that_failed_by_a_fault_of_the_gateway_has_a_line_in_any_case(log: CallLog) -> None:
