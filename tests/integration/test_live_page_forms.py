@@ -89,6 +89,20 @@ async def test_axe_finds_nothing_where_a_token_is_asked_for(
         assert await findings(page, axe) == []
 
 
+async def test_axe_finds_nothing_where_sets_cannot_be_followed(start: Start, chromium: Browser, axe: str) -> None:
+    upstream: Gateway = await start()
+    gateway = await start(ui=True, runtime=f"jsonrpc+http://{upstream.addresses.http}/")
+    run = await submitted(upstream.grpc, ECHO, [1], wait=True)
+    await submitted(upstream.grpc, ECHO, [2], wait=True)
+    async with new_page(chromium) as page:
+        await page.goto(f"http://{gateway.addresses.http}/ui")
+        await expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("Sets of runs are not followed")
+        assert await findings(page, axe) == []
+        await page.get_by_label("Id of a run").fill(run.run_id)
+        await page.get_by_role("button", name="Open the run").click()
+        await expect(page.get_by_role("heading", name="echo")).to_be_visible()
+
+
 async def test_a_dark_page_is_dark_and_follows_the_system(start: Start, chromium: Browser) -> None:
     gateway = await start(ui=True)
     shade = "getComputedStyle(document.body).backgroundColor"
