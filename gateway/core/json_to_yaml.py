@@ -1,6 +1,6 @@
 """Translates JSON text to YAML, and loses nothing: numbers keep their digits, members their order.
 
-What is written means the same to readers of YAML 1.1 and of YAML 1.2, and `yaml_json` makes the same JSON of it. One
+What is written means the same to readers of YAML 1.1 and of YAML 1.2, and `yaml_json` makes the same value of it. One
 token is written after the other, so a value may be nested as deeply as it likes.
 """
 
@@ -28,6 +28,8 @@ _PLAIN: Final = re.compile(
     rf"(?:[A-Za-z/]{_WORD}*+(?: {_WORD}++)*+|[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})", re.ASCII
 )
 """Text that means itself without quotation marks. It is ASCII: what a locale cannot write is escaped within marks."""
+
+_WITH_EXPONENT: Final = re.compile(r"(-?[0-9]++)(\.[0-9]++)?([eE])([+-]?)([0-9]++)")
 
 _RESERVED: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
@@ -131,7 +133,13 @@ def _on_one_line(opening: str, tokens: _Tokens) -> Iterator[str]:
 
 
 def _scalar(token: str, *, plain: bool) -> str:
-    return _string(token, plain=plain) if token.startswith('"') else token
+    if token.startswith('"'):
+        return _string(token, plain=plain)
+    if (number := _WITH_EXPONENT.fullmatch(token)) is None:
+        return token
+    # Without a point, and a sign of the exponent, it is a string to readers of YAML 1.1.
+    whole, fraction, e, sign, exponent = number.groups(default="")
+    return f"{whole}{fraction or '.0'}{e}{sign or '+'}{exponent}"
 
 
 def _string(token: str, *, plain: bool) -> str:

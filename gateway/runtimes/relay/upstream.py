@@ -110,9 +110,9 @@ class RelayUpstream:
         """
         outage = UpstreamOutage(self)
         while True:
-            await outage.connected()
             try:
                 with nullcontext() if self._is_own else _CALLS.call():
+                    await outage.connected()
                     answer = await attempt()
             except aio.AioRpcError as error:
                 if not (repeatable or is_refusal(error)):

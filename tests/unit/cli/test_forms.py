@@ -33,7 +33,8 @@ def test_a_result_keeps_its_digits(held: HeldGateway, capsys: pytest.CaptureFixt
     run_id = printed(capsys, "submit", held.echo, "--input", NUMBERS).strip()
     get = ("get", run_id, "--wait", "--results", "--output")
     as_json, as_yaml = (printed(capsys, *get, form) for form in ("json", "yaml"))
-    assert documents(as_yaml) == [as_json.strip().replace(NUMBERS, NUMBERS.replace(" ", ""))]
+    kept = NUMBERS.replace(" ", "").replace("1e400", "1.0e+400")
+    assert documents(as_yaml) == [as_json.strip().replace(NUMBERS, kept)]
     assert "price: 12.30\n" in as_yaml
     for text in (printed(capsys, *get, "table"), printed(capsys, *get[:-1])):
         assert text.startswith("run ")

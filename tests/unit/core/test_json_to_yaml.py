@@ -1,6 +1,7 @@
 """JSON as YAML: what readers of YAML make of it is the same value, to the last digit."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -30,7 +31,8 @@ WORDS = [
     " a",
 ]
 TEXTS = st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), st.sampled_from(WORDS))
-NUMBERS = st.sampled_from(["0", "-0", "-0.0", "1e400", "12.30", "1E-7", "0.1234567890123456789", "1152921504606846977"])
+NUMBERS_WRITTEN = ["0", "-0", "-0.0", "1e400", "12.30", "1E-7", "0.1234567890123456789", "1152921504606846977"]
+NUMBERS = st.sampled_from(NUMBERS_WRITTEN)
 SCALARS = st.one_of(TEXTS.map(json.dumps), NUMBERS, st.sampled_from(["null", "true", "false"]))
 
 
@@ -53,14 +55,19 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_yaml_means_the_json_that_it_was_made_of(text: str) -> None:
     written = json_to_yaml(text)
-    assert json.loads(yaml_to_json(written), parse_int=str, parse_float=str) == json.loads(
-        text, parse_int=str, parse_float=str
+    assert json.loads(yaml_to_json(written), parse_int=str, parse_float=Decimal) == json.loads(
+        text, parse_int=str, parse_float=Decimal
     )
 
 
 @given(st.recursive(TEXTS, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(TEXTS, inner))))
 def test_readers_of_older_yaml_find_the_same_strings(value: Any) -> None:
     assert yaml.safe_load(json_to_yaml(json.dumps(value))) == value
+
+
+@pytest.mark.parametrize("number", [*NUMBERS_WRITTEN, "-1E5", "2e+3", "1.5e-3", "0e0"])
+def test_readers_of_older_yaml_find_numbers(number: str) -> None:
+    assert yaml.safe_load(json_to_yaml(f"[{number}]")) == [json.loads(number)]
 
 
 def test_it_is_written_for_people() -> None:

@@ -14,6 +14,7 @@ from gateway.core.model import RunState, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import Snapshot
 from gateway.runtimes.relay.runtime import RelayRuntime
+from tests.support.counted import Counted
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime
 from tests.support.upstream import Upstream
 
@@ -161,3 +162,13 @@ async def test_calls_wait_for_an_upstream_that_restarts(scripted: WaitingRuntime
     assert (await listing).runs == []
     await relay.close()
     await upstream.stop()
+
+
+async def test_calls_that_an_upstream_that_is_away_does_not_answer_are_counted(tmp_path: Path) -> None:
+    counted = Counted()
+    relay = RelayRuntime(f"unix:{tmp_path}/nobody.sock", patience=0.1)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await relay.list_runs(RunFilter(), RunOrder.NEWEST_FIRST, "", 1)
+    await relay.close()
+    assert counted.of("runs_gateway_upstream_calls_total") == {("relay", "unavailable"): 1}
+    assert counted.total("runs_gateway_upstream_call_seconds") == 1
