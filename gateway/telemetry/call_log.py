@@ -10,6 +10,9 @@ from typing import Any, Final
 MOST: Final = 50
 """How many lines a process writes in a second at most, of calls that have not failed by its own fault."""
 
+MOST_CHARACTERS: Final = 128
+"""How much of what a caller may have chosen goes into a span or a line."""
+
 _ALWAYS: Final = frozenset({"INTERNAL", "UNKNOWN"})
 """The calls that have a line in any case, by their status."""
 
@@ -52,9 +55,13 @@ class CallLog:
         """Write the line of a call. Each field is an attribute of the record."""
         parts = [f"{fields['method']}: {fields['code']}, {fields['seconds'] * 1e3:.3g} ms"]
         parts += [f"{word} {_shown(value)}" for word, name in _WORDS if (value := fields.get(name))]
-        parts.append(f"{fields['bytes_in']} bytes in, {fields['bytes_out']} out")
+        if "bytes_in" in fields:
+            parts.append(f"{fields['bytes_in']} bytes in, {fields['bytes_out']} out")
         _log.info("%s", ", ".join(parts), extra=fields)
 
+
+CALL_LOG: Final = CallLog()
+"""That of this process."""
 
 _WORDS: Final = (("by", "identity"), ("from", "peer"))
 

@@ -13,15 +13,11 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
 from gateway.telemetry import semconv, tracing
-from gateway.telemetry.call_log import CallLog
+from gateway.telemetry.call_log import CALL_LOG, MOST_CHARACTERS
 from gateway.telemetry.call_metrics import CallCells
 from gateway.telemetry.semconv import RPC_NAMES, SERVER_ERRORS, RpcSystem, SpanAttributes
 
 _clock = time.perf_counter
-_log = CallLog()
-
-MOST_CHARACTERS: Final = 128
-"""How much of what a caller may have chosen goes into a span or a line."""
 
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
@@ -150,7 +146,7 @@ class ObservedCall:
             cells.open.value -= 1
         if self._begun_at is not None:
             self._begin_span(self._otherwise)
-        if method.told and _log.takes(now, status):
+        if method.told and CALL_LOG.takes(now, status):
             self._write(code, status, now - self._began, source or self.source)
         if self.span is not None:
             self._end_span(self.span, code, status)
@@ -198,7 +194,7 @@ class ObservedCall:
             fields["run_id"] = self.run_id
         if (trace_id := self._trace_id()) is not None:
             fields["trace_id"] = trace_id
-        _log.write(fields)
+        CALL_LOG.write(fields)
 
     def _trace_id(self) -> str | None:
         if self.span is not None:

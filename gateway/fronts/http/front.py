@@ -203,7 +203,7 @@ class HttpFront:
         )
 
     async def _answer(self, request: HttpRequest) -> None:
-        span = begin_request(request)
+        observed = begin_request(request)
         try:
             response = await self._respond(request)
             if not request.content.is_eof():
@@ -215,7 +215,7 @@ class HttpFront:
             raise asyncio.CancelledError from None  # A body that was still coming keeps the one that there was.
         finally:
             request.connection.end()
-            end_request(request, span)
+            end_request(request, observed)
 
     async def _refuse_body(self, request: HttpRequest, response: HttpResponse | None) -> None:
         """Send a refusal, and read the rest of the body: most clients read nothing until they have sent all."""

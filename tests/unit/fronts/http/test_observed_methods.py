@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from gateway.telemetry import tracing
+from gateway.telemetry.call_log import CallLog
 from tests.support.counted import Counted
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB, MISSING_RUN, ScriptedRuntime
 
@@ -255,3 +257,15 @@ async def test_the_blob_api_has_spans_that_name_no_blob(front: Front, spans: InM
         "http.route": "/api/v1/blobs/{blobId}",
         "http.response.status_code": 404,
     }
+
+
+async def test_the_blob_api_has_lines_that_name_no_blob(
+    front: Front, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other tests may have had all lines of this second.
+    monkeypatch.setattr("gateway.fronts.http.observed_requests.CALL_LOG", CallLog())
+    caplog.set_level(logging.INFO, "gateway.calls")
+    await front.post({"data": 1}, "/api/v1/blobs")
+    await front.get(f"/c/SECRET/api/v1/blobs/{MISSING_BLOB}")
+    lines = [record.message.partition(", ")[0] for record in caplog.records if record.name == "gateway.calls"]
+    assert lines == ["POST /api/v1/blobs: 200", "GET /api/v1/blobs/{blobId}: 404"]
