@@ -15,6 +15,7 @@ from gateway.core.errors import (
     Unavailable,
 )
 from gateway.telemetry.gateway_metrics import REFUSALS
+from gateway.telemetry.metrics import Cell
 
 _REFUSING: Final = (
     Overloaded,
@@ -27,8 +28,14 @@ _REFUSING: Final = (
     ParentCancelled,
 )
 
+_cells: Final[dict[str, Cell]] = {}
+"""By reason: a refusal is to take much less than the call that it refuses."""
+
 
 def count_refusal(error: GatewayError) -> None:
     """Count a call that ends with this error, if it says that the call was refused."""
     if isinstance(error, _REFUSING) and not isinstance(error, GoAway):
-        REFUSALS.inc(error.reason)
+        reason = error.reason
+        if (cell := _cells.get(reason)) is None:
+            cell = _cells[reason] = REFUSALS.labels(reason)
+        cell.value += 1

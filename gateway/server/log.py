@@ -5,6 +5,7 @@ over the two formatters.
 """
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Final, Literal, TextIO, TypeAlias
 
 from gateway.server.log_format import JsonFormatter, TextFormatter
 from gateway.server.log_repeats import Repeats
+from gateway.server.log_stream import LogStream
 
 LogFormat: TypeAlias = Literal["text", "json"]
 
@@ -21,15 +23,15 @@ _TOLD_OF_HEADERS: Final = ("opentelemetry.baggage", "opentelemetry.trace", "open
 """Loggers of a library that write what clients have sent in headers, where it is malformed."""
 
 
-class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes the log, in which warnings that are alike are counted: `Repeats`.
+class LogHandler(logging.StreamHandler[LogStream]):
+    """Writes the log, in which warnings that are alike are counted (`Repeats`), and never waits (`LogStream`).
 
     A timer tells their number when nothing else is logged, and closing the handler, which logging does when the process
     ends, tells the rest.
     """
 
     def __init__(self, stream: TextIO | None = None, repeats: Repeats | None = None) -> None:
-        super().__init__(stream)
+        super().__init__(LogStream(sys.stderr if stream is None else stream))
         self._repeats = repeats or Repeats()
         self._timer: threading.Timer | None = None
 

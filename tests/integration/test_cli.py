@@ -409,7 +409,7 @@ async def test_sigterm_sends_waiting_clients_away_and_loses_no_run(
     cli: CommandLine, gate: Gate, tmp_path: Path
 ) -> None:
     settings = ("--state", str(tmp_path / "runs.db"), "--component", f"/gate={gate.server.url}")
-    async with cli.serving(*settings) as serving:
+    async with cli.serving(*settings, "--log-level", "warning") as serving:
         run_id = await cli.output("submit", await put_gated(cli, tmp_path), "--input", "1")
         await gate.entered.wait()
         client = GrpcClient(serving.grpc)

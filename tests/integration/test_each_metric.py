@@ -131,11 +131,13 @@ async def follow_to_the_end(scene: Scene) -> None:
 
 
 async def follow_many_states(scene: Scene) -> None:
-    run = await scene.submit(STEPS, inputs=300, max_concurrency=16)
-    followers = [await scene.follow(run.run_id) for _ in range(8)]
+    """A client reads on when its run has ended: states that take more than gRPC keeps for it have gone by then."""
+    labels = {f"label{number}": "x" * 250 for number in range(30)}
+    run = await scene.submit(STEPS, inputs=300, max_concurrency=1, labels=labels)
+    updates = await scene.follow(run.run_id)
     scene.released.set()
-    for updates in followers:
-        assert [update async for update in updates]
+    await scene.grpc.get(GetParams(run_id=run.run_id, wait=True))
+    assert [update async for update in updates]
 
 
 async def call_jsonrpc(scene: Scene) -> None:

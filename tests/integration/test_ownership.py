@@ -213,7 +213,7 @@ async def test_of_gateways_that_start_at_once_one_has_the_sockets(
     transport: str, commands: CommandLine, home: Path
 ) -> None:
     flags = ("--grpc-address", f"unix:{home}/grpc.sock", "--http-address", f"unix:{home}/http.sock")
-    arguments = ("serve", "--state", ":memory:", "--transport", transport, "--json", *flags)
+    arguments = ("serve", "--state", ":memory:", "--transport", transport, "--json", "--log-level", "warning", *flags)
     started = [await commands.start(*arguments) for _ in range(3)]
     outputs = [process.stdout for process in started if process.stdout is not None]
     lines = [json.loads(line) for line in await asyncio.gather(*(out.readline() for out in outputs)) if line]

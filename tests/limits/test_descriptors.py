@@ -14,7 +14,10 @@ import pytest
 from tests.support.http_front import RawConnection, call
 
 PROGRAM = str(Path(sys.executable).with_name("runs-gateway"))
-ARGUMENTS = "serve --state :memory: --grpc-address 127.0.0.1:0 --http-address 127.0.0.1:0 --metrics-address off --json"
+ARGUMENTS = (
+    "serve --state :memory: --grpc-address 127.0.0.1:0 --http-address 127.0.0.1:0 --metrics-address off "
+    "--log-level warning --json"
+)
 
 
 async def test_a_flood_of_http_connections_keeps_nobody_else_out() -> None:
