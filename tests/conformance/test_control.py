@@ -36,7 +36,7 @@ def long_flow(system: System, name: str = "long") -> str:
 
     An engine goes on with it when it is cancelled, so there it has not many more iterations than it needs.
     """
-    iterations = 1_000 if system.shows(differences.CANCEL_WAITS_NOT) else 100_000
+    iterations = 5_000 if system.shows(differences.CANCEL_WAITS_NOT) else 100_000
     given = {
         "flow": {"$literal": {"steps": [], "output": {"next": {"$input": "$"}}}},
         "initial_input": {"$input": "$"},

@@ -51,10 +51,11 @@ def run_request(params: SubmitParams, *, peek: bool) -> bytes:
 
 
 def run_from_json(body: bytes, wire_format: WireFormat) -> EngineRun:
-    """Read one run."""
+    """Read one run, with its results if it has ended and the engine tells all of them."""
     summary, items = decode_run(body, wire_format)
     status = _run_status(summary)
-    if items is None or not status.status.terminal:
+    # An engine may show a run as ended a moment before it has the results in the same answer.
+    if items is None or not status.status.terminal or len(items) < status.items.total:
         return EngineRun(status, None)
     return EngineRun(status, Results(items, status, wire_format, len(body)))
 

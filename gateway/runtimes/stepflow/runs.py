@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.time_slice import TimeSlice
-from gateway.core.errors import GatewayError, RunNotFound
+from gateway.core.errors import GatewayError, RemoteError, RunNotFound
 from gateway.core.model import ItemResult, ResultOrder, RunState, RunStatus, SubmitParams
 from gateway.core.runtime import Page, fill_page, text_size
 from gateway.runtimes.stepflow.engine import EngineRequest, EngineRestClient
@@ -130,9 +130,20 @@ class Runs:
             results = cancelled_results(run, self._wire_format)
             self._recent.put(run.run_id, results, results.size)
             return results
-        results = results_from_json(await self.fetched(f"/runs/{run.run_id}/items"), run, self._wire_format)
+        results = await self._fetched_results(run)
         self._remember(run, results)
         return results
+
+    async def _fetched_results(self, run: RunStatus) -> Results:
+        """The results of a run that has ended, which an engine may have a moment later. Raises RemoteError if not."""
+        path = f"/runs/{run.run_id}/items"
+        for pause in SETTLING_PAUSES:
+            body = await self.fetched(path)
+            try:
+                return results_from_json(body, run, self._wire_format)
+            except RemoteError:
+                await asyncio.sleep(pause)
+        return results_from_json(await self.fetched(path), run, self._wire_format)
 
     async def _shown(self, run_id: str, seconds: int = 0) -> EngineRun:
         """Return a run as the engine shows it."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from gateway.core.model import RunState
 from gateway.runtimes.stepflow.results import ERROR_CODES, UNKNOWN_FAILURE, results_from_json
 from gateway.runtimes.stepflow.run_bodies import run_from_json
 from gateway.runtimes.stepflow.wire_format import WireFormat
@@ -24,6 +25,11 @@ def test_recorded_items_are_those_of_the_submit(release: str) -> None:
     assert results is not None
     again = results_from_json(items, status, wire_format)
     assert [again[index] for index in range(2)] == [results[index] for index in range(2)]
+
+
+def test_a_run_that_has_just_ended_may_have_no_results_yet() -> None:
+    status, results = run_from_json(run_body(3, WireFormat.PROTO_JSON, [], total=2, failed=1), WireFormat.PROTO_JSON)
+    assert (status.status, results) == (RunState.FAILED, None)
 
 
 @pytest.mark.parametrize("number", [*ERROR_CODES, 0, 99, -1])

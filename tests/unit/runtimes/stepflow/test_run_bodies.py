@@ -103,7 +103,6 @@ def test_a_run_that_goes_on_has_no_results(wire_format: WireFormat) -> None:
         run_body(7, WireFormat.PROTO_JSON, total=0),
         run_body(2, WireFormat.PROTO_JSON, total=-1),
         run_body("completed", WireFormat.LEGACY, total=2**70),
-        run_body("completed", WireFormat.LEGACY, [], total=1),
         run_body(2, WireFormat.PROTO_JSON, [{"itemIndex": 1, "status": 2}], total=1),
         run_body(2, WireFormat.PROTO_JSON, [{"itemIndex": 0, "status": 2}] * 2, total=2),
         run_body(2, WireFormat.PROTO_JSON, total=0).replace(RUN_ID.encode(), b"x"),

@@ -90,8 +90,11 @@ async def test_a_page_is_full_when_it_holds_enough_text(server: EngineProxy, run
         assert (result.item_index, result.value) == (index, f'"{large}"')
 
 
-async def test_results_that_are_not_those_of_the_run(server: EngineProxy, runs: Runs) -> None:
-    server.replies += [state(RUN, 2, total=3), items(1)]
+async def test_results_that_are_not_those_of_the_run(
+    server: EngineProxy, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLING_PAUSES", (0.0, 0.0))
+    server.replies += [state(RUN, 2, total=3), *[items(1)] * 3]
     with pytest.raises(RemoteError, match="unexpected response from the engine: results that do not match"):
         await runs.results(RUN, ALL)
 
@@ -164,6 +167,19 @@ async def test_a_run_that_has_just_ended_is_read_until_its_counts_and_its_time_a
     first = await runs.read(RUN)
     assert (first.items.success, first.items.cancelled, first.completed_at is None) == (2, 0, False)
     assert len(server.requests) == 3
+
+
+async def test_results_that_an_engine_has_a_moment_later_are_read_again(
+    server: EngineProxy, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SETTLING_PAUSES", (0.0, 0.0))
+    server.replies.append(ended(2, completed=2))
+    run = await runs.read(RUN)
+    items = [{"itemIndex": index, "status": 2, "output": index} for index in range(2)]
+    server.replies += [(200, json.dumps({"items": items[:number]}).encode()) for number in (0, 1, 2)]
+    results = await runs.all_results(run)
+    assert results is not None
+    assert [results[index].value for index in range(2)] == ["0", "1"]
 
 
 async def test_an_end_that_never_settles_is_told_as_it_is(
