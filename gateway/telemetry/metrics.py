@@ -5,6 +5,7 @@ is written by one thread: adding to a number in an attribute takes 30 ns, a tent
 its locks. What is counted is read as a list of families, which processes add up and `prometheus_client` writes.
 """
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ class Distribution:
         self.sum += value
 
 
-class _Metric:
+class _Metric(ABC):
     """A metric with its children, by the values of labels; one that has no labels has one child, from the start."""
 
     kind: MetricKind
@@ -78,8 +79,8 @@ class _Metric:
         """What has been counted so far."""
         return MetricFamily(self.name, self.kind, self.help, self.label_names, [*self._samples()])
 
-    def _samples(self) -> Iterable[tuple[LabelValues, list[float]]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _samples(self) -> Iterable[tuple[LabelValues, list[float]]]: ...
 
 
 _metrics: dict[str, _Metric] = {}

@@ -3,19 +3,20 @@
 Interceptors would do the same with a task more for each call.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
 
-class WrappedChannel:
+class WrappedChannel(ABC):
     """A channel, of either kind of grpc, whose methods `wrapped` makes."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
 
+    @abstractmethod
     def wrapped(self, path: str, method: Any) -> Callable[..., Any]:
         """What is called in place of a method of the channel; `path` is `/SERVICE/METHOD`."""
-        raise NotImplementedError
 
     def unary_unary(self, path: str, *arguments: Any, **named: Any) -> Callable[..., Any]:
         """As that of the channel."""
