@@ -1,6 +1,7 @@
 """Bytes of each gRPC method, sent to the front: the first byte names the method, and the messages follow.
 
-A message is two bytes of length and its bytes, or the rest. Each call ends, with a status of the error tree.
+A message is two bytes of length and its bytes, or the rest. Each call ends, with a status of the error tree; one that
+follows a set is ended here, once it is told the set as it is.
 """
 
 from collections.abc import AsyncIterator
@@ -26,6 +27,9 @@ METHODS: Final[list[tuple[str, type[Message], bool, bool]]] = [
     ("runs.v1.BlobsService/GetBlob", blobs_pb2.GetBlobRequest, False, False),
 ]
 """The path, the class of requests, and whether requests and responses are streams."""
+
+_WATCHES: Final = 2
+"""The place of WatchRuns above."""
 
 _DEFECTS: Final = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
 _LIMIT: Final = 1 << 20
@@ -141,8 +145,10 @@ async def _status(served: Served, number: int, messages: list[bytes]) -> tuple[g
     call = getattr(served.channel, kind)(f"/{path}")(_each(messages) if sends_stream else messages[0], timeout=_SECONDS)
     try:
         if gets_stream:
-            while await call.read() is not grpc.aio.EOF:
-                pass
+            while (response := await call.read()) is not grpc.aio.EOF:
+                if number == _WATCHES and runs_pb2.WatchRunsResponse.FromString(response).HasField("caught_up"):
+                    call.cancel()  # A set goes on for as long as somebody follows it.
+                    break
         else:
             await call
     except grpc.aio.AioRpcError as error:
