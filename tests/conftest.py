@@ -3,8 +3,12 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.support.temporal_server import TemporalServer
 
 pytest_plugins = ("tests.support.session", "tests.support.time_limit", "tests.support.properties")
 
@@ -27,3 +31,14 @@ def sdk_python() -> Callable[[str], Path]:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Name bytes by their number: what was compressed has the time in it, and each process its own names of tests."""
     return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 8 else None
+
+
+@pytest.fixture(scope="session")
+def temporal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["TemporalServer"]:
+    """A Temporal server that tests share which let it run: each takes a namespace of its own."""
+    from tests.support.temporal_server import TemporalServer  # not before the plugins are there, which it imports
+
+    server = TemporalServer(tmp_path_factory.mktemp("temporal"))
+    server.launch()
+    yield server
+    server.end()

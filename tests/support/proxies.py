@@ -7,7 +7,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import pytest
 
 from gateway.server.listening import Addresses
 from tests.support.environments import environment
+from tests.support.free_port import free_port
 from tests.support.programs import program
 
 PAGE: Final = Path(__file__).parents[2] / "docs/proxies.md"
@@ -66,7 +66,7 @@ async def proxied(
     """A running proxy. Skips the test where it is not installed, but not in CI. `changes` are made in its file."""
     command = _command(name, folder)
     certificate = await _certificate(folder)
-    secure, plain = _free_port(), _free_port()
+    secure, plain = free_port(), free_port()
     text = configuration(name)
     for old, new in (
         *changes,
@@ -147,12 +147,6 @@ async def _certificate(folder: Path) -> bytes:
         path.chmod(0o755 if path.is_dir() else 0o644)
     (folder / "both.pem").write_bytes(cert.read_bytes() + key.read_bytes())
     return cert.read_bytes()
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def _log(folder: Path) -> str:

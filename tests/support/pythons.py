@@ -73,7 +73,8 @@ def prepared(name: str, python: str) -> Path:
 def oldest() -> Iterator[str]:
     """Constraints to the oldest versions that pyproject.toml allows, of all but the tools for tests."""
     project = tomllib.loads(SETTINGS.read_text())["project"]
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["native"]]:
+    extras = project["optional-dependencies"]
+    for requirement in [*project["dependencies"], *extras["native"], *extras["temporal"]]:
         name, version = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?>=([\d.]+),.*", requirement).groups()  # type: ignore[union-attr]
         yield f"{name}=={version}"
 
