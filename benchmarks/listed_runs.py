@@ -15,8 +15,9 @@ from benchmarks import measure
 from benchmarks.measure import Failure, join_the_load
 from benchmarks.scenarios import JOURNAL, Metrics, channel
 from gateway.core.model import ItemResult, RunState
-from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
-from gateway.runtimes.embedded.run_ids import id_prefix
+from gateway.flows.run_ids import id_prefix
+from gateway.flows.run_record import Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Ended
 from gateway.runtimes.embedded.run_keys import key_at
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from runs.v1 import runs_pb2, runs_pb2_grpc

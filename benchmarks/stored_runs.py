@@ -13,7 +13,8 @@ from benchmarks.measure import Failure, join_the_load
 from benchmarks.sample import FLOW_ID
 from benchmarks.scenarios import JOURNAL, Metrics, channel, put_flow, submit_request
 from gateway.core.model import ItemResult, RunState
-from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
+from gateway.flows.run_record import Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Ended
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from runs.v1 import runs_pb2, runs_pb2_grpc
 

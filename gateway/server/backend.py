@@ -17,10 +17,10 @@ from gateway.core.model import RunState
 from gateway.core.owner import Owner, Permission
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Runtime
+from gateway.flows.nesting import Nesting
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
-from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.retention import KeepRule, Retention
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.jsonrpc.dialect import Dialect

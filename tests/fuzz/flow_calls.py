@@ -5,9 +5,9 @@ from typing import Final, TypeVar
 from gateway.core.errors import InvalidFlow
 from gateway.core.json_layout import Steps
 from gateway.core.model import ItemError, JsonText
-from gateway.runtimes.embedded.expressions import Scope
-from gateway.runtimes.embedded.flow import Flow, compile_flow
-from gateway.runtimes.embedded.task import ItemFailure
+from gateway.flows.expressions import Scope
+from gateway.flows.flow import Flow, compile_flow
+from gateway.flows.task import ItemFailure
 from tests.fuzz.invariants import InTree
 
 T = TypeVar("T")

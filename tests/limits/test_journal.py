@@ -16,11 +16,12 @@ from gateway.core.errors import Unavailable
 from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder, RunState
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page
+from gateway.flows.run_ids import RUN_IDS
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded import removals, result_rows
 from gateway.runtimes.embedded.arrivals import SLICE_TEXT
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, Outcome, RunRecord, UnfinishedRun
+from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, UnfinishedRun
 from gateway.runtimes.embedded.result_rows import WINDOW
-from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from tests.support.early_states import VERSION_2
 

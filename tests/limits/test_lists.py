@@ -11,10 +11,11 @@ import pytest
 from gateway.core.model import ItemResult, RunState
 from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter, RunOrder
-from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
+from gateway.flows.run_ids import RUN_IDS
+from gateway.flows.run_owners import owner_to_json
+from gateway.flows.run_record import Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Ended
 from gateway.runtimes.embedded.retention import Retention
-from gateway.runtimes.embedded.run_ids import RUN_IDS
-from gateway.runtimes.embedded.run_owners import owner_to_json
 from tests.support.embedded import Embedded, opened
 
 SECOND: Final = 10**9

@@ -14,12 +14,13 @@ from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrde
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page
+from gateway.flows.run_ids import RUN_IDS
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded import memory_index
 from gateway.runtimes.embedded.ended_run import ended_at_once
-from gateway.runtimes.embedded.journal import Completion, Ended, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Completion, Ended
 from gateway.runtimes.embedded.memory_journal import ITEM_BYTES, STATE_FRACTION, MemoryJournal
 from gateway.runtimes.embedded.recent_runs import RECENT_FRACTION, RecentRuns
-from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.run_terms import Term, terms_of
 
 ITEMS = 3_000

@@ -15,8 +15,9 @@ from gateway.client import AsyncRunsClient
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import NestedTooDeeply, Overloaded, TooManyDescendants
 from gateway.core.model import ObservabilityContext, RunState
-from gateway.runtimes.embedded.journal import UNFINISHED_RUNS, RunRecord
-from gateway.runtimes.embedded.nesting import MAX_DEPTH, Ancestry, Nesting
+from gateway.flows.nesting import MAX_DEPTH, Ancestry, Nesting
+from gateway.flows.run_record import RunRecord
+from gateway.runtimes.embedded.journal import UNFINISHED_RUNS
 from gateway.server.app import running
 from gateway.server.settings import ServeSettings
 from tests.support.component_server import Call, ComponentServer

@@ -16,15 +16,15 @@ from gateway.core.errors import MAX_VIOLATIONS, InvalidFlow, InvalidParams, Over
 from gateway.core.json_layout import at_once
 from gateway.core.json_walk import WINDOW
 from gateway.core.model import ItemStatistics, RunState, RunStatus
-from gateway.runtimes.embedded import expressions, flow_cache
-from gateway.runtimes.embedded.builtins import BuiltinCall, call_builtin
-from gateway.runtimes.embedded.execution import execute_flow
-from gateway.runtimes.embedded.expression_compiler import compile_expression
-from gateway.runtimes.embedded.expressions import Scope, TooLongAtOnce
-from gateway.runtimes.embedded.flow import compile_flow
-from gateway.runtimes.embedded.flow_cache import FlowCache
-from gateway.runtimes.embedded.task import ItemFailure, Task
-from gateway.runtimes.embedded.values import NotLookedUp, Value
+from gateway.flows import expressions, flow_cache
+from gateway.flows.builtins import BuiltinCall, call_builtin
+from gateway.flows.execution import execute_flow
+from gateway.flows.expression_compiler import compile_expression
+from gateway.flows.expressions import Scope, TooLongAtOnce
+from gateway.flows.flow import compile_flow
+from gateway.flows.flow_cache import FlowCache
+from gateway.flows.task import ItemFailure, Task
+from gateway.flows.values import NotLookedUp, Value
 from tests.support.flow_host import TASK, FlowHost
 
 LENGTH = 1 << 20

@@ -18,14 +18,14 @@ from gateway.concurrency.canceller import BATCH
 from gateway.concurrency.fair_turns import MAX_WOKEN, FairTurns
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.model import Blob, BlobType, RunState, RunStatus, SubmitParams
+from gateway.flows import builtins, item_work
+from gateway.flows.execution import execute_flow
+from gateway.flows.item_work import DEFAULT_EXECUTING_ITEMS
+from gateway.flows.step_retries import FIRST_PAUSE, LAST_PAUSE, MAX_RETRIES
+from gateway.flows.task import LIMIT_REACHED, ItemFailure
 from gateway.runs.service import RunsService
-from gateway.runtimes.embedded import builtins, item_work
-from gateway.runtimes.embedded.execution import execute_flow
-from gateway.runtimes.embedded.item_work import DEFAULT_EXECUTING_ITEMS
 from gateway.runtimes.embedded.journal import Completion
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
-from gateway.runtimes.embedded.step_retries import FIRST_PAUSE, LAST_PAUSE, MAX_RETRIES
-from gateway.runtimes.embedded.task import LIMIT_REACHED, ItemFailure
 from tests.support.flow_host import TASK, FlowHost, compiled, failing
 from tests.support.item_work import Alone
 

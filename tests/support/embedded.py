@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from gateway.components import Components
 from gateway.core.model import Blob, BlobType, GetParams, RunStatus, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
+from gateway.flows.nesting import Nesting
+from gateway.flows.run_record import RunRecord
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
-from gateway.runtimes.embedded.journal import Journal, RunRecord
-from gateway.runtimes.embedded.nesting import Nesting
+from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.storage.idempotency import IN_MEMORY
 

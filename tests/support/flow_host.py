@@ -21,11 +21,11 @@ from gateway.core.model import (
     RunStatus,
     blob_id_of,
 )
-from gateway.runtimes.embedded.execution import execute_flow
-from gateway.runtimes.embedded.files import Files, LoadedFile
-from gateway.runtimes.embedded.flow import Flow, compile_flow
-from gateway.runtimes.embedded.nesting import Nesting
-from gateway.runtimes.embedded.task import ItemFailure, Task
+from gateway.flows.execution import execute_flow
+from gateway.flows.files import Files, LoadedFile
+from gateway.flows.flow import Flow, compile_flow
+from gateway.flows.nesting import Nesting
+from gateway.flows.task import ItemFailure, Task
 from tests.support.item_work import ALONE
 
 Component = Callable[[JsonText, int, Task], Awaitable[JsonText]]

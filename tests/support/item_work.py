@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.concurrency.canceller import Canceller
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.runtimes.embedded.item_work import FamilyWork, ItemWork, SharedWork
+from gateway.flows.item_work import FamilyWork, ItemWork, SharedWork
 
 
 class Alone(ItemWork):

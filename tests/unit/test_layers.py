@@ -22,6 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "bridge",
         "client",
     ),
+    ("flows",),
     ("components", "runs", "access", "adapter", "storage"),
     ("concurrency", "peers/grpc", "peers/http", "peers/link"),
     ("core",),

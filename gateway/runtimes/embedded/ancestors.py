@@ -5,8 +5,8 @@ from typing import NamedTuple, TypeAlias
 
 from gateway.core.errors import ParentCancelled
 from gateway.core.model import RunState
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded.family_tree import Ancestor, FamilyTree, Relative
-from gateway.runtimes.embedded.journal import RunRecord
 
 
 class KnownRun(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Final
 from gateway.core.clock import now
 from gateway.core.long_strings import utf8_length
 from gateway.core.model import Blob, BlobType
-from gateway.runtimes.embedded.run_owners import keys_of_blob, namespace_of_blob
+from gateway.flows.run_owners import keys_of_blob, namespace_of_blob
 from gateway.runtimes.embedded.stored_bytes import StoredBytes, blob_bytes
 from gateway.storage.long_texts import TextColumn
 

@@ -10,13 +10,13 @@ from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.control import reason_inside
 from gateway.core.errors import RunNotFound, StateUnavailable, Unavailable
 from gateway.core.internal_errors import release_frames, report_unexpected
+from gateway.flows.run_fields import fields_of
 from gateway.runtimes.embedded.cancel_notes import BegunCancel
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.executor import Executor
 from gateway.runtimes.embedded.family_tree import FamilyTree, Relative
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_fields import fields_of
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 
 LOOK_SECONDS: Final = 1.0

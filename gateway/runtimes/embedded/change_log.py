@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.concurrency.batches import call_in_batches
 from gateway.core.errors import shutting_down
-from gateway.runtimes.embedded.run_ids import RUN_IDS
+from gateway.flows.run_ids import RUN_IDS
 
 if TYPE_CHECKING:
     from gateway.runtimes.embedded.changes import Tombstone

@@ -4,10 +4,10 @@ import sqlite3
 from typing import Any, Final
 
 from gateway.core.model import RunState
+from gateway.flows.run_ids import id_prefix, key_of
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.changes import Change, Changes
 from gateway.runtimes.embedded.ended_rows import read_ended
-from gateway.runtimes.embedded.journal import Outcome, RunRecord
-from gateway.runtimes.embedded.run_ids import id_prefix, key_of
 from gateway.runtimes.embedded.tombstones import read_tombstones
 
 CHANGED_INDEX: Final = "CREATE INDEX runs_changed ON runs (changed) WHERE changed IS NOT NULL;"

@@ -1,15 +1,13 @@
 """The changes of runs as a journal has them: their ends, and what is left of those that were deleted."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from gateway.adapter.params_json import labels_from_json
 from gateway.core.model import ItemStatistics, JsonText, Nanoseconds, RunState, RunStatus
 from gateway.core.owner import DEFAULT_NAMESPACE
-
-if TYPE_CHECKING:
-    from gateway.runtimes.embedded.journal import Outcome, RunRecord
+from gateway.flows.run_record import Outcome, RunRecord
 
 LONGEST_KEPT = 1_024
 """The longest text of a deleted run that is kept, in characters."""

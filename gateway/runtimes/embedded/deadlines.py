@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.clock import LATEST, now
+from gateway.core.clock import now
 from gateway.core.counted import counted
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import release_frames, report_unexpected
-from gateway.core.model import Nanoseconds
-from gateway.runtimes.embedded.journal import RunRecord
-from gateway.runtimes.embedded.run_fields import fields_of
+from gateway.flows.new_record import deadline_of
+from gateway.flows.run_fields import fields_of
+from gateway.flows.run_record import RunRecord
 
 _TICK_BITS: Final = 26
 """Deadlines are met to 2**26 nanoseconds: 67 ms."""
@@ -23,15 +23,6 @@ LONGEST_SLEEP: Final = 60.0
 
 TOGETHER: Final = 64
 """How many runs are cancelled at once."""
-
-
-def deadline_of(created_at: Nanoseconds, seconds: float | None, most: float | None) -> Nanoseconds | None:
-    """When a run has to have ended that was accepted at a time, given how long it says that it may take, and how long
-    any run may; None: at any time.
-    """
-    if seconds is None or (most is not None and most < seconds):
-        seconds = most
-    return None if seconds is None else min(created_at + round(seconds * 1e9), LATEST)
 
 
 def is_over(record: RunRecord) -> bool:

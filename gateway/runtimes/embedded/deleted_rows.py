@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gateway.runtimes.embedded.journal import Outcome, RunRecord
+from gateway.flows.run_owners import namespace_of
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.removals import remove_rows
-from gateway.runtimes.embedded.run_owners import namespace_of
 from gateway.runtimes.embedded.stored_bytes import StoredBytes
 
 

@@ -7,8 +7,9 @@ from typing import Final
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import RunNotEnded, RunNotFound
 from gateway.core.runtime import Snapshot
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.ended_run import EndedRun
-from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from gateway.core.model import ItemError, ItemResult, JsonText, Nanoseconds, RunState
-from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
+from gateway.flows.run_record import Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Ended
 
 ENDED_RUNS_TABLE: Final = "CREATE TABLE ended_runs (run_id TEXT PRIMARY KEY, run BLOB NOT NULL) WITHOUT ROWID;"
 

@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from gateway.core.model import ItemResult
 from gateway.core.runtime import Page, Snapshot, text_sizes
-from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord, of_page
-from gateway.runtimes.embedded.run_status import ended_status
+from gateway.flows.run_record import Outcome, RunRecord
+from gateway.flows.run_status import ended_status
+from gateway.runtimes.embedded.journal import Journal, of_page
 
 RUN_BYTES: Final = 4 << 10
 """What a run takes in memory besides its results."""

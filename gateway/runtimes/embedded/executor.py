@@ -11,16 +11,17 @@ from gateway.concurrency.room import RoomHolder
 from gateway.concurrency.tasks import create_shared_task, retrieve_exception
 from gateway.core.clock import now
 from gateway.core.model import JsonText, Nanoseconds, RunState
-from gateway.runtimes.embedded.execution import evaluate_inline
-from gateway.runtimes.embedded.flow import Flow
-from gateway.runtimes.embedded.item_results import failed, succeeded
-from gateway.runtimes.embedded.item_work import FamilyWork, SharedWork
-from gateway.runtimes.embedded.journal import Ended, Journal, Outcome
+from gateway.flows.execution import evaluate_inline
+from gateway.flows.flow import Flow
+from gateway.flows.item_results import failed, succeeded
+from gateway.flows.item_work import FamilyWork, SharedWork
+from gateway.flows.run_fields import fields_of
+from gateway.flows.run_record import Outcome
+from gateway.flows.task import ItemFailure
+from gateway.runtimes.embedded.journal import Ended, Journal
 from gateway.runtimes.embedded.results_keeper import ResultsKeeper
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_execution import Job, RunExecution
-from gateway.runtimes.embedded.run_fields import fields_of
-from gateway.runtimes.embedded.task import ItemFailure
 
 _log = logging.getLogger(__name__)
 

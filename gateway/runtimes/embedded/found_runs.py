@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from gateway.core.model import RunState
+from gateway.flows.run_ids import id_prefix, key_of
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.ended_rows import read_ended
-from gateway.runtimes.embedded.journal import MAX_ITEMS, FoundRun, Outcome, RunRecord
-from gateway.runtimes.embedded.run_ids import id_prefix, key_of
+from gateway.runtimes.embedded.journal import MAX_ITEMS, FoundRun
 
 _LONG: Final = {"overrides": "NULL", "variables": "'{}'", "observability": "NULL"}
 """What is not read, since it may be long."""

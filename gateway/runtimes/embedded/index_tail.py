@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from gateway.concurrency.tasks import create_shared_task
 from gateway.core.errors import Unavailable
 from gateway.core.model import RunState
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.ended_rows import read_ended
-from gateway.runtimes.embedded.journal import Outcome, RunRecord
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.stored_bytes import StoredBytes
 from gateway.storage.sqlite_file import StateFile

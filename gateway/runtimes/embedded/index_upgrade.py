@@ -7,8 +7,8 @@ from typing import Final
 
 from gateway.core.clock import now
 from gateway.core.model import RunState
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded.ended_rows import read_ended
-from gateway.runtimes.embedded.journal import RunRecord
 from gateway.runtimes.embedded.postings import NewRun, Postings
 
 _TOGETHER: Final = 4_096

@@ -5,8 +5,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Final
 
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.changes import Change, Changes, Removal
-from gateway.runtimes.embedded.journal import Outcome, RunRecord
 
 READ_TOGETHER: Final = 64
 """How many changes are read at once."""

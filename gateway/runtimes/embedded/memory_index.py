@@ -13,8 +13,8 @@ from operator import attrgetter
 from typing import Final
 
 from gateway.core.model import RunState
-from gateway.runtimes.embedded.journal import RunRecord
-from gateway.runtimes.embedded.run_ids import key_of
+from gateway.flows.run_ids import key_of
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded.run_keys import key_at
 from gateway.runtimes.embedded.run_search import TERMS_TOGETHER, Bounds, RunIndex, Selector
 from gateway.runtimes.embedded.run_terms import ELSEWHERE, FLOW, FLOWS, Term, state_terms, terms_of

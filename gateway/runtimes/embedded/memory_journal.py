@@ -16,8 +16,11 @@ from gateway.core.model import Blob, BlobType, ItemResult, JsonText, ResultOrder
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page, fill_page, result_page, text_size
+from gateway.flows.item_log import StoppedItem
+from gateway.flows.run_ids import key_of
+from gateway.flows.run_owners import blob_id_of_key, namespace_of_blob
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.changes import Changes, Removal, Tombstone
-from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     Completion,
@@ -26,16 +29,12 @@ from gateway.runtimes.embedded.journal import (
     FoundRun,
     Journal,
     KeptItems,
-    Outcome,
-    RunRecord,
     UnfinishedRun,
     of_page,
 )
 from gateway.runtimes.embedded.memory_changes import MemoryChanges
 from gateway.runtimes.embedded.memory_index import MemoryIndex
 from gateway.runtimes.embedded.memory_upkeep import MemoryUpkeep
-from gateway.runtimes.embedded.run_ids import key_of
-from gateway.runtimes.embedded.run_owners import blob_id_of_key, namespace_of_blob
 from gateway.runtimes.embedded.run_search import is_exact, scan
 
 STATE_FRACTION: Final = 0.375

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 from gateway.core.clock import now
 from gateway.core.model import RunState
 from gateway.core.owner import DEFAULT_NAMESPACE
-from gateway.runtimes.embedded.journal import RunRecord
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded.run_keys import key_at, key_of_kept, key_of_new
 from gateway.runtimes.embedded.run_terms import (
     ELSEWHERE,

@@ -11,10 +11,11 @@ from gateway.concurrency.tasks import create_shared_task
 from gateway.core.clock import now
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import report_unexpected
+from gateway.flows.run_ids import key_of
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.blob_uses import BlobUses
 from gateway.runtimes.embedded.changes import Change, Tombstone
-from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord
-from gateway.runtimes.embedded.run_ids import key_of
+from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run_keys import key_at
 from gateway.telemetry.gateway_metrics import RETENTION_BLOBS, RETENTION_PASS, RETENTION_RUNS
 

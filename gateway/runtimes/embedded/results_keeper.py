@@ -11,8 +11,9 @@ from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.model import ItemResult, RunState
 from gateway.core.runtime import text_size
-from gateway.runtimes.embedded.item_log import StoppedItem
-from gateway.runtimes.embedded.journal import Completion, Journal, Outcome
+from gateway.flows.item_log import StoppedItem
+from gateway.flows.run_record import Outcome
+from gateway.runtimes.embedded.journal import Completion, Journal
 from gateway.runtimes.embedded.run import Run
 
 RETRY_SECONDS: Final = 1.0

@@ -9,10 +9,11 @@ from gateway.concurrency.batches import call_in_batches
 from gateway.concurrency.tasks import create_shared_task
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import report_unexpected
+from gateway.flows.nesting import Nesting
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.ancestors import Ancestors
 from gateway.runtimes.embedded.cancel_notes import BegunCancel
-from gateway.runtimes.embedded.journal import Journal, Outcome, RunRecord, UnfinishedRun
-from gateway.runtimes.embedded.nesting import Nesting
+from gateway.runtimes.embedded.journal import Journal, UnfinishedRun
 from gateway.runtimes.embedded.run import Run
 from gateway.telemetry.run_log import of_run
 

@@ -1,16 +1,14 @@
 """Which runs are kept, and for how long: ordered rules, of which the first that matches a run counts."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
 from gateway.core.clock import LATEST
 from gateway.core.model import Nanoseconds, RunState
 from gateway.core.run_filter import RunFilter, fits
-
-if TYPE_CHECKING:
-    from gateway.runtimes.embedded.journal import Outcome, RunRecord
+from gateway.flows.run_record import Outcome, RunRecord
 
 DEFAULT_KEEP_BLOBS: Final = 7 * 86_400.0
 """How long blobs are kept that nothing refers to, in seconds, unless told otherwise."""

@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from gateway.core.clock import now
 from gateway.core.model import ItemResult, Nanoseconds, RunState, RunStatus
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, text_size
+from gateway.flows.item_log import ItemLog
+from gateway.flows.run_record import Outcome, RunRecord
+from gateway.flows.run_status import run_status, statistics
 from gateway.runtimes.embedded.change_log import RunMark
 from gateway.runtimes.embedded.ended_run import EPOCH_BITS, RECENT_BYTES, RESULT_BYTES, RUN_BYTES, EndedRun
-from gateway.runtimes.embedded.item_log import ItemLog
-from gateway.runtimes.embedded.journal import Completion, FinishedItems, Outcome, RunRecord, of_page
+from gateway.runtimes.embedded.journal import Completion, FinishedItems, of_page
 from gateway.runtimes.embedded.retention import KEEP_ALL, Expiry
 from gateway.runtimes.embedded.run_counts import items_ended
-from gateway.runtimes.embedded.run_status import run_status, statistics
 from gateway.telemetry.metrics import Cell
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from gateway.core.model import RunState
-from gateway.runtimes.embedded.journal import Outcome
+from gateway.flows.run_record import Outcome
 from gateway.telemetry.gateway_metrics import (
     ITEMS_ENDED,
     ITEMS_EXECUTING,

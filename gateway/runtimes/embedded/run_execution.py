@@ -12,22 +12,19 @@ from gateway.core.clock import now
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.model import ItemError, ItemResult, JsonText
-from gateway.runtimes.embedded.execution import evaluate_inline, execute_flow
-from gateway.runtimes.embedded.flow import Flow
-from gateway.runtimes.embedded.item_log import ItemLog
-from gateway.runtimes.embedded.item_results import failed, succeeded
-from gateway.runtimes.embedded.item_work import FamilyWork, ItemWork
+from gateway.flows.execution import evaluate_inline, execute_flow
+from gateway.flows.flow import Flow
+from gateway.flows.item_log import ItemLog
+from gateway.flows.item_results import failed, succeeded
+from gateway.flows.item_work import DEFAULT_CONCURRENCY, FamilyWork, ItemWork
+from gateway.flows.run_fields import fields_of
+from gateway.flows.run_trace import RunTrace, ended
+from gateway.flows.task import Host, ItemFailure, Task
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.results_keeper import RETRY_SECONDS, ResultsKeeper
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_fields import fields_of
-from gateway.runtimes.embedded.run_trace import RunTrace, ended
-from gateway.runtimes.embedded.task import Host, ItemFailure, Task
 from gateway.telemetry import tracing
 from gateway.telemetry.semconv import CANCELLED, STOPPED
-
-DEFAULT_CONCURRENCY = 64
-"""How many items of a run execute at the same time if the submit has no `max_concurrency`."""
 
 
 class Job(NamedTuple):

@@ -5,28 +5,21 @@ import logging
 from typing import Final
 
 from gateway.components import Components
-from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import (
-    MAX_VIOLATIONS,
-    MORE_VIOLATIONS,
     FlowNotFound,
-    InvalidFlow,
     InvalidParams,
     Overloaded,
     TooLarge,
-    Violation,
-    render_path,
 )
-from gateway.core.model import Blob, JsonText
+from gateway.core.model import JsonText
+from gateway.flows.flow import Flow
+from gateway.flows.flow_cache import FlowCache
+from gateway.flows.run_fields import fields_of
+from gateway.flows.run_owners import blob_key
+from gateway.flows.unknown_component import refuse_unknown_components
 from gateway.runtimes.embedded.blob_uses import BlobUses
-from gateway.runtimes.embedded.builtins import BUILTINS
-from gateway.runtimes.embedded.flow import Flow
-from gateway.runtimes.embedded.flow_cache import FlowCache
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_fields import fields_of
-from gateway.runtimes.embedded.run_owners import blob_key
-from gateway.runtimes.embedded.unknown_component import unknown_component
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +50,7 @@ class RunFlows:
             blob = await self._journal.get_blob(key)
             if blob is None:
                 raise FlowNotFound(f"no flow has the id '{flow_id}'")
-            flow = await self._stored(key, blob)
+            flow = await self._flows.compile_stored(key, blob)
         return flow if overrides is None else await self._flows.override(flow, overrides)
 
     async def accepted(self, run: Run) -> Flow | None:
@@ -79,24 +72,4 @@ class RunFlows:
 
     async def refuse_unknown_components(self, flow: Flow, *, patient: bool) -> None:
         """Raise InvalidFlow if a flow names components that do not exist. `patient` waits for servers that start."""
-        unknown = []
-        time_slice = TimeSlice()
-        for component, index in flow.components.items():
-            if component not in BUILTINS and not await self._components.resolve(component, patient=patient):
-                what = f"{render_path(('steps', index, 'component'))}: {unknown_component(component)}"
-                unknown.append(Violation(("flow_id",), what))
-                if len(unknown) > MAX_VIOLATIONS:
-                    raise InvalidFlow(unknown, rest=MORE_VIOLATIONS)
-            await time_slice.checkpoint()
-        if unknown:
-            raise InvalidFlow(unknown)
-
-    async def _stored(self, key: str, blob: Blob) -> Flow:
-        """The flow in a blob that a submit names. Its type does not matter: components also store flows as data."""
-        try:
-            return await self._flows.compile(key, blob.content, "flow_id")
-        except InvalidFlow as error:
-            raise InvalidFlow(
-                [Violation(("flow_id",), f"the blob is not a valid flow: {named}") for named in error.violations],
-                rest=error.rest,
-            ) from error
+        await refuse_unknown_components(flow, self._components, patient=patient)

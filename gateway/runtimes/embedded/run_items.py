@@ -10,8 +10,8 @@ from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.items import Item, ItemPage
 from gateway.core.model import ItemResult, JsonText, Nanoseconds, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, text_size
+from gateway.flows.item_log import read_log
 from gateway.runtimes.embedded.ended_run import EndedRun
-from gateway.runtimes.embedded.item_log import read_log
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
 

@@ -8,8 +8,8 @@ import sqlite3
 from typing import Final
 
 from gateway.core.model import Nanoseconds
-from gateway.runtimes.embedded.journal import RunRecord
-from gateway.runtimes.embedded.run_ids import key_of
+from gateway.flows.run_ids import key_of
+from gateway.flows.run_record import RunRecord
 
 EARLY_RUNS_TABLE: Final = "CREATE TABLE early_runs (key INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE);"
 

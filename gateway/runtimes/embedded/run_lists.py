@@ -10,10 +10,10 @@ from gateway.core.errors import InvalidParams, NotFound, RunNotFound
 from gateway.core.model import RunState, RunStatus
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import RunPage
+from gateway.flows.run_status import ended_status, run_status, statistics
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.journal import FoundRun, Journal
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_status import ended_status, run_status, statistics
 
 _CURSOR: Final = re.compile("[0-9a-f]{1,15}")
 """The key of a run, 60 bits. Anything longer would be none to SQLite either."""

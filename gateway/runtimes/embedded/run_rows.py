@@ -9,14 +9,15 @@ from msgspec.structs import astuple
 from gateway.core.model import JsonText, RunState
 from gateway.core.packed_texts import chunks_of
 from gateway.core.runtime import text_sizes
+from gateway.flows.item_log import StoppedItem
+from gateway.flows.run_owners import namespace_of
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.arrivals import insert_inputs
 from gateway.runtimes.embedded.cancel_notes import remove_cancel
 from gateway.runtimes.embedded.ended_rows import find_ended
-from gateway.runtimes.embedded.item_log import StoppedItem
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.result_rows import insert_results
-from gateway.runtimes.embedded.run_owners import namespace_of
 from gateway.runtimes.embedded.stopped_rows import insert_stopped
 from gateway.runtimes.embedded.stored_bytes import EndedSize, StoredBytes, run_bytes
 from gateway.storage.sqlite_file import ROWS_TOGETHER, insert_rows

@@ -10,9 +10,9 @@ import msgspec
 
 from gateway.core.model import TERMINAL_STATES, RunState
 from gateway.core.owner import DEFAULT_NAMESPACE
-from gateway.runtimes.embedded.journal import RunRecord
+from gateway.flows.run_owners import blob_key
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded.run_keys import key_at
-from gateway.runtimes.embedded.run_owners import blob_key
 
 STATE: Final = 1
 """The state of a run that has ended, or UNFINISHED; and whether it is inside another run, ROOT or NESTED."""

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterable
 
 from gateway.core.runtime import Snapshot
+from gateway.flows.nesting import Nesting
 from gateway.runtimes.embedded.ancestors import KnownRun
 from gateway.runtimes.embedded.deadlines import Deadlines
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.family_tree import FamilyTree
 from gateway.runtimes.embedded.journal import Journal
-from gateway.runtimes.embedded.nesting import Nesting
 from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_counts import run_ended

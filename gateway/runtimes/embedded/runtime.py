@@ -25,6 +25,15 @@ from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot, fits_page
+from gateway.flows.files import Files
+from gateway.flows.flow import Flow
+from gateway.flows.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
+from gateway.flows.host import RunHost, RunsApi
+from gateway.flows.item_work import DEFAULT_CONCURRENCY, DEFAULT_EXECUTING_ITEMS
+from gateway.flows.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
+from gateway.flows.new_record import new_record
+from gateway.flows.run_record import RunRecord
+from gateway.flows.run_trace import RunTrace, with_context
 from gateway.runtimes.embedded.ancestors import Ancestors
 from gateway.runtimes.embedded.blob_store import BlobStore
 from gateway.runtimes.embedded.cancelling import Cancelling
@@ -33,26 +42,18 @@ from gateway.runtimes.embedded.deleting import Deleting
 from gateway.runtimes.embedded.ended_run import EndedRun, ended_at_once, loaded
 from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.family_tree import FamilyTree
-from gateway.runtimes.embedded.files import Files
-from gateway.runtimes.embedded.flow import Flow
-from gateway.runtimes.embedded.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
-from gateway.runtimes.embedded.host import RunHost, RunsApi
-from gateway.runtimes.embedded.item_work import DEFAULT_EXECUTING_ITEMS
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal, RunRecord
+from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
-from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
-from gateway.runtimes.embedded.new_record import new_record
 from gateway.runtimes.embedded.pruning import Pruning
 from gateway.runtimes.embedded.recent_runs import RecentRuns
 from gateway.runtimes.embedded.resumption import Resumption, prefix_of, restore
 from gateway.runtimes.embedded.retention import KEEP_ALL, Retention
 from gateway.runtimes.embedded.run import Run
 from gateway.runtimes.embedded.run_counts import items_gauged, run_accepted
-from gateway.runtimes.embedded.run_execution import DEFAULT_CONCURRENCY, Job
+from gateway.runtimes.embedded.run_execution import Job
 from gateway.runtimes.embedded.run_flows import RunFlows
 from gateway.runtimes.embedded.run_items import read_items
 from gateway.runtimes.embedded.run_lists import JournalLists
-from gateway.runtimes.embedded.run_trace import RunTrace, with_context
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 from gateway.runtimes.embedded.set_reader import SetReader
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
@@ -173,8 +174,7 @@ class EmbeddedRuntime(Runtime):
         return await self._blobs.peek(blob_id, namespace)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
-        # Before the start, components are unknown, and nested runs are not served.
-        if not self._started.is_set():
+        if not self._started.is_set():  # Until then, components are unknown, and nested runs are not served.
             await self._started.wait()
         self._refuse_if_draining()
         if len(params.inputs) > MAX_ITEMS:
@@ -269,7 +269,7 @@ class EmbeddedRuntime(Runtime):
         return self._tasks.owner_of(scope)
 
     def stored_bytes(self, namespace: str) -> int:
-        """About how many bytes are stored of a namespace: blobs, and the inputs and results of runs."""
+        """About how many: blobs, and the inputs and results of runs."""
         return self._journal.stored_bytes(namespace)
 
     async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:

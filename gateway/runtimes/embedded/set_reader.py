@@ -18,12 +18,12 @@ from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetChange, SetEvent, SetPart
 from gateway.core.runtime import Snapshot
+from gateway.flows.run_ids import key_of
 from gateway.runtimes.embedded.change_log import RunMark
 from gateway.runtimes.embedded.changes import Change, Tombstone
 from gateway.runtimes.embedded.ended_run import EndedRun, loaded
 from gateway.runtimes.embedded.journal import FoundRun, Journal
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_ids import key_of
 from gateway.runtimes.embedded.set_position import CURSOR_BYTES, END, START, SetPosition, Stage
 
 PART: Final = 32

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from gateway.core.run_filter import RunFilter
+from gateway.flows.run_ids import id_prefix, key_of
 from gateway.runtimes.embedded.found_runs import read_found
 from gateway.runtimes.embedded.journal import FoundRun
-from gateway.runtimes.embedded.run_ids import id_prefix, key_of
 from gateway.runtimes.embedded.run_search import FEW, TERMS_TOGETHER, Bounds, RunIndex, Selector, scan
 
 _KEYS_OF_TERM: Final = "SELECT key FROM postings WHERE term = ? AND key BETWEEN ? AND ? ORDER BY key {order} LIMIT ?"

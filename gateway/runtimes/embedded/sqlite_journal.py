@@ -11,6 +11,9 @@ from msgspec.structs import replace
 from gateway.core.model import Blob, ItemResult, JsonText, RunState
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page, fill_page, text_size, text_sizes
+from gateway.flows.item_log import StoppedItem
+from gateway.flows.run_ids import RUN_IDS, key_of
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.arrivals import Arrivals, is_large, read_inputs
 from gateway.runtimes.embedded.blob_rows import find_blob, get_blob, peek_blob, put_blob
 from gateway.runtimes.embedded.cancel_notes import SqliteCancelNotes
@@ -20,7 +23,6 @@ from gateway.runtimes.embedded.changes import Changes, Removal
 from gateway.runtimes.embedded.deleted_rows import Deleted, delete_runs
 from gateway.runtimes.embedded.ended_rows import ended_results, ended_row, find_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
-from gateway.runtimes.embedded.item_log import StoppedItem
 from gateway.runtimes.embedded.item_rows import read_items
 from gateway.runtimes.embedded.journal import (
     Completion,
@@ -29,8 +31,6 @@ from gateway.runtimes.embedded.journal import (
     FoundRun,
     Journal,
     KeptItems,
-    Outcome,
-    RunRecord,
     UnfinishedRun,
     of_page,
 )
@@ -39,7 +39,6 @@ from gateway.runtimes.embedded.journal_schema import SCHEMA
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.removals import Removals
 from gateway.runtimes.embedded.result_rows import PartOfPage, insert_results, read_results
-from gateway.runtimes.embedded.run_ids import RUN_IDS, key_of
 from gateway.runtimes.embedded.run_rows import EndedWithKey, RunRows, find_run, first_key, load_run
 from gateway.runtimes.embedded.run_search import is_exact
 from gateway.runtimes.embedded.sqlite_index import Search

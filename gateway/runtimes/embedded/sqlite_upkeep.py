@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from gateway.core.model import Nanoseconds
+from gateway.flows.run_owners import blob_key, namespace_of_blob
 from gateway.runtimes.embedded.ended_rows import read_ended
 from gateway.runtimes.embedded.index_tail import IndexTail
-from gateway.runtimes.embedded.run_owners import blob_key, namespace_of_blob
 from gateway.runtimes.embedded.run_terms import FLOWS
 from gateway.runtimes.embedded.stored_bytes import StoredBytes, blob_bytes
 from gateway.runtimes.embedded.upkeep import IdleBlobs, Upkeep

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Final
 
-from gateway.runtimes.embedded.item_log import StoppedItem
+from gateway.flows.item_log import StoppedItem
 from gateway.storage.sqlite_file import insert_rows
 
 STOPPED_ITEMS_TABLE: Final = "CREATE TABLE stopped_items (item INTEGER PRIMARY KEY, kept BLOB NOT NULL);"

@@ -15,9 +15,9 @@ from typing import Final, NamedTuple
 
 from gateway.core.model import JsonText
 from gateway.core.packed_texts import PackedTexts
+from gateway.flows.run_owners import namespace_of, namespace_of_blob
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded.ended_rows import read_ended
-from gateway.runtimes.embedded.journal import RunRecord
-from gateway.runtimes.embedded.run_owners import namespace_of, namespace_of_blob
 
 STORED_TABLE: Final = "CREATE TABLE stored (namespace TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;"
 

@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable
 
 from gateway.core.errors import RunNotFound
 from gateway.core.owner import Owner
+from gateway.flows.nesting import Ancestry, Nesting, ParentTask
+from gateway.flows.run_owners import owner_from_json
 from gateway.runtimes.embedded.ancestors import refuse_cancelled
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.family_tree import FamilyTree
-from gateway.runtimes.embedded.nesting import Ancestry, Nesting, ParentTask
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_owners import owner_from_json
 from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 
 

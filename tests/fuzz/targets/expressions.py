@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import InvalidFlow
 from gateway.core.json_text import elements, json_text
 from gateway.core.model import ItemError, JsonText
-from gateway.runtimes.embedded.task import UNDEFINED
+from gateway.flows.task import UNDEFINED
 from tests.fuzz.flow_calls import compiled, evaluated
 from tests.fuzz.invariants import in_tree
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import InvalidFlow
 from gateway.core.json_text import json_text
 from gateway.core.model import ItemError
-from gateway.runtimes.embedded.flow import Flow
+from gateway.flows.flow import Flow
 from tests.fuzz.flow_calls import compiled, evaluated
 from tests.fuzz.invariants import in_tree, respelled
 from tests.fuzz.targets import expressions

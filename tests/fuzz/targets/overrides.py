@@ -6,7 +6,7 @@ from typing import Final
 from hypothesis import strategies as st
 
 from gateway.core.json_text import json_text
-from gateway.runtimes.embedded.flow import Flow
+from gateway.flows.flow import Flow
 from tests.fuzz.flow_calls import compiled, overridden
 from tests.fuzz.invariants import in_tree, respelled
 from tests.fuzz.targets import expressions, flows

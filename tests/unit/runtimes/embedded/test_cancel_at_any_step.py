@@ -11,8 +11,8 @@ import pytest
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.model import ResultOrder, RunState, RunStatus
 from gateway.core.runtime import Page, Snapshot
+from gateway.flows import step_retries
 from gateway.runs.service import RunsService
-from gateway.runtimes.embedded import step_retries
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.storage.idempotency import IN_MEMORY
 from tests.support.embedded import Accepted, Embedded

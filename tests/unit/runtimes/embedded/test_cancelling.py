@@ -20,8 +20,8 @@ from gateway.core.model import (
     RunState,
 )
 from gateway.core.runtime import Page, Snapshot
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded import cancelling, results_keeper
-from gateway.runtimes.embedded.journal import RunRecord
 from tests.support.embedded import Embedded, opened
 from tests.support.held_component import HELD, HeldComponent
 

@@ -10,7 +10,7 @@ from gateway.core.clock import LATEST, now, start_of_run
 from gateway.core.errors import StateUnavailable
 from gateway.core.model import Blob, BlobType, SubmitParams
 from gateway.core.runtime import Snapshot
-from gateway.runtimes.embedded.run_ids import RunIds
+from gateway.flows.run_ids import RunIds
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 
 FLOW = Blob(json.dumps({"steps": [], "output": {"$input": "$"}}), BlobType.FLOW)

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from gateway.core.clock import LATEST
 from gateway.core.model import MAX_TIMEOUT, RunState
+from gateway.flows.new_record import deadline_of
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded import deadlines
-from gateway.runtimes.embedded.deadlines import Deadlines, deadline_of
-from gateway.runtimes.embedded.journal import RunRecord
+from gateway.runtimes.embedded.deadlines import Deadlines
 from tests.support.embedded import Embedded, opened
 from tests.support.held_component import HELD, HeldComponent
 

@@ -2,6 +2,7 @@
 
 from gateway.core.model import ItemResult, ResultOrder, RunState
 from gateway.core.runtime import Page
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.ended_run import (
     EPOCH_BITS,
     RECENT_BYTES,
@@ -10,7 +11,6 @@ from gateway.runtimes.embedded.ended_run import (
     ended_at_once,
     loaded,
 )
-from gateway.runtimes.embedded.journal import Outcome, RunRecord
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 
 ALL = Page(ResultOrder.BY_INDEX, 0, 3, 0, 3)

@@ -15,6 +15,8 @@ from gateway.core.clock import now
 from gateway.core.errors import Overloaded, RunNotFound, TooLarge, Unavailable
 from gateway.core.model import Blob, BlobType, ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, Page
+from gateway.flows.run_ids import RUN_IDS
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.journal import (
     FINISHED_ITEMS,
     UNFINISHED_RUNS,
@@ -22,12 +24,9 @@ from gateway.runtimes.embedded.journal import (
     Ended,
     FinishedItems,
     Journal,
-    Outcome,
-    RunRecord,
     UnfinishedRun,
 )
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
-from gateway.runtimes.embedded.run_ids import RUN_IDS
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.storage.owned_file import StateError
 from gateway.storage.sqlite_file import StateFile

@@ -10,9 +10,10 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.room import Room, RoomHolder
 from gateway.core.errors import Unavailable
 from gateway.core.model import ItemError, ItemResult, RunState
+from gateway.flows.item_log import MAX_KEPT_BYTES, ItemLog, read_log
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded import results_keeper
-from gateway.runtimes.embedded.item_log import MAX_KEPT_BYTES, ItemLog, read_log
-from gateway.runtimes.embedded.journal import Completion, RunRecord
+from gateway.runtimes.embedded.journal import Completion
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.results_keeper import MAX_TOGETHER, STOPPED_BYTES, ResultsKeeper
 from gateway.runtimes.embedded.run import Run

@@ -10,8 +10,9 @@ import pytest
 
 from gateway.core.errors import Unavailable
 from gateway.core.model import Blob, BlobType, GetParams, ItemResult, RunState
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded import resumption
-from gateway.runtimes.embedded.journal import FINISHED_ITEMS, Completion, RunRecord
+from gateway.runtimes.embedded.journal import FINISHED_ITEMS, Completion
 from gateway.runtimes.embedded.run import Run
 from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened

@@ -4,8 +4,9 @@ import asyncio
 
 from gateway.core.model import ItemError, ItemResult, ItemStatistics, ResultOrder, RunState
 from gateway.core.runtime import Page
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.embedded.ended_run import RECENT_BYTES, RESULT_BYTES, RUN_BYTES
-from gateway.runtimes.embedded.journal import FinishedItems, RunRecord
+from gateway.runtimes.embedded.journal import FinishedItems
 from gateway.runtimes.embedded.run import Run
 
 

@@ -1,7 +1,7 @@
 """How runs and items are counted."""
 
 from gateway.core.model import RunState
-from gateway.runtimes.embedded.journal import Outcome
+from gateway.flows.run_record import Outcome
 from gateway.runtimes.embedded.run_counts import items_gauged, run_accepted, run_ended
 from gateway.telemetry.gateway_metrics import ITEMS_ENDED, ITEMS_EXECUTING, ITEMS_WAITING, RUNS_ENDED, RUNS_SUBMITTED
 from gateway.telemetry.metrics import Cell

@@ -11,9 +11,11 @@ import pytest
 from gateway.core.errors import RunNotFound
 from gateway.core.items import MAX_STEPS, Item, StepState
 from gateway.core.model import ItemError, ItemResult, RunState
-from gateway.runtimes.embedded import results_keeper, step_retries
-from gateway.runtimes.embedded.item_log import MAX_KEPT_BYTES, MAX_MESSAGE, ItemLog, read_log
-from gateway.runtimes.embedded.journal import Completion, Outcome, RunRecord
+from gateway.flows import step_retries
+from gateway.flows.item_log import MAX_KEPT_BYTES, MAX_MESSAGE, ItemLog, read_log
+from gateway.flows.run_record import Outcome, RunRecord
+from gateway.runtimes.embedded import results_keeper
+from gateway.runtimes.embedded.journal import Completion
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from tests.support.component_server import Call, ComponentServer
 from tests.support.embedded import Embedded, opened

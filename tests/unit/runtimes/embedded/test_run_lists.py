@@ -16,11 +16,12 @@ from gateway.core.errors import InvalidParams
 from gateway.core.model import ItemResult, RunState, RunStatus
 from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.flows.run_ids import RUN_IDS, key_of
+from gateway.flows.run_owners import owner_to_json
+from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded import run_search, sqlite_index
-from gateway.runtimes.embedded.journal import Ended, Outcome, RunRecord
+from gateway.runtimes.embedded.journal import Ended
 from gateway.runtimes.embedded.run import Run
-from gateway.runtimes.embedded.run_ids import RUN_IDS, key_of
-from gateway.runtimes.embedded.run_owners import owner_to_json
 from tests.support.embedded import Embedded, opened
 
 SECOND: Final = 10**9

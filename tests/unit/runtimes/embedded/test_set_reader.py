@@ -12,9 +12,9 @@ from gateway.core.clock import now
 from gateway.core.model import RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetEvent, SetPart
+from gateway.flows.new_record import new_record
+from gateway.flows.run_ids import RUN_IDS, key_of
 from gateway.runtimes.embedded import memory_changes, tombstones
-from gateway.runtimes.embedded.new_record import new_record
-from gateway.runtimes.embedded.run_ids import RUN_IDS, key_of
 from gateway.runtimes.embedded.run_keys import key_at
 from tests.support.embedded import Embedded, opened
 from tests.support.set_picture import SetPicture, those_of

@@ -9,7 +9,7 @@ import pytest
 from gateway.core.model import Blob, BlobType, SubmitParams
 from gateway.core.owner import Owner
 from gateway.core.run_filter import RunFilter, RunOrder
-from gateway.runtimes.embedded.new_record import new_record
+from gateway.flows.new_record import new_record
 from gateway.runtimes.embedded.retention import Retention
 from tests.support.embedded import Embedded, opened
 
