@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.support.s3_server import S3Server
     from tests.support.temporal_server import TemporalServer
 
 pytest_plugins = ("tests.support.session", "tests.support.time_limit", "tests.support.properties")
@@ -42,3 +43,16 @@ def temporal_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Tempo
     server.launch()
     yield server
     server.end()
+
+
+@pytest.fixture
+def s3_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["S3Server"]:
+    """A server of S3 that serves, and that this process finds."""
+    from tests.support.s3_server import S3Server  # not before the plugins are there, which it imports
+
+    server = S3Server(tmp_path)
+    server.launch()
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.kill()

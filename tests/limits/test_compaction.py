@@ -13,7 +13,7 @@ from gateway.core.compact_json import WINDOW, compact
 from gateway.core.errors import Overloaded
 from gateway.core.long_strings import PART
 from gateway.core.model import Blob, BlobType
-from gateway.runtimes.embedded.blob_names import named
+from gateway.storage.blob_names import named
 
 SIZE = 1 << 20
 

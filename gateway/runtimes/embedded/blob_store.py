@@ -9,9 +9,9 @@ from gateway.core.model import Blob, BlobType, blob_id_of
 from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.flows.flow_cache import FlowCache
 from gateway.flows.run_owners import blob_key
-from gateway.runtimes.embedded.blob_names import named
 from gateway.runtimes.embedded.blob_uses import BlobUses
 from gateway.runtimes.embedded.journal import Journal
+from gateway.storage.blob_names import named
 
 _T = TypeVar("_T")
 _BlobReading: TypeAlias = Callable[[str], Awaitable[_T | None]]
