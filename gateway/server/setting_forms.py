@@ -24,6 +24,8 @@ FOREVER: Final = "forever"
 """What is said in place of a duration."""
 
 _GRPC_SCHEMES: Final = ("grpc", "grpcs")
+_OBJECT_SCHEMES: Final = ("s3", "gs", "az")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{0,254}")
 _WHOLE_NUMBER = re.compile(r"\s*[-+]?[0-9]+\s*")
 
 
@@ -190,6 +192,22 @@ def _check_url(url: str) -> str:
     return url
 
 
+def _check_blobs(url: str) -> str:
+    # The URL is not repeated: somebody may have put credentials into it.
+    try:
+        parts = urlsplit(url)
+        host, local = parts.netloc, parts.scheme == "file"
+        valid = local or (parts.scheme in _OBJECT_SCHEMES and _BUCKET.fullmatch(host))
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.fragment or (local and (host or not parts.path.startswith("/"))):
+        raise ValueError(
+            "expected s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///DIRECTORY; credentials "
+            "and endpoints come from the environment"
+        )
+    return url
+
+
 def _check_namespace(name: str) -> str:
     if not is_namespace(name):
         raise ValueError(f"expected {NAMESPACE_RULE}, got {name!r}")
@@ -270,6 +288,7 @@ ExecutionTimeouts = Annotated[
     EntryFlag("execution-timeout", "PREFIX=SECONDS"),
 ]
 BlobApiUrl = Annotated[str, AfterValidator(_check_url), FlagValue("URL")]
+BlobsUrl = Annotated[str, AfterValidator(_check_blobs), FlagValue("URL")]
 LogLevel = Annotated[Literal["critical", "error", "warning", "info", "debug"], BeforeValidator(_lower)]
 Directories = Annotated[str, Field(min_length=1), AfterValidator(_check_directories)]
 NonEmpty = Annotated[str, Field(min_length=1)]

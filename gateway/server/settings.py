@@ -46,6 +46,7 @@ from gateway.server.setting_forms import (
     runtime_kind_of,
 )
 from gateway.server.telemetry_settings import MetricsAddress, TelemetrySettings, metrics_address_field
+from gateway.server.temporal_settings import TemporalSettings
 from gateway.server.tls_settings import TlsSettings
 from gateway.server.ui_settings import UiSettings
 
@@ -142,7 +143,7 @@ class _SharedSettings(IdentitySettings, LimitSettings, TelemetrySettings, TlsSet
     )
 
 
-class ServeSettings(_SharedSettings, UiSettings):
+class ServeSettings(_SharedSettings, TemporalSettings, UiSettings):
     """The settings of `runs-gateway serve`."""
 
     grpc_address: ListenAddress = Field(

@@ -45,6 +45,8 @@ _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "transport_retries": frozenset({RuntimeKind.EMBEDDED}),
     "queue": frozenset({RuntimeKind.STEPFLOW}),
     "max_tasks": frozenset({RuntimeKind.STEPFLOW}),
+    # No runtime yet.
+    "blobs": frozenset(),
     "dialect": frozenset({RuntimeKind.JSONRPC}),
     "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
     "max_executing_items": frozenset({RuntimeKind.EMBEDDED}),

@@ -64,6 +64,8 @@ class ObjectStore:
         self._backend = backend
         self._share = account.share("blobs")
         self._places = asyncio.Semaphore(_AT_ONCE)
+        self.is_away = False
+        """Whether the call that ended last could not reach it."""
 
     @classmethod
     async def open(cls, url: str, account: MemoryAccount) -> Self:
@@ -196,11 +198,17 @@ class ObjectStore:
         """Do some work in its time. Raises ObjectMissing and ObjectsError as it does, and Unavailable."""
         try:
             async with asyncio.timeout(CALL_SECONDS + size / _BYTES_A_SECOND) as limit, self._places:
-                return await work(limit)
+                done = await work(limit)
+                self.is_away = False
+                return done
+        except ObjectMissing:
+            self.is_away = False
+            raise
         except TimeoutError:
             reason = "no answer in time"
         except ObjectsAway as error:
             reason = str(error)
+        self.is_away = True
         _log.warning("object storage: %s: %s", what, reason)
         raise Unavailable("the object storage cannot be reached", retry_after=1.0)
 

@@ -5,7 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from gateway.server.setting_forms import BlobsUrl
 from gateway.server.settings import BridgeSettings, SettingsError
 from gateway.server.settings_sources import load_bridge, load_serve
 
@@ -67,3 +69,28 @@ def test_directories_have_to_be_there(given: str, fault: str, home: Path) -> Non
     with pytest.raises(SettingsError, match=f"^{re.escape(message)}$"):
         load_serve({"file_directories": given.format(home=home)}, {})
     assert load_serve({"file_directories": f"/:{home}"}, {}).directories == ["/", str(home)]
+
+
+FORM_OF_BLOBS = TypeAdapter(BlobsUrl)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://bucket", "s3://my.bucket/a/b", "gs://bucket/a", "az://container/a", "az://$root", "file:///srv/objects"],
+)
+def test_blobs_are_in_a_bucket_or_a_directory(url: str) -> None:
+    assert FORM_OF_BLOBS.validate_python(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "bucket", "s3:bucket", "s3://", "s3:///a", "http://bucket/a", "memory:///", "file://host/a", "file:a"),
+        *("s3://key:secret@bucket", "s3://secret@bucket", "s3://bucket?token=secret", "s3://bucket#secret"),
+        *("file:///a?secret", "s3://bucket:80", "s3://[", "/srv/objects"),
+    ],
+)
+def test_other_urls_of_blobs_are_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(ValidationError, match="expected s3://BUCKET/PREFIX") as refused:
+        FORM_OF_BLOBS.validate_python(url)
+    assert "secret" not in refused.value.errors()[0]["msg"]

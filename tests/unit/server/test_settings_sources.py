@@ -112,6 +112,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
     }
     assert values.keys() == ServeSettings.model_fields.keys() - {
         "allow_hosts",
+        "blobs",
         "certificates",
         "dialect",
         "jwt_algorithms",

@@ -204,8 +204,10 @@ async def test_a_store_that_is_away_is_opened_all_the_same(
     scripted.error = ObjectsAway("no connection")
     store = await ObjectStore.open("s3://bucket", account)
     assert caplog.messages == ["object storage: start: no connection"]
+    assert store.is_away
     scripted.error = None
     await store.put("a", b"1")
+    assert not store.is_away
 
 
 @pytest.mark.parametrize("error", [ObjectsError("there is no such bucket")])

@@ -1,0 +1,32 @@
+"""The object storage of a gateway: given, there, and closed in the end."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.server.object_storage import open_objects
+from gateway.server.settings import ServeSettings, SettingsError, StartError
+
+
+async def test_it_is_where_the_settings_say(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        store = await open_objects(ServeSettings(blobs=f"file://{tmp_path}"), MemoryAccount(), stack)
+        await store.put("a", b"1")
+    assert (tmp_path / "a").read_bytes() == b"1"
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await store.get("a")
+
+
+async def test_it_has_to_be_given() -> None:
+    with pytest.raises(SettingsError, match=r"^blobs: is needed .*--blobs"):
+        await open_objects(ServeSettings(), MemoryAccount(), AsyncExitStack())
+
+
+async def test_one_that_cannot_be_used_is_told_with_its_flag(tmp_path: Path) -> None:
+    settings = ServeSettings(blobs=f"file://{tmp_path}/none")
+    with pytest.raises(
+        StartError, match=r"^the object storage cannot be used: the directory is not there.*\(--blobs\)$"
+    ):
+        await open_objects(settings, MemoryAccount(), AsyncExitStack())
