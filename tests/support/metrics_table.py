@@ -43,7 +43,7 @@ LABEL_VALUES: Final = {
         f"of tokens {_values(*get_args(TokenFault))}; of refusals the reason of the error: `OVERLOADED`,"
         " `QUOTA_EXCEEDED`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `STATE_UNAVAILABLE`, `PERMISSION_DENIED`, ..."
     ),
-    "runtime": _values("relay", "jsonrpc", "stepflow"),
+    "runtime": _values("relay", "jsonrpc", "stepflow", "temporal"),
     "state": _values("success", "failed", "cancelled"),
     "status": "the HTTP status; 499 if the client left before",
     "use": _values(*MEMORY_USES),

@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "runtimes/jsonrpc",
         "runtimes/relay",
         "runtimes/stepflow",
+        "runtimes/temporal",
         "bridge",
         "client",
     ),
@@ -111,6 +112,13 @@ def test_only_few_folders_know_grpc_and_protobuf(module: str) -> None:
     if home is not None and home[1] in GRPC_FOLDERS:
         return
     assert {name for name in imports_of(MODULES[module]) if name.split(".")[0] in GRPC_PACKAGES} == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_runtime_that_it_is_for_knows_the_sdk_of_temporal(module: str) -> None:
+    home = home_of(module)
+    if home is None or home[1] != "runtimes/temporal":
+        assert [name for name in imports_of(MODULES[module]) if name.split(".")[0] == "temporalio"] == []
 
 
 @pytest.mark.parametrize("module", MODULES)
