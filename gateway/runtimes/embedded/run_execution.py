@@ -3,25 +3,23 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import NamedTuple
 
 from gateway.concurrency.room import RoomHolder
 from gateway.concurrency.task_pool import TaskPool
 from gateway.core.clock import now
-from gateway.core.errors import Unavailable
-from gateway.core.internal_errors import error_to_tell, release_frames
-from gateway.core.model import ItemError, ItemResult, JsonText
-from gateway.flows.execution import evaluate_inline, execute_flow
+from gateway.core.internal_errors import release_frames
+from gateway.core.model import ItemResult, JsonText
+from gateway.flows.execution import evaluate_inline
 from gateway.flows.flow import Flow
+from gateway.flows.item_execution import ItemExecution
 from gateway.flows.item_log import ItemLog
 from gateway.flows.item_results import failed, succeeded
 from gateway.flows.item_work import DEFAULT_CONCURRENCY, FamilyWork, ItemWork
-from gateway.flows.run_fields import fields_of
 from gateway.flows.run_trace import RunTrace, ended
-from gateway.flows.task import Host, ItemFailure, Task
+from gateway.flows.task import Host, ItemFailure
 from gateway.runtimes.embedded.journal import Journal
-from gateway.runtimes.embedded.results_keeper import RETRY_SECONDS, ResultsKeeper
+from gateway.runtimes.embedded.results_keeper import ResultsKeeper
 from gateway.runtimes.embedded.run import Run
 from gateway.telemetry import tracing
 from gateway.telemetry.semconv import CANCELLED, STOPPED
@@ -185,24 +183,8 @@ class RunExecution:
             return result
 
     async def _result(self, index: int, text: JsonText, work: ItemWork) -> ItemResult:
-        job, record = self._job, self._run.record
-        task = Task(record.run_id, record.flow_id, index, work)
-        while True:
-            try:
-                value = await execute_flow(job.flow, text, job.variables, job.host, task)
-                return succeeded(index, value, now())
-            except ItemFailure as failure:
-                release_frames(failure)
-                return failed(index, failure.error, now())
-            except Unavailable as error:
-                # The cause is the journal, not the item: a full disk must not fail items.
-                release_frames(error)
-                if work.log is not None:
-                    work.log.steps.clear()
-            except Exception as error:
-                internal = error_to_tell(error, partial(fields_of, record))
-                return failed(index, ItemError(code=internal.jsonrpc_code, message=internal.message), now())
-            await work.pause(RETRY_SECONDS)
+        job = self._job
+        return await ItemExecution(self._run.record, job.flow, job.variables, job.host).result(index, text, work)
 
 
 def _trace_of(run: Run) -> RunTrace:

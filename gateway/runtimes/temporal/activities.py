@@ -1,0 +1,45 @@
+"""The activities: what a workflow has gateways do."""
+
+import secrets
+from itertools import chain
+
+from temporalio import activity
+
+from gateway.runtimes.temporal.chunk_execution import ChunkExecution
+from gateway.runtimes.temporal.kept_results import get_results, put_results
+from gateway.runtimes.temporal.messages import (
+    CANCEL_NESTED,
+    EXECUTE_CHUNK,
+    KEEP_PART,
+    ChunkDone,
+    ItemChunk,
+    NestedToCancel,
+    PartsToKeep,
+    ResultsPart,
+)
+from gateway.runtimes.temporal.run_names import part_key
+from gateway.storage.objects import ObjectStore
+
+
+class Activities:
+    """See the module."""
+
+    def __init__(self, chunks: ChunkExecution, store: ObjectStore) -> None:
+        self._chunks = chunks
+        self._store = store
+
+    @activity.defn(name=EXECUTE_CHUNK)
+    async def execute_chunk(self, chunk: ItemChunk) -> ChunkDone:
+        """Execute items."""
+        return await self._chunks.execute(chunk)
+
+    @activity.defn(name=KEEP_PART)
+    async def keep_part(self, wanted: PartsToKeep) -> ResultsPart:
+        """Put results together into an object."""
+        found = [await get_results(self._store, part) for part in wanted.parts]
+        key = part_key(wanted.run_id, wanted.place, secrets.token_hex(4))
+        return await put_results(self._store, key, list(chain.from_iterable(found)))
+
+    @activity.defn(name=CANCEL_NESTED)
+    async def cancel_nested(self, wanted: NestedToCancel) -> None:
+        """Cancel the runs that a cancelled run has submitted."""

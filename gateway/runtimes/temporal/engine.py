@@ -1,0 +1,166 @@
+"""The runs in the engine: each is a workflow."""
+
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from temporalio.client import (
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryRejectedError,
+)
+from temporalio.common import (
+    QueryRejectCondition,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from gateway.adapter.params_json import labels_from_json
+from gateway.core.errors import RunNotFound
+from gateway.core.model import RunState
+from gateway.flows.run_record import RunRecord
+from gateway.runtimes.temporal.connection import TemporalConnection
+from gateway.runtimes.temporal.engine_call import EngineCall
+from gateway.runtimes.temporal.engine_errors import NoSuchWorkflow
+from gateway.runtimes.temporal.messages import (
+    CANCEL,
+    PROGRESS,
+    TASK_QUEUE,
+    WORKFLOW,
+    CancelRequest,
+    RunEnd,
+    RunReport,
+    RunResult,
+    StartRun,
+)
+from gateway.runtimes.temporal.run_names import workflow_id
+from gateway.runtimes.temporal.search_attributes import (
+    CREATED,
+    FLOW_ID,
+    FLOW_LABEL,
+    FLOW_NAME,
+    LABELS,
+    PARENT,
+    ROOT,
+    RUNS_NAMESPACE,
+    STATE,
+)
+
+RUN_MEMO: Final = "run"
+ENDED_MEMO: Final = "ended"
+"""What a workflow is described with: its run as it was accepted, and how it has ended."""
+
+
+class Described(NamedTuple):
+    """A run that the engine has. `ended` is None if it has not, or has been ended from outside, then with `closed`."""
+
+    record: RunRecord
+    ended: RunEnd | None
+    closed: WorkflowExecutionStatus | None
+
+
+class Engine:
+    """Starts, asks and ends the workflows of runs. Every method may raise what `EngineCall` does."""
+
+    def __init__(self, connection: TemporalConnection) -> None:
+        self._connection = connection
+
+    async def start(self, start: StartRun) -> bool:
+        """Start a run. False if there is one with its id, or has been, and the engine still knows of it."""
+        try:
+            async with EngineCall(self._connection, "StartWorkflowExecution") as client:
+                await client.start_workflow(
+                    WORKFLOW,
+                    start,
+                    id=workflow_id(start.record.run_id),
+                    task_queue=TASK_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    memo={RUN_MEMO: start.record},
+                    search_attributes=_search_attributes(start.record),
+                )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    async def progress(self, run_id: str, seen: int) -> RunReport | None:
+        """How far a run is, and its results from the place `seen` on; None if it has ended.
+
+        Raises RunNotFound.
+        """
+        try:
+            async with EngineCall(self._connection, "QueryWorkflow") as client:
+                answer: RunReport = await client.get_workflow_handle(workflow_id(run_id)).query(
+                    PROGRESS, seen, result_type=RunReport, reject_condition=QueryRejectCondition.NOT_OPEN
+                )
+        except WorkflowQueryRejectedError:
+            return None
+        except NoSuchWorkflow:
+            raise _not_found(run_id) from None
+        return answer
+
+    async def describe(self, run_id: str) -> Described:
+        """What the engine knows of a run. Raises RunNotFound."""
+        try:
+            async with EngineCall(self._connection, "DescribeWorkflowExecution") as client:
+                found: WorkflowExecutionDescription = await client.get_workflow_handle(workflow_id(run_id)).describe()
+        except NoSuchWorkflow:
+            raise _not_found(run_id) from None
+        record: RunRecord | None = await found.memo_value(RUN_MEMO, None, type_hint=RunRecord)
+        if record is None:
+            raise _not_found(run_id)
+        ended: RunEnd | None = await found.memo_value(ENDED_MEMO, None, type_hint=RunEnd)
+        is_open = found.status is WorkflowExecutionStatus.RUNNING
+        return Described(record, None if is_open else ended, None if is_open else found.status)
+
+    async def result(self, run_id: str) -> RunResult | None:
+        """Wait for the end of a run, and return its result; None if it was ended from outside.
+
+        Raises RunNotFound.
+        """
+        try:
+            async with EngineCall(self._connection, "GetWorkflowExecutionHistory", waits=True) as client:
+                handle: WorkflowHandle[Any, RunResult] = client.get_workflow_handle(
+                    workflow_id(run_id), result_type=RunResult
+                )
+                return await handle.result()
+        except WorkflowFailureError:
+            return None
+        except NoSuchWorkflow:
+            raise _not_found(run_id) from None
+
+    async def cancel(self, run_id: str, reason: str | None) -> bool:
+        """Have a run cancelled. False if it has ended. Raises RunNotFound."""
+        try:
+            async with EngineCall(self._connection, "SignalWorkflowExecution") as client:
+                await client.get_workflow_handle(workflow_id(run_id)).signal(CANCEL, CancelRequest(reason))
+        except NoSuchWorkflow:
+            await self.describe(run_id)
+            return False
+        return True
+
+
+def _search_attributes(record: RunRecord) -> TypedSearchAttributes:
+    pairs: list[SearchAttributePair[Any]] = [
+        SearchAttributePair(RUNS_NAMESPACE, record.namespace),
+        SearchAttributePair(FLOW_ID, record.flow_id),
+        SearchAttributePair(STATE, RunState.RUNNING.value),
+        SearchAttributePair(CREATED, datetime.fromtimestamp(record.created_at / 1e9, UTC)),
+    ]
+    optional = (
+        (FLOW_NAME, record.flow_name),
+        (FLOW_LABEL, record.flow_label),
+        (PARENT, record.parent_id),
+        (ROOT, record.root_id),
+    )
+    pairs += [SearchAttributePair(key, text) for key, text in optional if text is not None]
+    if record.labels is not None:
+        labels = labels_from_json(record.labels)
+        pairs.append(SearchAttributePair(LABELS, [f"{name}={value}" for name, value in labels.items()]))
+    return TypedSearchAttributes(pairs)
+
+
+def _not_found(run_id: str) -> RunNotFound:
+    return RunNotFound(f"no run has the id '{run_id}'")

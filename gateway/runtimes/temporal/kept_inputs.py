@@ -1,0 +1,130 @@
+"""The inputs and long parameters of runs: small ones go through the engine, others are objects."""
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.concurrency.bounded_cache import BoundedCache
+from gateway.core.model import JsonText
+from gateway.core.packed_texts import chunks_of
+from gateway.flows.run_record import RunRecord
+from gateway.runtimes.temporal.messages import MAX_INLINE, Inputs, ItemChunk, StartRun
+from gateway.runtimes.temporal.run_names import input_key, parameters_key
+from gateway.storage.objects import ObjectStore
+
+SEGMENT_SIZE: Final = 1 << 20
+"""About how many characters an object with inputs has."""
+
+INLINE_INPUTS: Final = 1_024
+"""How many inputs go through the engine at most."""
+
+CACHED: Final = 256
+CACHED_SIZE: Final = 32 << 20
+"""Of how many objects, and characters, the contents stay in memory: the chunks of a run read the same ones."""
+
+_WRITES: Final = 8
+"""How many objects of a run are written at the same time."""
+
+
+class LongParameters(msgspec.Struct, frozen=True, gc=False):
+    """Parameters that all items of a run have."""
+
+    overrides: JsonText | None
+    variables: JsonText
+
+
+_LONG: Final = msgspec.json.Decoder(LongParameters)
+_TEXTS: Final = msgspec.msgpack.Decoder(list[str])
+
+
+class KeptInputs:
+    """Writes what a run was submitted with, and reads it where its items execute."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._segments: BoundedCache[str, list[JsonText]] = BoundedCache(CACHED, CACHED_SIZE)
+        self._parameters: BoundedCache[str, LongParameters] = BoundedCache(CACHED, CACHED_SIZE)
+
+    async def keep(self, record: RunRecord, inputs: Sequence[JsonText]) -> StartRun:
+        """Make durable what does not go through the engine, and return what does. Raises Unavailable."""
+        has_parameters = len(record.variables) + len(record.overrides or "") > MAX_INLINE
+        if has_parameters:
+            long = LongParameters(record.overrides, record.variables)
+            await self._store.put(parameters_key(record.run_id), msgspec.json.encode(long))
+            record = replace(record, overrides=None, variables="{}")
+        return StartRun(record, await self._keep_inputs(record.run_id, inputs), has_parameters)
+
+    async def _keep_inputs(self, run_id: str, inputs: Sequence[JsonText]) -> Inputs:
+        if len(inputs) <= INLINE_INPUTS and sum(map(len, inputs)) <= MAX_INLINE:
+            return Inputs(tuple(inputs))
+        starts: list[int] = []
+        places = asyncio.Semaphore(_WRITES)
+        async with asyncio.TaskGroup() as group:
+            for start, texts in _segments(inputs):
+                await places.acquire()
+                data = msgspec.msgpack.encode(texts)
+                task = group.create_task(self._store.put(input_key(run_id, len(starts)), data))
+                task.add_done_callback(lambda _: places.release())
+                starts.append(start)
+        return Inputs(starts=tuple(starts))
+
+    async def texts(self, chunk: ItemChunk) -> list[JsonText]:
+        """The inputs of a chunk. Raises Unavailable, and ObjectMissing if they have been deleted."""
+        if chunk.inputs.texts is not None:
+            return list(chunk.inputs.texts)
+        return await self.between(chunk.record.run_id, chunk.inputs, chunk.start, chunk.stop)
+
+    async def between(self, run_id: str, inputs: Inputs, start: int, stop: int) -> list[JsonText]:
+        """The inputs of the items `start` to `stop` - 1, all of which are in objects if one is."""
+        if inputs.texts is not None:
+            return list(inputs.texts[start:stop])
+        found: list[JsonText] = []
+        starts = inputs.starts
+        number = bisect_right(starts, start) - 1
+        while start < stop:
+            texts = await self._segment(input_key(run_id, number))
+            first = starts[number]
+            some = texts[start - first : stop - first]
+            found += some
+            start += len(some)
+            number += 1
+        return found
+
+    async def parameters(self, chunk: ItemChunk) -> LongParameters:
+        """The parameters that all items of a run have."""
+        record = chunk.record
+        if not chunk.has_parameters:
+            return LongParameters(record.overrides, record.variables)
+        key = parameters_key(record.run_id)
+        long = self._parameters.use(key)
+        if long is None:
+            data = await self._store.get(key)
+            long = _LONG.decode(data)
+            self._parameters.put(key, long, len(data))
+        return long
+
+    async def _segment(self, key: str) -> list[JsonText]:
+        texts = self._segments.use(key)
+        if texts is None:
+            data = await self._store.get(key)
+            texts = _TEXTS.decode(data)
+            self._segments.put(key, texts, len(data))
+        return texts
+
+
+def _segments(inputs: Sequence[JsonText]) -> Iterator[tuple[int, list[JsonText]]]:
+    """The inputs in segments, each with the index of its first one."""
+    texts: list[JsonText] = []
+    start = size = 0
+    for chunk in chunks_of(inputs):
+        texts += chunk.texts()
+        size += len(chunk.text)
+        if size >= SEGMENT_SIZE:
+            yield start, texts
+            start, texts, size = start + len(texts), [], 0
+    if texts:
+        yield start, texts

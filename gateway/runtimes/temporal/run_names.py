@@ -1,0 +1,50 @@
+"""How runs are named in the engine and in the object storage, and the ids that idempotency keys make."""
+
+import hashlib
+import uuid
+from typing import Final
+
+from gateway.flows.run_owners import key_scope
+
+_WORKFLOW_PREFIX: Final = "run-"
+
+
+def workflow_id(run_id: str) -> str:
+    """The id of the workflow of a run."""
+    return f"{_WORKFLOW_PREFIX}{run_id}"
+
+
+def run_id_of_workflow(workflow: str) -> str:
+    """The id of the run of a workflow."""
+    return workflow.removeprefix(_WORKFLOW_PREFIX)
+
+
+def run_id_of_key(namespace: str, scope: str, key: str) -> str:
+    """The id of the run that an idempotency key stands for: the same on all gateways, so the engine has it once."""
+    digest = hashlib.sha256(f"{key_scope(namespace, scope)}\0{key}".encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=8))
+
+
+def folder(run_id: str) -> str:
+    """Where the objects of a run are. Folders of two digits spread them: many ids begin with the time."""
+    return f"runs/{run_id[-2:]}/{run_id}"
+
+
+def input_key(run_id: str, number: int) -> str:
+    """The object with a part of the inputs."""
+    return f"{folder(run_id)}/inputs-{number}"
+
+
+def parameters_key(run_id: str) -> str:
+    """The object with long overrides and variables."""
+    return f"{folder(run_id)}/parameters"
+
+
+def chunk_key(run_id: str, start: int, token: str) -> str:
+    """The object with the results of a chunk that begins with an item. `token` is that of the execution."""
+    return f"{folder(run_id)}/chunk-{start}-{token}"
+
+
+def part_key(run_id: str, place: int, token: str) -> str:
+    """The object with results from a place on in the order of completion."""
+    return f"{folder(run_id)}/part-{place}-{token}"

@@ -1,0 +1,199 @@
+"""How far a run is: which items are to be executed, and the order in which they have ended.
+
+It is the state of a workflow. It is made of the history alone, so that it comes out the same wherever it is replayed;
+nothing here may change in a way that makes earlier histories come out differently.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final
+
+from gateway.core.model import Nanoseconds, RunState
+from gateway.flows.item_work import DEFAULT_CONCURRENCY
+from gateway.runtimes.temporal.messages import Carried, ChunkDone, ItemCounts, ResultsPart, RunReport, StartRun
+
+MAX_CHUNKS: Final = 1_000
+"""How many chunks are under way at most, whatever the run allows: the engine allows 2,000."""
+
+CHUNK_ITEMS: Final = 256
+"""How many items a chunk has at most."""
+
+_SHARES: Final = 4
+"""The items that are left are handed out in so many chunks for each that may be under way, so that all end together."""
+
+SHORT_CHUNK: Final = 0.1
+"""But a chunk has as many items as take so many seconds, as far as is known: to hand it out costs time as well."""
+
+KEEP_RESULTS: Final = 1_024
+KEEP_SIZE: Final = 128 << 10
+"""So many results, or characters of them, which are in the history, are put together into an object."""
+
+MAX_WAITING_SIZE: Final = 1 << 20
+"""While so many characters wait to be put together, nothing is handed out: the storage may be away."""
+
+_ANSWER_PARTS: Final = 1_000
+_ANSWER_SIZE: Final = 256 << 10
+"""How many parts, and characters in them, an answer has at most."""
+
+
+class RunProgress:
+    """See the module. Ranges are pairs of the first item and the one after the last."""
+
+    def __init__(self, start: StartRun, now: Nanoseconds) -> None:
+        self.total = start.record.total
+        self.limit = min(start.record.max_concurrency or DEFAULT_CONCURRENCY, MAX_CHUNKS)
+        carried = start.carried or Carried(revision=0, started_at=now, following=0, prefix=0)
+        self.revision = carried.revision
+        self.started_at = carried.started_at
+        self.parts: list[ResultsPart] = list(carried.parts)
+        self.executing: dict[int, int] = {}
+        """The ranges of the chunks that are under way."""
+        self.cancelling = False
+        self._following = carried.following
+        self._rest = deque(carried.rest)
+        self._prefix = carried.prefix
+        self._done = dict(carried.done)
+        self._failed = sum(part.failed for part in self.parts)
+        self._completions = sum(part.count for part in self.parts)
+        self._cancelled = 0
+        self._pace = 0.0
+        """How many items a second the last chunk has executed."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all items have results."""
+        return self._completions == self.total
+
+    def hand_out(self) -> tuple[int, int] | None:
+        """The next items to execute; None if there are none, or not now."""
+        if self.cancelling or len(self.executing) >= self.limit or self._waiting_size() > MAX_WAITING_SIZE:
+            return None
+        if self._rest:
+            start, stop = self._rest.popleft()
+        elif self._following < self.total:
+            start, stop = self._following, self.total
+            self._following = self.total
+        else:
+            return None
+        left = stop - start + sum(high - low for low, high in self._rest)
+        size = max(1, min(CHUNK_ITEMS, max(left // (_SHARES * self.limit), int(self._pace * SHORT_CHUNK))))
+        if start + size < stop:
+            self._rest.appendleft((start + size, stop))
+        stop = min(stop, start + size)
+        self.executing[start] = stop
+        self.revision += 1
+        return start, stop
+
+    def ended(self, start: int, done: ChunkDone) -> None:
+        """The chunk that begins with the item `start` has ended."""
+        stop = self.executing.pop(start)
+        if done.rest < stop:
+            self._rest.appendleft((done.rest, stop))
+        if done.part is not None:
+            self._add(done.part)
+            self._pace = done.part.count / max(done.seconds, 0.0001)
+        self.revision += 1
+
+    def to_keep(self) -> tuple[int, list[ResultsPart]] | None:
+        """Parts to be put together into an object, and the place of the first one; None if there are not enough."""
+        if self._waiting_size() < KEEP_SIZE and self._waiting_count() < KEEP_RESULTS:
+            return None
+        return self.waiting()
+
+    def waiting(self) -> tuple[int, list[ResultsPart]]:
+        """The first parts, next to each other, that are in the history, and the place of the first one."""
+        place = 0
+        found: list[ResultsPart] = []
+        for part in self.parts:
+            if part.results is not None:
+                found.append(part)
+            elif found:
+                break
+            else:
+                place += part.count
+        return place, found
+
+    def kept(self, parts: list[ResultsPart], together: ResultsPart) -> None:
+        """Parts have been put together into one."""
+        first = self.parts.index(parts[0])
+        self.parts[first : first + len(parts)] = [together]
+
+    def cancel_rest(self, now: Nanoseconds) -> None:
+        """All items without results are cancelled. None is being executed."""
+        ranges = sorted([*self._rest, *([(self._following, self.total)] if self._following < self.total else [])])
+        self._rest.clear()
+        self._following = self.total
+        for low, high in ranges:
+            self._cancelled += high - low
+            self._add(ResultsPart(low, high, high - low, 0, 0, cancelled_at=now))
+        self.revision += 1
+
+    def carried(self) -> Carried:
+        """What the workflow goes on with when it begins anew, while nothing is executed."""
+        done = tuple(sorted(self._done.items()))
+        return Carried(
+            self.revision, self.started_at, self._following, self._prefix, tuple(self._rest), done, tuple(self.parts)
+        )
+
+    def counts(self) -> ItemCounts:
+        """How many items run, and have ended in each state."""
+        success = self._completions - self._failed - self._cancelled
+        return ItemCounts(len(self.executing), success, self._failed, self._cancelled)
+
+    def state(self) -> RunState:
+        """The state of the run, if it ends now."""
+        if self._cancelled:
+            return RunState.CANCELLED
+        return RunState.FAILED if self._failed else RunState.SUCCESS
+
+    def answer(self, seen: int) -> RunReport:
+        """The answer of a query by whom `seen` results are known."""
+        place, parts, more = self._parts_from(seen)
+        return RunReport(
+            state=RunState.RUNNING,
+            revision=self.revision,
+            counts=self.counts(),
+            prefix=self._prefix,
+            completions=self._completions,
+            started_at=self.started_at,
+            place=place,
+            parts=tuple(parts),
+            more=more,
+            cancelling=self.cancelling,
+            executing=tuple(self.executing.items()),
+        )
+
+    def _parts_from(self, seen: int) -> tuple[int, list[ResultsPart], bool]:
+        first = place = 0
+        while first < len(self.parts) and place + self.parts[first].count <= seen:
+            place += self.parts[first].count
+            first += 1
+        found = _within(self.parts[first : first + _ANSWER_PARTS])
+        return place, found, first + len(found) < len(self.parts)
+
+    def _add(self, part: ResultsPart) -> None:
+        self.parts.append(part)
+        self._completions += part.count
+        self._failed += part.failed
+        low, high = part.low, part.high
+        self._done[low] = high
+        while (end := self._done.pop(self._prefix, None)) is not None:
+            self._prefix = end
+
+    def _waiting_size(self) -> int:
+        return sum(part.size for part in self.parts if part.results is not None)
+
+    def _waiting_count(self) -> int:
+        return sum(part.count for part in self.parts if part.results is not None)
+
+
+def _within(parts: Iterable[ResultsPart]) -> list[ResultsPart]:
+    """The first parts, as many as an answer may have; at least one."""
+    found: list[ResultsPart] = []
+    size = 0
+    for part in parts:
+        size += part.size if part.results is not None else 0
+        if found and size > _ANSWER_SIZE:
+            break
+        found.append(part)
+    return found

@@ -1,0 +1,195 @@
+"""Reads runs from the engine: their states, as they change, and their results."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from itertools import islice
+from typing import Final
+
+from gateway.concurrency.bounded_cache import BoundedCache
+from gateway.concurrency.single_flight import SingleFlight
+from gateway.core.errors import RunNotFound, shutting_down
+from gateway.core.model import ItemResult, ResultOrder
+from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
+from gateway.flows.run_record import RunRecord
+from gateway.runtimes.temporal.engine import Engine
+from gateway.runtimes.temporal.kept_results import cancelled_results, get_results, told
+from gateway.runtimes.temporal.messages import KeptResult, ResultsPart
+from gateway.runtimes.temporal.outside import ended_outside
+from gateway.runtimes.temporal.run_view import RunView
+from gateway.storage.objects import ObjectStore
+
+FIRST_SECONDS: Final = 0.05
+"""How long a run that has just been submitted is left alone: most of these have ended by then."""
+
+FASTEST: Final = 0.02
+SLOWEST: Final = 1.0
+"""Seconds between two questions how far a run is: the fewest while it changes, more and more while it does not."""
+
+VIEWS: Final = 10_000
+"""How many runs stay known."""
+
+PARTS: Final = 256
+PARTS_SIZE: Final = 64 << 20
+"""The results of how many objects stay in memory, and of how many characters."""
+
+
+class RunReader:
+    """Knows runs as they are in the engine. One watch of a run asks for all who follow it."""
+
+    def __init__(self, engine: Engine, store: ObjectStore) -> None:
+        self._engine = engine
+        self._store = store
+        self._views: BoundedCache[str, RunView] = BoundedCache(VIEWS)
+        self._loads = SingleFlight(self._load)
+        self._parts: BoundedCache[str, tuple[KeptResult, ...]] = BoundedCache(PARTS, PARTS_SIZE)
+        self._draining = asyncio.Event()
+
+    def submitted(self, record: RunRecord) -> Snapshot:
+        """Note that a run has just been submitted here, and return its state."""
+        view = RunView(record)
+        self._views.put(record.run_id, view)
+        return view.snapshot()
+
+    def forget(self, run_id: str) -> None:
+        """A run has been deleted."""
+        self._views.remove(run_id)
+
+    async def record(self, run_id: str) -> RunRecord:
+        """A run as it was accepted. Raises RunNotFound."""
+        return (await self._view(run_id)).record
+
+    async def get(self, run_id: str) -> Snapshot:
+        """The state of a run, as the engine has it. Raises RunNotFound."""
+        view = await self._view(run_id)
+        if view.ended is None:
+            await self._refresh(view)
+        return view.snapshot()
+
+    async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        """Yield the state, and then each later one, until the run has ended."""
+        view = await self._view(run_id)
+        snapshot = view.snapshot()
+        yield snapshot
+        if snapshot.terminal:
+            return
+        end = asyncio.create_task(self._wait_for_end(view))
+        drained = asyncio.create_task(self._draining.wait())
+        pace = FIRST_SECONDS
+        try:
+            while not end.done():
+                await asyncio.wait({end, drained}, timeout=pace, return_when=asyncio.FIRST_COMPLETED)
+                if self._draining.is_set():
+                    raise shutting_down()
+                if end.done():
+                    break
+                if await self._refresh(view):
+                    pace = FASTEST
+                    yield view.snapshot()
+                    if view.ended is not None:
+                        return
+                else:
+                    pace = min(pace * 1.5, SLOWEST)
+            await end
+            yield view.snapshot()
+        finally:
+            for task in (end, drained):
+                task.cancel()
+            await asyncio.gather(end, drained, return_exceptions=True)
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        """Results of a run, as `Runtime.results` gives them."""
+        view = await self._view(run_id)
+        while view.seen < page.completions and not view.knows_results:
+            seen = view.seen
+            if view.ended is not None:
+                await self._wait_for_end(view)
+            else:
+                await self._refresh(view)
+            if view.seen == seen:
+                break
+        if page.order is ResultOrder.BY_COMPLETION:
+            return await self._by_place(view, page)
+        return await self._by_index(view, page)
+
+    def drain(self) -> None:
+        """End every watch with Unavailable."""
+        self._draining.set()
+
+    async def close(self) -> None:
+        """End what is being read."""
+        await self._loads.close()
+
+    async def _view(self, run_id: str) -> RunView:
+        return self._views.use(run_id) or await self._loads.get(run_id)
+
+    async def _load(self, run_id: str) -> RunView:
+        described = await self._engine.describe(run_id)
+        view = RunView(described.record)
+        if described.ended is not None:
+            view.ended = described.ended
+        elif described.closed is not None:
+            await self._end_outside(view)
+        self._views.put(run_id, view)
+        return view
+
+    async def _refresh(self, view: RunView) -> bool:
+        """Ask the engine how far a run is; return whether it has changed."""
+        progress = await self._engine.progress(view.record.run_id, view.seen)
+        if progress is None:
+            await self._wait_for_end(view)
+            return True
+        changed = view.advance(progress)
+        while progress is not None and progress.more:
+            progress = await self._engine.progress(view.record.run_id, view.seen)
+            if progress is not None:
+                view.advance(progress)
+        return changed
+
+    async def _wait_for_end(self, view: RunView) -> None:
+        result = await self._engine.result(view.record.run_id)
+        if result is None:
+            await self._end_outside(view)
+        else:
+            view.end(result)
+
+    async def _end_outside(self, view: RunView) -> None:
+        """Note that a run was ended, but not by a gateway."""
+        described = await self._engine.describe(view.record.run_id)
+        if described.closed is None:
+            raise RunNotFound(f"no run has the id '{view.record.run_id}'")
+        view.end(await ended_outside(self._engine, view, described.closed))
+
+    async def _by_place(self, view: RunView, page: Page) -> list[ItemResult]:
+        found: list[ItemResult] = []
+        for place, part in view.by_place(page.first, page.completions):
+            results = await self._results_of(part)
+            some = islice(results, max(0, page.first - place), page.completions - place)
+            found += (result for result in some if page.start <= result.item_index < page.stop)
+            if len(filled := fill_page(found, text_size)) < len(found) or len(filled) == RESULT_PAGE_LENGTH:
+                return filled
+        return fill_page(found, text_size)
+
+    async def _by_index(self, view: RunView, page: Page) -> list[ItemResult]:
+        start = page.start
+        while start < page.stop:
+            stop = min(page.stop, start + RESULT_PAGE_LENGTH)
+            found: list[ItemResult] = []
+            for place, part in view.with_items(start, stop):
+                results = await self._results_of(part)
+                some = islice(results, max(0, page.first - place), max(0, page.completions - place))
+                found += (result for result in some if start <= result.item_index < stop)
+            if found:
+                return fill_page(sorted(found, key=lambda result: result.item_index), text_size)
+            start = stop
+        return []
+
+    async def _results_of(self, part: ResultsPart) -> list[ItemResult]:
+        if part.cancelled_at is not None:
+            return list(cancelled_results(part, part.low, part.high))
+        if part.key is None:
+            return list(map(told, part.results or ()))
+        results = self._parts.use(part.key)
+        if results is None:
+            results = await get_results(self._store, part)
+            self._parts.put(part.key, results, part.size)
+        return list(map(told, results))

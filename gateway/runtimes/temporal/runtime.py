@@ -1,0 +1,169 @@
+"""The Temporal runtime: runs are workflows of an engine, and their items execute on any gateway beside it."""
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from gateway.components import Components
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import IdempotencyConflict, InvalidParams, shutting_down
+from gateway.core.model import Blob, ItemResult, SubmitParams
+from gateway.core.owner import DEFAULT_NAMESPACE, Owner
+from gateway.core.runtime import Page, Runtime, Snapshot
+from gateway.flows.files import Files
+from gateway.flows.flow_cache import FlowCache
+from gateway.flows.host import RunHost, RunsApi
+from gateway.flows.item_work import DEFAULT_CONCURRENCY, DEFAULT_EXECUTING_ITEMS, SharedWork
+from gateway.flows.nesting import Nesting, parent_task
+from gateway.flows.new_record import new_record
+from gateway.flows.run_owners import owner_from_json
+from gateway.flows.run_record import RunRecord
+from gateway.flows.run_trace import with_context
+from gateway.flows.task import Host
+from gateway.flows.unknown_component import refuse_unknown_components
+from gateway.runtimes.temporal.activities import Activities
+from gateway.runtimes.temporal.chunk_execution import ChunkExecution
+from gateway.runtimes.temporal.connection import TemporalConnection
+from gateway.runtimes.temporal.engine import Engine
+from gateway.runtimes.temporal.executing_runs import ExecutingRuns
+from gateway.runtimes.temporal.kept_inputs import KeptInputs
+from gateway.runtimes.temporal.nested_runs import NestedRuns
+from gateway.runtimes.temporal.run_names import run_id_of_key
+from gateway.runtimes.temporal.run_reader import RunReader
+from gateway.runtimes.temporal.stored_flows import StoredFlows
+from gateway.runtimes.temporal.worker import EngineWorker
+from gateway.storage.blob_objects import BlobObjects
+from gateway.storage.fingerprint import fingerprint, is_same
+from gateway.storage.objects import ObjectStore
+
+MAX_ITEMS: Final = 1 << 24
+"""The largest number of items of a run."""
+
+
+class TemporalRuntime(Runtime):
+    """Passes runs to the engine behind `connection`, and executes items for it; results and blobs are in `store`.
+
+    The caller closes `connection`, `store` and `components`.
+    """
+
+    def __init__(
+        self,
+        connection: TemporalConnection,
+        store: ObjectStore,
+        components: Components,
+        *,
+        account: MemoryAccount,
+        nesting: Nesting,
+        flows: FlowCache,
+        files: Files,
+        max_executing_items: int = DEFAULT_EXECUTING_ITEMS,
+        run_timeout: float | None = None,
+        works: bool = True,
+    ) -> None:
+        self.readiness.upstream_is_away = connection.presence.is_away
+        self._engine = Engine(connection)
+        self._components = components
+        self._nesting = nesting
+        self._flow_cache = flows
+        self._files = files
+        self._run_timeout = run_timeout
+        self._fingerprints = account.share("fingerprints")
+        self._blobs = BlobObjects(store, account)
+        self._flows = StoredFlows(self._blobs, flows)
+        self._inputs = KeptInputs(store)
+        self._reader = RunReader(self._engine, store)
+        self._executing = ExecutingRuns(SharedWork(max_executing_items, account))
+        self._nested = NestedRuns(self._executing, self._reader, nesting)
+        chunks = ChunkExecution(store, self._inputs, self._flows, self._executing, self._host)
+        self._worker = EngineWorker(connection, Activities(chunks, store), max_executing_items) if works else None
+        self._runs: RunsApi | None = None
+        self._draining = False
+
+    async def start(self, runs: RunsApi) -> None:
+        """Serve runs, and execute items. `runs` is the runs service over this runtime; it serves nested runs."""
+        self._runs = runs
+        if self._worker is not None:
+            self._worker.start()
+
+    def resume(self) -> None:
+        """Nothing is to be resumed: the engine does."""
+
+    def waits_for_runs(self, scope: str) -> None:
+        """Note that the component that executes the task `scope` asks for runs, and waits for them from now on."""
+        self._executing.shared.waits_for_runs(scope)
+
+    def refuse_cancelled(self, scope: str) -> None:
+        """Raise ParentCancelled if the run of the task `scope` is cancelled."""
+        self._executing.refuse_cancelled(scope)
+
+    def owner_of(self, scope: str) -> Owner | None:
+        """The owner of the run of the task `scope`; None is nobody. Raises RunNotFound if it does not execute here."""
+        return self._executing.owner_of(scope)
+
+    async def owner_of_run(self, run_id: str) -> Owner | None:
+        record = await self._reader.record(run_id)
+        return None if record.owner is None else owner_from_json(record.owner)
+
+    async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
+        self._refuse_if_draining()
+        return await self._blobs.put(blob, namespace)
+
+    async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
+        return await self._blobs.get(blob_id, namespace)
+
+    async def peek_blob(self, blob_id: str, namespace: str | None = None) -> Blob | int:
+        return await self._blobs.peek(blob_id, namespace)
+
+    async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        self._refuse_if_draining()
+        if len(params.inputs) > MAX_ITEMS:
+            raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
+        parent = parent_task(scope, params.observability)
+        ancestry = None if parent is None else await self._nested.ancestry(parent, params.namespace)
+        flow = await self._flows.overridden(params.flow_id, params.overrides, params.namespace)
+        if flow.steps:
+            await refuse_unknown_components(flow, self._components, patient=parent is not None)
+        run_id, digest = None, ""
+        if params.idempotency_key is not None:
+            run_id = run_id_of_key(params.namespace, scope, params.idempotency_key)
+            digest = await fingerprint(params, concurrency=DEFAULT_CONCURRENCY, share=self._fingerprints)
+        record = new_record(params, scope, flow.name, ancestry, digest, run_timeout=self._run_timeout, run_id=run_id)
+        record = with_context(record, params.observability)
+        start = await self._inputs.keep(record, params.inputs)
+        if await self._engine.start(start):
+            return self._reader.submitted(start.record)
+        return await self._repeated(record)
+
+    async def get(self, run_id: str) -> Snapshot:
+        return await self._reader.get(run_id)
+
+    def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
+        return self._reader.watch(run_id)
+
+    async def results(self, run_id: str, page: Page) -> list[ItemResult]:
+        return await self._reader.results(run_id, page)
+
+    async def drain(self) -> None:
+        if not self._draining:
+            self._draining = True
+            self._reader.drain()
+            if self._worker is not None:
+                await self._worker.stop()
+
+    async def close(self) -> None:
+        await self.drain()
+        await self._reader.close()
+
+    async def _repeated(self, record: RunRecord) -> Snapshot:
+        """The answer to a submit whose key belongs to an earlier run."""
+        earlier = await self._reader.record(record.run_id)
+        if not is_same(earlier.fingerprint, record.fingerprint):
+            raise IdempotencyConflict("the idempotency key was used before with other parameters")
+        return await self._reader.get(record.run_id)
+
+    def _host(self, record: RunRecord) -> Host:
+        assert self._runs is not None
+        return RunHost(self._components, self._runs, self._nesting, self._flow_cache, self._files, record=record)
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining:
+            raise shutting_down()

@@ -1,0 +1,32 @@
+"""The flows of runs, which are blobs in the object storage."""
+
+from gateway.core.errors import BlobNotFound, FlowNotFound
+from gateway.core.model import JsonText
+from gateway.flows.flow import Flow
+from gateway.flows.flow_cache import FlowCache
+from gateway.flows.run_owners import blob_key
+from gateway.storage.blob_objects import BlobObjects
+
+
+class StoredFlows:
+    """Finds flows, and compiles them; those that were used last stay compiled."""
+
+    def __init__(self, blobs: BlobObjects, flows: FlowCache) -> None:
+        self._blobs = blobs
+        self._flows = flows
+
+    async def overridden(self, flow_id: str, overrides: JsonText | None, namespace: str) -> Flow:
+        """The flow with this id in a namespace, with overrides.
+
+        Raises FlowNotFound if no blob has this id, InvalidParams if it is not valid, Unavailable, and as `FlowCache`
+        does.
+        """
+        key = blob_key(flow_id, namespace)
+        flow = self._flows.get(key)
+        if flow is None:
+            try:
+                blob = await self._blobs.get(flow_id, namespace)
+            except BlobNotFound:
+                raise FlowNotFound(f"no flow has the id '{flow_id}'") from None
+            flow = await self._flows.compile_stored(key, blob)
+        return flow if overrides is None else await self._flows.override(flow, overrides)
