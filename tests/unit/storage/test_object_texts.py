@@ -1,5 +1,7 @@
 """Texts become bytes and texts again, also in parts."""
 
+import asyncio
+
 import pytest
 
 from gateway.concurrency.memory_account import MemoryAccount
@@ -29,3 +31,24 @@ async def test_what_is_no_text_is_refused(data: bytes) -> None:
 async def test_a_text_without_room_is_refused() -> None:
     with MemoryAccount(1 << 20).share().hold() as hold, pytest.raises(Overloaded):
         await to_bytes("x" * 1_000_000, hold)
+
+
+async def test_everything_else_has_its_turn_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.concurrency.time_slice.SLICE_SECONDS", 0.0)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(count_turns())
+    text = "é" * (10 << 16)
+    with MemoryAccount().share().hold() as hold:
+        data = await to_bytes(text, hold)
+        assert turns >= 10
+        turns = 0
+        assert await from_bytes(data) == text
+        assert turns >= 20
+    others.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import Overloaded, TooLarge, Unavailable
 from gateway.storage.object_backend import ObjectBackend, ObjectMissing, ObjectsAway, ObjectsError, StoredObject
 from gateway.storage.objects import ObjectStore
+from tests.support.garbage import PAYLOAD, left_behind, uncollected
 
 TEXTS = ["", "{}", "é😀" * 100_000, "x" * 300_000, '{"n":1152921504606846977}']
 
@@ -225,3 +227,16 @@ async def test_the_objects_of_a_later_release_are_left_alone(tmp_path: Path, acc
     with pytest.raises(ObjectsError, match="another release"):
         await ObjectStore.open(f"file://{tmp_path}", account)
     assert (tmp_path / "layout").read_bytes() == b'{"layout":2}\n'
+
+
+async def test_no_call_leaves_anything_for_the_collector(in_files: ObjectStore) -> None:
+    long = "x" * PAYLOAD
+    with uncollected():
+        await in_files.put_text("a", long)
+        assert await in_files.get_text("a") == long
+        assert await in_files.get_short("a", 1) == PAYLOAD
+        for call in (in_files.get("none"), in_files.get("a", max_bytes=1)):
+            with suppress(ObjectMissing, TooLarge):
+                await call
+        left = left_behind()
+    assert left == set()
