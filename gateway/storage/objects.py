@@ -7,14 +7,16 @@ and when to try again. What was written has then been written as a whole, or not
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self, TypeVar
+from typing import Final, Self, TypeVar, get_args
 from urllib.parse import unquote, urlsplit
 
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
 from gateway.core.errors import TooLarge, Unavailable
+from gateway.core.upstream_calls import UpstreamOutcome
 from gateway.storage.object_backend import (
     READ_AT_ONCE,
     ObjectBackend,
@@ -23,6 +25,7 @@ from gateway.storage.object_backend import (
     ObjectsError,
     StoredObject,
 )
+from gateway.storage.object_calls import BYTES_READ, BYTES_WRITTEN, ObjectCalls, ObjectOperation
 from gateway.storage.object_files import ObjectFiles
 from gateway.storage.object_texts import from_bytes, to_bytes
 from gateway.storage.remote_objects import RemoteObjects
@@ -44,6 +47,7 @@ _AT_ONCE: Final = 64
 """How many calls are under way at the same time. Others wait for their turn, and that counts as their time."""
 
 _LIST: Final = 1_000
+_CALLS: Final = {operation: ObjectCalls(operation) for operation in get_args(ObjectOperation)}
 _KEY: Final = re.compile(r"(?!.{513})[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199})*")
 
 _LAYOUT: Final = "layout"
@@ -93,6 +97,7 @@ class ObjectStore:
         """
         _refuse_above(len(data), MAX_OBJECT_BYTES)
         await self._call("put", lambda _: self._backend.put(_checked(key), data), len(data))
+        BYTES_WRITTEN.value += len(data)
 
     async def put_if_missing(self, key: str, data: bytes) -> bool:
         """Write an object unless there is one of the same size, and return whether it was written.
@@ -150,6 +155,11 @@ class ObjectStore:
             some = checked[start : start + _LIST]
             await self._call("delete", lambda _, some=some: self._backend.delete(some))  # type: ignore[misc]
 
+    async def delete_folder(self, folder: str) -> None:
+        """Delete all objects whose keys begin with `folder` and `/`. Raises as `delete` does."""
+        while found := await self.list_objects(folder):
+            await self.delete([each.key for each in found])
+
     async def list_objects(self, folder: str = "", after: str = "", limit: int = _LIST) -> list[StoredObject]:
         """The first objects whose keys begin with `folder` and `/` and come after `after`, in the order of their keys.
 
@@ -172,7 +182,9 @@ class ObjectStore:
 
             return admitted
 
-        return await self._call("get", lambda limit: self._backend.get(_checked(key), admit_in(limit)))
+        data = await self._call("get", lambda limit: self._backend.get(_checked(key), admit_in(limit)))
+        BYTES_READ.value += len(data)
+        return data
 
     async def _check(self) -> None:
         """Look whether objects can be read and written, and whether one that is missing is told from one that is not.
@@ -187,28 +199,36 @@ class ObjectStore:
         with suppress(ObjectMissing):
             await self._strictly("size", lambda _: self._backend.size(_ABSENT))
 
-    async def _call(self, what: str, work: Callable[[asyncio.Timeout], Awaitable[_T]], size: int = 0) -> _T:
+    async def _call(self, what: ObjectOperation, work: Callable[[asyncio.Timeout], Awaitable[_T]], size: int = 0) -> _T:
         try:
             return await self._strictly(what, work, size)
         except ObjectsError as error:
             _log.error("object storage: %s: %s", what, error)
             raise Unavailable("the object storage refuses this server", retry_after=5.0) from None
 
-    async def _strictly(self, what: str, work: Callable[[asyncio.Timeout], Awaitable[_T]], size: int = 0) -> _T:
+    async def _strictly(
+        self, what: ObjectOperation, work: Callable[[asyncio.Timeout], Awaitable[_T]], size: int = 0
+    ) -> _T:
         """Do some work in its time. Raises ObjectMissing and ObjectsError as it does, and Unavailable."""
+        began = time.monotonic()
+        outcome: UpstreamOutcome = "ok"
         try:
             async with asyncio.timeout(CALL_SECONDS + size / _BYTES_A_SECOND) as limit, self._places:
-                done = await work(limit)
-                self.is_away = False
-                return done
-        except ObjectMissing:
-            self.is_away = False
+                return await work(limit)
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except ObjectsError:
+            outcome = "error"
             raise
         except TimeoutError:
-            reason = "no answer in time"
+            outcome, reason = "unavailable", "no answer in time"
         except ObjectsAway as error:
-            reason = str(error)
-        self.is_away = True
+            outcome, reason = "unavailable", str(error)
+        finally:
+            _CALLS[what].count(outcome, began)
+            if outcome != "cancelled":
+                self.is_away = outcome == "unavailable"
         _log.warning("object storage: %s: %s", what, reason)
         raise Unavailable("the object storage cannot be reached", retry_after=1.0)
 

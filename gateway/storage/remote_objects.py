@@ -116,7 +116,8 @@ class RemoteObjects(ObjectBackend):
         with self._errors():
             pages = self._obstore.list(self._store, folder or None, offset=after or None, chunk_size=limit)
             async for page in pages:
-                found += [StoredObject(each["path"], each["size"]) for each in page]
+                # Not all servers know where to begin.
+                found += [StoredObject(each["path"], each["size"]) for each in page if each["path"] > after]
                 if len(found) >= limit:
                     break
         return found[:limit]

@@ -69,6 +69,16 @@ UPSTREAM_UP: Final = Gauge(
     "runs_gateway_upstream_up", "Whether the runtime elsewhere can be reached, as far as is known (1).", ("runtime",)
 )
 
+OBJECT_CALLS: Final = Counter(
+    "runs_gateway_object_calls_total", "Calls on object storage, each with all its attempts.", ("operation", "outcome")
+)
+OBJECT_SECONDS: Final = Histogram(
+    "runs_gateway_object_call_seconds", "Time of a call on object storage.", _SHORT, ("operation",)
+)
+OBJECT_BYTES: Final = Counter(
+    "runs_gateway_object_bytes_total", "Bytes of objects that were read or written.", ("direction",)
+)
+
 STATE_COMMIT: Final = Histogram("runs_gateway_state_commit_seconds", "Time of a commit to the state file.", _SHORT)
 STATE_COMMIT_WRITES: Final = Histogram(
     "runs_gateway_state_commit_writes", "Writes that share a commit to the state file.", _NUMBERS

@@ -30,10 +30,14 @@ STEPS = Blob(
 LARGEST = 1 << 16
 
 ELSEWHERE = {
+    **dict.fromkeys(
+        ("runs_gateway_object_calls_total", "runs_gateway_object_call_seconds", "runs_gateway_object_bytes_total"),
+        "tests/unit/storage/test_object_calls.py",
+    ),
     "runs_gateway_spans_lost_total": "tests/unit/server/test_span_queue.py",
     "runs_gateway_worker_restarts_total": "tests/integration/test_metrics.py",
 }
-"""Metrics that other tests move, with workers that die and collectors that do not answer."""
+"""Metrics that other tests move, with workers that die, collectors that do not answer, and object storage."""
 
 
 class Scene:

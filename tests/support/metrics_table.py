@@ -10,6 +10,7 @@ from gateway.access.refusals import TokenFault
 from gateway.components.executions import ExecutionOutcome
 from gateway.concurrency.memory_account import MEMORY_USES
 from gateway.core.upstream_calls import UpstreamOutcome
+from gateway.storage.object_calls import ObjectOperation
 from gateway.telemetry.metrics import MetricFamily, families
 from tests.support.tables import markdown_table, write_table
 
@@ -22,6 +23,7 @@ def _values(*values: str) -> str:
 
 
 LABEL_VALUES: Final = {
+    "direction": _values("read", "written"),
     "front": _values("grpc", "http"),
     "grpc_code": "`OK`, `NotFound`, `ResourceExhausted`, ...: the statuses of gRPC",
     "grpc_method": "the methods of the contract, of health and of reflection; others together",
@@ -31,10 +33,11 @@ LABEL_VALUES: Final = {
     "jsonrpc_method": "the methods of JSON-RPC, or `unknown`",
     "kind": "`status` and `results`: who follows a run, without and with its results; `set`: who follows a set",
     "method": "the methods that stream, `runs.v1.RunsService/GetRun` or `runs/get`",
+    "operation": _values(*get_args(ObjectOperation)),
     "origin": _values("client", "component"),
     "outcome": (
-        f"of executions {_values(*get_args(ExecutionOutcome))}; of upstream calls {_values(*get_args(UpstreamOutcome))}"
-        "; `error` is an answer, `unavailable` none"
+        f"of executions {_values(*get_args(ExecutionOutcome))}; of upstream calls and of calls on object storage"
+        f" {_values(*get_args(UpstreamOutcome))}; `error` is an answer, `unavailable` none"
     ),
     "path": "`/`, `/api/v1/blobs`, `/health`, `/ui`, ...: what is served, or `other`",
     "prefix": "the prefixes that `--component` names",

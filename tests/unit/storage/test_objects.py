@@ -100,6 +100,14 @@ async def test_a_directory_is_a_store(in_files: ObjectStore, tmp_path: Path) -> 
     assert (tmp_path / "layout").read_bytes() == b'{"layout":1}\n'
 
 
+async def test_a_folder_goes_with_all_that_is_in_it(in_files: ObjectStore) -> None:
+    for key in ("runs/1/a", "runs/1/b/c", "runs/10", "layout2"):
+        await in_files.put(key, b"1")
+    await in_files.delete_folder("runs/1")
+    await in_files.delete_folder("runs/2")
+    assert [found.key for found in await in_files.list_objects()] == ["layout", "layout2", "runs/10"]
+
+
 @pytest.mark.parametrize("text", TEXTS, ids=len)
 async def test_texts_stay_as_they_are(in_files: ObjectStore, account: MemoryAccount, text: str) -> None:
     await in_files.put_text("text", text)
