@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.access.access import Access, ComponentAccess, OpenAccess
 from gateway.access.capabilities import Capabilities, ServersAccess
@@ -17,6 +18,7 @@ from gateway.core.model import RunState
 from gateway.core.owner import Owner, Permission
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Runtime
+from gateway.flows.host import RunsApi
 from gateway.flows.nesting import Nesting
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
@@ -37,6 +39,9 @@ from gateway.server.tls_checks import upstream_credentials
 from gateway.storage.idempotency import Keys
 from gateway.storage.owned_file import StateError
 from gateway.telemetry.gateway_metrics import UPSTREAM_UP
+
+if TYPE_CHECKING:
+    from gateway.runtimes.temporal.runtime import TemporalRuntime
 
 CONNECT_SECONDS = 2.0
 """Seconds that a gateway that starts waits for its upstream, before it serves without it."""
@@ -102,14 +107,37 @@ class Backend:
         raise RunNotFound("no component executes anything here")
 
 
-class EmbeddedBackend(Backend):
-    """The runtime of this process, with the component servers that it calls."""
+class ExecutingRuntime(Protocol):
+    """A runtime whose items execute in this process, by its component servers."""
+
+    async def start(self, runs: RunsApi) -> None:
+        """Execute runs. `runs` is the runs service over this runtime; it serves nested runs."""
+
+    def resume(self) -> None:
+        """Go on with unfinished runs in the background, after `start`."""
+
+    def owner_of(self, scope: str) -> Owner | None:
+        """The owner of the run of the task `scope`; None is nobody. Raises RunNotFound if it does not execute here."""
+
+    def refuse_cancelled(self, scope: str) -> None:
+        """Raise ParentCancelled if the run of the task `scope`, or one that it is inside, is cancelled."""
+
+    def waits_for_runs(self, scope: str) -> None:
+        """Note that the component that executes the task `scope` asks for runs, and waits for them from now on."""
+
+
+class ExecutingBackend(Backend):
+    """A runtime that executes items in this process, with the component servers that it calls."""
 
     def __init__(
-        self, runtime: EmbeddedRuntime, components: Components, account: MemoryAccount, access: Access | None = None
+        self,
+        runtime: "EmbeddedRuntime | TemporalRuntime",
+        components: Components,
+        account: MemoryAccount,
+        access: Access | None = None,
     ) -> None:
         super().__init__(runtime, account, access)
-        self._runtime = runtime
+        self._runtime: ExecutingRuntime = runtime
         self._components = components
         self.services.server_namespaces = self._namespaces
         self.component_servers = lambda: components.servers
@@ -212,17 +240,7 @@ async def open_bridge(settings: BridgeSettings, account: MemoryAccount, stack: A
 
 
 async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
-    try:
-        components = Components(
-            settings.components,
-            environment=settings.component_env,
-            limits=_component_limits(settings),
-            share=account.share("component_requests"),
-            tls=upstream_credentials(settings).tls,
-        )
-    except ValueError as error:
-        raise SettingsError(f"{error} (--component)") from None
-    stack.push_async_callback(components.close)
+    components = open_components(settings, account, stack)
     try:
         nesting = Nesting(settings.max_depth, settings.max_descendants, account)
         runtime = await EmbeddedRuntime.open(
@@ -240,12 +258,28 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
         raise StartError(f"{error} (--state)") from None
     stack.push_async_callback(runtime.close)
     stack.enter_context(runtime.gauged())
-    backend = EmbeddedBackend(runtime, components, account, await _access(settings, stack))
+    backend = ExecutingBackend(runtime, components, account, await open_fronts_access(settings, stack))
     stack.push_async_callback(backend.close)
     return backend
 
 
-async def _access(settings: ServeSettings, stack: AsyncExitStack) -> Access:
+def open_components(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Components:
+    """The component servers of this process, which `stack` closes. Raises SettingsError if one cannot be started."""
+    try:
+        components = Components(
+            settings.components,
+            environment=settings.component_env,
+            limits=_component_limits(settings),
+            share=account.share("component_requests"),
+            tls=upstream_credentials(settings).tls,
+        )
+    except ValueError as error:
+        raise SettingsError(f"{error} (--component)") from None
+    stack.push_async_callback(components.close)
+    return components
+
+
+async def open_fronts_access(settings: ServeSettings, stack: AsyncExitStack) -> Access:
     """The access of the fronts of this process. With workers, the fronts are in these, and so is the access."""
     if settings.workers > 1:
         return ServersAccess() if settings.has_identities else OpenAccess()
@@ -284,7 +318,7 @@ async def _elsewhere(
             raise AssertionError("the embedded runtime is not elsewhere")
     kind = settings.runtime_kind.name.lower()
     stack.enter_context(UPSTREAM_UP.read_from(lambda: not runtime.readiness.upstream_is_away(), kind))
-    access = await _access(settings, stack)
+    access = await open_fronts_access(settings, stack)
     backend = (
         Backend(runtime, account, access)
         if settings.queue is None
@@ -300,7 +334,7 @@ async def _worker(settings: ServeSettings, account: MemoryAccount, stack: AsyncE
     stack.push_async_callback(runtime.close)
     await runtime.connect(CONNECT_SECONDS)
     await runtime.follow_readiness()
-    backend = Backend(runtime, account, await _access(settings, stack))
+    backend = Backend(runtime, account, await open_fronts_access(settings, stack))
     stack.push_async_callback(backend.close)
     return backend
 

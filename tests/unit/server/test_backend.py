@@ -7,7 +7,7 @@ from typing import Any
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import ParentCancelled
-from gateway.server.backend import EmbeddedBackend
+from gateway.server.backend import ExecutingBackend
 from tests.support.embedded import opened
 from tests.support.held_component import HELD, HeldComponent
 
@@ -21,7 +21,7 @@ async def test_whatever_a_component_asks_for_a_cancelled_run_is_refused() -> Non
     async with held.server.running() as url, opened(components={"/test": url}) as embedded:
         await embedded.start()
         components = Components({})
-        backend = EmbeddedBackend(embedded.runtime, components, MemoryAccount())
+        backend = ExecutingBackend(embedded.runtime, components, MemoryAccount())
         status = await embedded.submit(HELD, 1, wait=False)
         await held.executes(1)
         scope = f"{status.run_id}/0/s"
