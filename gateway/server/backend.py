@@ -9,7 +9,6 @@ from gateway.access.access import Access, ComponentAccess, OpenAccess
 from gateway.access.capabilities import Capabilities, ServersAccess
 from gateway.bridge import Bridge
 from gateway.components import Components, ComponentServerView, asks_for_runs
-from gateway.components import Limits as ComponentLimits
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.caller import Caller
@@ -33,6 +32,7 @@ from gateway.runtimes.stepflow.release import EngineError, Release, release_at
 from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.server.access import open_access
 from gateway.server.component_blobs import check_blob_api_url, namespaces_of, url_for
+from gateway.server.component_servers import component_limits, open_components
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.tls_checks import upstream_credentials
@@ -263,22 +263,6 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
     return backend
 
 
-def open_components(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Components:
-    """The component servers of this process, which `stack` closes. Raises SettingsError if one cannot be started."""
-    try:
-        components = Components(
-            settings.components,
-            environment=settings.component_env,
-            limits=_component_limits(settings),
-            share=account.share("component_requests"),
-            tls=upstream_credentials(settings).tls,
-        )
-    except ValueError as error:
-        raise SettingsError(f"{error} (--component)") from None
-    stack.push_async_callback(components.close)
-    return components
-
-
 async def open_fronts_access(settings: ServeSettings, stack: AsyncExitStack) -> Access:
     """The access of the fronts of this process. With workers, the fronts are in these, and so is the access."""
     if settings.workers > 1:
@@ -403,15 +387,11 @@ def _bridge(settings: ServeSettings, engine: str, queue: str, account: MemoryAcc
             max_tasks=settings.max_tasks,
             lossy_numbers=settings.lossy_numbers,
             share=account.share("component_requests"),
-            limits=_component_limits(settings),
+            limits=component_limits(settings),
             credentials=upstream_credentials(settings),
         )
     except ValueError as error:
         raise SettingsError(f"{error} (--component)") from None
-
-
-def _component_limits(settings: ServeSettings) -> ComponentLimits:
-    return ComponentLimits(transport_retries=settings.transport_retries, execution_timeouts=settings.execution_timeouts)
 
 
 async def _refuse_without_queues(settings: BridgeSettings) -> None:
