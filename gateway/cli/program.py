@@ -43,6 +43,7 @@ for _command in (
     app.command(f"gateway.cli.{_command}")
 app.command("gateway.cli.lists:list_runs", name="list")
 app.command("gateway.cli.tokens:app", name="token")
+app.command("gateway.cli.temporal:app", name="temporal")
 app.command(about.version)
 about.add_completion(app)
 

@@ -106,8 +106,10 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
             embedded = settings.runtime_kind is RuntimeKind.EMBEDDED
             runs = {"state": settings.state} if embedded else {"runtime": settings.runtime}
             memory = size_text(settings.max_memory)
-            page = {"page": f"{http}{UI_PATH}"} if settings.ui and not http.startswith("unix:") else {}
-            where = {"grpc": addresses.grpc, "http": http, **page, **_metrics(addresses.metrics)}
+            has_page = settings.ui and settings.takes_calls and not http.startswith("unix:")
+            page = {"page": f"{http}{UI_PATH}"} if has_page else {}
+            grpc = {"grpc": addresses.grpc} if settings.takes_calls else {}
+            where = {**grpc, "http": http, **page, **_metrics(addresses.metrics)}
             _print_ready({**where, **runs, "memory": memory}, as_json)
             await asyncio.Event().wait()
 

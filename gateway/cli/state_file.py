@@ -30,7 +30,7 @@ def prune(
     No gateway may use the file meanwhile: one that runs prunes it by itself. With --dry-run one may.
     """
     from gateway.runtimes.embedded import offline_pruning
-    from gateway.server.backend import retention_of
+    from gateway.server.kept_time import retention_of
     from gateway.storage.owned_file import StateError
 
     chosen = form_of(form)

@@ -71,22 +71,24 @@ async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -
         backend.admit_servers(worker_key or Capabilities.new_key(), settings.blob_api_url)
         stack.enter_context(overseen(backend, settings, settings.runtime if is_worker else None))
         watching = await stack.enter_async_context(AsyncExitStack())
-        grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker)
         http = _http_front(settings, backend, account, tls, is_worker=is_worker)
+        grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker) if settings.takes_calls else None
+        fronts: dict[str, GrpcFront | HttpFront] = {"http": http} if grpc is None else {"grpc": grpc, "http": http}
         blobs = await _plain_blobs(settings, backend, account, stack)
-        stack.push_async_callback(_stop, backend, grpc, http)
-        stack.push_async_exit(_ending_streams(settings.drain_seconds, grpc, http))
+        stack.push_async_callback(_stop, backend, *fronts.values())
+        stack.push_async_exit(_ending_streams(settings.drain_seconds, *fronts.values()))
         # Component servers are told the URL of the blob API when they start, so HTTP comes first.
         await listen(http, "--http-address")
         await backend.start(settings.blob_api_url or blobs or reachable_url(http.address, BLOBS_PATH))
-        await listen(grpc, "--grpc-address")
+        if grpc is not None:
+            await listen(grpc, "--grpc-address")
         backend.resume()
         http.started()
         # Last, since its default address yields to the others. A worker tells the process with the runtime instead.
         metrics = None if is_worker else await open_metrics(settings, watching, access=backend.access, tls=tls)
-        async with _announced_end(settings.drain_delay, grpc, http):
-            with gauged(account, {"grpc": grpc, "http": http}), ended_by_defects(backend.runtime.readiness):
-                yield Addresses(grpc.address, http.address, metrics)
+        async with _announced_end(settings.drain_delay, *fronts.values()):
+            with gauged(account, fronts), ended_by_defects(backend.runtime.readiness):
+                yield Addresses("" if grpc is None else grpc.address, http.address, metrics)
 
 
 @asynccontextmanager
@@ -172,6 +174,7 @@ def _http_front(
     *,
     is_worker: bool = False,
 ) -> HttpFront:
+    only_blobs = isinstance(settings, ServeSettings) and not settings.takes_calls
     return HttpFront(
         backend.methods,
         settings.http_address,
@@ -182,8 +185,9 @@ def _http_front(
         own_hosts=_own_hosts(settings),
         reuse_port=is_worker,
         tls=tls,
-        overview=overview_events(settings, backend, is_worker=is_worker),
-        ui=isinstance(settings, ServeSettings) and settings.ui,
+        only_blobs=only_blobs,
+        overview=None if only_blobs else overview_events(settings, backend, is_worker=is_worker),
+        ui=isinstance(settings, ServeSettings) and settings.ui and not only_blobs,
     )
 
 

@@ -13,16 +13,13 @@ from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.caller import Caller
 from gateway.core.errors import GatewayError, ParentCancelled, RunNotFound
-from gateway.core.model import RunState
 from gateway.core.owner import Owner, Permission
-from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Runtime
 from gateway.flows.host import RunsApi
 from gateway.flows.nesting import Nesting
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
-from gateway.runtimes.embedded.retention import KeepRule, Retention
 from gateway.runtimes.embedded.runtime import EmbeddedRuntime
 from gateway.runtimes.jsonrpc.dialect import Dialect
 from gateway.runtimes.jsonrpc.runtime import JsonRpcRuntime
@@ -33,6 +30,7 @@ from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.server.access import open_access
 from gateway.server.component_blobs import check_blob_api_url, namespaces_of, url_for
 from gateway.server.component_servers import component_limits, open_components
+from gateway.server.kept_time import retention_of
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.tls_checks import upstream_credentials
@@ -227,6 +225,10 @@ async def open_backend(
     """
     if settings.runtime_kind is RuntimeKind.EMBEDDED:
         return await _embedded(settings, account, stack)
+    if settings.runtime_kind is RuntimeKind.TEMPORAL:
+        from gateway.server.temporal_backend import open_temporal
+
+        return await open_temporal(settings, account, stack)
     if is_worker:
         return await _worker(settings, account, stack)
     return await _elsewhere(settings, account, stack, _http_url(settings), "--runtime")
@@ -270,23 +272,6 @@ async def open_fronts_access(settings: ServeSettings, stack: AsyncExitStack) -> 
     return await open_access(settings, stack)
 
 
-def retention_of(settings: ServeSettings) -> Retention:
-    """What is kept, and for how long."""
-    rules = (
-        KeepRule(
-            RunFilter(
-                states=tuple(map(RunState, rule.states)),
-                flow_label=rule.flow_label,
-                labels=rule.labels,
-                namespace=rule.namespace,
-            ),
-            rule.keep,
-        )
-        for rule in settings.retention
-    )
-    return Retention(tuple(rules), settings.keep, settings.keep_runs, settings.keep_blobs)
-
-
 async def _elsewhere(
     settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack, engine: str, flag: str
 ) -> Backend:
@@ -298,8 +283,8 @@ async def _elsewhere(
             runtime = await _jsonrpc(settings, account, stack)
         case RuntimeKind.STEPFLOW:
             runtime = await _stepflow(settings, account, stack, flag)
-        case RuntimeKind.EMBEDDED:
-            raise AssertionError("the embedded runtime is not elsewhere")
+        case RuntimeKind.EMBEDDED | RuntimeKind.TEMPORAL:
+            raise AssertionError("these runs are not elsewhere")
     kind = settings.runtime_kind.name.lower()
     stack.enter_context(UPSTREAM_UP.read_from(lambda: not runtime.readiness.upstream_is_away(), kind))
     access = await open_fronts_access(settings, stack)

@@ -14,6 +14,7 @@ from gateway.core.addresses import check_address
 from gateway.core.durations import duration_seconds
 from gateway.core.model import MAX_KEY_LENGTH, MAX_TIMEOUT
 from gateway.core.owner import NAMESPACE_RULE, is_namespace
+from gateway.runtimes.temporal.address import TemporalAddress
 from gateway.server.sizes import parse_size
 
 MAX_OPEN_CALLS = 10_000_000
@@ -40,6 +41,8 @@ class RuntimeKind(StrEnum):
     """A server of the canonical methods."""
     STEPFLOW = "stepflow"
     """A Stepflow engine."""
+    TEMPORAL = "temporal"
+    """This gateway and others, which share the work by a Temporal server."""
 
 
 def expand_home(path: str) -> str:
@@ -65,6 +68,9 @@ def runtime_kind_of(runtime: str) -> RuntimeKind:
         return RuntimeKind.EMBEDDED
     if runtime.startswith("unix:/"):
         return RuntimeKind.RELAY
+    if runtime.startswith(("temporal://", "temporals://")):
+        TemporalAddress.parse(runtime)
+        return RuntimeKind.TEMPORAL
     scheme, _, address = runtime.partition("://")
     kind, _, transport = scheme.partition("+")
     host, slash, path = address.partition("/")
@@ -81,8 +87,8 @@ def _check_runtime(runtime: str) -> str:
         runtime_kind_of(runtime)
     except ValueError:
         raise ValueError(
-            "expected embedded, grpc://HOST:PORT, grpcs://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH or "
-            f"stepflow+http://HOST:PORT, got {runtime!r}"
+            "expected embedded, grpc://HOST:PORT, grpcs://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH, "
+            f"stepflow+http://HOST:PORT or temporal://HOST:PORT/NAMESPACE, got {runtime!r}"
         ) from None
     return runtime
 
@@ -137,6 +143,21 @@ def _check_whole(number: Any) -> Any:
 def split_list(values: Any) -> Any:
     """The entries of a list, also if it is a text with commas between them."""
     return [part.strip() for part in values.split(",") if part.strip()] if isinstance(values, str) else values
+
+
+def _split_each(values: Any) -> Any:
+    """The entries of a list, of which one may be a text with commas between several."""
+    if isinstance(values, str):
+        return split_list(values)
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
+        return [part for value in values for part in split_list(value)]
+    return values
+
+
+def _check_roles(roles: tuple[str, ...]) -> tuple[str, ...]:
+    if not roles or not set(roles) <= {"front", "worker"}:
+        raise ValueError(f"expected front, worker, or both with a comma between them, got {','.join(roles)!r}")
+    return tuple(dict.fromkeys(roles))
 
 
 def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -275,6 +296,12 @@ TransportName = Annotated[Literal["grpcio", "native"], AfterValidator(_check_tra
 Truth = Annotated[bool, BeforeValidator(_check_truth)]
 HostNames = Annotated[
     tuple[str, ...], ListFlag("allow-host", "NAME"), BeforeValidator(split_list), AfterValidator(_check_hosts)
+]
+GatewayRoles = Annotated[
+    tuple[str, ...],
+    ListFlag("roles", "front,worker"),
+    BeforeValidator(_split_each),
+    AfterValidator(_check_roles),
 ]
 ComponentRoutes = Annotated[
     dict[str, str],

@@ -157,8 +157,9 @@ class ServeSettings(_SharedSettings, TemporalSettings, UiSettings):
     runtime: RuntimeAddress = Field(
         default=RuntimeKind.EMBEDDED.value,
         description="What executes runs: `embedded` (this gateway), `grpc://HOST:PORT` or `unix:/PATH` (another "
-        "gateway), `jsonrpc+http://HOST:PORT/PATH` (a server of the runs methods) or `stepflow+http://HOST:PORT` (a "
-        "Stepflow engine). Over TLS it is `grpcs`, `jsonrpc+https` and `stepflow+https`.",
+        "gateway), `jsonrpc+http://HOST:PORT/PATH` (a server of the runs methods), `stepflow+http://HOST:PORT` (a "
+        "Stepflow engine) or `temporal://HOST:PORT/NAMESPACE` (gateways that share a Temporal server). Over TLS it is "
+        "`grpcs`, `jsonrpc+https`, `stepflow+https` and `temporals`.",
     )
     state: Annotated[
         FilePath, DefaultText("`~/.local/state/runs-gateway/runs.db`; `keys.db` if the runtime is elsewhere")

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -35,29 +35,37 @@ _OTHER_VARIABLE = re.compile(
 _Source = dict[str, tuple[Any, str]]
 """Settings by name, each with the words that say where it came from."""
 
+_EMBEDDED: Final = frozenset({RuntimeKind.EMBEDDED})
+_STEPFLOW: Final = frozenset({RuntimeKind.STEPFLOW})
+_TEMPORAL: Final = frozenset({RuntimeKind.TEMPORAL})
+_HERE: Final = _EMBEDDED | _TEMPORAL
+"""Those whose runs execute in gateways."""
+_WITH_COMPONENTS: Final = _HERE | _STEPFLOW
+
 _KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
-    "state": frozenset(RuntimeKind) - {RuntimeKind.RELAY},
-    "components": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
-    "max_flow_bytes": frozenset({RuntimeKind.EMBEDDED}),
-    "component_env": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
-    "execution_timeouts": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
-    "blob_api_url": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.STEPFLOW}),
-    "transport_retries": frozenset({RuntimeKind.EMBEDDED}),
-    "queue": frozenset({RuntimeKind.STEPFLOW}),
-    "max_tasks": frozenset({RuntimeKind.STEPFLOW}),
-    # No runtime yet.
-    "blobs": frozenset(),
+    "state": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.JSONRPC, RuntimeKind.STEPFLOW}),
+    "components": _WITH_COMPONENTS,
+    "max_flow_bytes": _HERE,
+    "component_env": _WITH_COMPONENTS,
+    "execution_timeouts": _WITH_COMPONENTS,
+    "blob_api_url": _WITH_COMPONENTS,
+    "transport_retries": _HERE,
+    "queue": _STEPFLOW,
+    "max_tasks": _STEPFLOW,
+    "blobs": _TEMPORAL,
+    "gateway_roles": _TEMPORAL,
+    "payload_key": _TEMPORAL,
     "dialect": frozenset({RuntimeKind.JSONRPC}),
-    "lossy_numbers": frozenset({RuntimeKind.STEPFLOW}),
-    "max_executing_items": frozenset({RuntimeKind.EMBEDDED}),
-    "file_directories": frozenset({RuntimeKind.EMBEDDED}),
-    "max_depth": frozenset({RuntimeKind.EMBEDDED}),
-    "max_descendants": frozenset({RuntimeKind.EMBEDDED}),
-    "keep": frozenset({RuntimeKind.EMBEDDED}),
-    "keep_runs": frozenset({RuntimeKind.EMBEDDED}),
-    "keep_blobs": frozenset({RuntimeKind.EMBEDDED}),
-    "retention": frozenset({RuntimeKind.EMBEDDED}),
-    "run_timeout": frozenset({RuntimeKind.EMBEDDED}),
+    "lossy_numbers": _STEPFLOW,
+    "max_executing_items": _HERE,
+    "file_directories": _HERE,
+    "max_depth": _HERE,
+    "max_descendants": _HERE,
+    "keep": _EMBEDDED,
+    "keep_runs": _EMBEDDED,
+    "keep_blobs": _EMBEDDED,
+    "retention": _EMBEDDED,
+    "run_timeout": _HERE,
 }
 """Settings that only some runtimes have."""
 
@@ -134,6 +142,16 @@ def _check_combination(settings: ServeSettings, origins: Mapping[str, str]) -> N
     if kind is RuntimeKind.STEPFLOW and (settings.queue is None) != (not settings.components):
         raise SettingsError(
             "components and queue: an engine's tasks come from a queue and go to component servers; give both, or none"
+        )
+    _check_workers(settings, origins)
+
+
+def _check_workers(settings: ServeSettings, origins: Mapping[str, str]) -> None:
+    """Raise SettingsError if there are worker processes that cannot serve, or have nobody to serve."""
+    if settings.workers > 1 and not settings.takes_calls:
+        raise SettingsError(
+            f"workers (from {origins['workers']}): they serve clients, and this gateway has none "
+            f"(gateway_roles from {origins['gateway_roles']})"
         )
     for name in ("grpc_address", "http_address"):
         if settings.workers > 1 and getattr(settings, name).startswith("unix:"):

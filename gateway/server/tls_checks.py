@@ -84,7 +84,7 @@ def _check_token(settings: TlsSettings, name: str, address: str, origins: Mappin
 def is_encrypted(address: str) -> bool:
     """Whether an upstream is reached over TLS."""
     scheme = address.partition("://")[0]
-    return scheme == "grpcs" or scheme.rpartition("+")[2] == "https"
+    return scheme in ("grpcs", "temporals") or scheme.rpartition("+")[2] == "https"
 
 
 def _origin(origins: Mapping[str, str], name: str) -> str:

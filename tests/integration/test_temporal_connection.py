@@ -26,7 +26,7 @@ from gateway.runtimes.temporal.engine_errors import EngineAbsent, EngineUnprepar
 from gateway.runtimes.temporal.search_attributes import CREATED, LABELS, SEARCH_ATTRIBUTES, STATE
 from gateway.runtimes.temporal.setup import SetupDone, SetupRefused, set_up
 from tests.support.certificates import Certificates, overwrite
-from tests.support.temporal_proxy import TemporalProxy
+from tests.support.temporal_proxy import TemporalProxy, server_credentials
 from tests.support.temporal_server import TemporalServer
 
 pytestmark = pytest.mark.slow
@@ -342,7 +342,7 @@ async def test_over_tls_both_ends_show_certificates_and_other_files_make_other_c
     overwrite(file.key, theirs.key)
     proxy = TemporalProxy(temporal_server.address)
     tls = ClientTls(certificates.ca, file.cert, file.key)
-    async with proxy.running(_server_credentials(certificates)):
+    async with proxy.running(server_credentials(certificates)):
         connection = connect(proxy.runtime(namespace, scheme="temporals"), tls=tls, patience=0.0)
         with pytest.raises(Unavailable, match="the engine cannot be reached"):
             await started(connection)
@@ -366,16 +366,9 @@ async def test_an_engine_whose_certificate_is_of_nobody_trusted_is_not_used(
 ) -> None:
     certificates, others = Certificates(tmp_path), Certificates(tmp_path, "other")
     proxy = TemporalProxy(temporal_server.address)
-    async with proxy.running(_server_credentials(certificates, asks=False)):
+    async with proxy.running(server_credentials(certificates, asks=False)):
         connection = connect(proxy.runtime(namespace, scheme="temporals"), tls=ClientTls(others.ca), patience=0.0)
         with pytest.raises(Unavailable, match="the engine cannot be reached"):
             await started(connection)
     assert "certificate" in caplog.text.lower()
     assert proxy.calls == []
-
-
-def _server_credentials(certificates: Certificates, *, asks: bool = True) -> grpc.ServerCredentials:
-    files = certificates.server()
-    pair = (Path(files.key).read_bytes(), Path(files.cert).read_bytes())
-    roots = Path(certificates.ca).read_bytes() if asks else None
-    return grpc.ssl_server_credentials([pair], roots, require_client_auth=asks)

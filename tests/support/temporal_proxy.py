@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
 from grpc import aio
+
+from tests.support.certificates import Certificates
 
 _OWN = ("grpc-", "user-agent", ":", "content-type")
 """How the names of metadata begin that each connection has of its own."""
@@ -67,3 +70,11 @@ class TemporalProxy(grpc.GenericRpcHandler):
                 await context.abort(error.code(), error.details() or "", tuple(error.trailing_metadata() or ()))
 
         return grpc.unary_unary_rpc_method_handler(serve)
+
+
+def server_credentials(certificates: Certificates, *, asks: bool = True) -> grpc.ServerCredentials:
+    """Those of a proxy that speaks TLS, and that `asks` for certificates of the same authority."""
+    files = certificates.server()
+    pair = (Path(files.key).read_bytes(), Path(files.cert).read_bytes())
+    roots = Path(certificates.ca).read_bytes() if asks else None
+    return grpc.ssl_server_credentials([pair], roots, require_client_auth=asks)

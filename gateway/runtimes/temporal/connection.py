@@ -23,7 +23,13 @@ from gateway.core.upstream_credentials import NO_CREDENTIALS, UpstreamCredential
 from gateway.core.upstream_refusals import UpstreamRefusals
 from gateway.runtimes.temporal.address import TemporalAddress
 from gateway.runtimes.temporal.engine_call import EngineCall, told_error
-from gateway.runtimes.temporal.engine_errors import AWAY, EngineAbsent, EngineFailure, connect_error
+from gateway.runtimes.temporal.engine_errors import (
+    AWAY,
+    EngineAbsent,
+    EngineFailure,
+    connect_error,
+    refused_preparation,
+)
 from gateway.runtimes.temporal.presence import PATIENCE_SECONDS, EnginePresence
 from gateway.runtimes.temporal.sdk_runtime import sdk_runtime
 from gateway.telemetry.semconv import SpanAttributes, server_attributes
@@ -49,7 +55,8 @@ Prepare = Callable[[Client], Awaitable[None]]
 class TemporalConnection:
     """The namespace at an address. Create, use and close it in one event loop.
 
-    `prepare` is awaited whenever the server has been found, before any call is made. Payloads pass `data_converter`.
+    `prepare` is awaited whenever the server has been found, before any call is made. Payloads pass `data_converter`,
+    that of the SDK if it is None.
     """
 
     def __init__(
@@ -58,18 +65,18 @@ class TemporalConnection:
         credentials: UpstreamCredentials = NO_CREDENTIALS,
         *,
         prepare: Prepare | None = None,
-        data_converter: DataConverter = DataConverter.default,
+        data_converter: DataConverter | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self.address = address
-        self.presence = EnginePresence(str(address), self._look, patience)
+        self.presence = EnginePresence(str(address), self.look, patience)
         self.refusals = UpstreamRefusals("the engine", str(address))
         self.server_attributes: SpanAttributes = server_attributes(address.target)
         self.on_worker_client: Callable[[Client], None] | None = None
         """Called with the client that workers are to use from now on, when there is another one."""
         self._credentials = credentials
         self._prepare = prepare
-        self._converter = data_converter
+        self._converter = data_converter or DataConverter.default
         self._patience = patience
         self._client: Client | None = None
         self._worker_client: Client | None = None
@@ -111,15 +118,15 @@ class TemporalConnection:
         await self.presence.close()
         self._client = self._worker_client = None
 
-    async def _look(self) -> None:
-        """Raises GatewayError unless the namespace can be used now."""
+    async def look(self) -> None:
+        """Connect, and prepare the namespace. Raises GatewayError unless it can be used now."""
         if self._client is None:
             self._client = await self._connected(self._patience)
         try:
             if self._prepare is not None:
                 await self._prepare(self._client)
         except RPCError as error:
-            raise (told_error(self.refusals, error) or error) from None
+            raise (told_error(self.refusals, error) or refused_preparation(error)) from None
         self.refusals.accepted()
 
     async def _connected(self, patience: float) -> Client:

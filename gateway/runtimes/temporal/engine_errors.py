@@ -86,6 +86,11 @@ def connect_error(error: RuntimeError) -> GatewayError:
     return EngineAbsent(AWAY, f"{AWAY}: {text}")
 
 
+def refused_preparation(error: RPCError) -> EngineUnprepared:
+    """What it means that the engine finds something wrong with what is made there."""
+    return EngineUnprepared(f"the engine cannot be prepared: {_shown(error.message)}")
+
+
 def namespace_is_missing(error: RPCError) -> bool:
     """Whether an error says that the namespace does not exist."""
     if error.status is not RPCStatusCode.NOT_FOUND:

@@ -14,7 +14,7 @@ from gateway.core.backoff import Backoff
 from gateway.core.errors import GatewayError, Unavailable, shutting_down
 from gateway.core.internal_errors import error_to_tell
 from gateway.core.upstream_refusals import UpstreamRefusal
-from gateway.runtimes.temporal.engine_errors import AWAY, RETRY_SECONDS, EngineFailure
+from gateway.runtimes.temporal.engine_errors import RETRY_SECONDS, EngineFailure
 
 PATIENCE_SECONDS: Final = 10.0
 """How long callers wait for a server that is away."""
@@ -22,6 +22,8 @@ PATIENCE_SECONDS: Final = 10.0
 FIRST_DELAY: Final = 0.05
 LAST_DELAY: Final = 1.0
 """Seconds between the first two looks, and between later ones, before jitter of a half."""
+
+NOT_YET: Final = "it has not answered yet, or is still being prepared"
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class EnginePresence:
                 while not self.is_here:
                     await self._next_look()
         except TimeoutError:
-            self._tell_away(self._failure or Unavailable(AWAY))
+            self._tell_away(self._failure or Unavailable(NOT_YET))
         return self.is_here
 
     async def here(self) -> None:

@@ -5,6 +5,7 @@ Doing it again changes nothing. Several gateways may do it at the same time.
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -48,7 +49,11 @@ COMMAND: Final = "runs-gateway temporal setup --runtime"
 
 
 class SetupRefused(EngineUnprepared):
-    """The engine does not let this gateway prepare the namespace."""
+    """The engine does not let this gateway prepare the namespace at an address. `problem` is what is missing there."""
+
+    def __init__(self, problem: str, address: TemporalAddress) -> None:
+        super().__init__(f"{problem}, and this gateway may not make it; someone who may runs: {COMMAND} {address}")
+        self.problem = problem
 
 
 class SetupDone(NamedTuple):
@@ -58,6 +63,15 @@ class SetupDone(NamedTuple):
     """Whether the namespace was made."""
     search_attributes: tuple[str, ...]
     """Those that were added."""
+
+
+def preparation(address: TemporalAddress) -> Callable[[Client], Awaitable[None]]:
+    """What prepares the namespace at an address, for a connection to it."""
+
+    async def prepare(client: Client) -> None:
+        await set_up(client, address)
+
+    return prepare
 
 
 async def set_up(client: Client, address: TemporalAddress, retention: float = DEFAULT_RETENTION) -> SetupDone:
@@ -81,9 +95,7 @@ async def set_up(client: Client, address: TemporalAddress, retention: float = DE
         except RPCError as error:
             if error.status not in _REFUSED:
                 raise
-            raise SetupRefused(
-                f"{_lacking(problem)}, and this gateway may not make it; someone who may runs: {COMMAND} {address}"
-            ) from None
+            raise SetupRefused(_lacking(problem), address) from None
     return SetupDone(bool(made), added or ())
 
 

@@ -1,6 +1,7 @@
 """Settings: precedence, merging, and errors that name the setting and its source."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from gateway.access.limit_rules import LimitRule
 from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter
 from gateway.runtimes.embedded.retention import KeepRule, Retention
-from gateway.server.backend import retention_of
+from gateway.server.kept_time import retention_of
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import ServeSettings, SettingsError, settings_of
 from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
@@ -113,6 +114,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
     assert values.keys() == ServeSettings.model_fields.keys() - {
         "allow_hosts",
         "blobs",
+        "gateway_roles",
+        "payload_key",
         "certificates",
         "dialect",
         "jwt_algorithms",
@@ -255,6 +258,8 @@ def test_a_transport_that_is_not_installed_says_how_to_install_it(monkeypatch: p
         ("jsonrpc+https://runtime:443/rpc/v1", RuntimeKind.JSONRPC),
         ("stepflow+http://[::1]:7840", RuntimeKind.STEPFLOW),
         ("stepflow+https://engine:443/", RuntimeKind.STEPFLOW),
+        ("temporal://engine:7233/default", RuntimeKind.TEMPORAL),
+        ("temporals://[::1]:7233/name.account", RuntimeKind.TEMPORAL),
     ],
 )
 def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
@@ -283,6 +288,11 @@ def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
         "jsonrpc+http://user:secret@a:1",
         "stepflow+grpc://a:1",
         "stepflow+http://a:1/api",
+        "temporal://a:1",
+        "temporal://a:1/b/c",
+        "temporal://a:0/bc",
+        "temporal+http://a:1/bc",
+        "temporal",
     ],
 )
 def test_runtimes_that_are_refused(runtime: str) -> None:
@@ -301,6 +311,11 @@ def test_runtimes_that_are_refused(runtime: str) -> None:
         ("dialect", "0.9", "embedded"),
         ("lossy_numbers", True, "jsonrpc+http://a:1"),
         ("max_depth", 3, "grpc://a:1"),
+        ("state", ":memory:", "temporal://a:1/bc"),
+        ("keep", 3.0, "temporal://a:1/bc"),
+        ("queue", "q", "temporal://a:1/bc"),
+        ("gateway_roles", "worker", "embedded"),
+        ("payload_key", "/key", "stepflow+http://a:1"),
         ("max_descendants", 3, "stepflow+http://a:1"),
         ("run_timeout", 3, "grpc://a:1"),
     ],
@@ -308,7 +323,7 @@ def test_runtimes_that_are_refused(runtime: str) -> None:
 def test_settings_that_a_runtime_does_not_have_are_refused(name: str, value: object, runtime: str) -> None:
     with pytest.raises(SettingsError) as raised:
         load_serve({name: value}, {"RUNS_GATEWAY_RUNTIME": runtime})
-    flag = {"components": "component"}.get(name, name).replace("_", "-")
+    flag = {"components": "component", "gateway_roles": "roles"}.get(name, name).replace("_", "-")
     assert str(raised.value) == (
         f"{name} (from --{flag}): a runtime of this kind does not have it: {runtime!r} (from RUNS_GATEWAY_RUNTIME)"
     )
@@ -516,3 +531,60 @@ def test_limits_of_callers_that_are_wrong_are_refused(rule: str, tmp_path: Path)
     file.write_text(f"[[limits]]\n{rule}\n")
     with pytest.raises(SettingsError, match=r"^limits\.0"):
         load_serve({}, {}, file)
+
+
+TEMPORAL = {"runtime": "temporal://a:1/bc", "blobs": "file:///srv/blobs"}
+
+
+def test_a_gateway_on_a_temporal_server_has_the_settings_of_what_executes_here() -> None:
+    settings = load_serve(
+        {
+            **TEMPORAL,
+            "components": {"/a": "http://b"},
+            "component_env": {"A": "b"},
+            "execution_timeouts": {"/": 1.0},
+            "blob_api_url": "http://c:1/api/v1/blobs",
+            "transport_retries": 1,
+            "max_flow_bytes": 1 << 20,
+            "max_executing_items": 1,
+            "max_depth": 1,
+            "max_descendants": 1,
+            "file_directories": "/tmp",
+            "run_timeout": 1.0,
+            "payload_key": "/key",
+            "workers": 2,
+        },
+        {},
+    )
+    assert (settings.takes_calls, settings.executes, settings.payload_key) == (True, True, "/key")
+
+
+@pytest.mark.parametrize(
+    ("roles", "takes_calls", "executes"),
+    [
+        (["front"], True, False),
+        (["worker"], False, True),
+        (["worker", "front"], True, True),
+        (["front,worker"], True, True),
+        ("front, worker", True, True),
+        ("worker,worker", False, True),
+    ],
+)
+def test_a_gateway_has_one_role_or_both(roles: Any, *, takes_calls: bool, executes: bool) -> None:
+    settings = load_serve({**TEMPORAL, "gateway_roles": roles}, {})
+    assert (settings.takes_calls, settings.executes) == (takes_calls, executes)
+    if isinstance(roles, str):
+        assert load_serve(TEMPORAL, {"RUNS_GATEWAY_GATEWAY_ROLES": roles}) == settings
+
+
+@pytest.mark.parametrize("roles", [[], [""], "", ["back"], ["front", "back"], "front;worker", [1], 1])
+def test_other_roles_are_refused(roles: Any) -> None:
+    with pytest.raises(SettingsError, match=r"^gateway_roles[.0]* \(from --roles\): "):
+        load_serve({**TEMPORAL, "gateway_roles": roles}, {})
+
+
+def test_workers_need_clients_to_serve() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^workers \(from --workers\): they serve clients, and this gateway has none"
+    ):
+        load_serve({**TEMPORAL, "gateway_roles": ["worker"], "workers": 2}, {})

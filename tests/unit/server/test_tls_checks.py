@@ -58,6 +58,11 @@ def settings(**values: Any) -> ServeSettings:
             "(runtime from --runtime)",
         ),
         (
+            {"runtime": "temporal://a.example:1/default", "upstream_token_file": "/t"},
+            "upstream_token_file (from --upstream-token-file): a token is not sent to temporal://a.example:1/default "
+            "without TLS (runtime from --runtime)",
+        ),
+        (
             {"upstream_token_file": "/t"},
             "upstream_token_file (from --upstream-token-file): the embedded runtime takes no token",
         ),
@@ -81,6 +86,8 @@ def test_what_is_refused(flags: dict[str, str], message: str) -> None:
         {"runtime": "grpcs://a.example:1", "upstream_token_file": "/t"},
         {"runtime": "jsonrpc+https://a.example:1/", "upstream_token_file": "/t"},
         {"runtime": "stepflow+https://a.example:1", "upstream_token_file": "/t"},
+        {"runtime": "temporals://a.example:1/default", "upstream_token_file": "/t"},
+        {"runtime": "temporal://127.0.0.1:1/default", "upstream_token_file": "/t"},
         {"runtime": "grpc://127.0.0.1:1", "upstream_token_file": "/t"},
         {"runtime": "unix:/a", "upstream_token_file": "/t"},
     ],

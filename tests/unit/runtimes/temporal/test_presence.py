@@ -90,7 +90,9 @@ async def test_a_start_waits_no_longer_than_it_may(engine: Engine, presence: Eng
     engine.held.clear()
     assert not await presence.found(0.001)
     assert presence.is_away()
-    assert caplog.messages == ["the engine at engine:1 cannot be used: the engine cannot be reached"]
+    assert caplog.messages == [
+        "the engine at engine:1 cannot be used: it has not answered yet, or is still being prepared"
+    ]
     engine.held.set()
     await presence.here()
     assert not presence.is_away()

@@ -1,0 +1,47 @@
+"""The backend of a gateway whose runs are on a Temporal server.
+
+The SDK is an extra, and takes long to import: what imports it is imported when it is needed.
+"""
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Final
+
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.runtimes.temporal.address import TemporalAddress
+from gateway.server.backend import Backend
+from gateway.server.settings import ServeSettings, StartError
+from gateway.server.temporal_sdk import check_sdk
+from gateway.server.tls_checks import upstream_credentials
+from gateway.telemetry.gateway_metrics import UPSTREAM_UP
+
+if TYPE_CHECKING:
+    from gateway.runtimes.temporal.connection import TemporalConnection
+
+CONNECT_SECONDS: Final = 2.0
+"""Seconds that a gateway that starts waits for the engine, before it serves without it."""
+
+
+async def open_temporal(settings: ServeSettings, account: MemoryAccount, stack: AsyncExitStack) -> Backend:
+    """Open the backend; `stack` closes it. What it keeps for clients draws from `account`.
+
+    Raises SettingsError if a setting cannot be used, and StartError if what it names cannot.
+    """
+    await open_connection(settings, stack)
+    raise StartError("this version executes nothing on a Temporal server yet (--runtime)")
+
+
+async def open_connection(settings: ServeSettings, stack: AsyncExitStack) -> "TemporalConnection":
+    """The connection to the engine, which may be away; `stack` closes it.
+
+    Raises StartError if the SDK is not installed, or a file of credentials cannot be used.
+    """
+    check_sdk()
+    from gateway.runtimes.temporal.connection import TemporalConnection
+    from gateway.runtimes.temporal.setup import preparation
+
+    address = TemporalAddress.parse(settings.runtime)
+    connection = TemporalConnection(address, upstream_credentials(settings), prepare=preparation(address))
+    stack.push_async_callback(connection.close)
+    stack.enter_context(UPSTREAM_UP.read_from(lambda: not connection.presence.is_away(), "temporal"))
+    await connection.connect(CONNECT_SECONDS)
+    return connection
