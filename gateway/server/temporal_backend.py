@@ -7,9 +7,14 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from gateway.concurrency.memory_account import MemoryAccount
+from gateway.flows.files import Files
+from gateway.flows.flow_cache import FlowCache
+from gateway.flows.nesting import Nesting
 from gateway.runtimes.temporal.address import TemporalAddress
-from gateway.server.backend import Backend
-from gateway.server.settings import ServeSettings, StartError
+from gateway.server.backend import Backend, ExecutingBackend, open_fronts_access
+from gateway.server.component_servers import open_components
+from gateway.server.object_storage import open_objects
+from gateway.server.settings import ServeSettings
 from gateway.server.temporal_sdk import check_sdk
 from gateway.server.tls_checks import upstream_credentials
 from gateway.telemetry.gateway_metrics import UPSTREAM_UP
@@ -26,8 +31,27 @@ async def open_temporal(settings: ServeSettings, account: MemoryAccount, stack: 
 
     Raises SettingsError if a setting cannot be used, and StartError if what it names cannot.
     """
-    await open_connection(settings, stack)
-    raise StartError("this version executes nothing on a Temporal server yet (--runtime)")
+    objects = await open_objects(settings, account, stack)
+    connection = await open_connection(settings, stack)
+    components = open_components(settings, account, stack)
+    from gateway.runtimes.temporal.runtime import TemporalRuntime
+
+    runtime = TemporalRuntime(
+        connection,
+        objects,
+        components,
+        account=account,
+        nesting=Nesting(settings.max_depth, settings.max_descendants, account),
+        flows=FlowCache(settings.max_flow_bytes, account),
+        files=Files(settings.directories, account),
+        max_executing_items=settings.max_executing_items,
+        run_timeout=settings.run_timeout,
+        works=settings.executes,
+    )
+    stack.push_async_callback(runtime.close)
+    backend = ExecutingBackend(runtime, components, account, await open_fronts_access(settings, stack))
+    stack.push_async_callback(backend.close)
+    return backend
 
 
 async def open_connection(settings: ServeSettings, stack: AsyncExitStack) -> "TemporalConnection":
@@ -37,10 +61,13 @@ async def open_connection(settings: ServeSettings, stack: AsyncExitStack) -> "Te
     """
     check_sdk()
     from gateway.runtimes.temporal.connection import TemporalConnection
+    from gateway.runtimes.temporal.converter import DATA_CONVERTER
     from gateway.runtimes.temporal.setup import preparation
 
     address = TemporalAddress.parse(settings.runtime)
-    connection = TemporalConnection(address, upstream_credentials(settings), prepare=preparation(address))
+    connection = TemporalConnection(
+        address, upstream_credentials(settings), prepare=preparation(address), data_converter=DATA_CONVERTER
+    )
     stack.push_async_callback(connection.close)
     stack.enter_context(UPSTREAM_UP.read_from(lambda: not connection.presence.is_away(), "temporal"))
     await connection.connect(CONNECT_SECONDS)
