@@ -22,7 +22,10 @@ def run_id_of_workflow(workflow: str) -> str:
 def run_id_of_key(namespace: str, scope: str, key: str) -> str:
     """The id of the run that an idempotency key stands for: the same on all gateways, so the engine has it once."""
     digest = hashlib.sha256(f"{key_scope(namespace, scope)}\0{key}".encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=8))
+    # Version 8 of RFC 9562, made of what one likes; older Pythons do not know it.
+    number = int.from_bytes(digest[:16])
+    number = number & ~(0xF000 << 64) | 0x8000 << 64
+    return str(uuid.UUID(int=number & ~(0xC000 << 48) | 0x8000 << 48))
 
 
 def folder(run_id: str) -> str:
