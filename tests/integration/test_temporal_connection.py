@@ -249,7 +249,7 @@ async def test_an_engine_that_has_lost_its_state_is_set_up_again(
         connection = connect(server.runtime(namespace))
         await started(connection)
         await server.kill()
-        server.database.unlink()
+        server.forget()
         await server.start()
         with pytest.raises((Unavailable, NoSuchWorkflow)):
             await described(connection)

@@ -61,6 +61,11 @@ class TemporalServer:
         """What `--runtime` calls one of its namespaces."""
         return f"temporal://{self.address}/{namespace}"
 
+    def forget(self) -> None:
+        """Lose its state, while it has ended."""
+        for file in self.database.parent.glob(f"{self.database.name}*"):
+            file.unlink()
+
     def launch(self) -> None:
         """Start it and wait until it serves, without an event loop."""
         ports = [self.port] if self.port else [free_port() for _ in range(_PORTS)]
