@@ -12,7 +12,14 @@ from typing import Final
 
 from temporalio.client import Client
 from temporalio.converter import DataConverter
-from temporalio.service import GrpcCompression, KeepAliveConfig, RetryConfig, RPCError, TLSConfig
+from temporalio.service import (
+    GrpcCompression,
+    KeepAliveConfig,
+    PayloadLimitsConfig,
+    RetryConfig,
+    RPCError,
+    TLSConfig,
+)
 
 from gateway.concurrency.tasks import create_shared_task
 from gateway.core.client_tls import ClientTls
@@ -45,6 +52,9 @@ WORKER_PATIENCE: Final = 300.0
 
 _KEEP_ALIVE: Final = KeepAliveConfig(interval_millis=15_000, timeout_millis=10_000)
 """Servers refuse pings that come more often than every 10 seconds."""
+
+_NO_WARNINGS: Final = PayloadLimitsConfig(payloads_warn_size=0, memo_warn_size=0)
+"""What is long goes to object storage; the engine has limits of its own."""
 
 _log = logging.getLogger(__name__)
 
@@ -148,6 +158,7 @@ class TemporalConnection:
                     runtime=sdk_runtime(),
                     # The engine is near, and compressing takes longer than sending.
                     grpc_compression=GrpcCompression.NONE,
+                    payload_limits=_NO_WARNINGS,
                 )
         except TlsFileError as error:
             raise EngineAbsent(AWAY, str(error)) from None
