@@ -1,5 +1,6 @@
 """The runs in the engine: each is a workflow."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +20,7 @@ from temporalio.common import (
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from gateway.adapter.params_json import labels_from_json
-from gateway.core.errors import RunNotFound
+from gateway.core.errors import RunNotFound, Unavailable
 from gateway.core.model import RunState
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.connection import TemporalConnection
@@ -54,12 +55,27 @@ ENDED_MEMO: Final = "ended"
 """What a workflow is described with: its run as it was accepted, and how it has ended."""
 
 
+ANSWER_SECONDS: Final = 3.0
+"""How long a question how far a run is may wait for an answer."""
+
+_BEGUN: Final = 3
+"""How many events a history has at least when a gateway has begun with the run."""
+
+
+class NoWorker(Unavailable):
+    """No gateway that executes runs answers."""
+
+
 class Described(NamedTuple):
-    """A run that the engine has. `ended` is None if it has not, or has been ended from outside, then with `closed`."""
+    """A run that the engine has. `ended` is None if it has not, or has been ended from outside, then with `closed`.
+
+    `begun`: a gateway that executes runs has begun with it.
+    """
 
     record: RunRecord
     ended: RunEnd | None
     closed: WorkflowExecutionStatus | None
+    begun: bool
 
 
 class Engine:
@@ -88,13 +104,18 @@ class Engine:
     async def progress(self, run_id: str, seen: int) -> RunReport | None:
         """How far a run is, and its results from the place `seen` on; None if it has ended.
 
-        Raises RunNotFound.
+        Gateways that execute runs answer this. Raises NoWorker if none does, and RunNotFound.
         """
         try:
             async with EngineCall(self._connection, "QueryWorkflow") as client:
-                answer: RunReport = await client.get_workflow_handle(workflow_id(run_id)).query(
-                    PROGRESS, seen, result_type=RunReport, reject_condition=QueryRejectCondition.NOT_OPEN
-                )
+                try:
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        answer: RunReport = await client.get_workflow_handle(workflow_id(run_id)).query(
+                            PROGRESS, seen, result_type=RunReport, reject_condition=QueryRejectCondition.NOT_OPEN
+                        )
+                except TimeoutError:
+                    # The engine is there: it waits for somebody who answers.
+                    raise NoWorker("no gateway that executes runs answers", retry_after=1.0) from None
         except WorkflowQueryRejectedError:
             return None
         except NoSuchWorkflow:
@@ -113,7 +134,8 @@ class Engine:
             raise _not_found(run_id)
         ended: RunEnd | None = await found.memo_value(ENDED_MEMO, None, type_hint=RunEnd)
         is_open = found.status is WorkflowExecutionStatus.RUNNING
-        return Described(record, None if is_open else ended, None if is_open else found.status)
+        begun = found.history_length > _BEGUN
+        return Described(record, None if is_open else ended, None if is_open else found.status, begun)
 
     async def result(self, run_id: str) -> RunResult | None:
         """Wait for the end of a run, and return its result; None if it was ended from outside.

@@ -1,6 +1,7 @@
 """The inputs and long parameters of runs: small ones go through the engine, others are objects."""
 
 import asyncio
+import secrets
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -51,26 +52,35 @@ class KeptInputs:
 
     async def keep(self, record: RunRecord, inputs: Sequence[JsonText]) -> StartRun:
         """Make durable what does not go through the engine, and return what does. Raises Unavailable."""
+        token = secrets.token_hex(4)
         has_parameters = len(record.variables) + len(record.overrides or "") > MAX_INLINE
         if has_parameters:
             long = LongParameters(record.overrides, record.variables)
-            await self._store.put(parameters_key(record.run_id), msgspec.json.encode(long))
+            await self._store.put(parameters_key(record.run_id, token), msgspec.json.encode(long))
             record = replace(record, overrides=None, variables="{}")
-        return StartRun(record, await self._keep_inputs(record.run_id, inputs), has_parameters)
+        return StartRun(record, await self._keep_inputs(record.run_id, token, inputs), has_parameters)
 
-    async def _keep_inputs(self, run_id: str, inputs: Sequence[JsonText]) -> Inputs:
+    async def forget(self, start: StartRun) -> None:
+        """Delete what was made durable for a run that has not come to be. Raises Unavailable."""
+        run_id, inputs = start.record.run_id, start.inputs
+        keys = [input_key(run_id, inputs.token, number) for number in range(len(inputs.starts))]
+        if start.has_parameters:
+            keys.append(parameters_key(run_id, inputs.token))
+        await self._store.delete(keys)
+
+    async def _keep_inputs(self, run_id: str, token: str, inputs: Sequence[JsonText]) -> Inputs:
         if len(inputs) <= INLINE_INPUTS and sum(map(len, inputs)) <= MAX_INLINE:
-            return Inputs(tuple(inputs))
+            return Inputs(tuple(inputs), token=token)
         starts: list[int] = []
         places = asyncio.Semaphore(_WRITES)
         async with asyncio.TaskGroup() as group:
             for start, texts in _segments(inputs):
                 await places.acquire()
                 data = msgspec.msgpack.encode(texts)
-                task = group.create_task(self._store.put(input_key(run_id, len(starts)), data))
+                task = group.create_task(self._store.put(input_key(run_id, token, len(starts)), data))
                 task.add_done_callback(lambda _: places.release())
                 starts.append(start)
-        return Inputs(starts=tuple(starts))
+        return Inputs(None, tuple(starts), token)
 
     async def texts(self, chunk: ItemChunk) -> list[JsonText]:
         """The inputs of a chunk. Raises Unavailable, and ObjectMissing if they have been deleted."""
@@ -86,7 +96,7 @@ class KeptInputs:
         starts = inputs.starts
         number = bisect_right(starts, start) - 1
         while start < stop:
-            texts = await self._segment(input_key(run_id, number))
+            texts = await self._segment(input_key(run_id, inputs.token, number))
             first = starts[number]
             some = texts[start - first : stop - first]
             found += some
@@ -99,7 +109,7 @@ class KeptInputs:
         record = chunk.record
         if not chunk.has_parameters:
             return LongParameters(record.overrides, record.variables)
-        key = parameters_key(record.run_id)
+        key = parameters_key(record.run_id, chunk.inputs.token)
         long = self._parameters.use(key)
         if long is None:
             data = await self._store.get(key)

@@ -55,10 +55,15 @@ class ResultsPart(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Inputs(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The inputs of a run: `texts`, or objects, of which each begins with the input that `starts` says."""
+    """The inputs of a run: `texts`, or objects, of which each begins with the input that `starts` says.
+
+    `token` is a part of the names of the objects of this submit: two with the same idempotency key do not overwrite
+    each other's.
+    """
 
     texts: tuple[JsonText, ...] | None = None
     starts: tuple[int, ...] = ()
+    token: str = ""
 
 
 class Carried(Struct, frozen=True, omit_defaults=True, gc=False):

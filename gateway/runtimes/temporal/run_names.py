@@ -33,14 +33,14 @@ def folder(run_id: str) -> str:
     return f"runs/{run_id[-2:]}/{run_id}"
 
 
-def input_key(run_id: str, number: int) -> str:
-    """The object with a part of the inputs."""
-    return f"{folder(run_id)}/inputs-{number}"
+def input_key(run_id: str, token: str, number: int) -> str:
+    """The object with a part of the inputs. `token` is that of the submit."""
+    return f"{folder(run_id)}/inputs-{token}-{number}"
 
 
-def parameters_key(run_id: str) -> str:
-    """The object with long overrides and variables."""
-    return f"{folder(run_id)}/parameters"
+def parameters_key(run_id: str, token: str) -> str:
+    """The object with long overrides and variables. `token` is that of the submit."""
+    return f"{folder(run_id)}/parameters-{token}"
 
 
 def chunk_key(run_id: str, start: int, token: str) -> str:

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.core.errors import RunNotFound, shutting_down
+from gateway.core.errors import RunNotFound, Unavailable, shutting_down
 from gateway.core.model import ItemResult, ResultOrder
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
 from gateway.flows.run_record import RunRecord
-from gateway.runtimes.temporal.engine import Engine
+from gateway.runtimes.temporal.engine import Engine, NoWorker
 from gateway.runtimes.temporal.kept_results import cancelled_results, get_results, told
 from gateway.runtimes.temporal.messages import KeptResult, ResultsPart
 from gateway.runtimes.temporal.outside import ended_outside
@@ -24,6 +25,12 @@ FIRST_SECONDS: Final = 0.05
 FASTEST: Final = 0.02
 SLOWEST: Final = 1.0
 """Seconds between two questions how far a run is: the fewest while it changes, more and more while it does not."""
+
+SLOWER: Final = 1.5
+"""How much longer the next pause is after a question whose answer was no news."""
+
+PATIENCE: Final = 60.0
+"""How many seconds followers wait for an engine, or for gateways that execute runs, that are away."""
 
 VIEWS: Final = 10_000
 """How many runs stay known."""
@@ -62,35 +69,57 @@ class RunReader:
         """The state of a run, as the engine has it. Raises RunNotFound."""
         view = await self._view(run_id)
         if view.ended is None:
-            await self._refresh(view)
+            try:
+                await self._refresh(view)
+            except NoWorker:
+                # Nobody has begun with it: then all is known. Else somebody else may know more.
+                if view.progress is not None or (await self._engine.describe(run_id)).begun:
+                    raise
         return view.snapshot()
 
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
-        """Yield the state, and then each later one, until the run has ended."""
+        """Yield the state, and then each later one, until the run has ended.
+
+        While the engine, or all gateways that execute runs, are away, nothing changes. Raises Unavailable if that
+        takes longer than PATIENCE seconds.
+        """
         view = await self._view(run_id)
         snapshot = view.snapshot()
         yield snapshot
-        if snapshot.terminal:
-            return
+        loop = asyncio.get_running_loop()
+        heard = loop.time()
+        while not snapshot.terminal:
+            try:
+                async with aclosing(self._changes(view)) as changes:
+                    async for _ in changes:
+                        heard = loop.time()
+                        snapshot = view.snapshot()
+                        yield snapshot
+            except Unavailable:
+                if self._draining.is_set() or loop.time() - heard > PATIENCE:
+                    raise
+                await asyncio.sleep(SLOWEST)
+
+    async def _changes(self, view: RunView) -> AsyncGenerator[None, None]:
+        """Yield after each change, until the run has ended. Raises Unavailable."""
         end = asyncio.create_task(self._wait_for_end(view))
         drained = asyncio.create_task(self._draining.wait())
         pace = FIRST_SECONDS
         try:
-            while not end.done():
+            while view.ended is None:
                 await asyncio.wait({end, drained}, timeout=pace, return_when=asyncio.FIRST_COMPLETED)
-                if self._draining.is_set():
+                if drained.done():
                     raise shutting_down()
                 if end.done():
-                    break
-                if await self._refresh(view):
+                    await end
+                elif not await self._refresh(view):
+                    pace = min(pace * SLOWER, SLOWEST)
+                    continue
+                if view.ended is None:
                     pace = FASTEST
-                    yield view.snapshot()
-                    if view.ended is not None:
-                        return
-                else:
-                    pace = min(pace * 1.5, SLOWEST)
-            await end
-            yield view.snapshot()
+                    yield
+            # Somebody else may have asked, and have been told of the end.
+            yield
         finally:
             for task in (end, drained):
                 task.cancel()

@@ -1,11 +1,12 @@
 """The Temporal runtime: runs are workflows of an engine, and their items execute on any gateway beside it."""
 
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Final
 
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import IdempotencyConflict, InvalidParams, shutting_down
+from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable, shutting_down
 from gateway.core.model import Blob, ItemResult, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.runtime import Page, Runtime, Snapshot
@@ -131,6 +132,8 @@ class TemporalRuntime(Runtime):
         start = await self._inputs.keep(record, params.inputs)
         if await self._engine.start(start):
             return self._reader.submitted(start.record)
+        with suppress(Unavailable):
+            await self._inputs.forget(start)
         return await self._repeated(record)
 
     async def get(self, run_id: str) -> Snapshot:

@@ -113,12 +113,13 @@ class RunWorkflow:
 
     async def _execute(self, start: int, stop: int) -> None:
         """Have some items executed. When it is cancelled, those count that have ended by then."""
-        texts = self._start.inputs.texts
+        inputs = self._start.inputs
+        texts = inputs.texts
         chunk = ItemChunk(
             self._record,
             start,
             stop,
-            self._start.inputs if texts is None else Inputs(texts[start:stop]),
+            inputs if texts is None else Inputs(texts[start:stop], token=inputs.token),
             MAX_INLINE if self._record.total <= FEW_ITEMS else CHUNK_INLINE,
             self._start.has_parameters,
         )

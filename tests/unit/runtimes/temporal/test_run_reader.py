@@ -1,0 +1,116 @@
+"""The reader of runs, over an engine whose answers the test gives."""
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gateway.concurrency.memory_account import MemoryAccount
+from gateway.core.errors import Unavailable
+from gateway.core.model import RunState
+from gateway.core.runtime import Snapshot
+from gateway.flows.run_record import RunRecord
+from gateway.runtimes.temporal import run_reader
+from gateway.runtimes.temporal.engine import Described, Engine, NoWorker
+from gateway.runtimes.temporal.messages import ItemCounts, KeptResult, ResultsPart, RunEnd, RunReport, RunResult
+from gateway.runtimes.temporal.run_reader import RunReader
+from gateway.storage.objects import ObjectStore
+
+RECORD = RunRecord("r", "f", None, None, 1, None, None, "{}", None, "", None, "", 1)
+END = RunEnd(RunState.SUCCESS, 3, ItemCounts(0, 1, 0, 0), 1, 2)
+RESULT = RunResult(END, (ResultsPart(0, 1, 1, 0, 1, (KeptResult(0, "1", 2),)),))
+RUNNING = RunReport(RunState.RUNNING, 1, ItemCounts(1, 0, 0, 0), 0, 0, 1)
+
+
+class GivenEngine:
+    """One run. `report` is what a question is answered; None if the run has ended, which `end` says to who waits."""
+
+    def __init__(self) -> None:
+        self.report: RunReport | Exception | None = RUNNING
+        self.end = asyncio.Event()
+        self.begun = True
+        self.told = asyncio.Event()
+        """Whether a question has been answered."""
+
+    async def progress(self, run_id: str, seen: int) -> RunReport | None:
+        self.told.set()
+        if isinstance(self.report, Exception):
+            raise self.report
+        return self.report
+
+    async def describe(self, run_id: str) -> Described:
+        return Described(RECORD, None, None, self.begun)
+
+    async def result(self, run_id: str) -> RunResult | None:
+        if self.report is not None:
+            await self.end.wait()
+        return RESULT
+
+
+@pytest.fixture
+def engine() -> GivenEngine:
+    return GivenEngine()
+
+
+@pytest.fixture
+async def reader(engine: GivenEngine, tmp_path: Path) -> RunReader:
+    return RunReader(cast("Engine", engine), await ObjectStore.open(tmp_path.as_uri(), MemoryAccount()))
+
+
+async def states(reader: RunReader) -> list[Snapshot]:
+    return [snapshot async for snapshot in reader.watch("r")]
+
+
+async def test_a_watch_ends_though_another_call_was_told_the_end(reader: RunReader, engine: GivenEngine) -> None:
+    watching = asyncio.create_task(states(reader))
+    await engine.told.wait()
+    engine.report = None
+    assert (await reader.get("r")).terminal
+    engine.end.set()
+    async with asyncio.timeout(5):
+        seen = await watching
+    assert [snapshot.revision for snapshot in seen][-1] == 3
+    assert [snapshot.terminal for snapshot in seen] == [False] * (len(seen) - 1) + [True]
+
+
+async def test_a_run_that_nobody_has_begun_with_is_pending(reader: RunReader, engine: GivenEngine) -> None:
+    engine.report, engine.begun = NoWorker("nobody"), False
+    assert (await reader.get("r")).status.status is RunState.PENDING
+
+
+async def test_a_run_that_somebody_knows_more_of_is_unavailable(reader: RunReader, engine: GivenEngine) -> None:
+    engine.report = NoWorker("nobody")
+    with pytest.raises(Unavailable, match="nobody"):
+        await reader.get("r")
+
+
+async def test_a_watch_goes_on_after_nobody_has_answered(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_reader, "SLOWEST", 0.01)
+    engine.report = NoWorker("nobody")
+    watching = asyncio.create_task(states(reader))
+    await engine.told.wait()
+    engine.report = None
+    engine.end.set()
+    async with asyncio.timeout(5):
+        seen = await watching
+    assert [snapshot.revision for snapshot in seen] == [0, 3]
+
+
+async def test_a_watch_fails_when_nobody_answers_for_long(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_reader, "PATIENCE", 0.0)
+    engine.report = NoWorker("nobody")
+    with pytest.raises(Unavailable, match="nobody"):
+        await states(reader)
+
+
+async def test_draining_ends_a_watch(reader: RunReader, engine: GivenEngine) -> None:
+    watching = asyncio.create_task(states(reader))
+    await engine.told.wait()
+    reader.drain()
+    with pytest.raises(Unavailable, match="shutting down"):
+        await watching
