@@ -184,10 +184,10 @@ class RunWorkflow:
             await workflow.wait_condition(lambda: self._keeping is None)
         while progress.to_keep() is not None:
             await self._keep(*progress.waiting())
-        progress.revision += 1
         ended = RunEnd(
             progress.state(),
-            progress.revision,
+            # Not that of `progress`: a query may still be answered after this, with a state that is not the last one.
+            progress.revision + 1,
             progress.counts(),
             progress.started_at,
             max(_now(), self._record.created_at),
