@@ -14,9 +14,11 @@ from gateway.runtimes.temporal.address import TemporalAddress
 from gateway.server.backend import Backend, ExecutingBackend, open_fronts_access
 from gateway.server.component_servers import open_components
 from gateway.server.object_storage import open_objects
+from gateway.server.payload_keys import payload_keys
 from gateway.server.settings import ServeSettings
 from gateway.server.temporal_sdk import check_sdk
 from gateway.server.tls_checks import upstream_credentials
+from gateway.storage.payload_keys import PayloadKeys
 from gateway.telemetry.gateway_metrics import UPSTREAM_UP
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ async def open_temporal(settings: ServeSettings, account: MemoryAccount, stack: 
 
     Raises SettingsError if a setting cannot be used, and StartError if what it names cannot.
     """
-    objects = await open_objects(settings, account, stack)
-    connection = await open_connection(settings, stack)
+    keys = await payload_keys(settings)
+    objects = await open_objects(settings, account, stack, keys)
+    connection = await open_connection(settings, stack, keys)
     components = open_components(settings, account, stack)
     from gateway.runtimes.temporal.runtime import TemporalRuntime
 
@@ -54,19 +57,21 @@ async def open_temporal(settings: ServeSettings, account: MemoryAccount, stack: 
     return backend
 
 
-async def open_connection(settings: ServeSettings, stack: AsyncExitStack) -> "TemporalConnection":
-    """The connection to the engine, which may be away; `stack` closes it.
+async def open_connection(
+    settings: ServeSettings, stack: AsyncExitStack, keys: PayloadKeys | None = None
+) -> "TemporalConnection":
+    """The connection to the engine, which may be away; `stack` closes it. With `keys`, what it sees is encrypted.
 
     Raises StartError if the SDK is not installed, or a file of credentials cannot be used.
     """
     check_sdk()
     from gateway.runtimes.temporal.connection import TemporalConnection
-    from gateway.runtimes.temporal.converter import DATA_CONVERTER
+    from gateway.runtimes.temporal.converter import data_converter
     from gateway.runtimes.temporal.setup import preparation
 
     address = TemporalAddress.parse(settings.runtime)
     connection = TemporalConnection(
-        address, upstream_credentials(settings), prepare=preparation(address), data_converter=DATA_CONVERTER
+        address, upstream_credentials(settings), prepare=preparation(address), data_converter=data_converter(keys)
     )
     stack.push_async_callback(connection.close)
     stack.enter_context(UPSTREAM_UP.read_from(lambda: not connection.presence.is_away(), "temporal"))

@@ -23,8 +23,9 @@ class TemporalSettings(BaseModel):
     )
     payload_key: Annotated[FilePath, FlagValue("FILE")] | None = Field(
         default=None,
-        description="A file with 32 bytes in base64, with which all gateways over one engine encrypt what the engine "
-        "sees of inputs and results. Without one, it sees them as they are.",
+        description="A file with a key, 32 bytes in base64, with which all gateways over one engine encrypt inputs, "
+        "results and blobs: neither the engine nor the object storage can read them. With several, one in a line, the "
+        "first encrypts and all decrypt. It is read at the start only.",
     )
 
     @property

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
 from gateway.core.errors import TooLarge, Unavailable
 from gateway.core.upstream_calls import UpstreamOutcome
+from gateway.storage.encrypted_objects import EncryptedObjects
 from gateway.storage.object_backend import (
     READ_AT_ONCE,
     ObjectBackend,
@@ -27,7 +28,9 @@ from gateway.storage.object_backend import (
 )
 from gateway.storage.object_calls import BYTES_READ, BYTES_WRITTEN, ObjectCalls, ObjectOperation
 from gateway.storage.object_files import ObjectFiles
+from gateway.storage.object_layout import LAYOUT, check_layout, layout_of
 from gateway.storage.object_texts import from_bytes, to_bytes
+from gateway.storage.payload_keys import PayloadKeys
 from gateway.storage.remote_objects import RemoteObjects
 
 _T = TypeVar("_T")
@@ -50,10 +53,6 @@ _LIST: Final = 1_000
 _CALLS: Final = {operation: ObjectCalls(operation) for operation in get_args(ObjectOperation)}
 _KEY: Final = re.compile(r"(?!.{513})[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]{0,199})*")
 
-_LAYOUT: Final = "layout"
-_LAYOUT_NOW: Final = b'{"layout":1}\n'
-"""What the object with this key holds. Later releases may keep objects in another way, and then say so here."""
-
 _ABSENT: Final = "never-written"
 
 
@@ -64,22 +63,24 @@ class ObjectStore:
     another key and a `/`: in a directory, one is a file and the other one would need a folder of the same name.
     """
 
-    def __init__(self, backend: ObjectBackend, account: MemoryAccount) -> None:
-        self._backend = backend
+    def __init__(self, backend: ObjectBackend, account: MemoryAccount, keys: PayloadKeys | None = None) -> None:
+        self._backend = backend if keys is None else EncryptedObjects(backend, keys)
+        self._keys = keys
         self._share = account.share("blobs")
         self._places = asyncio.Semaphore(_AT_ONCE)
         self.is_away = False
         """Whether the call that ended last could not reach it."""
 
     @classmethod
-    async def open(cls, url: str, account: MemoryAccount) -> Self:
+    async def open(cls, url: str, account: MemoryAccount, keys: PayloadKeys | None = None) -> Self:
         """The storage at a URL: `s3://BUCKET/PREFIX`, `gs://...`, `az://...` or `file:///DIRECTORY`.
 
+        With `keys`, objects are encrypted, and a storage whose objects are encrypted with another one is refused.
         It may be away; then that is found out later. Raises ObjectsError if it is there and cannot be used.
         """
         parts = urlsplit(url)
         backend = ObjectFiles(Path(unquote(parts.path))) if parts.scheme == "file" else RemoteObjects(url)
-        store = cls(backend, account)
+        store = cls(backend, account, keys)
         try:
             await store._check()
         except Unavailable:
@@ -193,9 +194,8 @@ class ObjectStore:
         """
         await self._strictly("start", lambda _: self._backend.check())
         with suppress(ObjectMissing):
-            if await self._strictly("get", lambda _: self._backend.get(_LAYOUT, lambda _: None)) != _LAYOUT_NOW:
-                raise ObjectsError("another release keeps its objects there, in another way")
-        await self._strictly("put", lambda _: self._backend.put(_LAYOUT, _LAYOUT_NOW))
+            check_layout(await self._strictly("get", lambda _: self._backend.get(LAYOUT, lambda _: None)), self._keys)
+        await self._strictly("put", lambda _: self._backend.put(LAYOUT, layout_of(self._keys)))
         with suppress(ObjectMissing):
             await self._strictly("size", lambda _: self._backend.size(_ABSENT))
 

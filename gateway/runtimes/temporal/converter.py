@@ -9,8 +9,12 @@ from temporalio.converter import (
     BinaryNullPayloadConverter,
     CompositePayloadConverter,
     DataConverter,
+    DefaultFailureConverterWithEncodedAttributes,
     EncodingPayloadConverter,
 )
+
+from gateway.runtimes.temporal.payload_encryption import EncryptedPayloads, EncryptingCodec
+from gateway.storage.payload_keys import PayloadKeys
 
 
 class MessageConverter(EncodingPayloadConverter):
@@ -31,10 +35,21 @@ class MessageConverter(EncodingPayloadConverter):
 
 
 class MessageConverters(CompositePayloadConverter):
-    """What is nothing, and messages."""
+    """What is nothing, and messages; and what says that a message is encrypted."""
 
     def __init__(self) -> None:
-        super().__init__(BinaryNullPayloadConverter(), MessageConverter())
+        super().__init__(BinaryNullPayloadConverter(), MessageConverter(), EncryptedPayloads())
 
 
 DATA_CONVERTER = dataclasses.replace(DataConverter.default, payload_converter_class=MessageConverters)
+
+
+def data_converter(keys: PayloadKeys | None) -> DataConverter:
+    """The converter of a gateway with these keys: what it writes is encrypted, if it has any."""
+    if keys is None:
+        return DATA_CONVERTER
+    return dataclasses.replace(
+        DATA_CONVERTER,
+        payload_codec=EncryptingCodec(keys),
+        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+    )
