@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -19,9 +19,9 @@ from gateway.core.token_file import TokenFile
 from gateway.core.upstream_credentials import UpstreamCredentials
 from gateway.core.upstream_refusals import UpstreamRefusal
 from gateway.runtimes.temporal import connection as module
-from gateway.runtimes.temporal import setup
+from gateway.runtimes.temporal import setup, timely_calls
 from gateway.runtimes.temporal.address import TemporalAddress
-from gateway.runtimes.temporal.connection import CALL_TIMEOUT, TemporalConnection
+from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine_errors import EngineAbsent, EngineUnprepared, NoSuchWorkflow
 from gateway.runtimes.temporal.search_attributes import CREATED, LABELS, SEARCH_ATTRIBUTES, STATE
 from gateway.runtimes.temporal.setup import SetupDone, SetupRefused, set_up
@@ -101,13 +101,12 @@ async def started(connection: TemporalConnection, name: str = "a") -> None:
             task_queue="none",
             search_attributes=attributes,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            rpc_timeout=CALL_TIMEOUT,
         )
 
 
 async def described(connection: TemporalConnection, name: str = "a") -> None:
     async with connection.engine_call("DescribeWorkflowExecution") as client:
-        await client.get_workflow_handle(name).describe(rpc_timeout=CALL_TIMEOUT)
+        await client.get_workflow_handle(name).describe()
 
 
 async def test_setting_up_makes_all_that_runs_need_and_again_changes_nothing(
@@ -257,6 +256,23 @@ async def test_an_engine_that_has_lost_its_state_is_set_up_again(
         await started(connection)
     finally:
         await server.kill()
+
+
+async def test_an_engine_that_hangs_keeps_no_caller(
+    server: TemporalServer, connect: Connect, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timely_calls, "CALL_TIMEOUT", timedelta(seconds=0.2))
+    monkeypatch.setattr(setup, "CALL_SECONDS", timedelta(seconds=0.2))
+    connection = connect(server.runtime(namespace), patience=0.1)
+    await started(connection)
+    server.pause()
+    with pytest.raises(EngineAbsent):
+        await described(connection)
+    with pytest.raises(Unavailable):
+        await started(connection, "b")
+    server.go_on()
+    assert await connection.connect(60.0)
+    await described(connection)
 
 
 async def test_a_client_for_workers_comes_when_the_engine_is_there(

@@ -7,6 +7,7 @@ It starts in a third of a second. What it is to know, namespaces and search attr
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,16 @@ class TemporalServer:
     async def kill(self) -> None:
         """End it at once, as a crash would."""
         await asyncio.to_thread(self.end)
+
+    def pause(self) -> None:
+        """Let it hang: connections stay open, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End the pause."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
         """End it in an orderly way, or at once if that takes long."""

@@ -7,7 +7,6 @@ replaced, and with other certificates come other clients.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Final
 
 from temporalio.client import Client
@@ -39,10 +38,8 @@ from gateway.runtimes.temporal.engine_errors import (
 )
 from gateway.runtimes.temporal.presence import PATIENCE_SECONDS, EnginePresence
 from gateway.runtimes.temporal.sdk_runtime import sdk_runtime
+from gateway.runtimes.temporal.timely_calls import TimelyCalls
 from gateway.telemetry.semconv import SpanAttributes, server_attributes
-
-CALL_TIMEOUT: Final = timedelta(seconds=5)
-"""How long each attempt of a usual call may take: what `rpc_timeout` of calls is."""
 
 CONNECT_SECONDS: Final = 5.0
 """How long an attempt to connect may take."""
@@ -151,6 +148,7 @@ class TemporalConnection:
                     self.address.target,
                     namespace=self.address.namespace,
                     data_converter=self._converter,
+                    interceptors=[TimelyCalls()],
                     tls=tls,
                     retry_config=_retries(patience),
                     keep_alive_config=_KEEP_ALIVE,
