@@ -122,7 +122,7 @@ async def _execute_all(items: _Items, start: int, texts: Sequence[JsonText], res
         result = await items.result(index, text)
         results.append(result)
         size += size_of(result)
-        if size >= CHUNK_SIZE or time.monotonic() >= until:
+        if size >= CHUNK_SIZE or time.monotonic() >= until or activity.is_worker_shutdown():
             return
 
 
