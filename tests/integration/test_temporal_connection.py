@@ -239,6 +239,41 @@ async def test_after_the_patience_calls_fail_at_once_until_the_engine_is_back(
     await described(connection)
 
 
+async def test_an_outage_is_noticed_while_nobody_calls(
+    server: TemporalServer, connect: Connect, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
+    connection = connect(server.runtime(namespace))
+    noticed = asyncio.Event()
+    lost = connection.presence.lost
+
+    def note() -> None:
+        lost()
+        noticed.set()
+
+    monkeypatch.setattr(connection.presence, "lost", note)
+    assert await connection.connect(60.0)
+    await server.kill()
+    await noticed.wait()
+    with pytest.raises(Unavailable):
+        await described(connection)
+    assert connection.presence.is_away()
+    await server.start()
+    assert await connection.connect(60.0)
+
+
+async def test_a_server_that_does_not_tell_its_health_is_used(
+    proxy: TemporalProxy, namespace: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WATCH_SECONDS", 0.01)
+    proxy.refused = {"Check": grpc.StatusCode.UNIMPLEMENTED}
+    connection = connect(proxy.runtime(namespace))
+    assert await connection.connect(60.0)
+    await proxy.called("Check", 2)
+    assert connection.presence.is_here
+    await started(connection)
+
+
 async def test_an_engine_that_has_lost_its_state_is_set_up_again(
     tmp_path: Path, connect: Connect, namespace: str
 ) -> None:
@@ -258,18 +293,17 @@ async def test_an_engine_that_has_lost_its_state_is_set_up_again(
         await server.kill()
 
 
-async def test_an_engine_that_hangs_keeps_no_caller(
-    server: TemporalServer, connect: Connect, namespace: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(timely_calls, "CALL_TIMEOUT", timedelta(seconds=0.2))
-    monkeypatch.setattr(setup, "CALL_SECONDS", timedelta(seconds=0.2))
+async def test_an_engine_that_hangs_keeps_no_caller(server: TemporalServer, connect: Connect, namespace: str) -> None:
     connection = connect(server.runtime(namespace), patience=0.1)
     await started(connection)
     server.pause()
-    with pytest.raises(EngineAbsent):
-        await described(connection)
-    with pytest.raises(Unavailable):
-        await started(connection, "b")
+    with pytest.MonkeyPatch.context() as short:
+        short.setattr(timely_calls, "CALL_TIMEOUT", timedelta(seconds=0.2))
+        short.setattr(setup, "CALL_SECONDS", timedelta(seconds=0.2))
+        with pytest.raises(EngineAbsent):
+            await described(connection)
+        with pytest.raises(Unavailable):
+            await started(connection, "b")
     server.go_on()
     assert await connection.connect(60.0)
     await described(connection)

@@ -1,5 +1,6 @@
 """A gRPC proxy before a Temporal server, as operators have: it refuses calls, asks for a token, and speaks TLS."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,12 +26,18 @@ class TemporalProxy(grpc.GenericRpcHandler):
         """What `authorization` may say; anything without one."""
         self.calls: list[tuple[str, str]] = []
         """The methods that were called, each with its `authorization`."""
+        self._called = asyncio.Condition()
         self._target = target
         self._channel: aio.Channel | None = None
 
     def runtime(self, namespace: str = "default", *, scheme: str = "temporal") -> str:
         """What `--runtime` calls a namespace behind it."""
         return f"{scheme}://127.0.0.1:{self.port}/{namespace}"
+
+    async def called(self, method: str, number: int) -> None:
+        """Wait until a method was called so often."""
+        async with self._called:
+            await self._called.wait_for(lambda: sum(name == method for name, _ in self.calls) >= number)
 
     @asynccontextmanager
     async def running(self, credentials: grpc.ServerCredentials | None = None) -> AsyncIterator[Self]:
@@ -57,7 +64,9 @@ class TemporalProxy(grpc.GenericRpcHandler):
                 (name, value) for name, value in context.invocation_metadata() or () if not name.startswith(_OWN)
             ]
             name, token = method.rpartition("/")[2], str(dict(metadata).get("authorization", ""))
-            self.calls.append((name, token))
+            async with self._called:
+                self.calls.append((name, token))
+                self._called.notify_all()
             if self.tokens and token not in self.tokens:
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, "who is there?")
             if name in self.refused:

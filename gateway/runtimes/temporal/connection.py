@@ -34,15 +34,19 @@ from gateway.runtimes.temporal.engine_errors import (
     EngineAbsent,
     EngineFailure,
     connect_error,
+    engine_error,
     refused_preparation,
 )
 from gateway.runtimes.temporal.presence import PATIENCE_SECONDS, EnginePresence
 from gateway.runtimes.temporal.sdk_runtime import sdk_runtime
-from gateway.runtimes.temporal.timely_calls import TimelyCalls
+from gateway.runtimes.temporal.timely_calls import CALL_TIMEOUT, TimelyCalls
 from gateway.telemetry.semconv import SpanAttributes, server_attributes
 
 CONNECT_SECONDS: Final = 5.0
 """How long an attempt to connect may take."""
+
+WATCH_SECONDS: Final = 5.0
+"""How often a server is asked whether it is well. Then an outage is noticed also while no client calls."""
 
 WORKER_PATIENCE: Final = 300.0
 """How long a worker goes on telling a server that is away what it has executed."""
@@ -89,7 +93,7 @@ class TemporalConnection:
         self._worker_client: Client | None = None
         self._authorization = ""
         self._stamps = file_stamps(self._tls_paths)
-        self._following: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def client(self) -> Client:
@@ -103,8 +107,10 @@ class TemporalConnection:
 
     async def connect(self, seconds: float) -> bool:
         """Look for the engine, and wait for it so long. False if it is away: then it is looked for."""
-        if self._following is None and (self._credentials.token is not None or self._tls_paths):
-            self._following = create_shared_task(self._follow_files())
+        if not self._tasks:
+            self._tasks.append(create_shared_task(self._watch()))
+            if self._credentials.token is not None or self._tls_paths:
+                self._tasks.append(create_shared_task(self._follow_files()))
         return await self.presence.found(seconds)
 
     async def worker_client(self) -> Client:
@@ -119,9 +125,9 @@ class TemporalConnection:
 
     async def close(self) -> None:
         """Stop looking for the engine. The SDK closes connections when nobody has the clients any more."""
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.presence.close()
         self._client = self._worker_client = None
 
@@ -172,6 +178,19 @@ class TemporalConnection:
     @property
     def _tls_paths(self) -> tuple[str, ...]:
         return self._credentials.tls.paths if self.address.encrypted else ()
+
+    async def _watch(self) -> None:
+        """Notice when the server goes away, for as long as there is a connection."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if self._client is None or not self.presence.is_here:
+                continue
+            try:
+                await self._client.service_client.check_health(timeout=CALL_TIMEOUT)
+            except RPCError as error:
+                # Not all that servers have before them answers this.
+                if isinstance(engine_error(error), EngineAbsent):
+                    self.presence.lost()
 
     async def _follow_files(self) -> None:
         """Use what the files of credentials hold, for as long as there is a connection."""
