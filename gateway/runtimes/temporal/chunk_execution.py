@@ -72,8 +72,12 @@ class ChunkExecution:
                 run.cancelled = run.cancelled or _is_cancelled()
                 if (task := asyncio.current_task()) is not None:
                     task.uncancel()
-            part = await self._part(chunk, results) if results else None
-        return ChunkDone(chunk.start + len(results), part, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            part = None
+            if results:
+                self._runs.paces.note(record.flow_id, len(results), seconds)
+                part = await self._part(chunk, results)
+        return ChunkDone(chunk.start + len(results), part, seconds)
 
     async def _prepared(self, chunk: ItemChunk) -> tuple[Flow, dict[str, JsonText], list[JsonText]]:
         long = await self._inputs.parameters(chunk)

@@ -8,6 +8,7 @@ from gateway.core.owner import Owner
 from gateway.flows.item_work import FamilyWork, SharedWork
 from gateway.flows.run_owners import owner_from_json
 from gateway.flows.run_record import RunRecord
+from gateway.runtimes.temporal.flow_paces import FlowPaces
 
 
 class ExecutingRun:
@@ -27,6 +28,7 @@ class ExecutingRuns:
 
     def __init__(self, shared: SharedWork) -> None:
         self.shared = shared
+        self.paces = FlowPaces()
         self._runs: dict[str, ExecutingRun] = {}
         self._families: dict[str, FamilyWork] = {}
 

@@ -50,15 +50,19 @@ class KeptInputs:
         self._segments: BoundedCache[str, list[JsonText]] = BoundedCache(CACHED, CACHED_SIZE)
         self._parameters: BoundedCache[str, LongParameters] = BoundedCache(CACHED, CACHED_SIZE)
 
-    async def keep(self, record: RunRecord, inputs: Sequence[JsonText]) -> StartRun:
-        """Make durable what does not go through the engine, and return what does. Raises Unavailable."""
+    async def keep(self, record: RunRecord, inputs: Sequence[JsonText], pace: float = 0.0) -> StartRun:
+        """Make durable what does not go through the engine, and return what does. Raises Unavailable.
+
+        `pace` is how many items a second are to be expected.
+        """
         token = secrets.token_hex(4)
         has_parameters = len(record.variables) + len(record.overrides or "") > MAX_INLINE
         if has_parameters:
             long = LongParameters(record.overrides, record.variables)
             await self._store.put(parameters_key(record.run_id, token), msgspec.json.encode(long))
             record = replace(record, overrides=None, variables="{}")
-        return StartRun(record, await self._keep_inputs(record.run_id, token, inputs), has_parameters)
+        kept = await self._keep_inputs(record.run_id, token, inputs)
+        return StartRun(record, kept, has_parameters, pace=pace)
 
     async def forget(self, start: StartRun) -> None:
         """Delete what was made durable for a run that has not come to be. Raises Unavailable."""

@@ -83,12 +83,16 @@ class Carried(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class StartRun(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The input of a workflow. With `has_parameters`, the overrides and variables of the run are in an object."""
+    """The input of a workflow. With `has_parameters`, the overrides and variables of the run are in an object.
+
+    `pace` is how many items a second are to be expected, as far as is known.
+    """
 
     record: RunRecord
     inputs: Inputs
     has_parameters: bool = False
     carried: Carried | None = None
+    pace: float = 0.0
 
 
 class ItemChunk(Struct, frozen=True, omit_defaults=True, gc=False):

@@ -56,8 +56,12 @@ class RunProgress:
         self._failed = sum(part.failed for part in self.parts)
         self._completions = sum(part.count for part in self.parts)
         self._cancelled = 0
-        self._pace = 0.0
+        self.pace = start.pace
         """How many items a second the last chunk has executed."""
+        in_history = [part for part in self.parts if part.results is not None]
+        self._waiting_size = sum(part.size for part in in_history)
+        self._waiting_count = sum(part.count for part in in_history)
+        """The characters, and the number, of the results that are in the history."""
 
     @property
     def finished(self) -> bool:
@@ -66,7 +70,7 @@ class RunProgress:
 
     def hand_out(self) -> tuple[int, int] | None:
         """The next items to execute; None if there are none, or not now."""
-        if self.cancelling or len(self.executing) >= self.limit or self._waiting_size() > MAX_WAITING_SIZE:
+        if self.cancelling or len(self.executing) >= self.limit or self._waiting_size > MAX_WAITING_SIZE:
             return None
         if self._rest:
             start, stop = self._rest.popleft()
@@ -76,7 +80,7 @@ class RunProgress:
         else:
             return None
         left = stop - start + sum(high - low for low, high in self._rest)
-        size = max(1, min(CHUNK_ITEMS, max(left // (_SHARES * self.limit), int(self._pace * SHORT_CHUNK))))
+        size = max(1, min(CHUNK_ITEMS, max(left // (_SHARES * self.limit), int(self.pace * SHORT_CHUNK))))
         if start + size < stop:
             self._rest.appendleft((start + size, stop))
         stop = min(stop, start + size)
@@ -91,12 +95,12 @@ class RunProgress:
             self._rest.appendleft((done.rest, stop))
         if done.part is not None:
             self._add(done.part)
-            self._pace = done.part.count / max(done.seconds, 0.0001)
+            self.pace = done.part.count / max(done.seconds, 0.0001)
         self.revision += 1
 
     def to_keep(self) -> tuple[int, list[ResultsPart]] | None:
         """Parts to be put together into an object, and the place of the first one; None if there are not enough."""
-        if self._waiting_size() < KEEP_SIZE and self._waiting_count() < KEEP_RESULTS:
+        if self._waiting_size < KEEP_SIZE and self._waiting_count < KEEP_RESULTS:
             return None
         return self.waiting()
 
@@ -117,6 +121,8 @@ class RunProgress:
         """Parts have been put together into one."""
         first = self.parts.index(parts[0])
         self.parts[first : first + len(parts)] = [together]
+        self._waiting_size -= sum(part.size for part in parts)
+        self._waiting_count -= sum(part.count for part in parts)
 
     def cancel_rest(self, now: Nanoseconds) -> None:
         """All items without results are cancelled. None is being executed."""
@@ -173,18 +179,15 @@ class RunProgress:
 
     def _add(self, part: ResultsPart) -> None:
         self.parts.append(part)
+        if part.results is not None:
+            self._waiting_size += part.size
+            self._waiting_count += part.count
         self._completions += part.count
         self._failed += part.failed
         low, high = part.low, part.high
         self._done[low] = high
         while (end := self._done.pop(self._prefix, None)) is not None:
             self._prefix = end
-
-    def _waiting_size(self) -> int:
-        return sum(part.size for part in self.parts if part.results is not None)
-
-    def _waiting_count(self) -> int:
-        return sum(part.count for part in self.parts if part.results is not None)
 
 
 def _within(parts: Iterable[ResultsPart]) -> list[ResultsPart]:

@@ -16,6 +16,7 @@ from gateway.runtimes.temporal.engine import Engine, NoWorker
 from gateway.runtimes.temporal.kept_results import cancelled_results, get_results, told
 from gateway.runtimes.temporal.messages import KeptResult, ResultsPart
 from gateway.runtimes.temporal.outside import ended_outside
+from gateway.runtimes.temporal.question_pace import QuestionPace
 from gateway.runtimes.temporal.run_view import RunView
 from gateway.storage.objects import ObjectStore
 
@@ -50,6 +51,7 @@ class RunReader:
         self._loads = SingleFlight(self._load)
         self._parts: BoundedCache[str, tuple[KeptResult, ...]] = BoundedCache(PARTS, PARTS_SIZE)
         self._draining = asyncio.Event()
+        self._questions = QuestionPace()
 
     def submitted(self, record: RunRecord) -> Snapshot:
         """Note that a run has just been submitted here, and return its state."""
@@ -105,9 +107,11 @@ class RunReader:
         end = asyncio.create_task(self._wait_for_end(view))
         drained = asyncio.create_task(self._draining.wait())
         pace = FIRST_SECONDS
+        self._questions.runs += 1
         try:
             while view.ended is None:
-                await asyncio.wait({end, drained}, timeout=pace, return_when=asyncio.FIRST_COMPLETED)
+                pause = self._questions.pause(pace)
+                await asyncio.wait({end, drained}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 if drained.done():
                     raise shutting_down()
                 if end.done():
@@ -121,6 +125,7 @@ class RunReader:
             # Somebody else may have asked, and have been told of the end.
             yield
         finally:
+            self._questions.runs -= 1
             for task in (end, drained):
                 task.cancel()
             await asyncio.gather(end, drained, return_exceptions=True)
@@ -163,7 +168,8 @@ class RunReader:
 
     async def _refresh(self, view: RunView) -> bool:
         """Ask the engine how far a run is; return whether it has changed."""
-        progress = await self._engine.progress(view.record.run_id, view.seen)
+        with self._questions.question():
+            progress = await self._engine.progress(view.record.run_id, view.seen)
         if progress is None:
             await self._wait_for_end(view)
             return True

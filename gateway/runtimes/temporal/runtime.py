@@ -129,7 +129,7 @@ class TemporalRuntime(Runtime):
             digest = await fingerprint(params, concurrency=DEFAULT_CONCURRENCY, share=self._fingerprints)
         record = new_record(params, scope, flow.name, ancestry, digest, run_timeout=self._run_timeout, run_id=run_id)
         record = with_context(record, params.observability)
-        start = await self._inputs.keep(record, params.inputs)
+        start = await self._inputs.keep(record, params.inputs, self._executing.paces.of(params.flow_id))
         if await self._engine.start(start):
             return self._reader.submitted(start.record)
         with suppress(Unavailable):

@@ -80,7 +80,9 @@ class RunWorkflow:
             if not self._is_long():
                 self._hand_out()
             elif not self._chunks and self._keeping is None:
-                workflow.continue_as_new(StartRun(start.record, start.inputs, start.has_parameters, progress.carried()))
+                carried = progress.carried()
+                anew = StartRun(start.record, start.inputs, start.has_parameters, carried, progress.pace)
+                workflow.continue_as_new(anew)
             await self._change()
         if expiry is not None:
             expiry.cancel()

@@ -1,0 +1,74 @@
+"""Which items a run hands out, and what of its results is put together."""
+
+from msgspec.structs import replace
+
+from gateway.flows.run_record import RunRecord
+from gateway.runtimes.temporal.messages import ChunkDone, Inputs, KeptResult, ResultsPart, StartRun
+from gateway.runtimes.temporal.run_progress import CHUNK_ITEMS, KEEP_RESULTS, RunProgress
+
+
+def progress_of(total: int, pace: float = 0.0, concurrency: int | None = None) -> RunProgress:
+    record = RunRecord("r", "f", None, None, total, concurrency, None, "{}", None, "", None, "", 1)
+    return RunProgress(StartRun(record, Inputs(("1",) * total), pace=pace), 1)
+
+
+def part(low: int, high: int) -> ResultsPart:
+    return ResultsPart(low, high, high - low, 0, 10, tuple(KeptResult(index, "1", 2) for index in range(low, high)))
+
+
+def all_handed_out(progress: RunProgress) -> list[tuple[int, int]]:
+    handed = []
+    while (items := progress.hand_out()) is not None:
+        handed.append(items)
+    return handed
+
+
+def test_items_of_an_unknown_pace_are_handed_out_one_by_one() -> None:
+    assert all_handed_out(progress_of(3)) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_quick_items_are_handed_out_together() -> None:
+    assert all_handed_out(progress_of(20, pace=1_000)) == [(0, 20)]
+    assert all_handed_out(progress_of(20, pace=50)) == [(0, 5), (5, 10), (10, 15), (15, 20)]
+    assert all_handed_out(progress_of(CHUNK_ITEMS + 1, pace=1e6)) == [(0, CHUNK_ITEMS), (CHUNK_ITEMS, CHUNK_ITEMS + 1)]
+
+
+def test_what_a_chunk_has_left_is_handed_out_again() -> None:
+    progress = progress_of(4, pace=1_000, concurrency=1)
+    assert all_handed_out(progress) == [(0, 4)]
+    progress.ended(0, ChunkDone(1, part(0, 1), 2.0))
+    assert progress.pace == 0.5
+    assert all_handed_out(progress) == [(1, 2)]
+    assert progress.counts().success == 1
+
+
+def test_many_results_are_put_together_once() -> None:
+    total = KEEP_RESULTS + 1
+    progress = progress_of(total, pace=1e6)
+    chunks = all_handed_out(progress)
+    for start, stop in chunks[:-1]:
+        assert progress.to_keep() is None
+        progress.ended(start, ChunkDone(stop, part(start, stop), 0.1))
+    found = progress.to_keep()
+    assert found is not None
+    place, parts = found
+    assert (place, len(parts)) == (0, len(chunks) - 1)
+    progress.kept(parts, ResultsPart(0, KEEP_RESULTS, KEEP_RESULTS, 0, 40, key="object"))
+    assert progress.to_keep() is None
+    start, stop = chunks[-1]
+    progress.ended(start, ChunkDone(stop, part(start, stop), 0.1))
+    assert progress.waiting()[0] == KEEP_RESULTS
+    assert progress.finished
+
+
+def test_a_run_that_begins_anew_knows_what_waits_to_be_put_together() -> None:
+    progress = progress_of(KEEP_RESULTS, pace=1e6)
+    for start, stop in all_handed_out(progress):
+        progress.ended(start, ChunkDone(stop, part(start, stop), 0.1))
+    start_run = StartRun(
+        RunRecord("r", "f", None, None, KEEP_RESULTS, None, None, "{}", None, "", None, "", 1), Inputs(()), pace=7.0
+    )
+    anew = RunProgress(replace(start_run, carried=progress.carried()), 2)
+    assert anew.pace == 7.0
+    assert anew.to_keep() == progress.to_keep()
+    assert anew.finished
