@@ -54,7 +54,16 @@ class BlobObjects:
         Overloaded if there is no memory for it, TooLarge if no object can be so large, and Unavailable if the storage
         is.
         """
-        blob, digest = await named(blob, self._share)
+        blob, digest = await self.named(blob)
+        await self.put_named(blob, digest, namespace)
+        return blob_id_of(digest)
+
+    async def named(self, blob: Blob) -> tuple[Blob, str]:
+        """A blob as it is stored, and its digest. Raises Overloaded if there is no memory for it."""
+        return await named(blob, self._share)
+
+    async def put_named(self, blob: Blob, digest: str, namespace: str) -> None:
+        """Store what `named` has returned. Raises as `put` does."""
         key = _key(digest, namespace)
         with self._share.hold() as hold:
             data = await _object_of(blob, hold)
@@ -62,7 +71,6 @@ class BlobObjects:
                 await self._store.put_if_missing(key, data)
             elif not await self._is_flow(key, len(data)):
                 await self._store.put(key, data)
-        return blob_id_of(digest)
 
     async def get(self, blob_id: str, namespace: str | None) -> Blob:
         """Return a blob of a namespace, or of any.

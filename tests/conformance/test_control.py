@@ -23,7 +23,7 @@ from gateway.core.model import GetParams, RunState, RunStatus
 from gateway.core.run_filter import RunFilter, RunOrder
 from tests.conformance import differences
 from tests.conformance.systems import FRONTS, System, submit, system_over
-from tests.support.runtimes import RUNTIMES
+from tests.support.runtimes import WITH_CONTROL
 from tests.support.updates import Follower
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -49,7 +49,7 @@ def long_flow(system: System, name: str = "long") -> str:
 MISSING = "00000000-0000-4000-8000-000000000000"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=RUNTIMES)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=WITH_CONTROL)
 async def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
     folder: Path = tmp_path_factory.mktemp("runtime")
     async with system_over(request.param, folder) as system:

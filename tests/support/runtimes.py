@@ -11,6 +11,7 @@ from gateway.server.settings import ServeSettings
 from gateway.server.worker_pool import WorkerPool
 from tests.support.document_server import document_server
 from tests.support.engine import RELEASES, Engine
+from tests.support.temporal_server import TemporalServer
 
 EMBEDDED: Final = "embedded"
 """The runtime that is part of the gateway."""
@@ -30,42 +31,63 @@ DOCUMENT: Final = "jsonrpc-document"
 STEPFLOW: Final = {f"stepflow-{release}": release for release in RELEASES}
 """Gateways over each supported release of the engine."""
 
-RUNTIMES: Final = (EMBEDDED, WORKERS, RELAY, SUPERSET, DOCUMENT, *STEPFLOW)
+TEMPORAL: Final = "temporal"
+"""A gateway over a Temporal server, which executes the items itself."""
+
+TEMPORAL_WORKERS: Final = "temporal-workers"
+"""The same behind worker processes."""
+
+TEMPORALS: Final = frozenset({TEMPORAL, TEMPORAL_WORKERS})
+
+RUNTIMES: Final = (EMBEDDED, WORKERS, RELAY, SUPERSET, TEMPORAL, TEMPORAL_WORKERS, DOCUMENT, *STEPFLOW)
+
+
+WITH_CONTROL: Final = tuple(runtime for runtime in RUNTIMES if runtime not in TEMPORALS)
+"""Those that are known to end and to find runs."""
+
+_BEHIND_WORKERS: Final = frozenset({WORKERS, TEMPORAL_WORKERS})
 
 
 @asynccontextmanager
 async def gateway_over(runtime: str, folder: Path) -> AsyncIterator[Addresses]:
     """A gateway over one of `RUNTIMES`, with everything that it needs, all state in `folder`."""
     async with AsyncExitStack() as stack:
-        if runtime == WORKERS:
-            settings = _settings(EMBEDDED, folder / "gateway.db", workers=2)
+        settings = await _started(runtime, folder, stack)
+        if runtime in _BEHIND_WORKERS:
             workers = await stack.enter_async_context(WorkerPool(settings))
             yield await stack.enter_async_context(running_with(workers, settings))
         else:
-            address = await _started(runtime, folder, stack)
-            yield await stack.enter_async_context(running(_settings(address, folder / "gateway.db")))
+            yield await stack.enter_async_context(running(settings))
 
 
-async def _started(runtime: str, folder: Path, stack: AsyncExitStack) -> str:
-    """Start what a runtime runs on, and return what `--runtime` calls it."""
+async def _started(runtime: str, folder: Path, stack: AsyncExitStack) -> ServeSettings:
+    """Start what a runtime runs on, and return the settings of its gateway."""
+    state = folder / "gateway.db"
     if runtime in (RELAY, SUPERSET):
         upstream = await stack.enter_async_context(running(_settings(EMBEDDED, folder / "upstream.db")))
-        return f"grpc://{upstream.grpc}" if runtime == RELAY else f"jsonrpc+http://{upstream.http}/"
+        return _settings(f"grpc://{upstream.grpc}" if runtime == RELAY else f"jsonrpc+http://{upstream.http}/", state)
     if runtime == DOCUMENT:
-        return f"jsonrpc+{(await stack.enter_async_context(document_server())).url}"
+        return _settings(f"jsonrpc+{(await stack.enter_async_context(document_server())).url}", state)
     if runtime in STEPFLOW:
         engine = Engine(STEPFLOW[runtime], folder)
         stack.push_async_callback(engine.stop)
         await engine.start()
-        return engine.runtime
-    return runtime
+        return _settings(engine.runtime, state)
+    workers = 2 if runtime in _BEHIND_WORKERS else 1
+    if runtime in TEMPORALS:
+        server = TemporalServer(folder)
+        stack.push_async_callback(server.kill)
+        await server.start()
+        return _settings(server.runtime(), state, workers=workers, blobs=f"file://{folder}")
+    return _settings(EMBEDDED, state, workers=workers)
 
 
-def _settings(runtime: str, state: Path, *, workers: int = 1) -> ServeSettings:
+def _settings(runtime: str, state: Path, *, workers: int = 1, blobs: str | None = None) -> ServeSettings:
     here = "127.0.0.1:0"
     return ServeSettings(
         runtime=runtime,
         state=str(state),
+        blobs=blobs,
         workers=workers,
         grpc_address=here,
         http_address=here,

@@ -106,7 +106,7 @@ class TemporalRuntime(Runtime):
 
     async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
         self._refuse_if_draining()
-        return await self._blobs.put(blob, namespace)
+        return await self._flows.put(blob, namespace)
 
     async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
         return await self._blobs.get(blob_id, namespace)
