@@ -6,10 +6,11 @@ from itertools import chain
 from temporalio import activity
 
 from gateway.runtimes.temporal.chunk_execution import ChunkExecution
-from gateway.runtimes.temporal.kept_results import get_results, put_results
+from gateway.runtimes.temporal.kept_results import get_results, put_parts, put_results
 from gateway.runtimes.temporal.messages import (
     CANCEL_NESTED,
     EXECUTE_CHUNK,
+    KEEP_INDEX,
     KEEP_PART,
     ChunkDone,
     ItemChunk,
@@ -17,7 +18,7 @@ from gateway.runtimes.temporal.messages import (
     PartsToKeep,
     ResultsPart,
 )
-from gateway.runtimes.temporal.run_names import part_key
+from gateway.runtimes.temporal.run_names import index_key, part_key
 from gateway.storage.objects import ObjectStore
 
 
@@ -39,6 +40,12 @@ class Activities:
         found = [await get_results(self._store, part) for part in wanted.parts]
         key = part_key(wanted.run_id, wanted.place, secrets.token_hex(4))
         return await put_results(self._store, key, list(chain.from_iterable(found)))
+
+    @activity.defn(name=KEEP_INDEX)
+    async def keep_index(self, wanted: PartsToKeep) -> ResultsPart:
+        """Put parts together into an object that tells where their results are."""
+        key = index_key(wanted.run_id, wanted.place, secrets.token_hex(4))
+        return await put_parts(self._store, key, wanted.parts)
 
     @activity.defn(name=CANCEL_NESTED)
     async def cancel_nested(self, wanted: NestedToCancel) -> None:

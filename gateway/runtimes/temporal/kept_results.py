@@ -17,6 +17,7 @@ _LONG: Final = 256 << 10
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(tuple[KeptResult, ...])
+_PARTS: Final = msgspec.msgpack.Decoder(tuple[ResultsPart, ...])
 
 
 def kept(result: ItemResult, log: bytes | None) -> KeptResult:
@@ -71,6 +72,25 @@ async def get_results(store: ObjectStore, part: ResultsPart) -> tuple[KeptResult
         return part.results or ()
     data = await store.get(part.key)
     return await _apart(len(data), lambda: _DECODER.decode(data))
+
+
+async def put_parts(store: ObjectStore, key: str, parts: Sequence[ResultsPart]) -> ResultsPart:
+    """Keep parts in an object, and return the part that they are together. Raises Unavailable."""
+    await store.put(key, _ENCODER.encode(parts))
+    return ResultsPart(
+        min(part.low for part in parts),
+        max(part.high for part in parts),
+        sum(part.count for part in parts),
+        sum(part.failed for part in parts),
+        sum(part.size for part in parts),
+        key=key,
+        has_parts=True,
+    )
+
+
+async def get_parts(store: ObjectStore, key: str) -> tuple[ResultsPart, ...]:
+    """The parts that an object has. Raises Unavailable, and ObjectMissing if they are gone."""
+    return _PARTS.decode(await store.get(key))
 
 
 def cancelled_results(part: ResultsPart, low: int, high: int) -> Iterable[ItemResult]:

@@ -15,6 +15,7 @@ from gateway.flows.run_record import RunRecord
 WORKFLOW: Final = "runs.v1.Run"
 EXECUTE_CHUNK: Final = "runs.v1.ExecuteChunk"
 KEEP_PART: Final = "runs.v1.KeepPart"
+KEEP_INDEX: Final = "runs.v1.KeepIndex"
 CANCEL_NESTED: Final = "runs.v1.CancelNested"
 CANCEL: Final = "cancel"
 PROGRESS: Final = "progress"
@@ -41,7 +42,7 @@ class ResultsPart(Struct, frozen=True, array_like=True, gc=False):
     """Some results of a run, which follow each other in the order of completion, of items from `low` to `high` - 1.
 
     They are `results`, or in the object `key`. Without both, the items `low` to `high` - 1 were cancelled at
-    `cancelled_at`. `size` is how many characters they have.
+    `cancelled_at`. `size` is how many characters they have. With `has_parts`, the object has parts and no results.
     """
 
     low: int
@@ -52,6 +53,7 @@ class ResultsPart(Struct, frozen=True, array_like=True, gc=False):
     results: tuple[KeptResult, ...] | None = None
     key: str | None = None
     cancelled_at: Nanoseconds | None = None
+    has_parts: bool = False
 
 
 class Inputs(Struct, frozen=True, omit_defaults=True, gc=False):

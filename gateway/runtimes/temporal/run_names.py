@@ -48,6 +48,11 @@ def chunk_key(run_id: str, start: int, token: str) -> str:
     return f"{folder(run_id)}/chunk-{start}-{token}"
 
 
+def index_key(run_id: str, place: int, token: str) -> str:
+    """The object with the parts of results from a place on."""
+    return f"{folder(run_id)}/index-{place}-{token}"
+
+
 def part_key(run_id: str, place: int, token: str) -> str:
     """The object with results from a place on in the order of completion."""
     return f"{folder(run_id)}/part-{place}-{token}"

@@ -28,6 +28,11 @@ KEEP_RESULTS: Final = 1_024
 KEEP_SIZE: Final = 128 << 10
 """So many results, or characters of them, which are in the history, are put together into an object."""
 
+INDEX_PARTS: Final = 1_000
+"""So many parts in objects are put together into one object, which tells where they are: a workflow goes on with all
+of its parts when it begins anew, and has them in its result, and the engine takes no long messages.
+"""
+
 MAX_WAITING_SIZE: Final = 1 << 20
 """While so many characters wait to be put together, nothing is handed out: the storage may be away."""
 
@@ -117,12 +122,29 @@ class RunProgress:
                 place += part.count
         return place, found
 
+    def to_index(self) -> tuple[int, list[ResultsPart]] | None:
+        """Parts in objects, next to each other, that are to be named by one object, and the place of the first one."""
+        if len(self.parts) < INDEX_PARTS:
+            return None
+        place = 0
+        found: list[ResultsPart] = []
+        for part in self.parts:
+            if part.key is None or part.has_parts:
+                place += part.count + sum(each.count for each in found)
+                found = []
+                continue
+            found.append(part)
+            if len(found) == INDEX_PARTS:
+                return place, found
+        return None
+
     def kept(self, parts: list[ResultsPart], together: ResultsPart) -> None:
         """Parts have been put together into one."""
         first = self.parts.index(parts[0])
         self.parts[first : first + len(parts)] = [together]
-        self._waiting_size -= sum(part.size for part in parts)
-        self._waiting_count -= sum(part.count for part in parts)
+        in_history = [part for part in parts if part.results is not None]
+        self._waiting_size -= sum(part.size for part in in_history)
+        self._waiting_count -= sum(part.count for part in in_history)
 
     def cancel_rest(self, now: Nanoseconds) -> None:
         """All items without results are cancelled. None is being executed."""

@@ -13,10 +13,9 @@ from gateway.core.model import ItemResult, ResultOrder
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.engine import Engine, NoWorker
-from gateway.runtimes.temporal.kept_results import cancelled_results, get_results, told
-from gateway.runtimes.temporal.messages import KeptResult, ResultsPart
 from gateway.runtimes.temporal.outside import ended_outside
 from gateway.runtimes.temporal.question_pace import QuestionPace
+from gateway.runtimes.temporal.read_parts import PartsReader
 from gateway.runtimes.temporal.run_view import RunView
 from gateway.storage.objects import ObjectStore
 
@@ -36,9 +35,9 @@ PATIENCE: Final = 60.0
 VIEWS: Final = 10_000
 """How many runs stay known."""
 
-PARTS: Final = 256
-PARTS_SIZE: Final = 64 << 20
-"""The results of how many objects stay in memory, and of how many characters."""
+
+CALM: Final = 30.0
+"""After so many seconds without a failure, the next one is the first of another time away."""
 
 
 class RunReader:
@@ -49,7 +48,7 @@ class RunReader:
         self._store = store
         self._views: BoundedCache[str, RunView] = BoundedCache(VIEWS)
         self._loads = SingleFlight(self._load)
-        self._parts: BoundedCache[str, tuple[KeptResult, ...]] = BoundedCache(PARTS, PARTS_SIZE)
+        self._parts = PartsReader(store)
         self._draining = asyncio.Event()
         self._questions = QuestionPace()
 
@@ -88,17 +87,18 @@ class RunReader:
         view = await self._view(run_id)
         snapshot = view.snapshot()
         yield snapshot
-        loop = asyncio.get_running_loop()
-        heard = loop.time()
+        now = asyncio.get_running_loop().time
+        failed, since = -CALM, 0.0
         while not snapshot.terminal:
             try:
                 async with aclosing(self._changes(view)) as changes:
                     async for _ in changes:
-                        heard = loop.time()
+                        failed = -CALM
                         snapshot = view.snapshot()
                         yield snapshot
             except Unavailable:
-                if self._draining.is_set() or loop.time() - heard > PATIENCE:
+                since, failed = now() if now() - failed >= CALM else since, now()
+                if self._draining.is_set() or failed - since > PATIENCE:
                     raise
                 await asyncio.sleep(SLOWEST)
 
@@ -106,17 +106,21 @@ class RunReader:
         """Yield after each change, until the run has ended. Raises Unavailable."""
         end = asyncio.create_task(self._wait_for_end(view))
         drained = asyncio.create_task(self._draining.wait())
+        asking: asyncio.Task[bool] | None = None
         pace = FIRST_SECONDS
         self._questions.runs += 1
         try:
             while view.ended is None:
                 pause = self._questions.pause(pace)
                 await asyncio.wait({end, drained}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+                if not end.done() and not drained.done():
+                    asking = asyncio.create_task(self._ask(view))
+                    await asyncio.wait({end, drained, asking}, return_when=asyncio.FIRST_COMPLETED)
                 if drained.done():
                     raise shutting_down()
                 if end.done():
                     await end
-                elif not await self._refresh(view):
+                elif asking is None or not await asking:
                     pace = min(pace * SLOWER, SLOWEST)
                     continue
                 if view.ended is None:
@@ -126,9 +130,15 @@ class RunReader:
             yield
         finally:
             self._questions.runs -= 1
-            for task in (end, drained):
+            tasks = [task for task in (end, drained, asking) if task is not None]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(end, drained, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, view: RunView) -> bool:
+        """Whether a run has changed, for a watch of it: when it is its turn."""
+        async with self._questions.places:
+            return view.ended is None and await self._refresh(view)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         """Results of a run, as `Runtime.results` gives them."""
@@ -196,12 +206,14 @@ class RunReader:
 
     async def _by_place(self, view: RunView, page: Page) -> list[ItemResult]:
         found: list[ItemResult] = []
-        for place, part in view.by_place(page.first, page.completions):
-            results = await self._results_of(part)
-            some = islice(results, max(0, page.first - place), page.completions - place)
-            found += (result for result in some if page.start <= result.item_index < page.stop)
-            if len(filled := fill_page(found, text_size)) < len(found) or len(filled) == RESULT_PAGE_LENGTH:
-                return filled
+        parts = self._parts.within(view.by_place(page.first, page.completions), page.first, page.completions)
+        async with aclosing(parts):
+            async for place, part in parts:
+                results = await self._parts.results(part)
+                some = islice(results, max(0, page.first - place), page.completions - place)
+                found += (result for result in some if page.start <= result.item_index < page.stop)
+                if len(filled := fill_page(found, text_size)) < len(found) or len(filled) == RESULT_PAGE_LENGTH:
+                    return filled
         return fill_page(found, text_size)
 
     async def _by_index(self, view: RunView, page: Page) -> list[ItemResult]:
@@ -209,22 +221,14 @@ class RunReader:
         while start < page.stop:
             stop = min(page.stop, start + RESULT_PAGE_LENGTH)
             found: list[ItemResult] = []
-            for place, part in view.with_items(start, stop):
-                results = await self._results_of(part)
-                some = islice(results, max(0, page.first - place), max(0, page.completions - place))
-                found += (result for result in some if start <= result.item_index < stop)
+            parts = self._parts.within(view.with_items(start, stop), page.first, page.completions)
+            async with aclosing(parts):
+                async for place, part in parts:
+                    if part.low < stop and start < part.high:
+                        results = await self._parts.results(part)
+                        some = islice(results, max(0, page.first - place), max(0, page.completions - place))
+                        found += (result for result in some if start <= result.item_index < stop)
             if found:
                 return fill_page(sorted(found, key=lambda result: result.item_index), text_size)
             start = stop
         return []
-
-    async def _results_of(self, part: ResultsPart) -> list[ItemResult]:
-        if part.cancelled_at is not None:
-            return list(cancelled_results(part, part.low, part.high))
-        if part.key is None:
-            return list(map(told, part.results or ()))
-        results = self._parts.use(part.key)
-        if results is None:
-            results = await get_results(self._store, part)
-            self._parts.put(part.key, results, part.size)
-        return list(map(told, results))

@@ -3,8 +3,7 @@
 Results keep their places in the order of completion for ever, so what is known stays true, and only more comes.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
 from itertools import chain
 from typing import Final
 
@@ -66,18 +65,16 @@ class RunView:
         """Whether the places of all results are known."""
         return self.seen == self.record.total
 
-    def by_place(self, first: int, completions: int) -> Iterator[tuple[int, ResultsPart]]:
+    def by_place(self, first: int, completions: int) -> list[tuple[int, ResultsPart]]:
         """The parts that hold results from the place `first` on, below `completions`, and their places."""
-        for number in range(max(0, bisect_right(self._places, first) - 1), len(self.parts)):
-            if self._places[number] >= completions:
-                return
-            yield self._places[number], self.parts[number]
+        low = max(0, bisect_right(self._places, first) - 1)
+        high = bisect_left(self._places, completions)
+        return list(zip(self._places[low:high], self.parts[low:high], strict=True))
 
-    def with_items(self, low: int, high: int) -> Iterator[tuple[int, ResultsPart]]:
+    def with_items(self, low: int, high: int) -> list[tuple[int, ResultsPart]]:
         """The parts that may hold results of the items `low` to `high` - 1, and their places."""
-        for place, part in zip(self._places, self.parts, strict=True):
-            if part.low < high and low < part.high:
-                yield place, part
+        each = zip(self._places, self.parts, strict=True)
+        return [(place, part) for place, part in each if part.low < high and low < part.high]
 
     def _add(self, place: int, parts: tuple[ResultsPart, ...]) -> None:
         while self._places and self._places[-1] >= place:

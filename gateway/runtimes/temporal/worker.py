@@ -42,7 +42,12 @@ class EngineWorker:
             client,
             task_queue=TASK_QUEUE,
             workflows=[RunWorkflow],
-            activities=[activities.execute_chunk, activities.keep_part, activities.cancel_nested],
+            activities=[
+                activities.execute_chunk,
+                activities.keep_part,
+                activities.keep_index,
+                activities.cancel_nested,
+            ],
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_concurrent_activities=self._max_items,
             max_heartbeat_throttle_interval=_THROTTLE,

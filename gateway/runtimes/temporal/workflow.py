@@ -19,6 +19,7 @@ from gateway.runtimes.temporal.messages import (
     CANCEL,
     CANCEL_NESTED,
     EXECUTE_CHUNK,
+    KEEP_INDEX,
     KEEP_PART,
     MAX_INLINE,
     PROGRESS,
@@ -77,6 +78,7 @@ class RunWorkflow:
         expiry = None if self._record.deadline is None else asyncio.create_task(self._expire(self._record.deadline))
         progress = self._progress
         while not progress.finished and not progress.cancelling:
+            self._keep_some()
             if not self._is_long():
                 self._hand_out()
             elif not self._chunks and self._keeping is None:
@@ -140,13 +142,19 @@ class RunWorkflow:
             done = ChunkDone(start) if is_cancelled_exception(error) else ChunkDone(stop, _defect(start, stop))
         self._progress.ended(start, done)
         self._changed = True
-        if self._keeping is None and (found := self._progress.to_keep()) is not None:
-            self._keeping = asyncio.create_task(self._keep(*found))
 
-    async def _keep(self, place: int, parts: list[ResultsPart]) -> None:
+    def _keep_some(self) -> None:
+        """Begin to put results, or parts of them, together, if there are many, and nothing is being put together."""
+        if self._keeping is None:
+            if (found := self._progress.to_keep()) is not None:
+                self._keeping = asyncio.create_task(self._keep(KEEP_PART, *found))
+            elif (found := self._progress.to_index()) is not None:
+                self._keeping = asyncio.create_task(self._keep(KEEP_INDEX, *found))
+
+    async def _keep(self, kind: str, place: int, parts: list[ResultsPart]) -> None:
         """Put results together into an object: a history is no place for many."""
         together: ResultsPart = await workflow.execute_activity(
-            KEEP_PART,
+            kind,
             PartsToKeep(self._record.run_id, place, tuple(parts)),
             result_type=ResultsPart,
             schedule_to_close_timeout=_FOREVER,
@@ -182,10 +190,10 @@ class RunWorkflow:
 
     async def _end(self) -> RunResult:
         progress = self._progress
-        if self._keeping is not None:
+        self._keep_some()
+        while self._keeping is not None:
             await workflow.wait_condition(lambda: self._keeping is None)
-        while progress.to_keep() is not None:
-            await self._keep(*progress.waiting())
+            self._keep_some()
         ended = RunEnd(
             progress.state(),
             # Not that of `progress`: a query may still be answered after this, with a state that is not the last one.

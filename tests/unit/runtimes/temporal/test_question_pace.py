@@ -22,3 +22,12 @@ def test_slow_answers_make_pauses_longer(monkeypatch: pytest.MonkeyPatch) -> Non
     with pace.question():
         pass
     assert pace.pause(0.02) == 2.0
+
+
+def test_a_question_that_is_not_answered_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pace = QuestionPace()
+    times = iter([0.0, 4.0])
+    monkeypatch.setattr("time.monotonic", lambda: next(times))
+    with pytest.raises(TimeoutError), pace.question():
+        raise TimeoutError
+    assert pace.pause(0.02) == 2.0

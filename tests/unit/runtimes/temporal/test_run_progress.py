@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.messages import ChunkDone, Inputs, KeptResult, ResultsPart, StartRun
-from gateway.runtimes.temporal.run_progress import CHUNK_ITEMS, KEEP_RESULTS, RunProgress
+from gateway.runtimes.temporal.run_progress import CHUNK_ITEMS, INDEX_PARTS, KEEP_RESULTS, RunProgress
 
 
 def progress_of(total: int, pace: float = 0.0, concurrency: int | None = None) -> RunProgress:
@@ -72,3 +72,23 @@ def test_a_run_that_begins_anew_knows_what_waits_to_be_put_together() -> None:
     assert anew.pace == 7.0
     assert anew.to_keep() == progress.to_keep()
     assert anew.finished
+
+
+def test_many_parts_in_objects_are_named_by_one() -> None:
+    progress = progress_of(INDEX_PARTS + 2, concurrency=1)
+    for number in range(INDEX_PARTS + 1):
+        assert progress.to_index() is None
+        [(start, _)] = all_handed_out(progress)
+        # Each ends after one item. The first one is in the history yet.
+        done = ResultsPart(start, start + 1, 1, 0, 10, key=f"object-{start}") if number else part(start, start + 1)
+        progress.ended(start, ChunkDone(start + 1, done, 5.0))
+    found = progress.to_index()
+    assert found is not None
+    place, parts = found
+    assert (place, len(parts)) == (1, INDEX_PARTS)
+    index = ResultsPart(1, INDEX_PARTS + 1, INDEX_PARTS, 0, 40, key="index", has_parts=True)
+    progress.kept(parts, index)
+    assert progress.to_index() is None
+    assert progress.parts[1] is index
+    assert progress.answer(3).place == 1
+    assert progress.waiting() == (0, progress.parts[:1])
