@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from itertools import starmap
 from typing import Any, Final, NamedTuple
 
 from temporalio.client import (
@@ -49,6 +50,7 @@ from gateway.runtimes.temporal.search_attributes import (
     RUNS_NAMESPACE,
     STATE,
 )
+from gateway.runtimes.temporal.search_texts import search_label, search_text
 
 RUN_MEMO: Final = "run"
 ENDED_MEMO: Final = "ended"
@@ -177,10 +179,10 @@ def _search_attributes(record: RunRecord) -> TypedSearchAttributes:
         (PARENT, record.parent_id),
         (ROOT, record.root_id),
     )
-    pairs += [SearchAttributePair(key, text) for key, text in optional if text is not None]
+    pairs += [SearchAttributePair(key, search_text(text)) for key, text in optional if text is not None]
     if record.labels is not None:
         labels = labels_from_json(record.labels)
-        pairs.append(SearchAttributePair(LABELS, [f"{name}={value}" for name, value in labels.items()]))
+        pairs.append(SearchAttributePair(LABELS, list(starmap(search_label, labels.items()))))
     return TypedSearchAttributes(pairs)
 
 

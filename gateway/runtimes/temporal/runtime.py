@@ -28,6 +28,7 @@ from gateway.runtimes.temporal.engine import Engine
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
 from gateway.runtimes.temporal.nested_runs import NestedRuns
+from gateway.runtimes.temporal.record_limits import refuse_long_record
 from gateway.runtimes.temporal.run_names import run_id_of_key
 from gateway.runtimes.temporal.run_reader import RunReader
 from gateway.runtimes.temporal.stored_flows import StoredFlows
@@ -129,6 +130,7 @@ class TemporalRuntime(Runtime):
             digest = await fingerprint(params, concurrency=DEFAULT_CONCURRENCY, share=self._fingerprints)
         record = new_record(params, scope, flow.name, ancestry, digest, run_timeout=self._run_timeout, run_id=run_id)
         record = with_context(record, params.observability)
+        refuse_long_record(record)
         start = await self._inputs.keep(record, params.inputs, self._executing.paces.of(params.flow_id))
         if await self._engine.start(start):
             return self._reader.submitted(start.record)

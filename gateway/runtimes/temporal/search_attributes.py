@@ -17,7 +17,7 @@ ROOT: Final[SearchAttributeKey[str]] = SearchAttributeKey.for_keyword("RunsRoot"
 """The id of the run that all of its family are inside of."""
 STATE: Final[SearchAttributeKey[str]] = SearchAttributeKey.for_keyword("RunsState")
 LABELS: Final[SearchAttributeKey[Sequence[str]]] = SearchAttributeKey.for_keyword_list("RunsLabels")
-"""The labels, each as `name=value`."""
+"""The labels, each as `name=value`, but for long ones (`search_texts.py`)."""
 CREATED: Final[SearchAttributeKey[datetime]] = SearchAttributeKey.for_datetime("RunsCreated")
 
 SEARCH_ATTRIBUTES: Final[tuple[SearchAttributeKey[Any], ...]] = (
