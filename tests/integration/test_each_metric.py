@@ -34,10 +34,22 @@ ELSEWHERE = {
         ("runs_gateway_object_calls_total", "runs_gateway_object_call_seconds", "runs_gateway_object_bytes_total"),
         "tests/unit/storage/test_object_calls.py",
     ),
+    **dict.fromkeys(
+        (
+            *("runs_gateway_temporal_cache_evictions_total", "runs_gateway_temporal_requests_failed_total"),
+            *("runs_gateway_temporal_cache_lookups_total", "runs_gateway_temporal_cached_workflows"),
+            *("runs_gateway_temporal_chunks_executed_total", "runs_gateway_temporal_items_ended_total"),
+            *("runs_gateway_temporal_pollers", "runs_gateway_temporal_polls_total"),
+            *("runs_gateway_temporal_task_delay_seconds", "runs_gateway_temporal_task_seconds"),
+            *("runs_gateway_temporal_task_slots_free", "runs_gateway_temporal_task_slots_used"),
+            "runs_gateway_temporal_tasks_failed_total",
+        ),
+        "tests/integration/test_temporal_metrics.py",
+    ),
     "runs_gateway_spans_lost_total": "tests/unit/server/test_span_queue.py",
     "runs_gateway_worker_restarts_total": "tests/integration/test_metrics.py",
 }
-"""Metrics that other tests move, with workers that die, collectors that do not answer, and object storage."""
+"""Metrics that other tests move, with workers that die, silent collectors, object storage, and a Temporal server."""
 
 
 class Scene:

@@ -46,9 +46,12 @@ LABEL_VALUES: Final = {
         f"of tokens {_values(*get_args(TokenFault))}; of refusals the reason of the error: `OVERLOADED`,"
         " `QUOTA_EXCEEDED`, `PAYLOAD_TOO_LARGE`, `UNAVAILABLE`, `STATE_UNAVAILABLE`, `PERMISSION_DENIED`, ..."
     ),
+    "request": "`long`: requests that wait for tasks or for the end of a run; `short`: all others",
+    "result": "of polls `task`, `none`; of lookups `hit`, `miss`",
     "runtime": _values("relay", "jsonrpc", "stepflow", "temporal"),
     "state": _values("success", "failed", "cancelled"),
     "status": "the HTTP status; 499 if the client left before",
+    "task": "`workflow`: a step of the workflow of a run; `activity`: a chunk of items, and what runs need besides",
     "use": _values(*MEMORY_USES),
     "version": "the version of the package",
 }

@@ -2,6 +2,7 @@
 
 import secrets
 from itertools import chain
+from typing import Final
 
 from temporalio import activity
 
@@ -20,6 +21,10 @@ from gateway.runtimes.temporal.messages import (
 )
 from gateway.runtimes.temporal.run_names import index_key, part_key
 from gateway.storage.objects import ObjectStore
+from gateway.telemetry.temporal_metrics import CHUNK_ITEMS_ENDED, CHUNKS_EXECUTED
+
+_SUCCESS: Final = CHUNK_ITEMS_ENDED.labels("success")
+_FAILED: Final = CHUNK_ITEMS_ENDED.labels("failed")
 
 
 class Activities:
@@ -32,7 +37,12 @@ class Activities:
     @activity.defn(name=EXECUTE_CHUNK)
     async def execute_chunk(self, chunk: ItemChunk) -> ChunkDone:
         """Execute items."""
-        return await self._chunks.execute(chunk)
+        done = await self._chunks.execute(chunk)
+        CHUNKS_EXECUTED.labels().value += 1
+        if (part := done.part) is not None:
+            _SUCCESS.value += part.count - part.failed
+            _FAILED.value += part.failed
+        return done
 
     @activity.defn(name=KEEP_PART)
     async def keep_part(self, wanted: PartsToKeep) -> ResultsPart:

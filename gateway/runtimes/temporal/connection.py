@@ -38,7 +38,7 @@ from gateway.runtimes.temporal.engine_errors import (
     refused_preparation,
 )
 from gateway.runtimes.temporal.presence import PATIENCE_SECONDS, EnginePresence
-from gateway.runtimes.temporal.sdk_runtime import sdk_runtime
+from gateway.runtimes.temporal.sdk_runtime import sdk_metrics, sdk_runtime
 from gateway.runtimes.temporal.timely_calls import CALL_TIMEOUT, TimelyCalls
 from gateway.telemetry.semconv import SpanAttributes, server_attributes
 
@@ -109,6 +109,7 @@ class TemporalConnection:
         """Look for the engine, and wait for it so long. False if it is away: then it is looked for."""
         if not self._tasks:
             self._tasks.append(create_shared_task(self._watch()))
+            self._tasks.append(create_shared_task(sdk_metrics().follow()))
             if self._credentials.token is not None or self._tls_paths:
                 self._tasks.append(create_shared_task(self._follow_files()))
         return await self.presence.found(seconds)

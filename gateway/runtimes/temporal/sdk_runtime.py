@@ -4,8 +4,17 @@ import logging
 from functools import cache
 from typing import Final
 
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    MetricBuffer,
+    MetricBufferDurationFormat,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 
+from gateway.runtimes.temporal.sdk_metrics import BUFFER_SIZE, SdkMetrics
 from gateway.telemetry.log_text import shortened
 
 _LONGEST: Final = 300
@@ -31,4 +40,16 @@ def sdk_runtime() -> Runtime:
         _log, append_target_to_name=False, prepend_target_on_message=False, append_log_fields_to_message=False
     )
     levels = TelemetryFilter(core_level="WARN", other_level="ERROR")
-    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(levels, forwarding)))
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(levels, forwarding), metrics=_buffer()))
+
+
+@cache
+def sdk_metrics() -> SdkMetrics:
+    """What counts the events of the runtime. Somebody has to follow it while there is a connection."""
+    sdk_runtime()
+    return SdkMetrics(_buffer())
+
+
+@cache
+def _buffer() -> MetricBuffer:
+    return MetricBuffer(BUFFER_SIZE, MetricBufferDurationFormat.SECONDS)
