@@ -13,6 +13,7 @@ from gateway.server.listening import Addresses
 from gateway.server.settings import ServeSettings
 from tests.support.clients import Client, GrpcClient, JsonRpcClient
 from tests.support.component_health import components_available
+from tests.support.temporal_server import TemporalServer
 
 DATA = Path(__file__).parent.parent / "data"
 STATES = {"memory": ":memory:", "sqlite": "{tmp}/state.db"}
@@ -50,6 +51,23 @@ async def start() -> AsyncIterator[Start]:
             return Gateway(addresses, grpc, jsonrpc)
 
         yield start
+
+
+HERE = [pytest.param("embedded"), pytest.param("temporal", marks=pytest.mark.slow)]
+"""The runtimes that execute items by the component servers of the gateway itself."""
+
+
+@pytest.fixture(params=HERE)
+async def runtime_here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
+    """The settings of a gateway over each of them, all state in a directory of the test."""
+    if request.param == "embedded":
+        yield {"state": str(tmp_path / "state.db")}
+        return
+    # A server starts faster than one that is there makes a namespace.
+    server = TemporalServer(tmp_path)
+    await server.start()
+    yield {"runtime": server.runtime(), "blobs": f"file://{tmp_path}"}
+    await server.kill()
 
 
 @pytest.fixture(params=[*STATES, "relay"])

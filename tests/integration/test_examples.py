@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("async_polling.py", {"success: 1 of 1", "moon: 320 x 320"}),
     ],
 )
-async def test_an_example_runs(start: Start, example: str, lines: set[str]) -> None:
-    gateway = await start(components={"/demo": command(EXAMPLES / "components_server.py")})
+async def test_an_example_runs(start: Start, runtime_here: dict[str, Any], example: str, lines: set[str]) -> None:
+    gateway = await start(**runtime_here, components={"/demo": command(EXAMPLES / "components_server.py")})
     environment = {"RUNS_GATEWAY_ADDRESS": gateway.addresses.grpc, "PATH": os.defpath}
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -57,8 +57,8 @@ ENDED_MEMO: Final = "ended"
 """What a workflow is described with: its run as it was accepted, and how it has ended."""
 
 
-ANSWER_SECONDS: Final = 3.0
-"""How long a question how far a run is may wait for an answer."""
+ANSWER_SECONDS: Final = 10.0
+"""How long a question how far a run is may wait for an answer. Gateways that are busy take seconds."""
 
 _BEGUN: Final = 3
 """How many events a history has at least when a gateway has begun with the run."""
