@@ -72,12 +72,12 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the server has used, in seconds, without that of its workers."""
-        return _cpu_seconds(self.pid)
+        return cpu_seconds(self.pid)
 
     def cpu_seconds_of_all(self) -> float:
         """Return the processor time of the server and its workers."""
         workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return sum(map(_cpu_seconds, [self.pid, *map(int, workers)]))
+        return sum(map(cpu_seconds, [self.pid, *map(int, workers)]))
 
     def memory(self, what: str = "VmRSS") -> int:
         """Return the memory of the server in bytes: the present one, or with VmHWM the peak."""
@@ -112,12 +112,13 @@ def server(module: str, *arguments: str, cores: frozenset[int] = ITS_CORE) -> It
 
 @contextmanager
 def gateway(state: str, *flags: str, cores: frozenset[int] = ITS_CORE, before: str = "") -> Iterator[Server]:
-    """Run the gateway itself, on a state file or `:memory:`; `before` has statements that prepare its process."""
+    """Run the gateway itself, on a state file, `:memory:` or none; `before` has statements that prepare its process."""
     command = f"{before}from gateway.cli import main; main()"
     addresses = ("--grpc-address", "127.0.0.1:0", "--http-address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0")
     # The lines of calls are measured by `benchmarks.observed`, and nobody reads them here.
     quiet = () if before else ("--log-level", "warning")
-    arguments = ("serve", "--json", "--state", state, *addresses, *quiet, *flags)
+    states = ("--state", state) if state else ()
+    arguments = ("serve", "--json", *states, *addresses, *quiet, *flags)
     with _serving("-c", command, *arguments, cores=cores) as running:
         yield running
 
@@ -151,7 +152,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'generated'}"}
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """Return the time of the processor clock of a process, which is finer than the ticks of its `stat`."""
     return time.clock_gettime(~pid << 3 | _PROCESS_CLOCK)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from benchmarks import chart
 from benchmarks.goals import GOALS, Medians
+from benchmarks.scenario import Scenario
 from benchmarks.scenarios import BARE, GATEWAY, Metrics
-from benchmarks.suite import SCENARIOS, Scenario
+from benchmarks.suite import SCENARIOS
 
 BEGIN = "<!-- measured: written by make bench -->"
 END = "<!-- end of measured -->"

@@ -13,8 +13,9 @@ from statistics import median
 
 from benchmarks import chart, report
 from benchmarks.measure import FOLLOW, POLL, PROJECT, Failure, join_the_load
+from benchmarks.scenario import Scenario
 from benchmarks.scenarios import Metrics
-from benchmarks.suite import SCENARIOS, Scenario
+from benchmarks.suite import SCENARIOS
 
 QUIET = 0.05
 """Figures count as undisturbed while other programs use at most so many cores."""

@@ -1,7 +1,6 @@
 """The suite of scenarios. The variants of a scenario are measured in turn, round after round."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,6 +10,7 @@ from benchmarks.engine import ORCHESTRATOR, sequential_submits
 from benchmarks.indexed_submits import indexed_submits
 from benchmarks.listed_runs import FILTERS, LISTED, listed_runs
 from benchmarks.overloaded import WAYS, overloaded
+from benchmarks.scenario import Scenario
 from benchmarks.scenarios import (
     BARE,
     BARE_NATIVE,
@@ -41,20 +41,8 @@ from benchmarks.scenarios import (
 )
 from benchmarks.stored_runs import STORED, stored_runs
 from benchmarks.submits import SUBMITS, UNSCHEDULED_SUBMITS, WORKERS
+from benchmarks.temporal_scenarios import temporal_scenarios
 from benchmarks.workers import CHANGES, RUNS, followed_through
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """A scenario. `columns` are the metrics in its table, with their headings; `rounds` bounds the rounds, if not 0."""
-
-    name: str
-    title: str
-    text: str
-    columns: Mapping[str, str]
-    variants: Mapping[str, Measure]
-    rounds: int = 0
-
 
 _UNARY = {"calls_per_s": "calls/s", "cpu_us_per_call": "CPU us/call", "mean_ms": "mean ms"}
 _STREAMS = {
@@ -333,6 +321,7 @@ def _suite() -> Iterator[Scenario]:
         },
         {ORCHESTRATOR: sequential_submits},
     )
+    yield from temporal_scenarios()
     yield from _growth()
 
 

@@ -46,6 +46,12 @@ class S3Server:
         """What `--blobs` calls the bucket."""
         return f"s3://{BUCKET}/pre/fix"
 
+    @property
+    def pid(self) -> int:
+        """The id of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def environment(self, port: int | None = None) -> dict[str, str]:
         """The variables by which clients find it, or a proxy before it at another port."""
         return {

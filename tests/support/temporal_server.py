@@ -58,6 +58,12 @@ class TemporalServer:
         """`HOST:PORT` of its gRPC."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def pid(self) -> int:
+        """The id of its process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def runtime(self, namespace: str = NAMESPACE) -> str:
         """What `--runtime` calls one of its namespaces."""
         return f"temporal://{self.address}/{namespace}"

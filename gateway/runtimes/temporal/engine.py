@@ -60,6 +60,10 @@ ENDED_MEMO: Final = "ended"
 ANSWER_SECONDS: Final = 10.0
 """How long a question how far a run is may wait for an answer. Gateways that are busy take seconds."""
 
+STARTS: Final = 8
+"""How many runs are being started at the same time. An engine that gets many at once does one after the other, and the
+last ones would look as if it were away."""
+
 _BEGUN: Final = 3
 """How many events a history has at least when a gateway has begun with the run."""
 
@@ -85,11 +89,12 @@ class Engine:
 
     def __init__(self, connection: TemporalConnection) -> None:
         self._connection = connection
+        self._starts = asyncio.Semaphore(STARTS)
 
     async def start(self, start: StartRun) -> bool:
         """Start a run. False if there is one with its id, or has been, and the engine still knows of it."""
         try:
-            async with EngineCall(self._connection, "StartWorkflowExecution") as client:
+            async with self._starts, EngineCall(self._connection, "StartWorkflowExecution") as client:
                 await client.start_workflow(
                     WORKFLOW,
                     start,
