@@ -1,7 +1,7 @@
 """What executing items share: time on the event loop, places, and memory for what they make."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final
 
@@ -35,6 +35,10 @@ class SharedWork:
         """The items whose components execute now, by the scopes of their tasks."""
         self.stopping = False
         """Whether all tasks are being cancelled, since the gateway stops."""
+        self.waiting = 0
+        """How many items wait for runs of their own, or pause: they do not count as executing."""
+        self.on_waiting: Callable[[], None] | None = None
+        """Called when one more does."""
 
     def waits_for_runs(self, scope: str) -> None:
         """Note that a component, which executes a task, asks for runs: its item waits for them from now on."""
@@ -125,10 +129,15 @@ class ItemWork(RoomHolder):
         self.set_idle(True)
         self._waits += 1
         self._leave_place()
+        if self._waits == 1:
+            shared = self._family.shared
+            shared.waiting += 1
+            if shared.on_waiting is not None:
+                shared.on_waiting()
 
     def stop_waiting(self) -> None:
         """The item waits for one thing less, and goes on at once, whether there is a place for it or not."""
-        self._waits -= 1
+        self._wait_no_more()
         self.set_idle(False)
         if self._needs_place():
             self._family.places.count(1)
@@ -136,7 +145,7 @@ class ItemWork(RoomHolder):
 
     async def end_waiting(self) -> None:
         """The item waits for one thing less, and goes on when it has a place again."""
-        self._waits -= 1
+        self._wait_no_more()
         try:
             if self._needs_place():
                 self._returning = True
@@ -149,6 +158,11 @@ class ItemWork(RoomHolder):
                     self._leave_place()
         finally:
             self.set_idle(False)
+
+    def _wait_no_more(self) -> None:
+        self._waits -= 1
+        if not self._waits:
+            self._family.shared.waiting -= 1
 
     def _needs_place(self) -> bool:
         return not (self._waits or self._has_place or self._returning or self._ended)

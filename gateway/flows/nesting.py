@@ -88,16 +88,20 @@ class Nesting:
         if depth > self._max_depth:
             raise NestedTooDeeply(f"{task}: runs nest at most {self._max_depth} deep (max_depth)")
 
+    def refuse_more(self, ancestry: Ancestry, items: int) -> None:
+        """Raise TooManyDescendants if a root run may not have so many items in runs inside it."""
+        if items > self._max_descendants:
+            raise TooManyDescendants(
+                f"{ancestry.task}: all runs nested in run {ancestry.root_id} have at most {self._max_descendants:,} "
+                f"items at a time (max_descendants)"
+            )
+
     def take(self, ancestry: Ancestry, items: int, size: int) -> None:
         """Count the items of a run that begins, and the bytes that it takes.
 
         Raises TooManyDescendants if its root may not have so many more items, and Overloaded if there is no memory.
         """
-        if self.live(ancestry.root_id) + items > self._max_descendants:
-            raise TooManyDescendants(
-                f"{ancestry.task}: all runs nested in run {ancestry.root_id} have at most {self._max_descendants:,} "
-                f"items at a time (max_descendants)"
-            )
+        self.refuse_more(ancestry, self.live(ancestry.root_id) + items)
         family = self._families.get(ancestry.root_id) or _Family(self._account.share("nested_runs"))
         try:
             family.share.take(size)

@@ -2,6 +2,7 @@
 
 from gateway.adapter.params_json import labels_to_json, observability_to_json
 from gateway.core.clock import LATEST, start_of_run
+from gateway.core.counted import counted
 from gateway.core.model import Nanoseconds, SubmitParams
 from gateway.flows.nesting import Ancestry
 from gateway.flows.run_ids import RUN_IDS
@@ -59,3 +60,11 @@ def deadline_of(created_at: Nanoseconds, seconds: float | None, most: float | No
     if seconds is None or (most is not None and most < seconds):
         seconds = most
     return None if seconds is None else min(created_at + round(seconds * 1e9), LATEST)
+
+
+def timeout_reason(record: RunRecord, run_timeout: float | None) -> str:
+    """Why a run is cancelled at its deadline, given how long any run may take."""
+    seconds = ((record.deadline or 0) - record.created_at) / 1e9
+    is_common = record.deadline == deadline_of(record.created_at, None, run_timeout)
+    setting = "run_timeout" if is_common else "execution_timeout"
+    return f"the run took longer than {counted(seconds, 'second')} ({setting})"

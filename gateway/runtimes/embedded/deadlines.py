@@ -8,10 +8,9 @@ from typing import Final
 
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.clock import now
-from gateway.core.counted import counted
 from gateway.core.errors import Unavailable
 from gateway.core.internal_errors import release_frames, report_unexpected
-from gateway.flows.new_record import deadline_of
+from gateway.flows.new_record import timeout_reason
 from gateway.flows.run_fields import fields_of
 from gateway.flows.run_record import RunRecord
 
@@ -99,18 +98,12 @@ class Deadlines:
 
     async def _end(self, record: RunRecord) -> None:
         try:
-            await self._expire(record.run_id, self._reason(record))
+            await self._expire(record.run_id, timeout_reason(record, self.run_timeout))
         except Unavailable as error:
             # It has stopped, and ends when the state can be written; or the gateway stops.
             release_frames(error)
         except Exception as error:
             report_unexpected(error, fields_of(record))
-
-    def _reason(self, record: RunRecord) -> str:
-        seconds = ((record.deadline or 0) - record.created_at) / 1e9
-        is_common = record.deadline == deadline_of(record.created_at, None, self.run_timeout)
-        setting = "run_timeout" if is_common else "execution_timeout"
-        return f"the run took longer than {counted(seconds, 'second')} ({setting})"
 
 
 def _tick(record: RunRecord) -> int:

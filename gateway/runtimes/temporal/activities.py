@@ -7,6 +7,7 @@ from typing import Final
 from temporalio import activity
 
 from gateway.runtimes.temporal.chunk_execution import ChunkExecution
+from gateway.runtimes.temporal.heartbeat import Heartbeat
 from gateway.runtimes.temporal.kept_results import get_results, put_parts, put_results
 from gateway.runtimes.temporal.messages import (
     CANCEL_NESTED,
@@ -19,6 +20,7 @@ from gateway.runtimes.temporal.messages import (
     PartsToKeep,
     ResultsPart,
 )
+from gateway.runtimes.temporal.nested_cancels import NestedCancels
 from gateway.runtimes.temporal.run_names import index_key, part_key
 from gateway.storage.objects import ObjectStore
 from gateway.telemetry.temporal_metrics import CHUNK_ITEMS_ENDED, CHUNKS_EXECUTED
@@ -30,9 +32,10 @@ _FAILED: Final = CHUNK_ITEMS_ENDED.labels("failed")
 class Activities:
     """See the module."""
 
-    def __init__(self, chunks: ChunkExecution, store: ObjectStore) -> None:
+    def __init__(self, chunks: ChunkExecution, store: ObjectStore, nested: NestedCancels) -> None:
         self._chunks = chunks
         self._store = store
+        self._nested = nested
 
     @activity.defn(name=EXECUTE_CHUNK)
     async def execute_chunk(self, chunk: ItemChunk) -> ChunkDone:
@@ -47,16 +50,20 @@ class Activities:
     @activity.defn(name=KEEP_PART)
     async def keep_part(self, wanted: PartsToKeep) -> ResultsPart:
         """Put results together into an object."""
-        found = [await get_results(self._store, part) for part in wanted.parts]
-        key = part_key(wanted.run_id, wanted.place, secrets.token_hex(4))
-        return await put_results(self._store, key, list(chain.from_iterable(found)))
+        with Heartbeat():
+            found = [await get_results(self._store, part) for part in wanted.parts]
+            key = part_key(wanted.run_id, wanted.place, secrets.token_hex(4))
+            return await put_results(self._store, key, list(chain.from_iterable(found)))
 
     @activity.defn(name=KEEP_INDEX)
     async def keep_index(self, wanted: PartsToKeep) -> ResultsPart:
         """Put parts together into an object that tells where their results are."""
-        key = index_key(wanted.run_id, wanted.place, secrets.token_hex(4))
-        return await put_parts(self._store, key, wanted.parts)
+        with Heartbeat():
+            key = index_key(wanted.run_id, wanted.place, secrets.token_hex(4))
+            return await put_parts(self._store, key, wanted.parts)
 
     @activity.defn(name=CANCEL_NESTED)
     async def cancel_nested(self, wanted: NestedToCancel) -> None:
-        """Cancel the runs that a cancelled run has submitted."""
+        """Cancel the runs inside a cancelled run."""
+        with Heartbeat():
+            await self._nested.cancel(wanted)

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
 from typing import Final
 
 from temporalio import activity
@@ -20,6 +19,7 @@ from gateway.flows.run_record import RunRecord
 from gateway.flows.run_trace import RunTrace, ended
 from gateway.flows.task import Host
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
+from gateway.runtimes.temporal.heartbeat import Heartbeat
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
 from gateway.runtimes.temporal.kept_results import kept, part_of, put_results, size_of
 from gateway.runtimes.temporal.messages import ChunkDone, ItemChunk, KeptResult, ResultsPart
@@ -33,9 +33,6 @@ CHUNK_SECONDS: Final = 1.0
 
 CHUNK_SIZE: Final = 1 << 20
 """Nor does it with results of so many characters."""
-
-HEARTBEAT_SECONDS: Final = 2.0
-"""How often the engine is told that a chunk executes. By the answer it is known whether it has been cancelled."""
 
 
 class ChunkExecution:
@@ -63,11 +60,12 @@ class ChunkExecution:
         results: list[KeptResult] = []
         record = chunk.record
         began = time.monotonic()
-        with _Heartbeat(), self._runs.executing(record) as (run, family):
+        with Heartbeat(), self._runs.executing(record) as (run, family):
             try:
-                flow, variables, texts = await self._prepared(chunk)
-                items = _Items(ItemExecution(record, flow, variables, self._host_of(record)), family)
-                await _execute_all(items, chunk.start, texts, results)
+                with run.items():
+                    flow, variables, texts = await self._prepared(chunk)
+                    items = _Items(ItemExecution(record, flow, variables, self._host_of(record)), family)
+                    await _execute_all(items, chunk.start, texts, results)
             except asyncio.CancelledError:
                 run.cancelled = run.cancelled or _is_cancelled()
                 if (task := asyncio.current_task()) is not None:
@@ -77,7 +75,8 @@ class ChunkExecution:
             if results:
                 self._runs.paces.note(record.flow_id, len(results), seconds)
                 part = await self._part(chunk, results)
-        return ChunkDone(chunk.start + len(results), part, seconds)
+        nested = run.nested or activity.info().attempt > 1
+        return ChunkDone(chunk.start + len(results), part, seconds, nested)
 
     async def _prepared(self, chunk: ItemChunk) -> tuple[Flow, dict[str, JsonText], list[JsonText]]:
         long = await self._inputs.parameters(chunk)
@@ -134,24 +133,3 @@ def _is_cancelled() -> bool:
     """Whether the run has been cancelled; else this gateway stops, or the engine has given the chunk to another."""
     details = activity.cancellation_details()
     return details is not None and details.cancel_requested
-
-
-class _Heartbeat:
-    """A block in which the engine is told that the present activity executes."""
-
-    def __init__(self) -> None:
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __enter__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._context = copy_context()
-        self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat, context=self._context)
-
-    def _beat(self) -> None:
-        activity.heartbeat()
-        self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat, context=self._context)
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = None

@@ -29,6 +29,7 @@ from gateway.runtimes.temporal.engine_call import EngineCall
 from gateway.runtimes.temporal.engine_errors import NoSuchWorkflow
 from gateway.runtimes.temporal.messages import (
     CANCEL,
+    NESTED,
     PROGRESS,
     TASK_QUEUE,
     WORKFLOW,
@@ -38,7 +39,7 @@ from gateway.runtimes.temporal.messages import (
     RunResult,
     StartRun,
 )
-from gateway.runtimes.temporal.run_names import workflow_id
+from gateway.runtimes.temporal.run_names import run_id_of_workflow, workflow_id
 from gateway.runtimes.temporal.search_attributes import (
     CREATED,
     FLOW_ID,
@@ -55,6 +56,9 @@ from gateway.runtimes.temporal.search_texts import search_label, search_text
 RUN_MEMO: Final = "run"
 ENDED_MEMO: Final = "ended"
 """What a workflow is described with: its run as it was accepted, and how it has ended."""
+
+_PAGE: Final = 1_000
+"""How many runs are looked for at once."""
 
 
 ANSWER_SECONDS: Final = 10.0
@@ -160,11 +164,33 @@ class Engine:
         except NoSuchWorkflow:
             raise _not_found(run_id) from None
 
-    async def cancel(self, run_id: str, reason: str | None) -> bool:
+    async def cancel(self, run_id: str, request: CancelRequest) -> bool:
         """Have a run cancelled. False if it has ended. Raises RunNotFound."""
+        return await self._signal(run_id, CANCEL, request)
+
+    async def announce_nested(self, run_id: str) -> bool:
+        """Tell a run that there is one inside it. False if it has ended. Raises RunNotFound."""
+        return await self._signal(run_id, NESTED)
+
+    async def open_inside(self, root_id: str) -> dict[str, str | None]:
+        """The runs inside a root run that have not ended, and their parents, as far as can be found now."""
+        query = f"{ROOT.name} = '{root_id}' AND ExecutionStatus = 'Running'"
+        found: dict[str, str | None] = {}
+        async with EngineCall(self._connection, "ListWorkflowExecutions") as client:
+            async for each in client.list_workflows(query, page_size=_PAGE, limit=_PAGE):
+                found[run_id_of_workflow(each.id)] = each.typed_search_attributes.get(PARENT)
+        return found
+
+    async def count_inside(self, root_id: str) -> int:
+        """How many runs inside a root run have not ended, as far as can be found now."""
+        query = f"{ROOT.name} = '{root_id}' AND ExecutionStatus = 'Running'"
+        async with EngineCall(self._connection, "CountWorkflowExecutions") as client:
+            return (await client.count_workflows(query)).count
+
+    async def _signal(self, run_id: str, name: str, *arguments: object) -> bool:
         try:
             async with EngineCall(self._connection, "SignalWorkflowExecution") as client:
-                await client.get_workflow_handle(workflow_id(run_id)).signal(CANCEL, CancelRequest(reason))
+                await client.get_workflow_handle(workflow_id(run_id)).signal(name, args=arguments)
         except NoSuchWorkflow:
             await self.describe(run_id)
             return False

@@ -18,9 +18,13 @@ KEEP_PART: Final = "runs.v1.KeepPart"
 KEEP_INDEX: Final = "runs.v1.KeepIndex"
 CANCEL_NESTED: Final = "runs.v1.CancelNested"
 CANCEL: Final = "cancel"
+NESTED: Final = "nested"
 PROGRESS: Final = "progress"
 TASK_QUEUE: Final = "runs-gateway"
-"""The names of the workflow, its activities, its signal and its query, and of the queue that all workers take from."""
+"""The names of the workflow, its activities, its signals and its query, and of the queue that all workers take from."""
+
+UPKEEP_QUEUE: Final = "runs-gateway-upkeep"
+"""The queue of what a run needs besides its items: it must go on when items take all places, for ever maybe."""
 
 MAX_INLINE: Final = 128 << 10
 """How many characters go through the engine at most; more go by the object storage."""
@@ -82,12 +86,14 @@ class Carried(Struct, frozen=True, omit_defaults=True, gc=False):
     rest: tuple[tuple[int, int], ...] = ()
     done: tuple[tuple[int, int], ...] = ()
     parts: tuple[ResultsPart, ...] = ()
+    nested: bool = False
 
 
 class StartRun(Struct, frozen=True, omit_defaults=True, gc=False):
     """The input of a workflow. With `has_parameters`, the overrides and variables of the run are in an object.
 
-    `pace` is how many items a second are to be expected, as far as is known.
+    `pace` is how many items a second are to be expected, as far as is known. `timeout_reason` is why the run is
+    cancelled at its deadline.
     """
 
     record: RunRecord
@@ -95,6 +101,7 @@ class StartRun(Struct, frozen=True, omit_defaults=True, gc=False):
     has_parameters: bool = False
     carried: Carried | None = None
     pace: float = 0.0
+    timeout_reason: str | None = None
 
 
 class ItemChunk(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -112,11 +119,15 @@ class ItemChunk(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class ChunkDone(Struct, frozen=True, omit_defaults=True, gc=False):
-    """What a chunk has come to: its items below `rest` have results, which are `part`. They took so many `seconds`."""
+    """What a chunk has come to: its items below `rest` have results, which are `part`. They took so many `seconds`.
+
+    `nested`: its items may have submitted runs.
+    """
 
     rest: int
     part: ResultsPart | None = None
     seconds: float = 0.0
+    nested: bool = False
 
 
 class PartsToKeep(Struct, frozen=True, gc=False):
@@ -128,17 +139,18 @@ class PartsToKeep(Struct, frozen=True, gc=False):
 
 
 class NestedToCancel(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The run whose nested runs are to be cancelled, and why it was."""
+    """The run whose nested runs are to be cancelled, the one that all of them are inside, and why it was."""
 
     run_id: str
-    namespace: str
+    root_id: str
     reason: str | None = None
 
 
 class CancelRequest(Struct, frozen=True, omit_defaults=True, gc=False):
-    """The signal that cancels a run."""
+    """The signal that cancels a run. With `inside`, one around it is, and takes care of those inside this one."""
 
     reason: str | None = None
+    inside: bool = False
 
 
 class ItemCounts(Struct, frozen=True, array_like=True, gc=False):

@@ -54,6 +54,8 @@ class RunProgress:
         self.executing: dict[int, int] = {}
         """The ranges of the chunks that are under way."""
         self.cancelling = False
+        self.nested = carried.nested
+        """Whether there may be runs that its items have submitted."""
         self._following = carried.following
         self._rest = deque(carried.rest)
         self._prefix = carried.prefix
@@ -96,6 +98,7 @@ class RunProgress:
     def ended(self, start: int, done: ChunkDone) -> None:
         """The chunk that begins with the item `start` has ended."""
         stop = self.executing.pop(start)
+        self.nested |= done.nested
         if done.rest < stop:
             self._rest.appendleft((done.rest, stop))
         if done.part is not None:
@@ -160,7 +163,14 @@ class RunProgress:
         """What the workflow goes on with when it begins anew, while nothing is executed."""
         done = tuple(sorted(self._done.items()))
         return Carried(
-            self.revision, self.started_at, self._following, self._prefix, tuple(self._rest), done, tuple(self.parts)
+            self.revision,
+            self.started_at,
+            self._following,
+            self._prefix,
+            tuple(self._rest),
+            done,
+            tuple(self.parts),
+            self.nested,
         )
 
     def counts(self) -> ItemCounts:

@@ -155,6 +155,24 @@ class RunReader:
             return await self._by_place(view, page)
         return await self._by_index(view, page)
 
+    async def wait_for_end(self, run_id: str, seconds: float) -> None:
+        """Wait until a run has ended, but not longer than so many seconds. Raises Unavailable if the gateway stops."""
+        view = await self._view(run_id)
+        if view.ended is not None:
+            return
+        end = asyncio.create_task(self._wait_for_end(view))
+        drained = asyncio.create_task(self._draining.wait())
+        try:
+            await asyncio.wait({end, drained}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if end.done():
+                end.result()
+            elif drained.done():
+                raise shutting_down()
+        finally:
+            for task in (end, drained):
+                task.cancel()
+            await asyncio.gather(end, drained, return_exceptions=True)
+
     def drain(self) -> None:
         """End every watch with Unavailable."""
         self._draining.set()

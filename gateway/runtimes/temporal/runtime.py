@@ -4,6 +4,8 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable, shutting_down
@@ -15,7 +17,7 @@ from gateway.flows.flow_cache import FlowCache
 from gateway.flows.host import RunHost, RunsApi
 from gateway.flows.item_work import DEFAULT_CONCURRENCY, DEFAULT_EXECUTING_ITEMS, SharedWork
 from gateway.flows.nesting import Nesting, parent_task
-from gateway.flows.new_record import new_record
+from gateway.flows.new_record import new_record, timeout_reason
 from gateway.flows.run_owners import owner_from_json
 from gateway.flows.run_record import RunRecord
 from gateway.flows.run_trace import with_context
@@ -27,8 +29,10 @@ from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine import Engine
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
+from gateway.runtimes.temporal.nested_cancels import NestedCancels
 from gateway.runtimes.temporal.nested_runs import NestedRuns
 from gateway.runtimes.temporal.record_limits import refuse_long_record
+from gateway.runtimes.temporal.run_cancels import RunCancels
 from gateway.runtimes.temporal.run_names import run_id_of_key
 from gateway.runtimes.temporal.run_reader import RunReader
 from gateway.runtimes.temporal.stored_flows import StoredFlows
@@ -74,9 +78,11 @@ class TemporalRuntime(Runtime):
         self._inputs = KeptInputs(store)
         self._reader = RunReader(self._engine, store)
         self._executing = ExecutingRuns(SharedWork(max_executing_items, account))
-        self._nested = NestedRuns(self._executing, self._reader, nesting)
+        self._cancels = RunCancels(self._engine, self._reader, self._executing)
+        self._nested = NestedRuns(self._engine, self._executing, self._reader, nesting)
         chunks = ChunkExecution(store, self._inputs, self._flows, self._executing, self._host)
-        self._worker = EngineWorker(connection, Activities(chunks, store), max_executing_items) if works else None
+        activities = Activities(chunks, store, NestedCancels(self._engine, self._reader, self._executing))
+        self._worker = EngineWorker(connection, activities, self._executing.shared) if works else None
         self._runs: RunsApi | None = None
         self._draining = False
 
@@ -120,9 +126,10 @@ class TemporalRuntime(Runtime):
         if len(params.inputs) > MAX_ITEMS:
             raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
         parent = parent_task(scope, params.observability)
-        ancestry = None if parent is None else await self._nested.ancestry(parent, params.namespace)
+        ancestry = None if parent is None else await self._nested.ancestry(parent, params.namespace, len(params.inputs))
         flow = await self._flows.overridden(params.flow_id, params.overrides, params.namespace)
-        if flow.steps:
+        # A gateway that is only a front does not know which components there are.
+        if flow.steps and self._worker is not None:
             await refuse_unknown_components(flow, self._components, patient=parent is not None)
         run_id, digest = None, ""
         if params.idempotency_key is not None:
@@ -132,7 +139,11 @@ class TemporalRuntime(Runtime):
         record = with_context(record, params.observability)
         refuse_long_record(record)
         start = await self._inputs.keep(record, params.inputs, self._executing.paces.of(params.flow_id))
+        if record.deadline is not None:
+            start = replace(start, timeout_reason=timeout_reason(record, self._run_timeout))
         if await self._engine.start(start):
+            if ancestry is not None:
+                await self._nested.begun(record, ancestry)
             return self._reader.submitted(start.record)
         with suppress(Unavailable):
             await self._inputs.forget(start)
@@ -146,6 +157,10 @@ class TemporalRuntime(Runtime):
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         return await self._reader.results(run_id, page)
+
+    async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
+        self._refuse_if_draining()
+        return await self._cancels.cancel(run_id, reason, until)
 
     async def drain(self) -> None:
         if not self._draining:

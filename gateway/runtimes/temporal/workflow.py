@@ -8,11 +8,11 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
+from msgspec.structs import replace
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from gateway.core.counted import counted
 from gateway.core.errors import Internal
 from gateway.core.model import Nanoseconds
 from gateway.runtimes.temporal.messages import (
@@ -22,7 +22,9 @@ from gateway.runtimes.temporal.messages import (
     KEEP_INDEX,
     KEEP_PART,
     MAX_INLINE,
+    NESTED,
     PROGRESS,
+    UPKEEP_QUEUE,
     WORKFLOW,
     CancelRequest,
     ChunkDone,
@@ -70,6 +72,7 @@ class RunWorkflow:
         self._chunks: set[asyncio.Task[None]] = set()
         self._keeping: asyncio.Task[None] | None = None
         self._reason: str | None = None
+        self._is_inside = False
         self._changed = False
 
     @workflow.run
@@ -82,9 +85,7 @@ class RunWorkflow:
             if not self._is_long():
                 self._hand_out()
             elif not self._chunks and self._keeping is None:
-                carried = progress.carried()
-                anew = StartRun(start.record, start.inputs, start.has_parameters, carried, progress.pace)
-                workflow.continue_as_new(anew)
+                workflow.continue_as_new(replace(start, carried=progress.carried(), pace=progress.pace))
             await self._change()
         if expiry is not None:
             expiry.cancel()
@@ -95,18 +96,24 @@ class RunWorkflow:
     @workflow.signal(name=CANCEL)
     def cancel(self, request: CancelRequest) -> None:
         """Cancel the run."""
-        self._cancel(request.reason)
+        self._cancel(request)
+
+    @workflow.signal(name=NESTED)
+    def nested(self) -> None:
+        """A run inside this one is submitted by somebody else than the gateways that execute its items."""
+        self._progress.nested = True
 
     @workflow.query(name=PROGRESS)
     def progress(self, seen: int) -> RunReport:
         """How far the run is, and the results that follow the first `seen` ones."""
         return self._progress.answer(seen)
 
-    def _cancel(self, reason: str | None) -> None:
+    def _cancel(self, request: CancelRequest) -> None:
         if not self._progress.cancelling and not self._progress.finished:
             self._progress.cancelling = True
             self._progress.revision += 1
-            self._reason = reason
+            self._reason = request.reason
+            self._is_inside = request.inside
             self._changed = True
 
     def _hand_out(self) -> None:
@@ -139,7 +146,11 @@ class RunWorkflow:
             )
         except (ActivityError, asyncio.CancelledError) as error:
             # What the gateway could not tell of items that have failed is a defect of the gateway.
-            done = ChunkDone(start) if is_cancelled_exception(error) else ChunkDone(stop, _defect(start, stop))
+            is_cancelled = is_cancelled_exception(error)
+            done = ChunkDone(start, nested=True) if is_cancelled else ChunkDone(stop, _defect(start, stop))
+        if self._is_inside:
+            # It may have gone on with what the runs inside it have lost.
+            done = ChunkDone(start, nested=done.nested)
         self._progress.ended(start, done)
         self._changed = True
 
@@ -156,6 +167,7 @@ class RunWorkflow:
         together: ResultsPart = await workflow.execute_activity(
             kind,
             PartsToKeep(self._record.run_id, place, tuple(parts)),
+            task_queue=UPKEEP_QUEUE,
             result_type=ResultsPart,
             schedule_to_close_timeout=_FOREVER,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
@@ -171,22 +183,27 @@ class RunWorkflow:
 
     async def _expire(self, deadline: Nanoseconds) -> None:
         await asyncio.sleep(max(0.0, (deadline - _now()) / 1e9))
-        seconds = (deadline - self._record.created_at) / 1e9
-        self._cancel(f"the run took longer than {counted(seconds, 'second')} (execution_timeout)")
+        self._cancel(CancelRequest(self._start.timeout_reason))
 
     async def _cancel_all(self) -> None:
         """Stop all items, and the runs inside this one, before the run has ended."""
         for task in self._chunks:
             task.cancel()
         await workflow.wait_condition(lambda: not self._progress.executing)
+        if self._progress.nested and not self._is_inside:
+            await self._cancel_nested()
+        self._progress.cancel_rest(_now())
+
+    async def _cancel_nested(self) -> None:
+        record = self._record
         await workflow.execute_activity(
             CANCEL_NESTED,
-            NestedToCancel(self._record.run_id, self._record.namespace, self._reason),
+            NestedToCancel(record.run_id, record.root_id or record.run_id, self._reason),
+            task_queue=UPKEEP_QUEUE,
             schedule_to_close_timeout=_FOREVER,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=_RETRIES,
         )
-        self._progress.cancel_rest(_now())
 
     async def _end(self) -> RunResult:
         progress = self._progress
