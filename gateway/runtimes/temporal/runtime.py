@@ -1,5 +1,7 @@
 """The Temporal runtime: runs are workflows of an engine, and their items execute on any gateway beside it."""
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Final
@@ -40,6 +42,9 @@ from gateway.runtimes.temporal.worker import EngineWorker
 from gateway.storage.blob_objects import BlobObjects
 from gateway.storage.fingerprint import fingerprint, is_same
 from gateway.storage.objects import ObjectStore
+
+NESTED_PATIENCE: Final = 60.0
+"""How long a run inside another one is submitted again and again, while the engine or the storage is away."""
 
 MAX_ITEMS: Final = 1 << 24
 """The largest number of items of a run."""
@@ -122,6 +127,19 @@ class TemporalRuntime(Runtime):
         return await self._blobs.peek(blob_id, namespace)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
+        if params.idempotency_key is None or parent_task(scope, params.observability) is None:
+            return await self._submit(params, scope)
+        # An item that waits for a run would fail. With the key, the run is there once.
+        until = time.monotonic() + NESTED_PATIENCE
+        while True:
+            try:
+                return await self._submit(params, scope)
+            except Unavailable as error:
+                if self._draining or time.monotonic() >= until:
+                    raise
+                await asyncio.sleep(error.retry_after or 1.0)
+
+    async def _submit(self, params: SubmitParams, scope: str) -> Snapshot:
         self._refuse_if_draining()
         if len(params.inputs) > MAX_ITEMS:
             raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
