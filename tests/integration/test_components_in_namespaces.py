@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +21,7 @@ from runs.v1 import blobs_pb2, runs_pb2
 from tests.integration.conftest import Gateway, Start
 from tests.support.bridged_engine import QUEUE, bridged_engine
 from tests.support.component_server import Call, ComponentServer
+from tests.support.temporal_server import TemporalServer
 
 NAMESPACES: Final = {name: (("runs-namespace", name),) for name in ("mine", "theirs", "default")}
 INNER: Final = Blob('{"name":"inner","steps":[],"output":{"$input":"$"}}', BlobType.FLOW)
@@ -64,14 +66,22 @@ async def components() -> AsyncIterator[str]:
         yield url
 
 
-@pytest.fixture(params=["embedded", "queue", "bridge"])
+@pytest.fixture(params=["embedded", "queue", "bridge", "temporal"])
 async def gateway(
     request: pytest.FixtureRequest, start: Start, components: str, tmp_path: Path
 ) -> AsyncIterator[Gateway]:
-    """One that calls the component itself; one that takes the tasks of an engine; and one with a bridge before it."""
+    """One that calls the component itself; one that takes the tasks of an engine; one with a bridge before it; and
+    one of two on a Temporal server, each of which executes.
+    """
     async with AsyncExitStack() as stack:
         if request.param == "embedded":
             yield await start(components={"/sdk": components})
+            return
+        if request.param == "temporal":
+            server: TemporalServer = request.getfixturevalue("temporal_server")
+            shared = {"runtime": server.runtime(f"test-{uuid.uuid4()}"), "blobs": f"file://{tmp_path}"}
+            _, gateway = [await start(**shared, components={"/sdk": components}) for _ in range(2)]
+            yield gateway
             return
         engine = await stack.enter_async_context(bridged_engine("0.13.0", tmp_path))
         state = str(tmp_path / "keys.db")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,10 +21,12 @@ from tests.support.collector import Collector, ReceivedSpan, grpc_collector
 from tests.support.command_line import CommandLine, Serving
 from tests.support.component_health import components_available
 from tests.support.component_server import Call, ComponentServer
+from tests.support.temporal_server import TemporalServer
 from tests.support.traces import Parent, parent
 
 SUBMIT = {"grpc": "runs.v1.RunsService/SubmitRun", "jsonrpc": "runs/submit"}
 EXECUTE = "components/execute"
+ENGINE = "temporal.api.workflowservice.v1.WorkflowService/"
 STEP = ["item", "step", EXECUTE]
 RUN = [STEP[:1], STEP[:2], STEP]
 SUB_RUN = [*STEP, "runs/submit"]
@@ -142,6 +145,36 @@ async def test_a_run_behind_a_relay(
     way = [SUBMIT[front], SUBMIT["grpc"], SUBMIT["grpc"]]
     found = [each for each in ways(collector.spans, root) if "runs.v1.RunsService/GetRun" not in each]
     assert found == below(way, RUN_WITH_TWO_ITEMS_BELOW)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("front", SUBMIT)
+async def test_a_run_that_a_gateway_takes_and_another_executes(
+    commands: CommandLine,
+    collector: Collector,
+    sdk_python: Callable[[str], Path],
+    temporal_server: TemporalServer,
+    tmp_path: Path,
+    front: str,
+) -> None:
+    component = f"/sdk={command(sdk.SERVER, python=sdk_python('0.11.2'))}"
+    runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
+    shared = ("--runtime", runtime, "--blobs", f"file://{tmp_path}", "--component", component)
+    async with AsyncExitStack() as stack:
+        # Calls for this one fail: it has no front.
+        env = {**collector.environment, "OTEL_BSP_SCHEDULE_DELAY": "20"}
+        off = ("--metrics-address", "off", "--http-address", "127.0.0.1:0", "--traces", "otlp")
+        worker = await commands.start("serve", *shared, *off, "--roles", "worker", "--json", env=env)
+        stack.push_async_callback(worker.communicate)
+        stack.callback(worker.terminate)
+        assert worker.stdout is not None
+        assert await worker.stdout.readline()
+        gateway = await stack.enter_async_context(serving(commands, collector, *shared, "--roles", "front"))
+        root = await submit(gateway, front, ORCHESTRATE, TWO_ITEMS)
+    found = [way for way in ways(collector.spans, root) if not way[-1].startswith(ENGINE)]
+    assert found == below([SUBMIT[front]], RUN_WITH_TWO_ITEMS_BELOW)
+    started = [way[:-1] for way in ways(collector.spans, root) if way[-1] == f"{ENGINE}StartWorkflowExecution"]
+    assert sorted(started) == sorted([[SUBMIT[front]], [SUBMIT[front], *SUB_RUN]])
 
 
 async def test_a_run_that_goes_on_after_its_gateway_was_killed(
