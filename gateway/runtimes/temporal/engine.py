@@ -202,7 +202,8 @@ def _search_attributes(record: RunRecord) -> TypedSearchAttributes:
         SearchAttributePair(RUNS_NAMESPACE, record.namespace),
         SearchAttributePair(FLOW_ID, record.flow_id),
         SearchAttributePair(STATE, RunState.RUNNING.value),
-        SearchAttributePair(CREATED, datetime.fromtimestamp(record.created_at / 1e9, UTC)),
+        # A whole millisecond: an index of SQLite rounds to these.
+        SearchAttributePair(CREATED, datetime.fromtimestamp(record.created_at // 1_000_000 / 1e3, UTC)),
     ]
     optional = (
         (FLOW_NAME, record.flow_name),

@@ -16,6 +16,7 @@ from gateway.runtimes.temporal.engine import Engine, NoWorker
 from gateway.runtimes.temporal.outside import ended_outside
 from gateway.runtimes.temporal.question_pace import QuestionPace
 from gateway.runtimes.temporal.read_parts import PartsReader
+from gateway.runtimes.temporal.recent_here import RecentHere
 from gateway.runtimes.temporal.run_view import RunView
 from gateway.storage.objects import ObjectStore
 
@@ -51,16 +52,23 @@ class RunReader:
         self._parts = PartsReader(store)
         self._draining = asyncio.Event()
         self._questions = QuestionPace()
+        self.recent = RecentHere()
 
     def submitted(self, record: RunRecord) -> Snapshot:
         """Note that a run has just been submitted here, and return its state."""
         view = RunView(record)
         self._views.put(record.run_id, view)
+        self.recent.changed(record)
         return view.snapshot()
 
     def forget(self, run_id: str) -> None:
         """A run has been deleted."""
         self._views.remove(run_id)
+        self.recent.deleted(run_id)
+
+    def known(self, run_id: str) -> RunView | None:
+        """What this gateway knows of a run; None if nothing."""
+        return self._views.get(run_id)
 
     async def record(self, run_id: str) -> RunRecord:
         """A run as it was accepted. Raises RunNotFound."""
@@ -214,6 +222,7 @@ class RunReader:
             await self._end_outside(view)
         else:
             view.end(result)
+        self.recent.changed(view.record)
 
     async def _end_outside(self, view: RunView) -> None:
         """Note that a run was ended, but not by a gateway."""

@@ -13,7 +13,8 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable, shutting_down
 from gateway.core.model import Blob, ItemResult, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
-from gateway.core.runtime import Page, Runtime, Snapshot
+from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
 from gateway.flows.files import Files
 from gateway.flows.flow_cache import FlowCache
 from gateway.flows.host import RunHost, RunsApi
@@ -31,13 +32,16 @@ from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine import Engine
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
+from gateway.runtimes.temporal.listed_runs import ListedRuns
 from gateway.runtimes.temporal.nested_cancels import NestedCancels
 from gateway.runtimes.temporal.nested_runs import NestedRuns
 from gateway.runtimes.temporal.record_limits import refuse_long_record
 from gateway.runtimes.temporal.run_cancels import RunCancels
 from gateway.runtimes.temporal.run_names import run_id_of_key
 from gateway.runtimes.temporal.run_reader import RunReader
+from gateway.runtimes.temporal.run_states import RunStates
 from gateway.runtimes.temporal.stored_flows import StoredFlows
+from gateway.runtimes.temporal.visible_runs import VisibleRuns
 from gateway.runtimes.temporal.worker import EngineWorker
 from gateway.storage.blob_objects import BlobObjects
 from gateway.storage.fingerprint import fingerprint, is_same
@@ -82,6 +86,7 @@ class TemporalRuntime(Runtime):
         self._flows = StoredFlows(self._blobs, flows)
         self._inputs = KeptInputs(store)
         self._reader = RunReader(self._engine, store)
+        self._lists = ListedRuns(VisibleRuns(connection), self._reader.recent, RunStates(self._reader))
         self._executing = ExecutingRuns(SharedWork(max_executing_items, account))
         self._cancels = RunCancels(self._engine, self._reader, self._executing)
         self._nested = NestedRuns(self._engine, self._executing, self._reader, nesting)
@@ -179,6 +184,12 @@ class TemporalRuntime(Runtime):
     async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
         self._refuse_if_draining()
         return await self._cancels.cancel(run_id, reason, until)
+
+    async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
+        return await self._lists.page(wanted, order, cursor, limit)
+
+    async def count_runs(self, wanted: RunFilter) -> int:
+        return await self._lists.count(wanted)
 
     async def drain(self) -> None:
         if not self._draining:

@@ -1,0 +1,60 @@
+"""What has just happened to runs on this gateway: visibility may not know it yet."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.core.model import Nanoseconds
+from gateway.flows.run_record import RunRecord
+
+RECENT_SECONDS: Final = 30.0
+"""After how long visibility knows, usually: it takes milliseconds with SQL, and a second or two with Elasticsearch."""
+
+RECENT: Final = 10_000
+"""How many runs are noted at most."""
+
+
+class RecentHere:
+    """Runs that were submitted, have ended, or were deleted here, for RECENT_SECONDS."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, tuple[float, RunRecord]] = OrderedDict()
+        self._deleted: OrderedDict[str, float] = OrderedDict()
+
+    def changed(self, record: RunRecord) -> None:
+        """Note that a run was submitted, or has ended."""
+        self._runs[record.run_id] = time.monotonic(), record
+        self._runs.move_to_end(record.run_id)
+        if len(self._runs) > RECENT:
+            self._runs.popitem(last=False)
+
+    def deleted(self, run_id: str) -> None:
+        """Note that a run was deleted."""
+        self._runs.pop(run_id, None)
+        self._deleted[run_id] = time.monotonic()
+        if len(self._deleted) > RECENT:
+            self._deleted.popitem(last=False)
+
+    def was_deleted(self, run_id: str) -> bool:
+        """Whether a run was deleted here."""
+        return run_id in self._deleted
+
+    def created(self, low: Nanoseconds, high: Nanoseconds) -> Iterator[RunRecord]:
+        """The runs that were created between two times."""
+        self._expire()
+        for _, record in self._runs.values():
+            if low <= record.created_at < high:
+                yield record
+
+    def since(self) -> Nanoseconds | None:
+        """When the first of these runs was created; None if there are none."""
+        self._expire()
+        return min((record.created_at for _, record in self._runs.values()), default=None)
+
+    def _expire(self) -> None:
+        before = time.monotonic() - RECENT_SECONDS
+        while self._runs and next(iter(self._runs.values()))[0] < before:
+            self._runs.popitem(last=False)
+        while self._deleted and next(iter(self._deleted.values())) < before:
+            self._deleted.popitem(last=False)
