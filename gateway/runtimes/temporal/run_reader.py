@@ -74,6 +74,10 @@ class RunReader:
         """A run as it was accepted. Raises RunNotFound."""
         return (await self._view(run_id)).record
 
+    async def last_state(self, run_id: str) -> Snapshot:
+        """The state of a run that was known here last. Raises RunNotFound."""
+        return (await self._view(run_id)).snapshot()
+
     async def get(self, run_id: str) -> Snapshot:
         """The state of a run, as the engine has it. Raises RunNotFound."""
         view = await self._view(run_id)

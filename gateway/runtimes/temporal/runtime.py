@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable, shutting_down
+from gateway.core.errors import IdempotencyConflict, InvalidParams, Overloaded, Unavailable, shutting_down
 from gateway.core.model import Blob, ItemResult, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
@@ -29,7 +29,7 @@ from gateway.flows.unknown_component import refuse_unknown_components
 from gateway.runtimes.temporal.activities import Activities
 from gateway.runtimes.temporal.chunk_execution import ChunkExecution
 from gateway.runtimes.temporal.connection import TemporalConnection
-from gateway.runtimes.temporal.engine import Engine
+from gateway.runtimes.temporal.engine import Engine, NoWorker
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
 from gateway.runtimes.temporal.listed_runs import ListedRuns
@@ -139,7 +139,7 @@ class TemporalRuntime(Runtime):
         while True:
             try:
                 return await self._submit(params, scope)
-            except Unavailable as error:
+            except (Unavailable, Overloaded) as error:
                 if self._draining or time.monotonic() >= until:
                     raise
                 await asyncio.sleep(error.retry_after or 1.0)
@@ -207,7 +207,11 @@ class TemporalRuntime(Runtime):
         earlier = await self._reader.record(record.run_id)
         if not is_same(earlier.fingerprint, record.fingerprint):
             raise IdempotencyConflict("the idempotency key was used before with other parameters")
-        return await self._reader.get(record.run_id)
+        try:
+            return await self._reader.get(record.run_id)
+        except NoWorker:
+            # It has been accepted. How far it is, the gateway may have known that has died.
+            return await self._reader.last_state(record.run_id)
 
     def _host(self, record: RunRecord) -> Host:
         assert self._runs is not None
