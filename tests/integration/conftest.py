@@ -59,7 +59,10 @@ HERE = [pytest.param("embedded"), pytest.param("temporal", marks=pytest.mark.slo
 
 @pytest.fixture(params=HERE)
 async def runtime_here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
-    """The settings of a gateway over each of them, all state in a directory of the test."""
+    """The settings of a gateway over each of them, all state in a directory of the test.
+
+    It is asked for before `start`, so that the gateway stops first.
+    """
     if request.param == "embedded":
         yield {"state": str(tmp_path / "state.db")}
         return

@@ -30,7 +30,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         ("async_polling.py", {"success: 1 of 1", "moon: 320 x 320"}),
     ],
 )
-async def test_an_example_runs(start: Start, runtime_here: dict[str, Any], example: str, lines: set[str]) -> None:
+async def test_an_example_runs(runtime_here: dict[str, Any], start: Start, example: str, lines: set[str]) -> None:
     gateway = await start(**runtime_here, components={"/demo": command(EXAMPLES / "components_server.py")})
     environment = {"RUNS_GATEWAY_ADDRESS": gateway.addresses.grpc, "PATH": os.defpath}
     process = await asyncio.create_subprocess_exec(

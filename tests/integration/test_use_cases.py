@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("version", sdk.VERSIONS)
 
 @pytest.fixture
 async def gateway(
-    start: Start, sdk_python: Callable[[str], Path], version: str, runtime_here: dict[str, Any]
+    runtime_here: dict[str, Any], start: Start, sdk_python: Callable[[str], Path], version: str
 ) -> Gateway:
     """A gateway with a component server of one SDK version, started by command."""
     return await start(**runtime_here, components={"/sdk": command(sdk.SERVER, python=sdk_python(version))})
