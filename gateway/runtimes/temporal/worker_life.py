@@ -17,7 +17,7 @@ from gateway.telemetry.log_text import shortened
 DRAIN_SECONDS: Final = 2.0
 """How long items that execute have to end when the gateway stops. Others execute those again that have not."""
 
-STOP_SECONDS: Final = 3.0
+STOP_SECONDS: Final = 2.0
 """How long it may take after that to tell the engine what has ended. It may be away."""
 
 FIRST_DELAY: Final = 0.5
