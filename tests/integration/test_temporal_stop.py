@@ -1,0 +1,92 @@
+"""A gateway on a Temporal server ends in order whatever is away, and its log tells nothing of payloads."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from gateway.client import AsyncRunsClient
+from tests.support.command_line import CommandLine, Finished, Serving, finish
+from tests.support.component_server import Call, ComponentServer
+from tests.support.temporal_server import TemporalServer
+
+pytestmark = pytest.mark.slow
+
+FLOW: Final = {
+    "steps": [
+        {"id": "a", "component": "/t/fail", "input": {"$input": "$"}, "onError": {"action": "useDefault"}},
+        {"id": "b", "component": "/t/hold", "input": {"$input": "$"}},
+    ],
+    "output": [{"$step": "a"}, {"$step": "b"}],
+}
+SECRET: Final = "canary-of-a-payload"
+FLAGS: Final = ("--log-level", "debug", "--log-format", "json")
+
+Away = Callable[[TemporalServer, Path], Awaitable[None]]
+
+
+async def _nothing(server: TemporalServer, blobs: Path) -> None:
+    """Nothing is away."""
+
+
+async def _engine(server: TemporalServer, blobs: Path) -> None:
+    await server.kill()
+
+
+async def _storage(server: TemporalServer, blobs: Path) -> None:
+    await asyncio.to_thread(blobs.rename, blobs.with_name("elsewhere"))
+
+
+class Components:
+    """One that fails, and one that never ends; both tell what they were given."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+        self.server = ComponentServer(self._answer)
+
+    async def _answer(self, call: Call) -> None:
+        if call.message["params"]["component"].endswith("fail"):
+            await call.error(-32000, f"it was given {SECRET}")
+        else:
+            self.held.set()
+            await call.closed()
+
+
+@pytest.fixture
+async def server(home: Path) -> AsyncIterator[TemporalServer]:
+    server = TemporalServer(home)
+    await server.start()
+    yield server
+    await server.kill()
+
+
+async def ended(serving: Serving) -> Finished:
+    serving.process.terminate()
+    async with asyncio.timeout(30):
+        return await finish(serving.process)
+
+
+@pytest.mark.parametrize(
+    ("away", "mode"), [(_nothing, ()), (_engine, ()), (_storage, ()), (_nothing, ("--workers", "2"))]
+)
+async def test_it_ends_while_items_execute(
+    server: TemporalServer, home: Path, away: Away, mode: tuple[str, ...]
+) -> None:
+    components = Components()
+    (blobs := home / "blobs").mkdir()
+    async with components.server.running() as url:
+        where = ("--runtime", server.runtime(), "--blobs", f"file://{blobs}", "--component", f"/t={url}")
+        async with CommandLine(home).serving(*where, *FLAGS, *mode, env={"TMPDIR": str(home)}) as serving:
+            async with AsyncRunsClient(serving.grpc) as client:
+                await client.submit(await client.put_flow(FLOW), [SECRET], variables={"v": SECRET})
+                await components.held.wait()
+            await away(server, blobs)
+            code, _, log = await ended(serving)
+    assert code == 0
+    assert SECRET not in log
+    messages = [json.loads(line)["message"] for line in log.splitlines()]
+    assert not any("not everything has ended" in message or "Traceback" in message for message in messages)
+    assert any("SubmitRun: OK" in message for message in messages)
