@@ -15,6 +15,9 @@ MAX_BYTES: Final = 2_000
 MAX_LABEL: Final = 56
 """How many bytes a label has there, so that there is room for as many as a run may have."""
 
+_CUT: Final = "\1"
+"""Stands for a NUL and all that follows, so that the text is no other one."""
+
 _SHOWN: Final = 24
 _DIGITS: Final = 24
 """How many characters of a longer label are there, before so many digits of a digest of all of it."""
@@ -22,7 +25,8 @@ _DIGITS: Final = 24
 
 def search_text(text: str) -> str:
     """As much of the beginning of a text as there is room for. The beginning of a text has a beginning of it."""
-    text = text.partition("\0")[0][:MAX_CHARACTERS]
+    before, nul, _ = text.partition("\0")
+    text = f"{before}{_CUT if nul else ''}"[:MAX_CHARACTERS]
     if _size(text) <= MAX_BYTES:
         return text
     left = MAX_BYTES

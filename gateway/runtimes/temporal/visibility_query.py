@@ -11,6 +11,7 @@ from typing import Final
 from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter
 from gateway.runtimes.temporal.messages import WORKFLOW
+from gateway.runtimes.temporal.search_texts import MAX_CHARACTERS, search_label, search_text
 
 MILLISECOND: Final = 1_000_000
 """In nanoseconds: times in queries are so exact."""
@@ -36,7 +37,8 @@ def visibility_query(wanted: RunFilter) -> str:
         parts.append(f"RunsFlowId IN ({', '.join(map(_quoted, wanted.flow_ids))})")
     for name, pattern in (("RunsFlowLabel", wanted.flow_label), ("RunsFlowName", wanted.flow_name)):
         if pattern is not None:
-            parts += _begins(name, pattern[:-1]) if pattern.endswith("*") else _equal(name, pattern)
+            text = search_text(pattern.removesuffix("*"))
+            parts += _begins(name, text) if pattern.endswith("*") else _equal(name, text)
     if wanted.parent_run_id is not None:
         parts += _equal("RunsParent", wanted.parent_run_id)
     if wanted.root_run_id is not None:
@@ -44,7 +46,7 @@ def visibility_query(wanted: RunFilter) -> str:
     if wanted.roots_only:
         parts.append("RunsRoot IS NULL")
     for name, value in wanted.labels.items():
-        if _can_be_asked(text := f"{name}={value}"):
+        if _can_be_asked(text := search_label(name, value)):
             parts.append(f"RunsLabels = {_quoted(text)}")
     return " AND ".join(parts)
 
@@ -69,7 +71,7 @@ def counts_exactly(wanted: RunFilter) -> bool:
     patterns = [each for each in (wanted.flow_label, wanted.flow_name) if each is not None]
     if wanted.labels or any(each.endswith("*") for each in patterns):
         return False
-    return all(map(_can_be_asked, patterns)) and not any(
+    return all(_can_be_asked(each) and len(each) < MAX_CHARACTERS // 2 for each in patterns) and not any(
         moment is not None and moment % MILLISECOND for moment in (wanted.created_after, wanted.created_before)
     )
 

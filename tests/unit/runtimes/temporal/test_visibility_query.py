@@ -4,6 +4,7 @@ from hypothesis import given
 
 from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter
+from gateway.runtimes.temporal.search_texts import search_label
 from gateway.runtimes.temporal.visibility_query import counts_exactly, created_between, moment, visibility_query
 from tests.support.run_filters import run_filters
 
@@ -70,3 +71,12 @@ def test_what_every_engine_counts() -> None:
         RunFilter(states=(RunState.PENDING,)),
     ):
         assert not counts_exactly(wanted)
+
+
+def test_what_is_long_is_asked_for_as_it_is_stored() -> None:
+    long = "n" * 300
+    query = visibility_query(RunFilter(labels={"a": long}, flow_label=long, flow_name=f"{long}*"))
+    assert f"RunsLabels = '{search_label('a', long)}'" in query
+    assert f"RunsFlowLabel = '{long[:255]}'" in query
+    assert f"RunsFlowName STARTS_WITH '{long[:255]}'" in query
+    assert not counts_exactly(RunFilter(flow_label=long))
