@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.core.control import ListParams
 from gateway.core.errors import InvalidParams
 from gateway.core.model import (
     MAX_KEY_LENGTH,
@@ -19,6 +20,7 @@ from gateway.core.model import (
     RunState,
     SubmitParams,
 )
+from gateway.core.run_filter import RunFilter
 from tests.integration.conftest import Gateway, Start
 from tests.support.temporal_server import TemporalServer
 
@@ -48,6 +50,10 @@ async def submit(gateway: Gateway, *, name: str | None = None, **params: Any) ->
 async def test_labels_may_be_as_long_as_anywhere(gateway: Gateway, text: str) -> None:
     labels = {f"{number:02}{text}"[:MAX_KEY_LENGTH]: text for number in range(MAX_LABELS)}
     assert await submit(gateway, flow_label=text, labels=labels, idempotency_key=text) is RunState.SUCCESS
+    name, value = next(iter(labels.items()))
+    for filters in (RunFilter(labels={name: value}), RunFilter(flow_label=text)):
+        assert len((await gateway.grpc.list_runs(ListParams(filter=filters))).runs) == 1
+    assert not (await gateway.grpc.list_runs(ListParams(filter=RunFilter(labels={name: value[:-1]})))).runs
 
 
 @pytest.mark.parametrize("name", ["n" * 100_000, WIDE, QUOTES], ids=["long", "wide", "quotes"])
