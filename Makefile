@@ -29,7 +29,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 .PHONY: help
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
-		awk -F '|' '{ printf "  make %-16s %s\n", $$1, $$2 }'
+		awk -F '|' '{ printf "  make %-18s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: $(VENV)/.ready ## Show the gateway at work: start it, run a flow over gRPC and JSON-RPC, stop.
@@ -129,6 +129,10 @@ settings-tables: $(VENV)/.ready ## Write the tables of settings into README.md a
 .PHONY: screenshots
 screenshots: $(VENV)/.ready ## Make the pictures of the live page in docs/images/, in the browser that the machine has.
 	@PYTHONPATH=.:generated $(BIN)/python -m tests.support.screenshots
+
+.PHONY: temporal-histories
+temporal-histories: $(VENV)/.ready ## Record what workflows on Temporal do in this release, for later ones to replay.
+	@PYTHONPATH=.:generated $(BIN)/python -m tests.support.record_histories
 
 .PHONY: metrics-table
 metrics-table: $(VENV)/.ready ## Write the tables of metrics into docs/metrics.md.
