@@ -165,8 +165,8 @@ class ServeSettings(_SharedSettings, TemporalSettings, UiSettings):
         FilePath, DefaultText("`~/.local/state/runs-gateway/runs.db`; `keys.db` if the runtime is elsewhere")
     ] = Field(
         default_factory=_serve_state,
-        description="The file that keeps flows, runs and results, or the idempotency keys for a runtime elsewhere. "
-        "`:memory:` keeps nothing.",
+        description="The file that keeps flows, runs and results, or the idempotency keys for a runtime elsewhere; "
+        "one on Temporal has none. `:memory:` keeps nothing.",
     )
     dialect: Annotated[Literal["document", "superset", "0.9", "0.10"] | None, DefaultText("found out")] = Field(
         default=None,
