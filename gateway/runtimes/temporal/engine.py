@@ -3,13 +3,14 @@
 import asyncio
 from datetime import UTC, datetime
 from itertools import starmap
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from temporalio.client import (
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
 )
 from temporalio.common import (
@@ -19,16 +20,18 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.adapter.params_json import labels_from_json
 from gateway.core.errors import RunNotFound, Unavailable
-from gateway.core.model import RunState
+from gateway.core.model import Nanoseconds, RunState
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine_call import EngineCall
 from gateway.runtimes.temporal.engine_errors import NoSuchWorkflow
 from gateway.runtimes.temporal.messages import (
     CANCEL,
+    LEFT,
     NESTED,
     PROGRESS,
     TASK_QUEUE,
@@ -53,6 +56,8 @@ from gateway.runtimes.temporal.search_attributes import (
 )
 from gateway.runtimes.temporal.search_texts import search_label, search_text
 
+_T = TypeVar("_T")
+
 RUN_MEMO: Final = "run"
 ENDED_MEMO: Final = "ended"
 """What a workflow is described with: its run as it was accepted, and how it has ended."""
@@ -76,6 +81,14 @@ class NoWorker(Unavailable):
     """No gateway that executes runs answers."""
 
 
+class ClosedOutside(NamedTuple):
+    """How a workflow was ended, but not by a gateway: its status, when, and which of its executions."""
+
+    status: WorkflowExecutionStatus
+    at: Nanoseconds
+    execution: str
+
+
 class Described(NamedTuple):
     """A run that the engine has. `ended` is None if it has not, or has been ended from outside, then with `closed`.
 
@@ -84,7 +97,7 @@ class Described(NamedTuple):
 
     record: RunRecord
     ended: RunEnd | None
-    closed: WorkflowExecutionStatus | None
+    closed: ClosedOutside | None
     begun: bool
 
 
@@ -118,20 +131,30 @@ class Engine:
         Gateways that execute runs answer this. Raises NoWorker if none does, and RunNotFound.
         """
         try:
-            async with EngineCall(self._connection, "QueryWorkflow") as client:
-                try:
-                    async with asyncio.timeout(ANSWER_SECONDS):
-                        answer: RunReport = await client.get_workflow_handle(workflow_id(run_id)).query(
-                            PROGRESS, seen, result_type=RunReport, reject_condition=QueryRejectCondition.NOT_OPEN
-                        )
-                except TimeoutError:
-                    # The engine is there: it waits for somebody who answers.
-                    raise NoWorker("no gateway that executes runs answers", retry_after=1.0) from None
+            return await self._query(run_id, PROGRESS, RunReport, seen)
         except WorkflowQueryRejectedError:
             return None
+
+    async def last_progress(self, run_id: str, execution: str, seen: int) -> RunReport | None:
+        """How far a run was when this execution was closed, as `progress` tells; None if nobody had begun with it."""
+        return await self._query_closed(run_id, execution, PROGRESS, RunReport, seen)
+
+    async def left(self, run_id: str, execution: str) -> tuple[tuple[int, int], ...] | None:
+        """The items without results, in ranges, as `last_progress` tells."""
+        return await self._query_closed(run_id, execution, LEFT, tuple[tuple[int, int], ...])
+
+    async def first_input(self, run_id: str, execution: str) -> StartRun:
+        """What an execution of a run has begun with. Raises RunNotFound."""
+        try:
+            async with EngineCall(self._connection, "GetWorkflowExecutionHistory") as client:
+                handle = client.get_workflow_handle(workflow_id(run_id), run_id=execution)
+                event = await anext(handle.fetch_history_events(page_size=1))
+                payloads = event.workflow_execution_started_event_attributes.input.payloads
+                [start] = await client.data_converter.decode(payloads, [StartRun])
         except NoSuchWorkflow:
             raise _not_found(run_id) from None
-        return answer
+        assert isinstance(start, StartRun)
+        return start
 
     async def describe(self, run_id: str) -> Described:
         """What the engine knows of a run. Raises RunNotFound."""
@@ -144,9 +167,12 @@ class Engine:
         if record is None:
             raise _not_found(run_id)
         ended: RunEnd | None = await found.memo_value(ENDED_MEMO, None, type_hint=RunEnd)
-        is_open = found.status is WorkflowExecutionStatus.RUNNING
         begun = found.history_length > _BEGUN
-        return Described(record, None if is_open else ended, None if is_open else found.status, begun)
+        status, at = found.status, found.close_time
+        if status is None or status is WorkflowExecutionStatus.RUNNING or at is None:
+            return Described(record, None, None, begun)
+        closed = ClosedOutside(status, round(at.timestamp() * 1_000_000) * 1_000, found.run_id)
+        return Described(record, ended, None if ended is not None else closed, begun)
 
     async def result(self, run_id: str) -> RunResult | None:
         """Wait for the end of a run, and return its result; None if it was ended from outside.
@@ -186,6 +212,38 @@ class Engine:
         query = f"{ROOT.name} = '{root_id}' AND ExecutionStatus = 'Running'"
         async with EngineCall(self._connection, "CountWorkflowExecutions") as client:
             return (await client.count_workflows(query)).count
+
+    async def _query_closed(
+        self, run_id: str, execution: str, query: str, kind: type[_T], *arguments: object
+    ) -> _T | None:
+        try:
+            return await self._query(run_id, query, kind, *arguments, execution=execution)
+        except RPCError as error:
+            if error.status is RPCStatusCode.FAILED_PRECONDITION:
+                return None
+            raise
+        except WorkflowQueryFailedError:
+            raise NoWorker("no gateway can tell how far the run was", retry_after=1.0) from None
+
+    async def _query(
+        self, run_id: str, query: str, kind: type[_T], *arguments: object, execution: str | None = None
+    ) -> _T:
+        """The answer of a run, or of one of its executions, which may be closed."""
+        reject = QueryRejectCondition.NOT_OPEN if execution is None else QueryRejectCondition.NONE
+        try:
+            async with EngineCall(self._connection, "QueryWorkflow") as client:
+                handle = client.get_workflow_handle(workflow_id(run_id), run_id=execution)
+                try:
+                    async with asyncio.timeout(ANSWER_SECONDS):
+                        answer: _T = await handle.query(
+                            query, args=arguments, result_type=kind, reject_condition=reject
+                        )
+                except TimeoutError:
+                    # The engine is there: it waits for somebody who answers.
+                    raise NoWorker("no gateway that executes runs answers", retry_after=1.0) from None
+        except NoSuchWorkflow:
+            raise _not_found(run_id) from None
+        return answer
 
     async def _signal(self, run_id: str, name: str, *arguments: object) -> bool:
         try:

@@ -149,9 +149,14 @@ class RunProgress:
         self._waiting_size -= sum(part.size for part in in_history)
         self._waiting_count -= sum(part.count for part in in_history)
 
+    def left(self) -> list[tuple[int, int]]:
+        """The items without results, in ranges and in their order."""
+        following = [(self._following, self.total)] if self._following < self.total else []
+        return sorted([*self._rest, *self.executing.items(), *following])
+
     def cancel_rest(self, now: Nanoseconds) -> None:
         """All items without results are cancelled. None is being executed."""
-        ranges = sorted([*self._rest, *([(self._following, self.total)] if self._following < self.total else [])])
+        ranges = self.left()
         self._rest.clear()
         self._following = self.total
         for low, high in ranges:

@@ -8,7 +8,7 @@ from typing import Final
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.core.errors import RunNotFound, Unavailable, shutting_down
+from gateway.core.errors import Unavailable, shutting_down
 from gateway.core.model import ItemResult, ResultOrder
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
 from gateway.flows.run_record import RunRecord
@@ -202,7 +202,7 @@ class RunReader:
         if described.ended is not None:
             view.ended = described.ended
         elif described.closed is not None:
-            await self._end_outside(view)
+            view.end(await ended_outside(self._engine, view.record, described.closed))
         self._views.put(run_id, view)
         return view
 
@@ -221,19 +221,16 @@ class RunReader:
         return changed
 
     async def _wait_for_end(self, view: RunView) -> None:
-        result = await self._engine.result(view.record.run_id)
-        if result is None:
-            await self._end_outside(view)
-        else:
-            view.end(result)
-        self.recent.changed(view.record)
-
-    async def _end_outside(self, view: RunView) -> None:
-        """Note that a run was ended, but not by a gateway."""
-        described = await self._engine.describe(view.record.run_id)
-        if described.closed is None:
-            raise RunNotFound(f"no run has the id '{view.record.run_id}'")
-        view.end(await ended_outside(self._engine, view, described.closed))
+        record = view.record
+        while (result := await self._engine.result(record.run_id)) is None:
+            described = await self._engine.describe(record.run_id)
+            if described.closed is not None:
+                result = await ended_outside(self._engine, record, described.closed)
+                break
+            # An operator has reset it: it goes on in another execution, and some results may come out anew.
+            view.forget_results()
+        view.end(result)
+        self.recent.changed(record)
 
     async def _by_place(self, view: RunView, page: Page) -> list[ItemResult]:
         found: list[ItemResult] = []

@@ -56,9 +56,14 @@ class RunView:
     def end(self, result: RunResult) -> None:
         """Note how the run has ended."""
         self.ended = result.ended
+        self.forget_results()
+        self._add(0, result.parts)
+
+    def forget_results(self) -> None:
+        """Where results are is to be asked for anew."""
         self._places.clear()
         self.parts.clear()
-        self._add(0, result.parts)
+        self.seen = 0
 
     @property
     def knows_results(self) -> bool:

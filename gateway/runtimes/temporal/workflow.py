@@ -21,6 +21,7 @@ from gateway.runtimes.temporal.messages import (
     EXECUTE_CHUNK,
     KEEP_INDEX,
     KEEP_PART,
+    LEFT,
     MAX_INLINE,
     NESTED,
     PROGRESS,
@@ -107,6 +108,11 @@ class RunWorkflow:
     def progress(self, seen: int) -> RunReport:
         """How far the run is, and the results that follow the first `seen` ones."""
         return self._progress.answer(seen)
+
+    @workflow.query(name=LEFT)
+    def left(self) -> list[tuple[int, int]]:
+        """The items without results, in ranges."""
+        return self._progress.left()
 
     def _cancel(self, request: CancelRequest) -> None:
         if not self._progress.cancelling and not self._progress.finished:
