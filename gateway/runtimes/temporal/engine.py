@@ -1,7 +1,7 @@
 """The runs in the engine: each is a workflow."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import starmap
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -57,6 +57,12 @@ from gateway.runtimes.temporal.search_attributes import (
 from gateway.runtimes.temporal.search_texts import search_label, search_text
 
 _T = TypeVar("_T")
+
+STEP_TIMEOUT: Final = timedelta(seconds=10)
+"""After so long, another gateway does a step of a workflow that one has taken and not done: it has died, or stopped.
+
+Less than it takes to replay a long history on a busy machine would do harm: such a step would never end.
+"""
 
 RUN_MEMO: Final = "run"
 ENDED_MEMO: Final = "ended"
@@ -117,6 +123,7 @@ class Engine:
                     start,
                     id=workflow_id(start.record.run_id),
                     task_queue=TASK_QUEUE,
+                    task_timeout=STEP_TIMEOUT,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     memo={RUN_MEMO: start.record},
                     search_attributes=_search_attributes(start.record),
