@@ -2,15 +2,15 @@
 
 import heapq
 from collections.abc import Collection
+from functools import partial
 from typing import Final
-
-from msgspec.structs import replace
 
 from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.items import Item, ItemPage
-from gateway.core.model import ItemResult, JsonText, Nanoseconds, RunState
-from gateway.core.runtime import RESULT_PAGE_BYTES, text_size
+from gateway.core.model import ItemResult, Nanoseconds, RunState
+from gateway.core.runtime import RESULT_PAGE_BYTES
 from gateway.flows.item_log import read_log
+from gateway.flows.item_pages import finished_item, item_size, page_with_inputs
 from gateway.runtimes.embedded.ended_run import EndedRun
 from gateway.runtimes.embedded.journal import Journal
 from gateway.runtimes.embedded.run import Run
@@ -20,9 +20,6 @@ WINDOW: Final = 1_024
 
 LOOKS: Final = 16
 """After how many looks that find nothing a page ends, so that its caller can say how far it has come."""
-
-STEP_BYTES: Final = 100
-"""About how much text a step is."""
 
 _FINISHED: Final = frozenset({RunState.SUCCESS, RunState.FAILED})
 _ALL: Final = frozenset(RunState)
@@ -39,7 +36,9 @@ async def read_items(
 ) -> ItemPage:
     """Return items as `Runtime.items` does. Raises Unavailable if the journal cannot be read."""
     items, rest = await _ItemSearch(journal, run, frozenset(states) or _ALL, start, limit).find()
-    return await _with_inputs(journal, run, items, rest) if with_inputs else ItemPage(items, rest)
+    if not with_inputs:
+        return ItemPage(items, rest)
+    return await page_with_inputs(items, rest, partial(journal.inputs, run.record.run_id))
 
 
 class _ItemSearch:
@@ -164,7 +163,7 @@ class _ItemSearch:
     def _merge(self, others: dict[int, Item], kept: list[tuple[ItemResult, bytes | None]], reached: int) -> None:
         found = {index: item for index, item in others.items() if index < reached}
         for result, steps in kept:
-            found[result.item_index] = _finished(result, steps)
+            found[result.item_index] = finished_item(result, steps)
         for index in sorted(found):
             item = found[index]
             if item.status in self._states:
@@ -177,19 +176,6 @@ class _ItemSearch:
     def _add(self, item: Item) -> None:
         self._items.append(item)
         self._size += item_size(item)
-
-
-def _finished(result: ItemResult, steps: bytes | None) -> Item:
-    log = None if steps is None else read_log(steps)
-    return Item(
-        result.item_index,
-        result.status,
-        result=result,
-        started_at=None if log is None else log.started_at,
-        completed_at=result.completed_at,
-        attempts=0 if log is None else log.attempts,
-        steps=() if log is None else log.statuses(),
-    )
 
 
 def _cancelled(index: int, at: Nanoseconds | None, kept: bytes | None) -> Item:
@@ -205,29 +191,3 @@ def _cancelled(index: int, at: Nanoseconds | None, kept: bytes | None) -> Item:
         attempts=log.attempts,
         steps=log.statuses(),
     )
-
-
-def item_size(item: Item) -> int:
-    """About how much text an item is, in characters."""
-    size = 0 if item.result is None else text_size(item.result)
-    for step in item.steps:
-        size += STEP_BYTES + len(step.step_id) + (len(step.error.message) if step.error else 0)
-    return size + len(item.input or "")
-
-
-async def _with_inputs(journal: Journal, run: Run | EndedRun, items: list[Item], rest: int | None) -> ItemPage:
-    """The items with their inputs: as many as fit a page."""
-    texts: list[JsonText] = []
-    first = size = 0
-    found: list[Item] = []
-    for item in items:
-        if not first <= item.item_index < first + len(texts):
-            first, texts = item.item_index, await journal.inputs(run.record.run_id, item.item_index)
-            if not texts:
-                return ItemPage(items, rest)
-        added = replace(item, input=texts[item.item_index - first])
-        size += item_size(added)
-        if found and size > RESULT_PAGE_BYTES:
-            return ItemPage(found, item.item_index)
-        found.append(added)
-    return ItemPage(found, rest)

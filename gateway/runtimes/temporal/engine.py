@@ -181,6 +181,18 @@ class Engine:
         closed = ClosedOutside(status, round(at.timestamp() * 1_000_000) * 1_000, found.run_id)
         return Described(record, ended, None if ended is not None else closed, begun)
 
+    async def started(self, run_id: str) -> StartRun:
+        """What a run was started with: it is in the first event of its history. Raises RunNotFound."""
+        try:
+            async with EngineCall(self._connection, "GetWorkflowExecutionHistory") as client:
+                events = client.get_workflow_handle(workflow_id(run_id)).fetch_history_events(page_size=1)
+                first = await anext(events)
+                payloads = first.workflow_execution_started_event_attributes.input.payloads
+                found: list[StartRun] = await client.data_converter.decode(payloads, [StartRun])
+        except NoSuchWorkflow:
+            raise _not_found(run_id) from None
+        return found[0]
+
     async def result(self, run_id: str) -> RunResult | None:
         """Wait for the end of a run, and return its result; None if it was ended from outside.
 

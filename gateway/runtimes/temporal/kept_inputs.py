@@ -97,16 +97,19 @@ class KeptInputs:
         if inputs.texts is not None:
             return list(inputs.texts[start:stop])
         found: list[JsonText] = []
-        starts = inputs.starts
-        number = bisect_right(starts, start) - 1
         while start < stop:
-            texts = await self._segment(input_key(run_id, inputs.token, number))
-            first = starts[number]
-            some = texts[start - first : stop - first]
+            some = (await self.following(run_id, inputs, start))[: stop - start]
             found += some
             start += len(some)
-            number += 1
         return found
+
+    async def following(self, run_id: str, inputs: Inputs, start: int) -> list[JsonText]:
+        """The inputs from the item `start` on: those that one object has. Raises as `texts` does."""
+        if inputs.texts is not None:
+            return list(inputs.texts[start:])
+        number = bisect_right(inputs.starts, start) - 1
+        texts = await self._segment(input_key(run_id, inputs.token, number))
+        return texts[start - inputs.starts[number] :]
 
     async def parameters(self, chunk: ItemChunk) -> LongParameters:
         """The parameters that all items of a run have."""

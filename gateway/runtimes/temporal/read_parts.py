@@ -34,7 +34,7 @@ class PartsReader:
         """
         for begin, part in parts:
             place = begin
-            for each in await self._inner(part) if part.has_parts else (part,):
+            for each in await self.inner(part):
                 if place < completions and place + each.count > first:
                     yield place, each
                 place += each.count
@@ -43,15 +43,22 @@ class PartsReader:
         """The results of a part. Raises as `within` does."""
         if part.cancelled_at is not None:
             return list(cancelled_results(part, part.low, part.high))
+        return list(map(told, await self.kept(part)))
+
+    async def kept(self, part: ResultsPart) -> tuple[KeptResult, ...]:
+        """The results of a part that were not cancelled, as they were kept. Raises as `within` does."""
         if part.key is None:
-            return list(map(told, part.results or ()))
+            return part.results or ()
         results = self._results.use(part.key)
         if results is None:
             results = await get_results(self._store, part)
             self._results.put(part.key, results, part.size)
-        return list(map(told, results))
+        return results
 
-    async def _inner(self, part: ResultsPart) -> tuple[ResultsPart, ...]:
+    async def inner(self, part: ResultsPart) -> tuple[ResultsPart, ...]:
+        """The parts with results that a part has, or is. Raises as `within` does."""
+        if not part.has_parts:
+            return (part,)
         assert part.key is not None
         parts = self._indexes.use(part.key)
         if parts is None:

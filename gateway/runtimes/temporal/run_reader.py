@@ -36,6 +36,9 @@ PATIENCE: Final = 60.0
 VIEWS: Final = 10_000
 """How many runs stay known."""
 
+_LEARNT: Final = 4
+"""How often it is asked for results that have come while others were asked for, for one look at a run."""
+
 
 CALM: Final = 30.0
 """After so many seconds without a failure, the next one is the first of another time away."""
@@ -49,7 +52,7 @@ class RunReader:
         self._store = store
         self._views: BoundedCache[str, RunView] = BoundedCache(VIEWS)
         self._loads = SingleFlight(self._load)
-        self._parts = PartsReader(store)
+        self.parts = PartsReader(store)
         self._draining = asyncio.Event()
         self._questions = QuestionPace()
         self.recent = RecentHere()
@@ -155,17 +158,21 @@ class RunReader:
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         """Results of a run, as `Runtime.results` gives them."""
         view = await self._view(run_id)
-        while view.seen < page.completions and not view.knows_results:
-            seen = view.seen
-            if view.ended is not None:
-                await self._wait_for_end(view)
-            else:
-                await self._refresh(view)
-            if view.seen == seen:
-                break
+        await self._learn(view, page.completions)
         if page.order is ResultOrder.BY_COMPLETION:
             return await self._by_place(view, page)
         return await self._by_index(view, page)
+
+    async def with_results(self, run_id: str) -> RunView:
+        """What is known of a run, as the engine has it now; it is known where all results are. Raises RunNotFound."""
+        await self.get(run_id)
+        view = await self._view(run_id)
+        # Others learn of it as well, and may know of results by now whose places they have not been told.
+        for _ in range(_LEARNT):
+            if view.knows_results or view.seen >= (completions := view.snapshot().completions):
+                break
+            await self._learn(view, completions)
+        return view
 
     async def wait_for_end(self, run_id: str, seconds: float) -> None:
         """Wait until a run has ended, but not longer than so many seconds. Raises Unavailable if the gateway stops."""
@@ -206,6 +213,17 @@ class RunReader:
         self._views.put(run_id, view)
         return view
 
+    async def _learn(self, view: RunView, completions: int) -> None:
+        """Ask where so many results are, as far as that can be told."""
+        while view.seen < completions and not view.knows_results:
+            seen = view.seen
+            if view.ended is not None:
+                await self._wait_for_end(view)
+            else:
+                await self._refresh(view)
+            if view.seen == seen:
+                break
+
     async def _refresh(self, view: RunView) -> bool:
         """Ask the engine how far a run is; return whether it has changed."""
         with self._questions.question():
@@ -234,10 +252,10 @@ class RunReader:
 
     async def _by_place(self, view: RunView, page: Page) -> list[ItemResult]:
         found: list[ItemResult] = []
-        parts = self._parts.within(view.by_place(page.first, page.completions), page.first, page.completions)
+        parts = self.parts.within(view.by_place(page.first, page.completions), page.first, page.completions)
         async with aclosing(parts):
             async for place, part in parts:
-                results = await self._parts.results(part)
+                results = await self.parts.results(part)
                 some = islice(results, max(0, page.first - place), page.completions - place)
                 found += (result for result in some if page.start <= result.item_index < page.stop)
                 if len(filled := fill_page(found, text_size)) < len(found) or len(filled) == RESULT_PAGE_LENGTH:
@@ -249,11 +267,11 @@ class RunReader:
         while start < page.stop:
             stop = min(page.stop, start + RESULT_PAGE_LENGTH)
             found: list[ItemResult] = []
-            parts = self._parts.within(view.with_items(start, stop), page.first, page.completions)
+            parts = self.parts.within(view.with_items(start, stop), page.first, page.completions)
             async with aclosing(parts):
                 async for place, part in parts:
                     if part.low < stop and start < part.high:
-                        results = await self._parts.results(part)
+                        results = await self.parts.results(part)
                         some = islice(results, max(0, page.first - place), max(0, page.completions - place))
                         found += (result for result in some if start <= result.item_index < stop)
             if found:

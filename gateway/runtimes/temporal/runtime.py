@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import IdempotencyConflict, InvalidParams, Overloaded, Unavailable, shutting_down
-from gateway.core.model import Blob, ItemResult, SubmitParams
+from gateway.core.items import ItemPage
+from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
@@ -37,6 +38,7 @@ from gateway.runtimes.temporal.nested_cancels import NestedCancels
 from gateway.runtimes.temporal.nested_runs import NestedRuns
 from gateway.runtimes.temporal.record_limits import refuse_long_record
 from gateway.runtimes.temporal.run_cancels import RunCancels
+from gateway.runtimes.temporal.run_items_read import ItemsReader
 from gateway.runtimes.temporal.run_names import run_id_of_key
 from gateway.runtimes.temporal.run_reader import RunReader
 from gateway.runtimes.temporal.run_states import RunStates
@@ -86,6 +88,7 @@ class TemporalRuntime(Runtime):
         self._flows = StoredFlows(self._blobs, flows)
         self._inputs = KeptInputs(store)
         self._reader = RunReader(self._engine, store)
+        self._items = ItemsReader(self._engine, self._reader, self._inputs)
         self._lists = ListedRuns(VisibleRuns(connection), self._reader.recent, RunStates(self._reader))
         self._executing = ExecutingRuns(SharedWork(max_executing_items, account))
         self._cancels = RunCancels(self._engine, self._reader, self._executing)
@@ -184,6 +187,11 @@ class TemporalRuntime(Runtime):
     async def cancel(self, run_id: str, reason: str | None, until: float | None = None) -> Snapshot:
         self._refuse_if_draining()
         return await self._cancels.cancel(run_id, reason, until)
+
+    async def items(
+        self, run_id: str, states: Collection[RunState], start: int, limit: int, *, with_inputs: bool
+    ) -> ItemPage:
+        return await self._items.page(run_id, states, start, limit, with_inputs=with_inputs)
 
     async def list_runs(self, wanted: RunFilter, order: RunOrder, cursor: str, limit: int) -> RunPage:
         return await self._lists.page(wanted, order, cursor, limit)
