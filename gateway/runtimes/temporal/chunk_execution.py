@@ -11,6 +11,7 @@ from temporalio import activity
 from gateway.core.clock import now
 from gateway.core.json_text import members
 from gateway.core.model import JsonText
+from gateway.core.patience import patiently
 from gateway.flows.flow import Flow
 from gateway.flows.item_execution import ItemExecution
 from gateway.flows.item_log import ItemLog
@@ -30,6 +31,9 @@ from gateway.telemetry import tracing
 
 CHUNK_SECONDS: Final = 1.0
 """A chunk begins no more items after so long: its results are seen when it ends."""
+
+STORE_PATIENCE: Final = 60.0
+"""How many seconds results are kept in memory while the storage is away."""
 
 CHUNK_SIZE: Final = 1 << 20
 """Nor does it with results of so many characters."""
@@ -88,7 +92,8 @@ class ChunkExecution:
         if sum(map(size_of, results)) <= chunk.inline:
             return part_of(results)
         key = chunk_key(chunk.record.run_id, chunk.start, secrets.token_hex(4))
-        return await put_results(self._store, key, results)
+        # Else all of these items would execute again.
+        return await patiently(lambda: put_results(self._store, key, results), STORE_PATIENCE, _goes_on)
 
 
 class _Items:
@@ -127,6 +132,10 @@ async def _execute_all(items: _Items, start: int, texts: Sequence[JsonText], res
         size += size_of(result)
         if size >= CHUNK_SIZE or time.monotonic() >= until or activity.is_worker_shutdown():
             return
+
+
+def _goes_on() -> bool:
+    return not (activity.is_cancelled() or activity.is_worker_shutdown())
 
 
 def _is_cancelled() -> bool:

@@ -8,8 +8,9 @@ from typing import Final
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.core.errors import Unavailable, shutting_down
+from gateway.core.errors import Overloaded, Unavailable, shutting_down
 from gateway.core.model import ItemResult, ResultOrder
+from gateway.core.patience import TimeAway, patiently
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.engine import Engine, NoWorker
@@ -38,10 +39,6 @@ VIEWS: Final = 10_000
 
 _LEARNT: Final = 4
 """How often it is asked for results that have come while others were asked for, for one look at a run."""
-
-
-CALM: Final = 30.0
-"""After so many seconds without a failure, the next one is the first of another time away."""
 
 
 class RunReader:
@@ -102,18 +99,16 @@ class RunReader:
         view = await self._view(run_id)
         snapshot = view.snapshot()
         yield snapshot
-        now = asyncio.get_running_loop().time
-        failed, since = -CALM, 0.0
+        patience = TimeAway(PATIENCE)
         while not snapshot.terminal:
             try:
                 async with aclosing(self._changes(view)) as changes:
                     async for _ in changes:
-                        failed = -CALM
+                        patience.success()
                         snapshot = view.snapshot()
                         yield snapshot
-            except Unavailable:
-                since, failed = now() if now() - failed >= CALM else since, now()
-                if self._draining.is_set() or failed - since > PATIENCE:
+            except (Unavailable, Overloaded):
+                if self._draining.is_set() or not patience.failure():
                     raise
                 await asyncio.sleep(SLOWEST)
 
@@ -156,7 +151,13 @@ class RunReader:
             return view.ended is None and await self._refresh(view)
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
-        """Results of a run, as `Runtime.results` gives them."""
+        """Results of a run, as `Runtime.results` gives them.
+
+        Raises Unavailable if the engine, or the storage, is away for longer than PATIENCE seconds.
+        """
+        return await patiently(lambda: self._results(run_id, page), PATIENCE, lambda: not self._draining.is_set())
+
+    async def _results(self, run_id: str, page: Page) -> list[ItemResult]:
         view = await self._view(run_id)
         await self._learn(view, page.completions)
         if page.order is ResultOrder.BY_COMPLETION:

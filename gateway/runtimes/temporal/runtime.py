@@ -1,7 +1,6 @@
 """The Temporal runtime: runs are workflows of an engine, and their items execute on any gateway beside it."""
 
-import asyncio
-import time
+import secrets
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from typing import Final
@@ -10,10 +9,11 @@ from msgspec.structs import replace
 
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import IdempotencyConflict, InvalidParams, Overloaded, Unavailable, shutting_down
+from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable, shutting_down
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
+from gateway.core.patience import patiently
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
 from gateway.flows.files import Files
@@ -51,6 +51,9 @@ from gateway.storage.objects import ObjectStore
 
 NESTED_PATIENCE: Final = 60.0
 """How long a run inside another one is submitted again and again, while the engine or the storage is away."""
+
+_ONCE: Final = "once:"
+"""How the keys begin that runs inside runs get which have none: with it, nobody finds them again."""
 
 MAX_ITEMS: Final = 1 << 24
 """The largest number of items of a run."""
@@ -135,17 +138,12 @@ class TemporalRuntime(Runtime):
         return await self._blobs.peek(blob_id, namespace)
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
-        if params.idempotency_key is None or parent_task(scope, params.observability) is None:
+        if parent_task(scope, params.observability) is None:
             return await self._submit(params, scope)
-        # An item that waits for a run would fail. With the key, the run is there once.
-        until = time.monotonic() + NESTED_PATIENCE
-        while True:
-            try:
-                return await self._submit(params, scope)
-            except (Unavailable, Overloaded) as error:
-                if self._draining or time.monotonic() >= until:
-                    raise
-                await asyncio.sleep(error.retry_after or 1.0)
+        # An item that waits for a run would fail. With a key, the run is there once.
+        if params.idempotency_key is None:
+            params = replace(params, idempotency_key=f"{_ONCE}{secrets.token_hex(16)}")
+        return await patiently(lambda: self._submit(params, scope), NESTED_PATIENCE, lambda: not self._draining)
 
     async def _submit(self, params: SubmitParams, scope: str) -> Snapshot:
         self._refuse_if_draining()

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import Unavailable
-from gateway.core.model import RunState
-from gateway.core.runtime import Snapshot
+from gateway.core.errors import Overloaded, Unavailable
+from gateway.core.model import ResultOrder, RunState
+from gateway.core.runtime import Page, Snapshot
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal import run_reader
 from gateway.runtimes.temporal.engine import Described, Engine, NoWorker
@@ -106,6 +106,30 @@ async def test_a_watch_fails_when_nobody_answers_for_long(
     engine.report = NoWorker("nobody")
     with pytest.raises(Unavailable, match="nobody"):
         await states(reader)
+
+
+async def test_a_watch_goes_on_after_the_engine_was_at_a_limit(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_reader, "SLOWEST", 0.01)
+    engine.report = Overloaded("full")
+    watching = asyncio.create_task(states(reader))
+    await engine.told.wait()
+    engine.report = None
+    engine.end.set()
+    async with asyncio.timeout(5):
+        seen = await watching
+    assert [snapshot.revision for snapshot in seen] == [0, 3]
+
+
+async def test_results_are_read_when_somebody_answers_again(reader: RunReader, engine: GivenEngine) -> None:
+    engine.report = NoWorker("nobody", retry_after=0.01)
+    reading = asyncio.create_task(reader.results("r", Page(ResultOrder.BY_COMPLETION, 0, 1, 0, 1)))
+    await engine.told.wait()
+    engine.report = None
+    engine.end.set()
+    async with asyncio.timeout(5):
+        assert [result.value for result in await reading] == ["1"]
 
 
 async def test_draining_ends_a_watch(reader: RunReader, engine: GivenEngine) -> None:
