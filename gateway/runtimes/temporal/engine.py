@@ -141,6 +141,11 @@ class Engine:
             return await self._query(run_id, PROGRESS, RunReport, seen)
         except WorkflowQueryRejectedError:
             return None
+        except RPCError as error:
+            if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                raise
+            # The last gateway that has worked on the run has failed at that, and another one is about to try.
+            raise NoWorker("no gateway that executes runs answers", retry_after=1.0) from None
 
     async def last_progress(self, run_id: str, execution: str, seen: int) -> RunReport | None:
         """How far a run was when this execution was closed, as `progress` tells; None if nobody had begun with it."""
