@@ -135,8 +135,8 @@ async def test_a_run_ends_at_its_deadline(
 ) -> None:
     gateway = await join(components={"/test": held.server.url}, **settings)
     run = await submitted(gateway, HELD, 1, wait=True, **options)
+    # On a busy machine it may end before its item has begun, so the component need not have been called.
     assert (run.status, run.cancel_reason) == (RunState.CANCELLED, reason)
-    await held.loses(1)
 
 
 @pytest.mark.parametrize("gateways", [1, 2])
