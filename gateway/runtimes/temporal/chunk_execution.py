@@ -11,7 +11,7 @@ from temporalio import activity
 from gateway.core.clock import now
 from gateway.core.json_text import members
 from gateway.core.model import JsonText
-from gateway.core.patience import patiently
+from gateway.core.time_away import patiently
 from gateway.flows.flow import Flow
 from gateway.flows.item_execution import ItemExecution
 from gateway.flows.item_log import ItemLog

@@ -10,8 +10,8 @@ from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import Overloaded, Unavailable, shutting_down
 from gateway.core.model import ItemResult, ResultOrder
-from gateway.core.patience import TimeAway, patiently
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
+from gateway.core.time_away import TimeAway, patiently
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.engine import Engine, NoWorker
 from gateway.runtimes.temporal.outside import ended_outside

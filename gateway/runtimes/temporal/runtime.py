@@ -13,9 +13,9 @@ from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable,
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
-from gateway.core.patience import patiently
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
+from gateway.core.time_away import patiently
 from gateway.flows.files import Files
 from gateway.flows.flow_cache import FlowCache
 from gateway.flows.host import RunHost, RunsApi

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.errors import ComponentUnavailable, GatewayError, NotFound, Overloaded, QuotaExceeded, Unavailable
-from gateway.core.patience import TimeAway, patiently
+from gateway.core.time_away import TimeAway, patiently
 
 
 class Attempts:
