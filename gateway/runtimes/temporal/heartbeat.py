@@ -1,9 +1,8 @@
 """Tells the engine that an activity executes. By its answer it is known whether the activity has been cancelled."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import Any, Final
+from typing import Final
 
 from temporalio import activity
 
@@ -11,15 +10,10 @@ HEARTBEAT_SECONDS: Final = 2.0
 """How often the engine is told."""
 
 
-def _nothing() -> Sequence[Any]:
-    return ()
-
-
 class Heartbeat:
-    """A block in which the engine is told that the present activity executes, with what `details` gives."""
+    """A block in which the engine is told that the present activity executes."""
 
-    def __init__(self, details: Callable[[], Sequence[Any]] = _nothing) -> None:
-        self._details = details
+    def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
@@ -28,7 +22,7 @@ class Heartbeat:
         self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat, context=self._context)
 
     def _beat(self) -> None:
-        activity.heartbeat(*self._details())
+        activity.heartbeat()
         self._timer = self._loop.call_later(HEARTBEAT_SECONDS, self._beat, context=self._context)
 
     def __exit__(self, *_: object) -> None:
