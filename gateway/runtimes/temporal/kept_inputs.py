@@ -3,8 +3,8 @@
 import asyncio
 import secrets
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -16,6 +16,8 @@ from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.messages import MAX_INLINE, Inputs, ItemChunk, StartRun
 from gateway.runtimes.temporal.run_names import input_key, parameters_key
 from gateway.storage.objects import ObjectStore
+
+_T = TypeVar("_T")
 
 SEGMENT_SIZE: Final = 1 << 20
 """About how many characters an object with inputs has."""
@@ -108,7 +110,7 @@ class KeptInputs:
         if inputs.texts is not None:
             return list(inputs.texts[start:])
         number = bisect_right(inputs.starts, start) - 1
-        texts = await self._segment(input_key(run_id, inputs.token, number))
+        texts = await self._read(self._segments, input_key(run_id, inputs.token, number), _TEXTS.decode)
         return texts[start - inputs.starts[number] :]
 
     async def parameters(self, chunk: ItemChunk) -> LongParameters:
@@ -116,21 +118,16 @@ class KeptInputs:
         record = chunk.record
         if not chunk.has_parameters:
             return LongParameters(record.overrides, record.variables)
-        key = parameters_key(record.run_id, chunk.inputs.token)
-        long = self._parameters.use(key)
-        if long is None:
-            data = await self._store.get(key)
-            long = _LONG.decode(data)
-            self._parameters.put(key, long, len(data))
-        return long
+        return await self._read(self._parameters, parameters_key(record.run_id, chunk.inputs.token), _LONG.decode)
 
-    async def _segment(self, key: str) -> list[JsonText]:
-        texts = self._segments.use(key)
-        if texts is None:
+    async def _read(self, cache: BoundedCache[str, _T], key: str, decode: Callable[[bytes], _T]) -> _T:
+        """What an object holds, which stays in a cache."""
+        found = cache.use(key)
+        if found is None:
             data = await self._store.get(key)
-            texts = _TEXTS.decode(data)
-            self._segments.put(key, texts, len(data))
-        return texts
+            found = decode(data)
+            cache.put(key, found, len(data))
+        return found
 
 
 def _segments(inputs: Sequence[JsonText]) -> Iterator[tuple[int, list[JsonText]]]:
