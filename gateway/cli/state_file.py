@@ -1,7 +1,6 @@
 """The commands about a state file: `prune` and `backup`."""
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ from cyclopts import Parameter
 
 from gateway.cli.errors import CommandError, UsageError
 from gateway.cli.forms import Form, form_of, print_either
+from gateway.cli.given_settings import serve_settings
 from gateway.cli.parameters import ConfigFile
 from gateway.core.json_text import quote
 
@@ -74,15 +74,9 @@ def backup(file: Path, /, *, state: StateFlag = None, config_file: ConfigFile = 
 
 
 def _settings(flags: dict[str, Any], config_file: Path | None) -> Any:
-    from gateway.server.settings import SettingsError
-    from gateway.server.settings_sources import load_serve
     from gateway.storage.idempotency import IN_MEMORY
 
-    try:
-        given = {name: value for name, value in flags.items() if value is not None}
-        settings = load_serve(given, os.environ, config_file)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
+    settings = serve_settings(flags, config_file)
     if settings.state == IN_MEMORY:
         raise UsageError("the state is in memory, and not in a file (--state)")
     return settings

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -11,6 +10,7 @@ from cyclopts import App, Parameter
 
 from gateway.cli.errors import CommandError, ExitCode, UsageError
 from gateway.cli.forms import Form, form_of, print_either
+from gateway.cli.given_settings import serve_settings
 from gateway.cli.parameters import ConfigFile, duration
 from gateway.core.json_text import quote
 
@@ -109,14 +109,8 @@ def _set_up(settings: Any, retention: float) -> tuple[str, bool, tuple[str, ...]
 def _settings(flags: dict[str, Any], config_file: Path | None) -> Any:
     """The settings of a gateway on the server. Raises UsageError if they are of another one, or not valid."""
     from gateway.server.setting_forms import RuntimeKind
-    from gateway.server.settings import SettingsError
-    from gateway.server.settings_sources import load_serve
 
-    try:
-        given = {name: value for name, value in flags.items() if value is not None}
-        settings = load_serve(given, os.environ, config_file)
-    except SettingsError as error:
-        raise UsageError(str(error)) from None
+    settings = serve_settings(flags, config_file)
     if settings.runtime_kind is not RuntimeKind.TEMPORAL:
         raise UsageError(f"runtime: expected temporal://HOST:PORT/NAMESPACE, got {settings.runtime!r}")
     return settings
