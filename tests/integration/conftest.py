@@ -1,6 +1,7 @@
 """A whole gateway on real sockets, in this process, and a client for each of its fronts."""
 
 import sys
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -34,6 +35,7 @@ class Gateway:
 
 
 Start = Callable[..., Awaitable[Gateway]]
+Join = Callable[..., Awaitable[Gateway]]
 
 
 @pytest.fixture
@@ -51,6 +53,18 @@ async def start() -> AsyncIterator[Start]:
             return Gateway(addresses, grpc, jsonrpc)
 
         yield start
+
+
+@pytest.fixture
+async def join(start: Start, temporal_server: TemporalServer, tmp_path: Path) -> Join:
+    """Starts gateways that share a namespace of the server and a storage."""
+    runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
+
+    async def join(**settings: Any) -> Gateway:
+        return await start(runtime=runtime, blobs=f"file://{tmp_path}/objects", metrics_address="off", **settings)
+
+    (tmp_path / "objects").mkdir()
+    return join
 
 
 HERE = [pytest.param("embedded"), pytest.param("temporal", marks=pytest.mark.slow)]

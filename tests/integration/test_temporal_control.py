@@ -3,19 +3,16 @@
 import asyncio
 import json
 import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.core.control import CancelParams, reason_inside
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
-from tests.integration.conftest import Gateway, Start
+from tests.integration.conftest import Gateway, Join
 from tests.support.held_component import HELD, HeldComponent
-from tests.support.temporal_server import TemporalServer
 
 pytestmark = pytest.mark.slow
 
@@ -30,21 +27,6 @@ def around(flow: dict[str, Any]) -> dict[str, Any]:
     given = {"workflow": {"$literal": flow}, "items": [{"$input": "$"}]}
     step = {"id": "m", "component": "/builtin/map", "input": given}
     return {"steps": [step], "output": {"$step": "m", "path": "successful"}}
-
-
-Join = Callable[..., Awaitable[Gateway]]
-
-
-@pytest.fixture
-async def join(start: Start, temporal_server: TemporalServer, tmp_path: Path) -> Join:
-    """Starts gateways that share a namespace of the server and a storage."""
-    runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
-
-    async def join(**settings: Any) -> Gateway:
-        return await start(runtime=runtime, blobs=f"file://{tmp_path}/objects", metrics_address="off", **settings)
-
-    (tmp_path / "objects").mkdir()
-    return join
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import base64
 import json
 import os
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,9 @@ import pytest
 from gateway.core.control import CancelParams, ItemsParams
 from gateway.core.items import Item, StepState
 from gateway.core.model import Blob, BlobType, RunState, RunStatus, SubmitParams
-from tests.integration.conftest import Gateway, Start
+from tests.integration.conftest import Gateway, Join
 from tests.support.component_server import Call, ComponentServer
 from tests.support.held_component import HELD, HeldComponent
-from tests.support.temporal_server import TemporalServer
 
 pytestmark = pytest.mark.slow
 
@@ -37,20 +35,6 @@ HANDSHAKE: dict[str, Any] = {
 }
 SECOND_TIME, NEVER = 7, 11
 """The inputs that the component takes when it is given them again, and not at all."""
-
-Join = Callable[..., Awaitable[Gateway]]
-
-
-@pytest.fixture
-async def join(start: Start, temporal_server: TemporalServer, tmp_path: Path) -> Join:
-    """Starts gateways that share a namespace of the server and a storage."""
-    runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
-
-    async def join(**settings: Any) -> Gateway:
-        return await start(runtime=runtime, blobs=f"file://{tmp_path}/objects", metrics_address="off", **settings)
-
-    (tmp_path / "objects").mkdir()
-    return join
 
 
 @pytest.fixture

@@ -85,11 +85,12 @@ async def test_a_run_that_somebody_knows_more_of_is_unavailable(reader: RunReade
         await reader.get("r")
 
 
-async def test_a_watch_goes_on_after_nobody_has_answered(
-    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [NoWorker("nobody"), Overloaded("full")])
+async def test_a_watch_goes_on_after_a_question_has_failed(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     monkeypatch.setattr(run_reader, "SLOWEST", 0.01)
-    engine.report = NoWorker("nobody")
+    engine.report = failure
     watching = asyncio.create_task(states(reader))
     await engine.told.wait()
     engine.report = None
@@ -106,20 +107,6 @@ async def test_a_watch_fails_when_nobody_answers_for_long(
     engine.report = NoWorker("nobody")
     with pytest.raises(Unavailable, match="nobody"):
         await states(reader)
-
-
-async def test_a_watch_goes_on_after_the_engine_was_at_a_limit(
-    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(run_reader, "SLOWEST", 0.01)
-    engine.report = Overloaded("full")
-    watching = asyncio.create_task(states(reader))
-    await engine.told.wait()
-    engine.report = None
-    engine.end.set()
-    async with asyncio.timeout(5):
-        seen = await watching
-    assert [snapshot.revision for snapshot in seen] == [0, 3]
 
 
 async def test_results_are_read_when_somebody_answers_again(reader: RunReader, engine: GivenEngine) -> None:
