@@ -14,6 +14,7 @@ from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
+from gateway.core.run_sets import SetPart
 from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
 from gateway.core.time_away import patiently
 from gateway.flows.files import Files
@@ -32,6 +33,7 @@ from gateway.runtimes.temporal.chunk_execution import ChunkExecution
 from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine import Engine, NoWorker
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
+from gateway.runtimes.temporal.followed_sets import FollowedSets
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
 from gateway.runtimes.temporal.listed_runs import ListedRuns
 from gateway.runtimes.temporal.nested_cancels import NestedCancels
@@ -92,7 +94,9 @@ class TemporalRuntime(Runtime):
         self._inputs = KeptInputs(store)
         self._reader = RunReader(self._engine, store)
         self._items = ItemsReader(self._engine, self._reader, self._inputs)
-        self._lists = ListedRuns(VisibleRuns(connection), self._reader.recent, RunStates(self._reader))
+        visible = VisibleRuns(connection)
+        self._lists = ListedRuns(visible, self._reader.recent, RunStates(self._reader))
+        self._sets = FollowedSets(visible, self._reader)
         self._executing = ExecutingRuns(SharedWork(max_executing_items, account))
         self._cancels = RunCancels(self._engine, self._reader, self._executing)
         self._nested = NestedRuns(self._engine, self._executing, self._reader, nesting)
@@ -197,10 +201,14 @@ class TemporalRuntime(Runtime):
     async def count_runs(self, wanted: RunFilter) -> int:
         return await self._lists.count(wanted)
 
+    def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        return self._sets.parts(wanted, position, only_new=only_new)
+
     async def drain(self) -> None:
         if not self._draining:
             self._draining = True
             self._reader.drain()
+            self._sets.drain()
             if self._worker is not None:
                 await self._worker.stop()
 
