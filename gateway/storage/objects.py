@@ -29,7 +29,6 @@ from gateway.storage.object_backend import (
 from gateway.storage.object_calls import BYTES_READ, BYTES_WRITTEN, ObjectCalls, ObjectOperation
 from gateway.storage.object_files import ObjectFiles
 from gateway.storage.object_layout import LAYOUT, check_layout, layout_of
-from gateway.storage.object_texts import from_bytes, to_bytes
 from gateway.storage.payload_keys import PayloadKeys
 from gateway.storage.remote_objects import RemoteObjects
 
@@ -132,18 +131,6 @@ class ObjectStore:
                 return await self._get(key, hold, admit)
             except _LongObject as long:
                 return long.size
-
-    async def put_text(self, key: str, text: str) -> None:
-        """Write a text as an object. Raises as `put` does, and Overloaded if there is no memory for it."""
-        _refuse_above(len(text), MAX_OBJECT_BYTES)
-        with self._share.hold() as hold:
-            await self.put(key, await to_bytes(text, hold))
-
-    async def get_text(self, key: str, max_bytes: int = MAX_OBJECT_BYTES) -> str:
-        """The text that is an object. Raises as `get` does, and UnicodeDecodeError if it is no text."""
-        with self._share.hold() as hold:
-            data = await self._get(key, hold, lambda size: _refuse_above(size, max_bytes))
-            return await from_bytes(data)
 
     async def size(self, key: str) -> int:
         """The size of an object. Raises ObjectMissing if there is none, and Unavailable if the storage is."""

@@ -22,12 +22,15 @@ FRONTS = {"grpc": GrpcClient, "jsonrpc": JsonRpcClient}
 
 
 class Gateway:
-    """A running gateway and its clients."""
+    """A running gateway and its clients. `stop` ends it before the test does."""
 
-    def __init__(self, addresses: Addresses, grpc: GrpcClient, jsonrpc: JsonRpcClient) -> None:
+    def __init__(
+        self, addresses: Addresses, grpc: GrpcClient, jsonrpc: JsonRpcClient, stop: Callable[[], Awaitable[None]]
+    ) -> None:
         self.addresses = addresses
         self.grpc = grpc
         self.jsonrpc = jsonrpc
+        self.stop = stop
 
     def client(self, front: str) -> Client:
         clients: dict[str, Client] = {"grpc": self.grpc, "jsonrpc": self.jsonrpc}
@@ -45,12 +48,13 @@ async def start() -> AsyncIterator[Start]:
 
         async def start(**settings: Any) -> Gateway:
             defaults = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "state": ":memory:"}
-            addresses = await stack.enter_async_context(running(ServeSettings.model_validate({**defaults, **settings})))
+            own = await stack.enter_async_context(AsyncExitStack())
+            addresses = await own.enter_async_context(running(ServeSettings.model_validate({**defaults, **settings})))
             await components_available(addresses.grpc, settings.get("components", ()))
             grpc, jsonrpc = GrpcClient(addresses.grpc), JsonRpcClient(addresses.http)
-            stack.push_async_callback(grpc.close)
-            stack.push_async_callback(jsonrpc.close)
-            return Gateway(addresses, grpc, jsonrpc)
+            own.push_async_callback(grpc.close)
+            own.push_async_callback(jsonrpc.close)
+            return Gateway(addresses, grpc, jsonrpc, own.aclose)
 
         yield start
 

@@ -60,7 +60,7 @@ async def test_objects_are_below_the_prefix(store: ObjectStore, s3_server: S3Ser
 
 
 async def test_what_is_missing_is_missing(store: ObjectStore) -> None:
-    for call in (store.get("none"), store.size("none"), store.get_text("none")):
+    for call in (store.get("none"), store.size("none")):
         with pytest.raises(ObjectMissing):
             await call
     assert await store.put_if_missing("none", b"1")

@@ -10,10 +10,18 @@ from typing import Any, NamedTuple
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    PollWorkflowTaskQueueRequest,
+    ResetWorkflowExecutionRequest,
+    RespondWorkflowTaskFailedRequest,
+)
 from temporalio.client import Client, WorkflowHandle
 
+from gateway.core.errors import Unavailable
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.runtimes.temporal.messages import NESTED, TASK_QUEUE
 from tests.integration.conftest import Gateway, Start
 from tests.support.held_component import HELD, HeldComponent
 from tests.support.temporal_server import TemporalServer
@@ -96,6 +104,47 @@ async def test_a_run_that_was_terminated_before_anybody_began_is_cancelled(place
     async with asyncio.timeout(30):
         ended = await front.grpc.get(GetParams(run_id=run.run_id, wait=True))
     assert (ended.status, ended.items.cancelled) == (RunState.CANCELLED, 2)
+
+
+async def fail_steps(place: Place, run: RunStatus, number: int) -> None:
+    """Take the next steps of a run as a gateway does that fails at each."""
+    workflow = await place.workflow(run)
+    namespace = (await workflow.describe()).namespace
+    service = (await Client.connect(place.server.address)).workflow_service
+    poll = PollWorkflowTaskQueueRequest(namespace=namespace, task_queue=TaskQueue(name=TASK_QUEUE), identity="fails")
+    for _ in range(number):
+        step = await service.poll_workflow_task_queue(poll)
+        assert step.workflow_execution.workflow_id == workflow.id
+        cause = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+        await service.respond_workflow_task_failed(
+            RespondWorkflowTaskFailedRequest(namespace=namespace, task_token=step.task_token, cause=cause)
+        )
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_a_terminated_run_at_whose_last_steps_gateways_failed(
+    place: Place, held: HeldComponent, has_begun: bool
+) -> None:
+    front = await place.gateway(gateway_roles=("front",))
+    if has_begun:
+        held.release(2)
+        worker = await place.gateway(components={"/test": held.server.url})
+    run = await submitted(front, 1, 2, 3)
+    if has_begun:
+        await until_done(front, run, 1)
+        await worker.stop()
+    workflow = await place.workflow(run)
+    await workflow.signal(NESTED)
+    await fail_steps(place, run, 3)
+    await workflow.terminate()
+    async with asyncio.timeout(30):
+        if has_begun:
+            # It has a result, which nobody can tell now: nor is it told that there is none.
+            with pytest.raises(Unavailable):
+                await front.grpc.get(GetParams(run_id=run.run_id))
+        else:
+            ended = await front.grpc.get(GetParams(run_id=run.run_id, wait=True))
+            assert (ended.status, ended.items.cancelled) == (RunState.CANCELLED, 3)
 
 
 async def test_a_run_that_is_reset_goes_on(place: Place, held: HeldComponent) -> None:

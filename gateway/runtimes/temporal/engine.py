@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import starmap
 from typing import Any, Final, NamedTuple, TypeVar
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
@@ -79,8 +80,10 @@ STARTS: Final = 8
 """How many runs are being started at the same time. An engine that gets many at once does one after the other, and the
 last ones would look as if it were away."""
 
-_BEGUN: Final = 3
-"""How many events a history has at least when a gateway has begun with the run."""
+_FIRST_EVENTS: Final = 16
+"""Among so many events there is the first step of a run, unless it was told much before anybody began."""
+
+_SILENCE: Final = "no gateway that executes runs answers"
 
 
 class NoWorker(Unavailable):
@@ -96,15 +99,11 @@ class ClosedOutside(NamedTuple):
 
 
 class Described(NamedTuple):
-    """A run that the engine has. `ended` is None if it has not, or has been ended from outside, then with `closed`.
-
-    `begun`: a gateway that executes runs has begun with it.
-    """
+    """A run that the engine has. `ended` is None if it has not, or has been ended from outside, then with `closed`."""
 
     record: RunRecord
     ended: RunEnd | None
     closed: ClosedOutside | None
-    begun: bool
 
 
 class Engine:
@@ -141,11 +140,6 @@ class Engine:
             return await self._query(run_id, PROGRESS, RunReport, seen)
         except WorkflowQueryRejectedError:
             return None
-        except RPCError as error:
-            if error.status is not RPCStatusCode.FAILED_PRECONDITION:
-                raise
-            # The last gateway that has worked on the run has failed at that, and another one is about to try.
-            raise NoWorker("no gateway that executes runs answers", retry_after=1.0) from None
 
     async def last_progress(self, run_id: str, execution: str, seen: int) -> RunReport | None:
         """How far a run was when this execution was closed, as `progress` tells; None if nobody had begun with it."""
@@ -154,6 +148,24 @@ class Engine:
     async def left(self, run_id: str, execution: str) -> tuple[tuple[int, int], ...] | None:
         """The items without results, in ranges, as `last_progress` tells."""
         return await self._query_closed(run_id, execution, LEFT, tuple[tuple[int, int], ...])
+
+    async def has_begun(self, run_id: str, execution: str | None = None) -> bool:
+        """Whether a gateway has done a step of a run, or of one of its executions. Raises RunNotFound.
+
+        The number of events does not tell: there are some of what the run is told, and of steps that have failed.
+        """
+        try:
+            async with EngineCall(self._connection, "GetWorkflowExecutionHistory") as client:
+                handle = client.get_workflow_handle(workflow_id(run_id), run_id=execution)
+                async for event in handle.fetch_history_events(page_size=_FIRST_EVENTS):
+                    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                        return True
+                    started = event.workflow_execution_started_event_attributes
+                    if execution is None and started.continued_execution_run_id:
+                        return True
+        except NoSuchWorkflow:
+            raise _not_found(run_id) from None
+        return False
 
     async def first_input(self, run_id: str, execution: str) -> StartRun:
         """What an execution of a run has begun with. Raises RunNotFound."""
@@ -179,12 +191,11 @@ class Engine:
         if record is None:
             raise _not_found(run_id)
         ended: RunEnd | None = await found.memo_value(ENDED_MEMO, None, type_hint=RunEnd)
-        begun = found.history_length > _BEGUN
         status, at = found.status, found.close_time
         if status is None or status is WorkflowExecutionStatus.RUNNING or at is None:
-            return Described(record, None, None, begun)
+            return Described(record, None, None)
         closed = ClosedOutside(status, round(at.timestamp() * 1_000_000) * 1_000, found.run_id)
-        return Described(record, ended, None if ended is not None else closed, begun)
+        return Described(record, ended, None if ended is not None else closed)
 
     async def started(self, run_id: str) -> StartRun:
         """What a run was started with: it is in the first event of its history. Raises RunNotFound."""
@@ -242,17 +253,20 @@ class Engine:
     ) -> _T | None:
         try:
             return await self._query(run_id, query, kind, *arguments, execution=execution)
-        except RPCError as error:
-            if error.status is RPCStatusCode.FAILED_PRECONDITION:
-                return None
-            raise
+        except NoWorker:
+            if await self.has_begun(run_id, execution):
+                raise
+            return None
         except WorkflowQueryFailedError:
             raise NoWorker("no gateway can tell how far the run was", retry_after=1.0) from None
 
     async def _query(
         self, run_id: str, query: str, kind: type[_T], *arguments: object, execution: str | None = None
     ) -> _T:
-        """The answer of a run, or of one of its executions, which may be closed."""
+        """The answer of a run, or of one of its executions, which may be closed.
+
+        Raises NoWorker if there is none, RunNotFound, and what the SDK does if the run rejects the question.
+        """
         reject = QueryRejectCondition.NOT_OPEN if execution is None else QueryRejectCondition.NONE
         try:
             async with EngineCall(self._connection, "QueryWorkflow") as client:
@@ -264,9 +278,14 @@ class Engine:
                         )
                 except TimeoutError:
                     # The engine is there: it waits for somebody who answers.
-                    raise NoWorker("no gateway that executes runs answers", retry_after=1.0) from None
+                    raise NoWorker(_SILENCE, retry_after=1.0) from None
         except NoSuchWorkflow:
             raise _not_found(run_id) from None
+        except RPCError as error:
+            if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                raise
+            # No gateway takes questions, or those that did the last step have failed at that. Or nobody has begun.
+            raise NoWorker(_SILENCE, retry_after=1.0) from None
         return answer
 
     async def _signal(self, run_id: str, name: str, *arguments: object) -> bool:

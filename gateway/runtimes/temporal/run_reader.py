@@ -86,7 +86,7 @@ class RunReader:
                 await self._refresh(view)
             except NoWorker:
                 # Nobody has begun with it: then all is known. Else somebody else may know more.
-                if view.progress is not None or (await self._engine.describe(run_id)).begun:
+                if view.progress is not None or await self._engine.has_begun(run_id):
                     raise
         return view.snapshot()
 

@@ -1,11 +1,18 @@
 """How the engine is called."""
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
+from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.connection import TemporalConnection
-from gateway.runtimes.temporal.engine import STARTS, Engine
+from gateway.runtimes.temporal.engine import STARTS, Engine, NoWorker
 from gateway.runtimes.temporal.messages import Inputs, StartRun
 from tests.unit.runtimes.temporal.test_engine_call import Site
 
@@ -42,3 +49,64 @@ async def test_an_engine_gets_a_few_runs_at_the_same_time() -> None:
     assert all(task.result() for task in tasks)
     assert client.most == STARTS
     await site.presence.close()
+
+
+class AskedClient:
+    """A run, of whose executions one is asked: what it answers, and the kinds of the events in its history."""
+
+    def __init__(self, answer: BaseException | None, *events: "EventType.ValueType") -> None:
+        self._answer = answer
+        self._events = events
+        self.continued = ""
+
+    def get_workflow_handle(self, *_: Any, **__: Any) -> "AskedClient":
+        return self
+
+    async def query(self, *_: Any, **__: Any) -> object:
+        if self._answer is not None:
+            raise self._answer
+        return ()
+
+    async def fetch_history_events(self, *, page_size: int) -> AsyncGenerator[HistoryEvent, None]:
+        started = WorkflowExecutionStartedEventAttributes(continued_execution_run_id=self.continued)
+        yield HistoryEvent(event_type=STARTED, workflow_execution_started_event_attributes=started)
+        for kind in self._events:
+            yield HistoryEvent(event_type=kind)
+
+
+STARTED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED
+TOLD = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+FAILED = EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
+DONE = EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED
+NOT_NOW = RPCError("said by the engine", RPCStatusCode.FAILED_PRECONDITION, b"")
+
+
+@asynccontextmanager
+async def asked(client: AskedClient) -> AsyncIterator[Engine]:
+    site = Site()
+    site.client = cast("Any", client)
+    site.presence.is_here = True
+    yield Engine(cast("TemporalConnection", site))
+    await site.presence.close()
+
+
+async def test_a_run_that_was_closed_before_anybody_began_has_no_progress() -> None:
+    async with asked(AskedClient(NOT_NOW, *[TOLD] * 20, FAILED)) as engine:
+        assert await engine.last_progress("r", "e", 0) is None
+        assert await engine.left("r", "e") is None
+        assert not await engine.has_begun("r")
+
+
+async def test_a_run_that_somebody_began_with_does_not_lose_what_nobody_can_tell_now() -> None:
+    async with asked(AskedClient(NOT_NOW, *[TOLD] * 20, DONE)) as engine:
+        for question in (engine.last_progress("r", "e", 0), engine.left("r", "e"), engine.progress("r", 0)):
+            with pytest.raises(NoWorker):
+                await question
+
+
+async def test_a_run_has_begun_before_it_goes_on_in_another_execution() -> None:
+    client = AskedClient(None)
+    client.continued = "earlier"
+    async with asked(client) as engine:
+        assert await engine.has_begun("r")
+        assert not await engine.has_begun("r", "later")

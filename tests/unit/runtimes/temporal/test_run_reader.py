@@ -40,7 +40,10 @@ class GivenEngine:
         return self.report
 
     async def describe(self, run_id: str) -> Described:
-        return Described(RECORD, None, None, self.begun)
+        return Described(RECORD, None, None)
+
+    async def has_begun(self, run_id: str) -> bool:
+        return self.begun
 
     async def result(self, run_id: str) -> RunResult | None:
         if self.report is not None:
