@@ -93,8 +93,8 @@ class RunReader:
     async def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         """Yield the state, and then each later one, until the run has ended.
 
-        While the engine, or all gateways that execute runs, are away, nothing changes. Raises Unavailable if that
-        takes longer than PATIENCE seconds.
+        While the engine, or all gateways that execute runs, are away, nothing changes. Raises Unavailable if no
+        question is answered for longer than PATIENCE seconds.
         """
         view = await self._view(run_id)
         snapshot = view.snapshot()
@@ -102,9 +102,8 @@ class RunReader:
         patience = TimeAway(PATIENCE)
         while not snapshot.terminal:
             try:
-                async with aclosing(self._changes(view)) as changes:
+                async with aclosing(self._changes(view, patience)) as changes:
                     async for _ in changes:
-                        patience.success()
                         snapshot = view.snapshot()
                         yield snapshot
             except (Unavailable, Overloaded):
@@ -112,8 +111,8 @@ class RunReader:
                     raise
                 await asyncio.sleep(SLOWEST)
 
-    async def _changes(self, view: RunView) -> AsyncGenerator[None, None]:
-        """Yield after each change, until the run has ended. Raises Unavailable."""
+    async def _changes(self, view: RunView, patience: TimeAway) -> AsyncGenerator[None, None]:
+        """Yield after each change, until the run has ended. Raises Unavailable. `patience` is told of answers."""
         end = asyncio.create_task(self._wait_for_end(view))
         drained = asyncio.create_task(self._draining.wait())
         asking: asyncio.Task[bool] | None = None
@@ -124,7 +123,7 @@ class RunReader:
                 pause = self._questions.pause(pace)
                 await asyncio.wait({end, drained}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
                 if not end.done() and not drained.done():
-                    asking = asyncio.create_task(self._ask(view))
+                    asking = asyncio.create_task(self._ask(view, patience))
                     await asyncio.wait({end, drained, asking}, return_when=asyncio.FIRST_COMPLETED)
                 if drained.done():
                     raise shutting_down()
@@ -145,10 +144,15 @@ class RunReader:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, view: RunView) -> bool:
+    async def _ask(self, view: RunView, patience: TimeAway) -> bool:
         """Whether a run has changed, for a watch of it: when it is its turn."""
         async with self._questions.places:
-            return view.ended is None and await self._refresh(view)
+            if view.ended is not None:
+                return False
+            changed = await self._refresh(view)
+            # Also if nothing is new: a run that waits for its turn does not change for minutes.
+            patience.success()
+            return changed
 
     async def results(self, run_id: str, page: Page) -> list[ItemResult]:
         """Results of a run, as `Runtime.results` gives them.

@@ -10,6 +10,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import Overloaded, Unavailable
 from gateway.core.model import ResultOrder, RunState
 from gateway.core.runtime import Page, Snapshot
+from gateway.core.time_away import TimeAway
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal import run_reader
 from gateway.runtimes.temporal.engine import Described, Engine, NoWorker
@@ -128,3 +129,28 @@ async def test_draining_ends_a_watch(reader: RunReader, engine: GivenEngine) -> 
     reader.drain()
     with pytest.raises(Unavailable, match="shutting down"):
         await watching
+
+
+async def test_an_answer_without_news_ends_a_time_without_answers(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_reader, "SLOWEST", 0.01)
+    told: list[str] = []
+
+    class Noted(TimeAway):
+        def success(self) -> None:
+            told.append("answered")
+            engine.report = NoWorker("nobody")
+
+        def failure(self) -> bool:
+            told.append("away")
+            engine.report = RUNNING
+            if len(told) > 4:
+                engine.report = None
+                engine.end.set()
+            return True
+
+    monkeypatch.setattr(run_reader, "TimeAway", Noted)
+    async with asyncio.timeout(5):
+        assert (await states(reader))[-1].terminal
+    assert told == ["answered", "away"] * 3
