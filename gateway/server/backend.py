@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.access.access import Access, ComponentAccess, OpenAccess
 from gateway.access.capabilities import Capabilities, ServersAccess
@@ -15,7 +15,6 @@ from gateway.core.caller import Caller
 from gateway.core.errors import GatewayError, ParentCancelled, RunNotFound
 from gateway.core.owner import Owner, Permission
 from gateway.core.runtime import Runtime
-from gateway.flows.host import RunsApi
 from gateway.flows.nesting import Nesting
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
@@ -30,6 +29,7 @@ from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.server.access import open_access
 from gateway.server.component_blobs import check_blob_api_url, namespaces_of, url_for
 from gateway.server.component_servers import component_limits, open_components
+from gateway.server.executing_runtime import ExecutingRuntime
 from gateway.server.kept_time import retention_of
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
@@ -51,19 +51,24 @@ OWNERS = 10_000
 class Backend:
     """A runtime, and the services over it that the fronts serve. What they hold for clients draws from `account`.
 
-    `access` finds the callers of the fronts.
+    `access` finds the callers of the fronts. What executes here is served through `inside`, or as all others are.
     """
 
-    def __init__(self, runtime: Runtime, account: MemoryAccount, access: Access | None = None) -> None:
+    def __init__(
+        self, runtime: Runtime, account: MemoryAccount, access: Access | None = None, *, inside: Runtime | None = None
+    ) -> None:
         self.runtime = runtime
-        self.service = RunsService(runtime, account=account)
-        self.services = RunsServices(self.service)
+        self.service = self.inner_service = RunsService(runtime, account=account)
+        self.services = self._inner_services = RunsServices(self.service)
+        if inside is not None:
+            self.inner_service = RunsService(inside, account=account, shared=self.service.shared)
+            self._inner_services = RunsServices(self.inner_service)
         self.access = access or OpenAccess()
         self.methods = JsonRpcMethods(self.services, access=self.access)
         # Apart from those of the front: its queue refuses clients when it is long.
         self.component_access = ComponentAccess()
         share = account.share("component_callbacks")
-        self._component_methods = JsonRpcMethods(self.services, share, access=self.component_access)
+        self._component_methods = JsonRpcMethods(self._inner_services, share, access=self.component_access)
         self.component_servers: Callable[[], list[ComponentServerView]] = list
 
     async def start(self, blob_api_url: str | None) -> None:
@@ -89,6 +94,8 @@ class Backend:
 
     async def close(self) -> None:
         """End the calls that wait for runs. The runtime is closed by the stack that opened it."""
+        if self._inner_services is not self.services:
+            await self._inner_services.close()
         await self.services.close()
 
     async def serve_component(self, body: bytes, scope: str) -> bytes | None:
@@ -105,25 +112,6 @@ class Backend:
         raise RunNotFound("no component executes anything here")
 
 
-class ExecutingRuntime(Protocol):
-    """A runtime whose items execute in this process, by its component servers."""
-
-    async def start(self, runs: RunsApi) -> None:
-        """Execute runs. `runs` is the runs service over this runtime; it serves nested runs."""
-
-    def resume(self) -> None:
-        """Go on with unfinished runs in the background, after `start`."""
-
-    def owner_of(self, scope: str) -> Owner | None:
-        """The owner of the run of the task `scope`; None is nobody. Raises RunNotFound if it does not execute here."""
-
-    def refuse_cancelled(self, scope: str) -> None:
-        """Raise ParentCancelled if the run of the task `scope`, or one that it is inside, is cancelled."""
-
-    def waits_for_runs(self, scope: str) -> None:
-        """Note that the component that executes the task `scope` asks for runs, and waits for them from now on."""
-
-
 class ExecutingBackend(Backend):
     """A runtime that executes items in this process, with the component servers that it calls."""
 
@@ -133,8 +121,10 @@ class ExecutingBackend(Backend):
         components: Components,
         account: MemoryAccount,
         access: Access | None = None,
+        *,
+        inside: Runtime | None = None,
     ) -> None:
-        super().__init__(runtime, account, access)
+        super().__init__(runtime, account, access, inside=inside)
         self._runtime: ExecutingRuntime = runtime
         self._components = components
         self.services.server_namespaces = self._namespaces
@@ -145,7 +135,7 @@ class ExecutingBackend(Backend):
         await self._components.start(
             self.serve_component, blob_api_url, url_for=partial(url_for, self.access, blob_api_url)
         )
-        await self._runtime.start(self.service)
+        await self._runtime.start(self.inner_service)
 
     def resume(self) -> None:
         self._runtime.resume()

@@ -10,6 +10,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.flows.files import Files
 from gateway.flows.flow_cache import FlowCache
 from gateway.flows.nesting import Nesting
+from gateway.runs.patient_runtime import PatientRuntime
 from gateway.runtimes.temporal.address import TemporalAddress
 from gateway.server.backend import Backend, ExecutingBackend, open_fronts_access
 from gateway.server.component_servers import open_components
@@ -52,7 +53,8 @@ async def open_temporal(settings: ServeSettings, account: MemoryAccount, stack: 
         works=settings.executes,
     )
     stack.push_async_callback(runtime.close)
-    backend = ExecutingBackend(runtime, components, account, await open_fronts_access(settings, stack))
+    access = await open_fronts_access(settings, stack)
+    backend = ExecutingBackend(runtime, components, account, access, inside=PatientRuntime(runtime))
     stack.push_async_callback(backend.close)
     return backend
 

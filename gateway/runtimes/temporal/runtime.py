@@ -1,6 +1,5 @@
 """The Temporal runtime: runs are workflows of an engine, and their items execute on any gateway beside it."""
 
-import secrets
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from typing import Final
@@ -12,6 +11,7 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable, shutting_down
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
+from gateway.core.once_keys import with_key
 from gateway.core.owner import DEFAULT_NAMESPACE, Owner
 from gateway.core.run_filter import RunFilter, RunOrder
 from gateway.core.run_sets import SetPart
@@ -53,9 +53,6 @@ from gateway.storage.objects import ObjectStore
 
 NESTED_PATIENCE: Final = 60.0
 """How long a run inside another one is submitted again and again, while the engine or the storage is away."""
-
-_ONCE: Final = "once:"
-"""How the keys begin that runs inside runs get which have none: with it, nobody finds them again."""
 
 MAX_ITEMS: Final = 1 << 24
 """The largest number of items of a run."""
@@ -132,7 +129,7 @@ class TemporalRuntime(Runtime):
         return None if record.owner is None else owner_from_json(record.owner)
 
     async def put_blob(self, blob: Blob, namespace: str = DEFAULT_NAMESPACE) -> str:
-        self._refuse_if_draining()
+        # Not refused by a gateway that drains: components whose items may still end store blobs over HTTP.
         return await self._flows.put(blob, namespace)
 
     async def get_blob(self, blob_id: str, namespace: str | None = None) -> Blob:
@@ -145,9 +142,8 @@ class TemporalRuntime(Runtime):
         if parent_task(scope, params.observability) is None:
             return await self._submit(params, scope)
         # An item that waits for a run would fail. With a key, the run is there once.
-        if params.idempotency_key is None:
-            params = replace(params, idempotency_key=f"{_ONCE}{secrets.token_hex(16)}")
-        return await patiently(lambda: self._submit(params, scope), NESTED_PATIENCE, lambda: not self._draining)
+        keyed = with_key(params)
+        return await patiently(lambda: self._submit(keyed, scope), NESTED_PATIENCE, lambda: not self._draining)
 
     async def _submit(self, params: SubmitParams, scope: str) -> Snapshot:
         self._refuse_if_draining()

@@ -4,12 +4,16 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import ParentCancelled
+from gateway.core.errors import BlobNotFound, ParentCancelled
+from gateway.core.model import blob_id_of
 from gateway.server.backend import ExecutingBackend
 from tests.support.embedded import opened
 from tests.support.held_component import HELD, HeldComponent
+from tests.support.scripted_runtime import ScriptedRuntime
 
 
 def request(method: str, **params: Any) -> dict[str, Any]:
@@ -52,4 +56,23 @@ async def test_whatever_a_component_asks_for_a_cancelled_run_is_refused() -> Non
         assert await backend.serve_component(notification, scope) is None
         may_write.set()
         await cancelled
+        await backend.close()
+
+
+async def test_what_a_component_asks_for_is_served_through_the_runtime_inside() -> None:
+    held = HeldComponent()
+    async with held.server.running() as url, opened(components={"/test": url}) as embedded:
+        await embedded.start()
+        inside = ScriptedRuntime()
+        backend = ExecutingBackend(embedded.runtime, Components({}), MemoryAccount(), inside=inside)
+        status = await embedded.submit(HELD, 1, wait=False)
+        await held.executes(1)
+        put = json.dumps(request("blobs/put", data=1, blobType="data")).encode()
+        blob_id = json.loads(await backend.serve_component(put, f"{status.run_id}/0/s") or b"")["result"]["blobId"]
+        assert (await inside.get_blob(blob_id_of(blob_id))).content == "1"
+        with pytest.raises(BlobNotFound):
+            await embedded.runtime.get_blob(blob_id_of(blob_id))
+        assert "result" in json.loads(await backend.methods.call(put) or b"")
+        assert (await embedded.runtime.get_blob(blob_id_of(blob_id))).content == "1"
+        await embedded.runtime.cancel(status.run_id, None)
         await backend.close()
