@@ -19,12 +19,15 @@ _HANDSHAKE: Final = {
 
 
 class HeldComponent:
-    """A component that answers when it is told to; `given` are its inputs, `lost` those whose exchange was closed."""
+    """A component that answers when it is told to; `given` are its inputs, `lost` those whose exchange was closed.
 
-    def __init__(self) -> None:
+    `changed` is told of both. Several may share one.
+    """
+
+    def __init__(self, changed: asyncio.Condition | None = None) -> None:
         self.given: list[Any] = []
         self.lost: list[Any] = []
-        self.changed = asyncio.Condition()
+        self.changed = changed or asyncio.Condition()
         self._answers: dict[Any, asyncio.Event] = {}
         self.server = ComponentServer(self._answer, _HANDSHAKE)
 

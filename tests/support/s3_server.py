@@ -5,6 +5,7 @@ are there again when it has been stopped and started. It starts in a tenth of a 
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -92,6 +93,16 @@ class S3Server:
     def _read(self, lines: IO[bytes]) -> None:
         with self.log.open("ab", buffering=0) as log:
             log.writelines(lines)
+
+    def pause(self) -> None:
+        """Let it hang: connections stay open, and nothing is answered."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End the pause."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """Have it end."""

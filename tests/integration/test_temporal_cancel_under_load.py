@@ -1,0 +1,98 @@
+"""A cancel reaches the component that executes on another gateway, while many runs execute on all of them."""
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from gateway.core.control import CancelParams
+from gateway.core.model import Blob, BlobType, RunState, SubmitParams
+from tests.support.clients import GrpcClient
+from tests.support.held_component import HELD, HeldComponent
+from tests.support.load import Load
+from tests.support.temporal_gateways import TemporalGateway
+from tests.support.temporal_server import TemporalServer
+
+pytestmark = pytest.mark.slow
+
+RUNS = int(os.environ.get("CANCEL_RUNS", "45"))
+"""How many runs execute. By hand, 200 of them show more."""
+
+CANCELS = RUNS // 5
+"""How many of them are cancelled, one after the other."""
+
+CLIENTS = 4
+"""How many clients submit and follow other runs meanwhile."""
+
+LIMIT = 60.0
+"""Within how many seconds a cancel has to arrive here. It takes two, but of a machine that is idle."""
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[list[HeldComponent]]:
+    """A component server for each gateway."""
+    changed = asyncio.Condition()
+    async with AsyncExitStack() as stack:
+        found = [HeldComponent(changed) for _ in range(3)]
+        for each in found:
+            await stack.enter_async_context(each.server.running())
+        yield found
+
+
+@pytest.fixture
+async def gateways(
+    temporal_server: TemporalServer, held: list[HeldComponent], tmp_path: Path
+) -> AsyncIterator[list[TemporalGateway]]:
+    (tmp_path / "objects").mkdir()
+    runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
+    shared = ("--runtime", runtime, "--blobs", f"file://{tmp_path}/objects", "--component")
+    gateways = [
+        TemporalGateway(tmp_path, number, (*shared, f"/test={each.server.url}"), {}) for number, each in enumerate(held)
+    ]
+    try:
+        await asyncio.gather(*(gateway.start() for gateway in gateways))
+        yield gateways
+    finally:
+        await asyncio.gather(*(gateway.kill() for gateway in gateways))
+
+
+async def cancelled(clients: list[GrpcClient], held: list[HeldComponent], number: int, run_id: str) -> float:
+    """Cancel a run at another gateway than the one that executes it; how long that takes."""
+    [where] = [index for index, each in enumerate(held) if number in each.given]
+    began = time.monotonic()
+    async with asyncio.timeout(LIMIT):
+        params = CancelParams(run_id=run_id, wait=True, timeout=LIMIT)
+        ended = await clients[(where + 1) % len(clients)].cancel(params)
+        assert ended.status is RunState.CANCELLED
+        async with held[where].changed:
+            await held[where].changed.wait_for(lambda: number in held[where].lost)
+    return time.monotonic() - began
+
+
+async def test_cancels_reach_other_gateways_while_many_runs_execute(
+    gateways: list[TemporalGateway], held: list[HeldComponent], record_property: Callable[[str, object], None]
+) -> None:
+    changed = held[0].changed
+    addresses = [each.grpc for each in gateways], [each.http for each in gateways]
+    clients = [GrpcClient(address) for address in addresses[0]]
+    flow_id = await clients[0].put_blob(Blob(json.dumps(HELD), BlobType.FLOW))
+    async with Load(*addresses, [{"output": {"$input": "$"}}]) as load, asyncio.TaskGroup() as group:
+        for number in range(CLIENTS):
+            group.create_task(load.go_on(f"client {number}"))
+        params = [SubmitParams(flow_id=flow_id, inputs=[str(number)]) for number in range(RUNS)]
+        runs = await asyncio.gather(*(clients[number % 3].submit(each) for number, each in enumerate(params)))
+        async with asyncio.timeout(LIMIT), changed:
+            await changed.wait_for(lambda: sum(len(each.given) for each in held) >= RUNS)
+        seconds = [await cancelled(clients, held, number, runs[number].run_id) for number in range(CANCELS)]
+        load.stop()
+    for client in clients:
+        await client.close()
+    record_property("cancel", f"p50 {median(seconds):.2f} s, at most {max(seconds):.2f} s, of {CANCELS}")
+    assert sorted(value for each in held for value in each.lost) == list(range(CANCELS))
