@@ -43,6 +43,7 @@ from gateway.runtimes.temporal.messages import (
     RunResult,
     StartRun,
 )
+from gateway.runtimes.temporal.question_patience import QuestionPatience
 from gateway.runtimes.temporal.run_names import run_id_of_workflow, workflow_id
 from gateway.runtimes.temporal.search_attributes import (
     CREATED,
@@ -72,9 +73,6 @@ ENDED_MEMO: Final = "ended"
 _PAGE: Final = 1_000
 """How many runs are looked for at once."""
 
-
-ANSWER_SECONDS: Final = 10.0
-"""How long a question how far a run is may wait for an answer. Gateways that are busy take seconds."""
 
 STARTS: Final = 8
 """How many runs are being started at the same time. An engine that gets many at once does one after the other, and the
@@ -112,6 +110,7 @@ class Engine:
     def __init__(self, connection: TemporalConnection) -> None:
         self._connection = connection
         self._starts = asyncio.Semaphore(STARTS)
+        self._patience = QuestionPatience(connection)
 
     async def start(self, start: StartRun) -> bool:
         """Start a run. False if there is one with its id, or has been, and the engine still knows of it."""
@@ -271,11 +270,9 @@ class Engine:
         try:
             async with EngineCall(self._connection, "QueryWorkflow") as client:
                 handle = client.get_workflow_handle(workflow_id(run_id), run_id=execution)
+                question = handle.query(query, args=arguments, result_type=kind, reject_condition=reject)
                 try:
-                    async with asyncio.timeout(ANSWER_SECONDS):
-                        answer: _T = await handle.query(
-                            query, args=arguments, result_type=kind, reject_condition=reject
-                        )
+                    answer: _T = await self._patience.answer(question)
                 except TimeoutError:
                     # The engine is there: it waits for somebody who answers.
                     raise NoWorker(_SILENCE, retry_after=1.0) from None

@@ -6,10 +6,12 @@ from contextlib import aclosing
 from itertools import islice
 from typing import Final
 
+from msgspec.structs import replace
+
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import Overloaded, Unavailable, shutting_down
-from gateway.core.model import ItemResult, ResultOrder
+from gateway.core.model import ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
 from gateway.core.time_away import TimeAway, patiently
 from gateway.flows.run_record import RunRecord
@@ -75,8 +77,11 @@ class RunReader:
         return (await self._view(run_id)).record
 
     async def last_state(self, run_id: str) -> Snapshot:
-        """The state of a run that was known here last. Raises RunNotFound."""
-        return (await self._view(run_id)).snapshot()
+        """The state of a run with which somebody has begun, as it was known here last. Raises RunNotFound."""
+        snapshot = (await self._view(run_id)).snapshot()
+        if snapshot.status.status is RunState.PENDING:
+            return replace(snapshot, status=replace(snapshot.status, status=RunState.RUNNING))
+        return snapshot
 
     async def get(self, run_id: str) -> Snapshot:
         """The state of a run, as the engine has it. Raises RunNotFound."""

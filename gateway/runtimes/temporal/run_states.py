@@ -73,11 +73,11 @@ class RunStates:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        if not done:
+        answered = [each for each in asked if each[1] in done and not isinstance(each[1].exception(), Unavailable)]
+        if not answered:
             self._silent_until = time.monotonic() + SILENT_SECONDS
-        for place, task in asked:
-            if task in done:
-                found[place] = task.result()
+        for place, task in answered:
+            found[place] = task.result()
 
     async def _ask(self, record: RunRecord) -> RunStatus | None:
         async with self._asking:
@@ -85,8 +85,6 @@ class RunStates:
                 return (await self._reader.get(record.run_id)).status
             except RunNotFound:
                 return None
-            except Unavailable:
-                return self._known(record)
 
     def _is_asked(self, run_id: str) -> bool:
         view = self._reader.known(run_id)
