@@ -69,6 +69,8 @@ class ObjectStore:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self.is_away = False
         """Whether the call that ended last could not reach it."""
+        self.failed_at = 0.0
+        """When a call last failed, by `time.monotonic()`: it could not be reached, or refused this server."""
 
     @classmethod
     async def open(cls, url: str, account: MemoryAccount, keys: PayloadKeys | None = None) -> Self:
@@ -155,6 +157,13 @@ class ObjectStore:
         """
         return await self._call("list", lambda _: self._backend.list_objects(folder and _checked(folder), after, limit))
 
+    async def answers(self) -> bool:
+        """Whether it can be reached. It is asked if the call that ended last could not reach it."""
+        if self.is_away:
+            with suppress(ObjectMissing, Unavailable):
+                await self.size(_ABSENT)
+        return not self.is_away
+
     async def close(self) -> None:
         """Let go of the storage. Writes in a directory that have begun are completed."""
         await self._backend.close()
@@ -216,6 +225,8 @@ class ObjectStore:
             _CALLS[what].count(outcome, began)
             if outcome != "cancelled":
                 self.is_away = outcome == "unavailable"
+                if outcome != "ok":
+                    self.failed_at = time.monotonic()
         _log.warning("object storage: %s: %s", what, reason)
         raise Unavailable("the object storage cannot be reached", retry_after=1.0)
 

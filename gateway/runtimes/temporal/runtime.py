@@ -19,7 +19,7 @@ from gateway.core.runtime import Page, RunPage, Runtime, Snapshot
 from gateway.core.time_away import patiently
 from gateway.flows.files import Files
 from gateway.flows.flow_cache import FlowCache
-from gateway.flows.host import RunHost, RunsApi
+from gateway.flows.host import RunsApi
 from gateway.flows.item_work import DEFAULT_CONCURRENCY, DEFAULT_EXECUTING_ITEMS, SharedWork
 from gateway.flows.nesting import Nesting, parent_task
 from gateway.flows.new_record import new_record, timeout_reason
@@ -34,6 +34,7 @@ from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine import Engine, NoWorker
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.followed_sets import FollowedSets
+from gateway.runtimes.temporal.item_host import ItemHost
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
 from gateway.runtimes.temporal.listed_runs import ListedRuns
 from gateway.runtimes.temporal.nested_cancels import NestedCancels
@@ -86,6 +87,7 @@ class TemporalRuntime(Runtime):
         self._files = files
         self._run_timeout = run_timeout
         self._fingerprints = account.share("fingerprints")
+        self._store = store
         self._blobs = BlobObjects(store, account)
         self._flows = StoredFlows(self._blobs, flows)
         self._inputs = KeptInputs(store)
@@ -225,7 +227,9 @@ class TemporalRuntime(Runtime):
 
     def _host(self, record: RunRecord) -> Host:
         assert self._runs is not None
-        return RunHost(self._components, self._runs, self._nesting, self._flow_cache, self._files, record=record)
+        host = ItemHost(self._components, self._runs, self._nesting, self._flow_cache, self._files, record=record)
+        host.store = self._store
+        return host
 
     def _refuse_if_draining(self) -> None:
         if self._draining:

@@ -205,9 +205,12 @@ async def test_a_store_that_is_away_is_opened_all_the_same(
     store = await ObjectStore.open("s3://bucket", account)
     assert caplog.messages == ["object storage: start: no connection"]
     assert store.is_away
+    assert store.failed_at
+    assert not await store.answers()
     scripted.error = None
     await store.put("a", b"1")
     assert not store.is_away
+    assert await store.answers()
 
 
 @pytest.mark.parametrize("error", [ObjectsError("there is no such bucket")])
