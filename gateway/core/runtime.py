@@ -178,8 +178,12 @@ class Runtime(ABC):
     async def get(self, run_id: str) -> Snapshot:
         """Return the current state. Raises RunNotFound if no run has this id."""
 
+    async def get_known(self, run_id: str) -> Snapshot:
+        """Return a state of a run, which may be an earlier one: for who asks what never changes. Raises as `get`."""
+        return await self.get(run_id)
+
     def is_at_hand(self, run_id: str) -> bool:
-        """Whether the state of a run is in memory, so that `get` reads nothing, as it does for one that is missing."""
+        """Whether a run is in memory, so that `get_known` reads nothing, as it does for one that is missing."""
         return False
 
     async def get_since(self, run_id: str, revision: int) -> Snapshot | None:

@@ -67,6 +67,9 @@ class PatientRuntime(Runtime):
     async def get(self, run_id: str) -> Snapshot:
         return await _answered(lambda: self._runtime.get(run_id))
 
+    async def get_known(self, run_id: str) -> Snapshot:
+        return await _answered(lambda: self._runtime.get_known(run_id))
+
     def is_at_hand(self, run_id: str) -> bool:
         return self._runtime.is_at_hand(run_id)
 

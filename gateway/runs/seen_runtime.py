@@ -188,8 +188,11 @@ class SeenRuntime(Runtime):
         canonical = canonical_run_id(run_id)
         if canonical is None:
             return False
+        if canonical in self._shown:
+            return True
+        at_hand = self._runtime.is_at_hand(canonical)
         try:
-            await self._check(canonical)
+            await self._seen(await self._runtime.get_known(canonical), at_hand=at_hand)
         except NotFound:
             return False
         return True

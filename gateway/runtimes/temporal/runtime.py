@@ -178,6 +178,13 @@ class TemporalRuntime(Runtime):
     async def get(self, run_id: str) -> Snapshot:
         return await self._reader.get(run_id)
 
+    async def get_known(self, run_id: str) -> Snapshot:
+        # No question: a gateway that is busy answers it late, and components ask this of the run that they execute in.
+        return await self._reader.last_state(run_id)
+
+    def is_at_hand(self, run_id: str) -> bool:
+        return self._reader.known(run_id) is not None
+
     def watch(self, run_id: str) -> AsyncGenerator[Snapshot, None]:
         return self._reader.watch(run_id)
 

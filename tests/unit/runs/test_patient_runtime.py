@@ -60,6 +60,7 @@ CALLS: dict[str, Callable[[Runtime, str, str], Awaitable[object]]] = {
     "owner_of_run": lambda runtime, run_id, flow_id: runtime.owner_of_run(run_id),
     "submit": lambda runtime, run_id, flow_id: runtime.submit(SubmitParams(flow_id=flow_id, inputs=["1"]), ""),
     "get": lambda runtime, run_id, flow_id: runtime.get(run_id),
+    "get_known": lambda runtime, run_id, flow_id: runtime.get_known(run_id),
     "get_since": lambda runtime, run_id, flow_id: runtime.get_since(run_id, 0),
     "results": lambda runtime, run_id, flow_id: runtime.results(run_id, PAGE),
     "cancel": lambda runtime, run_id, flow_id: runtime.cancel(run_id, None),

@@ -195,6 +195,20 @@ async def test_keys_count_among_callers_with_the_same_labels(runtime: CountedRea
     assert runtime.scopes[-1] == task
 
 
+async def test_to_be_inside_a_run_takes_no_look_how_far_it_is() -> None:
+    class Knowing(CountedReads):
+        async def get_known(self, run_id: str) -> Snapshot:
+            return await ScriptedRuntime.get(self, run_id)
+
+    knowing = Knowing()
+    parent = await submitted(knowing, MINE)
+    seen = SeenRuntime(knowing, VIEW)
+    for _ in range(2):
+        run_id = await submitted(seen, MINE, observability=ObservabilityContext(run_id=parent))
+        assert (await ScriptedRuntime.get(knowing, run_id)).status.parent_run_id == parent
+    assert knowing.gets == 0
+
+
 async def test_a_view_of_one_run(runtime: CountedReads) -> None:
     run_id, other = await submitted(runtime, MINE), await submitted(runtime, MINE)
     seen = SeenRuntime(runtime, CallerView("mine", run_id))
