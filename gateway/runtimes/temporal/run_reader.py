@@ -12,7 +12,15 @@ from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import Overloaded, Unavailable, shutting_down
 from gateway.core.model import ItemResult, ResultOrder, RunState
-from gateway.core.runtime import RESULT_PAGE_LENGTH, Page, Snapshot, fill_page, text_size
+from gateway.core.runtime import (
+    RESULT_PAGE_BYTES,
+    RESULT_PAGE_LENGTH,
+    Page,
+    Snapshot,
+    fill_page,
+    text_size,
+    text_sizes,
+)
 from gateway.core.time_away import TimeAway, patiently
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.engine import Engine, NoWorker
@@ -275,7 +283,7 @@ class RunReader:
     async def _by_index(self, view: RunView, page: Page) -> list[ItemResult]:
         start = page.start
         while start < page.stop:
-            stop = min(page.stop, start + RESULT_PAGE_LENGTH)
+            after = stop = min(page.stop, start + RESULT_PAGE_LENGTH)
             found: list[ItemResult] = []
             parts = self.parts.within(view.with_items(start, stop), page.first, page.completions)
             async with aclosing(parts):
@@ -284,7 +292,16 @@ class RunReader:
                         results = await self.parts.results(part)
                         some = islice(results, max(0, page.first - place), max(0, page.completions - place))
                         found += (result for result in some if start <= result.item_index < stop)
+                        if text_sizes(found) > RESULT_PAGE_BYTES:
+                            # Nothing behind these is on the page, so that no more of it is kept, or read.
+                            found = _first_by_index(found)
+                            stop = found[-1].item_index + 1
             if found:
-                return fill_page(sorted(found, key=lambda result: result.item_index), text_size)
-            start = stop
+                return _first_by_index(found)
+            start = after
         return []
+
+
+def _first_by_index(results: list[ItemResult]) -> list[ItemResult]:
+    """The first results by index, as many as a page may hold."""
+    return fill_page(sorted(results, key=lambda result: result.item_index), text_size)

@@ -1,10 +1,12 @@
 """The reader of runs, over an engine whose answers the test gives."""
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.core.errors import Overloaded, Unavailable
@@ -12,8 +14,9 @@ from gateway.core.model import ResultOrder, RunState
 from gateway.core.runtime import Page, Snapshot
 from gateway.core.time_away import TimeAway
 from gateway.flows.run_record import RunRecord
-from gateway.runtimes.temporal import run_reader
+from gateway.runtimes.temporal import read_parts, run_reader
 from gateway.runtimes.temporal.engine import Described, Engine, NoWorker
+from gateway.runtimes.temporal.kept_results import put_results
 from gateway.runtimes.temporal.messages import ItemCounts, KeptResult, ResultsPart, RunEnd, RunReport, RunResult
 from gateway.runtimes.temporal.run_reader import RunReader
 from gateway.storage.objects import ObjectStore
@@ -31,6 +34,7 @@ class GivenEngine:
         self.report: RunReport | Exception | None = RUNNING
         self.end = asyncio.Event()
         self.begun = True
+        self.given = RECORD, RESULT
         self.told = asyncio.Event()
         """Whether a question has been answered."""
 
@@ -41,7 +45,7 @@ class GivenEngine:
         return self.report
 
     async def describe(self, run_id: str) -> Described:
-        return Described(RECORD, None, None)
+        return Described(self.given[0], None, None)
 
     async def has_begun(self, run_id: str) -> bool:
         return self.begun
@@ -49,7 +53,7 @@ class GivenEngine:
     async def result(self, run_id: str) -> RunResult | None:
         if self.report is not None:
             await self.end.wait()
-        return RESULT
+        return self.given[1]
 
 
 @pytest.fixture
@@ -154,3 +158,30 @@ async def test_an_answer_without_news_ends_a_time_without_answers(
     async with asyncio.timeout(5):
         assert (await states(reader))[-1].terminal
     assert told == ["answered", "away"] * 3
+
+
+async def test_a_page_by_index_keeps_no_more_than_it_holds(
+    tmp_path: Path, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_parts, "PARTS_SIZE", 1)
+    store = await ObjectStore.open(tmp_path.as_uri(), MemoryAccount())
+    last = 40
+    long = f'"{"x" * (1 << 20)}"'
+    # The last items have ended first.
+    kept = [KeptResult(index, long, 2) for index in reversed(range(last))]
+    parts = [await put_results(store, f"part-{each.item_index}", [each]) for each in kept]
+    record = replace(RECORD, total=last)
+    end = RunEnd(RunState.SUCCESS, 3, ItemCounts(0, last, 0, 0), 1, 2)
+    monkeypatch.setattr(engine, "given", (record, RunResult(end, tuple(parts))))
+    engine.report = None
+    reader = RunReader(cast("Engine", engine), store)
+    tracemalloc.start()
+    try:
+        for start in (0, 20):
+            page = Page(ResultOrder.BY_INDEX, start, last, 0, last)
+            [result] = await reader.results("r", page)
+            assert (result.item_index, result.value) == (start, long)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10 << 20
