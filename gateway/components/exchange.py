@@ -26,6 +26,7 @@ from gateway.components.message import (
     result_of,
 )
 from gateway.components.requests import ComponentRequests, ExecutionRequests, ServedRequest
+from gateway.concurrency.tasks import first_failure
 from gateway.core.model import ObservabilityContext
 from gateway.peers.http.client import EVENT_STREAM, JSON, is_success, read_body, read_refusal, request
 from gateway.peers.http.errors import AnswerTooLarge, HttpFailure, NotConnected, NotHttp, NotReceived
@@ -154,7 +155,7 @@ class Exchange:
                     for task in tasks:
                         task.cancel()
         except BaseExceptionGroup as errors:
-            failure = _first(errors)
+            failure = first_failure(errors)
         try:
             raise failure  # Not while the group is handled, which would become its context, and holds it.
         finally:
@@ -263,12 +264,3 @@ def _map_failure(failure: HttpFailure) -> ComponentError:
     what = "cannot be reached" if isinstance(failure, NotConnected) else "was lost before it answered"
     kind = RequestNotReceived if isinstance(failure, NotReceived) else ComponentError
     return kind(Code.CONNECTION_LOST, f"the component server {what}", unreachable=True)
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first failure of a group of tasks, which is raised for all of them."""
-    first: BaseException = errors
-    while isinstance(first, BaseExceptionGroup):
-        first.__traceback__ = None  # The group of tasks holds the exception in its frame.
-        first = first.exceptions[0]
-    return first

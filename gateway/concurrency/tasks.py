@@ -39,3 +39,12 @@ async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await task
         raise
+
+
+def first_failure(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first failure of a group of tasks, which is raised for all of them."""
+    first: BaseException = failures
+    while isinstance(first, BaseExceptionGroup):
+        first.__traceback__ = None  # The group of tasks holds the exception in its frame.
+        first = first.exceptions[0]
+    return first

@@ -1,15 +1,16 @@
 """The inputs and long parameters of runs: small ones go through the engine, others are objects."""
 
-import asyncio
 import secrets
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from gateway.concurrency.bounded_cache import BoundedCache
+from gateway.concurrency.some_at_once import some_at_once
 from gateway.core.model import JsonText
 from gateway.core.packed_texts import chunks_of
 from gateway.flows.run_record import RunRecord
@@ -78,15 +79,17 @@ class KeptInputs:
         if len(inputs) <= INLINE_INPUTS and sum(map(len, inputs)) <= MAX_INLINE:
             return Inputs(tuple(inputs), token=token)
         starts: list[int] = []
-        places = asyncio.Semaphore(_WRITES)
-        async with asyncio.TaskGroup() as group:
-            for start, texts in _segments(inputs):
-                await places.acquire()
-                data = msgspec.msgpack.encode(texts)
-                task = group.create_task(self._store.put(input_key(run_id, token, len(starts)), data))
-                task.add_done_callback(lambda _: places.release())
-                starts.append(start)
+        await some_at_once(self._writes(run_id, token, inputs, starts), _WRITES)
         return Inputs(None, tuple(starts), token)
+
+    def _writes(
+        self, run_id: str, token: str, inputs: Sequence[JsonText], starts: list[int]
+    ) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+        """The calls that write inputs; `starts` is told where each object begins."""
+        for start, texts in _segments(inputs):
+            data = msgspec.msgpack.encode(texts)
+            yield partial(self._store.put, input_key(run_id, token, len(starts)), data)
+            starts.append(start)
 
     async def texts(self, chunk: ItemChunk) -> list[JsonText]:
         """The inputs of a chunk. Raises Unavailable, and ObjectMissing if they have been deleted."""

@@ -6,9 +6,11 @@ while, and by then no run of the family can submit one: each refuses that when i
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Final
 
+from gateway.concurrency.some_at_once import some_at_once
 from gateway.core.control import reason_inside
 from gateway.core.errors import RunNotFound
 from gateway.runtimes.temporal.engine import Engine
@@ -53,7 +55,7 @@ class NestedCancels:
         while True:
             found = await self._found(wanted)
             for generation in _generations(found, told):
-                await self._cancel_all(generation, request)
+                await some_at_once((partial(self._cancel_one, run_id, request) for run_id in generation), _AT_ONCE)
             told.update(found)
             now = time()
             seen = now if found else seen
@@ -92,14 +94,6 @@ class NestedCancels:
             if outer == wanted.run_id:
                 return True
         return False
-
-    async def _cancel_all(self, run_ids: Iterable[str], request: CancelRequest) -> None:
-        places = asyncio.Semaphore(_AT_ONCE)
-        async with asyncio.TaskGroup() as group:
-            for run_id in run_ids:
-                await places.acquire()
-                task = group.create_task(self._cancel_one(run_id, request))
-                task.add_done_callback(lambda _: places.release())
 
     async def _cancel_one(self, run_id: str, request: CancelRequest) -> None:
         try:
