@@ -1,14 +1,26 @@
 """The record of a run that is accepted now."""
 
+from typing import Final
+
 from gateway.adapter.params_json import labels_to_json, observability_to_json
 from gateway.core.clock import LATEST, start_of_run
 from gateway.core.counted import counted
+from gateway.core.errors import InvalidParams
 from gateway.core.model import Nanoseconds, SubmitParams
 from gateway.flows.nesting import Ancestry
 from gateway.flows.run_ids import RUN_IDS
 from gateway.flows.run_owners import key_scope, owner_to_json
 from gateway.flows.run_record import RunRecord
 from gateway.flows.values import write_object
+
+MAX_ITEMS: Final = 1 << 24
+"""The largest number of items of a run."""
+
+
+def refuse_more_items(count: int) -> None:
+    """Raise InvalidParams if a run may not have so many items."""
+    if count > MAX_ITEMS:
+        raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
 
 
 def new_record(

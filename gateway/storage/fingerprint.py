@@ -13,6 +13,7 @@ import msgspec
 from gateway.concurrency.memory_account import MemoryAccount, MemoryShare
 from gateway.concurrency.time_slice import TimeSlice, in_slices
 from gateway.core.canonical_json import SHORT_TEXT, encode_form, form_at_once, short_form
+from gateway.core.errors import IdempotencyConflict
 from gateway.core.forms import JoinedForm, Memory, ObjectForm
 from gateway.core.json_layout import Layout, Steps
 from gateway.core.json_text import quote
@@ -56,12 +57,13 @@ async def fingerprint(params: SubmitParams, *, concurrency: int | None = None, s
     return f"{_KIND}{hashlib.sha256(form).hexdigest()}"
 
 
-def is_same(kept: str, fingerprint: str) -> bool:
-    """Whether two submits are the same, given the fingerprint that was kept of the first one.
+def refuse_other(kept: str, fingerprint: str) -> None:
+    """Raise IdempotencyConflict if a submit is not the one before, of whose key `kept` is the fingerprint.
 
     What was kept before fingerprints were by meaning can be compared with none, and stands for any parameters.
     """
-    return kept == fingerprint or not kept.startswith(_KIND)
+    if kept != fingerprint and kept.startswith(_KIND):
+        raise IdempotencyConflict("the idempotency key was used before with other parameters")
 
 
 def _form(fixed: Sequence[JsonText], params: SubmitParams, memory: Memory) -> Steps[bytes]:

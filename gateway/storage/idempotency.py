@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.tasks import retrieve_exception
-from gateway.core.errors import IdempotencyConflict, StateUnavailable
+from gateway.core.errors import StateUnavailable
 from gateway.core.internal_errors import release_frames
 from gateway.core.owner import DEFAULT_NAMESPACE
 from gateway.core.readiness import Readiness
 from gateway.storage.blob_marks import MARKS_TABLE, BlobMarks, FileMarks, MemoryMarks
-from gateway.storage.fingerprint import is_same
+from gateway.storage.fingerprint import refuse_other
 from gateway.storage.run_notes import NOTES_TABLE, FileNotes, MemoryNotes, RunNotes
 from gateway.storage.sqlite_file import StateFile
 from gateway.storage.sqlite_opening import Schema
@@ -125,8 +125,7 @@ class Keys:
     async def _once(self, name: _Name, fingerprint: str, submit: Submit) -> tuple[str, bool]:
         use = await self._store.get(name)
         if use is not None:
-            if not is_same(use.fingerprint, fingerprint):
-                raise IdempotencyConflict("the idempotency key was used before with other parameters")
+            refuse_other(use.fingerprint, fingerprint)
             return use.run_id, False
         if self.readiness.obstacle is not None:
             raise StateUnavailable("the state cannot be written", retry_after=1.0)

@@ -20,7 +20,7 @@ from gateway.flows.run_ids import RUN_IDS
 from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded import removals, result_rows
 from gateway.runtimes.embedded.arrivals import SLICE_TEXT
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended, UnfinishedRun
+from gateway.runtimes.embedded.journal import RUN_ROWS, Completion, Ended, UnfinishedRun
 from gateway.runtimes.embedded.result_rows import WINDOW
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from tests.support.early_states import VERSION_2
@@ -304,7 +304,7 @@ async def with_results(journal: SqliteJournal, total: int, order: str) -> None:
         results = (
             ItemResult(item_index=index, status=RunState.SUCCESS, value="1", completed_at=1) for index in indexes
         )
-        result_rows.insert_results(db, ((MAX_ITEMS, Completion(place, result)) for place, result in enumerate(results)))
+        result_rows.insert_results(db, ((RUN_ROWS, Completion(place, result)) for place, result in enumerate(results)))
 
     await journal._file.write(fill)
 

@@ -13,7 +13,7 @@ from gateway.core.errors import ParentCancelled, shutting_down
 from gateway.core.model import JsonText
 from gateway.core.packed_texts import Chunk, PackedTexts, chunks_of
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH
-from gateway.runtimes.embedded.journal import MAX_ITEMS
+from gateway.runtimes.embedded.journal import RUN_ROWS
 from gateway.runtimes.embedded.removals import Removals
 from gateway.storage.long_texts import TextColumn, is_long
 from gateway.storage.sqlite_file import StateFile
@@ -54,7 +54,7 @@ def read_inputs(db: sqlite3.Connection, first: int, start: int) -> list[JsonText
     rows = db.execute(
         f"SELECT item, {INPUT.short}, number FROM inputs WHERE item >= "
         "(SELECT item FROM inputs WHERE item >= ? AND item <= ? ORDER BY item DESC LIMIT 1) AND item < ? ORDER BY item",
-        (first, first + start, first + MAX_ITEMS),
+        (first, first + start, first + RUN_ROWS),
     )
     page: list[JsonText] = []
     size = 0
@@ -92,7 +92,7 @@ class Arrivals:
         self._arriving.discard(run_id)
 
     async def _write(self, run: int, run_id: str, inputs: Sequence[JsonText]) -> int:
-        first, pace = run * MAX_ITEMS, TimeSlice()
+        first, pace = run * RUN_ROWS, TimeSlice()
         rows: list[InputRow] = []
         size = written = 0
         for place, text, number in chunks_of(inputs):

@@ -9,12 +9,12 @@ from gateway.core.model import RunState
 from gateway.flows.run_ids import id_prefix, key_of
 from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.ended_rows import read_ended
-from gateway.runtimes.embedded.journal import MAX_ITEMS, FoundRun
+from gateway.runtimes.embedded.journal import RUN_ROWS, FoundRun
 
 _LONG: Final = {"overrides": "NULL", "variables": "'{}'", "observability": "NULL"}
 """What is not read, since it may be long."""
 _RECORD: Final = RunRecord.__struct_fields__
-_RESULTS: Final = f"place >= run * {MAX_ITEMS} AND place < (run + 1) * {MAX_ITEMS}"
+_RESULTS: Final = f"place >= run * {RUN_ROWS} AND place < (run + 1) * {RUN_ROWS}"
 _BEGUN: Final = f"EXISTS (SELECT 1 FROM results WHERE {_RESULTS})"
 _COLUMNS: Final = ", ".join(
     [

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Collection, Coroutine, Se
 from contextlib import suppress
 from functools import cached_property
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from gateway.core.readiness import Readiness
 from gateway.core.run_filter import RunFilter
 from gateway.core.runtime import Page
 from gateway.flows.item_log import StoppedItem
+from gateway.flows.new_record import MAX_ITEMS
 from gateway.flows.run_ids import key_of
 from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.cancel_notes import CancelNotes
@@ -35,8 +36,8 @@ T = TypeVar("T")
 
 _item_index = attrgetter("item_index")
 
-MAX_ITEMS = 1 << 24
-"""The largest number of items of a run: an index fits the lower 24 bits of the key of a row."""
+RUN_ROWS: Final = MAX_ITEMS
+"""How many keys of rows a run has, since the index of an item is in the lower bits of a key. It never changes."""
 
 FINISHED_ITEMS = 4_096
 """Of how many items is read at once whether they have finished."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from gateway.concurrency.tasks import create_shared_task
 from gateway.core.errors import Unavailable
-from gateway.runtimes.embedded.journal import MAX_ITEMS
+from gateway.runtimes.embedded.journal import RUN_ROWS
 from gateway.storage.sqlite_file import StateFile
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def remove_rows(db: sqlite3.Connection, run: int, total: int) -> bool:
     if total > FEW_ITEMS:
         db.execute("INSERT INTO arriving VALUES (?)", (run,))
         return True
-    bounds = (run * MAX_ITEMS, (run + 1) * MAX_ITEMS)
+    bounds = (run * RUN_ROWS, (run + 1) * RUN_ROWS)
     for table, key in _KEYS.items():
         db.execute(f"DELETE FROM {table} WHERE {key} >= ? AND {key} < ?", bounds)
     return False
@@ -105,7 +105,7 @@ def _remove_slice(db: sqlite3.Connection, run: int) -> bool:
 def _remove_until(db: sqlite3.Connection, table: str, run: int, until: float) -> bool:
     """Remove rows of a table until a value of `time.monotonic()`. Return whether none is left."""
     key = _KEYS[table]
-    bounds = (run * MAX_ITEMS, (run + 1) * MAX_ITEMS)
+    bounds = (run * RUN_ROWS, (run + 1) * RUN_ROWS)
     some = f"SELECT {key} FROM {table} WHERE {key} >= ? AND {key} < ? LIMIT ?"
     rows = 1
     while time.monotonic() < until:

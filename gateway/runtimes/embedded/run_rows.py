@@ -15,7 +15,7 @@ from gateway.flows.run_record import Outcome, RunRecord
 from gateway.runtimes.embedded.arrivals import insert_inputs
 from gateway.runtimes.embedded.cancel_notes import remove_cancel
 from gateway.runtimes.embedded.ended_rows import find_ended
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion, Ended
+from gateway.runtimes.embedded.journal import RUN_ROWS, Completion, Ended
 from gateway.runtimes.embedded.postings import Postings
 from gateway.runtimes.embedded.result_rows import insert_results
 from gateway.runtimes.embedded.stopped_rows import insert_stopped
@@ -56,7 +56,7 @@ class RunRows:
             return taken
         insert_rows(db, _RUNS, [(run, size, *astuple(record), *_NOT_ENDED)])
         self._postings.add(db, [(record, None)])
-        first = run * MAX_ITEMS
+        first = run * RUN_ROWS
         insert_inputs(db, [(first + place, text, number) for place, text, number in chunks_of(inputs)])
         return None
 
@@ -87,7 +87,7 @@ class RunRows:
         insert_results(
             db,
             (
-                (run * MAX_ITEMS, Completion(place, result))
+                (run * RUN_ROWS, Completion(place, result))
                 for run, _, ended in created
                 for place, result in enumerate(ended.results)
             ),
@@ -108,7 +108,7 @@ class RunRows:
             ended = EndedSize(namespace_of(owner), size - produced)
             self._postings.end(db, run_id, outcome.status, nested=root_id is not None, namespace=ended.namespace)
             self._stored.add(ended.namespace, size)
-            insert_stopped(db, run * MAX_ITEMS, stopped)
+            insert_stopped(db, run * RUN_ROWS, stopped)
         if outcome.status is RunState.CANCELLED:
             remove_cancel(db, run_id)
         return ended
@@ -133,7 +133,7 @@ def load_run(db: sqlite3.Connection, run_id: str) -> tuple[RunRecord, Outcome | 
 def first_key(db: sqlite3.Connection, run_id: str) -> int:
     """The first row key of the run; a negative key, matching no row, if it is unknown."""
     row = db.execute("SELECT run FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    return (-1 if row is None else int(row[0])) * MAX_ITEMS
+    return (-1 if row is None else int(row[0])) * RUN_ROWS
 
 
 def _taken(db: sqlite3.Connection, record: RunRecord) -> RunRecord | None:

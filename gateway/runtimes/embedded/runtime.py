@@ -11,8 +11,6 @@ from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.errors import (
-    IdempotencyConflict,
-    InvalidParams,
     Overloaded,
     RunNotFound,
     TooManyDescendants,
@@ -31,7 +29,7 @@ from gateway.flows.flow_cache import DEFAULT_MAX_FLOW_BYTES, FlowCache
 from gateway.flows.host import RunHost, RunsApi
 from gateway.flows.item_work import DEFAULT_CONCURRENCY, DEFAULT_EXECUTING_ITEMS
 from gateway.flows.nesting import Ancestry, Nesting, ParentTask, memory_of, parent_task
-from gateway.flows.new_record import new_record
+from gateway.flows.new_record import new_record, refuse_more_items
 from gateway.flows.run_record import RunRecord
 from gateway.flows.run_trace import RunTrace, with_context
 from gateway.runtimes.embedded.ancestors import Ancestors
@@ -42,7 +40,7 @@ from gateway.runtimes.embedded.deleting import Deleting
 from gateway.runtimes.embedded.ended_run import EndedRun, ended_at_once, loaded
 from gateway.runtimes.embedded.executor import Executor, run_inline
 from gateway.runtimes.embedded.family_tree import FamilyTree
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Ended, Journal
+from gateway.runtimes.embedded.journal import Ended, Journal
 from gateway.runtimes.embedded.memory_journal import MemoryJournal
 from gateway.runtimes.embedded.pruning import Pruning
 from gateway.runtimes.embedded.recent_runs import RecentRuns
@@ -58,7 +56,7 @@ from gateway.runtimes.embedded.runs_in_memory import RunsInMemory
 from gateway.runtimes.embedded.set_reader import SetReader
 from gateway.runtimes.embedded.sqlite_journal import SqliteJournal
 from gateway.runtimes.embedded.task_runs import TaskRuns
-from gateway.storage.fingerprint import fingerprint, is_same
+from gateway.storage.fingerprint import fingerprint, refuse_other
 from gateway.storage.idempotency import IN_MEMORY
 from gateway.telemetry import tracing
 
@@ -177,8 +175,7 @@ class EmbeddedRuntime(Runtime):
         if not self._started.is_set():  # Until then, components are unknown, and nested runs are not served.
             await self._started.wait()
         self._refuse_if_draining()
-        if len(params.inputs) > MAX_ITEMS:
-            raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
+        refuse_more_items(len(params.inputs))
         parent = parent_task(scope, params.observability)
         ancestry = None if parent is None else await self._ancestry(parent, params.namespace)
         flow = await self._run_flows.overridden(params.flow_id, params.overrides, params.namespace)
@@ -391,8 +388,7 @@ class EmbeddedRuntime(Runtime):
 
     async def _repeated(self, earlier: RunRecord, fingerprint: str) -> Snapshot:
         """The answer to a submit whose key belongs to an earlier run."""
-        if not is_same(earlier.fingerprint, fingerprint):
-            raise IdempotencyConflict("the idempotency key was used before with other parameters")
+        refuse_other(earlier.fingerprint, fingerprint)
         return await self.get(earlier.run_id)
 
     def _refuse_if_draining(self) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 from typing import Final
 
 from gateway.runtimes.embedded.found_runs import read_found
-from gateway.runtimes.embedded.journal import FINISHED_ITEMS, MAX_ITEMS, UNFINISHED_RUNS, FinishedItems, UnfinishedRun
+from gateway.runtimes.embedded.journal import FINISHED_ITEMS, RUN_ROWS, UNFINISHED_RUNS, FinishedItems, UnfinishedRun
 from gateway.runtimes.embedded.run_search import Bounds
 from gateway.runtimes.embedded.run_terms import STATE, UNFINISHED
 from gateway.runtimes.embedded.sqlite_index import SqliteIndex
@@ -28,7 +28,7 @@ def read_unfinished(db: sqlite3.Connection, after: int, until: int) -> list[Unfi
 def finished_items(db: sqlite3.Connection, run_id: str, start: int) -> FinishedItems:
     """Whether items of a run have finished, from an index on."""
     run, total = db.execute("SELECT run, total FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-    first = run * MAX_ITEMS + start
+    first = run * RUN_ROWS + start
     length = min(FINISHED_ITEMS, total - start)
     window = (first, first + length)
     number, failed = db.execute(

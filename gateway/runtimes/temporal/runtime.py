@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import IdempotencyConflict, InvalidParams, Unavailable, shutting_down
+from gateway.core.errors import Unavailable, shutting_down
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
 from gateway.core.once_keys import with_key
@@ -22,7 +22,7 @@ from gateway.flows.flow_cache import FlowCache
 from gateway.flows.host import RunsApi
 from gateway.flows.item_work import DEFAULT_CONCURRENCY, DEFAULT_EXECUTING_ITEMS, SharedWork
 from gateway.flows.nesting import Nesting, parent_task
-from gateway.flows.new_record import new_record, timeout_reason
+from gateway.flows.new_record import new_record, refuse_more_items, timeout_reason
 from gateway.flows.run_owners import owner_from_json
 from gateway.flows.run_record import RunRecord
 from gateway.flows.run_trace import with_context
@@ -49,14 +49,11 @@ from gateway.runtimes.temporal.stored_flows import StoredFlows
 from gateway.runtimes.temporal.visible_runs import VisibleRuns
 from gateway.runtimes.temporal.worker import EngineWorker
 from gateway.storage.blob_objects import BlobObjects
-from gateway.storage.fingerprint import fingerprint, is_same
+from gateway.storage.fingerprint import fingerprint, refuse_other
 from gateway.storage.objects import ObjectStore
 
 NESTED_PATIENCE: Final = 60.0
 """How long a run inside another one is submitted again and again, while the engine or the storage is away."""
-
-MAX_ITEMS: Final = 1 << 24
-"""The largest number of items of a run."""
 
 
 class TemporalRuntime(Runtime):
@@ -149,8 +146,7 @@ class TemporalRuntime(Runtime):
 
     async def _submit(self, params: SubmitParams, scope: str) -> Snapshot:
         self._refuse_if_draining()
-        if len(params.inputs) > MAX_ITEMS:
-            raise InvalidParams.field("inputs", description=f"at most {MAX_ITEMS} items")
+        refuse_more_items(len(params.inputs))
         parent = parent_task(scope, params.observability)
         ancestry = None if parent is None else await self._nested.ancestry(parent, params.namespace, len(params.inputs))
         flow = await self._flows.overridden(params.flow_id, params.overrides, params.namespace)
@@ -224,8 +220,7 @@ class TemporalRuntime(Runtime):
     async def _repeated(self, record: RunRecord) -> Snapshot:
         """The answer to a submit whose key belongs to an earlier run."""
         earlier = await self._reader.record(record.run_id)
-        if not is_same(earlier.fingerprint, record.fingerprint):
-            raise IdempotencyConflict("the idempotency key was used before with other parameters")
+        refuse_other(earlier.fingerprint, record.fingerprint)
         try:
             return await self._reader.get(record.run_id)
         except NoWorker:

@@ -5,11 +5,12 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from gateway.core.errors import IdempotencyConflict
 from gateway.core.json_text import json_text
 from gateway.core.model import SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.validation import validated
-from gateway.storage.fingerprint import fingerprint, is_same
+from gateway.storage.fingerprint import fingerprint, refuse_other
 from tests.support.parameter_pairs import DIFFERENT, SAME, Pair
 
 FLOW = "sha256:" + "ab" * 32
@@ -74,6 +75,7 @@ async def test_inputs_may_nest_as_deeply_as_any() -> None:
 
 async def test_what_an_earlier_version_kept_stands_for_any_parameters() -> None:
     given = await fingerprint(submit({}))
-    assert is_same("ab" * 32, given)
-    assert is_same(given, given)
-    assert not is_same(await fingerprint(submit({"inputs": []})), given)
+    refuse_other("ab" * 32, given)
+    refuse_other(given, given)
+    with pytest.raises(IdempotencyConflict):
+        refuse_other(await fingerprint(submit({"inputs": []})), given)

@@ -9,11 +9,11 @@ import pytest
 
 from gateway.core.model import ItemError, ItemResult, ResultOrder, RunState
 from gateway.core.runtime import RESULT_PAGE_BYTES, RESULT_PAGE_LENGTH, Page
-from gateway.runtimes.embedded.journal import MAX_ITEMS, Completion
+from gateway.runtimes.embedded.journal import RUN_ROWS, Completion
 from gateway.runtimes.embedded.result_rows import RESULTS_TABLE, insert_results, read_results
 
 TOTAL = 2 * RESULT_PAGE_LENGTH + 100
-FIRST = 7 * MAX_ITEMS
+FIRST = 7 * RUN_ROWS
 
 
 @pytest.fixture
