@@ -57,7 +57,7 @@ async def submitted(gateways: list[TemporalGateway], count: int) -> None:
 
 async def test_a_set_is_followed_from_gateway_to_gateway(temporal_server: TemporalServer, tmp_path: Path) -> None:
     runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
-    pictures = [(wanted, SetPicture()) for wanted in (EVERY, ENDED, OPEN)]
+    pictures = [(wanted, SetPicture(may_repeat=True)) for wanted in (EVERY, ENDED, OPEN)]
     chance = random.Random(15)
     async with temporal_gateway(runtime, tmp_path) as a, temporal_gateway(runtime, tmp_path) as b:
         for place, gateway in enumerate((a, b) * 2):
@@ -86,7 +86,7 @@ async def test_followers_of_the_service_see_what_happens_at_another_gateway(
     runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
     async with temporal_gateway(runtime, tmp_path) as a, temporal_gateway(runtime, tmp_path) as b:
         await submitted([a], 2)
-        seen, told = dict[str, RunStatus](), set[tuple[str, int]]()
+        seen = dict[str, RunStatus]()
         token = b""
         for gateway, other, ended in ((a, b, 4), (b, a, 6), (a, a, 8)):
             submits = asyncio.create_task(submitted([other], 2))
@@ -98,8 +98,6 @@ async def test_followers_of_the_service_see_what_happens_at_another_gateway(
                     caught_up, token = True, update.token
                 elif isinstance(update, ChangeUpdate):
                     assert not update.restarted
-                    assert (update.run_id, update.revision) not in told
-                    told.add((update.run_id, update.revision))
                     seen[update.run_id], token = update.status, update.token
             follower.close()
             await submits

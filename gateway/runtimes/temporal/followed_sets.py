@@ -1,49 +1,31 @@
 """Following sets of runs: first the runs that there are, then what changes.
 
 A follower reads what a poller of its set finds, of which there is one on this gateway. When it comes with a position of
-before, or of another gateway, all runs that may have changed since are compared with what the position remembers.
+before, or of another gateway, what it was told by then is compared with what the poller knows.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 from gateway.concurrency.tasks import create_shared_task
-from gateway.core.errors import Unavailable, shutting_down
+from gateway.core.errors import Overloaded, Unavailable, shutting_down
+from gateway.core.internal_errors import release_frames
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetPart
-from gateway.runtimes.temporal.catching_up import PART, CatchingUp
+from gateway.core.time_away import PAUSE, TimeAway, passes
+from gateway.runtimes.temporal.catching_up import CatchingUp
+from gateway.runtimes.temporal.changes_after import ChangesAfter
 from gateway.runtimes.temporal.question_budget import QuestionBudget
-from gateway.runtimes.temporal.run_reader import RunReader
+from gateway.runtimes.temporal.run_reader import PATIENCE, RunReader
 from gateway.runtimes.temporal.set_point import SetPoint
 from gateway.runtimes.temporal.set_poller import SetPoller
 from gateway.runtimes.temporal.visible_runs import VisibleRuns
 
-LOOK_SECONDS: Final = 0.05
-"""How often followers look whether there is something new."""
-
-
-class ChangesAfter:
-    """Reads the changes that a poller has found from now on."""
-
-    def __init__(self, poller: SetPoller) -> None:
-        self._poller = poller
-        self._count = poller.count
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether there are changes."""
-        return self._count < self._poller.count
-
-    def next(self, told: dict[str, int]) -> SetPart | None:
-        """The next changes, without those that are not later than the revisions `told`. Raises Unavailable."""
-        changes = self._poller.after(self._count, PART)
-        if changes is None:
-            raise Unavailable("the changes of the set are not kept any more", retry_after=1.0)
-        self._count += len(changes)
-        new = [each for each in changes if each.status is None or each.revision > told.get(each.run_id, -1)]
-        return SetPart(new, new[-1].position) if new else None
+ASKED_SECONDS: Final = 2.0
+"""How long a follower waits at most, before it is complete, until all open runs have been asked how far they are."""
 
 
 class FollowedSets:
@@ -59,49 +41,59 @@ class FollowedSets:
     def drain(self) -> None:
         """End all with Unavailable."""
         self._draining = True
+        for poller, _ in self._pollers.values():
+            poller.wake()
 
     async def parts(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
         """Yield parts for ever, as `Runtime.watch_set` says."""
         async with self._poller(wanted) as poller:
-            if not poller.polls:
-                await self._polled(poller, 1)
+            while not poller.polls:
+                await self.moved(poller)
             point = SetPoint.from_bytes(position, poller.digest) if position else None
             restarted = bool(position) and point is None
-            number = 0 if point is None or point.listing else point.number
-            # Positions grow from gateway to gateway, whatever their clocks say.
-            poller.position(number)
-            catching_up, reading = CatchingUp(self._visible, poller, point), ChangesAfter(poller)
-            if not only_new or position:
-                polls = poller.polls
+            following = _Following(self, poller, point, position if point else b"")
+            async with aclosing(following.parts(only_new=only_new and not position)) as parts:
+                async for part in parts:
+                    yield part._replace(restarted=True) if restarted else part
+                    restarted = False
+
+    async def caught_up(
+        self, poller: SetPoller, point: SetPoint | None
+    ) -> AsyncGenerator[tuple[SetPart | None, SetPoint | None, ChangesAfter | None], None]:
+        """Yield parts until the follower knows what the poller does, and the points after them; then what follows."""
+        patience = TimeAway(PATIENCE)
+        while True:
+            catching_up = CatchingUp(self._visible, self._reader, self._budget, poller, point)
+            try:
                 async with aclosing(catching_up.parts()) as parts:
                     async for part in parts:
-                        yield part._replace(restarted=restarted)
-                        restarted = False
-                # One that was under way may have missed what was there when it was asked for.
-                await self._polled(poller, polls + 2)
-                while reading.is_behind:
-                    if (later := reading.next(catching_up.told)) is not None:
-                        yield later._replace(restarted=restarted)
-                        restarted = False
-            yield SetPart([], poller.position(number), caught_up=True, restarted=restarted)
-            while True:
-                while reading.is_behind:
-                    if (later := reading.next({})) is not None:
-                        yield later
-                await self._pause()
+                        point = catching_up.point
+                        yield part, point, None
+                yield None, point, ChangesAfter(poller, catching_up.known_at, catching_up.told)
+                return
+            except (Unavailable, Overloaded) as failure:
+                if self._draining or not passes(failure) or not patience.failure():
+                    raise
+                release_frames(failure)
+                pause = failure.retry_after or PAUSE
+            await asyncio.sleep(pause)
 
-    async def _polled(self, poller: SetPoller, polls: int) -> None:
-        """Wait until a poller has polled so often."""
-        while poller.polls < polls:
-            if poller.failure is not None:
-                raise poller.failure.with_traceback(None)
+    async def settled(self, poller: SetPoller, polls: int, asked_at: float) -> None:
+        """Wait until what had happened at a time is known, when there had been so many polls."""
+        # One that was under way may have missed what was there.
+        while poller.polls < polls + 2 or not (
+            poller.open.were_asked_since(asked_at) or time.monotonic() >= asked_at + ASKED_SECONDS
+        ):
             poller.hurry()
-            await self._pause()
+            await self.moved(poller)
 
-    async def _pause(self) -> None:
+    async def moved(self, poller: SetPoller) -> None:
+        """Wait for the next poll. Raises Unavailable if polls fail for long, or the gateway drains."""
         if self._draining:
             raise shutting_down()
-        await asyncio.sleep(LOOK_SECONDS)
+        if poller.failure is not None:
+            raise poller.failure.with_traceback(None)
+        await asyncio.wait({poller.moved})
 
     @asynccontextmanager
     async def _poller(self, wanted: RunFilter) -> AsyncIterator[SetPoller]:
@@ -121,3 +113,52 @@ class FollowedSets:
                 del self._pollers[key]
                 self._budget.pollers -= 1
                 task.cancel()
+
+
+class _Following:
+    """One reader of a set, which goes on after `point`; None is the beginning."""
+
+    def __init__(self, sets: FollowedSets, poller: SetPoller, point: SetPoint | None, position: bytes) -> None:
+        self._sets = sets
+        self._poller = poller
+        self._point = point
+        self._position = position
+
+    async def parts(self, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
+        """Yield parts for ever."""
+        sets, poller, caught_up = self._sets, self._poller, False
+        changes = ChangesAfter(poller) if only_new else self._goes_on()
+        while True:
+            polls, asked_at = poller.polls, time.monotonic()
+            if changes is None:
+                async with aclosing(sets.caught_up(poller, self._point)) as found:
+                    async for part, self._point, following in found:
+                        changes = following
+                        if part is not None:
+                            self._position = part.position
+                            yield part
+            assert changes is not None
+            if not caught_up and not only_new:
+                await sets.settled(poller, polls, asked_at)
+            while changes is not None:
+                while (part := changes.next()) is not None:
+                    self._position = part.position
+                    yield part
+                if changes.are_lost:
+                    # This follower was so slow: what it has not been told is found again.
+                    self._point = SetPoint.from_bytes(self._position, poller.digest)
+                    changes = None
+                elif not caught_up:
+                    caught_up = True
+                    number = 0 if self._point is None or self._point.listing else self._point.number
+                    self._position = poller.position(number)
+                    yield SetPart([], self._position, caught_up=True)
+                else:
+                    await sets.moved(poller)
+
+    def _goes_on(self) -> ChangesAfter | None:
+        """What follows, if the poller itself has told what was before."""
+        if self._point is None or self._point.origin != self._poller.origin:
+            return None
+        count = self._poller.told_before(self._position)
+        return None if count is None else ChangesAfter(self._poller, count)

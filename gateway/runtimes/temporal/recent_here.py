@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import Final
 
 from gateway.core.model import Nanoseconds
@@ -46,6 +47,11 @@ class RecentHere:
         for _, record in self._runs.values():
             if low <= record.created_at < high:
                 yield record
+
+    def changed_since(self, moment: float) -> list[RunRecord]:
+        """The runs that have changed since a time of `time.monotonic()`, the last one first."""
+        self._expire()
+        return [record for _, record in takewhile(lambda run: run[0] >= moment, reversed(self._runs.values()))]
 
     def since(self) -> Nanoseconds | None:
         """When the first of these runs was created; None if there are none."""

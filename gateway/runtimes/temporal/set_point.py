@@ -1,81 +1,68 @@
-"""Where a follower of a set is, in the opaque form that clients keep: the same on every gateway.
+"""Where a follower of a set is, in the opaque form that clients keep: the same on every gateway, and short.
 
-It says up to which time of the engine all is told, and for the runs that have not ended before, what was told last.
+It says up to which time of the engine all is told. Of the runs that have not ended before, it has sums over what was
+told last of them: a gateway that comes to the same sums has nothing to tell.
 """
 
 import hashlib
 import struct
 import uuid
-from itertools import islice
 from typing import Final, NamedTuple
 
-import msgspec
-
-from gateway.core.model import RunStatus
-
-MAX_MARKS: Final = 100
-"""How many runs a point remembers at most. What others were told may be told again by another gateway; none is lost."""
+BUCKETS: Final = 6
+"""How many sums there are, each over a part of the runs. Where one differs, all runs of its part are told again."""
 
 _VERSION: Final = 1
-_BODY: Final = struct.Struct(">BBQ16sQ")
-_CHECK_LENGTH: Final = 8
-_HASH: Final = 4
+_BODY: Final = struct.Struct(f">BQ16sQ{BUCKETS}I")
+_CHECK_LENGTH: Final = 6
+_STEP: Final = 64
 
 
 class SetPoint(NamedTuple):
     """A point. While runs are listed, `number` and `key` are when the last one was created, and its id.
 
-    Then `number` grows with each change, and `key` with what is told between two. What had happened by the millisecond
-    `since` is told; `marks` tell, by `run_mark`, what was told last (`state_mark`) of runs that may have changed since.
+    Then `number` is when, by the clock of the gateway, and grows with each change; `key` grows with what is told
+    between two, and names the poller that has told it (`step_key`). What had happened by the millisecond `since` is
+    told; `sums` are those of the runs that may have changed since, as they were told last (`known_runs.py`).
     """
 
     listing: bool
     number: int
     key: int
     since: int
-    marks: dict[bytes, bytes]
+    sums: tuple[int, ...]
+
+    @property
+    def origin(self) -> int:
+        """Which poller has told what is before the point; 0 if it was none alone."""
+        return 0 if self.listing else self.key % (1 << _STEP)
 
     def to_bytes(self, digest: bytes) -> bytes:
-        """The form for clients; `digest` tells the filter. Points that come later have greater ones."""
-        body = _BODY.pack(_VERSION, not self.listing, self.number, self.key.to_bytes(16), self.since)
-        body += b"".join(run + state for run, state in islice(reversed(self.marks.items()), MAX_MARKS))
+        """The form for clients, less than 64 bytes; `digest` tells the filter. Later points have greater ones."""
+        stage = _VERSION << 1 | (not self.listing)
+        body = _BODY.pack(stage, self.number, self.key.to_bytes(16), self.since, *self.sums)
         return body + _check(body, digest)
 
     @classmethod
     def from_bytes(cls, position: bytes, digest: bytes) -> "SetPoint | None":
         """The point; None if this is no position of this version, for this filter."""
         body, check = position[:-_CHECK_LENGTH], position[-_CHECK_LENGTH:]
-        rest = len(body) - _BODY.size
-        if rest < 0 or rest % (2 * _HASH) or rest > MAX_MARKS * 2 * _HASH or check != _check(body, digest):
+        if len(body) != _BODY.size or check != _check(body, digest):
             return None
-        version, stage, number, key, since = _BODY.unpack_from(body)
-        if version != _VERSION or stage > 1 or max(number, since) >= 1 << 63:
+        stage, number, key, since, *sums = _BODY.unpack(body)
+        if stage >> 1 != _VERSION or max(number, since) >= 1 << 63:
             return None
-        places = range(_BODY.size, len(body), 2 * _HASH)
-        marks = {body[at : at + _HASH]: body[at + _HASH : at + 2 * _HASH] for at in reversed(places)}
-        return cls(not stage, number, int.from_bytes(key), since, marks)
+        return cls(not stage & 1, number, int.from_bytes(key), since, tuple(sums))
 
 
 def run_key(run_id: str) -> int:
-    """The key of a point after a run; they sort as ids do."""
+    """The key of a point after a run in the list; they sort as ids do."""
     return uuid.UUID(run_id).int
 
 
-def run_mark(run_id: str) -> bytes:
-    """What marks a run."""
-    return hashlib.blake2b(run_id.encode(), digest_size=_HASH).digest()
-
-
-def state_mark(status: RunStatus, *, inside: bool) -> bytes:
-    """What marks a state that was told, and whether the run was `inside` the set with it."""
-    mark = bytearray(hashlib.blake2b(msgspec.json.encode(status), digest_size=_HASH).digest())
-    mark[-1] = mark[-1] & ~1 | inside
-    return bytes(mark)
-
-
-def was_inside(mark: bytes) -> bool:
-    """What `state_mark` was told."""
-    return bool(mark[-1] & 1)
+def step_key(step: int, origin: int = 0) -> int:
+    """The key of a point that is no longer in the list of runs."""
+    return step << _STEP | origin
 
 
 def _check(body: bytes, digest: bytes) -> bytes:

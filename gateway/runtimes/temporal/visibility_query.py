@@ -61,6 +61,11 @@ def changed_since(since: int) -> str:
     return f"(StartTime >= '{moment(since)}' OR CloseTime >= '{moment(since)}')"
 
 
+def closed_between(low: int, high: int) -> str:
+    """A condition: runs that have ended, by the engine's clock, from the millisecond `low` on, and before `high`."""
+    return f"CloseTime >= '{moment(low)}' AND CloseTime < '{moment(high)}'"
+
+
 def counts_exactly(wanted: RunFilter) -> bool:
     """Whether every engine finds just what is meant, so that it can count it.
 
