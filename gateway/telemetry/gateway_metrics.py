@@ -69,6 +69,9 @@ UPSTREAM_UP: Final = Gauge(
     "runs_gateway_upstream_up", "Whether the runtime elsewhere can be reached, as far as is known (1).", ("runtime",)
 )
 
+OBJECT_STORAGE_UP: Final = Gauge(
+    "runs_gateway_object_storage_up", "Whether the object storage can be reached, as far as is known (1).", ("storage",)
+)
 OBJECT_CALLS: Final = Counter(
     "runs_gateway_object_calls_total", "Calls on object storage, each with all its attempts.", ("operation", "outcome")
 )

@@ -42,7 +42,7 @@ ELSEWHERE = {
             *("runs_gateway_temporal_pollers", "runs_gateway_temporal_polls_total"),
             *("runs_gateway_temporal_task_delay_seconds", "runs_gateway_temporal_task_seconds"),
             *("runs_gateway_temporal_task_slots_free", "runs_gateway_temporal_task_slots_used"),
-            "runs_gateway_temporal_tasks_failed_total",
+            *("runs_gateway_temporal_tasks_failed_total", "runs_gateway_object_storage_up"),
         ),
         "tests/integration/test_temporal_metrics.py",
     ),

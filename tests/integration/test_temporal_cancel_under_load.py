@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import os
+import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
@@ -17,12 +17,13 @@ from gateway.core.model import Blob, BlobType, RunState, SubmitParams
 from tests.support.clients import GrpcClient
 from tests.support.held_component import HELD, HeldComponent
 from tests.support.load import Load
+from tests.support.session import started_with
 from tests.support.temporal_gateways import TemporalGateway
 from tests.support.temporal_server import TemporalServer
 
 pytestmark = pytest.mark.slow
 
-RUNS = int(os.environ.get("CANCEL_RUNS", "45"))
+RUNS = int(started_with().get("CANCEL_RUNS", "45"))
 """How many runs execute. By hand, 200 of them show more."""
 
 CANCELS = RUNS // 5
@@ -33,6 +34,8 @@ CLIENTS = 4
 
 LIMIT = 60.0
 """Within how many seconds a cancel has to arrive here. It takes two, but of a machine that is idle."""
+
+_log = logging.getLogger(__name__)
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ async def cancelled(clients: list[GrpcClient], held: list[HeldComponent], number
 
 
 async def test_cancels_reach_other_gateways_while_many_runs_execute(
-    gateways: list[TemporalGateway], held: list[HeldComponent], record_property: Callable[[str, object], None]
+    gateways: list[TemporalGateway], held: list[HeldComponent]
 ) -> None:
     changed = held[0].changed
     addresses = [each.grpc for each in gateways], [each.http for each in gateways]
@@ -94,5 +97,5 @@ async def test_cancels_reach_other_gateways_while_many_runs_execute(
         load.stop()
     for client in clients:
         await client.close()
-    record_property("cancel", f"p50 {median(seconds):.2f} s, at most {max(seconds):.2f} s, of {CANCELS}")
+    _log.info("cancels: p50 %.2f s, at most %.2f s, of %d", median(seconds), max(seconds), CANCELS)
     assert sorted(value for each in held for value in each.lost) == list(range(CANCELS))

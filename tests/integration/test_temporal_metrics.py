@@ -30,6 +30,7 @@ EXPECTED = (
     "runs_gateway_temporal_cached_workflows",
     "runs_gateway_temporal_cache_evictions_total",
     'runs_gateway_temporal_requests_failed_total{request="short"}',
+    'runs_gateway_object_storage_up{storage="file"}',
     "runs_gateway_temporal_chunks_executed_total",
     'runs_gateway_temporal_items_ended_total{state="success"}',
 )

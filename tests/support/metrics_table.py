@@ -51,6 +51,7 @@ LABEL_VALUES: Final = {
     "runtime": _values("relay", "jsonrpc", "stepflow", "temporal"),
     "state": _values("success", "failed", "cancelled"),
     "status": "the HTTP status; 499 if the client left before",
+    "storage": _values("s3", "gs", "az", "file"),
     "task": "`workflow`: a step of the workflow of a run; `activity`: a chunk of items, and what runs need besides",
     "use": _values(*MEMORY_USES),
     "version": "the version of the package",

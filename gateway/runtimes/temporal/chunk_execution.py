@@ -86,7 +86,10 @@ class ChunkExecution:
         long = await self._inputs.parameters(chunk)
         record = chunk.record
         flow = await self._flows.overridden(record.flow_id, long.overrides, record.namespace)
-        return flow, members(long.variables), await self._inputs.texts(chunk)
+        texts = await self._inputs.texts(chunk)
+        # The SDK has used this turn of the event loop for its part, and calling a component takes as long again.
+        await asyncio.sleep(0)
+        return flow, members(long.variables), texts
 
     async def _part(self, chunk: ItemChunk, results: Sequence[KeptResult]) -> ResultsPart:
         if sum(map(size_of, results)) <= chunk.inline:

@@ -1,6 +1,7 @@
 """What the SDK runs on: threads of its own, in Rust, which one process has once."""
 
 import logging
+import re
 from functools import cache
 from typing import Final
 
@@ -20,16 +21,41 @@ from gateway.telemetry.log_text import shortened
 _LONGEST: Final = 300
 """How much of what the SDK says is told."""
 
+_KIND: Final = 3
+"""How many words tell what a line is about: the name of a call is the third."""
+
+_UNASKED: Final = "Query not found when attempting to respond"
+_REPEATED: Final = "gRPC call "
+"""How lines begin: of an answer that nobody waits for, and of a call that is made again after several failures."""
+
+_STATUS: Final = re.compile(r'Status \{ code: (\w+), message: "((?:[^"\\]|\\.)*)"')
+
 _log = logging.getLogger(__name__)
 
 
 def sdk_line(record: logging.LogRecord) -> bool:
-    """A filter of records of the SDK: gives all of them one template, so that what comes again is only counted."""
+    """A filter of records of the SDK: those that begin alike have one template, so that what comes again is counted.
+
+    False for what says nothing: an answer comes too late if who has asked waits no longer, as when the run has ended.
+    """
+    text = record.getMessage()
+    if text.startswith(_UNASKED):
+        return False
     entry = getattr(record, "temporal_log", None)
     problem = None if entry is None else entry.fields.get("error")
-    text = record.getMessage() if problem is None else f"{record.getMessage()}: {problem}"
-    record.msg, record.args = "the SDK of Temporal: %s", (shortened(" ".join(text.split()), _LONGEST),)
+    words = " ".join((text if problem is None else f"{text}: {_said(str(problem))}").split())
+    *kind, rest = shortened(words, _LONGEST).split(" ", _KIND)
+    record.msg, record.args = f"the SDK of Temporal: {' '.join(kind).replace('%', '%%')} %s", (rest,)
+    if text.startswith(_REPEATED) and record.levelno > logging.WARNING:
+        # It goes on, and who waits for the call is told by it. That the engine is away is told by `EnginePresence`.
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True
+
+
+def _said(problem: str) -> str:
+    """What an error of gRPC says, without the sources that Rust tells of it."""
+    status = _STATUS.search(problem)
+    return problem if status is None else f"{status[1]}: {status[2]}"
 
 
 @cache
