@@ -9,6 +9,9 @@ from typing import Final
 import pytest
 
 from gateway.client import AsyncRunsClient
+from gateway.core.errors import Unavailable
+from gateway.core.model import Blob, BlobType, SubmitParams
+from tests.support.clients import GrpcClient
 from tests.support.command_line import CommandLine, Finished, Serving, finish
 from tests.support.component_server import Call, ComponentServer
 from tests.support.temporal_server import TemporalServer
@@ -90,3 +93,24 @@ async def test_it_ends_while_items_execute(
     messages = [json.loads(line)["message"] for line in log.splitlines()]
     assert not any("not everything has ended" in message or "Traceback" in message for message in messages)
     assert any("SubmitRun: OK" in message for message in messages)
+
+
+async def test_a_submit_that_the_engine_does_not_answer_is_told_that_the_gateway_stops(
+    server: TemporalServer, home: Path
+) -> None:
+    (blobs := home / "blobs").mkdir()
+    where = ("--runtime", server.runtime(), "--blobs", f"file://{blobs}")
+    async with CommandLine(home).serving(*where) as serving:
+        client = GrpcClient(serving.grpc)
+        flow_id = await client.put_blob(Blob('{"steps": [], "output": 1}', BlobType.FLOW))
+        await client.submit(SubmitParams(flow_id=flow_id, inputs=["1"], wait=True))
+        server.pause()
+        submitting = asyncio.create_task(client.submit(SubmitParams(flow_id=flow_id, inputs=["1"])))
+        await asyncio.sleep(0)
+        await client.put_blob(Blob('"It has come after the submit, over the same connection."', BlobType.DATA))
+        code, _, _ = await ended(serving)
+        with pytest.raises(Unavailable, match="shutting down"):
+            await submitting
+        server.go_on()
+        await client.close()
+    assert code == 0

@@ -1,5 +1,6 @@
 """The Temporal runtime: runs are workflows of an engine, and their items execute on any gateway beside it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
 from typing import Final
@@ -39,6 +40,7 @@ from gateway.runtimes.temporal.kept_inputs import KeptInputs
 from gateway.runtimes.temporal.listed_runs import ListedRuns
 from gateway.runtimes.temporal.nested_cancels import NestedCancels
 from gateway.runtimes.temporal.nested_runs import NestedRuns
+from gateway.runtimes.temporal.open_submits import OpenSubmits
 from gateway.runtimes.temporal.record_limits import refuse_long_record
 from gateway.runtimes.temporal.run_cancels import RunCancels
 from gateway.runtimes.temporal.run_items_read import ItemsReader
@@ -100,6 +102,7 @@ class TemporalRuntime(Runtime):
         activities = Activities(chunks, store, NestedCancels(self._engine, self._reader, self._executing))
         self._worker = EngineWorker(connection, activities, self._executing.shared) if works else None
         self._runs: RunsApi | None = None
+        self._submits = OpenSubmits()
         self._draining = False
 
     async def start(self, runs: RunsApi) -> None:
@@ -139,7 +142,8 @@ class TemporalRuntime(Runtime):
 
     async def submit(self, params: SubmitParams, scope: str) -> Snapshot:
         if parent_task(scope, params.observability) is None:
-            return await self._submit(params, scope)
+            with self._submits.submit():
+                return await self._submit(params, scope)
         # An item that waits for a run would fail. With a key, the run is there once.
         keyed = with_key(params)
         return await patiently(lambda: self._submit(keyed, scope), NESTED_PATIENCE, lambda: not self._draining)
@@ -210,8 +214,8 @@ class TemporalRuntime(Runtime):
             self._draining = True
             self._reader.drain()
             self._sets.drain()
-            if self._worker is not None:
-                await self._worker.stop()
+            stopping = () if self._worker is None else (self._worker.stop(),)
+            await asyncio.gather(self._submits.end(), *stopping)
 
     async def close(self) -> None:
         await self.drain()
