@@ -30,9 +30,9 @@ class System:
 
 
 @asynccontextmanager
-async def system_over(runtime: str, folder: Path) -> AsyncIterator[System]:
-    """A gateway over one of the runtimes, until the block is left."""
-    async with gateway_over(runtime, folder) as addresses:
+async def system_over(runtime: str, folder: Path, *, held: bool = False) -> AsyncIterator[System]:
+    """A gateway over one of the runtimes, until the block is left. `held` is for engines."""
+    async with gateway_over(runtime, folder, held=held) as addresses:
         grpc, jsonrpc = GrpcFollower(addresses.grpc), JsonRpcFollower(addresses.http)
         yield System(runtime, grpc, jsonrpc)
         await grpc.close()

@@ -11,6 +11,7 @@ from gateway.server.settings import ServeSettings
 from gateway.server.worker_pool import WorkerPool
 from tests.support.document_server import document_server
 from tests.support.engine import RELEASES, Engine
+from tests.support.held_tasks import engine_with_held_tasks
 from tests.support.temporal_server import TemporalServer
 
 EMBEDDED: Final = "embedded"
@@ -49,10 +50,18 @@ _BEHIND_WORKERS: Final = frozenset({WORKERS, TEMPORAL_WORKERS})
 
 
 @asynccontextmanager
-async def gateway_over(runtime: str, folder: Path) -> AsyncIterator[Addresses]:
-    """A gateway over one of `RUNTIMES`, with everything that it needs, all state in `folder`."""
+async def gateway_over(runtime: str, folder: Path, *, held: bool = False) -> AsyncIterator[Addresses]:
+    """A gateway over one of `RUNTIMES`, with everything that it needs, all state in `folder`.
+
+    Engines may have the component of `held_tasks`, which does not end: what they have built in goes on after a cancel,
+    at the cost of a processor.
+    """
     async with AsyncExitStack() as stack:
-        settings = await _started(runtime, folder, stack)
+        if held and runtime in STEPFLOW:
+            engine, _ = await stack.enter_async_context(engine_with_held_tasks(STEPFLOW[runtime], folder))
+            settings = _settings(engine.runtime, folder / "gateway.db")
+        else:
+            settings = await _started(runtime, folder, stack)
         if runtime in _BEHIND_WORKERS:
             workers = await stack.enter_async_context(WorkerPool(settings))
             yield await stack.enter_async_context(running_with(workers, settings))
