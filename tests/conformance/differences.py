@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.support.runtimes import DOCUMENT, RUNTIMES, STEPFLOW
+from tests.support.runtimes import DOCUMENT, RUNTIMES, STEPFLOW, TEMPORALS
 from tests.support.tables import markdown_table, write_table
 
 DOCUMENT_FILE: Final = Path(__file__).parents[2] / "docs/engines.md"
@@ -195,6 +195,18 @@ NO_INPUTS: Final = Difference(
     "inputs of items",
     "are not told",
     "these releases do not show them",
+)
+SHORT_CONTEXTS: Final = Difference(
+    TEMPORALS,
+    "`observability`, and names of flows, of more than 128 Ki characters",
+    "are refused as INVALID_PARAMS, with the name of the field",
+    "they go through the engine with each of its items, and it takes 2 MiB altogether",
+)
+STEPS_AT_THE_END: Final = Difference(
+    TEMPORALS,
+    "steps of items that execute",
+    "are told when the items have ended, up to a second later",
+    "only the gateway that executes an item knows its steps, and tells them with the result",
 )
 
 DIFFERENCES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Difference))

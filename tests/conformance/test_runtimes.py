@@ -17,6 +17,7 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from gateway.core.control import CancelParams, ItemsParams
 from gateway.core.errors import (
     BlobNotFound,
     FlowNotFound,
@@ -287,6 +288,37 @@ async def test_inputs_may_be_large(system: System, client: Follower) -> None:
             await submit(client, ECHO, inputs)
     else:
         assert (await submit(client, ECHO, inputs)).items.total == 8
+
+
+LONG_NAME = "n" * 200_000
+
+
+@pytest.mark.parametrize("field", ["observability", "flow_id"])
+async def test_traces_and_names_may_be_long(system: System, client: Follower, field: str) -> None:
+    flow, params = json.dumps({"name": LONG_NAME, "output": {"$input": "$"}, "steps": []}), {}
+    if field == "observability":
+        flow, params = ECHO, {"observability": ObservabilityContext(extensions={"x": json.dumps(LONG_NAME)})}
+    if system.shows(differences.SHORT_CONTEXTS):
+        with pytest.raises(InvalidParams) as refused:
+            await submit(client, flow, ["1"], **params)
+        assert [violation.path for violation in refused.value.violations] == [(field,)]
+    else:
+        assert (await submit(client, flow, ["1"], wait=True, **params)).status is RunState.SUCCESS
+
+
+async def test_items_that_execute_tell_their_steps(system: System, client: Follower) -> None:
+    if system.runtime in differences.ENGINES | {DOCUMENT}:
+        return  # Items are not told at all, or their steps as the engine has them.
+    run = await submit(client, SLOW.replace('"initial_input"', '"max_iterations": 100000, "initial_input"'), ["1"])
+    item = None
+    while item is None or item.status is RunState.PENDING:
+        [item] = (await client.items(ItemsParams(run_id=run.run_id))).items
+    assert item.status is RunState.RUNNING
+    if system.shows(differences.STEPS_AT_THE_END):
+        assert not item.steps
+    else:
+        assert [step.step_id for step in item.steps] == ["s"]
+    await client.cancel(CancelParams(run_id=run.run_id))
 
 
 async def test_a_token_that_is_not_understood_starts_anew(client: Follower) -> None:
