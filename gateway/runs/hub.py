@@ -109,9 +109,7 @@ class _Topic:
 
     def join(self, watch: "Watch") -> None:
         self._watches[watch] = None
-        if self._leaving is not None:
-            self._leaving.cancel()
-            self._leaving = None
+        self._end_grace()
 
     def leave(self, watch: "Watch") -> None:
         """The last one to leave closes the topic: at once if no state can follow, else after a time of grace."""
@@ -128,9 +126,13 @@ class _Topic:
     def fail(self, failure: GatewayError) -> None:
         """End the watches of all followers."""
         self.failure = failure
+        self._end_grace()
+        self._wake()
+
+    def _end_grace(self) -> None:
         if self._leaving is not None:
             self._leaving.cancel()
-        self._wake()
+            self._leaving = None
 
     def _close(self) -> None:
         self._hub.remove(self)
@@ -146,6 +148,10 @@ class _Topic:
                     self.changed_at = snapshot.changed_at or time.monotonic()
                     self.plain = {}
                     self._wake()
+            if not self._watches:
+                # No state can follow: the grace of the last one to leave is for nothing, and the run may be deleted.
+                self._end_grace()
+                self._hub.remove(self)
         except Exception as failure:
             self._hub.remove(self)
             self.fail(error_to_tell(failure, partial(of_run, self.run_id)))

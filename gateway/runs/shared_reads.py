@@ -9,7 +9,7 @@ from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.memory_account import MemoryShare
 from gateway.concurrency.single_flight import SingleFlight
 from gateway.core.errors import shutting_down
-from gateway.core.model import ItemResult
+from gateway.core.model import ItemResult, Nanoseconds
 from gateway.core.position import Position
 from gateway.core.runtime import Runtime, Snapshot, memory_size
 from gateway.runs.update import Reading, Update
@@ -40,7 +40,7 @@ class SharedReads:
         `last`: no state follows this one that could fill the gaps between finished items. Raises Unavailable after
         `close`, Overloaded if there is no memory for the results, and what the runtime raises.
         """
-        point = _Point(snapshot.status.run_id, snapshot.revision, position, last)
+        point = _Point(snapshot.status.run_id, snapshot.status.created_at, snapshot.revision, position, last)
         kept = self._kept.get(point)
         if kept is not None:
             return kept
@@ -94,6 +94,8 @@ class _Point(NamedTuple):
     """What makes two followers get the same results."""
 
     run_id: str
+    created_at: Nanoseconds
+    """An idempotency key may stand for a run with the id of one that was deleted."""
     revision: int
     position: Position
     last: bool

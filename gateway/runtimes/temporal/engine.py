@@ -112,6 +112,11 @@ class Engine:
         self._starts = asyncio.Semaphore(STARTS)
         self._patience = QuestionPatience(connection)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the engine is there, as far as is known."""
+        return self._connection.presence.is_here
+
     async def start(self, start: StartRun) -> bool:
         """Start a run. False if there is one with its id, or has been, and the engine still knows of it."""
         try:

@@ -126,13 +126,14 @@ class ListedRuns:
         """The runs of a window that match, whatever state they are in, in their order, after a point."""
         low, high = window.low * MILLISECOND, window.high * MILLISECOND
         runs = {record.run_id: VisibleRun(record, None, 0, None) for record in self._recent.created(low, high)}
-        runs |= {run.record.run_id: run for run in window.runs}
+        there = (run for run in window.runs if not self._recent.was_deleted(run.record))
+        runs |= {run.record.run_id: run for run in there}
         whatever_state, pace, found = replace(wanted, states=()), TimeSlice(), []
         for run in sorted(runs.values(), key=_place, reverse=newest):
             await pace.checkpoint()
             if point is not None and (run.place >= point[:2] if newest else run.place <= point[:2]):
                 continue
-            if not self._recent.was_deleted(run.record.run_id) and whatever_state.matches(accepted(run.record)):
+            if whatever_state.matches(accepted(run.record)):
                 found.append(run)
         return found
 

@@ -27,6 +27,10 @@ TASK_QUEUE: Final = "runs-gateway"
 UPKEEP_QUEUE: Final = "runs-gateway-upkeep"
 """The queue of what a run needs besides its items: it must go on when items take all places, for ever maybe."""
 
+DELETED: Final = "runs.v1.Deleted"
+NOWHERE: Final = "runs-gateway-deleted"
+"""What takes the place of a run that is deleted, for a moment, and a queue from which nobody takes."""
+
 MAX_INLINE: Final = 128 << 10
 """How many characters go through the engine at most; more go by the object storage."""
 

@@ -43,6 +43,16 @@ def parameters_key(run_id: str, token: str) -> str:
     return f"{folder(run_id)}/parameters-{token}"
 
 
+def is_of_submit(key: str) -> bool:
+    """Whether an object is what a run was submitted with, not what has come of it."""
+    return key.rpartition("/")[2].startswith(("inputs-", "parameters-"))
+
+
+def is_of_token(key: str, token: str) -> bool:
+    """Whether an object of a submit is of that with a token."""
+    return key.rpartition("/")[2].split("-")[1] == token
+
+
 def chunk_key(run_id: str, start: int, token: str) -> str:
     """The object with the results of a chunk that begins with an item. `token` is that of the execution."""
     return f"{folder(run_id)}/chunk-{start}-{token}"

@@ -1,6 +1,7 @@
 """Reads runs from the engine: their states, as they change, and their results."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from itertools import islice
@@ -10,8 +11,8 @@ from msgspec.structs import replace
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.core.errors import Overloaded, Unavailable, shutting_down
-from gateway.core.model import ItemResult, ResultOrder, RunState
+from gateway.core.errors import Overloaded, RunNotFound, Unavailable, shutting_down
+from gateway.core.model import ItemResult, Nanoseconds, ResultOrder, RunState
 from gateway.core.runtime import (
     RESULT_PAGE_BYTES,
     RESULT_PAGE_LENGTH,
@@ -44,6 +45,9 @@ SLOWER: Final = 1.5
 PATIENCE: Final = 60.0
 """How many seconds followers wait for an engine, or for gateways that execute runs, that are away."""
 
+LOOK_SECONDS: Final = 5.0
+"""After so long it is looked whether a run is still there: another gateway may have deleted it."""
+
 VIEWS: Final = 10_000
 """How many runs stay known."""
 
@@ -71,10 +75,12 @@ class RunReader:
         self.recent.changed(record)
         return view.snapshot()
 
-    def forget(self, run_id: str) -> None:
-        """A run has been deleted."""
-        self._views.remove(run_id)
-        self.recent.deleted(run_id)
+    def deleted(self, run_id: str, created_at: Nanoseconds) -> None:
+        """Note that a run was deleted, which was accepted at this time: a key may have made another one since."""
+        view = self._views.get(run_id)
+        if view is not None and view.record.created_at == created_at:
+            self._views.remove(run_id)
+        self.recent.deleted(run_id, created_at)
 
     def known(self, run_id: str) -> RunView | None:
         """What this gateway knows of a run; None if nothing."""
@@ -83,6 +89,15 @@ class RunReader:
     async def record(self, run_id: str) -> RunRecord:
         """A run as it was accepted. Raises RunNotFound."""
         return (await self._view(run_id)).record
+
+    async def record_anew(self, run_id: str) -> RunRecord:
+        """The same, as the engine has it now."""
+        return (await self._looked_for(run_id)).record
+
+    async def get_anew(self, run_id: str) -> Snapshot:
+        """The state of a run, which another gateway may just have deleted. Raises RunNotFound."""
+        await self._looked_for(run_id)
+        return await self.get(run_id)
 
     async def last_state(self, run_id: str) -> Snapshot:
         """The state of a run with which somebody has begun, as it was known here last. Raises RunNotFound."""
@@ -219,10 +234,35 @@ class RunReader:
         await self._loads.close()
 
     async def _view(self, run_id: str) -> RunView:
-        return self._views.use(run_id) or await self._loads.get(run_id)
+        view = self._views.use(run_id)
+        if view is None:
+            return await self._looked_for(run_id)
+        # While the engine is away, nobody deletes runs.
+        if time.monotonic() - view.looked < LOOK_SECONDS or not self._engine.is_here:
+            return view
+        try:
+            return await self._looked_for(run_id)
+        except (Unavailable, Overloaded):
+            return view
+
+    async def _looked_for(self, run_id: str) -> RunView:
+        try:
+            return await self._loads.get(run_id)
+        except RunNotFound:
+            self._views.remove(run_id)
+            raise
 
     async def _load(self, run_id: str) -> RunView:
         described = await self._engine.describe(run_id)
+        is_open = described.ended is None and described.closed is None
+        view = self._views.get(run_id)
+        if (
+            view is not None
+            and view.record.created_at == described.record.created_at
+            and (view.ended is None or not is_open)
+        ):
+            view.looked = time.monotonic()
+            return view
         view = RunView(described.record)
         if described.ended is not None:
             view.ended = described.ended

@@ -3,6 +3,7 @@
 Results keep their places in the order of completion for ever, so what is known stays true, and only more comes.
 """
 
+import time
 from bisect import bisect_left, bisect_right
 from itertools import chain
 from typing import Final
@@ -28,6 +29,8 @@ class RunView:
         self.parts: list[ResultsPart] = []
         self._places: list[int] = []
         """The place of the first result of each part."""
+        self.looked = time.monotonic()
+        """When the engine was last seen to have it."""
         self.seen = 0
         """How many results are known."""
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gateway.components import Components
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import Unavailable, shutting_down
+from gateway.core.errors import RunNotFound, Unavailable, shutting_down
 from gateway.core.items import ItemPage
 from gateway.core.model import Blob, ItemResult, RunState, SubmitParams
 from gateway.core.once_keys import with_key
@@ -22,7 +22,7 @@ from gateway.flows.files import Files
 from gateway.flows.flow_cache import FlowCache
 from gateway.flows.host import RunsApi
 from gateway.flows.item_work import DEFAULT_CONCURRENCY, DEFAULT_EXECUTING_ITEMS, SharedWork
-from gateway.flows.nesting import Nesting, parent_task
+from gateway.flows.nesting import Ancestry, Nesting, parent_task
 from gateway.flows.new_record import new_record, refuse_more_items, timeout_reason
 from gateway.flows.run_owners import owner_from_json
 from gateway.flows.run_record import RunRecord
@@ -33,6 +33,7 @@ from gateway.runtimes.temporal.activities import Activities
 from gateway.runtimes.temporal.chunk_execution import ChunkExecution
 from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine import Engine, NoWorker
+from gateway.runtimes.temporal.engine_deletes import EngineDeletes
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.followed_sets import FollowedSets
 from gateway.runtimes.temporal.item_host import ItemHost
@@ -43,6 +44,7 @@ from gateway.runtimes.temporal.nested_runs import NestedRuns
 from gateway.runtimes.temporal.open_submits import OpenSubmits
 from gateway.runtimes.temporal.record_limits import refuse_long_record
 from gateway.runtimes.temporal.run_cancels import RunCancels
+from gateway.runtimes.temporal.run_deletes import RunDeletes
 from gateway.runtimes.temporal.run_items_read import ItemsReader
 from gateway.runtimes.temporal.run_names import run_id_of_key
 from gateway.runtimes.temporal.run_reader import RunReader
@@ -56,6 +58,10 @@ from gateway.storage.objects import ObjectStore
 
 NESTED_PATIENCE: Final = 60.0
 """How long a run inside another one is submitted again and again, while the engine or the storage is away."""
+
+DELETE_SECONDS: Final = 0.1
+DELETE_LOOKS: Final = 50
+"""How often, and how many times, a submit looks whether the run with its key, which is deleted, is gone."""
 
 
 class TemporalRuntime(Runtime):
@@ -97,13 +103,13 @@ class TemporalRuntime(Runtime):
         self._sets = FollowedSets(visible, self._reader)
         self._executing = ExecutingRuns(SharedWork(max_executing_items, account))
         self._cancels = RunCancels(self._engine, self._reader, self._executing)
+        self._deletes = RunDeletes(self._engine, EngineDeletes(connection), self._reader, self._cancels, store)
         self._nested = NestedRuns(self._engine, self._executing, self._reader, nesting)
         chunks = ChunkExecution(store, self._inputs, self._flows, self._executing, self._host)
         activities = Activities(chunks, store, NestedCancels(self._engine, self._reader, self._executing))
         self._worker = EngineWorker(connection, activities, self._executing.shared) if works else None
         self._runs: RunsApi | None = None
-        self._submits = OpenSubmits()
-        self._draining = False
+        self._submits, self._draining = OpenSubmits(), False
 
     async def start(self, runs: RunsApi) -> None:
         """Serve runs, and execute items. `runs` is the runs service over this runtime; it serves nested runs."""
@@ -164,16 +170,26 @@ class TemporalRuntime(Runtime):
         record = new_record(params, scope, flow.name, ancestry, digest, run_timeout=self._run_timeout, run_id=run_id)
         record = with_context(record, params.observability)
         refuse_long_record(record)
-        start = await self._inputs.keep(record, params.inputs, self._executing.paces.of(params.flow_id))
-        if record.deadline is not None:
-            start = replace(start, timeout_reason=timeout_reason(record, self._run_timeout))
-        if await self._engine.start(start):
-            if ancestry is not None:
-                await self._nested.begun(record, ancestry)
-            return self._reader.submitted(start.record)
-        with suppress(Unavailable):
-            await self._inputs.forget(start)
-        return await self._repeated(record)
+        return await self._begin(record, params, ancestry)
+
+    async def _begin(self, record: RunRecord, params: SubmitParams, ancestry: Ancestry | None) -> Snapshot:
+        for _ in range(DELETE_LOOKS):
+            start = await self._inputs.keep(record, params.inputs, self._executing.paces.of(params.flow_id))
+            if record.deadline is not None:
+                start = replace(start, timeout_reason=timeout_reason(record, self._run_timeout))
+            if await self._engine.start(start):
+                if ancestry is not None:
+                    await self._nested.begun(record, ancestry)
+                return self._reader.submitted(start.record)
+            with suppress(Unavailable):
+                await self._inputs.forget(start)
+            try:
+                return await self._repeated(record)
+            except RunNotFound:
+                # It has just been deleted: then the key makes a new run, and what it is submitted with is kept anew.
+                await self._deletes.settle(record.run_id)
+                await asyncio.sleep(DELETE_SECONDS)
+        raise Unavailable("the run with this key is being deleted", retry_after=DELETE_SECONDS)
 
     async def get(self, run_id: str) -> Snapshot:
         return await self._reader.get(run_id)
@@ -209,6 +225,10 @@ class TemporalRuntime(Runtime):
     def watch_set(self, wanted: RunFilter, position: bytes, *, only_new: bool) -> AsyncGenerator[SetPart, None]:
         return self._sets.parts(wanted, position, only_new=only_new)
 
+    async def delete(self, run_id: str, *, cancel: bool) -> None:
+        self._refuse_if_draining()
+        await self._deletes.delete(run_id, cancel=cancel)
+
     async def drain(self) -> None:
         if not self._draining:
             self._draining = True
@@ -223,7 +243,7 @@ class TemporalRuntime(Runtime):
 
     async def _repeated(self, record: RunRecord) -> Snapshot:
         """The answer to a submit whose key belongs to an earlier run."""
-        earlier = await self._reader.record(record.run_id)
+        earlier = await self._reader.record_anew(record.run_id)
         refuse_other(earlier.fingerprint, record.fingerprint)
         try:
             return await self._reader.get(record.run_id)

@@ -121,6 +121,24 @@ async def test_a_run_is_watched_on_for_a_time_of_grace(runtime: ScriptedRuntime)
     assert (len(hub), runtime.watching) == (0, 0)
 
 
+async def test_a_run_that_ends_in_the_time_of_grace_is_let_go(runtime: ScriptedRuntime) -> None:
+    hub = Hub(runtime, grace=HOUR)
+    run_id = await submit(runtime, items=1)
+    with hub.watch(run_id) as watch:
+        await watch.changed()
+    assert len(hub) == 1
+    await runtime.succeed(0)
+    await runtime.watched(0)
+    await all_ended()
+    # Whoever comes next finds what there is then: the run may have been deleted.
+    assert len(hub) == 0
+    with hub.watch(run_id) as watch:
+        assert watch.latest() is None
+        await watch.changed()
+    assert runtime.opened == 2
+    await hub.close()
+
+
 async def test_a_run_is_let_go_when_the_time_of_grace_is_over(runtime: ScriptedRuntime) -> None:
     hub = Hub(runtime, grace=0.001)
     run_id = await submit(runtime)

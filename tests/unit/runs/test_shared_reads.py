@@ -3,6 +3,7 @@ import gc
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.concurrency.batches import BATCH
 from gateway.concurrency.memory_account import MemoryAccount
@@ -50,6 +51,19 @@ async def test_results_are_read_once_for_all_at_the_same_point(reads: SharedRead
     updates.append(await read(reads, runtime, run_id))
     assert len({id(update) for update in updates}) == 1
     assert len(runtime.pages) == 1
+
+
+async def test_results_of_a_run_are_not_those_of_one_that_had_its_id(
+    reads: SharedReads, runtime: ScriptedRuntime
+) -> None:
+    run_id = await submit(runtime, items=1)
+    await runtime.succeed(0)
+    snapshot = await runtime.get(run_id)
+    later = replace(snapshot, status=replace(snapshot.status, created_at=snapshot.status.created_at + 1))
+    first = await reads.after(snapshot, BEGINNING, last=True)
+    second = await reads.after(later, BEGINNING, last=True)
+    assert (first.status.created_at, second.status.created_at) == (snapshot.status.created_at, later.status.created_at)
+    assert len(runtime.pages) == 2
 
 
 async def test_a_reading_goes_on_for_the_others_when_one_leaves(reads: SharedReads, runtime: ScriptedRuntime) -> None:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.concurrency.memory_account import MemoryAccount
-from gateway.core.errors import Overloaded, Unavailable
+from gateway.core.errors import Overloaded, RunNotFound, Unavailable
 from gateway.core.model import ResultOrder, RunState
 from gateway.core.runtime import Page, Snapshot
 from gateway.core.time_away import TimeAway
@@ -33,7 +33,9 @@ class GivenEngine:
     def __init__(self) -> None:
         self.report: RunReport | Exception | None = RUNNING
         self.end = asyncio.Event()
-        self.begun = True
+        self.begun = self.is_here = True
+        self.described: Described | Exception | None = None
+        """What it is described as, unless as running."""
         self.given = RECORD, RESULT
         self.told = asyncio.Event()
         """Whether a question has been answered."""
@@ -45,7 +47,9 @@ class GivenEngine:
         return self.report
 
     async def describe(self, run_id: str) -> Described:
-        return Described(self.given[0], None, None)
+        if isinstance(self.described, Exception):
+            raise self.described
+        return self.described or Described(self.given[0], None, None)
 
     async def has_begun(self, run_id: str) -> bool:
         return self.begun
@@ -185,3 +189,47 @@ async def test_a_page_by_index_keeps_no_more_than_it_holds(
     finally:
         tracemalloc.stop()
     assert most < 10 << 20
+
+
+async def ended(reader: RunReader, engine: GivenEngine) -> Snapshot:
+    """A run that has ended, as the reader knows it."""
+    engine.report, engine.described = None, Described(RECORD, END, None)
+    return await reader.get("r")
+
+
+async def test_a_run_that_has_ended_is_looked_for_again_after_a_while(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await ended(reader, engine)
+    engine.described = RunNotFound("another gateway has deleted it")
+    assert await reader.get("r") == known
+    monkeypatch.setattr(run_reader, "LOOK_SECONDS", 0.0)
+    for _ in range(2):
+        with pytest.raises(RunNotFound):
+            await reader.get("r")
+
+
+async def test_what_is_known_of_a_run_is_told_while_the_engine_is_away(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await ended(reader, engine)
+    monkeypatch.setattr(run_reader, "LOOK_SECONDS", 0.0)
+    engine.described = Unavailable("no answer")
+    assert await reader.get("r") == known
+    engine.is_here, engine.described = False, AssertionError("nobody asks")
+    assert await reader.get("r") == known
+
+
+async def test_a_run_that_has_the_id_of_a_deleted_one_is_another_run(
+    reader: RunReader, engine: GivenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ended(reader, engine)
+    monkeypatch.setattr(run_reader, "LOOK_SECONDS", 0.0)
+    later = replace(RECORD, created_at=RECORD.created_at + 1)
+    engine.described, engine.report = Described(later, None, None), RUNNING
+    assert (await reader.get("r")).status.created_at == later.created_at
+    # A delete of the earlier one, which is told late, is none of it.
+    reader.deleted("r", RECORD.created_at)
+    assert reader.known("r") is not None
+    reader.deleted("r", later.created_at)
+    assert reader.known("r") is None
