@@ -46,6 +46,9 @@ RUNTIMES: Final = (EMBEDDED, WORKERS, RELAY, SUPERSET, TEMPORAL, TEMPORAL_WORKER
 WITH_CONTROL: Final = tuple(runtime for runtime in RUNTIMES if runtime not in TEMPORALS)
 """Those that are known to end and to find runs."""
 
+WITH_SETS: Final = (EMBEDDED, WORKERS, RELAY, TEMPORAL, TEMPORAL_WORKERS)
+"""Those on which sets of runs are followed."""
+
 _BEHIND_WORKERS: Final = frozenset({WORKERS, TEMPORAL_WORKERS})
 
 

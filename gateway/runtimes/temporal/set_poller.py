@@ -138,10 +138,10 @@ class SetPoller:
 
     def told_before(self, position: bytes) -> int | None:
         """How many changes this poller had told up to a position of its own; None if it keeps none of before."""
-        if self.changes and position < self.changes[0].position:
+        first = self.count - len(self.changes)
+        if first and position < self.changes[0].position:
             return None
-        kept = bisect_right(self.changes, position, key=_position_of)
-        return self.count - len(self.changes) + kept
+        return first + bisect_right(self.changes, position, key=_position_of)
 
     def matching(self, page: list[VisibleRun]) -> list[VisibleRun]:
         """Those of a page that match, whatever their state is."""
