@@ -1,17 +1,20 @@
 """The runs in the engine: each is a workflow."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from itertools import starmap
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
+    Client,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
-    WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
 )
 from temporalio.common import (
@@ -24,15 +27,16 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.adapter.params_json import labels_from_json
+from gateway.concurrency.time_slice import TimeSlice
 from gateway.core.errors import RunNotFound, Unavailable
 from gateway.core.model import Nanoseconds, RunState
 from gateway.flows.run_record import RunRecord
+from gateway.runtimes.temporal.closed_history import ClosedHistory
 from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine_call import EngineCall
 from gateway.runtimes.temporal.engine_errors import NoSuchWorkflow
 from gateway.runtimes.temporal.messages import (
     CANCEL,
-    LEFT,
     NESTED,
     PROGRESS,
     TASK_QUEUE,
@@ -58,8 +62,6 @@ from gateway.runtimes.temporal.search_attributes import (
 )
 from gateway.runtimes.temporal.search_texts import search_label, search_text
 
-_T = TypeVar("_T")
-
 STEP_TIMEOUT: Final = timedelta(seconds=10)
 """After so long, another gateway does a step of a workflow that one has taken and not done: it has died, or stopped.
 
@@ -80,6 +82,9 @@ last ones would look as if it were away."""
 
 _FIRST_EVENTS: Final = 16
 """Among so many events there is the first step of a run, unless it was told much before anybody began."""
+
+_EVENTS: Final = 1_000
+"""How many events are read at once. The engine sends fewer if they are long."""
 
 _SILENCE: Final = "no gateway that executes runs answers"
 
@@ -141,48 +146,46 @@ class Engine:
         Gateways that execute runs answer this. Raises NoWorker if none does, and RunNotFound.
         """
         try:
-            return await self._query(run_id, PROGRESS, RunReport, seen)
+            async with EngineCall(self._connection, "QueryWorkflow") as client:
+                handle = client.get_workflow_handle(workflow_id(run_id))
+                reject = QueryRejectCondition.NOT_OPEN
+                question = handle.query(PROGRESS, seen, result_type=RunReport, reject_condition=reject)
+                try:
+                    return await self._patience.answer(question)
+                except TimeoutError:
+                    # The engine is there: it waits for somebody who answers.
+                    raise NoWorker(_SILENCE, retry_after=1.0) from None
         except WorkflowQueryRejectedError:
             return None
+        except NoSuchWorkflow:
+            raise _not_found(run_id) from None
+        except RPCError as error:
+            if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                raise
+            # No gateway takes questions, or those that did the last step have failed at that. Or nobody has begun.
+            raise NoWorker(_SILENCE, retry_after=1.0) from None
 
-    async def last_progress(self, run_id: str, execution: str, seen: int) -> RunReport | None:
-        """How far a run was when this execution was closed, as `progress` tells; None if nobody had begun with it."""
-        return await self._query_closed(run_id, execution, PROGRESS, RunReport, seen)
-
-    async def left(self, run_id: str, execution: str) -> tuple[tuple[int, int], ...] | None:
-        """The items without results, in ranges, as `last_progress` tells."""
-        return await self._query_closed(run_id, execution, LEFT, tuple[tuple[int, int], ...])
-
-    async def has_begun(self, run_id: str, execution: str | None = None) -> bool:
-        """Whether a gateway has done a step of a run, or of one of its executions. Raises RunNotFound.
+    async def has_begun(self, run_id: str) -> bool:
+        """Whether a gateway has done a step of a run. Raises RunNotFound.
 
         The number of events does not tell: there are some of what the run is told, and of steps that have failed.
         """
-        try:
-            async with EngineCall(self._connection, "GetWorkflowExecutionHistory") as client:
-                handle = client.get_workflow_handle(workflow_id(run_id), run_id=execution)
-                async for event in handle.fetch_history_events(page_size=_FIRST_EVENTS):
-                    if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
-                        return True
-                    started = event.workflow_execution_started_event_attributes
-                    if execution is None and started.continued_execution_run_id:
-                        return True
-        except NoSuchWorkflow:
-            raise _not_found(run_id) from None
+        async with aclosing(self._events(run_id, None, _FIRST_EVENTS)) as events:
+            async for _, event in events:
+                if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+                    return True
+                if event.workflow_execution_started_event_attributes.continued_execution_run_id:
+                    return True
         return False
 
-    async def first_input(self, run_id: str, execution: str) -> StartRun:
-        """What an execution of a run has begun with. Raises RunNotFound."""
-        try:
-            async with EngineCall(self._connection, "GetWorkflowExecutionHistory") as client:
-                handle = client.get_workflow_handle(workflow_id(run_id), run_id=execution)
-                event = await anext(handle.fetch_history_events(page_size=1))
-                payloads = event.workflow_execution_started_event_attributes.input.payloads
-                [start] = await client.data_converter.decode(payloads, [StartRun])
-        except NoSuchWorkflow:
-            raise _not_found(run_id) from None
-        assert isinstance(start, StartRun)
-        return start
+    async def closed_history(self, run_id: str, execution: str) -> ClosedHistory:
+        """What a run has come to by the end of one of its executions, which is closed. Raises RunNotFound."""
+        history, pace = ClosedHistory(), TimeSlice()
+        async with aclosing(self._events(run_id, execution, _EVENTS)) as events:
+            async for client, event in events:
+                await history.note(event, client.data_converter)
+                await pace.checkpoint()
+        return history
 
     async def describe(self, run_id: str) -> Described:
         """What the engine knows of a run. Raises RunNotFound."""
@@ -252,43 +255,17 @@ class Engine:
         async with EngineCall(self._connection, "CountWorkflowExecutions") as client:
             return (await client.count_workflows(query)).count
 
-    async def _query_closed(
-        self, run_id: str, execution: str, query: str, kind: type[_T], *arguments: object
-    ) -> _T | None:
+    async def _events(
+        self, run_id: str, execution: str | None, page_size: int
+    ) -> AsyncGenerator[tuple[Client, HistoryEvent], None]:
+        """The history of a run, or of one of its executions, and the client that reads it."""
         try:
-            return await self._query(run_id, query, kind, *arguments, execution=execution)
-        except NoWorker:
-            if await self.has_begun(run_id, execution):
-                raise
-            return None
-        except WorkflowQueryFailedError:
-            raise NoWorker("no gateway can tell how far the run was", retry_after=1.0) from None
-
-    async def _query(
-        self, run_id: str, query: str, kind: type[_T], *arguments: object, execution: str | None = None
-    ) -> _T:
-        """The answer of a run, or of one of its executions, which may be closed.
-
-        Raises NoWorker if there is none, RunNotFound, and what the SDK does if the run rejects the question.
-        """
-        reject = QueryRejectCondition.NOT_OPEN if execution is None else QueryRejectCondition.NONE
-        try:
-            async with EngineCall(self._connection, "QueryWorkflow") as client:
+            async with EngineCall(self._connection, "GetWorkflowExecutionHistory") as client:
                 handle = client.get_workflow_handle(workflow_id(run_id), run_id=execution)
-                question = handle.query(query, args=arguments, result_type=kind, reject_condition=reject)
-                try:
-                    answer: _T = await self._patience.answer(question)
-                except TimeoutError:
-                    # The engine is there: it waits for somebody who answers.
-                    raise NoWorker(_SILENCE, retry_after=1.0) from None
+                async for event in handle.fetch_history_events(page_size=page_size):
+                    yield client, event
         except NoSuchWorkflow:
             raise _not_found(run_id) from None
-        except RPCError as error:
-            if error.status is not RPCStatusCode.FAILED_PRECONDITION:
-                raise
-            # No gateway takes questions, or those that did the last step have failed at that. Or nobody has begun.
-            raise NoWorker(_SILENCE, retry_after=1.0) from None
-        return answer
 
     async def _signal(self, run_id: str, name: str, *arguments: object) -> bool:
         try:

@@ -20,7 +20,6 @@ CANCEL_NESTED: Final = "runs.v1.CancelNested"
 CANCEL: Final = "cancel"
 NESTED: Final = "nested"
 PROGRESS: Final = "progress"
-LEFT: Final = "left"
 TASK_QUEUE: Final = "runs-gateway"
 """The names of the workflow, its activities, signals and queries, and of the queue that all workers take from."""
 

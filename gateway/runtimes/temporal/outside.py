@@ -6,8 +6,7 @@ All that is told of them comes from the history that the engine keeps, so that a
 from typing import TYPE_CHECKING
 
 from gateway.core.model import RunState
-from gateway.runtimes.temporal.messages import ItemCounts, ResultsPart, RunEnd, RunReport, RunResult
-from gateway.runtimes.temporal.run_progress import RunProgress
+from gateway.runtimes.temporal.messages import ItemCounts, ResultsPart, RunEnd, RunResult
 
 if TYPE_CHECKING:
     from gateway.flows.run_record import RunRecord
@@ -15,31 +14,15 @@ if TYPE_CHECKING:
 
 
 async def ended_outside(engine: "Engine", record: "RunRecord", closed: "ClosedOutside") -> RunResult:
-    """The end of such a run: what had a result by then has it, and all other items were cancelled.
-
-    Raises NoWorker if no gateway that executes runs answers: only these know what had a result.
-    """
-    left = await engine.left(record.run_id, closed.execution)
-    last = await engine.last_progress(record.run_id, closed.execution, 0)
-    if left is None or last is None:
-        # Nobody had begun with this execution. An earlier one may have come to something.
-        progress = RunProgress(await engine.first_input(record.run_id, closed.execution), closed.at)
-        left, last = tuple(progress.left()), progress.answer(0)
-    parts = list(last.parts)
-    while last.more:
-        seen = last.place + sum(part.count for part in last.parts)
-        last = await engine.last_progress(record.run_id, closed.execution, seen)
-        assert last is not None, "it has answered before"
-        parts += last.parts
+    """The end of such a run: what had a result by then has it, and all other items were cancelled."""
+    history = await engine.closed_history(record.run_id, closed.execution)
     at = max(closed.at, record.created_at)
-    parts += (ResultsPart(low, high, high - low, 0, 0, cancelled_at=at) for low, high in left)
-    return RunResult(_end(last, sum(high - low for low, high in left), closed, at), tuple(parts))
-
-
-def _end(last: RunReport, left: int, closed: "ClosedOutside", at: int) -> RunEnd:
-    counts = last.counts
-    counts = ItemCounts(0, counts.success, counts.failed, counts.cancelled + left)
+    cancelled = tuple(ResultsPart(low, high, high - low, 0, 0, cancelled_at=at) for low, high in history.left)
+    counts = history.counts()
+    counts = ItemCounts(0, counts.success, counts.failed, sum(part.count for part in cancelled))
     state, reason = RunState.FAILED if counts.failed else RunState.SUCCESS, None
-    if counts.cancelled:
+    if cancelled:
         state, reason = RunState.CANCELLED, f"the run was ended in the engine ({closed.status.name.lower()})"
-    return RunEnd(state, last.revision + 1, counts, min(last.started_at, at), at, reason)
+    started_at = at if history.started_at is None else min(history.started_at, at)
+    end = RunEnd(state, history.revision + 1, counts, started_at, at, reason)
+    return RunResult(end, (*history.parts, *cancelled))

@@ -8,9 +8,18 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from gateway.core.errors import Internal
 from gateway.core.model import Nanoseconds, RunState
 from gateway.flows.item_work import DEFAULT_CONCURRENCY
-from gateway.runtimes.temporal.messages import Carried, ChunkDone, ItemCounts, ResultsPart, RunReport, StartRun
+from gateway.runtimes.temporal.messages import (
+    Carried,
+    ChunkDone,
+    ItemCounts,
+    KeptResult,
+    ResultsPart,
+    RunReport,
+    StartRun,
+)
 
 MAX_CHUNKS: Final = 1_000
 """How many chunks are under way at most, whatever the run allows: the engine allows 2,000."""
@@ -237,3 +246,10 @@ def _within(parts: Iterable[ResultsPart]) -> list[ResultsPart]:
             break
         found.append(part)
     return found
+
+
+def defect(start: int, stop: int, now: Nanoseconds) -> ResultsPart:
+    """The results of items that have none, since something is wrong with the gateway."""
+    code, message = Internal("").jsonrpc_code, "internal error"
+    results = tuple(KeptResult(index, None, now, code, message) for index in range(start, stop))
+    return ResultsPart(start, stop, stop - start, stop - start, len(message) * (stop - start), results)

@@ -13,7 +13,6 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from gateway.core.errors import Internal
 from gateway.core.model import Nanoseconds
 from gateway.runtimes.temporal.messages import (
     CANCEL,
@@ -21,7 +20,6 @@ from gateway.runtimes.temporal.messages import (
     EXECUTE_CHUNK,
     KEEP_INDEX,
     KEEP_PART,
-    LEFT,
     MAX_INLINE,
     NESTED,
     PROGRESS,
@@ -31,7 +29,6 @@ from gateway.runtimes.temporal.messages import (
     ChunkDone,
     Inputs,
     ItemChunk,
-    KeptResult,
     NestedToCancel,
     PartsToKeep,
     ResultsPart,
@@ -40,7 +37,7 @@ from gateway.runtimes.temporal.messages import (
     RunResult,
     StartRun,
 )
-from gateway.runtimes.temporal.run_progress import RunProgress
+from gateway.runtimes.temporal.run_progress import RunProgress, defect
 
 HEARTBEAT_TIMEOUT: Final = timedelta(seconds=8)
 """A gateway that says nothing for so long has died, and its items go to others."""
@@ -109,11 +106,6 @@ class RunWorkflow:
         """How far the run is, and the results that follow the first `seen` ones."""
         return self._progress.answer(seen)
 
-    @workflow.query(name=LEFT)
-    def left(self) -> list[tuple[int, int]]:
-        """The items without results, in ranges."""
-        return self._progress.left()
-
     def _cancel(self, request: CancelRequest) -> None:
         if not self._progress.cancelling and not self._progress.finished:
             self._progress.cancelling = True
@@ -153,7 +145,7 @@ class RunWorkflow:
         except (ActivityError, asyncio.CancelledError) as error:
             # What the gateway could not tell of items that have failed is a defect of the gateway.
             is_cancelled = is_cancelled_exception(error)
-            done = ChunkDone(start, nested=True) if is_cancelled else ChunkDone(stop, _defect(start, stop))
+            done = ChunkDone(start, nested=True) if is_cancelled else ChunkDone(stop, defect(start, stop, _now()))
         if self._is_inside:
             # It may have gone on with what the runs inside it have lost.
             done = ChunkDone(start, nested=done.nested)
@@ -237,10 +229,3 @@ class RunWorkflow:
 
 def _now() -> Nanoseconds:
     return workflow.time_ns()
-
-
-def _defect(start: int, stop: int) -> ResultsPart:
-    """The results of items that have none, since something is wrong with the gateway."""
-    code, message = Internal("").jsonrpc_code, "internal error"
-    results = tuple(KeptResult(index, None, _now(), code, message) for index in range(start, stop))
-    return ResultsPart(start, stop, stop - start, stop - start, len(message) * (stop - start), results)

@@ -90,18 +90,17 @@ async def asked(client: AskedClient) -> AsyncIterator[Engine]:
     await site.presence.close()
 
 
-async def test_a_run_that_was_closed_before_anybody_began_has_no_progress() -> None:
-    async with asked(AskedClient(NOT_NOW, *[TOLD] * 20, FAILED)) as engine:
-        assert await engine.last_progress("r", "e", 0) is None
-        assert await engine.left("r", "e") is None
+async def test_a_run_that_was_only_told_something_has_not_begun() -> None:
+    async with asked(AskedClient(None, *[TOLD] * 20, FAILED)) as engine:
         assert not await engine.has_begun("r")
+    async with asked(AskedClient(None, *[TOLD] * 20, DONE)) as engine:
+        assert await engine.has_begun("r")
 
 
-async def test_a_run_that_somebody_began_with_does_not_lose_what_nobody_can_tell_now() -> None:
-    async with asked(AskedClient(NOT_NOW, *[TOLD] * 20, DONE)) as engine:
-        for question in (engine.last_progress("r", "e", 0), engine.left("r", "e"), engine.progress("r", 0)):
-            with pytest.raises(NoWorker):
-                await question
+async def test_nobody_answers_when_the_last_steps_of_a_run_have_failed() -> None:
+    async with asked(AskedClient(NOT_NOW)) as engine:
+        with pytest.raises(NoWorker):
+            await engine.progress("r", 0)
 
 
 async def test_a_run_has_begun_before_it_goes_on_in_another_execution() -> None:
@@ -109,4 +108,3 @@ async def test_a_run_has_begun_before_it_goes_on_in_another_execution() -> None:
     client.continued = "earlier"
     async with asked(client) as engine:
         assert await engine.has_begun("r")
-        assert not await engine.has_begun("r", "later")
