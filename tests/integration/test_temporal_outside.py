@@ -141,14 +141,9 @@ async def test_a_terminated_run_at_whose_last_steps_gateways_failed(
     assert (ended.status, ended.items.success) == (RunState.CANCELLED, int(has_begun))
 
 
-async def test_a_run_that_is_reset_goes_on(place: Place, held: HeldComponent) -> None:
-    gateway = await place.gateway(components={"/test": held.server.url})
-    run = await submitted(gateway, 1, 2)
-    async with asyncio.timeout(30):
-        await held.executes(2)
-    waiting = asyncio.create_task(gateway.grpc.get(GetParams(run_id=run.run_id, wait=True)))
-    workflow = await place.workflow(run)
-    described = await workflow.describe()
+async def reset(place: Place, run: RunStatus) -> None:
+    """Let a run go on from its first step, as an operator does."""
+    described = await (await place.workflow(run)).describe()
     client = await Client.connect(place.server.address)
     await client.workflow_service.reset_workflow_execution(
         ResetWorkflowExecutionRequest(
@@ -158,6 +153,29 @@ async def test_a_run_that_is_reset_goes_on(place: Place, held: HeldComponent) ->
             request_id=str(uuid.uuid4()),
         )
     )
+
+
+async def test_an_end_that_was_told_stays_when_the_run_is_reset(place: Place, held: HeldComponent) -> None:
+    gateway = await place.gateway(components={"/test": held.server.url})
+    run = await submitted(gateway, 1)
+    held.release(1)
+    async with asyncio.timeout(30):
+        ended = await gateway.grpc.get(GetParams(run_id=run.run_id, wait=True))
+        await reset(place, run)
+        assert await gateway.grpc.get(GetParams(run_id=run.run_id)) == ended
+        other = await place.gateway(gateway_roles=("front",))
+        again = await other.grpc.get(GetParams(run_id=run.run_id, wait=True))
+    assert (again.status, again.items) == (ended.status, ended.items)
+    assert (again.completed_at or 0) > (ended.completed_at or 0)
+
+
+async def test_a_run_that_is_reset_goes_on(place: Place, held: HeldComponent) -> None:
+    gateway = await place.gateway(components={"/test": held.server.url})
+    run = await submitted(gateway, 1, 2)
+    async with asyncio.timeout(30):
+        await held.executes(2)
+    waiting = asyncio.create_task(gateway.grpc.get(GetParams(run_id=run.run_id, wait=True)))
+    await reset(place, run)
     held.release(1)
     held.release(2)
     async with asyncio.timeout(30):
