@@ -6,7 +6,7 @@
 from typing import Final, NamedTuple
 
 from tests.conformance.differences import DOCUMENT_FILE
-from tests.support.runtimes import DOCUMENT, STEPFLOW, SUPERSET
+from tests.support.runtimes import DOCUMENT, STEPFLOW, SUPERSET, TEMPORALS
 from tests.support.tables import markdown_table, write_table
 
 TARGET: Final = "abilities-table"
@@ -15,6 +15,7 @@ TARGET: Final = "abilities-table"
 HEADS: Final = (
     "",
     "embedded, and relays, workers and JSON-RPC gateways over it",
+    "Temporal",
     "Stepflow",
     "any other JSON-RPC server",
 )
@@ -30,42 +31,60 @@ class Ability(NamedTuple):
     document: str = _UNKNOWN
     over_jsonrpc: str = ""
     """What differs if a gateway is reached over JSON-RPC."""
+    temporal: str = ""
+    """What differs on Temporal."""
 
     def on(self, runtime: str) -> str:
         """How far it goes on one of `RUNTIMES`."""
         if runtime == SUPERSET:
             return self.over_jsonrpc or self.here
+        if runtime in TEMPORALS:
+            return self.temporal or self.here
         return self.stepflow if runtime in STEPFLOW else self.document if runtime == DOCUMENT else self.here
 
     @property
     def cells(self) -> tuple[str, ...]:
         """Its row of the table."""
         here = f"{self.here}; over JSON-RPC {self.over_jsonrpc}" if self.over_jsonrpc else self.here
-        return self.name, here, self.stepflow, self.document
+        return self.name, here, self.temporal or self.here, self.stepflow, self.document
 
 
 CANCEL: Final = Ability(
     "cancel",
     "yes, with the runs inside; `wait` until nothing executes",
     "yes, with the runs inside; `wait` waits for nothing, since the engine does not tell what still executes",
+    temporal="yes, with the runs inside; other gateways hear of it within 4 s",
 )
 LIST: Final = Ability(
     "list, by any filter",
     "yes: by indexes for each filter",
     "yes: flow names are found by the engine, all else by looking through 2,000 runs for each page",
+    temporal="yes: by the engine's index, which follows by a moment",
 )
-COUNT: Final = Ability("count", "yes", "up to 100,000 runs that are looked through")
+COUNT: Final = Ability(
+    "count",
+    "yes",
+    "up to 100,000 runs that are looked through",
+    temporal="yes: by the engine's index",
+)
 ITEMS: Final = Ability(
     "items and their steps",
     "yes: inputs, attempts, times, what executes now",
     "0.12, 0.13: steps that have begun, no inputs; 0.10, 0.11: inputs, and steps that have ended",
+    temporal="yes: inputs, attempts, and steps when their items have ended",
 )
-DELETE: Final = Ability("delete", "yes", "no: the engine deletes nothing")
+DELETE: Final = Ability(
+    "delete",
+    "yes",
+    "no: the engine deletes nothing",
+    temporal="yes: other gateways see it within 5 s, and the index within a minute",
+)
 SETS: Final = Ability(
     "following sets",
     "yes, over restarts, and on another worker or relay",
     "no: the engine tells of no changes of runs that nobody asks for",
     over_jsonrpc="no: relay to the upstream over gRPC",
+    temporal="yes, over restarts, and on any gateway",
 )
 LABELS: Final = Ability(
     "labels",
@@ -84,6 +103,7 @@ RETENTION: Final = Ability(
     "by the gateway that has the state",
     "none: what cannot be deleted is kept",
     "none: the server decides",
+    temporal="by the engine: the retention of its namespace",
 )
 LINEAGE: Final = Ability(
     "parent and root",

@@ -18,7 +18,7 @@ from runs.v1 import runs_pb2
 from tests.conformance import abilities
 from tests.conformance.abilities import TARGET, Ability, table
 from tests.conformance.differences import DOCUMENT_FILE
-from tests.support.runtimes import WITH_CONTROL, gateway_over
+from tests.support.runtimes import RUNTIMES, gateway_over
 from tests.support.tables import with_table
 from tests.support.updates import GrpcFollower
 
@@ -31,7 +31,7 @@ def test_the_document_has_the_table() -> None:
     assert document == with_table(document, TARGET, table()), f"`make {TARGET}` writes it anew"
 
 
-@pytest.fixture(params=WITH_CONTROL)
+@pytest.fixture(params=RUNTIMES)
 async def there(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[str, GrpcFollower]]:
     async with gateway_over(request.param, tmp_path) as addresses:
         client = GrpcFollower(addresses.grpc)

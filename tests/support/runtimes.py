@@ -42,10 +42,6 @@ TEMPORALS: Final = frozenset({TEMPORAL, TEMPORAL_WORKERS})
 
 RUNTIMES: Final = (EMBEDDED, WORKERS, RELAY, SUPERSET, TEMPORAL, TEMPORAL_WORKERS, DOCUMENT, *STEPFLOW)
 
-
-WITH_CONTROL: Final = tuple(runtime for runtime in RUNTIMES if runtime not in TEMPORALS)
-"""Those that are known to end and to find runs."""
-
 WITH_SETS: Final = (EMBEDDED, WORKERS, RELAY, TEMPORAL, TEMPORAL_WORKERS)
 """Those on which sets of runs are followed."""
 
