@@ -21,11 +21,6 @@ STICKY_TIMEOUT: Final = timedelta(seconds=3)
 WORKFLOW_TASKS: Final = 100
 """How many workflows may do their next step at the same time."""
 
-WORKFLOW_POLLS: Final = 20
-"""How many calls wait for steps of workflows. A busy engine answers each late, and with a few of them steps waited for
-gateways that had nothing to do. With more, they wait for its database.
-"""
-
 UPKEEP_TASKS: Final = 64
 UPKEEP_POLLS: Final = 2
 """How many such activities execute at the same time, and how many calls wait for them."""
@@ -68,7 +63,6 @@ class EngineWorker:
             activities=[self._activities.execute_chunk],
             workflow_runner=UnsandboxedWorkflowRunner(),
             tuner=tuner,
-            max_concurrent_workflow_task_polls=WORKFLOW_POLLS,
             max_heartbeat_throttle_interval=_THROTTLE,
             default_heartbeat_throttle_interval=_THROTTLE,
             sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
