@@ -103,3 +103,24 @@ async def test_followers_of_the_service_see_what_happens_at_another_gateway(
             await submits
         await a.service.close()
         await b.service.close()
+
+
+async def test_deleted_runs_leave_sets_on_all_gateways(temporal_server: TemporalServer, tmp_path: Path) -> None:
+    runtime = temporal_server.runtime(f"test-{uuid.uuid4()}")
+    async with temporal_gateway(runtime, tmp_path) as a, temporal_gateway(runtime, tmp_path) as b:
+        await submitted([a, b], 3)
+        pictures = [(gateway, wanted, SetPicture()) for gateway in (a, b) for wanted in (EVERY, ENDED)]
+        for gateway, wanted, picture in pictures:
+            await follow_until(gateway, wanted, picture, 3)
+        away = SetPicture(may_repeat=True)
+        away.runs, away.position = dict(pictures[0][2].runs), pictures[0][2].position
+        deleted = next(iter(away.runs))
+        async with asyncio.TaskGroup() as group:
+            for gateway, wanted, picture in pictures:
+                group.create_task(follow_until(gateway, wanted, picture, 2))
+            group.create_task(a.runtime.delete(deleted, cancel=False))
+        assert all(deleted not in picture.runs for _, _, picture in pictures)
+        # One that was away learns it, and one that begins is not told of the run.
+        for picture in (away, SetPicture()):
+            await follow_until(b, EVERY, picture, 2)
+            assert picture.runs == pictures[0][2].runs

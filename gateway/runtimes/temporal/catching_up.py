@@ -11,7 +11,7 @@ from gateway.core.model import RunState
 from gateway.core.run_filter import RunOrder
 from gateway.core.run_sets import SetChange, SetEvent, SetPart
 from gateway.core.runtime import Snapshot
-from gateway.runtimes.temporal.known_runs import MODULUS, NotedRun, bucket_of, noted
+from gateway.runtimes.temporal.known_runs import MODULUS, NotedRun, bucket_of, noted, noted_as_deleted
 from gateway.runtimes.temporal.question_budget import QuestionBudget
 from gateway.runtimes.temporal.run_reader import RunReader
 from gateway.runtimes.temporal.run_windows import FIRST_WIDTH, run_windows
@@ -87,7 +87,7 @@ class CatchingUp:
             for start in range(0, len(runs), PART):
                 changes = []
                 for run in runs[start : start + PART]:
-                    state = await self._state(run)
+                    state = None if run.is_deleted or poller.is_deleted(run.record) else await self._state(run)
                     if state is not None and poller.wanted.matches(state.status):
                         changes.append(self._listed(run, state))
                 if changes:
@@ -190,10 +190,12 @@ class CatchingUp:
         async with aclosing(self._visible.all(query)) as pages:
             async for page in pages:
                 for run in poller.matching(page):
-                    state = await self._state(run)
-                    if state is not None:
+                    run_id, created_at = run.record.run_id, run.record.created_at
+                    if run.is_deleted:
+                        found[run_id] = noted_as_deleted(run_id, created_at, run.began_at // MILLISECOND)
+                    elif run_id not in found and (state := await self._state(run)) is not None:
                         inside = poller.wanted.matches(state.status)
-                        found[run.record.run_id] = noted(state.status, state.revision, inside=inside)
+                        found[run_id] = noted(state.status, state.revision, inside=inside)
                 if len(found) > MOST_OLDER:
                     news, _ = await self._news(list(found.values()), None)
                     found.clear()

@@ -134,7 +134,7 @@ class Engine:
                     task_timeout=STEP_TIMEOUT,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     memo={RUN_MEMO: start.record},
-                    search_attributes=_search_attributes(start.record),
+                    search_attributes=found_by(start.record),
                 )
         except WorkflowAlreadyStartedError:
             return False
@@ -242,7 +242,7 @@ class Engine:
 
     async def open_inside(self, root_id: str) -> dict[str, str | None]:
         """The runs inside a root run that have not ended, and their parents, as far as can be found now."""
-        query = f"{ROOT.name} = '{root_id}' AND ExecutionStatus = 'Running'"
+        query = f"WorkflowType = '{WORKFLOW}' AND {ROOT.name} = '{root_id}' AND ExecutionStatus = 'Running'"
         found: dict[str, str | None] = {}
         async with EngineCall(self._connection, "ListWorkflowExecutions") as client:
             async for each in client.list_workflows(query, page_size=_PAGE, limit=_PAGE):
@@ -251,7 +251,7 @@ class Engine:
 
     async def count_inside(self, root_id: str) -> int:
         """How many runs inside a root run have not ended, as far as can be found now."""
-        query = f"{ROOT.name} = '{root_id}' AND ExecutionStatus = 'Running'"
+        query = f"WorkflowType = '{WORKFLOW}' AND {ROOT.name} = '{root_id}' AND ExecutionStatus = 'Running'"
         async with EngineCall(self._connection, "CountWorkflowExecutions") as client:
             return (await client.count_workflows(query)).count
 
@@ -277,7 +277,8 @@ class Engine:
         return True
 
 
-def _search_attributes(record: RunRecord) -> TypedSearchAttributes:
+def found_by(record: RunRecord) -> TypedSearchAttributes:
+    """The search attributes of a run."""
     pairs: list[SearchAttributePair[Any]] = [
         SearchAttributePair(RUNS_NAMESPACE, record.namespace),
         SearchAttributePair(FLOW_ID, record.flow_id),

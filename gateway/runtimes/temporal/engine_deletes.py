@@ -18,6 +18,7 @@ from gateway.core.errors import RunNotEnded, RunNotFound
 from gateway.core.model import Nanoseconds
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.connection import TemporalConnection
+from gateway.runtimes.temporal.deletion_notices import DeletionNotices
 from gateway.runtimes.temporal.engine import RUN_MEMO
 from gateway.runtimes.temporal.engine_errors import NoSuchWorkflow
 from gateway.runtimes.temporal.messages import DELETED, NOWHERE
@@ -48,6 +49,7 @@ class EngineDeletes:
 
     def __init__(self, connection: TemporalConnection) -> None:
         self._connection = connection
+        self.notices = DeletionNotices(connection)
 
     async def executions(self, run_id: str, created_at: Nanoseconds) -> list[str]:
         """The executions of the workflow of a run that was accepted at this time, the latest one first.

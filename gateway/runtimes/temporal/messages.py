@@ -30,6 +30,9 @@ DELETED: Final = "runs.v1.Deleted"
 NOWHERE: Final = "runs-gateway-deleted"
 """What takes the place of a run that is deleted, for a moment, and a queue from which nobody takes."""
 
+DELETION: Final = "runs.v1.Deletion"
+"""What tells that a run is deleted."""
+
 MAX_INLINE: Final = 128 << 10
 """How many characters go through the engine at most; more go by the object storage."""
 

@@ -28,7 +28,12 @@ class RunDeletes:
     """See the module."""
 
     def __init__(
-        self, engine: Engine, deletes: EngineDeletes, reader: RunReader, cancels: RunCancels, store: ObjectStore
+        self,
+        engine: Engine,
+        deletes: EngineDeletes,
+        reader: RunReader,
+        cancels: RunCancels,
+        store: ObjectStore,
     ) -> None:
         self._engine = engine
         self._deletes = deletes
@@ -48,6 +53,7 @@ class RunDeletes:
         created_at = snapshot.status.created_at
         executions = await self._deletes.executions(run_id, created_at)
         await self._delete_objects(run_id)
+        await self._deletes.notices.put(await self._reader.record(run_id))
         await self._deletes.forget(run_id, executions)
         self._reader.deleted(run_id, created_at)
 

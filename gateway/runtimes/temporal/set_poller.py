@@ -25,7 +25,7 @@ from gateway.core.runtime import Snapshot
 from gateway.core.time_away import TimeAway
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.asked_runs import AskedRuns
-from gateway.runtimes.temporal.known_runs import CLOSED_MS, KnownRuns, NotedRun, noted
+from gateway.runtimes.temporal.known_runs import CLOSED_MS, KnownRuns, NotedRun, noted, noted_as_deleted
 from gateway.runtimes.temporal.question_budget import QuestionBudget
 from gateway.runtimes.temporal.run_reader import PATIENCE, RunReader
 from gateway.runtimes.temporal.run_states import accepted, ended_view
@@ -61,7 +61,7 @@ class SetPoller:
         self.wanted = wanted
         self.digest = wanted.digest()
         self.whatever_state = replace(wanted, states=())
-        self.query = visibility_query(self.whatever_state)
+        self.query = visibility_query(self.whatever_state, deletions=True)
         self.known = KnownRuns()
         self.open = AskedRuns(reader, budget)
         self.origin = secrets.randbelow((1 << 64) - 1) + 1
@@ -186,9 +186,11 @@ class SetPoller:
             await pace.checkpoint()
             run_id, closed = run.record.run_id, run.closed_at is not None
             known = self.known.get(run_id)
-            if known is not None and known.created_at >= run.record.created_at and (known.ended_at or not closed):
+            if known is not None and not _may_be_news(known, run):
                 continue
-            if self.whatever_state.matches(accepted(run.record)):
+            if run.is_deleted:
+                self._deleted(run)
+            elif self.whatever_state.matches(accepted(run.record)):
                 if closed and run.ended is None:
                     self.open.add(run_id)
                 if known is None or run.ended is not None or not closed:
@@ -211,6 +213,21 @@ class SetPoller:
         before = self.known.remove(run_id)
         if before is not None and before.inside:
             self._tell(SetEvent.LEFT, run_id, None)
+
+    def _deleted(self, run: VisibleRun) -> None:
+        """A run is deleted, which is told even if it is not known: a follower may know it."""
+        record = run.record
+        if self.whatever_state.matches(accepted(record)):
+            before = self.known.get(record.run_id)
+            self.open.remove(record.run_id)
+            self.known.note(noted_as_deleted(record.run_id, record.created_at, run.began_at // MILLISECOND))
+            if before is None or before.inside:
+                self._tell(SetEvent.LEFT, record.run_id, None)
+
+    def is_deleted(self, record: RunRecord) -> bool:
+        """Whether a run is known to be deleted: the index may have it for a while."""
+        known = self.known.get(record.run_id)
+        return known is not None and known.status is None and known.created_at >= record.created_at
 
     def _note(self, state: Snapshot) -> None:
         """Note a state, and tell what it means for the set if it is news."""
@@ -239,6 +256,12 @@ def likely(record: RunRecord) -> Snapshot:
     """What is told of a run that is open, and has not been asked: lists tell the same."""
     state = RunView(record).snapshot()
     return replace(state, status=replace(state.status, status=RunState.RUNNING))
+
+
+def _may_be_news(known: NotedRun, run: VisibleRun) -> bool:
+    if known.created_at != run.record.created_at:
+        return known.created_at < run.record.created_at
+    return known.status is not None and (run.is_deleted or (known.ended_at is None and run.closed_at is not None))
 
 
 def _is_news(before: NotedRun, state: Snapshot) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter
-from gateway.runtimes.temporal.messages import WORKFLOW
+from gateway.runtimes.temporal.messages import DELETION, WORKFLOW
 from gateway.runtimes.temporal.search_texts import MAX_CHARACTERS, search_label, search_text
 
 MILLISECOND: Final = 1_000_000
@@ -25,10 +25,15 @@ _ENDED_OUTSIDE: Final = "ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut',
 _RUNS: Final = f"WorkflowType = '{WORKFLOW}' AND ExecutionStatus != 'ContinuedAsNew'"
 """All runs: that of which a workflow began anew is in its last one."""
 
+_RUNS_AND_DELETIONS: Final = f"WorkflowType IN ('{WORKFLOW}', '{DELETION}') AND ExecutionStatus != 'ContinuedAsNew'"
 
-def visibility_query(wanted: RunFilter) -> str:
-    """The query for all runs that match, and perhaps some more; without the times of the filter."""
-    parts = [_RUNS]
+
+def visibility_query(wanted: RunFilter, *, deletions: bool = False) -> str:
+    """The query for all runs that match, and perhaps some more; without the times of the filter.
+
+    With `deletions`, also for what tells that such runs are deleted.
+    """
+    parts = [_RUNS_AND_DELETIONS if deletions else _RUNS]
     if wanted.namespace is not None:
         parts += _equal("RunsNamespace", wanted.namespace)
     if wanted.states:

@@ -11,7 +11,7 @@ from gateway.core.model import Nanoseconds
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.connection import TemporalConnection
 from gateway.runtimes.temporal.engine import ENDED_MEMO, RUN_MEMO
-from gateway.runtimes.temporal.messages import RunEnd
+from gateway.runtimes.temporal.messages import DELETION, RunEnd
 
 PAGE: Final = 256
 """How many workflows one call brings: each comes with its run, which may have long parameters."""
@@ -21,13 +21,14 @@ class VisibleRun(NamedTuple):
     """A run as visibility has it.
 
     It began and was closed, by the engine's clock, at `began_at` and `closed_at`. `ended` is None if it is open, or was
-    ended from outside.
+    ended from outside. If it `is_deleted`, this is not the run, but tells so.
     """
 
     record: RunRecord
     ended: RunEnd | None
     began_at: Nanoseconds
     closed_at: Nanoseconds | None
+    is_deleted: bool = False
 
     @property
     def place(self) -> tuple[Nanoseconds, str]:
@@ -67,6 +68,9 @@ async def _visible_run(workflow: WorkflowExecution) -> VisibleRun | None:
     if record is None:
         return None
     closed = workflow.close_time
+    if workflow.workflow_type == DELETION:
+        began_at = _nanoseconds(workflow.start_time)
+        return VisibleRun(record, None, began_at, began_at, is_deleted=True)
     if workflow.status is WorkflowExecutionStatus.RUNNING or closed is None:
         return VisibleRun(record, None, _nanoseconds(workflow.start_time), None)
     ended: RunEnd | None = await workflow.memo_value(ENDED_MEMO, None, type_hint=RunEnd)
