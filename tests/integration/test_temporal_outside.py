@@ -19,7 +19,9 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowHandle
 
+from gateway.core.control import ListParams
 from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, RunState, RunStatus, SubmitParams
+from gateway.core.run_filter import RunFilter
 from gateway.runtimes.temporal.messages import NESTED, TASK_QUEUE
 from tests.integration.conftest import Gateway, Start
 from tests.support.held_component import HELD, HeldComponent
@@ -103,6 +105,32 @@ async def test_a_run_that_was_terminated_before_anybody_began_is_cancelled(place
     async with asyncio.timeout(30):
         ended = await front.grpc.get(GetParams(run_id=run.run_id, wait=True))
     assert (ended.status, ended.items.cancelled) == (RunState.CANCELLED, 2)
+
+
+async def until_listed(gateway: Gateway, wanted: RunFilter) -> RunStatus:
+    """Wait until there is a run that matches in the engine's index."""
+    while True:
+        if runs := (await gateway.grpc.list_runs(ListParams(filter=wanted))).runs:
+            return runs[0]
+        await asyncio.sleep(0.1)
+
+
+async def test_runs_inside_a_terminated_run_are_cancelled(place: Place, held: HeldComponent) -> None:
+    worker = await place.gateway(components={"/test": held.server.url})
+    front = await place.gateway(gateway_roles=("front",))
+    given = {"workflow": {"$literal": HELD}, "items": [1]}
+    around = {"steps": [{"id": "m", "component": "/builtin/map", "input": given}], "output": {"$step": "m"}}
+    flow_id = await front.grpc.put_blob(Blob(json.dumps(around), BlobType.FLOW))
+    run = await front.grpc.submit(SubmitParams(flow_id=flow_id, inputs=["1"]))
+    async with asyncio.timeout(60):
+        await held.executes(1)
+        inner = await until_listed(front, RunFilter(parent_run_id=run.run_id))
+        await (await place.workflow(run)).terminate()
+        assert (await front.grpc.get(GetParams(run_id=run.run_id, wait=True))).status is RunState.CANCELLED
+        inner = await worker.grpc.get(GetParams(run_id=inner.run_id, wait=True))
+        await held.loses(1)
+    assert inner.status is RunState.CANCELLED
+    assert run.run_id in (inner.cancel_reason or "")
 
 
 async def fail_steps(place: Place, run: RunStatus, number: int) -> None:

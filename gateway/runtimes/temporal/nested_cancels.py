@@ -13,6 +13,7 @@ from typing import Final
 from gateway.concurrency.some_at_once import some_at_once
 from gateway.core.control import reason_inside
 from gateway.core.errors import RunNotFound
+from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.engine import Engine
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.messages import CancelRequest, NestedToCancel
@@ -44,6 +45,17 @@ class NestedCancels:
         self._engine = engine
         self._reader = reader
         self._executing = executing
+        reader.on_ended_outside = self.cancel_at_once
+
+    async def cancel_at_once(self, record: RunRecord, reason: str) -> None:
+        """Cancel the runs inside a run that was ended in the engine, those of them that can be found now.
+
+        The engine cancels nothing then. Raises Unavailable.
+        """
+        wanted = NestedToCancel(record.run_id, record.root_id or record.run_id, reason)
+        request = CancelRequest(reason_inside(record.run_id, reason), inside=True)
+        for generation in _generations(await self._found(wanted), ()):
+            await some_at_once((partial(self._cancel_one, run_id, request) for run_id in generation), _AT_ONCE)
 
     async def cancel(self, wanted: NestedToCancel) -> None:
         """Cancel all runs inside a run, and return when they have ended. Raises Unavailable."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Final
 
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from gateway.concurrency.bounded_cache import BoundedCache
 from gateway.concurrency.single_flight import SingleFlight
-from gateway.core.errors import Overloaded, RunNotFound, Unavailable, shutting_down
+from gateway.core.errors import GatewayError, Overloaded, RunNotFound, Unavailable, shutting_down
 from gateway.core.model import ItemResult, Nanoseconds, ResultOrder, RunState
 from gateway.core.runtime import (
     RESULT_PAGE_BYTES,
@@ -24,7 +24,8 @@ from gateway.core.runtime import (
 )
 from gateway.core.time_away import TimeAway, patiently
 from gateway.flows.run_record import RunRecord
-from gateway.runtimes.temporal.engine import Engine, NoWorker
+from gateway.runtimes.temporal.engine import ClosedOutside, Engine, NoWorker
+from gateway.runtimes.temporal.messages import RunResult
 from gateway.runtimes.temporal.outside import ended_outside
 from gateway.runtimes.temporal.question_pace import QuestionPace
 from gateway.runtimes.temporal.read_parts import PartsReader
@@ -67,6 +68,8 @@ class RunReader:
         self._draining = asyncio.Event()
         self._questions = QuestionPace()
         self.recent = RecentHere()
+        self.on_ended_outside: Callable[[RunRecord, str], Awaitable[None]] | None = None
+        """Called with a run that was ended in the engine, and why, when that is seen here: others may be inside it."""
 
     def submitted(self, record: RunRecord) -> Snapshot:
         """Note that a run has just been submitted here, and return its state."""
@@ -267,7 +270,7 @@ class RunReader:
         if described.ended is not None:
             view.ended = described.ended
         elif described.closed is not None:
-            view.end(await ended_outside(self._engine, view.record, described.closed))
+            view.end(await self._ended_outside(view.record, described.closed))
         self._views.put(run_id, view)
         return view
 
@@ -301,12 +304,20 @@ class RunReader:
         while (result := await self._engine.result(record.run_id)) is None:
             described = await self._engine.describe(record.run_id)
             if described.closed is not None:
-                result = await ended_outside(self._engine, record, described.closed)
+                result = await self._ended_outside(record, described.closed)
                 break
             # An operator has reset it: it goes on in another execution, and some results may come out anew.
             view.forget_results()
         view.end(result)
         self.recent.changed(record)
+
+    async def _ended_outside(self, record: RunRecord, closed: ClosedOutside) -> RunResult:
+        """How a run has ended in the engine. Runs inside it are cancelled, if that can be done now."""
+        result = await ended_outside(self._engine, record, closed)
+        if self.on_ended_outside is not None and result.ended.cancel_reason is not None:
+            with suppress(GatewayError):
+                await self.on_ended_outside(record, result.ended.cancel_reason)
+        return result
 
     async def _by_place(self, view: RunView, page: Page) -> list[ItemResult]:
         found: list[ItemResult] = []
