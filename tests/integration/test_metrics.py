@@ -26,7 +26,7 @@ from tests.support.workers import workers_of
 
 FLOW = Blob('{"steps": [], "output": {"$input": "$"}}', BlobType.FLOW)
 GATED = Blob(
-    '{"steps": [{"id": "s", "component": "/gate/it", "input": {"$input": "$"}}], "output": {"$step": "s"}}',
+    '{"steps": [{"id": "s", "component": "/gate/echo", "input": {"$input": "$"}}], "output": {"$step": "s"}}',
     BlobType.FLOW,
 )
 WATCH = '{"jsonrpc": "2.0", "id": 1, "method": "runs/watch", "params": {}}'

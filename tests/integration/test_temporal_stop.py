@@ -26,6 +26,11 @@ FLOW: Final = {
     "output": [{"$step": "a"}, {"$step": "b"}],
 }
 SECRET: Final = "canary-of-a-payload"
+HANDSHAKE: Final = {
+    "initialize": {"serverProtocolVersion": 1},
+    "components/list": {"components": [{"component": "/fail"}, {"component": "/hold"}]},
+}
+"""Both are listed: else the gateway asks for them before it takes the run, and waits for what is held."""
 FLAGS: Final = ("--log-level", "debug", "--log-format", "json")
 
 Away = Callable[[TemporalServer, Path], Awaitable[None]]
@@ -48,7 +53,7 @@ class Components:
 
     def __init__(self) -> None:
         self.held = asyncio.Event()
-        self.server = ComponentServer(self._answer)
+        self.server = ComponentServer(self._answer, HANDSHAKE)
 
     async def _answer(self, call: Call) -> None:
         if call.message["params"]["component"].endswith("fail"):
@@ -85,7 +90,10 @@ async def test_it_ends_while_items_execute(
         async with CommandLine(home).serving(*where, *FLAGS, *mode, env={"TMPDIR": str(home)}) as serving:
             async with AsyncRunsClient(serving.grpc) as client:
                 await client.submit(await client.put_flow(FLOW), [SECRET], variables={"v": SECRET})
-                await components.held.wait()
+                # Without its engine, a gateway whose item executes takes nearly all of the time that it has to end: on
+                # a busy machine that would be a matter of speed.
+                if away is not _engine:
+                    await components.held.wait()
             await away(server, blobs)
             code, _, log = await ended(serving)
     assert code == 0

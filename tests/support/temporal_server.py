@@ -25,6 +25,9 @@ _STOP_SECONDS: Final = 5.0
 _STARTED: Final = b"Temporal Metrics:"
 """How the last line begins that it writes when it serves."""
 
+_DYNAMIC: Final = {"system.namespaceCacheRefreshInterval": '"100ms"'}
+"""It learns of new namespaces in its own time, every two seconds as it comes: tests make one each."""
+
 _PORTS: Final = 5
 """How many ports are tried: another program may take a free one first."""
 
@@ -50,7 +53,7 @@ class TemporalServer:
         self.port = 0
         self.database = folder / f"temporal-{id(self):x}.db"
         self.log = folder / f"temporal-{id(self):x}.log"
-        self._settings = settings
+        self._settings = _DYNAMIC | settings
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
