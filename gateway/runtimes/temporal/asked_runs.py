@@ -11,6 +11,8 @@ from gateway.core.runtime import Snapshot
 from gateway.runtimes.temporal.question_budget import QuestionBudget
 from gateway.runtimes.temporal.run_reader import RunReader
 
+_EVER: Final = 1e-9
+
 PATIENCE_SECONDS: Final = 2.0
 """How long answers are waited for. Who has not answered by then is asked again in its turn."""
 
@@ -36,6 +38,11 @@ class AskedRuns:
     def remove(self, run_id: str) -> None:
         """Ask this run no more."""
         self._asked.pop(run_id, None)
+
+    @property
+    def were_asked_once(self) -> bool:
+        """Whether all have been asked, or would not answer."""
+        return self.were_asked_since(_EVER)
 
     def were_asked_since(self, moment: float) -> bool:
         """Whether all have been asked since a time of `time.monotonic()`, or would not answer."""

@@ -11,7 +11,7 @@ from gateway.core.model import RunState
 from gateway.core.run_filter import RunOrder
 from gateway.core.run_sets import SetChange, SetEvent, SetPart
 from gateway.core.runtime import Snapshot
-from gateway.runtimes.temporal.known_runs import MODULUS, NotedRun, bucket_of, noted, noted_as_deleted
+from gateway.runtimes.temporal.known_runs import MODULUS, NotedRun, bucket_of, is_likely, noted, noted_as_deleted
 from gateway.runtimes.temporal.question_budget import QuestionBudget
 from gateway.runtimes.temporal.run_reader import RunReader
 from gateway.runtimes.temporal.run_windows import FIRST_WIDTH, run_windows
@@ -159,7 +159,9 @@ class CatchingUp:
         news = []
         for run in runs:
             await pace.checkpoint()
-            told = self.told.get(run.run_id) == (run.created_at, run.revision) or (same and self._may_be_told(run))
+            told = self.told.get(run.run_id) == (run.created_at, run.revision) or (
+                self._may_be_told(run) and (same or is_likely(run))
+            )
             if run.counts(since) and not told and (event := self._event(run)) is not None:
                 news.append((event, run))
         return news, now % MODULUS

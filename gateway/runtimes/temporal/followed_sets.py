@@ -78,6 +78,12 @@ class FollowedSets:
                 pause = failure.retry_after or PAUSE
             await asyncio.sleep(pause)
 
+    async def answered(self, poller: SetPoller, asked_at: float) -> None:
+        """Wait until each open run has been asked once: what is only likely differs from what was told."""
+        while not (poller.open.were_asked_once or time.monotonic() >= asked_at + ASKED_SECONDS):
+            poller.hurry()
+            await self.moved(poller)
+
     async def settled(self, poller: SetPoller, polls: int, asked_at: float) -> None:
         """Wait until what had happened at a time is known, when there had been so many polls."""
         # One that was under way may have missed what was there.
@@ -131,6 +137,8 @@ class _Following:
         while True:
             polls, asked_at = poller.polls, time.monotonic()
             if changes is None:
+                if self._point is not None:
+                    await sets.answered(poller, asked_at)
                 async with aclosing(sets.caught_up(poller, self._point)) as found:
                     async for part, self._point, following in found:
                         changes = following

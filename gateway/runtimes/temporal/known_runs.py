@@ -10,7 +10,7 @@ from collections.abc import Generator
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from gateway.core.model import Nanoseconds, RunStatus
+from gateway.core.model import Nanoseconds, RunState, RunStatus
 from gateway.runtimes.temporal.set_point import BUCKETS
 from gateway.runtimes.temporal.visibility_query import MILLISECOND
 
@@ -55,6 +55,11 @@ def noted(status: RunStatus, revision: int, *, inside: bool) -> NotedRun:
 def noted_as_deleted(run_id: str, created_at: Nanoseconds, at: int) -> NotedRun:
     """A run that has been deleted, at a millisecond."""
     return NotedRun(run_id, created_at, None, 0, False, at, _mark(run_id, "deleted"))
+
+
+def is_likely(run: NotedRun) -> bool:
+    """Whether a run is open, and has not told yet how far it is: who was told of it knows more, or will be told."""
+    return run.revision == 0 and run.status is not None and run.status.status is RunState.RUNNING
 
 
 def bucket_of(run_id: str) -> int:

@@ -22,7 +22,7 @@ from gateway.core.model import RunState
 from gateway.core.run_filter import RunFilter
 from gateway.core.run_sets import SetChange, SetEvent
 from gateway.core.runtime import Snapshot
-from gateway.core.time_away import TimeAway
+from gateway.core.time_away import TimeAway, passes
 from gateway.flows.run_record import RunRecord
 from gateway.runtimes.temporal.asked_runs import AskedRuns
 from gateway.runtimes.temporal.known_runs import CLOSED_MS, KnownRuns, NotedRun, noted, noted_as_deleted
@@ -98,7 +98,7 @@ class SetPoller:
                 pace = FASTEST if self.count != count else min(pace * 1.5, SLOWEST)
             except Exception as failure:
                 error, pace = error_to_tell(failure), SLOWEST
-                self.failure = None if patience.failure() else error
+                self.failure = None if passes(error) and patience.failure() else error
             else:
                 patience.success()
             self.wake()
