@@ -5,17 +5,24 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import Client
 
 from gateway.core.control import CancelParams, DeleteParams, DeleteRunsParams, ItemsParams, ListParams
 from gateway.core.errors import RunNotEnded, RunNotFound
 from gateway.core.model import Blob, BlobType, GetParams, RunState, RunStatus, SubmitParams
 from gateway.core.run_filter import RunFilter
+from gateway.runtimes.temporal.messages import DELETED, NOWHERE
+from gateway.runtimes.temporal.run_names import workflow_id
 from gateway.runtimes.temporal.run_reader import LOOK_SECONDS
-from tests.integration.conftest import Gateway, Join
+from tests.integration.conftest import Gateway, Join, Start
 from tests.support.held_component import HELD, HeldComponent
+from tests.support.temporal_server import TemporalServer
+from tests.support.updates import GrpcFollower
 
 pytestmark = pytest.mark.slow
 
@@ -140,3 +147,82 @@ async def test_runs_are_deleted_by_a_filter(join: Join) -> None:
     for run in runs:
         with pytest.raises(RunNotFound):
             await there.grpc.get(GetParams(run_id=run.run_id))
+
+
+async def test_nobody_goes_on_to_follow_a_deleted_run(join: Join) -> None:
+    here, there = await join(), await join()
+    run = await submitted(here, ECHO, 1, 2, wait=True)
+    follower = GrpcFollower(here.addresses.grpc)
+    updates = [update async for update in follower.updates(GetParams(run_id=run.run_id, include_results=True))]
+    await follower.close()
+    token = updates[-1].token
+    await here.grpc.delete(DeleteParams(run_id=run.run_id))
+    for gateway in (here, there):
+        with pytest.raises(RunNotFound):
+            await gateway.grpc.get(GetParams(run_id=run.run_id, wait=True, include_results=True, resume_token=token))
+
+
+class Own(NamedTuple):
+    """A server that comes to deleting workflows soon, with what an operator has of it, and a gateway on it."""
+
+    gateway: Gateway
+    client: Client
+
+    async def until_there_are(self, executions: int, run: RunStatus) -> None:
+        """Wait until the workflow of a run has so many executions."""
+        query = f"WorkflowId = '{workflow_id(run.run_id)}'"
+        while True:
+            if len([each async for each in self.client.list_workflows(query)]) == executions:
+                return
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncIterator[TemporalServer]:
+    server = TemporalServer(tmp_path, **{"history.transferProcessorUpdateAckInterval": '"100ms"'})
+    await server.start()
+    yield server
+    await server.kill()
+
+
+@pytest.fixture
+async def place(own: TemporalServer, start: Start, tmp_path: Path) -> Own:
+    gateway = await start(runtime=own.runtime(), blobs=f"file://{tmp_path}", metrics_address="off")
+    return Own(gateway, await Client.connect(own.address))
+
+
+async def test_nothing_of_a_deleted_run_stays_in_the_engine(place: Own) -> None:
+    run = await submitted(place.gateway, ECHO, 1, wait=True)
+    first = await place.client.get_workflow_handle(workflow_id(run.run_id)).describe()
+    await place.client.workflow_service.reset_workflow_execution(
+        ResetWorkflowExecutionRequest(
+            namespace="default",
+            workflow_execution=WorkflowExecution(workflow_id=first.id, run_id=first.run_id),
+            workflow_task_finish_event_id=4,
+            request_id="reset",
+        )
+    )
+    async with asyncio.timeout(60):
+        await place.until_there_are(2, run)
+        again = place.client.get_workflow_handle(workflow_id(run.run_id))
+        await again.result()
+        await place.gateway.grpc.delete(DeleteParams(run_id=run.run_id))
+        await place.until_there_are(0, run)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_delete_that_was_cut_does_not_keep_the_key(place: Own, tmp_path: Path, closed: bool) -> None:
+    run = await submitted(place.gateway, ECHO, LONG, idempotency_key="k", wait=True)
+    # The gateway has come to the objects, and no further: then it is called again.
+    for file in list(tmp_path.rglob(f"*{run.run_id}/*")):  # noqa: ASYNC240 - a handful of files
+        file.unlink()
+    await place.gateway.grpc.delete(DeleteParams(run_id=run.run_id))
+    # It has come to the workflow that takes the place of the run, and no further.
+    handle = await place.client.start_workflow(DELETED, id=workflow_id(run.run_id), task_queue=NOWHERE)
+    with pytest.raises(RunNotFound):
+        await place.gateway.grpc.get(GetParams(run_id=run.run_id))
+    if closed:
+        await handle.terminate()
+    again = await submitted(place.gateway, ECHO, LONG, idempotency_key="k", wait=True)
+    assert (again.status, again.run_id) == (RunState.SUCCESS, run.run_id)
+    assert again.created_at > run.created_at
