@@ -76,19 +76,12 @@ HERE = [pytest.param("embedded"), pytest.param("temporal", marks=pytest.mark.slo
 
 
 @pytest.fixture(params=HERE)
-async def runtime_here(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
-    """The settings of a gateway over each of them, all state in a directory of the test.
-
-    It is asked for before `start`, so that the gateway stops first.
-    """
+def runtime_here(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The settings of a gateway over each of them, all state in a directory of the test, or in a namespace of it."""
     if request.param == "embedded":
-        yield {"state": str(tmp_path / "state.db")}
-        return
-    # A server starts faster than one that is there makes a namespace.
-    server = TemporalServer(tmp_path)
-    await server.start()
-    yield {"runtime": server.runtime(), "blobs": f"file://{tmp_path}"}
-    await server.kill()
+        return {"state": str(tmp_path / "state.db")}
+    server: TemporalServer = request.getfixturevalue("temporal_server")
+    return {"runtime": server.runtime(f"test-{uuid.uuid4()}"), "blobs": f"file://{tmp_path}"}
 
 
 @pytest.fixture(params=[*STATES, "relay"])
