@@ -30,8 +30,8 @@ CLIENTS = int(started_with().get("OUTAGE_CLIENTS", "12"))
 ENOUGH = 2 * CLIENTS
 """How many runs have ended before the outage, and how many end after it."""
 
-PROBLEMS = 15
-"""How many lines of an outage there are in the log of a gateway, at most."""
+PROBLEMS = 50
+"""How many lines of an outage there are in the log of a gateway, at most: two a minute of each kind of call."""
 
 HANDSHAKE = {
     "initialize": {"serverProtocolVersion": 1},
