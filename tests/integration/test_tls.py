@@ -257,7 +257,7 @@ async def test_certificates_rotated_100_times_under_1000_streams(
             found = [result.item_index for message in await read_all(stream) for result in message.run.results]
             assert found == list(range(rotations))
         for connection in by_http:
-            text = (await connection.reader.readuntil(b"0\r\n\r\n")).decode()
+            text = b"".join([chunk async for chunk in connection.chunks()]).decode()
             (last,) = (
                 json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ") and '"id":1' in line
             )

@@ -20,7 +20,7 @@ from gateway.fronts.http.rpc_method import Origin
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
 from tests.support.full_runtime import RUN_ID, FullRuntime
-from tests.support.http_front import RawConnection, RunningFront, call, head, post, running_front
+from tests.support.http_front import RunningFront, call, head, post, running_front
 from tests.support.scripted_runtime import MISSING_BLOB
 
 MIB = 1 << 20
@@ -67,13 +67,6 @@ def batch(number: int) -> bytes:
     return post(json.dumps(calls).encode())
 
 
-async def chunks(connection: RawConnection) -> AsyncIterator[bytes]:
-    """The chunks of a response, whose head has been read; IncompleteReadError if it is cut."""
-    while size := int(await connection.reader.readuntil(b"\r\n"), 16):
-        yield (await connection.reader.readexactly(size + 2))[:-2]
-    await connection.reader.readexactly(2)
-
-
 # Batches
 
 
@@ -84,7 +77,7 @@ async def test_a_batch_gets_as_many_answers_as_find_room() -> None:
         connection = await front.connect()
         with peak_of_memory() as peak:
             assert (await connection.send(batch(1_000)).head())[0] == 200
-            body = b"".join([chunk async for chunk in chunks(connection)])
+            body = b"".join([chunk async for chunk in connection.chunks()])
         answers = json.loads(body)
     assert [answer["id"] for answer in answers] == list(range(1_000))
     found = [answer for answer in answers if "result" in answer]
@@ -140,7 +133,7 @@ async def test_results_are_held_a_page_at_a_time(items: int, size: int) -> None:
         read = count = 0
         with peak_of_memory() as peak:
             assert (await connection.send(call("runs/get", GET_RESULTS)).head())[0] == 200
-            async for chunk in chunks(connection):
+            async for chunk in connection.chunks():
                 read += len(chunk)
                 count += chunk.count(b'"itemIndex"')
     assert read > 2 * items * size
@@ -164,7 +157,7 @@ async def test_an_answer_that_cannot_go_on_is_cut(caplog: pytest.LogCaptureFixtu
         connection = await front.connect()
         assert (await connection.send(call("runs/get", GET_RESULTS)).head())[0] == 200
         with pytest.raises(asyncio.IncompleteReadError):
-            async for _ in chunks(connection):
+            async for _ in connection.chunks():
                 pass
         old = await front.connect()
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/get", "params": GET_RESULTS}).encode()
@@ -247,7 +240,7 @@ async def test_streams_that_are_not_read_hold_no_page() -> None:
         shared = 32 * MIB
         assert peak.size < shared + streams * 400_000
         await front.holding(1, shared + streams * 200_000)
-        body = b"".join([chunk async for chunk in chunks(connection)])
+        body = b"".join([chunk async for chunk in connection.chunks()])
         *events, response = [json.loads(event.rpartition(b"data: ")[2]) for event in body.split(b"\n\n")[:-1]]
         sent = [result["itemIndex"] for event in events for result in event["params"]["results"]]
         assert sent == [result["itemIndex"] for result in response["result"]["results"]] == list(range(1_000))

@@ -68,6 +68,12 @@ class RawConnection:
             status, headers = await self.head()
         return Answer(status, headers, await self.reader.readexactly(int(headers.get("content-length", 0))))
 
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The chunks of a response, whose head has been read; IncompleteReadError if it is cut."""
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            yield (await self.reader.readexactly(size + 2))[:-2]
+        await self.reader.readexactly(2)
+
     async def rest(self) -> bytes:
         """Everything until the server closes the connection."""
         try:
