@@ -17,8 +17,8 @@ from gateway.telemetry.log_text import shortened
 DRAIN_SECONDS: Final = 2.0
 """How long items that execute have to end when the gateway stops. Others execute those again that have not."""
 
-STOP_SECONDS: Final = 2.0
-"""How long it may take after that to tell the engine what has ended. It may be away."""
+STOP_SECONDS: Final = 0.5
+"""How long it may take after that to tell the engine what has ended. It may be away, and then all of it passes."""
 
 FIRST_DELAY: Final = 0.5
 LAST_DELAY: Final = 30.0

@@ -11,7 +11,8 @@ from temporalio.worker import Worker
 from gateway.core.errors import Unavailable
 from gateway.runtimes.temporal import worker_life
 from gateway.runtimes.temporal.connection import TemporalConnection
-from gateway.runtimes.temporal.worker_life import WorkerLife
+from gateway.runtimes.temporal.worker_life import DRAIN_SECONDS, STOP_SECONDS, WorkerLife
+from gateway.server.signals import EXIT_SECONDS
 
 CLIENT, OTHER = cast(Client, object()), cast(Client, object())
 
@@ -138,3 +139,7 @@ async def test_stopping_before_there_are_workers() -> None:
     lives.life.start()
     await lives.life.stop()
     assert not lives.made
+
+
+def test_a_stop_takes_little_more_than_half_of_the_time_that_a_process_has_to_end() -> None:
+    assert DRAIN_SECONDS + STOP_SECONDS <= EXIT_SECONDS - 2
