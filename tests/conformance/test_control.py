@@ -32,10 +32,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 PICKY = '{"name":"control","steps":[],"output":{"$input":"m"}}'
 
 
-def iterating(*steps: dict[str, Any]) -> dict[str, Any]:
-    """A step that iterates over a flow with these steps."""
+def iterating(inner: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A step that iterates over a flow, which consists of the step `inner` if there is one."""
+    steps = [] if inner is None else [inner]
+    # A step whose output nothing needs is not executed.
+    following = {"$step": inner["id"], "path": "$.result"} if inner else {"$input": "$"}
     given: dict[str, Any] = {
-        "flow": {"$literal": {"steps": list(steps), "output": {"next": {"$input": "$"}}}},
+        "flow": {"$literal": {"steps": steps, "output": {"next": following}}},
         "initial_input": {"$input": "$"},
         "max_iterations": {"$literal": 100_000},
     }
