@@ -34,6 +34,13 @@ def cursor_is_hidden(hidden: bool) -> None:
 def _exit(_number: int, _frame: object) -> None:
     try:
         if _cursor_is_hidden and sys.__stdout__ is not None:
-            os.write(sys.__stdout__.fileno(), _SHOW_CURSOR)
+            _show_cursor(sys.__stdout__.fileno())
     finally:
         os._exit(EXIT_CODE)
+
+
+def _show_cursor(stdout: int) -> None:
+    """Show the cursor as the last thing: what draws in another thread draws nowhere from now on."""
+    terminal = os.dup(stdout)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    os.write(terminal, _SHOW_CURSOR)
