@@ -90,6 +90,8 @@ def delete(
                 try:
                     client.delete(run_id, cancel=cancel)
                 except RunNotEnded:
+                    if cancel:
+                        raise  # It is cancelled, and tells what it waits for.
                     raise RunNotEnded(f"the run '{run_id}' has not ended: --cancel cancels it before") from None
                 print_either(chosen, object_json(runId=run_id), f"{run_id}  deleted")
 

@@ -83,11 +83,14 @@ class CatchingUp:
             ):
                 window = await anext(windows)
             after = self.point.number, self.point.key
-            runs = sorted((run for run in poller.matching(window.runs) if _place(run) > after), key=_place)
+            # The index has deleted runs for a minute, which is longer than a poller looks back when it begins.
+            gone = {run.place for run in window.runs if run.is_deleted}
+            runs = [run for run in poller.matching(window.runs) if _place(run) > after and run.place not in gone]
+            runs.sort(key=_place)
             for start in range(0, len(runs), PART):
                 changes = []
                 for run in runs[start : start + PART]:
-                    state = None if run.is_deleted or poller.is_deleted(run.record) else await self._state(run)
+                    state = None if poller.is_deleted(run.record) else await self._state(run)
                     if state is not None and poller.wanted.matches(state.status):
                         changes.append(self._listed(run, state))
                 if changes:
@@ -193,9 +196,10 @@ class CatchingUp:
             async for page in pages:
                 for run in poller.matching(page):
                     run_id, created_at = run.record.run_id, run.record.created_at
-                    if run.is_deleted:
+                    before = -1 if run_id not in found else found[run_id].created_at
+                    if run.is_deleted and before <= created_at:  # Later ones are made anew by the key of the run.
                         found[run_id] = noted_as_deleted(run_id, created_at, run.began_at // MILLISECOND)
-                    elif run_id not in found and (state := await self._state(run)) is not None:
+                    elif not run.is_deleted and before < created_at and (state := await self._state(run)) is not None:
                         inside = poller.wanted.matches(state.status)
                         found[run_id] = noted(state.status, state.revision, inside=inside)
                 if len(found) > MOST_OLDER:

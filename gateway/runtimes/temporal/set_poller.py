@@ -210,9 +210,12 @@ class SetPoller:
             self._note(state)
             return
         self.open.remove(run_id)
-        before = self.known.remove(run_id)
-        if before is not None and before.inside:
-            self._tell(SetEvent.LEFT, run_id, None)
+        before = self.known.get(run_id)
+        if before is not None:
+            # It stays known, as deleted: the index may have it for a minute, and tell of it before it has the notice.
+            self.known.note(noted_as_deleted(run_id, before.created_at, time.time_ns() // MILLISECOND))
+            if before.inside:
+                self._tell(SetEvent.LEFT, run_id, None)
 
     def _deleted(self, run: VisibleRun) -> None:
         """A run is deleted, which is told even if it is not known: a follower may know it."""

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.cli.errors import ExitCode
 from gateway.cli.program import run
-from gateway.client import RunNotFound, RunState
+from gateway.client import RunNotEnded, RunNotFound, RunsClient, RunState
 from tests.support.held_gateway import HeldGateway
 
 MISSING_RUN = "00000000-0000-4000-8000-000000000000"
@@ -98,6 +98,19 @@ def test_a_slip_ends_nothing(arguments: list[str], held: HeldGateway, capsys: py
     assert run(arguments) == ExitCode.USAGE
     assert capsys.readouterr().err.startswith("error: ")
     assert not held.client.get(run_id).finished
+
+
+def test_a_delete_with_the_flag_tells_what_the_gateway_does(
+    held: HeldGateway, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete(client: RunsClient, run_id: str, *, cancel: bool) -> None:
+        raise RunNotEnded("it is cancelled, but has not ended yet")
+
+    monkeypatch.setattr(RunsClient, "delete", delete)
+    assert run(["delete", MISSING_RUN, "--cancel"]) == ExitCode.ERROR
+    error = capsys.readouterr().err
+    assert "it is cancelled, but has not ended yet" in error
+    assert "--cancel" not in error
 
 
 def test_a_run_is_deleted_by_its_id(held: HeldGateway, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ from gateway.runtimes.temporal.question_budget import RATE
 from gateway.runtimes.temporal.recent_here import RecentHere
 from gateway.runtimes.temporal.run_reader import RunReader
 from gateway.runtimes.temporal.run_view import RunView
+from gateway.runtimes.temporal.set_point import BUCKETS, SetPoint, step_key
 from gateway.runtimes.temporal.visibility_query import MILLISECOND
 from gateway.runtimes.temporal.visible_runs import VisibleRun, VisibleRuns
 from tests.support.set_picture import SetPicture
@@ -37,6 +38,10 @@ class GivenRuns:
 
     def __init__(self) -> None:
         self.runs: dict[str, VisibleRun] = {}
+        self.late: list[VisibleRun] = []
+        """What the index still has of runs that are deleted."""
+        self.added = 0
+        self.notices: list[VisibleRun] = []
         self.recent = RecentHere()
         self.asked = 0
         self.lists = 0
@@ -45,16 +50,25 @@ class GivenRuns:
 
     def add(self) -> str:
         """Begin a run."""
-        run_id = str(uuid.UUID(int=len(self.runs) + 1))
-        created_at = NOW + len(self.runs) * MILLISECOND
+        self.added += 1
+        return self.begin(str(uuid.UUID(int=self.added)), NOW + self.added * MILLISECOND)
+
+    def begin(self, run_id: str, created_at: int) -> str:
+        """Begin a run with an id."""
         record = RunRecord(run_id, "f", None, None, 1, None, None, "{}", None, "", None, "", created_at)
         self.runs[run_id] = VisibleRun(record, None, created_at, None)
         return run_id
 
-    def end(self, run_id: str) -> None:
+    def end(self, run_id: str, at: int = LATER) -> None:
         """End a run, later than anything is forgotten."""
-        ended = RunEnd(RunState.SUCCESS, 3, ItemCounts(0, 1, 0, 0), NOW, LATER)
-        self.runs[run_id] = self.runs[run_id]._replace(ended=ended, closed_at=LATER)
+        ended = RunEnd(RunState.SUCCESS, 3, ItemCounts(0, 1, 0, 0), NOW, at)
+        self.runs[run_id] = self.runs[run_id]._replace(ended=ended, closed_at=at)
+
+    def delete(self, run_id: str, at: int = LATER) -> tuple[VisibleRun, VisibleRun]:
+        """End and delete a run; return what the index has of it until later, and the notice."""
+        self.end(run_id, at)
+        run = self.runs.pop(run_id)
+        return run, run._replace(ended=None, began_at=at, is_deleted=True)
 
     async def all(self, query: str) -> AsyncGenerator[list[VisibleRun], None]:
         if self.failure is not None:
@@ -68,10 +82,14 @@ class GivenRuns:
 
     def _found(self, query: str) -> list[VisibleRun]:
         between = re.search("RunsCreated >= '(.*?)' AND RunsCreated < '(.*?)'", query)
+        all_runs = [*self.late, *self.runs.values(), *self.notices]
+        if (after := re.search("CloseTime >= '(.*?)'", query)) is not None:
+            since = round(datetime.fromisoformat(after[1]).timestamp() * 1e3) * MILLISECOND
+            return [run for run in all_runs if run.closed_at is None or run.closed_at >= since]
         if between is None:
-            return list(self.runs.values())
+            return all_runs
         low, high = (round(datetime.fromisoformat(text).timestamp() * 1e3) * MILLISECOND for text in between.groups())
-        return [run for run in self.runs.values() if low <= run.record.created_at < high]
+        return [run for run in all_runs if low <= run.record.created_at < high]
 
     def known(self, run_id: str) -> RunView | None:
         return None
@@ -217,3 +235,49 @@ async def test_a_token_that_is_not_understood_begins_anew(sets: FollowedSets, gi
         assert part.restarted
         assert [(change.event, change.run_id) for change in part.changes] == [(SetEvent.ADDED, first)]
         assert not (await anext(parts)).restarted
+
+
+async def test_a_deleted_run_that_the_index_still_has_comes_back_only_when_it_is_made_anew(
+    sets: FollowedSets, given: GivenRuns
+) -> None:
+    first, picture = given.add(), SetPicture()
+    async with aclosing(sets.parts(EVERY, b"", only_new=False)) as parts:
+        await told(parts, picture, {first: RunState.PENDING})
+        late, notice = given.delete(first)
+        await told(parts, picture, {})
+        given.late.append(late)
+        wanted = {given.add(): RunState.PENDING}
+        await told(parts, picture, wanted)
+        given.notices.append(notice)
+        wanted[given.add()] = RunState.PENDING
+        await told(parts, picture, wanted)
+        wanted[given.begin(first, notice.record.created_at + MILLISECOND)] = RunState.PENDING
+        await told(parts, picture, wanted)
+
+
+async def test_who_begins_is_not_told_of_a_run_that_was_deleted_before_polls_began(
+    sets: FollowedSets, given: GivenRuns
+) -> None:
+    given.late.extend(given.delete(given.add(), NOW))
+    second, picture = given.add(), SetPicture()
+    async with aclosing(sets.parts(EVERY, b"", only_new=False)) as parts:
+        await told(parts, picture, {second: RunState.PENDING})
+    assert picture.told == 1
+
+
+@pytest.mark.parametrize("notice_first", [False, True])
+async def test_who_was_away_is_told_of_a_run_that_was_deleted_and_made_anew(
+    sets: FollowedSets, given: GivenRuns, *, notice_first: bool
+) -> None:
+    first = given.add()
+    late, notice = given.delete(first, NOW + MILLISECOND)
+    given.late.append(late)
+    (given.late if notice_first else given.notices).append(notice)
+    given.begin(first, NOW + 3 * MILLISECOND)
+    given.end(first, NOW + 4 * MILLISECOND)
+    point = SetPoint(False, NOW + 2 * MILLISECOND, step_key(0, 1), NOW // MILLISECOND, (0,) * BUCKETS)
+    async with aclosing(sets.parts(EVERY, point.to_bytes(EVERY.digest()), only_new=False)) as parts:
+        part = await anext(parts)
+    assert [(each.event, each.run_id, each.status and each.status.status) for each in part.changes] == [
+        (SetEvent.ADDED, first, RunState.SUCCESS)
+    ]
