@@ -1,7 +1,7 @@
 """Brings a follower of a set from where it was to what the poller of the set knows."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Final
 
@@ -116,6 +116,11 @@ class CatchingUp:
             except RunNotFound:
                 return None
 
+    @property
+    def _step(self) -> int:
+        """How many changes have been told since the list."""
+        return self.point.key >> 64
+
     def _to_changes(self, step: int) -> None:
         """The next point that is no longer in the list."""
         if self.point.listing:
@@ -132,7 +137,6 @@ class CatchingUp:
                 async for part in parts:
                     compares = False
                     yield part
-        step = self.point.key >> 64
         # From now on, runs that were created until now count as told: those that were not make a difference.
         self.point = self.point._replace(listing=False, number=poller.number(self.point.number))
         for bucket in range(BUCKETS):
@@ -140,13 +144,8 @@ class CatchingUp:
             runs = {run.run_id: run for run in older.values() if bucket_of(run.run_id) == bucket}
             runs |= {run.run_id: run for run in poller.known.bucket(bucket)}
             news, total = await self._news(list(runs.values()), begun.sums[bucket] if compares else None)
-            for start in range(0, len(news), PART):
-                changes = []
-                for event, run in news[start : start + PART]:
-                    step += 1
-                    self._to_changes(step)
-                    changes.append(self._change(event, run))
-                yield SetPart(changes, changes[-1].position)
+            for part in self._told(news):
+                yield part
             self._sums[bucket] = total
 
     async def _news(self, runs: list[NotedRun], before: int | None) -> tuple[list[tuple[SetEvent, NotedRun]], int]:
@@ -190,8 +189,7 @@ class CatchingUp:
         """Read what has ended since and the poller does not know. If that is too much, yield it."""
         poller = self._poller
         query = f"{poller.query} AND {closed_between(since, poller.known.covers)}"
-        step = self.point.key >> 64
-        self._to_changes(step)
+        self._to_changes(self._step)
         async with aclosing(self._visible.all(query)) as pages:
             async for page in pages:
                 for run in poller.matching(page):
@@ -205,13 +203,17 @@ class CatchingUp:
                 if len(found) > MOST_OLDER:
                     news, _ = await self._news(list(found.values()), None)
                     found.clear()
-                    for start in range(0, len(news), PART):
-                        changes = []
-                        for event, each in news[start : start + PART]:
-                            step += 1
-                            self._to_changes(step)
-                            changes.append(self._change(event, each))
-                        yield SetPart(changes, changes[-1].position)
+                    for part in self._told(news):
+                        yield part
+
+    def _told(self, news: list[tuple[SetEvent, NotedRun]]) -> Iterator[SetPart]:
+        """What is new, in parts, each of which has the point after it."""
+        for start in range(0, len(news), PART):
+            changes = []
+            for event, run in news[start : start + PART]:
+                self._to_changes(self._step + 1)
+                changes.append(self._change(event, run))
+            yield SetPart(changes, changes[-1].position)
 
     def _change(self, event: SetEvent, run: NotedRun) -> SetChange:
         position = self.point.to_bytes(self._poller.digest)
