@@ -6,7 +6,7 @@ while, and by then no run of the family can submit one: each refuses that when i
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -55,7 +55,7 @@ class NestedCancels:
         wanted = NestedToCancel(record.run_id, record.root_id or record.run_id, reason)
         request = CancelRequest(reason_inside(record.run_id, reason), inside=True)
         for generation in _generations(await self._found(wanted), ()):
-            await some_at_once((partial(self._cancel_one, run_id, request) for run_id in generation), _AT_ONCE)
+            await self._cancel_all(generation, request)
 
     async def cancel(self, wanted: NestedToCancel) -> None:
         """Cancel all runs inside a run, and return when they have ended. Raises Unavailable."""
@@ -67,7 +67,7 @@ class NestedCancels:
         while True:
             found = await self._found(wanted)
             for generation in _generations(found, told):
-                await some_at_once((partial(self._cancel_one, run_id, request) for run_id in generation), _AT_ONCE)
+                await self._cancel_all(generation, request)
             told.update(found)
             now = time()
             seen = now if found else seen
@@ -106,6 +106,9 @@ class NestedCancels:
             if outer == wanted.run_id:
                 return True
         return False
+
+    async def _cancel_all(self, run_ids: Iterable[str], request: CancelRequest) -> None:
+        await some_at_once((partial(self._cancel_one, run_id, request) for run_id in run_ids), _AT_ONCE)
 
     async def _cancel_one(self, run_id: str, request: CancelRequest) -> None:
         try:
