@@ -66,11 +66,16 @@ class SetReader:
                     caught_up = True
                     yield SetPart([], self._position(), caught_up=True, restarted=restarted)
                     restarted = False
+                listing = self._point.stage is Stage.RUNS
                 async with aclosing(self._next()) as following:
                     async for changes in following:
                         if changes:
                             yield SetPart(changes, changes[-1].position, restarted=restarted)
                             restarted = False
+                if listing:
+                    # What has changed while the runs were listed was left out: it comes before the present is complete.
+                    asked_at = log.head
+                    await log.changed(asked_at - 1)
         finally:
             log.leave()
 

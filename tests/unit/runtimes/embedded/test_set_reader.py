@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,22 @@ WITH_STEP = {
     "steps": [{"id": "s", "component": "/builtin/eval", "input": {"flow": AT_ONCE, "input": {"$input": "$"}}}],
     "output": {"$step": "s"},
 }
+ENDLESS = {
+    "steps": [
+        {
+            "id": "s",
+            "component": "/builtin/iterate",
+            "input": {
+                "flow": {"$literal": {"steps": [], "output": {"next": {"$input": "$"}}}},
+                "initial_input": 0,
+                "max_iterations": 100_000,
+            },
+        }
+    ],
+    "output": {"$step": "s"},
+}
+"""It takes seconds, unless it is cancelled."""
+
 FILTERS = (
     RunFilter(),
     RunFilter(states=(RunState.PENDING, RunState.RUNNING)),
@@ -80,6 +97,26 @@ async def test_first_all_runs_then_caught_up_then_what_happens(state: Path | Non
                 picture.fold(part)
             assert events[0] is SetEvent.ADDED
             assert set(events[1:]) <= {SetEvent.CHANGED}
+
+
+async def test_what_changes_while_runs_are_listed_comes_before_the_present_is_complete(
+    state: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(state) as embedded:
+        await embedded.start()
+        run = await embedded.submit(ENDLESS, 1, wait=False)
+        search = embedded.journal.search
+
+        async def searching(*arguments: Any, **named: Any) -> AsyncGenerator[Any, None]:
+            await embedded.runtime.cancel(run.run_id, None)
+            async with aclosing(search(*arguments, **named)) as pages:
+                async for page in pages:
+                    yield page
+
+        monkeypatch.setattr(embedded.journal, "search", searching)
+        picture = SetPicture()
+        await follow(embedded, RunFilter(), picture)
+        assert picture.runs == those_of(RunFilter(), await all_of(embedded, [run.run_id]))
 
 
 async def test_only_new_runs(state: Path | None) -> None:
