@@ -10,7 +10,7 @@ GATEWAY = Path(__file__).parents[2] / "gateway"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli", "testing"),
-    ("server",),
+    ("server", "conformance"),
     (
         "fronts/grpc",
         "fronts/http",
@@ -38,6 +38,7 @@ GRPC_FOLDERS = {
     "runtimes/relay",
     "bridge",
     "client",
+    "conformance",
 }
 """Where protobuf and grpc may be imported."""
 

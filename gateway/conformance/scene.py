@@ -1,0 +1,176 @@
+"""What the promises are tried on: the runs of the kit on a target, and the target itself."""
+
+import json
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
+
+import grpc
+
+from gateway.conformance import flows
+from gateway.conformance.promise import NotTried
+from gateway.conformance.target import Target
+from runs.v1 import blobs_pb2, runs_pb2
+
+LABEL: Final = "runs-gateway-conformance"
+"""The label that all runs of the kit have."""
+
+LARGE_ITEMS: Final = 24
+HELD: Final = 0
+"""The item of an open run that does not end. Others do, the last one first."""
+
+ENDING: Final = (1, 2, 3, 4)
+_TURNS: Final = (0, 4, 3, 2, 1)
+
+
+class KitRun(NamedTuple):
+    """A run of the kit, and how many items it has."""
+
+    run_id: str
+    items: int
+
+
+class Scene:
+    """The runs of the kit. Those that many promises look at are made once, when the first of them wants them."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        others: Sequence[Target] = (),
+        component: str | None = None,
+        restart: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.target = target
+        self.others = others
+        self.restart = restart
+        self._component = component
+        self._mark = uuid.uuid4().hex
+        self._kept: dict[str, Any] = {}
+
+    async def large_run(self) -> KitRun:
+        """A run that has ended, with results that take several messages."""
+        return await self._once("large", self._make_large)  # type: ignore[no-any-return]
+
+    async def mixed_run(self) -> KitRun:
+        """A run that has ended, whose items did not end in their order if the target can do that."""
+        return await self._once("mixed", self._make_mixed)  # type: ignore[no-any-return]
+
+    async def small_run(self, set_name: str = "") -> KitRun:
+        """A run that has ended, made now."""
+        flow_id = await self._flow("echo", flows.echo_flow())
+        run = await self._submit(flow_id, [1, 2, 3], set_name, wait=True)
+        return KitRun(run.run_id, 3)
+
+    @asynccontextmanager
+    async def open_run(self, set_name: str = "") -> AsyncIterator[KitRun]:
+        """A run that goes on while the block lasts, unless it is cancelled. Raises NotTried if the target has none."""
+        flow_id = await self._once("slow", self._make_slow_flow)
+        turns = (flows.FOREVER, *_TURNS[1:])
+        inputs = [flows.item_that_ends_after(item, turn) for item, turn in enumerate(turns)]
+        run = await self._submit(flow_id, inputs, set_name)
+        try:
+            yield KitRun(run.run_id, len(turns))
+        finally:
+            await self.cancel(run.run_id)
+
+    async def cancel(self, run_id: str) -> None:
+        """End a run, which may be gone."""
+        request = runs_pb2.CancelRunRequest(run_id=run_id)
+        try:
+            await self.target.runs.CancelRun(request, timeout=self.target.patience)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+
+    async def delete(self, run_id: str) -> None:
+        """Delete a run that has ended."""
+        await self.target.runs.DeleteRun(runs_pb2.DeleteRunRequest(run_id=run_id), timeout=self.target.patience)
+
+    def filter(self, set_name: str) -> runs_pb2.RunFilter:
+        """The filter of the runs that were made with a name of a set."""
+        return runs_pb2.RunFilter(labels={LABEL: self._mark, "set": set_name})
+
+    async def listed(self, set_name: str) -> dict[str, runs_pb2.RunStatus]:
+        """What ListRuns tells of the runs of a set."""
+        request = runs_pb2.ListRunsRequest(filter=self.filter(set_name), page_size=1_000)
+        answer = await self.target.runs.ListRuns(request, timeout=self.target.patience)
+        return {run.run_id: run for run in answer.runs}
+
+    async def restarted(self) -> None:
+        """Restart the target. Raises NotTried if nobody has said how."""
+        if self.restart is None:
+            raise NotTried("the kit was not told how to restart the target: --restart COMMAND")
+        await self.restart()
+
+    def other(self) -> Target:
+        """Another server of the same state. Raises NotTried if there is none."""
+        if not self.others:
+            raise NotTried("the kit was not told of another server of the same state: --other ADDRESS")
+        return self.others[0]
+
+    async def clear(self) -> None:
+        """Delete all that the kit has made, where the target can do so."""
+        request = runs_pb2.DeleteRunsRequest(filter=runs_pb2.RunFilter(labels={LABEL: self._mark}), cancel=True)
+        try:
+            async for _ in self.target.runs.DeleteRuns(request, timeout=self.target.patience):
+                pass
+        except grpc.aio.AioRpcError:
+            pass  # It is no promise that is tried here.
+
+    async def _once(self, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        if name not in self._kept:
+            try:
+                self._kept[name] = await make()
+            except NotTried as lacking:
+                self._kept[name] = lacking
+        if isinstance(self._kept[name], NotTried):
+            raise NotTried(str(self._kept[name]))
+        return self._kept[name]
+
+    async def _flow(self, name: str, text: str) -> str:
+        async def put() -> str:
+            request = blobs_pb2.PutBlobRequest(json=text, type=blobs_pb2.BLOB_TYPE_FLOW)
+            return (await self.target.blobs.PutBlob(request, timeout=self.target.patience)).blob_id
+
+        return await self._once(f"flow {name}", put)  # type: ignore[no-any-return]
+
+    async def _make_large(self) -> KitRun:
+        flow_id = await self._flow("large", flows.large_flow())
+        run = await self._submit(flow_id, range(LARGE_ITEMS), "", wait=True)
+        return KitRun(run.run_id, LARGE_ITEMS)
+
+    async def _make_mixed(self) -> KitRun:
+        flow_id = await self._once("slow", self._make_slow_flow)
+        inputs = [flows.item_that_ends_after(item, turns or 8) for item, turns in enumerate(_TURNS)]
+        run = await self._submit(flow_id, inputs, "", wait=True)
+        return KitRun(run.run_id, len(_TURNS))
+
+    async def _make_slow_flow(self) -> str:
+        """A flow whose items end at different times. Raises NotTried if the target cannot execute it."""
+        slow = flows.looping_flow() if self._component is None else flows.waiting_flow(self._component)
+        flow_id = await self._flow("slow", slow)
+        run = await self._submit(flow_id, [flows.item_that_ends_after(0, 1)], "", wait=True)
+        if run.status != runs_pb2.RUN_STATE_SUCCESS:
+            raise NotTried(
+                "the target has no items that take time: it needs the component /builtin/iterate, or one that is named "
+                "by --slow-component"
+            )
+        return flow_id
+
+    async def _submit(
+        self, flow_id: str, inputs: Iterable[Any], set_name: str, *, wait: bool = False
+    ) -> runs_pb2.RunStatus:
+        """Submit a run, and wait for its end."""
+        request = runs_pb2.SubmitRunRequest(
+            flow_id=flow_id,
+            inputs=[runs_pb2.JsonValue(json=json.dumps(value)) for value in inputs],
+            labels={LABEL: self._mark, "set": set_name},
+            idempotency_key=uuid.uuid4().hex,
+            wait=wait,
+        )
+        answer = await self.target.runs.SubmitRun(request, timeout=self.target.patience)
+        if wait and answer.run.status in {runs_pb2.RUN_STATE_PENDING, runs_pb2.RUN_STATE_RUNNING}:
+            raise NotTried(f"a run of the kit has not ended within {self.target.patience:g} s: --patience SECONDS")
+        return answer.run

@@ -1,0 +1,30 @@
+"""A server under test, and the services that it has."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.client.channels import CHANNEL_OPTIONS
+from gateway.client.security import Security, open_aio
+from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
+
+
+class Target:
+    """The services of a server. `patience` is for how many seconds the kit waits for what has to come."""
+
+    def __init__(
+        self, runs: "runs_pb2_grpc.RunsServiceAsyncStub", blobs: "blobs_pb2_grpc.BlobsServiceAsyncStub", patience: float
+    ) -> None:
+        self.runs = runs
+        self.blobs = blobs
+        self.patience = patience
+
+
+@asynccontextmanager
+async def opened_target(security: Security, patience: float) -> AsyncIterator[Target]:
+    """A channel to a server, while the block lasts."""
+    channel = open_aio(security, CHANNEL_OPTIONS)
+    try:
+        around = security.around(channel)
+        yield Target(runs_pb2_grpc.RunsServiceStub(around), blobs_pb2_grpc.BlobsServiceStub(around), patience)
+    finally:
+        await channel.close()
