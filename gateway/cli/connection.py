@@ -14,6 +14,7 @@ from gateway.core.token_file import TokenFileError
 if TYPE_CHECKING:
     # Imported where it is needed: it imports grpc, which takes longer than all the rest.
     from gateway.client import RunsClient
+    from gateway.client.security import Security, SecurityOptions
 
 RETRY_SECONDS = 60.0
 """For how many seconds a command that waits for a run looks for a gateway that has gone."""
@@ -34,21 +35,34 @@ def connect(gateway: GatewayFlags | None, *, retry_for: float | None = 0.0) -> "
     """
     flags = (gateway or GatewayFlags()).checked()
     from gateway.client import RunsClient
+
+    with _usable_flags():
+        client = RunsClient(flags.address, timeout=None, retry_for=retry_for, **_options(flags))
+    with client, in_trace_of_environment():
+        try:
+            yield client
+        except GatewayError as error:
+            raise CommandError(error.message, exit_code(error)) from None
+        except TimeoutError as error:
+            raise CommandError(str(error), ExitCode.UNAVAILABLE) from None
+
+
+def security_of(gateway: GatewayFlags | None) -> "Security":
+    """How a command without a client shows itself. Raises UsageError as `connect` does."""
+    flags = (gateway or GatewayFlags()).checked()
+    from gateway.client.security import Security
+
+    with _usable_flags():
+        return Security(flags.address, None, _options(flags))
+
+
+@contextmanager
+def _usable_flags() -> Iterator[None]:
+    """Raises UsageError in place of what says that the flags are of no use."""
     from gateway.client.security import ExposedToken
 
     try:
-        client = RunsClient(
-            flags.address,
-            timeout=None,
-            retry_for=retry_for,
-            ca=flags.tls_ca,
-            cert=flags.tls_cert,
-            key=flags.tls_key,
-            token_file=flags.token_file,
-            token=flags.token,
-            namespace=flags.namespace,
-            insecure=flags.insecure,
-        )
+        yield
     except TlsFileError as error:
         raise UsageError(f"--tls-{error.role}: {error}") from None
     except ExposedToken:
@@ -58,13 +72,18 @@ def connect(gateway: GatewayFlags | None, *, retry_for: float | None = 0.0) -> "
         ) from None
     except (TokenFileError, ValueError) as error:
         raise UsageError(str(error)) from None
-    with client, in_trace_of_environment():
-        try:
-            yield client
-        except GatewayError as error:
-            raise CommandError(error.message, exit_code(error)) from None
-        except TimeoutError as error:
-            raise CommandError(str(error), ExitCode.UNAVAILABLE) from None
+
+
+def _options(flags: GatewayFlags) -> "SecurityOptions":
+    return {
+        "ca": flags.tls_ca,
+        "cert": flags.tls_cert,
+        "key": flags.tls_key,
+        "token_file": flags.token_file,
+        "token": flags.token,
+        "namespace": flags.namespace,
+        "insecure": flags.insecure,
+    }
 
 
 def exit_code(error: GatewayError) -> ExitCode:

@@ -44,6 +44,7 @@ for _command in (
 app.command("gateway.cli.lists:list_runs", name="list")
 app.command("gateway.cli.tokens:app", name="token")
 app.command("gateway.cli.temporal:app", name="temporal")
+app.command("gateway.cli.conformance:conformance")
 app.command(about.version)
 about.add_completion(app)
 

@@ -14,6 +14,7 @@ from runs.v1 import runs_pb2
 PROMISES = Promises("open", f"{PROTO}: GetRun")
 
 _BY_COMPLETION = runs_pb2.RESULT_ORDER_BY_COMPLETION
+_TRIES = 5
 _HEARTBEAT = Duration(nanos=100_000_000)
 
 
@@ -92,8 +93,12 @@ async def a_timeout_ends_in_order(scene: Scene) -> None:
 @PROMISES.promise("Shortly before the deadline of the call, the stream ends with the current state and OK.")
 async def a_deadline_ends_in_order(scene: Scene) -> None:
     async with scene.open_run() as run:
-        messages = (await read(scene.target, get(run.run_id), deadline=2.0)).ended_in_order().messages
-        hold(not is_terminal(messages[-1]), "a run that goes on is shown as ended")
+        for _ in range(_TRIES):
+            reading = await read(scene.target, get(run.run_id), deadline=1.0)
+            # A busy machine may bring the end too late: the deadline is that of both sides.
+            if reading.end is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                break
+        hold(not is_terminal(reading.ended_in_order().messages[-1]), "a run that goes on is shown as ended")
 
 
 @PROMISES.promise(

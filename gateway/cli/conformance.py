@@ -1,0 +1,182 @@
+"""The command `conformance`: whether a server keeps what the contract promises to who follows runs."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from gateway.cli.connection import security_of
+from gateway.cli.errors import CommandError, ExitCode, UsageError
+from gateway.cli.gateway_flags import Gateway, GatewayFlags
+from gateway.cli.lines import print_line
+from gateway.cli.parameters import duration
+
+if TYPE_CHECKING:
+    from gateway.client.security import Security
+    from gateway.conformance.conduct import TriedPromise
+    from gateway.conformance.promise import Promise
+
+
+@dataclass(frozen=True, kw_only=True)
+class KitFlags:
+    """What is tried, and what the kit may use."""
+
+    only: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--only",
+            metavar="NAME",
+            show_default=False,
+            help="Try this promise alone; with a * those that match. Repeatable.",
+        ),
+    ] = ()
+    other: Annotated[
+        str | None,
+        Parameter(
+            name="--other", metavar="ADDRESS", help="Another server of the same state, for tokens of the target."
+        ),
+    ] = None
+    restart: Annotated[
+        str | None,
+        Parameter(
+            name="--restart",
+            metavar="COMMAND",
+            help="A command for the shell that restarts the target, and ends when it serves again.",
+        ),
+    ] = None
+    slow_component: Annotated[
+        str | None,
+        Parameter(
+            name="--slow-component",
+            metavar="PATH",
+            help="A component of the target that answers after 'milliseconds' of its input. /builtin/iterate takes "
+            "time by default.",
+        ),
+    ] = None
+    patience: Annotated[
+        float,
+        Parameter(
+            name="--patience",
+            metavar="DURATION",
+            converter=duration,
+            validator=Number(gt=0),
+            show_default=lambda _: "20s",
+            help="How long the kit waits for what has to come.",
+        ),
+    ] = 20.0
+    strict: Annotated[
+        bool, Parameter(name="--strict", help="Count a promise that cannot be tried on this target as broken.")
+    ] = False
+
+
+Kit: TypeAlias = Annotated[KitFlags | None, Parameter(name="*")]
+"""The flags of the kit; None if none of them is given."""
+
+
+class _Plan(NamedTuple):
+    """A conformance test, all of it checked."""
+
+    promises: Sequence["Promise"]
+    servers: Sequence["Security"]
+    flags: KitFlags
+
+
+def conformance(
+    *,
+    target: Annotated[
+        str | None, Parameter(name="--target", metavar="ADDRESS", help="The server to try; the same as --address.")
+    ] = None,
+    junit: Annotated[Path | None, Parameter(metavar="FILE", help="Write a report in JUnit's XML as well.")] = None,
+    list_: Annotated[
+        bool, Parameter(name="--list", help="Print the promises, and try none.", show_default=False)
+    ] = False,
+    kit: Kit = None,
+    gateway: Gateway = None,
+) -> int:
+    """Try on a server of the contract what it promises to who follows runs, in GetRun, WatchRuns and sets.
+
+    It submits runs of its own, and deletes them at the end. Exit codes: 0 if every promise that could be tried is kept,
+    1 if one is broken, 2 if nothing could be tried.
+    """
+    flags = kit or KitFlags()
+    promises = _chosen(flags.only)
+    if list_:
+        for promise in promises:
+            print_line(f"{promise.name}\n    {promise.text}\n    {promise.place}")
+        return ExitCode.OK
+    own = gateway or GatewayFlags()
+    addresses = [target or own.address, *([] if flags.other is None else [flags.other])]
+    servers = [security_of(replace(own, address=address)) for address in addresses]
+    tried = _try(_Plan(promises, servers, flags))
+    if junit is not None:
+        _write(junit, tried)
+    return _exit_code(tried, strict=flags.strict)
+
+
+def _chosen(names: Sequence[str]) -> list["Promise"]:
+    """The promises with these names, all without. Raises UsageError for a name that no promise has."""
+    from gateway.conformance.all_promises import PROMISES
+
+    for name in names:
+        if not any(fnmatchcase(promise.name, name) for promise in PROMISES):
+            raise UsageError(f"--only: no promise has the name {name!r}: --list prints them")
+    return [each for each in PROMISES if not names or any(fnmatchcase(each.name, name) for name in names)]
+
+
+def _try(plan: _Plan) -> list["TriedPromise"]:
+    """Try promises, and print what comes of them. Raises CommandError if the target is of no use."""
+    from gateway.conformance.conduct import TargetUnusable
+    from gateway.conformance.text_report import summary_of
+
+    try:
+        tried = asyncio.run(_conduct(plan))
+    except TargetUnusable as error:
+        raise CommandError(f"the target cannot be tried: {error}", ExitCode.USAGE) from None
+    print_line(summary_of(tried))
+    return tried
+
+
+async def _conduct(plan: _Plan) -> list["TriedPromise"]:
+    from gateway.conformance.conduct import outcomes
+    from gateway.conformance.restart_command import restart_by
+    from gateway.conformance.scene import Scene
+    from gateway.conformance.target import opened_target
+    from gateway.conformance.text_report import line_of
+
+    flags = plan.flags
+    restart: Callable[[], Awaitable[None]] | None = None if flags.restart is None else restart_by(flags.restart)
+    tried = []
+    async with AsyncExitStack() as stack:
+        target, *others = [
+            await stack.enter_async_context(opened_target(server, flags.patience)) for server in plan.servers
+        ]
+        scene = Scene(target, others=others, component=flags.slow_component, restart=restart)
+        stack.push_async_callback(scene.clear)
+        async for one in outcomes(scene, plan.promises):
+            print_line(line_of(one))
+            tried.append(one)
+    return tried
+
+
+def _write(file: Path, tried: Sequence["TriedPromise"]) -> None:
+    from gateway.conformance.junit_report import junit_of
+
+    try:
+        file.write_bytes(junit_of(tried))
+    except OSError as error:
+        raise CommandError(f"{file}: {error.strerror}", ExitCode.USAGE) from None
+
+
+def _exit_code(tried: Sequence["TriedPromise"], *, strict: bool) -> ExitCode:
+    from gateway.conformance.conduct import Verdict
+
+    broken = {Verdict.BROKEN, Verdict.NOT_TRIED} if strict else {Verdict.BROKEN}
+    if any(one.verdict in broken for one in tried):
+        return ExitCode.ERROR
+    return ExitCode.OK if any(one.verdict is Verdict.KEPT for one in tried) else ExitCode.USAGE

@@ -1,0 +1,172 @@
+"""The conformance kit: our own server passes it, on each runtime, and each defect of a server is found out."""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gateway.client.security import Security
+from gateway.conformance.all_promises import PROMISES
+from gateway.conformance.conduct import TriedPromise, Verdict, outcomes
+from gateway.conformance.scene import Scene
+from gateway.conformance.target import opened_target
+from gateway.testing import InMemoryGateway, in_memory_gateway
+from tests.integration.conftest import Gateway
+from tests.support import run_mutations as of_runs
+from tests.support import watch_mutations as of_watches
+from tests.support.mutating_proxy import MutatingProxy, Mutation
+
+PATIENCE = 60.0
+SHORT_PATIENCE = 3.0
+"""Where a defect is that something never comes."""
+
+BY_NAME = {promise.name: promise for promise in PROMISES}
+
+
+async def tried(address: str, *names: str, other: str | None = None, patience: float = PATIENCE) -> list[TriedPromise]:
+    """What comes of promises; of all of them without a name."""
+    async with AsyncExitStack() as stack:
+        target, *others = [
+            await stack.enter_async_context(opened_target(Security(each, None, {}), patience))
+            for each in (address, *([] if other is None else [other]))
+        ]
+        scene = Scene(target, others=others)
+        promises = [BY_NAME[name] for name in names] or PROMISES
+        found = [one async for one in outcomes(scene, promises)]
+        await scene.clear()
+        return found
+
+
+def not_kept(found: list[TriedPromise]) -> dict[str, str]:
+    return {one.promise.name: one.reason for one in found if one.verdict is not Verdict.KEPT}
+
+
+RESTARTS = {name for name in BY_NAME if "restart" in name and name.startswith("elsewhere/")}
+
+
+async def test_our_server_keeps_its_promises(gateway: Gateway) -> None:
+    found = await tried(gateway.addresses.grpc, other=gateway.addresses.grpc)
+    assert {name: reason for name, reason in not_kept(found).items() if name not in RESTARTS} == {}
+
+
+MUTATIONS: list[tuple[type[Mutation], str]] = [
+    (of_runs.DropsAMessage, "get/each-result-comes-once"),
+    (of_runs.DropsAResult, "get/each-result-comes-once"),
+    (of_runs.DoublesAMessage, "get/each-result-comes-once"),
+    (of_runs.DoublesAResult, "get/each-result-comes-once"),
+    (of_runs.ChangesAValue, "get/each-result-comes-once"),
+    (of_runs.ReordersMessages, "get/results-come-by-index"),
+    (of_runs.ReordersResults, "get/results-come-by-index"),
+    (of_runs.AlwaysByCompletion, "get/results-come-by-index"),
+    (of_runs.IgnoresTheOrder, "get/results-come-by-completion"),
+    (of_runs.EndsACutStreamWithOk, "get/ok-comes-after-the-end"),
+    (of_runs.EndsBeforeTheEnd, "get/ok-comes-after-the-end"),
+    (of_runs.CutsStreams, "get/folding-gives-the-answer"),
+    (of_runs.LosesTokens, "get/every-message-has-a-token"),
+    (of_runs.LongTokens, "get/every-message-has-a-token"),
+    (of_runs.SendsOneHugeMessage, "get/messages-can-be-received"),
+    (of_runs.CountsAreWrong, "get/counts-add-up"),
+    (of_runs.PrefixIsWrong, "get/counts-add-up"),
+    (of_runs.ResultCountIsWrong, "get/counts-add-up"),
+    (of_runs.RevisionsOfMessages, "get/one-state-has-one-revision"),
+    (of_runs.SendsResultsUnasked, "get/no-results-unasked"),
+    (of_runs.TokensOfTheMessageBefore, "resume/goes-on-after-every-message"),
+    (of_runs.TokensOfTheMessageAfter, "resume/goes-on-after-every-message"),
+    (of_runs.IgnoresTokens, "resume/goes-on-after-every-message"),
+    (of_runs.AlwaysRestarts, "resume/goes-on-after-every-message"),
+    (of_runs.TokensOfTheMessageBefore, "resume/can-be-cut-each-time"),
+    (of_runs.IgnoresTokens, "resume/goes-on-after-the-end"),
+    (of_runs.HidesRestarts, "resume/foreign-tokens-begin-anew"),
+    (of_runs.RestartsInEachMessage, "resume/foreign-tokens-begin-anew"),
+    (of_runs.AlwaysRestarts, "resume/the-beginning-is-no-restart"),
+    (of_runs.IgnoresTokens, "resume/open-runs-go-on"),
+    (of_runs.RevisionsShrink, "resume/open-runs-go-on"),
+    (of_runs.ErrorsBecomeOk, "resume/deleted-runs-are-gone"),
+    (of_runs.HoldsTheFirstMessageBack, "open/the-first-message-comes-at-once"),
+    (of_runs.AlwaysWaits, "open/without-wait-the-state-is-the-answer"),
+    (of_runs.IgnoresWait, "open/changes-follow-to-the-end"),
+    (of_runs.RepeatsRevisions, "open/changes-follow-to-the-end"),
+    (of_runs.RevisionsShrink, "open/changes-follow-to-the-end"),
+    (of_runs.ShowsAnOlderState, "open/states-go-forward"),
+    (of_runs.AlwaysByCompletion, "open/results-wait-for-those-before"),
+    (of_runs.IgnoresTimeouts, "open/a-timeout-ends-in-order"),
+    (of_runs.IgnoresDeadlines, "open/a-deadline-ends-in-order"),
+    (of_runs.HeartbeatsLookLikeNews, "open/heartbeats-show-that-it-lives"),
+    (of_runs.HeartbeatsBringResults, "open/heartbeats-show-that-it-lives"),
+    (of_runs.SendsNoHeartbeats, "open/heartbeats-show-that-it-lives"),
+    (of_runs.LosesLaterResults, "open/slow-readers-miss-no-result"),
+    (of_runs.ErrorsBecomeOk, "open/followers-of-deleted-runs-are-told"),
+    (of_runs.ErrorsBecomeOk, "refuse/unknown-runs"),
+    (of_runs.ErrorsBecomeUnknown, "refuse/what-is-no-id"),
+    (of_runs.IgnoresTimeouts, "refuse/negative-timeouts"),
+    (of_runs.ErrorsBecomeUnknown, "refuse/hasty-heartbeats"),
+    (of_watches.DropsUpdates, "watch/runs-are-followed-as-by-get"),
+    (of_watches.DoublesUpdates, "watch/runs-are-followed-as-by-get"),
+    (of_watches.NamesOtherRuns, "watch/runs-are-followed-as-by-get"),
+    (of_watches.CutsWatches, "watch/runs-are-followed-as-by-get"),
+    (of_watches.LosesTheEnd, "watch/the-end-of-a-run-is-a-message"),
+    (of_watches.DoublesTheEnd, "watch/the-end-of-a-run-is-a-message"),
+    (of_watches.EndsBeforeTheLastUpdate, "watch/the-end-of-a-run-is-a-message"),
+    (of_watches.OneErrorEndsAll, "watch/errors-leave-others-alone"),
+    (of_watches.HidesErrors, "watch/errors-leave-others-alone"),
+    (of_watches.IgnoresTokensOfRuns, "watch/runs-go-on-after-cuts"),
+    (of_watches.IgnoresRemoves, "watch/removed-runs-are-silent"),
+    (of_watches.RefusesRemovesOfTheUnknown, "watch/unknown-runs-can-be-removed"),
+    (of_watches.RepeatsRevisionsOfRuns, "watch/open-runs-are-followed-to-the-end"),
+    (of_watches.TakesEmptyRequests, "watch/requests-have-an-action"),
+    (of_watches.DropsAMember, "set/all-come-then-caught-up"),
+    (of_watches.CatchesUpTooEarly, "set/all-come-then-caught-up"),
+    (of_watches.ChangesInPlaceOfAdds, "set/all-come-then-caught-up"),
+    (of_watches.DoublesUpdates, "set/all-come-then-caught-up"),
+    (of_watches.NamesOtherSets, "set/all-come-then-caught-up"),
+    (of_watches.ChangesInPlaceOfAdds, "set/later-runs-come"),
+    (of_watches.ForgetsEndsOfMembers, "set/open-runs-are-told"),
+    (of_watches.RunsNeverLeave, "set/deleted-runs-leave"),
+    (of_watches.RunsNeverLeave, "set/runs-leave-that-match-no-more"),
+    (of_watches.TellsAllInPlaceOfNew, "set/only-new-leaves-out-the-rest"),
+    (of_watches.LosesResultsOfSets, "set/results-come-with-the-end"),
+    (of_watches.DoublesResultsOfSets, "set/results-come-with-the-end"),
+    (of_watches.GoesOnWithRemovedSets, "set/removed-sets-are-silent"),
+    (of_watches.EndsForSetsWithoutName, "set/sets-have-a-name"),
+    (of_watches.LosesTokensOfSets, "set-resume/every-message-has-a-token"),
+    (of_watches.IgnoresTokensOfSets, "set-resume/goes-on-after-every-message"),
+    (of_watches.TokensAheadInSets, "set-resume/goes-on-after-every-message"),
+    (of_watches.RestartsSets, "set-resume/goes-on-after-every-message"),
+    (of_watches.ForgetsWhatWasMissed, "set-resume/what-was-missed-is-told"),
+    (of_watches.TokensAheadInSets, "set-resume/can-be-cut-each-time"),
+    (of_watches.IgnoresTokensOfSets, "set-resume/goes-on-with-what-comes"),
+    (of_watches.HidesRestartsOfSets, "set-resume/foreign-tokens-begin-anew"),
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[InMemoryGateway]:
+    with in_memory_gateway() as gateway:
+        yield gateway
+
+
+NEVER_COMES = {
+    of_watches.RunsNeverLeave,
+    of_watches.TakesEmptyRequests,
+    of_watches.EndsBeforeTheLastUpdate,
+    of_watches.RefusesRemovesOfTheUnknown,
+    of_watches.GoesOnWithRemovedSets,
+    of_runs.HoldsTheFirstMessageBack,
+    of_runs.AlwaysWaits,
+    of_runs.IgnoresTimeouts,
+    of_runs.SendsNoHeartbeats,
+}
+
+
+@pytest.mark.parametrize(("mutation", "promise"), MUTATIONS, ids=lambda value: getattr(value, "__name__", value))
+async def test_each_defect_is_found_out(server: InMemoryGateway, mutation: type[Mutation], promise: str) -> None:
+    patience = SHORT_PATIENCE if mutation in NEVER_COMES else PATIENCE
+    async with MutatingProxy(server.address, mutation).running() as proxy:
+        [found] = await tried(proxy.address, promise, patience=patience)
+    assert found.verdict is Verdict.BROKEN, found.reason
+
+
+async def test_a_proxy_that_spoils_nothing_is_not_accused(server: InMemoryGateway) -> None:
+    async with MutatingProxy(server.address, Mutation).running() as proxy:
+        found = not_kept(await tried(proxy.address))
+    assert {name: reason for name, reason in found.items() if not name.startswith("elsewhere/")} == {}
