@@ -1,7 +1,8 @@
 """The conformance kit: our own server passes it, on each runtime, and each defect of a server is found out."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,10 @@ from gateway.conformance.all_promises import PROMISES
 from gateway.conformance.conduct import TriedPromise, Verdict, outcomes
 from gateway.conformance.scene import Scene
 from gateway.conformance.target import opened_target
+from gateway.server.app import running
+from gateway.server.settings import ServeSettings
 from gateway.testing import InMemoryGateway, in_memory_gateway
-from tests.integration.conftest import Gateway
+from tests.integration.conftest import Gateway, Start
 from tests.support import run_mutations as of_runs
 from tests.support import watch_mutations as of_watches
 from tests.support.mutating_proxy import MutatingProxy, Mutation
@@ -21,32 +24,117 @@ SHORT_PATIENCE = 3.0
 """Where a defect is that something never comes."""
 
 BY_NAME = {promise.name: promise for promise in PROMISES}
+OF_RESTARTS = {name for name in BY_NAME if name.startswith("elsewhere/") and "restart" in name}
+OF_OTHERS = {name for name in BY_NAME if name.startswith("elsewhere/")} - OF_RESTARTS
+
+Restart = Callable[[], Awaitable[None]]
 
 
-async def tried(address: str, *names: str, other: str | None = None, patience: float = PATIENCE) -> list[TriedPromise]:
+async def tried(
+    address: str,
+    *names: str,
+    other: str | None = None,
+    restart: Restart | None = None,
+    patience: float = PATIENCE,
+) -> list[TriedPromise]:
     """What comes of promises; of all of them without a name."""
     async with AsyncExitStack() as stack:
         target, *others = [
             await stack.enter_async_context(opened_target(Security(each, None, {}), patience))
             for each in (address, *([] if other is None else [other]))
         ]
-        scene = Scene(target, others=others)
-        promises = [BY_NAME[name] for name in names] or PROMISES
-        found = [one async for one in outcomes(scene, promises)]
+        scene = Scene(target, others=others, restart=restart)
+        found = [one async for one in outcomes(scene, [BY_NAME[name] for name in names] or PROMISES)]
         await scene.clear()
         return found
 
 
-def not_kept(found: list[TriedPromise]) -> dict[str, str]:
-    return {one.promise.name: one.reason for one in found if one.verdict is not Verdict.KEPT}
-
-
-RESTARTS = {name for name in BY_NAME if "restart" in name and name.startswith("elsewhere/")}
+def not_kept(found: list[TriedPromise], *, but: Collection[str] = ()) -> dict[str, str]:
+    """The promises that are not kept or could not be tried, and why."""
+    return {
+        one.promise.name: one.reason
+        for one in found
+        if one.verdict is not Verdict.KEPT and not (one.verdict is Verdict.NOT_TRIED and one.promise.name in but)
+    }
 
 
 async def test_our_server_keeps_its_promises(gateway: Gateway) -> None:
-    found = await tried(gateway.addresses.grpc, other=gateway.addresses.grpc)
-    assert {name: reason for name, reason in not_kept(found).items() if name not in RESTARTS} == {}
+    assert not_kept(await tried(gateway.addresses.grpc), but=OF_RESTARTS | OF_OTHERS) == {}
+
+
+async def test_a_gateway_and_its_relay_are_servers_of_one_state(start: Start) -> None:
+    upstream = await start()
+    relay = await start(runtime=f"grpc://{upstream.addresses.grpc}")
+    for target, other in ((upstream, relay), (relay, upstream)):
+        assert not_kept(await tried(target.addresses.grpc, *OF_OTHERS, other=other.addresses.grpc)) == {}
+
+
+class Restarted:
+    """A gateway with its state in a file, which can be restarted at the same address."""
+
+    def __init__(self, stack: AsyncExitStack, state: Path) -> None:
+        self._stack = stack
+        self._settings = {"http_address": "127.0.0.1:0", "metrics_address": "off", "state": str(state)}
+        self._running = AsyncExitStack()
+        self.address = "127.0.0.1:0"
+
+    async def start(self) -> None:
+        """Start it, again."""
+        await self._running.aclose()
+        settings = ServeSettings.model_validate({**self._settings, "grpc_address": self.address})
+        self._running = await self._stack.enter_async_context(AsyncExitStack())
+        self.address = (await self._running.enter_async_context(running(settings))).grpc
+
+
+@pytest.fixture
+async def restarted(tmp_path: Path) -> AsyncIterator[Restarted]:
+    async with AsyncExitStack() as stack:
+        gateway = Restarted(stack, tmp_path / "state.db")
+        await gateway.start()
+        yield gateway
+
+
+async def test_our_server_keeps_its_promises_over_restarts(restarted: Restarted) -> None:
+    found = await tried(restarted.address, *OF_RESTARTS, restart=restarted.start)
+    assert not_kept(found) == {}
+
+
+AFTER_RESTARTS: list[tuple[type[Mutation], str]] = [
+    (of_runs.ForgetsTokens, "elsewhere/runs-go-on-after-a-restart"),
+    (of_runs.IgnoresTokens, "elsewhere/runs-go-on-after-a-restart"),
+    (of_watches.RestartsSets, "elsewhere/sets-go-on-after-a-restart"),
+    (of_watches.ForgetsWhatWasMissed, "elsewhere/sets-go-on-after-a-restart"),
+    (of_runs.ErrorsBecomeOk, "elsewhere/a-restart-is-a-cut"),
+    (of_runs.RepeatsRevisions, "elsewhere/a-restart-is-a-cut"),
+]
+
+
+@pytest.mark.parametrize(("mutation", "promise"), AFTER_RESTARTS, ids=lambda value: getattr(value, "__name__", value))
+async def test_each_defect_after_a_restart_is_found_out(
+    restarted: Restarted, mutation: type[Mutation], promise: str
+) -> None:
+    async with MutatingProxy(restarted.address, mutation).running() as proxy:
+        [found] = await tried(proxy.address, promise, restart=restarted.start)
+    assert found.verdict is Verdict.BROKEN, found.reason
+
+
+AT_OTHERS: list[tuple[type[Mutation], str]] = [
+    (of_runs.ForgetsTokens, "elsewhere/runs-go-on-at-another-server"),
+    (of_watches.IgnoresTokensOfSets, "elsewhere/sets-go-on-at-another-server"),
+]
+
+
+@pytest.mark.parametrize(("mutation", "promise"), AT_OTHERS, ids=lambda value: getattr(value, "__name__", value))
+async def test_each_defect_at_another_server_is_found_out(
+    server: InMemoryGateway, mutation: type[Mutation], promise: str
+) -> None:
+    async with MutatingProxy(server.address, mutation).running() as proxy:
+        [found] = await tried(server.address, promise, other=proxy.address)
+    assert found.verdict is Verdict.BROKEN, found.reason
+
+
+def test_each_promise_has_a_defect_that_breaks_it() -> None:
+    assert {promise for _, promise in (*MUTATIONS, *AFTER_RESTARTS, *AT_OTHERS)} == set(BY_NAME)
 
 
 MUTATIONS: list[tuple[type[Mutation], str]] = [
@@ -95,7 +183,7 @@ MUTATIONS: list[tuple[type[Mutation], str]] = [
     (of_runs.HeartbeatsBringResults, "open/heartbeats-show-that-it-lives"),
     (of_runs.SendsNoHeartbeats, "open/heartbeats-show-that-it-lives"),
     (of_runs.LosesLaterResults, "open/slow-readers-miss-no-result"),
-    (of_runs.ErrorsBecomeOk, "open/followers-of-deleted-runs-are-told"),
+    (of_runs.EndsWithoutAReason, "open/followers-of-deleted-runs-are-told"),
     (of_runs.ErrorsBecomeOk, "refuse/unknown-runs"),
     (of_runs.ErrorsBecomeUnknown, "refuse/what-is-no-id"),
     (of_runs.IgnoresTimeouts, "refuse/negative-timeouts"),
@@ -168,5 +256,4 @@ async def test_each_defect_is_found_out(server: InMemoryGateway, mutation: type[
 
 async def test_a_proxy_that_spoils_nothing_is_not_accused(server: InMemoryGateway) -> None:
     async with MutatingProxy(server.address, Mutation).running() as proxy:
-        found = not_kept(await tried(proxy.address))
-    assert {name: reason for name, reason in found.items() if not name.startswith("elsewhere/")} == {}
+        assert not_kept(await tried(proxy.address), but=OF_RESTARTS | OF_OTHERS) == {}

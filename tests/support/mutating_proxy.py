@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 from grpc import aio
@@ -39,7 +39,7 @@ class Mutation:
         return error.code()
 
 
-TYPES = {
+TYPES: dict[str, tuple[Any, Any]] = {
     "GetRun": (runs_pb2.GetRunRequest, runs_pb2.GetRunResponse),
     "WatchRuns": (runs_pb2.WatchRunsRequest, runs_pb2.WatchRunsResponse),
 }
@@ -93,7 +93,7 @@ class MutatingProxy(grpc.GenericRpcHandler):
         self, path: str, requests: AsyncIterator[bytes], context: Any, *, deadline: bool = True
     ) -> AsyncGenerator[bytes, None]:
         remaining = context.time_remaining() if deadline else None
-        call = self._channel.stream_stream(path)(requests, timeout=remaining)
+        call: Any = self._channel.stream_stream(path)(cast("Any", requests), timeout=remaining)
         try:
             async for answer in call:
                 yield answer

@@ -102,6 +102,13 @@ class EndsBeforeTheEnd(Mutation):
             yield message
 
 
+class EndsWithoutAReason(EndsBeforeTheEnd):
+    """Neither the terminal state is shown, nor an error."""
+
+    def failed(self, error: aio.AioRpcError) -> grpc.StatusCode:
+        return grpc.StatusCode.OK
+
+
 class LosesTokens(Mutation):
     async def answers(self, request: Message, messages: Answers) -> Answers:
         async for message in messages:
@@ -139,6 +146,14 @@ class TokensOfTheMessageAfter(Mutation):
 class IgnoresTokens(Mutation):
     def request(self, message: Message) -> Message:
         message.resume_token = b""
+        return message
+
+
+class ForgetsTokens(Mutation):
+    """Tokens are never understood."""
+
+    def request(self, message: Message) -> Message:
+        message.resume_token = message.resume_token and b"never understood"
         return message
 
 

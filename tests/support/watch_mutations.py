@@ -147,7 +147,7 @@ class DropsAMember(WatchMutation):
 
 class CatchesUpTooEarly(WatchMutation):
     async def answers(self, request: Message, messages: Answers) -> Answers:
-        before = []
+        before: list[Message] = []
         async for message in messages:
             if message.HasField("caught_up"):
                 yield message

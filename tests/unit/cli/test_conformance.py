@@ -1,0 +1,76 @@
+"""The command `conformance`: what it prints and writes, and how it ends."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from gateway.cli.errors import ExitCode
+from gateway.cli.program import run
+from gateway.conformance.all_promises import PROMISES
+from gateway.conformance.promise import Promise, PromiseBroken
+from gateway.conformance.scene import Scene
+from gateway.testing import InMemoryGateway, in_memory_gateway
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[InMemoryGateway]:
+    with in_memory_gateway() as gateway:
+        yield gateway
+
+
+def test_promises_that_are_kept(gateway: InMemoryGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.xml"
+    chosen = ["--only", "refuse/*", "--only", "get/each-result-comes-once"]
+    assert run(["conformance", "--target", gateway.address, "--junit", str(report), *chosen]) == ExitCode.OK
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert (first, last) == ("kept       get/each-result-comes-once", "5 promises: 5 kept, 0 broken, 0 not tried")
+    assert ElementTree.parse(report).getroot().get("tests") == "5"
+    with gateway.client() as client:
+        assert list(client.runs()) == []
+
+
+def test_a_promise_that_is_broken(
+    gateway: InMemoryGateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def check(_: Scene) -> None:
+        raise PromiseBroken("a result is missing")
+
+    promise = Promise("get/all", "All results come.", "runs.proto", check)
+    monkeypatch.setattr("gateway.conformance.all_promises.PROMISES", (promise,))
+    assert run(["conformance", "--address", gateway.address]) == ExitCode.ERROR
+    assert "a result is missing" in capsys.readouterr().out
+
+
+def test_what_cannot_be_tried_counts_as_broken_if_asked_for(gateway: InMemoryGateway) -> None:
+    chosen = ["conformance", "--target", gateway.address, "--only", "elsewhere/runs-go-on-after-a-restart"]
+    assert run(chosen) == ExitCode.USAGE
+    assert run([*chosen, "--strict"]) == ExitCode.ERROR
+    assert run([*chosen, "--only", "refuse/unknown-runs"]) == ExitCode.OK
+
+
+def test_the_promises_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", "--list"]) == ExitCode.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[::3] == [promise.name for promise in PROMISES]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--only", "get/nothing"], "no promise has the name 'get/nothing'"),
+        (["--target", "nowhere"], "expected HOST:PORT"),
+        (["--patience", "0"], "--patience"),
+        (["--target", "127.0.0.1:1"], "the target cannot be tried: UNAVAILABLE"),
+    ],
+)
+def test_what_cannot_be_tried(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["conformance", *arguments]) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written(gateway: InMemoryGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--target", gateway.address, "--only", "refuse/unknown-runs", "--junit", "/nowhere/report.xml"]
+    assert run(["conformance", *chosen]) == ExitCode.USAGE
+    assert "/nowhere/report.xml: No such file or directory" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""The list of the promises, and how a try of one ends."""
+
+import grpc
+import pytest
+from grpc import aio
+
+from gateway.conformance.all_promises import PROMISES
+from gateway.conformance.conduct import Verdict, outcomes
+from gateway.conformance.promise import NotTried, Promise, PromiseBroken, Promises, hold, same
+from gateway.conformance.restart_command import restart_by
+from gateway.conformance.scene import KitRun, Scene
+from gateway.conformance.target import Target
+
+
+class Idle(Scene):
+    """A scene without a server."""
+
+    def __init__(self) -> None:
+        super().__init__(Target(None, None, 1.0))  # type: ignore[arg-type]
+
+    async def small_run(self, set_name: str = "") -> KitRun:
+        return KitRun("-", 0)
+
+
+def call_error(code: grpc.StatusCode) -> aio.AioRpcError:
+    return aio.AioRpcError(code, aio.Metadata(), aio.Metadata(), "words")
+
+
+def test_names_are_unique_and_texts_are_sentences() -> None:
+    names = [promise.name for promise in PROMISES]
+    assert len(names) == len(set(names))
+    assert [promise.name for promise in PROMISES if not promise.text.endswith(".")] == []
+    assert [promise.name for promise in PROMISES if not promise.place.startswith(("protos/", "docs/"))] == []
+
+
+def test_a_promise_has_the_name_of_its_function() -> None:
+    group = Promises("get", "runs.proto")
+
+    @group.promise("It is kept.", "elsewhere")
+    async def it_is_kept(_: Scene) -> None:
+        """Never called."""
+
+    assert group == [Promise("get/it-is-kept", "It is kept.", "elsewhere", it_is_kept)]
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict", "reason"),
+    [
+        (None, Verdict.KEPT, ""),
+        (PromiseBroken("lost"), Verdict.BROKEN, "lost"),
+        (NotTried("lacks it"), Verdict.NOT_TRIED, "lacks it"),
+        (call_error(grpc.StatusCode.UNIMPLEMENTED), Verdict.NOT_TRIED, "the target does not implement it: words"),
+        (call_error(grpc.StatusCode.INTERNAL), Verdict.BROKEN, "a call failed: INTERNAL: words"),
+    ],
+)
+async def test_how_a_try_ends(error: Exception | None, verdict: Verdict, reason: str) -> None:
+    async def check(_: Scene) -> None:
+        if error is not None:
+            raise error
+
+    [tried] = [one async for one in outcomes(Idle(), [Promise("a/b", "Text.", "place", check)])]
+    assert (tried.verdict, tried.reason) == (verdict, reason)
+
+
+def test_what_is_wrong_is_told_in_short() -> None:
+    hold(1, "never")
+    with pytest.raises(PromiseBroken, match=r"the items: expected 'x{299}\.\.\., got 1"):
+        same(1, "x" * 1_000, "the items")
+
+
+async def test_restarts_need_a_command_that_succeeds() -> None:
+    with pytest.raises(NotTried, match="--restart"):
+        await Idle().restarted()
+    with pytest.raises(NotTried, match="exit code 3"):
+        await restart_by("exit 3")()
+    await restart_by("exit 0")()
+    with pytest.raises(NotTried, match="--other"):
+        Idle().other()
