@@ -85,12 +85,21 @@ class _Plan(NamedTuple):
     promises: Sequence["Promise"]
     servers: Sequence["Security"]
     flags: KitFlags
+    client: str | None
 
 
 def conformance(
     *,
     target: Annotated[
         str | None, Parameter(name="--target", metavar="ADDRESS", help="The server to try; the same as --address.")
+    ] = None,
+    client: Annotated[
+        str | None,
+        Parameter(
+            metavar="COMMAND",
+            help="Try a client in place of a server: a command for the shell that follows the run whose address and id "
+            "are added to it, and prints what came of it as JSON.",
+        ),
     ] = None,
     junit: Annotated[Path | None, Parameter(metavar="FILE", help="Write a report in JUnit's XML as well.")] = None,
     list_: Annotated[
@@ -105,28 +114,34 @@ def conformance(
     1 if one is broken, 2 if nothing could be tried.
     """
     flags = kit or KitFlags()
-    promises = _chosen(flags.only)
+    promises = _chosen(flags.only, of_clients=client is not None)
     if list_:
         for promise in promises:
             print_line(f"{promise.name}\n    {promise.text}\n    {promise.place}")
         return ExitCode.OK
-    own = gateway or GatewayFlags()
-    addresses = [target or own.address, *([] if flags.other is None else [flags.other])]
-    servers = [security_of(replace(own, address=address)) for address in addresses]
-    tried = _try(_Plan(promises, servers, flags))
+    if client is not None and (target, gateway) != (None, None):
+        raise UsageError("--client is tried on a server of the kit: give no other one")
+    tried = _try(_Plan(promises, _servers(target, flags.other, gateway or GatewayFlags()), flags, client))
     if junit is not None:
         _write(junit, tried)
     return _exit_code(tried, strict=flags.strict)
 
 
-def _chosen(names: Sequence[str]) -> list["Promise"]:
-    """The promises with these names, all without. Raises UsageError for a name that no promise has."""
-    from gateway.conformance.all_promises import PROMISES
+def _servers(target: str | None, other: str | None, flags: GatewayFlags) -> list["Security"]:
+    """The target, and the other server if there is one."""
+    addresses = [target or flags.address, *([] if other is None else [other])]
+    return [security_of(replace(flags, address=address)) for address in addresses]
 
+
+def _chosen(names: Sequence[str], *, of_clients: bool) -> list["Promise"]:
+    """The promises with these names, all without. Raises UsageError for a name that no promise has."""
+    from gateway.conformance import all_promises, client_promises
+
+    promises = client_promises.PROMISES if of_clients else all_promises.PROMISES
     for name in names:
-        if not any(fnmatchcase(promise.name, name) for promise in PROMISES):
+        if not any(fnmatchcase(promise.name, name) for promise in promises):
             raise UsageError(f"--only: no promise has the name {name!r}: --list prints them")
-    return [each for each in PROMISES if not names or any(fnmatchcase(each.name, name) for name in names)]
+    return [each for each in promises if not names or any(fnmatchcase(each.name, name) for name in names)]
 
 
 def _try(plan: _Plan) -> list["TriedPromise"]:
@@ -143,25 +158,31 @@ def _try(plan: _Plan) -> list["TriedPromise"]:
 
 
 async def _conduct(plan: _Plan) -> list["TriedPromise"]:
-    from gateway.conformance.conduct import outcomes
+    from gateway.conformance.client_under_test import ClientUnderTest
+    from gateway.conformance.conduct import each_tried, outcomes
     from gateway.conformance.restart_command import restart_by
     from gateway.conformance.scene import Scene
     from gateway.conformance.target import opened_target
-    from gateway.conformance.text_report import line_of
 
     flags = plan.flags
     restart: Callable[[], Awaitable[None]] | None = None if flags.restart is None else restart_by(flags.restart)
-    tried = []
     async with AsyncExitStack() as stack:
+        if plan.client is not None:
+            under_test = ClientUnderTest(plan.client, flags.patience)
+            return [_printed(one) async for one in each_tried(under_test, plan.promises)]
         target, *others = [
             await stack.enter_async_context(opened_target(server, flags.patience)) for server in plan.servers
         ]
         scene = Scene(target, others=others, component=flags.slow_component, restart=restart)
         stack.push_async_callback(scene.clear)
-        async for one in outcomes(scene, plan.promises):
-            print_line(line_of(one))
-            tried.append(one)
-    return tried
+        return [_printed(one) async for one in outcomes(scene, plan.promises)]
+
+
+def _printed(one: "TriedPromise") -> "TriedPromise":
+    from gateway.conformance.text_report import line_of
+
+    print_line(line_of(one))
+    return one
 
 
 def _write(file: Path, tried: Sequence["TriedPromise"]) -> None:

@@ -1,7 +1,8 @@
 """Tries promises on a target, one after the other, and notes what came of each."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -33,18 +34,19 @@ class TargetUnusable(Exception):
     """The target cannot be reached, or lets the kit do nothing."""
 
 
-_UNUSABLE = {
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.PERMISSION_DENIED,
-}
-
-
-async def outcomes(scene: Scene, promises: Sequence[Promise]) -> AsyncIterator[TriedPromise]:
+async def outcomes(scene: Scene, promises: Sequence[Promise]) -> AsyncGenerator[TriedPromise, None]:
     """Try each promise. Raises TargetUnusable if the target is not there from the beginning, or refuses the kit."""
     await _check(scene)
+    async with aclosing(each_tried(scene, promises)) as tried:
+        async for one in tried:
+            yield one
+
+
+async def each_tried(subject: object, promises: Sequence[Promise]) -> AsyncGenerator[TriedPromise, None]:
+    """Try each promise on a scene, or on a client."""
     for promise in promises:
         began = time.monotonic()
-        verdict, reason = await _tried(scene, promise)
+        verdict, reason = await _tried(subject, promise)
         yield TriedPromise(promise, verdict, reason, time.monotonic() - began)
 
 
@@ -58,9 +60,9 @@ async def _check(scene: Scene) -> None:
         raise TargetUnusable(str(lacking)) from None
 
 
-async def _tried(scene: Scene, promise: Promise) -> tuple[Verdict, str]:
+async def _tried(subject: object, promise: Promise) -> tuple[Verdict, str]:
     try:
-        await promise.check(scene)
+        await promise.check(subject)
     except PromiseBroken as broken:
         return Verdict.BROKEN, str(broken)
     except NotTried as lacking:

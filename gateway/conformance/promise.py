@@ -1,15 +1,13 @@
 """A promise of the contract, and how a try of it ends."""
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
-
-if TYPE_CHECKING:
-    from gateway.conformance.scene import Scene
+from typing import Any, Final, NamedTuple, TypeAlias
 
 PROTO: Final = "protos/runs/v1/runs.proto"
 GUARANTEES: Final = "docs/guarantees.md"
 
-Check: TypeAlias = "Callable[[Scene], Awaitable[None]]"
+Check: TypeAlias = Callable[[Any], Awaitable[None]]
+"""Tries a promise on a `Scene`, which has a server, or on a `ClientUnderTest`."""
 
 
 class PromiseBroken(Exception):

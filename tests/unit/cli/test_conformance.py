@@ -1,5 +1,6 @@
 """The command `conformance`: what it prints and writes, and how it ends."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -68,6 +69,14 @@ def test_the_promises_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_cannot_be_tried(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["conformance", *arguments]) == ExitCode.USAGE
     assert told in capsys.readouterr().err
+
+
+def test_a_client_is_tried_in_place_of_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["conformance", "--only", "client/folds-what-comes", "--client"]
+    assert run([*chosen, f"{sys.executable} -m tests.support.following_client"]) == ExitCode.OK
+    assert run([*chosen, "true"]) == ExitCode.ERROR
+    assert "has not printed one JSON value" in capsys.readouterr().out
+    assert run([*chosen, "true", "--target", "127.0.0.1:1"]) == ExitCode.USAGE
 
 
 def test_a_report_that_cannot_be_written(gateway: InMemoryGateway, capsys: pytest.CaptureFixture[str]) -> None:
