@@ -6,9 +6,9 @@ from itertools import pairwise
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
-from gateway.conformance.promise import GUARANTEES, PROTO, Promises, hold, same
+from gateway.conformance.promise import GUARANTEES, PROTO, NotTried, PromiseBroken, Promises, hold, same
 from gateway.conformance.reading import finished, fold, get, indexes, is_terminal, next_message, read, state
-from gateway.conformance.scene import ENDING, HELD, Scene
+from gateway.conformance.scene import ENDING, Scene
 from runs.v1 import runs_pb2
 
 PROMISES = Promises("open", f"{PROTO}: GetRun")
@@ -75,12 +75,16 @@ async def states_go_forward(scene: Scene) -> None:
 
 @PROMISES.promise("By index, a result waits for those before it; when the stream ends early, the rest is sent last.")
 async def results_wait_for_those_before(scene: Scene) -> None:
-    async with scene.open_run() as run:
-        await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
+    async with scene.open_run(held_first=True) as run:
+        try:
+            await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
+        except PromiseBroken:
+            raise NotTried("the target does not execute items beside one that takes long") from None
         following = await read(scene.target, get(run.run_id), most=1)
-        same(indexes(following.messages), [], f"results that come before that of item {HELD}")
+        same(indexes(following.messages), [], "results that come before that of the first item")
         timed_out = await read(scene.target, get(run.run_id, timeout=Duration(nanos=1_000_000)))
-        same(indexes(timed_out.ended_in_order().messages), list(ENDING), "the results when the stream ends early")
+        behind = list(range(1, run.items))
+        same(indexes(timed_out.ended_in_order().messages), behind, "the results when the stream ends early")
 
 
 @PROMISES.promise("When `timeout` has passed, the stream ends with the current state and OK.")

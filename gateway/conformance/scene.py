@@ -17,11 +17,10 @@ LABEL: Final = "runs-gateway-conformance"
 """The label that all runs of the kit have."""
 
 LARGE_ITEMS: Final = 24
-HELD: Final = 0
-"""The item of an open run that does not end. Others do, the last one first."""
+ENDING: Final = (0, 1, 2, 3)
+"""The items of an open run that end; one more does not. Where items execute side by side, the last one ends first."""
 
-ENDING: Final = (1, 2, 3, 4)
-_TURNS: Final = (0, 4, 3, 2, 1)
+_TURNS: Final = (4, 3, 2, 1)
 
 
 class KitRun(NamedTuple):
@@ -64,10 +63,14 @@ class Scene:
         return KitRun(run.run_id, 3)
 
     @asynccontextmanager
-    async def open_run(self, set_name: str = "") -> AsyncIterator[KitRun]:
-        """A run that goes on while the block lasts, unless it is cancelled. Raises NotTried if the target has none."""
+    async def open_run(self, set_name: str = "", *, held_first: bool = False) -> AsyncIterator[KitRun]:
+        """A run that goes on while the block lasts, unless it is cancelled. Raises NotTried if the target has none.
+
+        The item that does not end is the last one, or the first one. Nothing is promised about the order in which items
+        begin, nor that they execute side by side.
+        """
         flow_id = await self._once("slow", self._make_slow_flow)
-        turns = (flows.FOREVER, *_TURNS[1:])
+        turns = (flows.FOREVER, *_TURNS) if held_first else (*_TURNS, flows.FOREVER)
         inputs = [flows.item_that_ends_after(item, turn) for item, turn in enumerate(turns)]
         run = await self._submit(flow_id, inputs, set_name)
         try:
@@ -143,7 +146,7 @@ class Scene:
 
     async def _make_mixed(self) -> KitRun:
         flow_id = await self._once("slow", self._make_slow_flow)
-        inputs = [flows.item_that_ends_after(item, turns or 8) for item, turns in enumerate(_TURNS)]
+        inputs = [flows.item_that_ends_after(item, turns) for item, turns in enumerate(_TURNS)]
         run = await self._submit(flow_id, inputs, "", wait=True)
         return KitRun(run.run_id, len(_TURNS))
 
