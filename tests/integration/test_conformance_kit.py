@@ -14,7 +14,7 @@ from gateway.conformance.target import opened_target
 from gateway.server.app import running
 from gateway.server.settings import ServeSettings
 from gateway.testing import InMemoryGateway, in_memory_gateway
-from tests.integration.conftest import Gateway, Join, Start
+from tests.integration.conftest import Gateway, Start
 from tests.support import run_mutations as of_runs
 from tests.support import watch_mutations as of_watches
 from tests.support.mutating_proxy import MutatingProxy, Mutation
@@ -74,12 +74,6 @@ async def test_a_gateway_over_json_rpc_keeps_all_promises_but_those_of_sets(star
     gateway = await start(runtime=f"jsonrpc+http://{upstream.addresses.http}/")
     of_sets = {name for name in BY_NAME if name.startswith("set")}
     assert not_kept(await tried(gateway.addresses.grpc), but=OF_RESTARTS | OF_OTHERS | of_sets) == {}
-
-
-@pytest.mark.slow
-async def test_gateways_on_a_temporal_server_keep_their_promises(join: Join) -> None:
-    one, other = await join(), await join()
-    assert not_kept(await tried(one.addresses.grpc, other=other.addresses.grpc), but=OF_RESTARTS) == {}
 
 
 class Restarted:
