@@ -154,12 +154,16 @@ class Scene:
         """A flow whose items end at different times. Raises NotTried if the target cannot execute it."""
         slow = flows.looping_flow() if self._component is None else flows.waiting_flow(self._component)
         flow_id = await self._flow("slow", slow)
-        run = await self._submit(flow_id, [flows.item_that_ends_after(0, 1)], "", wait=True)
+        lacking = (
+            "the target has no items that take time: it needs the component /builtin/iterate, or one that is named by "
+            "--slow-component"
+        )
+        try:
+            run = await self._submit(flow_id, [flows.item_that_ends_after(0, 1)], "", wait=True)
+        except grpc.aio.AioRpcError as error:
+            raise NotTried(f"{lacking} ({error.code().name}: {error.details()})") from None
         if run.status != runs_pb2.RUN_STATE_SUCCESS:
-            raise NotTried(
-                "the target has no items that take time: it needs the component /builtin/iterate, or one that is named "
-                "by --slow-component"
-            )
+            raise NotTried(lacking)
         return flow_id
 
     async def _submit(

@@ -1,5 +1,6 @@
 """The conformance kit: our own server passes it, on each runtime, and each defect of a server is found out."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from gateway.client.security import Security
 from gateway.conformance.all_promises import PROMISES
-from gateway.conformance.conduct import TriedPromise, Verdict, outcomes
+from gateway.conformance.conduct import TriedPromise, Verdict, each_tried, outcomes
 from gateway.conformance.scene import Scene
 from gateway.conformance.target import opened_target
 from gateway.server.app import running
@@ -74,6 +75,28 @@ async def test_a_gateway_over_json_rpc_keeps_all_promises_but_those_of_sets(star
     gateway = await start(runtime=f"jsonrpc+http://{upstream.addresses.http}/")
     of_sets = {name for name in BY_NAME if name.startswith("set")}
     assert not_kept(await tried(gateway.addresses.grpc), but=OF_RESTARTS | OF_OTHERS | of_sets) == {}
+
+
+async def test_items_may_take_time_by_a_component_of_the_target() -> None:
+    async def wait(value: dict[str, int]) -> int:
+        await asyncio.sleep(value["milliseconds"] / 1_000)
+        return value["item"]
+
+    of_open_runs = [promise for promise in PROMISES if promise.name.startswith(("open/", "resume/open"))]
+    async with (
+        in_memory_gateway({"/python/wait": wait}) as gateway,
+        opened_target(Security(gateway.address, None, {}), PATIENCE) as target,
+    ):
+        scene = Scene(target, component="/python/wait")
+        assert not_kept([one async for one in each_tried(scene, of_open_runs)]) == {}
+        await scene.clear()
+
+
+async def test_a_component_that_the_target_lacks_is_told(server: InMemoryGateway) -> None:
+    async with opened_target(Security(server.address, None, {}), PATIENCE) as target:
+        scene = Scene(target, component="/python/nothing")
+        [found] = [one async for one in each_tried(scene, [BY_NAME["resume/open-runs-go-on"]])]
+    assert (found.verdict, "--slow-component" in found.reason) == (Verdict.NOT_TRIED, True)
 
 
 class Restarted:
