@@ -97,8 +97,8 @@ def conformance(
         str | None,
         Parameter(
             metavar="COMMAND",
-            help="Try a client in place of a server: a command for the shell that follows the run whose address and id "
-            "are added to it, and prints what came of it as JSON.",
+            help="Try a client in place of a server: a command for the shell, to which a mode, an address and ids of "
+            "runs are added; it follows these, and prints what came of them as JSON.",
         ),
     ] = None,
     junit: Annotated[Path | None, Parameter(metavar="FILE", help="Write a report in JUnit's XML as well.")] = None,

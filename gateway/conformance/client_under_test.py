@@ -14,9 +14,15 @@ from gateway.conformance.story_server import StoryServer, serving
 
 _MOST_OUTPUT = 16 << 20
 
+_NO_SUCH_MODE = 64
+"""The exit code of a program that does not know its arguments: EX_USAGE."""
+
 
 class ClientUnderTest:
-    """A command of the shell. `ADDRESS` and the id of a run are added to it; it prints what has come of the run."""
+    """A command of the shell. A mode, the address of a server and the id of a run are added to it.
+
+    It prints what has come of the run.
+    """
 
     def __init__(self, command: str, patience: float) -> None:
         self._command = command
@@ -25,7 +31,7 @@ class ClientUnderTest:
     async def tells(self, story: Story) -> StoryServer:
         """Let it follow the run of a story. Raises PromiseBroken if it prints anything but the answer."""
         async with serving(story) as (address, server):
-            printed = await self._run(f"{self._command} {address} {RUN_ID}")
+            printed = await self._run(f"{self._command} follow {address} {RUN_ID}")
         found, expected = _parsed(printed), _parsed(story.answer())
         # What is wrong most often is told in the fewest words.
         same(_indexes(found), _indexes(expected), "the items that have results, as the client prints them")
@@ -35,7 +41,7 @@ class ClientUnderTest:
     async def misses(self, story: Story, run_id: str) -> tuple[str, int]:
         """What it prints when it follows a run that does not exist, and how often it asked for it."""
         async with serving(story) as (address, server):
-            return await self._run(f"{self._command} {address} {run_id}"), server.missed
+            return await self._run(f"{self._command} follow {address} {run_id}"), server.missed
 
     async def _run(self, command: str) -> str:
         process = await asyncio.create_subprocess_shell(
@@ -57,6 +63,8 @@ class ClientUnderTest:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+        if code == _NO_SUCH_MODE and not printed.strip():
+            raise NotTried("the program has no such mode")
         if code in {126, 127}:
             raise NotTried(f"the command of the client cannot be run: exit code {code}")
         return printed.decode(errors="replace")

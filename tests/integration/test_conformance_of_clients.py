@@ -49,8 +49,9 @@ def test_each_promise_has_a_defect_that_breaks_it() -> None:
     assert set(breaking) == set(BY_NAME)
 
 
-async def test_a_command_that_is_none_is_not_tried() -> None:
-    [found] = await tried("/nowhere/client 2>&-", PROMISES[:1])
+@pytest.mark.parametrize("command", ["/nowhere/client 2>&-", "exit 64;"])
+async def test_a_command_that_is_none_or_has_no_such_mode_is_not_tried(command: str) -> None:
+    [found] = await tried(command, PROMISES[:1])
     assert found.verdict is Verdict.NOT_TRIED
 
 

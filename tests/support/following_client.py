@@ -18,7 +18,9 @@ STATES = {runs_pb2.RUN_STATE_SUCCESS: "success", runs_pb2.RUN_STATE_FAILED: "fai
 
 
 def main() -> None:
-    *defects, address, run_id = sys.argv[1:]
+    *defects, mode, address, run_id = sys.argv[1:]
+    if mode != "follow":
+        sys.exit(64)
     try:
         printed = follow_badly(defects[0], address, run_id) if defects else follow(address, run_id)
     except GatewayError as error:
