@@ -114,6 +114,10 @@ release-contract: $(BUF) ## Make the present contract the one that later ones mu
 blocking-client: $(VENV)/.ready ## Make the blocking client from the asynchronous one.
 	@$(BIN)/python -m tests.support.blocking_client
 
+.PHONY: clients
+clients: $(VENV)/.ready ## Build the clients in other languages, those whose tools the machine has, below .cache/clients.
+	@$(BIN)/python -m tests.support.client_languages $(ONLY)
+
 .PHONY: engines-table
 engines-table: $(VENV)/.ready ## Write the table of differences into docs/engines.md.
 	@$(BIN)/python -m tests.conformance.differences

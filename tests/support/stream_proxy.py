@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 DATA = 0
@@ -16,13 +16,13 @@ class StreamProxy:
     Then it is cut, or, if the proxy is `silent`, brings nothing more and stays open. `cuts` counts these.
     """
 
-    def __init__(self, target: str, limits: list[int], *, silent: bool = False) -> None:
+    def __init__(self, target: str, limits: Iterable[int], *, silent: bool = False) -> None:
         self.address = ""
         self.messages = 0
         self.cuts = 0
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
-        self._limits = limits
+        self._limits = iter(limits)
         self._silent = silent
         self._connections: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -54,8 +54,12 @@ class StreamProxy:
         assert connection is not None
         self._connections.add(connection)
         connection.add_done_callback(self._connections.discard)
-        limit = self._limits.pop(0) if self._limits else None
-        server_reader, server_writer = await asyncio.open_connection(*self._target)
+        limit = next(self._limits, None)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self._target)
+        except OSError:  # The server is away.
+            writer.close()
+            return
         requests = asyncio.create_task(_copy(reader, server_writer))
         try:
             await self._answers(server_reader, writer, limit)

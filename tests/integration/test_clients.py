@@ -1,0 +1,68 @@
+"""The clients in `clients/`, each in its language: they play one scenario, and print the same.
+
+A client whose tools are not on this machine is skipped, except in CI.
+"""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.client_languages import LANGUAGES, PROJECT, ClientLanguage
+from tests.support.scenario_places import places
+
+CLIENTS = PROJECT / "clients"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(params=LANGUAGES.values(), ids=list(LANGUAGES))
+def language(request: pytest.FixtureRequest) -> ClientLanguage:
+    """A language whose client can be built here."""
+    language: ClientLanguage = request.param
+    if missing := language.missing():
+        reason = f"clients/{language.name}: {', '.join(missing)} not found; needed: {' '.join(missing.values())}"
+        assert "CI" not in os.environ, reason
+        pytest.skip(reason)
+    return language
+
+
+async def output(*command: str) -> str:
+    """What a client prints until it ends."""
+    environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'generated'}"}
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe)
+    try:
+        out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, (out[-1000:], err.decode(errors="replace"))
+    return out.decode()
+
+
+async def test_each_client_prints_what_the_scenario_expects(language: ClientLanguage, tmp_path: Path) -> None:
+    command = await asyncio.to_thread(language.build)
+    async with places(tmp_path) as there:
+        file = tmp_path / "places.json"
+        file.write_text(json.dumps(there))
+        printed = await output(*command, "play", str(CLIENTS / "scenario.json"), str(file))
+    assert printed.splitlines() == (CLIENTS / "expected.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+def test_each_step_is_expected_once() -> None:
+    steps = [step["step"] for step in json.loads((CLIENTS / "scenario.json").read_text(encoding="utf-8"))]
+    expected = (CLIENTS / "expected.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in expected] == steps
+    assert len({*steps}) == len(steps)
+
+
+def test_each_folder_of_a_client_has_a_row_and_a_readme() -> None:
+    folders = {folder.name for folder in CLIENTS.iterdir() if folder.is_dir() and folder.name != "__pycache__"}
+    assert folders == {*LANGUAGES}
+    assert all((CLIENTS / name / "README.md").exists() for name in folders)
+    listed = (CLIENTS / "README.md").read_text(encoding="utf-8")
+    assert all(f"[{name}]({name})" in listed for name in folders)
