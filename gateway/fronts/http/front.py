@@ -12,26 +12,23 @@ slice is short: long bodies are read a window at a time, since their parser woul
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 from aiohttp import HttpVersion11
 
 from gateway.access.access import Access, OpenAccess
-from gateway.adapter import blobs_json, jsonrpc
-from gateway.adapter.long_requests import read_long_members
-from gateway.concurrency.fair_queue import FairQueue, FairSlices
+from gateway.adapter import jsonrpc
+from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
 from gateway.concurrency.stream_lives import StreamLives
 from gateway.core.errors import Overloaded, QuotaExceeded
 from gateway.core.internal_errors import error_to_tell, release_frames
-from gateway.core.json_parts import LONG_TEXT
-from gateway.core.json_text import json_text
-from gateway.core.model import Blob, BlobType
 from gateway.core.server_sockets import socket_path
 from gateway.core.server_tls import ServerTls
 from gateway.fronts.http import event_stream
-from gateway.fronts.http.compressing import MIN_BYTES, coding_of_answer, compressed
+from gateway.fronts.http.blob_routes import BlobRoutes, RouteHandler
+from gateway.fronts.http.coded_answers import CodedAnswers
 from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.entrance import BLOBS_PATH, HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
@@ -39,7 +36,6 @@ from gateway.fronts.http.host_check import HostCheck
 from gateway.fronts.http.intake import Intake
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.listeners import HttpListeners
-from gateway.fronts.http.long_texts import BlobText, LongText, encoded, is_long, read_blob
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
 from gateway.fronts.http.methods import JsonRpcMethods, RefusedAnswer
 from gateway.fronts.http.observed_methods import denied
@@ -58,13 +54,8 @@ from gateway.fronts.http.request_body import (
     text_bytes,
 )
 from gateway.fronts.http.responses import (
-    BINARY,
-    BINARY_HEADERS,
-    BINARY_LINES,
     EMPTY,
     JSON,
-    JSON_HEADERS,
-    JSON_LINES,
     RPC_PATH,
     HttpResponse,
     MethodNotAllowed,
@@ -72,15 +63,12 @@ from gateway.fronts.http.responses import (
     RequestTimeout,
     UnsupportedMediaType,
     call_response,
-    json_response,
 )
-from gateway.fronts.http.sending import in_step, send_parts
+from gateway.fronts.http.sending import send_parts
 from gateway.fronts.http.tls_port import TlsPort
 from gateway.fronts.http.ui_files import UiFiles
 from gateway.fronts.http.writing import send_whole
 from gateway.telemetry.observed_calls import ObservedCall
-
-_RouteHandler = Callable[[HttpRequest, MemoryHold], Awaitable[HttpResponse | None]]
 
 
 class HttpFront:
@@ -121,8 +109,9 @@ class HttpFront:
         share = self._account.share("event_streams")
         self._streams = event_stream.EventStreams(services, FairQueue(), share, self._lives)
         self._overview = OverviewRoute(overview, self._entrance, self._lives)
+        self._answers = CodedAnswers(self._fair_queue)
+        self._blobs = BlobRoutes(services, self._entrance, self._answers, self._fair_queue, self._body)
         self._routes = self._posts(only_blobs=only_blobs) | self._overview.table
-        self._blob_routes: dict[str, _RouteHandler] = {"GET": self._get_blob}
         self._connections: set[HttpConnection] = set()
         self._listeners: HttpListeners | None = None
         self._probes = Probes(services.readiness, names_components=not self._entrance.access.configured)
@@ -132,8 +121,8 @@ class HttpFront:
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of connections that work on a request."""
 
-    def _posts(self, *, only_blobs: bool) -> dict[str, dict[str, _RouteHandler]]:
-        blobs: dict[str, dict[str, _RouteHandler]] = {BLOBS_PATH: {"POST": self._put_blob}}
+    def _posts(self, *, only_blobs: bool) -> dict[str, dict[str, RouteHandler]]:
+        blobs: dict[str, dict[str, RouteHandler]] = {BLOBS_PATH: self._blobs.of_all}
         return blobs if only_blobs else {RPC_PATH: {"POST": self._call}, **blobs}
 
     @property
@@ -266,9 +255,9 @@ class HttpFront:
         told = self._probes.answer(request)
         return self._ui.answer(request) if told is None and self._ui is not None else told
 
-    def _route(self, request: HttpRequest) -> _RouteHandler:
+    def _route(self, request: HttpRequest) -> RouteHandler:
         path = request.path
-        methods = self._blob_routes if path.startswith(f"{BLOBS_PATH}/") else self._routes.get(path)
+        methods = self._blobs.of_one if path.startswith(f"{BLOBS_PATH}/") else self._routes.get(path)
         if methods is None:
             raise PathNotFound(f"nothing is served at this path; JSON-RPC is at {RPC_PATH}")
         if request.method not in methods:
@@ -298,10 +287,10 @@ class HttpFront:
         if isinstance(answer, RefusedAnswer):
             return call_response(answer, answer.error)
         if isinstance(answer, bytes):
-            return await self._send_whole(request, answer)
+            return await self._answers.send_whole(request, answer)
         if answer is None:
             return EMPTY
-        await self._send_text(request, answer)
+        await self._answers.send_text(request, answer)
         return None
 
     async def _stream(
@@ -325,76 +314,8 @@ class HttpFront:
             await send_parts(request, event_stream.HEADERS, events, first=first)
         return None
 
-    async def _put_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse:
-        origin = self._entrance.origin(request)
-        origin.permit(self._entrance.access.audit, "blobs/put")
-        origin.limit(self._entrance.access.limits, "blobs/put")
-        binary = request.media_type == BINARY
-        if not binary and not declares_json(request):
-            raise UnsupportedMediaType(f"expected content-type: {JSON}, or {BINARY} for a binary blob")
-        body = await self._body(request, held)
-        if not binary and len(body) > SMALL_TEXT:
-            held.grow(await text_bytes(body, self._fair_queue))
-        blob = Blob(body, BlobType.DATA) if binary else await self._blob_from_json(body)
-        blob_id = await self._services.of(request.caller.view).put_blob(blob)
-        return json_response(blobs_json.blob_id_to_json(blob_id))
-
-    async def _blob_from_json(self, body: bytes) -> Blob:
-        if len(body) <= LONG_TEXT:
-            return blobs_json.blob_from_json(json_text(body))
-        return blobs_json.blob_from_json(await read_long_members(body, FairSlices(self._fair_queue).checkpoint))
-
-    async def _get_blob(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
-        self._entrance.origin(request).permit(self._entrance.access.audit, "blobs/get")
-        await self._fair_queue.admit()
-        blob_id = request.path.removeprefix(f"{BLOBS_PATH}/")
-        blob = await read_blob(self._services.of(request.caller.view), blob_id, held)
-        await self._fair_queue.yield_turn()
-        if BINARY not in request.headers.get("Accept", ""):
-            if is_long(blob):
-                await self._send_text(request, BlobText(blob, blob_id, self._fair_queue))
-                return None
-            return await self._send_whole(request, blobs_json.blob_to_json(blob, blob_id).encode())
-        content = blob.content
-        if is_long(blob):
-            length = len(content) if isinstance(content, bytes) or content.isascii() else None
-            await self._send(request, BINARY_HEADERS, encoded(content), length)
-            return None
-        return await self._send_whole(request, content.encode() if isinstance(content, str) else content, binary=True)
-
-    async def _send_text(self, request: HttpRequest, text: LongText) -> None:
-        await self._send(request, JSON_HEADERS, text.parts(), text.content_length)
-
-    async def _send(
-        self,
-        request: HttpRequest,
-        headers: Mapping[str, str],
-        parts: AsyncGenerator[bytes, None],
-        length: int | None,
-    ) -> None:
-        connection = request.connection
-        coding = coding_of_answer(request.headers)
-        headers = {**headers, "Vary": "Accept-Encoding"}
-        with connection.share.hold() as held:
-            if coding is not None and held.may_grow(coding.memory):
-                headers["Content-Encoding"] = coding.name
-                parts, length = compressed(parts, coding, self._fair_queue), None
-            parts = in_step(parts, connection, self._fair_queue)
-            await send_parts(request, headers, parts, length=length)
-
-    async def _send_whole(self, request: HttpRequest, content: bytes, *, binary: bool = False) -> HttpResponse | None:
-        """Answer shortly: at once, unless it is long enough to be encoded for a client that asks for it."""
-        if len(content) < MIN_BYTES or coding_of_answer(request.headers) is None:
-            return HttpResponse(content, BINARY_LINES if binary else JSON_LINES)
-        await self._send(request, BINARY_HEADERS if binary else JSON_HEADERS, _one(content), len(content))
-        return None
-
     async def _body(self, request: HttpRequest, held: MemoryHold) -> bytes:
         """The body of a request, when its turn to be worked on has come."""
         body = await read_request_body(request, held, self._limits, self._fair_queue)
         await self._fair_queue.admit()
         return body
-
-
-async def _one(part: bytes) -> AsyncGenerator[bytes, None]:
-    yield part
