@@ -42,9 +42,10 @@ class CodedAnswers:
         """Answer shortly: at once, unless it is long enough to be encoded for a client that asks for it."""
         if len(content) < MIN_BYTES or coding_of_answer(request.headers) is None:
             return HttpResponse(content, BINARY_LINES if binary else JSON_LINES)
-        await self.send(request, BINARY_HEADERS if binary else JSON_HEADERS, _one(content), len(content))
+        await self.send(request, BINARY_HEADERS if binary else JSON_HEADERS, whole(content), len(content))
         return None
 
 
-async def _one(part: bytes) -> AsyncGenerator[bytes, None]:
+async def whole(part: bytes) -> AsyncGenerator[bytes, None]:
+    """Yield a body that is one part."""
     yield part

@@ -54,9 +54,14 @@ _CODINGS: Final = {
 
 def coding_of_answer(headers: CIMultiDictProxy[str]) -> Coding | None:
     """How a client wants a long answer to be encoded; None if as it is, or in no way that there is."""
-    if "Accept-Encoding" not in headers:
+    return coding_by_header(headers, "Accept-Encoding")
+
+
+def coding_by_header(headers: CIMultiDictProxy[str], header: str) -> Coding | None:
+    """The same, where a protocol has a header of its own for that."""
+    if header not in headers:
         return None
-    return _preferred(",".join(headers.getall("Accept-Encoding"))[:_LONGEST_HEADER])
+    return _preferred(",".join(headers.getall(header))[:_LONGEST_HEADER])
 
 
 async def compressed(

@@ -90,8 +90,13 @@ def expander_of(request: HttpRequest) -> Expander | None:
     """
     if "Content-Encoding" not in request.headers:
         return None
-    codings = ",".join(request.headers.getall("Content-Encoding")).lower().split(",")
-    applied = [coding.strip() for coding in codings if coding.strip() not in ("", "identity")]
+    return expander_by_name(",".join(request.headers.getall("Content-Encoding")))
+
+
+def expander_by_name(codings: str) -> Expander | None:
+    """What expands that to which codings were applied; None if none was. Raises UnsupportedContentCoding."""
+    named = codings.lower().split(",")
+    applied = [coding.strip() for coding in named if coding.strip() not in ("", "identity")]
     if not applied:
         return None
     if applied in (["gzip"], ["x-gzip"]):

@@ -39,6 +39,12 @@ class BodyWriter:
             request.closes = True  # Nothing else tells where the body ends.
         self._head = _head(request, 200, lines, length)
 
+    def begin(self) -> None:
+        """Write the head alone: the first part may be far away."""
+        before, self._head = self._head, b""
+        if before:
+            _write(self._request, before)
+
     def write(self, part: bytes) -> None:
         """Write a part."""
         if not part:

@@ -1,0 +1,237 @@
+"""Messages of protobuf as JSON, by the mapping that protobuf defines, for clients that speak Connect.
+
+Payloads are texts in it, as they are in protobuf: `{"json": "1152921504606846977"}`. So integers and decimals of any
+size stay as they are, whatever the parsers of a client make of numbers.
+
+What is stricter than that mapping: members that a message does not have are refused, and so are two that stand for the
+same field, and numbers in quotation marks for fields of 32 bits. A message is at most `json_parts.LONG_TEXT` long here.
+"""
+
+import binascii
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.core.errors import InvalidParams, InvalidRequest
+
+M = TypeVar("M", bound=Message)
+
+_Path = tuple[str | int, ...]
+
+_VALUE: Final = Value.DESCRIPTOR.full_name
+_TEXTS: Final = frozenset({Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name})
+"""The messages that are strings in JSON."""
+
+_INTEGERS: Final = {
+    FieldDescriptor.CPPTYPE_INT32: range(-(1 << 31), 1 << 31),
+    FieldDescriptor.CPPTYPE_UINT32: range(1 << 32),
+    FieldDescriptor.CPPTYPE_INT64: range(-(1 << 63), 1 << 63),
+    FieldDescriptor.CPPTYPE_UINT64: range(1 << 64),
+}
+_LONG: Final = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
+
+
+def to_json(message: Message) -> bytes:
+    """A message as JSON."""
+    return msgspec.json.encode(_written(message))
+
+
+def from_json(data: bytes, kind: type[M]) -> M:
+    """The message that a text is. Raises InvalidRequest if it is no JSON, InvalidParams if it is no such message."""
+    try:
+        members = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise InvalidRequest("the request is not JSON") from None
+    except RecursionError:
+        raise InvalidRequest("the request is nested too deeply") from None
+    message = kind()
+    _read(message, members, ())
+    return message
+
+
+@cache
+def fields_by_name(descriptor: Descriptor) -> Mapping[str, FieldDescriptor]:
+    """The fields of a message by their names in JSON, and by those of protobuf, which JSON may have as well."""
+    by_name = {field.name: field for field in descriptor.fields}
+    return {**by_name, **{field.json_name: field for field in descriptor.fields}}
+
+
+@cache
+def values_of_map(field: FieldDescriptor) -> FieldDescriptor | None:
+    """The field of the values, if a field is a map, which is an object in JSON."""
+    entry = field.message_type
+    return None if entry is None or not entry.GetOptions().map_entry else entry.fields_by_name["value"]
+
+
+def scalar_to_json(field: FieldDescriptor, value: Any) -> Any:
+    """What JSON has for a value of a field that is no message."""
+    kind = field.cpp_type
+    if kind in _LONG:
+        return str(value)
+    if field.enum_type is not None:
+        number = field.enum_type.values_by_number.get(value)
+        return value if number is None else number.name
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return b64encode(value).decode()
+    return value
+
+
+def _written(message: Message) -> Any:
+    name = message.DESCRIPTOR.full_name
+    if name in _TEXTS:
+        return message.ToJsonString()  # type: ignore[attr-defined]
+    if name == _VALUE:
+        return json_format.MessageToDict(message)
+    members: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if (of := values_of_map(field)) is not None:
+            entries = {str(key): _one_written(of, value[key]) for key in value}
+            members[field.json_name] = entries
+        elif field.is_repeated:
+            members[field.json_name] = [_one_written(field, each) for each in value]
+        else:
+            members[field.json_name] = _one_written(field, value)
+    return members
+
+
+def _one_written(field: FieldDescriptor, value: Any) -> Any:
+    return _written(value) if field.message_type is not None else scalar_to_json(field, value)
+
+
+def _read(message: Message, members: Any, path: _Path) -> None:
+    descriptor = message.DESCRIPTOR
+    if descriptor.full_name in _TEXTS:
+        _read_text(message, members, path)
+    elif descriptor.full_name == _VALUE:
+        _read_value(message, members, path)
+    else:
+        _read_members(message, members, path)
+
+
+def _read_members(message: Message, members: Any, path: _Path) -> None:
+    if not isinstance(members, dict):
+        raise InvalidParams.field(*path, description="expected an object")
+    fields = fields_by_name(message.DESCRIPTOR)
+    seen: dict[str, str] = {}
+    for name, value in members.items():
+        field = fields.get(name)
+        if field is None:
+            raise InvalidParams.field(*path, name, description="no such field")
+        # Of the fields of a oneof, one may be there.
+        place = field.name if field.containing_oneof is None else field.containing_oneof.name
+        if seen.setdefault(place, name) != name:
+            raise InvalidParams.field(*path, name, description=f"'{seen[place]}' is set as well")
+        if value is not None or _takes_null(field):
+            _read_field(message, field, value, (*path, name))
+
+
+def _takes_null(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.full_name == _VALUE and not field.is_repeated
+
+
+def _read_field(message: Message, field: FieldDescriptor, value: Any, path: _Path) -> None:
+    held = getattr(message, field.name)
+    if (of := values_of_map(field)) is not None:
+        if not isinstance(value, dict):
+            raise InvalidParams.field(*path, description="expected an object")
+        for key, each in value.items():
+            if of.message_type is None:
+                held[key] = scalar_from_json(of, each, (*path, key))
+            else:
+                _read(held[key], each, (*path, key))
+    elif field.is_repeated:
+        if not isinstance(value, list):
+            raise InvalidParams.field(*path, description="expected an array")
+        if field.message_type is None:
+            held.extend([scalar_from_json(field, each, (*path, index)) for index, each in enumerate(value)])
+        else:
+            for index, each in enumerate(value):
+                _read(held.add(), each, (*path, index))
+    elif field.message_type is None:
+        setattr(message, field.name, scalar_from_json(field, value, path))
+    else:
+        held.SetInParent()
+        _read(held, value, path)
+
+
+def scalar_from_json(field: FieldDescriptor, value: Any, path: _Path) -> Any:
+    """The value of a field that is no message. Raises InvalidParams if JSON has another one."""
+    kind = field.cpp_type
+    if kind in _INTEGERS:
+        return _integer(value, _INTEGERS[kind], path, quoted=kind in _LONG)
+    if field.enum_type is not None:
+        return _enum(field.enum_type, value, path)
+    return _READERS[field.type](value, path)
+
+
+def _integer(value: Any, within: range, path: _Path, *, quoted: bool) -> int:
+    if quoted and isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 21:
+        value = int(value)
+    if isinstance(value, float) and value.is_integer() and math.isfinite(value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value not in within:
+        raise InvalidParams.field(*path, description=f"expected an integer from {within.start} to {within.stop - 1}")
+    return value
+
+
+def _enum(kind: EnumDescriptor, value: Any, path: _Path) -> int:
+    if isinstance(value, str) and (found := kind.values_by_name.get(value)) is not None:
+        return found.number
+    if isinstance(value, int) and not isinstance(value, bool) and value in _INTEGERS[FieldDescriptor.CPPTYPE_INT32]:
+        return value
+    raise InvalidParams.field(*path, description=f"expected one of {', '.join(kind.values_by_name)}")
+
+
+def _string(value: Any, path: _Path) -> str:
+    if not isinstance(value, str):
+        raise InvalidParams.field(*path, description="expected a string")
+    return value
+
+
+def _boolean(value: Any, path: _Path) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidParams.field(*path, description="expected true or false")
+    return value
+
+
+def _bytes(value: Any, path: _Path) -> bytes:
+    if isinstance(value, str) and value.isascii():
+        text = value.rstrip("=").replace("-", "+").replace("_", "/")
+        try:
+            return b64decode(text + "=" * (-len(text) % 4), validate=True)
+        except binascii.Error:
+            pass
+    raise InvalidParams.field(*path, description="expected a string of base64")
+
+
+_READERS: Final[Mapping[int, Callable[[Any, _Path], Any]]] = {
+    FieldDescriptor.TYPE_STRING: _string,
+    FieldDescriptor.TYPE_BYTES: _bytes,
+    FieldDescriptor.TYPE_BOOL: _boolean,
+}
+"""What reads the other types that the contract has."""
+
+
+def _read_text(message: Message, value: Any, path: _Path) -> None:
+    try:
+        message.FromJsonString(value)  # type: ignore[attr-defined]
+    except (ValueError, TypeError, AttributeError):
+        example = "1.5s" if message.DESCRIPTOR.name == "Duration" else "2026-01-31T12:00:00Z"
+        raise InvalidParams.field(*path, description=f"expected a string like '{example}'") from None
+
+
+def _read_value(message: Message, value: Any, path: _Path) -> None:
+    try:
+        json_format.ParseDict(value, message)
+    except (json_format.ParseError, RecursionError, OverflowError):
+        raise InvalidParams.field(*path, description="no value that protobuf can hold") from None

@@ -1,0 +1,71 @@
+"""The answers of a call, written to its client as they come."""
+
+from base64 import b64encode
+
+from gateway.concurrency.fair_queue import FairQueue
+from gateway.fronts.http.coded_answers import whole
+from gateway.fronts.http.compressing import MIN_BYTES, Coding, coding_by_header, compressed
+from gateway.fronts.http.request import HttpRequest
+from gateway.fronts.http.responses import SERVER, header_lines
+from gateway.fronts.http.writing import BodyWriter
+from gateway.fronts.web.failure import Failure
+from gateway.fronts.web.frames import COMPRESSED, frame
+from gateway.fronts.web.wires import Wire
+
+
+class AnswerStream:
+    """Writes the messages of a call in frames. Writing raises ClientLeft if the client has left."""
+
+    def __init__(self, request: HttpRequest, wire: Wire, fair_queue: FairQueue) -> None:
+        self._connection = request.connection
+        self._wire = wire
+        self._fair_queue = fair_queue
+        self._coding = coding_by_header(request.headers, _accepting(wire.coding_header))
+        self._writer = BodyWriter(request, _lines(wire, self._coding), None)
+
+    def begin(self) -> None:
+        """Let the client know that the call is served, before there is an answer."""
+        self._writer.begin()
+
+    async def send(self, message: bytes) -> None:
+        """Send a message, when what was written before has left this process."""
+        coding = self._coding
+        if coding is None or len(message) < MIN_BYTES:
+            piece = frame(message)
+        else:
+            parts = [part async for part in compressed(whole(message), coding, self._fair_queue)]
+            piece = frame(b"".join(parts), COMPRESSED)
+            del parts
+        del message
+        self._write(piece)
+        del piece
+        if self._connection.writing_paused:
+            await self._connection.drained()
+
+    def succeed(self) -> None:
+        """End the call."""
+        self._write(self._wire.success())
+        self._writer.end()
+
+    def fail(self, failure: Failure) -> None:
+        """End the call with a status."""
+        self._write(self._wire.failure(*failure)[1])
+        self._writer.end()
+
+    def _write(self, piece: bytes) -> None:
+        self._writer.write(b64encode(piece) if self._wire.is_text else piece)
+
+
+def _accepting(header: str) -> str:
+    """The header by which a client tells which codings it takes, next to the one that names a coding."""
+    prefix, _, rest = header.rpartition("content-")
+    if rest == "encoding":
+        return f"{prefix}accept-encoding"
+    return header.replace("grpc-", "grpc-accept-")
+
+
+def _lines(wire: Wire, coding: Coding | None) -> bytes:
+    headers = {"Content-Type": wire.content_type, "Cache-Control": "no-store, no-transform", "Server": SERVER}
+    if coding is not None:
+        headers[wire.coding_header.title()] = coding.name
+    return header_lines(headers)

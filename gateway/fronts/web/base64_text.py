@@ -1,0 +1,34 @@
+"""Bodies of gRPC-Web as text: base64, in pieces that may each be padded."""
+
+import binascii
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from gateway.core.errors import InvalidRequest
+
+_PIECE: Final = re.compile(rb"[^=]+={0,2}")
+
+
+async def decoded(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Yield what chunks of base64 stand for. `chunks` is closed. Raises InvalidRequest if they are malformed."""
+    rest = b""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            text = rest + chunk
+            whole = len(text) - len(text) % 4
+            rest = text[whole:]
+            if whole:
+                yield _decoded(text[:whole])
+    if rest:
+        raise InvalidRequest("the body ends within a group of base64")
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        if b"=" not in text:
+            return binascii.a2b_base64(text, strict_mode=True)
+        return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in _PIECE.findall(text))
+    except binascii.Error:
+        raise InvalidRequest("the body is no base64") from None

@@ -1,0 +1,69 @@
+"""Messages in frames, as streams of Connect and gRPC-Web have them: flags, length, content."""
+
+import struct
+from collections.abc import AsyncGenerator, Callable
+from typing import Final, NamedTuple
+
+from gateway.core.errors import InvalidRequest, TooLarge
+
+COMPRESSED: Final = 0x01
+"""The flag of a message that is compressed."""
+
+_HEAD: Final = struct.Struct(">BI")
+
+
+class Frame(NamedTuple):
+    """A frame that has come."""
+
+    flags: int
+    content: bytes
+
+
+def frame(content: bytes, flags: int = 0) -> bytes:
+    """A frame as it is written."""
+    return _HEAD.pack(flags, len(content)) + content
+
+
+class FrameReader:
+    """Reads frames out of the chunks of a body. A frame has at most `most` bytes, without its head.
+
+    `hold` is told how many bytes are held that belong to no frame that was returned; it may raise.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], most: int, hold: Callable[[int], None]) -> None:
+        self._chunks = chunks
+        self._most = most
+        self._hold = hold
+        self._buffer = bytearray()
+
+    async def next(self) -> Frame | None:
+        """The next frame; None at the end. Raises InvalidRequest if the body ends within one, and TooLarge."""
+        if not await self._fill(_HEAD.size):
+            if self._buffer:
+                raise InvalidRequest("the body ends within a message")
+            return None
+        flags, length = _HEAD.unpack_from(self._buffer)
+        if length > self._most:
+            raise TooLarge(f"a message is larger than {self._most} bytes")
+        stop = _HEAD.size + length
+        if not await self._fill(stop):
+            raise InvalidRequest("the body ends within a message")
+        content = bytes(memoryview(self._buffer)[_HEAD.size : stop])
+        del self._buffer[:stop]
+        self._hold(len(self._buffer))
+        return Frame(flags, content)
+
+    async def close(self) -> None:
+        """Read no more."""
+        await self._chunks.aclose()
+
+    async def _fill(self, size: int) -> bool:
+        """Read until there are so many bytes; False if the body ends before."""
+        while len(self._buffer) < size:
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                return False
+            self._hold(len(self._buffer) + len(chunk))
+            self._buffer += chunk
+        return True

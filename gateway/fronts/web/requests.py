@@ -1,0 +1,138 @@
+"""The messages of a request, as they come: in frames, as a whole body, or in the query of a GET."""
+
+import binascii
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import AsyncGenerator
+from typing import Final, Protocol
+
+from aiohttp.web import RequestPayloadError
+
+from gateway.concurrency.fair_queue import FairQueue
+from gateway.concurrency.memory_account import MemoryHold
+from gateway.core.errors import InvalidRequest, TooLarge
+from gateway.fronts.grpc.connections import CallMemory
+from gateway.fronts.http.expanding import Expander, expander_by_name
+from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.http.request import HttpRequest
+from gateway.fronts.http.request_body import read_request_body
+from gateway.fronts.web.base64_text import decoded
+from gateway.fronts.web.frames import COMPRESSED, FrameReader
+from gateway.fronts.web.wires import Wire
+
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
+
+
+class RequestMessages(Protocol):
+    """The messages of one request."""
+
+    async def next(self) -> bytes | None:
+        """The next message; None if there are no more. Raises GatewayError if it is not taken."""
+
+    async def close(self) -> None:
+        """Read no more."""
+
+
+class OneMessage:
+    """The body of a request, or its query, is its one message."""
+
+    def __init__(self, request: HttpRequest, held: MemoryHold, limits: HttpLimits, fair_queue: FairQueue) -> None:
+        self._request: HttpRequest | None = request
+        self._held = held
+        self._limits = limits
+        self._fair_queue = fair_queue
+
+    async def next(self) -> bytes | None:
+        """The message, once."""
+        request, self._request = self._request, None
+        if request is None:
+            return None
+        if request.method == "GET":
+            return await _expanded(*_in_query(request), self._limits.body, self._fair_queue)
+        return await read_request_body(request, self._held, self._limits, self._fair_queue)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class FramedMessages:
+    """The body of a request is a stream of frames. What is held of them is counted for the call, in `memory`."""
+
+    def __init__(
+        self, request: HttpRequest, wire: Wire, memory: CallMemory, limits: HttpLimits, fair_queue: FairQueue
+    ) -> None:
+        chunks = _chunks(request)
+        self._frames = FrameReader(decoded(chunks) if wire.is_text else chunks, limits.body, self._hold)
+        self._memory = memory
+        self._held = 0
+        self._most = limits.body
+        self._fair_queue = fair_queue
+        self._coding = ",".join(request.headers.getall(wire.coding_header, ()))
+
+    async def next(self) -> bytes | None:
+        """The message of the next frame."""
+        frame = await self._frames.next()
+        if frame is None:
+            return None
+        if frame.flags & ~COMPRESSED:
+            raise InvalidRequest("a frame has flags that no request may have")
+        if not frame.flags:
+            return frame.content
+        expander = expander_by_name(self._coding)
+        if expander is None:
+            raise InvalidRequest("a message is compressed, and no header tells how")
+        return await _expanded(frame.content, expander, self._most, self._fair_queue)
+
+    async def close(self) -> None:
+        """Read no more."""
+        await self._frames.close()
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        if size > self._held:
+            self._memory.grow(size - self._held)
+        else:
+            self._memory.shrink(self._held - size)
+        self._held = size
+
+
+async def _chunks(request: HttpRequest) -> AsyncGenerator[bytes, None]:
+    """Yield a body as it comes. A stream may take any time; who waits for one message sees to that itself."""
+    try:
+        while chunk := await request.content.readany():
+            yield chunk
+    except (RequestPayloadError, ConnectionError):
+        raise InvalidRequest("the body ends too early or is encoded wrongly") from None
+
+
+async def _expanded(content: bytes, expander: Expander | None, most: int, fair_queue: FairQueue) -> bytes:
+    if expander is None:
+        return content
+    pieces: list[bytes] = []
+    size = 0
+    for piece in expander.expand(content):
+        size += len(piece)
+        if size > most:
+            raise TooLarge(f"a message is larger than {most} bytes")
+        pieces.append(piece)
+        await fair_queue.yield_turn()
+    expander.end()
+    return b"".join(pieces)
+
+
+def _in_query(request: HttpRequest) -> tuple[bytes, Expander | None]:
+    """The message in the query of a GET, and what expands it."""
+    query = request.query
+    message = query.get("message")
+    if message is None:
+        raise InvalidRequest("message: expected in the query")
+    if query.get("base64") != "1":
+        return message.encode(), expander_by_name(query.get("compression", ""))
+    if _BASE64.fullmatch(message) is None:
+        raise InvalidRequest("message: expected base64")
+    text = message.rstrip("=").replace("+", "-").replace("/", "_")
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except binascii.Error:
+        raise InvalidRequest("message: expected base64") from None
+    return data, expander_by_name(query.get("compression", ""))
