@@ -19,6 +19,7 @@ from gateway.fronts.http.entrance import BLOBS_PATH
 from gateway.fronts.http.front import HttpFront
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.link.front import LinkFront
+from gateway.fronts.web.web_lane import web_lane
 from gateway.server.backend import Backend, open_backend, open_bridge
 from gateway.server.defects import ended_by_defects
 from gateway.server.descriptor_watch import watched_descriptors
@@ -71,8 +72,8 @@ async def running(settings: ServeSettings, *, worker_key: bytes | None = None) -
         backend.admit_servers(worker_key or Capabilities.new_key(), settings.blob_api_url)
         stack.enter_context(overseen(backend, settings, settings.runtime if is_worker else None))
         watching = await stack.enter_async_context(AsyncExitStack())
-        http = _http_front(settings, backend, account, tls, is_worker=is_worker)
         grpc = _grpc_front(settings, backend, account, tls, is_worker=is_worker) if settings.takes_calls else None
+        http = _http_front(settings, backend, account, tls, is_worker=is_worker, grpc=grpc)
         fronts: dict[str, GrpcFront | HttpFront] = {"http": http} if grpc is None else {"grpc": grpc, "http": http}
         blobs = await _plain_blobs(settings, backend, account, stack)
         stack.push_async_callback(_stop, backend, *fronts.values())
@@ -173,14 +174,18 @@ def _http_front(
     tls: ServerTls | None,
     *,
     is_worker: bool = False,
+    grpc: GrpcFront | None = None,
 ) -> HttpFront:
+    """The HTTP front, which serves the methods of the gRPC front as well, if there is one."""
+    limits = _http_limits(settings.as_serve() if isinstance(settings, BridgeSettings) else settings)
     only_blobs = isinstance(settings, ServeSettings) and not settings.takes_calls
     return HttpFront(
         backend.methods,
         settings.http_address,
         access=backend.access,
         account=account,
-        limits=_http_limits(settings.as_serve() if isinstance(settings, BridgeSettings) else settings),
+        limits=limits,
+        lane=None if grpc is None else web_lane(grpc, backend.access, limits),
         allowed_hosts=settings.allow_hosts,
         own_hosts=_own_hosts(settings),
         reuse_port=is_worker,

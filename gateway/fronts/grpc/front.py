@@ -1,5 +1,7 @@
 """The front as a whole: its services on one server, which starts, reports that it drains, and stops."""
 
+from grpc import aio
+
 from gateway.access.access import Access, OpenAccess
 from gateway.concurrency.memory_account import MemoryAccount
 from gateway.concurrency.stream_lives import StreamLives
@@ -46,14 +48,15 @@ class GrpcFront:
         self._access = access or OpenAccess()
         self._observed = observed
         self._tls = tls if socket_path(address) is None else None
-        self._connections = Connections(account or MemoryAccount(), self._limits.patience)
+        self.calls = Connections(account or MemoryAccount(), self._limits.patience)
+        """What the open calls hold."""
         calls = CapacityLimiter(self._limits.calls, "calls")
         waits = CapacityLimiter(self._limits.waits, "waiting calls")
         self._lives = StreamLives(self._limits.connection_age)
         self._runs = RunsServicer(
-            services, calls, waits, self._connections, self._limits, access=self._access, lives=self._lives
+            services, calls, waits, self.calls, self._limits, access=self._access, lives=self._lives
         )
-        self._blobs = BlobsServicer(services, calls, self._connections, self._limits.send)
+        self._blobs = BlobsServicer(services, calls, self.calls, self._limits.send)
         self._health = Health(waits, self._limits.connection_age)
         self._readiness = services.readiness
         self._readiness.on_change(self._report)
@@ -67,21 +70,19 @@ class GrpcFront:
     @property
     def connections(self) -> int:
         """How many connections have open calls."""
-        return self._connections.number
+        return self.calls.number
 
     async def start(self) -> None:
         """Listen. Raises OSError if the address cannot be taken."""
         server = create_server(
             self._limits,
             self._transport,
-            connections=self._connections,
+            connections=self.calls,
             access=self._access,
             reuse_port=self._reuse_port,
             observed=self._observed,
         )
-        self._runs.add_to(server)
-        self._blobs.add_to(server)
-        self._health.add_to(server)
+        self.add_to(server)
         add_reflection(server, (*SERVICES, HEALTH_SERVICE))
         # grpc takes a unix socket from the server that has it, and says nothing.
         async with claimed(self._address):
@@ -96,6 +97,12 @@ class GrpcFront:
             self._address = f"{self._address.rpartition(':')[0]}:{port}"
         self._health.serve(*SERVICES)
         self._report()
+
+    def add_to(self, server: aio.Server) -> None:
+        """Let a server answer the methods: that of the front, or another one that shares its limits."""
+        self._runs.add_to(server)
+        self._blobs.add_to(server)
+        self._health.add_to(server)
 
     def _add_port(self, server: GrpcServer) -> int:
         if self._tls is None:
@@ -120,7 +127,7 @@ class GrpcFront:
         self._health.end_watches()
         self._runs.stop()
         await self._server.stop(grace)
-        self._connections.close()
+        self.calls.close()
 
     def _report(self) -> None:
         # Health is for everybody: where there are identities, what components there are is not.

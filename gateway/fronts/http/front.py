@@ -22,7 +22,7 @@ from gateway.adapter import jsonrpc
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
 from gateway.concurrency.stream_lives import StreamLives
-from gateway.core.errors import Overloaded, QuotaExceeded
+from gateway.core.errors import GatewayError, Overloaded, QuotaExceeded
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.server_sockets import socket_path
 from gateway.core.server_tls import ServerTls
@@ -34,6 +34,7 @@ from gateway.fronts.http.entrance import BLOBS_PATH, HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.host_check import HostCheck
 from gateway.fronts.http.intake import Intake
+from gateway.fronts.http.lane import Lane
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.listeners import HttpListeners
 from gateway.fronts.http.malformed import VERSIONS, VersionNotSupported
@@ -77,7 +78,8 @@ class HttpFront:
     With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
     the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
     it speaks HTTPS, except on a unix socket. With `only_blobs` there is no JSON-RPC;
-    with `ui` there is the live page, and with `overview` what makes its events of the gateway.
+    with `ui` there is the live page, and with `overview` what makes its events of the gateway. `lane` serves paths of
+    its own.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class HttpFront:
         only_blobs: bool = False,
         ui: bool = False,
         overview: OverviewEvents | None = None,
+        lane: Lane | None = None,
     ) -> None:
         self._methods = methods
         self._services = services = methods.services
@@ -116,6 +119,7 @@ class HttpFront:
         self._listeners: HttpListeners | None = None
         self._probes = Probes(services.readiness, names_components=not self._entrance.access.configured)
         self._ui = UiFiles() if ui else None
+        self._lane = lane
         self._gate, self._intake = ConnectionGate(self._limits.connections), Intake()
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
         self._open: set[asyncio.Task[Any]] = set()
@@ -246,10 +250,15 @@ class HttpFront:
             with request.connection.share.hold() as held:
                 return await route(request, held)
         except Exception as error:
-            return self._methods.observed.refusal(request, error_to_tell(error))
+            return self._refusal(request, error_to_tell(error))
         finally:
             self._open.discard(task)
             del task
+
+    def _refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
+        if self._lane is not None and self._lane.serves(request.path):
+            return self._lane.refusal(request, error)
+        return self._methods.observed.refusal(request, error)
 
     def _told_to_all(self, request: HttpRequest) -> HttpResponse | None:
         told = self._probes.answer(request)
@@ -258,6 +267,8 @@ class HttpFront:
     def _route(self, request: HttpRequest) -> RouteHandler:
         path = request.path
         methods = self._blobs.of_one if path.startswith(f"{BLOBS_PATH}/") else self._routes.get(path)
+        if methods is None and self._lane is not None and self._lane.serves(path):
+            return self._lane.answer
         if methods is None:
             raise PathNotFound(f"nothing is served at this path; JSON-RPC is at {RPC_PATH}")
         if request.method not in methods:

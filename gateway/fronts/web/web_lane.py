@@ -1,7 +1,9 @@
 """The paths of Connect and gRPC-Web on the HTTP front."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, cast
+
+from grpc import aio
 
 from gateway.access.access import Access
 from gateway.access.method_permissions import STORING, STREAMS, is_for_everybody, permit_grpc
@@ -9,6 +11,7 @@ from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import GatewayError, MethodNotFound
 from gateway.fronts.grpc.connections import CallMemory, Connections
+from gateway.fronts.grpc.front import GrpcFront
 from gateway.fronts.grpc.observed_context import cancelled_status, carried
 from gateway.fronts.http.coded_answers import CodedAnswers
 from gateway.fronts.http.limits import HttpLimits
@@ -137,3 +140,10 @@ def _peer(request: HttpRequest) -> str:
 
 def _metadata(request: HttpRequest) -> Iterator[tuple[str, str]]:
     return ((name.lower(), value) for name, value in request.headers.items())
+
+
+def web_lane(front: GrpcFront, access: Access, limits: HttpLimits) -> WebLane:
+    """A lane that has the methods of the gRPC front, within the limits of both."""
+    methods = WebMethods()
+    front.add_to(cast("aio.Server", methods))
+    return WebLane(methods, front.calls, access, limits)
