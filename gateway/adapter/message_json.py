@@ -22,11 +22,9 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.core.errors import InvalidParams, InvalidRequest
+from gateway.core.errors import InvalidParams, InvalidRequest, Path
 
 M = TypeVar("M", bound=Message)
-
-_Path = tuple[str | int, ...]
 
 _VALUE: Final = Value.DESCRIPTOR.full_name
 _TEXTS: Final = frozenset({Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name})
@@ -108,7 +106,7 @@ def _one_written(field: FieldDescriptor, value: Any) -> Any:
     return _written(value) if field.message_type is not None else scalar_to_json(field, value)
 
 
-def _read(message: Message, members: Any, path: _Path) -> None:
+def _read(message: Message, members: Any, path: Path) -> None:
     descriptor = message.DESCRIPTOR
     if descriptor.full_name in _TEXTS:
         _read_text(message, members, path)
@@ -118,7 +116,7 @@ def _read(message: Message, members: Any, path: _Path) -> None:
         _read_members(message, members, path)
 
 
-def _read_members(message: Message, members: Any, path: _Path) -> None:
+def _read_members(message: Message, members: Any, path: Path) -> None:
     if not isinstance(members, dict):
         raise InvalidParams.field(*path, description="expected an object")
     fields = fields_by_name(message.DESCRIPTOR)
@@ -139,7 +137,7 @@ def _takes_null(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.full_name == _VALUE and not field.is_repeated
 
 
-def _read_field(message: Message, field: FieldDescriptor, value: Any, path: _Path) -> None:
+def _read_field(message: Message, field: FieldDescriptor, value: Any, path: Path) -> None:
     held = getattr(message, field.name)
     if (of := values_of_map(field)) is not None:
         if not isinstance(value, dict):
@@ -164,7 +162,7 @@ def _read_field(message: Message, field: FieldDescriptor, value: Any, path: _Pat
         _read(held, value, path)
 
 
-def scalar_from_json(field: FieldDescriptor, value: Any, path: _Path) -> Any:
+def scalar_from_json(field: FieldDescriptor, value: Any, path: Path) -> Any:
     """The value of a field that is no message. Raises InvalidParams if JSON has another one."""
     kind = field.cpp_type
     if kind in _INTEGERS:
@@ -174,7 +172,7 @@ def scalar_from_json(field: FieldDescriptor, value: Any, path: _Path) -> Any:
     return _READERS[field.type](value, path)
 
 
-def _integer(value: Any, within: range, path: _Path, *, quoted: bool) -> int:
+def _integer(value: Any, within: range, path: Path, *, quoted: bool) -> int:
     if quoted and isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 21:
         value = int(value)
     if isinstance(value, float) and value.is_integer() and math.isfinite(value):
@@ -184,7 +182,7 @@ def _integer(value: Any, within: range, path: _Path, *, quoted: bool) -> int:
     return value
 
 
-def _enum(kind: EnumDescriptor, value: Any, path: _Path) -> int:
+def _enum(kind: EnumDescriptor, value: Any, path: Path) -> int:
     if isinstance(value, str) and (found := kind.values_by_name.get(value)) is not None:
         return found.number
     if isinstance(value, int) and not isinstance(value, bool) and value in _INTEGERS[FieldDescriptor.CPPTYPE_INT32]:
@@ -192,19 +190,19 @@ def _enum(kind: EnumDescriptor, value: Any, path: _Path) -> int:
     raise InvalidParams.field(*path, description=f"expected one of {', '.join(kind.values_by_name)}")
 
 
-def _string(value: Any, path: _Path) -> str:
+def _string(value: Any, path: Path) -> str:
     if not isinstance(value, str):
         raise InvalidParams.field(*path, description="expected a string")
     return value
 
 
-def _boolean(value: Any, path: _Path) -> bool:
+def _boolean(value: Any, path: Path) -> bool:
     if not isinstance(value, bool):
         raise InvalidParams.field(*path, description="expected true or false")
     return value
 
 
-def _bytes(value: Any, path: _Path) -> bytes:
+def _bytes(value: Any, path: Path) -> bytes:
     if isinstance(value, str) and value.isascii():
         text = value.rstrip("=").replace("-", "+").replace("_", "/")
         try:
@@ -214,7 +212,7 @@ def _bytes(value: Any, path: _Path) -> bytes:
     raise InvalidParams.field(*path, description="expected a string of base64")
 
 
-_READERS: Final[Mapping[int, Callable[[Any, _Path], Any]]] = {
+_READERS: Final[Mapping[int, Callable[[Any, Path], Any]]] = {
     FieldDescriptor.TYPE_STRING: _string,
     FieldDescriptor.TYPE_BYTES: _bytes,
     FieldDescriptor.TYPE_BOOL: _boolean,
@@ -222,7 +220,7 @@ _READERS: Final[Mapping[int, Callable[[Any, _Path], Any]]] = {
 """What reads the other types that the contract has."""
 
 
-def _read_text(message: Message, value: Any, path: _Path) -> None:
+def _read_text(message: Message, value: Any, path: Path) -> None:
     try:
         message.FromJsonString(value)  # type: ignore[attr-defined]
     except (ValueError, TypeError, AttributeError):
@@ -230,7 +228,7 @@ def _read_text(message: Message, value: Any, path: _Path) -> None:
         raise InvalidParams.field(*path, description=f"expected a string like '{example}'") from None
 
 
-def _read_value(message: Message, value: Any, path: _Path) -> None:
+def _read_value(message: Message, value: Any, path: Path) -> None:
     try:
         json_format.ParseDict(value, message)
     except (json_format.ParseError, RecursionError, OverflowError):

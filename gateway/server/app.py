@@ -17,6 +17,7 @@ from gateway.fronts.grpc import GrpcFront, GrpcLimits
 from gateway.fronts.grpc.connections import open_calls
 from gateway.fronts.http.entrance import BLOBS_PATH
 from gateway.fronts.http.front import HttpFront
+from gateway.fronts.http.host_check import ServedHosts
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.link.front import LinkFront
 from gateway.fronts.web.web_lane import web_lane
@@ -186,8 +187,7 @@ def _http_front(
         account=account,
         limits=limits,
         lane=None if grpc is None else web_lane(grpc, backend.access, limits),
-        allowed_hosts=settings.allow_hosts,
-        own_hosts=_own_hosts(settings),
+        hosts=ServedHosts(settings.allow_hosts, _own_hosts(settings), settings.allow_origins),
         reuse_port=is_worker,
         tls=tls,
         only_blobs=only_blobs,

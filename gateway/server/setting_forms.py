@@ -14,6 +14,7 @@ from gateway.core.addresses import check_address
 from gateway.core.durations import duration_seconds
 from gateway.core.model import MAX_KEY_LENGTH, MAX_TIMEOUT
 from gateway.core.owner import NAMESPACE_RULE, is_namespace
+from gateway.core.page_origins import ANY_ORIGIN, is_origin
 from gateway.runtimes.temporal.address import TemporalAddress
 from gateway.server.sizes import parse_size
 
@@ -167,6 +168,15 @@ def _check_hosts(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    if ANY_ORIGIN in origins and len(set(origins)) > 1:
+        raise ValueError(f"{ANY_ORIGIN} stands alone: pages of the other origins may call as well")
+    for origin in origins:
+        if origin != ANY_ORIGIN and not is_origin(origin):
+            raise ValueError(f"expected SCHEME://HOST or SCHEME://HOST:PORT, as browsers write it, got {origin!r}")
+    return origins
+
+
 def _lower(text: Any) -> Any:
     return text.lower() if isinstance(text, str) else text
 
@@ -296,6 +306,9 @@ TransportName = Annotated[Literal["grpcio", "native"], AfterValidator(_check_tra
 Truth = Annotated[bool, BeforeValidator(_check_truth)]
 HostNames = Annotated[
     tuple[str, ...], ListFlag("allow-host", "NAME"), BeforeValidator(split_list), AfterValidator(_check_hosts)
+]
+PageOrigins = Annotated[
+    tuple[str, ...], ListFlag("allow-origin", "ORIGIN"), BeforeValidator(split_list), AfterValidator(_check_origins)
 ]
 GatewayRoles = Annotated[
     tuple[str, ...],

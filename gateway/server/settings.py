@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from gateway.core.addresses import DEFAULT_GRPC_ADDRESS
+from gateway.server.host_settings import HostSettings
 from gateway.server.identity_settings import IdentitySettings
 from gateway.server.limit_settings import LimitSettings
 from gateway.server.machine_memory import machine_memory
@@ -30,7 +31,6 @@ from gateway.server.setting_forms import (
     FileOnly,
     FilePath,
     FlagValue,
-    HostNames,
     KeepTime,
     ListenAddress,
     ListFlag,
@@ -91,7 +91,7 @@ def _state_file(name: str) -> str:
     return str(Path(home) / "runs-gateway" / name)
 
 
-class _SharedSettings(IdentitySettings, LimitSettings, TelemetrySettings, TlsSettings, BaseModel):
+class _SharedSettings(HostSettings, IdentitySettings, LimitSettings, TelemetrySettings, TlsSettings, BaseModel):
     """Settings that gateways and bridges have in common. Field names are the names of settings in a file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,11 +131,6 @@ class _SharedSettings(IdentitySettings, LimitSettings, TelemetrySettings, TlsSet
         le=3_600,
         description="How many seconds the body of an HTTP request, or an upload by gRPC, may come no further before it "
         "is refused.",
-    )
-    allow_hosts: HostNames = Field(
-        default=(),
-        description="A host by which clients may reach the HTTP front, besides loopback names, and whose pages may "
-        "call it. On addresses that other machines reach, any name is served unless one is given.",
     )
     lossy_numbers: Truth = Field(
         default=False,

@@ -58,6 +58,7 @@ _SETTINGS: Final = frozenset(
         "log_level",
         "traces",
         "allow_hosts",
+        "allow_origins",
         "tls_cert",
         "tls_key",
         "tls_client_ca",

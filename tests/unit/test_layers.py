@@ -11,6 +11,7 @@ GATEWAY = Path(__file__).parents[2] / "gateway"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli", "testing"),
     ("server", "conformance"),
+    ("fronts/web",),
     (
         "fronts/grpc",
         "fronts/http",
@@ -35,6 +36,7 @@ GRPC_FOLDERS = {
     "adapter",
     "peers/grpc",
     "fronts/grpc",
+    "fronts/web",
     "runtimes/relay",
     "bridge",
     "client",

@@ -6,13 +6,13 @@ no body. Another status means that the front refused a request before JSON-RPC r
 Bodies must be declared as JSON, or as `application/octet-stream` for binary blobs: a page of another site can send
 those from a browser only where it is allowed to, and nothing here allows it.
 
-The front shares its event loop with others. A request passes a fair queue before it is worked on, so that a flood of
+The front share its event loop with others. A request passes a fair queue before it is worked on, so that a flood of
 them takes one slice of work in each iteration of the loop; while a call waits for a run it holds no place there. A
 slice is short: long bodies are read a window at a time, since their parser would keep the interpreter lock.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import HttpVersion11
@@ -32,7 +32,7 @@ from gateway.fronts.http.coded_answers import CodedAnswers
 from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.entrance import BLOBS_PATH, HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
-from gateway.fronts.http.host_check import HostCheck
+from gateway.fronts.http.host_check import LOOPBACK, HostCheck, ServedHosts
 from gateway.fronts.http.intake import Intake
 from gateway.fronts.http.lane import Lane
 from gateway.fronts.http.limits import HttpLimits
@@ -75,7 +75,7 @@ from gateway.telemetry.observed_calls import ObservedCall
 class HttpFront:
     """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
-    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
+    With `reuse_port`, other processes may listen on the same port; the kernel share the connections out. What
     the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
     it speaks HTTPS, except on a unix socket. With `only_blobs` there is no JSON-RPC;
     with `ui` there is the live page, and with `overview` what makes its events of the gateway. `lane` serves paths of
@@ -91,8 +91,7 @@ class HttpFront:
         account: MemoryAccount | None = None,
         limits: HttpLimits | None = None,
         reuse_port: bool = False,
-        allowed_hosts: Collection[str] = (),
-        own_hosts: Collection[str] = (),
+        hosts: ServedHosts = LOOPBACK,
         tls: ServerTls | None = None,
         only_blobs: bool = False,
         ui: bool = False,
@@ -104,8 +103,7 @@ class HttpFront:
         self._entrance = HttpEntrance(OpenAccess() if access is None else access)
         self._address, self._reuse_port = address, reuse_port
         self._account, self._limits = account or MemoryAccount(), limits or HttpLimits()
-        self._allowed_hosts, self._own_hosts = allowed_hosts, own_hosts
-        self._hosts = HostCheck(allowed_hosts)
+        self._served_hosts, self._hosts = hosts, HostCheck(hosts.allowed)
         self._fair_queue = methods.fair_queue
         # Streams have a queue of their own: new requests must not wait behind thousands of updates to send.
         self._lives = StreamLives(self._limits.connection_age)
@@ -146,7 +144,7 @@ class HttpFront:
             accept = self._tls.accept
         self._listeners = await HttpListeners.open(self._address, accept, reuse_port=self._reuse_port)
         self._address = self._listeners.address
-        self._hosts = self._listeners.host_check(self._allowed_hosts, self._own_hosts)
+        self._hosts = self._listeners.host_check(self._served_hosts)
 
     def started(self) -> None:
         """Everything else has started as well, which probes tell from now on."""
@@ -227,12 +225,15 @@ class HttpFront:
         """The response, unless it has been sent in parts."""
         task = request.connection.task
         assert task is not None
+        request.cross_origin = self._hosts.cross_origin.lines(request)
         try:
             request.connection.begin(request)
             if request.version not in VERSIONS:
                 request.version, request.closes = HttpVersion11, True
                 raise VersionNotSupported
             self._hosts.check(request)
+            if request.method == "OPTIONS" and (told := self._hosts.cross_origin.preflight(request)) is not None:
+                return told
             if request.method in ("GET", "HEAD") and (told := self._told_to_all(request)) is not None:
                 return told
             if len(self._open) >= self._limits.requests:

@@ -6,17 +6,18 @@ serves loopback names, and those that were allowed. Browsers do not reach unix s
 may have any name.
 
 A page that calls from another site is named by the header Origin, which only browsers send. It is served if its host is
-one of these names, or the host that the request was sent to.
+one of these names, or the host that the request was sent to, or if its origin was allowed.
 """
 
 import re
 from collections.abc import Collection
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import hdrs
 
 from gateway.core.errors import InvalidRequest, shortened
+from gateway.fronts.http.cross_origin import CrossOrigin
 from gateway.fronts.http.request import HttpRequest
 
 _HOST: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\s:/@\[\]?#]+))(?::[0-9]*)?")
@@ -49,15 +50,32 @@ def host_name(text: str) -> str | None:
         return None if match["six"] else name
 
 
+class ServedHosts(NamedTuple):
+    """What is served besides loopback names: hosts that were allowed, the gateway's `own`, and pages of `origins`.
+
+    Whether other hosts are served depends on `allowed`, not on `own`.
+    """
+
+    allowed: Collection[str] = ()
+    own: Collection[str] = ()
+    origins: Collection[str] = ()
+
+
+LOOPBACK: Final = ServedHosts()
+"""Nothing but loopback names."""
+
+
 class HostCheck:
     """Refuses requests to hosts that are not served, and from pages of other sites.
 
-    `allowed` has the names that are served in any case, besides loopback names. Others are if `any_host`.
+    `allowed` has the names that are served in any case, besides loopback names. Others are if `any_host`. Pages of some
+    origins are served in any case, and `cross_origin` tells browsers of them.
     """
 
-    def __init__(self, allowed: Collection[str], *, any_host: bool = False) -> None:
+    def __init__(self, allowed: Collection[str], *, any_host: bool = False, origins: Collection[str] = ()) -> None:
         self._allowed = {host_name(name) for name in allowed}
         self._any_host = any_host
+        self.cross_origin = CrossOrigin(origins)
         self._known: set[str] = set()
 
     def check(self, request: HttpRequest) -> None:
@@ -79,11 +97,13 @@ class HostCheck:
             self._known.add(host)
 
     def _check_origin(self, origin: str, host: str | None) -> None:
+        if self.cross_origin.allows(origin):
+            return
         match = _ORIGIN.fullmatch(origin)
         name = None if match is None else host_name(match["host"])
         if name is None or not (self._is_served(name) or (host is not None and name == host_name(host))):
             raise OriginNotAllowed(
-                f"pages of '{_shown(origin)}' may not call this gateway, unless --allow-host names their host"
+                f"pages of '{_shown(origin)}' may not call this gateway, unless --allow-origin names them"
             )
 
     def _is_served(self, name: str | None) -> bool:

@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import ip_address
 from socket import AI_PASSIVE, SOCK_STREAM
 from typing import Final, Literal, Self
 
 from gateway.core.server_sockets import bind_tcp, bind_unix, claimed, remove_socket, socket_path
-from gateway.fronts.http.host_check import HostCheck
+from gateway.fronts.http.host_check import HostCheck, ServedHosts
 
 _BACKLOG: Final = 1_024
 
@@ -65,13 +65,15 @@ class HttpListeners:
             server = await loop.create_unix_server(make_connection, sock=bound, backlog=_BACKLOG)
         return cls(f"unix:{path}", [server], reach="unix", file=file)
 
-    def host_check(self, allowed: Collection[str], own: Collection[str]) -> HostCheck:
-        """The check of the requests that come here, by names that were allowed, and names of the gateway itself."""
+    def host_check(self, hosts: ServedHosts) -> HostCheck:
+        """The check of the requests that come here."""
+        allowed, own, origins = hosts
         host = self.address.rpartition(":")[0]
         if self._reach == "unix":
-            return HostCheck(allowed, any_host=True)
+            return HostCheck(allowed, any_host=True, origins=origins)
         # The host of the address is the one that component servers are told.
-        return HostCheck([*allowed, *own, host], any_host=self._reach == "network" and not allowed)
+        any_host = self._reach == "network" and not allowed
+        return HostCheck([*allowed, *own, host], any_host=any_host, origins=origins)
 
     def close(self) -> None:
         """Take no more connections."""

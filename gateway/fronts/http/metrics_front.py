@@ -20,7 +20,7 @@ from gateway.core.server_tls import ServerTls
 from gateway.fronts.http.connection import HttpConnection
 from gateway.fronts.http.entrance import HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
-from gateway.fronts.http.host_check import HostCheck
+from gateway.fronts.http.host_check import HostCheck, ServedHosts
 from gateway.fronts.http.intake import Intake
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.listeners import HttpListeners
@@ -86,7 +86,7 @@ class MetricsFront:
         accept = self._connection if self._tls is None else self._tls.accept
         self._listeners = await HttpListeners.open(self.address, accept)
         self.address = self._listeners.address
-        self._hosts = self._listeners.host_check(self._allowed_hosts, ())
+        self._hosts = self._listeners.host_check(ServedHosts(self._allowed_hosts))
 
     async def stop(self) -> None:
         """Listen no more, and end all connections."""

@@ -26,6 +26,7 @@ class HttpRequest:
         "closes",
         "connection",
         "content",
+        "cross_origin",
         "headers",
         "limit",
         "method",
@@ -49,6 +50,8 @@ class HttpRequest:
         """What counts the request for its caller."""
         self.begun = False
         """Whether something of the answer has been written."""
+        self.cross_origin = b""
+        """The headers of the answer that tell browsers which pages may read it."""
         self.status = 0
         """The status of the answer, when it is written."""
         self.call_bytes: int | None = None

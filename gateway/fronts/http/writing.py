@@ -88,7 +88,15 @@ def _head(request: HttpRequest, status: int, lines: bytes, length: int | None) -
     elif is_current:
         framing = b"Transfer-Encoding: chunked\r\n"
     return b"".join(
-        (_status_line(request.version, status), lines, framing, _date_line(int(time.time())), kept, b"\r\n")
+        (
+            _status_line(request.version, status),
+            lines,
+            request.cross_origin,
+            framing,
+            _date_line(int(time.time())),
+            kept,
+            b"\r\n",
+        )
     )
 
 

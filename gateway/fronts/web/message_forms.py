@@ -17,7 +17,7 @@ class MessageForm(Protocol):
         """The other way round."""
 
 
-class _Proto:
+class _ProtoForm:
     name = "proto"
 
     def read(self, data: bytes, kind: Any) -> bytes:
@@ -27,7 +27,7 @@ class _Proto:
         return data
 
 
-class _Json:
+class _JsonForm:
     name = "json"
 
     def read(self, data: bytes, kind: Any) -> bytes:
@@ -38,6 +38,6 @@ class _Json:
         return to_json(kind.FromString(data))
 
 
-PROTO: Final = _Proto()
-JSON: Final = _Json()
+PROTO: Final = _ProtoForm()
+JSON: Final = _JsonForm()
 FORMS: Final[dict[str, MessageForm]] = {"proto": PROTO, "json": JSON}

@@ -113,6 +113,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
     }
     assert values.keys() == ServeSettings.model_fields.keys() - {
         "allow_hosts",
+        "allow_origins",
         "blobs",
         "gateway_roles",
         "payload_key",
@@ -464,6 +465,17 @@ def test_a_list_comes_with_commas_from_the_environment_and_as_a_list_from_elsewh
     for wrong in ("http://a", "a:80", "*", "a b"):
         with pytest.raises(SettingsError, match=r"^allow_hosts \(from --allow-host\): expected the name of a host"):
             load_serve({"allow_hosts": [wrong]}, {})
+
+
+def test_origins_are_exact_or_any() -> None:
+    expected = ("https://app.example", "http://localhost:5173")
+    assert load_serve({}, {"RUNS_GATEWAY_ALLOW_ORIGINS": ",".join(expected)}).allow_origins == expected
+    assert load_serve({"allow_origins": ["*"]}, {}).allow_origins == ("*",)
+    for wrong in ("app.example", "https://app.example/", "https://*.example", "null"):
+        with pytest.raises(SettingsError, match=r"^allow_origins \(from --allow-origin\): expected SCHEME://HOST"):
+            load_serve({"allow_origins": [wrong]}, {})
+    with pytest.raises(SettingsError, match="stands alone"):
+        load_serve({"allow_origins": ["*", "https://app.example"]}, {})
 
 
 def test_a_rule_of_retention_names_a_namespace_that_can_be(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from gateway.fronts.http.front import HttpFront
+from gateway.fronts.http.host_check import ServedHosts
 from gateway.fronts.http.methods import JsonRpcMethods
 from gateway.runs.service import RunsService
 from gateway.runs.services import RunsServices
@@ -69,7 +70,7 @@ OTHER_ORIGINS = [
 @asynccontextmanager
 async def serving(address: str, *allowed: str) -> AsyncIterator[HttpFront]:
     service = RunsService(ScriptedRuntime(), grace=0)
-    front = HttpFront(JsonRpcMethods(RunsServices(service)), address, allowed_hosts=allowed)
+    front = HttpFront(JsonRpcMethods(RunsServices(service)), address, hosts=ServedHosts(allowed))
     await front.start()
     yield front
     await front.stop(0)
@@ -139,7 +140,7 @@ async def test_on_other_addresses_names_that_are_given_are_the_only_ones() -> No
 async def test_the_host_that_component_servers_are_told_is_served_and_closes_nothing_else() -> None:
     service = RunsService(ScriptedRuntime(), grace=0)
     for address, other in (("127.0.0.1:0", 421), ("0.0.0.0:0", 200)):
-        front = HttpFront(JsonRpcMethods(RunsServices(service)), address, own_hosts=["containers.example"])
+        front = HttpFront(JsonRpcMethods(RunsServices(service)), address, hosts=ServedHosts(own=["containers.example"]))
         await front.start()
         front._address = f"127.0.0.1:{front.address.rpartition(':')[2]}"
         for host, expected in (("containers.example:8080", 200), ("x", other)):
