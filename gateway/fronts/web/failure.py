@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 import grpc
 
 from gateway.fronts.grpc.calls import Trailers, ending
+from gateway.fronts.http.responses import UnsupportedContentCoding
 
 
 class Failure(NamedTuple):
@@ -17,7 +18,10 @@ class Failure(NamedTuple):
     @classmethod
     def of(cls, error: Exception) -> "Failure":
         """The failure that an error is."""
-        return cls(*ending(error))
+        code, message, trailers = ending(error)
+        if isinstance(error, UnsupportedContentCoding):
+            code = grpc.StatusCode.UNIMPLEMENTED  # So say all these protocols.
+        return cls(code, message, trailers)
 
 
 EXPIRED: Final = Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")

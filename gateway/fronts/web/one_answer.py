@@ -22,6 +22,8 @@ async def answer_response(
 ) -> HttpResponse | None:
     """The response that has an answer; None if it is a long one, which has been sent."""
     headers = {"Content-Type": wire.content_type, **_NO_SNIFFING}
+    if request.method == "GET":
+        headers["Cache-Control"] = "no-store"  # A list is another one by now, and a blob is not for everybody.
     body = _framed(wire, frame(answer) + wire.success()) if wire.framed else answer
     if wire.framed or len(body) < MIN_BYTES or coding_of_answer(request.headers) is None:
         return HttpResponse(body, header_lines(headers))

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13runs/v1/blobs.proto\x12\x07runs.v1\"^\n\x0ePutBlobRequest\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x02 \x01(\x0cH\x00\x12\x1f\n\x04type\x18\x03 \x01(\x0e\x32\x11.runs.v1.BlobTypeB\t\n\x07\x63ontent\"\"\n\x0fPutBlobResponse\x12\x0f\n\x07\x62lob_id\x18\x01 \x01(\t\"E\n\x0eGetBlobRequest\x12\x0f\n\x07\x62lob_id\x18\x01 \x01(\t\x12\"\n\x1amax_response_message_bytes\x18\x02 \x01(\r\"_\n\x0fGetBlobResponse\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x02 \x01(\x0cH\x00\x12\x1f\n\x04type\x18\x03 \x01(\x0e\x32\x11.runs.v1.BlobTypeB\t\n\x07\x63ontent*M\n\x08\x42lobType\x12\x19\n\x15\x42LOB_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42LOB_TYPE_FLOW\x10\x01\x12\x12\n\x0e\x42LOB_TYPE_DATA\x10\x02\x32\x8a\x01\n\x0c\x42lobsService\x12<\n\x07PutBlob\x12\x17.runs.v1.PutBlobRequest\x1a\x18.runs.v1.PutBlobResponse\x12<\n\x07GetBlob\x12\x17.runs.v1.GetBlobRequest\x1a\x18.runs.v1.GetBlobResponseB\xae\x01\n\x1eio.github.runs_gateway.runs.v1B\nBlobsProtoP\x01Z:github.com/runs-gateway/runs-gateway/gen/go/runs/v1;runsv1\xaa\x02\x13RunsGateway.Runs.V1\xca\x02\x13RunsGateway\\Runs\\V1\xea\x02\x15RunsGateway::Runs::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13runs/v1/blobs.proto\x12\x07runs.v1\"^\n\x0ePutBlobRequest\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x02 \x01(\x0cH\x00\x12\x1f\n\x04type\x18\x03 \x01(\x0e\x32\x11.runs.v1.BlobTypeB\t\n\x07\x63ontent\"\"\n\x0fPutBlobResponse\x12\x0f\n\x07\x62lob_id\x18\x01 \x01(\t\"E\n\x0eGetBlobRequest\x12\x0f\n\x07\x62lob_id\x18\x01 \x01(\t\x12\"\n\x1amax_response_message_bytes\x18\x02 \x01(\r\"_\n\x0fGetBlobResponse\x12\x0e\n\x04json\x18\x01 \x01(\tH\x00\x12\x10\n\x06\x62inary\x18\x02 \x01(\x0cH\x00\x12\x1f\n\x04type\x18\x03 \x01(\x0e\x32\x11.runs.v1.BlobTypeB\t\n\x07\x63ontent*M\n\x08\x42lobType\x12\x19\n\x15\x42LOB_TYPE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42LOB_TYPE_FLOW\x10\x01\x12\x12\n\x0e\x42LOB_TYPE_DATA\x10\x02\x32\x8f\x01\n\x0c\x42lobsService\x12<\n\x07PutBlob\x12\x17.runs.v1.PutBlobRequest\x1a\x18.runs.v1.PutBlobResponse\x12\x41\n\x07GetBlob\x12\x17.runs.v1.GetBlobRequest\x1a\x18.runs.v1.GetBlobResponse\"\x03\x90\x02\x01\x42\xae\x01\n\x1eio.github.runs_gateway.runs.v1B\nBlobsProtoP\x01Z:github.com/runs-gateway/runs-gateway/gen/go/runs/v1;runsv1\xaa\x02\x13RunsGateway.Runs.V1\xca\x02\x13RunsGateway\\Runs\\V1\xea\x02\x15RunsGateway::Runs::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,6 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runs.v1.blobs_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\036io.github.runs_gateway.runs.v1B\nBlobsProtoP\001Z:github.com/runs-gateway/runs-gateway/gen/go/runs/v1;runsv1\252\002\023RunsGateway.Runs.V1\312\002\023RunsGateway\\Runs\\V1\352\002\025RunsGateway::Runs::V1'
+  _globals['_BLOBSSERVICE'].methods_by_name['GetBlob']._loaded_options = None
+  _globals['_BLOBSSERVICE'].methods_by_name['GetBlob']._serialized_options = b'\220\002\001'
   _globals['_BLOBTYPE']._serialized_start=332
   _globals['_BLOBTYPE']._serialized_end=409
   _globals['_PUTBLOBREQUEST']._serialized_start=32
@@ -43,5 +45,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETBLOBRESPONSE']._serialized_start=235
   _globals['_GETBLOBRESPONSE']._serialized_end=330
   _globals['_BLOBSSERVICE']._serialized_start=412
-  _globals['_BLOBSSERVICE']._serialized_end=550
+  _globals['_BLOBSSERVICE']._serialized_end=555
 # @@protoc_insertion_point(module_scope)

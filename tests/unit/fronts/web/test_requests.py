@@ -1,0 +1,165 @@
+"""The messages of requests: in the query of a GET, in frames, compressed, malformed."""
+
+import gzip
+import json
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.web.frames import COMPRESSED, frame
+from runs.v1 import blobs_pb2, runs_pb2
+from tests.support.scripted_runtime import FLOW, MISSING_BLOB
+from tests.support.web_front import BLOBS, RUNS, STREAM, WebServer, framed, web_server
+
+WEB = {"Content-Type": "application/grpc-web+json"}
+LIMIT = 100_000
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[WebServer]:
+    async with web_server(HttpLimits(body=LIMIT)) as server:
+        yield server
+
+
+# Reads by GET
+
+
+async def test_a_read_is_called_by_get(server: WebServer) -> None:
+    blob_id = await server.put_flow()
+    message = json.dumps({"blobId": blob_id})
+    plain = await server.get(f"{BLOBS}/GetBlob", connect="v1", encoding="json", message=message)
+    assert plain.status == 200
+    assert plain.json() == {"json": str(FLOW.content), "type": "BLOB_TYPE_FLOW"}
+    assert plain.headers["Cache-Control"] == "no-store"
+    for text in (urlsafe_b64encode(message.encode()).decode(), b64encode(message.encode()).decode().rstrip("=")):
+        coded = await server.get(f"{BLOBS}/GetBlob", encoding="json", base64="1", message=text)
+        assert coded.json() == plain.json()
+
+
+async def test_a_message_in_a_query_may_be_compressed(server: WebServer) -> None:
+    blob_id = await server.put_flow()
+    data = gzip.compress(blobs_pb2.GetBlobRequest(blob_id=blob_id).SerializeToString())
+    query = {"encoding": "proto", "base64": "1", "message": urlsafe_b64encode(data).decode()}
+    answer = await server.get(f"{BLOBS}/GetBlob", compression="gzip", **query)
+    assert answer.headers["Content-Type"] == "application/proto"
+    assert blobs_pb2.GetBlobResponse.FromString(answer.body).json == FLOW.content
+    refused = await server.get(f"{BLOBS}/GetBlob", compression="br", **query)
+    assert (refused.status, refused.json()["code"]) == (501, "unimplemented")
+    bomb = urlsafe_b64encode(gzip.compress(bytes(LIMIT + 1))).decode()
+    large = await server.get(f"{BLOBS}/GetBlob", encoding="json", base64="1", compression="gzip", message=bomb)
+    assert large.json()["code"] == "resource_exhausted"
+    cut = urlsafe_b64encode(data[:-9]).decode()
+    broken = await server.get(f"{BLOBS}/GetBlob", encoding="proto", base64="1", compression="gzip", message=cut)
+    assert broken.json()["code"] == "invalid_argument"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [("ListRuns", "{}"), ("ListItems", '{"runId":"00000000-0000-4000-8000-000000000000"}')]
+)
+async def test_the_other_reads_are_too(server: WebServer, path: str, message: str) -> None:
+    answer = await server.get(f"{RUNS}/{path}", encoding="json", message=message)
+    posted = await server.call(f"{RUNS}/{path}", json.loads(message))
+    assert (answer.status, answer.json().get("code")) == (posted.status, posted.json().get("code"))
+    assert answer.status != 405
+
+
+async def test_an_error_of_a_get_is_told(server: WebServer) -> None:
+    message = json.dumps({"blobId": MISSING_BLOB})
+    answer = await server.get(f"{BLOBS}/GetBlob", encoding="json", message=message)
+    assert (answer.status, answer.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"message": "{}"},
+        {"encoding": "xml", "message": "{}"},
+        {"encoding": "json"},
+        {"encoding": "json", "message": "{"},
+        {"encoding": "json", "message": "{}", "base64": "1"},
+        {"encoding": "json", "message": "e30A*", "base64": "1"},
+        {"encoding": "json", "message": "e", "base64": "1"},
+        {"encoding": "json", "message": "{}", "connect": "v2"},
+        {"encoding": "proto", "message": "%FF"},
+        {"encoding": "json", "message": "{}", "compression": "gzip"},
+    ],
+)
+async def test_a_malformed_query_is_refused(server: WebServer, query: dict[str, str]) -> None:
+    answer = await server.get(f"{BLOBS}/GetBlob", **query)
+    assert (answer.status, answer.json()["code"]) == (400, "invalid_argument")
+
+
+async def test_what_changes_something_is_not_called_by_get(server: WebServer) -> None:
+    for path in (f"{RUNS}/SubmitRun", f"{BLOBS}/PutBlob", f"{RUNS}/GetRun", f"{RUNS}/CancelRun"):
+        answer = await server.get(path, encoding="json", message="{}")
+        assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+    async with server.session.put(server.url(f"{BLOBS}/GetBlob"), data=b"{}") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST, GET")
+
+
+# Frames
+
+
+async def test_messages_of_a_stream_may_be_compressed(server: WebServer) -> None:
+    run = await server.submit()
+    request = json.dumps({"runId": run["runId"]}).encode()
+    body = frame(gzip.compress(request), COMPRESSED)
+    named = await server.post(f"{RUNS}/GetRun", body, **STREAM, Connect_Content_Encoding="gzip")
+    assert named.messages()[0]["run"]["runId"] == run["runId"]
+    unnamed = await server.post(f"{RUNS}/GetRun", body, **STREAM)
+    assert unnamed.messages()[-1]["error"]["code"] == "invalid_argument"
+    plain = await server.post(f"{RUNS}/GetRun", frame(request), **STREAM, Connect_Content_Encoding="gzip")
+    assert plain.messages()[0] == named.messages()[0]
+
+
+async def test_a_compressed_message_is_bounded_by_what_it_holds(server: WebServer) -> None:
+    body = frame(gzip.compress(bytes(LIMIT + 1)), COMPRESSED)
+    answer = await server.post(f"{RUNS}/GetRun", body, **STREAM, Connect_Content_Encoding="gzip")
+    assert answer.messages()[-1]["error"]["code"] == "resource_exhausted"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "invalid_argument"),
+        (b"\0\0", "invalid_argument"),
+        (b"\0\0\0\0\x09{}", "invalid_argument"),
+        (frame(b"{}", 0x02), "invalid_argument"),
+        (frame(b"{}", 0x80), "invalid_argument"),
+        (frame(b"{"), "invalid_argument"),
+        (b"\0\x7f\xff\xff\xff", "resource_exhausted"),
+    ],
+)
+async def test_malformed_frames_are_refused(server: WebServer, body: bytes, code: str) -> None:
+    answer = await server.post(f"{RUNS}/GetRun", body, **STREAM)
+    assert [message["error"]["code"] for message in answer.messages()] == [code]
+
+
+async def test_all_messages_of_a_stream_of_requests_are_read(server: WebServer) -> None:
+    parameters = {"parameters": {"flowId": await server.put_flow()}, "inputs": [{"json": "1"}]}
+    more = [{"inputs": [{"json": str(number)}]} for number in range(50)]
+    answer = await server.stream(f"{RUNS}/SubmitRunStream", parameters, *more)
+    assert answer.messages()[0]["run"]["items"]["total"] == "51"
+    assert answer.messages()[1] == {}
+
+
+async def test_a_request_has_one_message_where_one_is_expected(server: WebServer) -> None:
+    none = await server.post(f"{RUNS}/ListRuns", b"", **WEB)
+    [(flags, trailers)] = none.frames()
+    assert flags == 0x80
+    assert b"grpc-status: 3" in trailers
+    one = await server.post(f"{RUNS}/ListRuns", framed({}), **WEB)
+    assert json.loads(one.frames()[0][1]) == {}
+
+
+async def test_a_request_of_protobuf_is_read_as_it_is(server: WebServer) -> None:
+    request = runs_pb2.SubmitRunRequest(flow_id=await server.put_flow(), inputs=[runs_pb2.JsonValue(json="1e400")])
+    answer = await server.post(
+        f"{RUNS}/SubmitRun", request.SerializeToString(), Content_Type="application/proto", Accept_Encoding="identity"
+    )
+    assert runs_pb2.SubmitRunResponse.FromString(answer.body).run.items.total == 1
+    broken = await server.post(f"{RUNS}/SubmitRun", b"\xff", Content_Type="application/proto")
+    assert (broken.status, broken.json()["code"]) == (400, "invalid_argument")
