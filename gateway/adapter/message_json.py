@@ -4,30 +4,33 @@ Payloads are texts in it, as they are in protobuf: `{"json": "115292150460684697
 size stay as they are, whatever the parsers of a client make of numbers.
 
 What is stricter than that mapping: members that a message does not have are refused, and so are two that stand for the
-same field, and numbers in quotation marks for fields of 32 bits. A message is at most `json_parts.LONG_TEXT` long here.
+same field, and numbers in quotation marks for fields of 32 bits.
+
+Everything here is done in steps (`time_slice.in_slices`), on what a text of `json_parts.LONG_TEXT` at most is.
 """
 
 import binascii
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
-from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from gateway.adapter.value_json import fill_value, value_members
 from gateway.core.errors import InvalidParams, InvalidRequest, Path
 
-M = TypeVar("M", bound=Message)
+Hold: TypeAlias = Callable[[int], None]
+"""Is told how many bytes more are held. Raises Overloaded if there is no room for them."""
 
-_VALUE: Final = Value.DESCRIPTOR.full_name
-_TEXTS: Final = frozenset({Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name})
+VALUE: Final = Value.DESCRIPTOR.full_name
+TEXTS: Final = frozenset({Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name})
 """The messages that are strings in JSON."""
 
 _INTEGERS: Final = {
@@ -36,25 +39,20 @@ _INTEGERS: Final = {
     FieldDescriptor.CPPTYPE_INT64: range(-(1 << 63), 1 << 63),
     FieldDescriptor.CPPTYPE_UINT64: range(1 << 64),
 }
+_STRIDE: Final = 16
+"""How many elements are a step."""
+
 _LONG: Final = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
 
 
-def to_json(message: Message) -> bytes:
-    """A message as JSON."""
-    return msgspec.json.encode(_written(message))
-
-
-def from_json(data: bytes, kind: type[M]) -> M:
-    """The message that a text is. Raises InvalidRequest if it is no JSON, InvalidParams if it is no such message."""
+def decoded_json(data: bytes) -> Any:
+    """What a short text is. Raises InvalidRequest if it is no JSON."""
     try:
-        members = msgspec.json.decode(data)
+        return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise InvalidRequest("the request is not JSON") from None
+        raise InvalidRequest("the request is not JSON, or has a number that is beyond all ranges") from None
     except RecursionError:
         raise InvalidRequest("the request is nested too deeply") from None
-    message = kind()
-    _read(message, members, ())
-    return message
 
 
 @cache
@@ -84,82 +82,116 @@ def scalar_to_json(field: FieldDescriptor, value: Any) -> Any:
     return value
 
 
-def _written(message: Message) -> Any:
+def written(message: Message) -> Generator[None, None, Any]:
+    """What JSON has for a message, made in steps."""
     name = message.DESCRIPTOR.full_name
-    if name in _TEXTS:
+    if name in TEXTS:
         return message.ToJsonString()  # type: ignore[attr-defined]
-    if name == _VALUE:
-        return json_format.MessageToDict(message)
+    if name == VALUE:
+        return (yield from value_members(cast(Value, message)))
     members: dict[str, Any] = {}
     for field, value in message.ListFields():
         if (of := values_of_map(field)) is not None:
-            entries = {str(key): _one_written(of, value[key]) for key in value}
+            entries: dict[str, Any] = {}
+            for key in value:
+                yield
+                entries[str(key)] = yield from _one_written(of, value[key])
             members[field.json_name] = entries
         elif field.is_repeated:
-            members[field.json_name] = [_one_written(field, each) for each in value]
+            members[field.json_name] = yield from elements_written(field, value)
         else:
-            members[field.json_name] = _one_written(field, value)
+            members[field.json_name] = yield from _one_written(field, value)
     return members
 
 
-def _one_written(field: FieldDescriptor, value: Any) -> Any:
-    return _written(value) if field.message_type is not None else scalar_to_json(field, value)
+def elements_written(field: FieldDescriptor, values: Iterable[Any]) -> Generator[None, None, list[Any]]:
+    """What JSON has for the values of a field that is repeated."""
+    elements: list[Any] = []
+    for index, value in enumerate(values):
+        if index % _STRIDE == 0:
+            yield
+        elements.append((yield from _one_written(field, value)))
+    return elements
 
 
-def _read(message: Message, members: Any, path: Path) -> None:
-    descriptor = message.DESCRIPTOR
-    if descriptor.full_name in _TEXTS:
+def _one_written(field: FieldDescriptor, value: Any) -> Generator[None, None, Any]:
+    if field.message_type is None:
+        return scalar_to_json(field, value)
+    return (yield from written(value))
+
+
+def read(message: Message, members: Any, path: Path) -> Generator[None, None, None]:
+    """Make a message what JSON has for it, in steps. Raises InvalidParams if that is no such message."""
+    descriptor = cast(Descriptor, message.DESCRIPTOR)
+    if descriptor.full_name in TEXTS:
         _read_text(message, members, path)
-    elif descriptor.full_name == _VALUE:
-        _read_value(message, members, path)
-    else:
-        _read_members(message, members, path)
-
-
-def _read_members(message: Message, members: Any, path: Path) -> None:
-    if not isinstance(members, dict):
+    elif descriptor.full_name == VALUE:
+        yield from fill_value(cast(Value, message), members, path)
+    elif not isinstance(members, dict):
         raise InvalidParams.field(*path, description="expected an object")
-    fields = fields_by_name(message.DESCRIPTOR)
-    seen: dict[str, str] = {}
-    for name, value in members.items():
-        field = fields.get(name)
-        if field is None:
-            raise InvalidParams.field(*path, name, description="no such field")
-        # Of the fields of a oneof, one may be there.
-        place = field.name if field.containing_oneof is None else field.containing_oneof.name
-        if seen.setdefault(place, name) != name:
-            raise InvalidParams.field(*path, name, description=f"'{seen[place]}' is set as well")
-        if value is not None or _takes_null(field):
-            _read_field(message, field, value, (*path, name))
+    else:
+        seen: dict[str, str] = {}
+        for name, value in members.items():
+            field = field_named(descriptor, name, seen, path)
+            if value is not None or takes_null(field):
+                yield from read_field(message, field, value, (*path, name))
 
 
-def _takes_null(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.full_name == _VALUE and not field.is_repeated
+def field_named(descriptor: Descriptor, name: str, seen: dict[str, str], path: Path) -> FieldDescriptor:
+    """The field that a member of a message stands for; `seen` has the members before.
+
+    Raises InvalidParams if there is none, or if another member stands for it as well.
+    """
+    field = fields_by_name(descriptor).get(name)
+    if field is None:
+        raise InvalidParams.field(*path, name, description="no such field")
+    # Of the fields of a oneof, one may be there.
+    place = field.name if field.containing_oneof is None else field.containing_oneof.name
+    if seen.setdefault(place, name) != name:
+        raise InvalidParams.field(*path, name, description=f"'{seen[place]}' is set as well")
+    return field
 
 
-def _read_field(message: Message, field: FieldDescriptor, value: Any, path: Path) -> None:
+def takes_null(field: FieldDescriptor) -> bool:
+    """Whether null is a value of a field; otherwise it stands for a field that is not set."""
+    return field.message_type is not None and field.message_type.full_name == VALUE and not field.is_repeated
+
+
+def read_field(message: Message, field: FieldDescriptor, value: Any, path: Path) -> Generator[None, None, None]:
+    """Make a field of a message what JSON has for it."""
     held = getattr(message, field.name)
     if (of := values_of_map(field)) is not None:
         if not isinstance(value, dict):
             raise InvalidParams.field(*path, description="expected an object")
         for key, each in value.items():
+            yield
             if of.message_type is None:
                 held[key] = scalar_from_json(of, each, (*path, key))
             else:
-                _read(held[key], each, (*path, key))
+                yield from read(held[key], each, (*path, key))
     elif field.is_repeated:
         if not isinstance(value, list):
             raise InvalidParams.field(*path, description="expected an array")
-        if field.message_type is None:
-            held.extend([scalar_from_json(field, each, (*path, index)) for index, each in enumerate(value)])
-        else:
-            for index, each in enumerate(value):
-                _read(held.add(), each, (*path, index))
+        yield from read_elements(message, field, value, path)
     elif field.message_type is None:
         setattr(message, field.name, scalar_from_json(field, value, path))
     else:
         held.SetInParent()
-        _read(held, value, path)
+        yield from read(held, value, path)
+
+
+def read_elements(
+    message: Message, field: FieldDescriptor, values: Iterable[Any], path: Path, first: int = 0
+) -> Generator[None, None, None]:
+    """Append values to a field that is repeated, where so many have been before."""
+    held = getattr(message, field.name)
+    for index, value in enumerate(values, first):
+        if index % _STRIDE == 0:
+            yield
+        if field.message_type is None:
+            held.append(scalar_from_json(field, value, (*path, index)))
+        else:
+            yield from read(held.add(), value, (*path, index))
 
 
 def scalar_from_json(field: FieldDescriptor, value: Any, path: Path) -> Any:
@@ -226,10 +258,3 @@ def _read_text(message: Message, value: Any, path: Path) -> None:
     except (ValueError, TypeError, AttributeError):
         example = "1.5s" if message.DESCRIPTOR.name == "Duration" else "2026-01-31T12:00:00Z"
         raise InvalidParams.field(*path, description=f"expected a string like '{example}'") from None
-
-
-def _read_value(message: Message, value: Any, path: Path) -> None:
-    try:
-        json_format.ParseDict(value, message)
-    except (json_format.ParseError, RecursionError, OverflowError):
-        raise InvalidParams.field(*path, description="no value that protobuf can hold") from None

@@ -148,6 +148,17 @@ async def element_spans(text: bytes, span: Span, checkpoint: Checkpoint, most: i
     return found
 
 
+async def element_runs(text: bytes, span: Span, checkpoint: Checkpoint) -> AsyncIterator[Span]:
+    """Yield where the elements of an array are that has been checked: several short ones together, with commas between.
+
+    A run that is longer than `json_walk.WINDOW` is one element.
+    """
+    async for part in _parts(text, span, checkpoint, every_comma=False):
+        run = stripped(text, part)
+        if run.start < run.stop:
+            yield run
+
+
 async def packed_elements(text: bytes, span: Span, checkpoint: Checkpoint, *path: str | int) -> PackedTexts:
     """The elements of an array that has been checked."""
     packed = PackedTexts()

@@ -2,40 +2,49 @@
 
 from typing import Any, Final, Protocol
 
-from gateway.adapter.message_json import from_json, to_json
+from gateway.adapter.message_from_json import from_json
+from gateway.adapter.message_json import Hold
+from gateway.adapter.message_to_json import to_json
+from gateway.concurrency.time_slice import Checkpoints
 
 
 class MessageForm(Protocol):
-    """How messages are written. `name` is that in content types."""
+    """How messages are written. `name` is that in content types.
+
+    `pace` lets others work meanwhile; `hold` is told how many bytes more are held, and may raise.
+    """
 
     name: str
+    as_it_is: bool
+    """Whether it is that of servicers."""
 
-    def read(self, data: bytes, kind: Any) -> bytes:
-        """The bytes of protobuf of a message of a class. Raises InvalidParams, and InvalidRequest."""
+    async def read(self, data: bytes, kind: Any, pace: Checkpoints, hold: Hold) -> bytes:
+        """The bytes of protobuf of a message of a class. Raises InvalidParams, InvalidRequest, and TooLarge."""
 
-    def write(self, data: bytes, kind: Any) -> bytes:
+    async def write(self, data: bytes, kind: Any, pace: Checkpoints, hold: Hold) -> bytes:
         """The other way round."""
 
 
 class _ProtoForm:
     name = "proto"
+    as_it_is = True
 
-    def read(self, data: bytes, kind: Any) -> bytes:
+    async def read(self, data: bytes, kind: Any, pace: Checkpoints, hold: Hold) -> bytes:
         return data
 
-    def write(self, data: bytes, kind: Any) -> bytes:
+    async def write(self, data: bytes, kind: Any, pace: Checkpoints, hold: Hold) -> bytes:
         return data
 
 
 class _JsonForm:
     name = "json"
+    as_it_is = False
 
-    def read(self, data: bytes, kind: Any) -> bytes:
-        serialized: bytes = from_json(data, kind).SerializeToString()
-        return serialized
+    async def read(self, data: bytes, kind: Any, pace: Checkpoints, hold: Hold) -> bytes:
+        return await from_json(data, kind, pace, hold)
 
-    def write(self, data: bytes, kind: Any) -> bytes:
-        return to_json(kind.FromString(data))
+    async def write(self, data: bytes, kind: Any, pace: Checkpoints, hold: Hold) -> bytes:
+        return await to_json(data, kind, pace, hold)
 
 
 PROTO: Final = _ProtoForm()

@@ -6,6 +6,7 @@ from typing import Any
 
 from grpc import aio
 
+from gateway.adapter.message_json import Hold
 from gateway.core.errors import InvalidRequest
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
@@ -14,14 +15,14 @@ from gateway.fronts.web.failure import EXPIRED, Failure
 from gateway.fronts.web.web_context import WebAbort, WebContext
 
 
-async def make_call(context: WebContext, memory: CallMemory, connections: Connections) -> bytes | Failure:
+async def make_call(context: WebContext, memory: CallMemory, connections: Connections, hold: Hold) -> bytes | Failure:
     """Make a call. Returns its one answer; b"" if it gives many, and has written them; or how it has failed.
 
-    Raises CancelledError and ConnectionError if its client has left.
+    `hold` holds what the one answer takes besides what the servicer counts. Raises CancelledError and ConnectionError if its client has left.
     """
     try:
         async with asyncio.timeout(context.time_remaining()) as timer:
-            return await _answered(context, memory, connections)
+            return await _answered(context, memory, connections, hold)
     except TimeoutError as error:
         return EXPIRED if timer.expired() else Failure.of(error)
     except WebAbort as abort:
@@ -34,11 +35,11 @@ async def make_call(context: WebContext, memory: CallMemory, connections: Connec
         return Failure.of(error)
 
 
-async def _answered(context: WebContext, memory: CallMemory, connections: Connections) -> bytes:
+async def _answered(context: WebContext, memory: CallMemory, connections: Connections, hold: Hold) -> bytes:
     method = context.method
     answering = await _begun(context, memory, connections)
     if not method.gives_many:
-        answer = context.written(await answering)
+        answer = await context.written(await answering, hold)
         context.call.sent(len(answer))
         return answer
     if (expires := memory.caller.expires) is not None:
@@ -56,7 +57,7 @@ async def _begun(context: WebContext, memory: CallMemory, connections: Connectio
     request = await connections.read(context)  # type: ignore[arg-type]
     if request is aio.EOF:
         raise InvalidRequest("the call has no request")
-    if (size := context.call.bytes_in) > SMALL_MESSAGE:
-        memory.grow(COPIES * size)
+    if context.size > SMALL_MESSAGE:
+        memory.grow(COPIES * context.size)
     answering: Awaitable[Any] = serve(request, context)
     return answering

@@ -8,9 +8,13 @@ from typing import Any, Final, Never
 import grpc
 from grpc import aio
 
+from gateway.adapter.message_json import Hold
+from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.fronts.grpc.calls import Trailers
+from gateway.fronts.grpc.connections import CallMemory
 from gateway.fronts.grpc.entrance import Metadata
 from gateway.fronts.web.answer_stream import AnswerStream
+from gateway.fronts.web.held_form import HeldForm
 from gateway.fronts.web.requests import RequestMessages
 from gateway.fronts.web.web_method import WebMethod
 from gateway.fronts.web.wires import Wire
@@ -36,19 +40,39 @@ class WebContext:
     `remaining` is the time until its deadline, in seconds, if it has one. `open` is called before anything is read.
     """
 
-    __slots__ = ("_deadline", "_messages", "_peer", "_stream", "call", "method", "wire")
+    __slots__ = (
+        "_deadline",
+        "_fair_queue",
+        "_memory",
+        "_messages",
+        "_peer",
+        "_stream",
+        "call",
+        "method",
+        "size",
+        "wire",
+    )
 
     def __init__(self, method: WebMethod, wire: Wire, call: ObservedCall, peer: str, remaining: float | None) -> None:
         self.method = method
         self.wire = wire
         self.call = call
         self._peer = peer
+        self.size = 0
+        """How many bytes the latest request has in the form of servicers."""
         self._deadline = None if remaining is None else time.monotonic() + remaining
         self._messages: RequestMessages | None = None
         self._stream: AnswerStream | None = None
 
-    def open(self, messages: RequestMessages, stream: AnswerStream | None) -> None:
-        """Requests are `messages`; answers are written to `stream`, if there may be many."""
+    def open(
+        self, messages: RequestMessages, stream: AnswerStream | None, memory: CallMemory, fair_queue: FairQueue
+    ) -> None:
+        """Requests are `messages`; answers are written to `stream`, if there may be many.
+
+        What the forms of a message take is counted in `memory`, and work on long ones passes `fair_queue`.
+        """
+        self._memory = memory
+        self._fair_queue = fair_queue
         self._messages = messages
         self._stream = stream
 
@@ -67,7 +91,15 @@ class WebContext:
         if data is None:
             return aio.EOF
         self.call.received(len(data))
-        return self.method.deserialize(self.wire.form.read(data, self.method.request))
+        form = self.wire.form
+        self.size = len(data)
+        if form.as_it_is:
+            return self.method.deserialize(data)
+        with HeldForm(self._memory) as hold:
+            message = await form.read(data, self.method.request, FairSlices(self._fair_queue), hold)
+            del data
+        self.size = len(message)
+        return self.method.deserialize(message)
 
     async def requests(self) -> AsyncIterator[Any]:
         """All requests of a stream."""
@@ -77,18 +109,25 @@ class WebContext:
     async def write(self, message: Any) -> None:
         """Send an answer of a stream, when what was sent before has left this process."""
         assert self._stream is not None
-        data = self.written(message)
-        size = len(data)
-        self.call.sent(size)
-        sending = self._stream.send(data)
-        del data, message
-        await sending
+        with HeldForm(self._memory) as hold:
+            data = await self.written(message, hold)
+            del message
+            size = len(data)
+            self.call.sent(size)
+            sending = self._stream.send(data)
+            del data
+            await sending
         if size > _YIELD_BYTES:
             await asyncio.sleep(0)
 
-    def written(self, message: Any) -> bytes:
-        """An answer as it is sent."""
-        return self.wire.form.write(self.method.serialize(message), self.method.response)
+    async def written(self, message: Any, hold: Hold) -> bytes:
+        """An answer as it is sent, for which `hold` holds what the servicer does not count."""
+        form = self.wire.form
+        data = self.method.serialize(message)
+        del message
+        return (
+            data if form.as_it_is else await form.write(data, self.method.response, FairSlices(self._fair_queue), hold)
+        )
 
     async def send_initial_metadata(self, metadata: Metadata) -> None:
         """Do nothing: the head of the answer is sent with what follows it."""

@@ -19,6 +19,7 @@ from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import SERVER, HttpResponse, MethodNotAllowed, UnsupportedMediaType, header_lines
 from gateway.fronts.web.answer_stream import AnswerStream
 from gateway.fronts.web.failure import Failure
+from gateway.fronts.web.held_form import HeldForm
 from gateway.fronts.web.one_answer import answer_response, failed_response
 from gateway.fronts.web.requests import FramedMessages, OneMessage, RequestMessages
 from gateway.fronts.web.web_call import make_call
@@ -107,12 +108,13 @@ class WebLane:
         wire = context.wire
         messages = self._messages(request, held, wire, memory)
         stream = AnswerStream(request, wire, self._fair_queue) if context.method.gives_many else None
-        context.open(messages, stream)
+        context.open(messages, stream, memory, self._fair_queue)
+        held_form = HeldForm(memory)
         try:
             if stream is not None:
                 request.connection.streams = True
                 stream.begin()
-            outcome = await make_call(context, memory, self._connections)
+            outcome = await make_call(context, memory, self._connections, held_form)
             if isinstance(outcome, Failure):
                 status, response = outcome.code.name, None
                 if stream is None:
@@ -125,6 +127,7 @@ class WebLane:
             stream.succeed()
             return "OK", None
         finally:
+            held_form.release()
             await messages.close()
 
     def _messages(self, request: HttpRequest, held: MemoryHold, wire: Wire, memory: CallMemory) -> RequestMessages:

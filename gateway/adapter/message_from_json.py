@@ -1,0 +1,288 @@
+"""Messages in JSON as protobuf's bytes, in turns with everything else.
+
+Of a long text, members and runs of elements are found first, and each becomes the bytes of its field by itself. A text
+of 60 MB, or 8,000,000 elements, holds nobody up.
+"""
+
+import binascii
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from io import BytesIO
+from typing import Any, Final, cast
+
+import msgspec
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import ListValue, Struct, Value
+
+from gateway.adapter.message_json import (
+    TEXTS,
+    VALUE,
+    Hold,
+    decoded_json,
+    field_named,
+    read,
+    read_elements,
+    read_field,
+    takes_null,
+    values_of_map,
+)
+from gateway.adapter.proto_wire import length_prefix
+from gateway.adapter.value_json import fill_value
+from gateway.adapter.values import refuse_deeper
+from gateway.concurrency.time_slice import Checkpoints, in_slices
+from gateway.core.errors import InvalidParams, InvalidRequest, Path
+from gateway.core.json_parts import (
+    LONG_TEXT,
+    NameTooLong,
+    Span,
+    check_json,
+    element_runs,
+    member_spans,
+    stripped,
+)
+from gateway.core.json_text import MAX_MEMBERS, too_many
+from gateway.core.json_walk import WINDOW
+
+_UNITS: Final = re.compile(
+    rb"(?:[^\\]++|\\(?:[^u]|u(?![dD][89abAB])[0-9a-fA-F]{4}|u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}))*+", re.DOTALL
+)
+"""What may be cut off from the inside of a string: whole escapes, and pairs of them that are one character."""
+
+_STRING_AT_ONCE: Final = 16 << 10
+_STRIDE: Final = 64
+_PART_BYTES: Final = 64
+"""What a part takes besides its content."""
+
+MOST_FACTOR: Final = 6
+"""How many bytes of protobuf a byte of JSON stands for at most: a number of an array that is a Value."""
+
+_KEY, _OF_MEMBER = 1, 2
+"""The numbers of the fields of a member of a map."""
+
+
+async def from_json(data: bytes, kind: type[Message], pace: Checkpoints, hold: Hold) -> bytes:
+    """The bytes of protobuf of the message that a text is. `hold` is told how many bytes more are held; it may raise.
+
+    Raises InvalidRequest if it is no JSON, InvalidParams if it is no such message, TooLarge.
+    """
+    if len(data) <= LONG_TEXT:
+        hold(MOST_FACTOR * len(data))
+        message = kind()
+        await in_slices(read(message, decoded_json(data), ()), pace)
+        return message.SerializeToString()
+    try:
+        await check_json(data, pace.checkpoint)
+    except InvalidParams as error:
+        raise InvalidRequest(f"the request is not JSON: {error.message}") from None
+    whole = stripped(data, Span(0, len(data)))
+    written = BytesIO()
+    parts = await _LongReader(data, pace, hold).message(cast(Descriptor, kind.DESCRIPTOR), whole, ())
+    parts.reverse()
+    while parts:
+        written.write(parts.pop())  # One takes what the other gives back.
+        await pace.checkpoint()
+    return written.getvalue()
+
+
+class _LongReader:
+    """Reads messages in a text, which has been checked. What they become comes in parts."""
+
+    def __init__(self, data: bytes, pace: Checkpoints, hold: Hold) -> None:
+        self._data = data
+        self._pace = pace
+        self._hold = hold
+        self._checkpoint = pace.checkpoint
+
+    async def message(self, descriptor: Descriptor, span: Span, path: Path, depth: int = 0) -> list[bytes]:
+        """A message; `depth` is that of a Value inside others."""
+        if descriptor.full_name == VALUE:
+            return await self._value(span, path, depth)
+        if _size(span) <= LONG_TEXT or descriptor.full_name in TEXTS:
+            message = _class(descriptor)()
+            await in_slices(read(message, self._decoded(span), path), self._pace)
+            return [self._held(message.SerializeToString())]
+        seen: dict[str, str] = {}
+        parts: list[bytes] = []
+        for name, at in (await self._members(span, path)).items():
+            field = field_named(descriptor, name, seen, path)
+            if not self._data.startswith(b"null", at.start) or takes_null(field):
+                parts += await self._field(descriptor, field, at, (*path, name))
+            await self._checkpoint()
+        return parts
+
+    async def _members(self, span: Span, path: Path) -> dict[str, Span]:
+        if not self._data.startswith(b"{", span.start):
+            raise InvalidParams.field(*path, description="expected an object")
+        try:
+            found = await member_spans(self._data, span, self._checkpoint, MAX_MEMBERS)
+        except NameTooLong as error:
+            raise error.under(*path) from None
+        if len(found) > MAX_MEMBERS:
+            raise too_many(*path)
+        return found
+
+    async def _field(self, descriptor: Descriptor, field: FieldDescriptor, span: Span, path: Path) -> list[bytes]:
+        if _size(span) <= LONG_TEXT:
+            message = _class(descriptor)()
+            await in_slices(read_field(message, field, self._decoded(span), path), self._pace)
+            return [self._held(message.SerializeToString())]
+        if (of := values_of_map(field)) is not None:
+            return await self._map(field, of, span, path)
+        if field.is_repeated:
+            return await self._elements(descriptor, field, span, path)
+        return await self._single(field, span, path)
+
+    async def _single(self, field: FieldDescriptor, span: Span, path: Path, depth: int = 0) -> list[bytes]:
+        """One long value of a field."""
+        if field.message_type is not None:
+            return _inside(field.number, await self.message(field.message_type, span, path, depth))
+        if field.type == FieldDescriptor.TYPE_STRING:
+            return _inside(field.number, await self._string(span, path))
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            return _inside(field.number, await self._bytes(span, path))
+        raise InvalidParams.field(*path, description="expected a number, true or false, or a name")
+
+    async def _map(self, field: FieldDescriptor, of: FieldDescriptor, span: Span, path: Path) -> list[bytes]:
+        parts: list[bytes] = []
+        for name, at in (await self._members(span, path)).items():
+            key = name.encode()
+            if self._data.startswith(b"null", at.start):
+                raise InvalidParams.field(*path, name, description="expected a value")
+            value = await self._field(cast(Any, field.message_type), of, at, (*path, name))
+            parts += _inside(field.number, [length_prefix(_KEY, len(key)), key, *value])
+            await self._checkpoint()
+        return parts
+
+    async def _elements(self, descriptor: Descriptor, field: FieldDescriptor, span: Span, path: Path) -> list[bytes]:
+        parts: list[bytes] = []
+        index = 0
+        async with aclosing(self._runs(span, path)) as runs:
+            async for run in runs:
+                if _size(run) > LONG_TEXT:
+                    parts += await self._single(field, run, (*path, index))
+                    index += 1
+                    continue
+                values = self._run(run)
+                message = _class(descriptor)()
+                await in_slices(read_elements(message, field, values, path, index), self._pace)
+                parts.append(self._held(message.SerializeToString()))
+                index += len(values)
+        return parts
+
+    def _runs(self, span: Span, path: Path) -> AsyncGenerator[Span, None]:
+        if not self._data.startswith(b"[", span.start):
+            raise InvalidParams.field(*path, description="expected an array")
+        return cast("AsyncGenerator[Span, None]", element_runs(self._data, span, self._checkpoint))
+
+    def _run(self, run: Span) -> list[Any]:
+        """The elements of a run."""
+        if _size(run) > WINDOW:
+            return [self._decoded(run)]
+        elements: list[Any] = decoded_json(b"[%b]" % self._data[run.start : run.stop])
+        return elements
+
+    async def _value(self, span: Span, path: Path, depth: int) -> list[bytes]:
+        if _size(span) <= LONG_TEXT:
+            value = Value()
+            await in_slices(fill_value(value, self._decoded(span), path, depth), self._pace)
+            return [self._held(value.SerializeToString())]
+        opening = self._data[span.start : span.start + 1]
+        if opening == b'"':
+            return _inside(Value.STRING_VALUE_FIELD_NUMBER, await self._string(span, path))
+        if opening not in b"[{":
+            raise InvalidParams.field(*path, description="a number beyond the range of a double")
+        refuse_deeper(depth, path)
+        parts: list[bytes] = []
+        if opening == b"{":
+            for name, at in (await self._members(span, path)).items():
+                key = name.encode()
+                inside = _inside(_OF_MEMBER, await self._value(at, (*path, name), depth + 1))
+                parts += _inside(Struct.FIELDS_FIELD_NUMBER, [length_prefix(_KEY, len(key)), key, *inside])
+            return _inside(Value.STRUCT_VALUE_FIELD_NUMBER, parts)
+        index = 0
+        async with aclosing(self._runs(span, path)) as runs:
+            async for run in runs:
+                if _size(run) > LONG_TEXT:
+                    inside = await self._value(run, (*path, index), depth + 1)
+                    parts += _inside(ListValue.VALUES_FIELD_NUMBER, inside)
+                    index += 1
+                    continue
+                listed = ListValue()
+                for element in self._run(run):
+                    filling = fill_value(listed.values.add(), element, (*path, index), depth + 1)
+                    await in_slices(filling, self._pace)
+                    index += 1
+                    if index % _STRIDE == 0:
+                        await self._checkpoint()
+                parts.append(self._held(listed.SerializeToString()))
+        return _inside(Value.LIST_VALUE_FIELD_NUMBER, parts)
+
+    async def _string(self, span: Span, path: Path) -> list[bytes]:
+        async with aclosing(self._string_parts(span, path)) as parts:
+            return [self._held(part) async for part in parts]
+
+    async def _string_parts(self, span: Span, path: Path) -> AsyncGenerator[bytes, None]:
+        """Yield what is between quotation marks."""
+        data = self._data
+        if not data.startswith(b'"', span.start):
+            raise InvalidParams.field(*path, description="expected a string")
+        start, stop = span.start + 1, span.stop - 1
+        while start < stop:
+            end = min(start + _STRING_AT_ONCE, stop)
+            if data.find(b"\\", start, end) >= 0:
+                end = cast("re.Match[bytes]", _UNITS.match(data, start, end)).end()
+            while end < stop and data[end] & 0xC0 == 0x80:
+                end -= 1
+            try:
+                text: str = msgspec.json.decode(b'"%b"' % data[start:end], type=str)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise InvalidParams.field(*path, description="not UTF-8") from None
+            yield text.encode()
+            start = end
+            await self._checkpoint()
+
+    async def _bytes(self, span: Span, path: Path) -> list[bytes]:
+        """What base64 stands for, of either alphabet, padded or not."""
+        parts: list[bytes] = []
+        rest = b""
+        async with aclosing(self._string_parts(span, path)) as texts:
+            async for text in texts:
+                rest += text.replace(b"-", b"+").replace(b"_", b"/")
+                whole = len(rest) - len(rest) % 4 - 4  # The last ones may be padded.
+                if whole > 0:
+                    parts.append(self._held(_unpadded(rest[:whole], path)))
+                    rest = rest[whole:]
+        rest = rest.rstrip(b"=")
+        parts.append(_unpadded(rest + b"=" * (-len(rest) % 4), path, b"="))
+        return parts
+
+    def _held(self, part: bytes) -> bytes:
+        self._hold(len(part) + _PART_BYTES)
+        return part
+
+    def _decoded(self, span: Span) -> Any:
+        return decoded_json(self._data[span.start : span.stop])
+
+
+def _unpadded(text: bytes, path: Path, padding: bytes = b"") -> bytes:
+    if padding or b"=" not in text:
+        try:
+            return binascii.a2b_base64(text, strict_mode=True)
+        except binascii.Error:
+            pass
+    raise InvalidParams.field(*path, description="expected a string of base64")
+
+
+def _inside(number: int, parts: list[bytes]) -> list[bytes]:
+    return [length_prefix(number, sum(map(len, parts))), *parts]
+
+
+def _size(span: Span) -> int:
+    return span.stop - span.start
+
+
+def _class(descriptor: Descriptor) -> type[Message]:
+    return message_factory.GetMessageClass(descriptor)
