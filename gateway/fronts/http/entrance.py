@@ -63,7 +63,9 @@ class HttpEntrance:
         """A request is refused before it is known what it asks for."""
         count_refused_token(error)
         if (audit := self.access.audit).on:
-            audit.refused(error, "http", f"{request.method} {_place(request.path)}", request.peer, request.caller)
+            audit.refused(
+                error, "http", request.route or f"{request.method} {_place(request.path)}", request.peer, request.caller
+            )
 
     def origin(self, request: HttpRequest) -> Origin:
         """Where the calls of a request come from."""

@@ -18,6 +18,7 @@ from typing import Any
 from aiohttp import HttpVersion11
 
 from gateway.access.access import Access, OpenAccess
+from gateway.access.method_permissions import is_for_everybody
 from gateway.adapter import jsonrpc
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryAccount, MemoryHold
@@ -226,6 +227,8 @@ class HttpFront:
         task = request.connection.task
         assert task is not None
         request.cross_origin = self._hosts.cross_origin.lines(request)
+        if self._lane is not None:
+            request.route = self._lane.route(request.path)
         try:
             request.connection.begin(request)
             if request.version not in VERSIONS:
@@ -239,7 +242,8 @@ class HttpFront:
             if len(self._open) >= self._limits.requests:
                 raise Overloaded("too many open requests", retry_after=1.0)
             self._open.add(task)
-            await self._entrance.identify(request)
+            if not is_for_everybody(request.route):
+                await self._entrance.identify(request)
             route = self._route(request)
             if "Expect" in request.headers:
                 check_expectation(request)
@@ -257,7 +261,7 @@ class HttpFront:
             del task
 
     def _refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
-        if self._lane is not None and self._lane.serves(request.path):
+        if self._lane is not None and request.route:
             return self._lane.refusal(request, error)
         return self._methods.observed.refusal(request, error)
 
@@ -268,7 +272,7 @@ class HttpFront:
     def _route(self, request: HttpRequest) -> RouteHandler:
         path = request.path
         methods = self._blobs.of_one if path.startswith(f"{BLOBS_PATH}/") else self._routes.get(path)
-        if methods is None and self._lane is not None and self._lane.serves(path):
+        if methods is None and self._lane is not None and request.route:
             return self._lane.answer
         if methods is None:
             raise PathNotFound(f"nothing is served at this path; JSON-RPC is at {RPC_PATH}")

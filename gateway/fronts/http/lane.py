@@ -11,8 +11,8 @@ from gateway.fronts.http.responses import HttpResponse
 class Lane(Protocol):
     """Serves some paths. The front has found the caller of a request, and counts it."""
 
-    def serves(self, path: str) -> bool:
-        """Whether a path is one of these."""
+    def route(self, path: str) -> str:
+        """The route of a path, of which there are few; "" if it is none of these."""
 
     async def answer(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
         """Answer a request; None if the answer has been written. Raises GatewayError."""

@@ -73,7 +73,7 @@ def begin_request(request: HttpRequest) -> ObservedRequest | None:
 def end_request(request: HttpRequest, observed: ObservedRequest | None) -> None:
     """A request has been answered, or its client has left."""
     status = request.status or LEFT
-    HTTP_REQUESTS.labels(_place(request.path), str(status)).value += 1
+    HTTP_REQUESTS.labels(request.route or _place(request.path), str(status)).value += 1
     if observed is not None:
         observed.end(status, request)
 

@@ -30,6 +30,7 @@ class HttpRequest:
         "headers",
         "limit",
         "method",
+        "route",
         "status",
         "version",
     )
@@ -52,6 +53,8 @@ class HttpRequest:
         """Whether something of the answer has been written."""
         self.cross_origin = b""
         """The headers of the answer that tell browsers which pages may read it."""
+        self.route = ""
+        """The route of a lane that serves the request, if one does."""
         self.status = 0
         """The status of the answer, when it is written."""
         self.call_bytes: int | None = None

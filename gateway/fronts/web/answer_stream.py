@@ -8,8 +8,9 @@ from gateway.fronts.http.compressing import MIN_BYTES, Coding, coding_by_header,
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import SERVER, header_lines
 from gateway.fronts.http.writing import BodyWriter
+from gateway.fronts.web.body_parts import PART, body_parts
 from gateway.fronts.web.failure import Failure
-from gateway.fronts.web.frames import COMPRESSED, frame
+from gateway.fronts.web.frames import COMPRESSED, frame, frame_head
 from gateway.fronts.web.wires import Wire
 
 
@@ -31,16 +32,21 @@ class AnswerStream:
         """Send a message, when what was written before has left this process."""
         coding = self._coding
         if coding is None or len(message) < MIN_BYTES:
-            piece = frame(message)
+            flags = 0
         else:
             parts = [part async for part in compressed(whole(message), coding, self._fair_queue)]
-            piece = frame(b"".join(parts), COMPRESSED)
+            message, flags = b"".join(parts), COMPRESSED
             del parts
+        if len(message) <= PART:
+            self._write(frame(message, flags))
+        else:
+            self._write(frame_head(len(message), flags))
+            for part in body_parts(message, is_text=self._wire.is_text):
+                self._writer.write(part)
+                await self._drained()
+                await self._fair_queue.yield_turn()
         del message
-        self._write(piece)
-        del piece
-        if self._connection.writing_paused:
-            await self._connection.drained()
+        await self._drained()
 
     def succeed(self) -> None:
         """End the call."""
@@ -51,6 +57,10 @@ class AnswerStream:
         """End the call with a status."""
         self._write(self._wire.failure(*failure)[1])
         self._writer.end()
+
+    async def _drained(self) -> None:
+        if self._connection.writing_paused:
+            await self._connection.drained()
 
     def _write(self, piece: bytes) -> None:
         self._writer.write(b64encode(piece) if self._wire.is_text else piece)

@@ -21,7 +21,12 @@ class Frame(NamedTuple):
 
 def frame(content: bytes, flags: int = 0) -> bytes:
     """A frame as it is written."""
-    return _HEAD.pack(flags, len(content)) + content
+    return frame_head(len(content), flags) + content
+
+
+def frame_head(length: int, flags: int = 0) -> bytes:
+    """What stands before the content of a frame."""
+    return _HEAD.pack(flags, length)
 
 
 class FrameReader:

@@ -18,7 +18,8 @@ from gateway.fronts.web.web_context import WebAbort, WebContext
 async def make_call(context: WebContext, memory: CallMemory, connections: Connections, hold: Hold) -> bytes | Failure:
     """Make a call. Returns its one answer; b"" if it gives many, and has written them; or how it has failed.
 
-    `hold` holds what the one answer takes besides what the servicer counts. Raises CancelledError and ConnectionError if its client has left.
+    `hold` holds what the one answer takes besides what the servicer counts.
+    Raises CancelledError and ConnectionError if its client has left.
     """
     try:
         async with asyncio.timeout(context.time_remaining()) as timer:

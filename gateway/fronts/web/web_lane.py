@@ -50,9 +50,9 @@ class WebLane:
         self._fair_queue = FairQueue()
         self._answers = CodedAnswers(self._fair_queue)
 
-    def serves(self, path: str) -> bool:
-        """Whether a path is one of these."""
-        return self._methods.has(path)
+    def route(self, path: str) -> str:
+        """The method at a path, or `/SERVICE/*` if the service has no such method; "" if there is no such service."""
+        return path if path in self._methods.by_path else self._methods.service(path)
 
     def refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
         """The answer to a request that is refused before it is known which call it is."""
@@ -113,6 +113,8 @@ class WebLane:
         try:
             if stream is not None:
                 request.connection.streams = True
+                if self._limits.connection_age is not None:
+                    request.closes = True  # The stream ends with its connection, and the client is to know it before.
                 stream.begin()
             outcome = await make_call(context, memory, self._connections, held_form)
             if isinstance(outcome, Failure):
@@ -123,7 +125,7 @@ class WebLane:
                     stream.fail(outcome)
                 return status, response
             if stream is None:
-                return "OK", await answer_response(request, wire, outcome, self._answers)
+                return "OK", await answer_response(request, wire, outcome, self._answers, self._fair_queue)
             stream.succeed()
             return "OK", None
         finally:

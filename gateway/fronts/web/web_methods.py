@@ -25,6 +25,7 @@ class WebMethods:
             path = f"/{service_name}/{name}"
             self.by_path[path] = WebMethod(path, handler)
 
-    def has(self, path: str) -> bool:
-        """Whether a path is that of a method, or would be if its service had it."""
-        return path[1:].rpartition("/")[0] in self._services
+    def service(self, path: str) -> str:
+        """`/SERVICE/*`, if the path names a service that is here, and something in it; otherwise ""."""
+        service = path[1:].rpartition("/")[0]
+        return f"/{service}/*" if service in self._services else ""
