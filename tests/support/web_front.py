@@ -131,8 +131,10 @@ async def web_server(
     )
     await front.start()
     await grpc.start()
-    async with aiohttp.ClientSession() as session:
-        yield WebServer(front, grpc, runtime, account, session)
-    await grpc.stop(0)
-    await front.stop(0)
-    await service.close()
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield WebServer(front, grpc, runtime, account, session)
+    finally:
+        await grpc.stop(0)
+        await front.stop(0)
+        await service.close()

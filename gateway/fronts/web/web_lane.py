@@ -107,14 +107,16 @@ class WebLane:
         """Make a call. Returns its status, and what is to be sent."""
         wire = context.wire
         messages = self._messages(request, held, wire, memory)
-        stream = AnswerStream(request, wire, self._fair_queue) if context.method.gives_many else None
+        stream = None
+        if context.method.gives_many:
+            if self._limits.connection_age is not None:
+                request.closes = True  # The stream ends with its connection, and the client is to know it before.
+            stream = AnswerStream(request, wire, self._fair_queue)
         context.open(messages, stream, memory, self._fair_queue)
         held_form = HeldForm(memory)
         try:
             if stream is not None:
                 request.connection.streams = True
-                if self._limits.connection_age is not None:
-                    request.closes = True  # The stream ends with its connection, and the client is to know it before.
                 stream.begin()
             outcome = await make_call(context, memory, self._connections, held_form)
             if isinstance(outcome, Failure):

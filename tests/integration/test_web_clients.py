@@ -1,0 +1,224 @@
+"""Clients of Connect and gRPC-Web from elsewhere: each method, errors with details, exact numbers, cancellation."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from connectrpc.client import ConnectClient
+from connectrpc.code import Code
+from connectrpc.compat import google_protobuf_binary_codec, google_protobuf_json_codec
+from connectrpc.errors import ConnectError
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.protocol import ProtocolType
+
+from runs.v1 import blobs_pb2, runs_pb2
+from tests.integration.conftest import Gateway
+from tests.support.counted import Counted
+from tests.support.environments import install
+from tests.support.node_packages import NODE, node_package
+
+PROJECT = Path(__file__).parents[2]
+FLOW = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
+EXACT = ["1152921504606846977", "1e400", "0.10", '{"b":1,"a":null}', '"\\u0000é𝄞"']
+INVALID_ARGUMENT, NOT_FOUND = 3, 5
+MANY = 20_000
+OPEN = "runs_gateway_open_streams"
+TRANSPORTS = [
+    "connect-web",
+    "connect-web-binary",
+    "connect-web-get",
+    "connect-web-grpc-web",
+    "connect-web-grpc-web-json",
+    "connect-node",
+    "connect-node-get",
+    "connect-node-grpc-web",
+    "grpc-web-package",
+    "grpc-web-package-text",
+]
+CODECS = {"proto": google_protobuf_binary_codec, "json": google_protobuf_json_codec}
+
+
+def method(service: str, name: str, request: Any, answer: Any, kind: StreamType = StreamType.UNARY) -> Any:
+    level = IdempotencyLevel.NO_SIDE_EFFECTS if name.startswith(("GetBlob", "List")) else IdempotencyLevel.UNKNOWN
+    return MethodInfo(
+        name=name, service_name=service, input=request, output=answer, idempotency_level=level, stream_type=kind
+    )
+
+
+WATCH = method(
+    "runs.v1.RunsService",
+    "WatchRuns",
+    runs_pb2.WatchRunsRequest,
+    runs_pb2.WatchRunsResponse,
+    StreamType.BIDI_STREAM,
+)
+
+
+class PythonClient:
+    """The client of `connectrpc`."""
+
+    def __init__(self, address: str, protocol: ProtocolType, codec: str, **options: Any) -> None:
+        self.client = ConnectClient(f"http://{address}", protocol=protocol, codec=CODECS[codec](), **options)
+
+    async def call(self, name: str, request: Any, **options: Any) -> Any:
+        service, module = ("BlobsService", blobs_pb2) if name.endswith("Blob") else ("RunsService", runs_pb2)
+        described = method(f"runs.v1.{service}", name, type(request), getattr(module, f"{name}Response"))
+        return await self.client.execute_unary(request=request, method=described, **options)
+
+    def follow(self, **fields: Any) -> Any:
+        described = method(
+            "runs.v1.RunsService",
+            "GetRun",
+            runs_pb2.GetRunRequest,
+            runs_pb2.GetRunResponse,
+            StreamType.SERVER_STREAM,
+        )
+        return self.client.execute_server_stream(request=runs_pb2.GetRunRequest(**fields), method=described)
+
+    async def flow(self) -> str:
+        put = await self.call("PutBlob", blobs_pb2.PutBlobRequest(json=FLOW, type=blobs_pb2.BLOB_TYPE_FLOW))
+        blob_id: str = put.blob_id
+        return blob_id
+
+    async def submit(self, *inputs: str, **fields: Any) -> runs_pb2.RunStatus:
+        values = [runs_pb2.JsonValue(json=text) for text in inputs]
+        request = runs_pb2.SubmitRunRequest(flow_id=await self.flow(), inputs=values, **fields)
+        run: runs_pb2.RunStatus = (await self.call("SubmitRun", request)).run
+        return run
+
+
+@pytest.fixture(params=[ProtocolType.CONNECT, ProtocolType.GRPC_WEB], ids=["connect", "grpc-web"])
+def protocol(request: Any) -> ProtocolType:
+    found: ProtocolType = request.param
+    return found
+
+
+@pytest.fixture(params=list(CODECS))
+def client(request: Any, gateway: Gateway, protocol: ProtocolType) -> PythonClient:
+    return PythonClient(gateway.addresses.http, protocol, request.param)
+
+
+async def results(updates: AsyncIterator[runs_pb2.GetRunResponse]) -> list[str]:
+    return [result.value.json async for update in updates for result in update.run.results]
+
+
+async def test_payloads_stay_exact(client: PythonClient) -> None:
+    run = await client.submit(*EXACT, wait=True)
+    assert run.items.success == len(EXACT)
+    assert sorted(await results(client.follow(run_id=run.run_id, wait=True, include_results=True))) == sorted(EXACT)
+
+
+async def test_many_results_come(client: PythonClient) -> None:
+    run = await client.submit(*map(str, range(MANY)))
+    texts = await results(client.follow(run_id=run.run_id, wait=True, include_results=True))
+    assert sorted(map(int, texts)) == list(range(MANY))
+
+
+async def test_reads_are_called_by_get(gateway: Gateway, client: PythonClient) -> None:
+    flow_id = await client.flow()
+    got = await client.call("GetBlob", blobs_pb2.GetBlobRequest(blob_id=flow_id))
+    assert json.loads(got.json) == json.loads(FLOW)
+    connect = PythonClient(gateway.addresses.http, ProtocolType.CONNECT, "proto")
+    by_get = await connect.call("GetBlob", blobs_pb2.GetBlobRequest(blob_id=flow_id), use_get=True)
+    assert by_get == got
+    assert not (await connect.call("ListRuns", runs_pb2.ListRunsRequest(), use_get=True)).runs
+
+
+async def test_inputs_come_in_parts(client: PythonClient) -> None:
+    flow_id = await client.flow()
+
+    async def parts() -> AsyncIterator[runs_pb2.SubmitRunStreamRequest]:
+        yield runs_pb2.SubmitRunStreamRequest(parameters=runs_pb2.SubmitRunRequest(flow_id=flow_id, wait=True))
+        for index in range(10):
+            yield runs_pb2.SubmitRunStreamRequest(inputs=[runs_pb2.JsonValue(json=str(index))])
+
+    described = method(
+        "runs.v1.RunsService",
+        "SubmitRunStream",
+        runs_pb2.SubmitRunStreamRequest,
+        runs_pb2.SubmitRunResponse,
+        StreamType.CLIENT_STREAM,
+    )
+    answer = await client.client.execute_client_stream(request=parts(), method=described)
+    assert answer.run.items.success == 10
+
+
+async def test_many_runs_are_followed_on_one_stream(client: PythonClient) -> None:
+    runs = [(await client.submit("1", wait=True)).run_id for _ in range(3)]
+
+    async def requests() -> AsyncIterator[runs_pb2.WatchRunsRequest]:
+        for run_id in runs:
+            yield runs_pb2.WatchRunsRequest(add=runs_pb2.GetRunRequest(run_id=run_id, wait=True))
+
+    stream: Any = client.client.execute_bidi_stream(request=requests(), method=WATCH)
+    assert {message.run_id async for message in stream} == set(runs)
+
+
+async def test_errors_have_their_details(client: PythonClient) -> None:
+    with pytest.raises(ConnectError) as raised:
+        await client.call("SubmitRun", runs_pb2.SubmitRunRequest(flow_id="x", inputs=[runs_pb2.JsonValue(json="1")]))
+    assert raised.value.code is Code.INVALID_ARGUMENT
+    assert "flow_id" in raised.value.message
+    kinds = {detail.type_name for detail in raised.value.details}
+    assert {"google.rpc.BadRequest", "google.rpc.ErrorInfo"} <= kinds
+    with pytest.raises(ConnectError) as missing:
+        await results(client.follow(run_id="00000000-0000-7000-8000-000000000000"))
+    assert missing.value.code is Code.NOT_FOUND
+
+
+async def test_a_stream_that_is_left_ends(gateway: Gateway, client: PythonClient) -> None:
+    async def requests() -> AsyncIterator[runs_pb2.WatchRunsRequest]:
+        yield runs_pb2.WatchRunsRequest(add_set=runs_pb2.WatchSet(name="all"))
+
+    counted = Counted()
+    stream: Any = client.client.execute_bidi_stream(request=requests(), method=WATCH)
+    assert (await anext(stream)).HasField("caught_up")
+    assert counted.of(OPEN) == {("runs.v1.RunsService/WatchRuns",): 1}
+    await stream.aclose()
+    async with asyncio.timeout(60):
+        while counted.of(OPEN):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+# Node
+
+
+@pytest.fixture(scope="session")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The contract as buf builds it, with the packages of Node installed."""
+    if shutil.which("npm") is None and not os.environ.get("CI"):
+        pytest.skip("npm was not found; CI runs this test")
+    for name in ("@connectrpc/connect-web", "@connectrpc/connect-node", "grpc-web", "xhr2", "@bufbuild/buf"):
+        node_package(name)
+    image = tmp_path_factory.mktemp("contract") / "image.binpb"
+    buf = NODE / "node_modules" / ".bin" / "buf"
+    install(str(buf), "build", str(PROJECT), "--path", str(PROJECT / "protos" / "runs"), "--output", str(image))
+    return image
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_clients_of_node_agree(contract: Path, gateway: Gateway, transport: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        "node",
+        str(NODE / "web_client.mjs"),
+        transport,
+        f"http://{gateway.addresses.http}",
+        str(contract),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    told = json.loads(out)
+    assert told["texts"] == EXACT
+    assert json.loads(told["blob"]) == json.loads(FLOW)
+    assert (told["many"], told["listed"], told["items"], told["deletes"]) == (MANY, 1, 2, True)
+    assert told["cancelled"] is None
+    assert told["refused"]["code"] == INVALID_ARGUMENT
+    assert "flow_id" in told["refused"]["message"]
+    assert told["refused"]["details"]
+    assert told["missing"]["code"] == NOT_FOUND
