@@ -29,6 +29,9 @@ def _decoded(text: bytes) -> bytes:
     try:
         if b"=" not in text:
             return binascii.a2b_base64(text, strict_mode=True)
-        return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in _PIECE.findall(text))
+        pieces = _PIECE.findall(text)
+        if sum(map(len, pieces)) == len(text):  # Nothing is padded without anything before.
+            return b"".join(binascii.a2b_base64(piece, strict_mode=True) for piece in pieces)
     except binascii.Error:
-        raise InvalidRequest("the body is no base64") from None
+        pass
+    raise InvalidRequest("the body is no base64")
