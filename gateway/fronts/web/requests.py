@@ -62,9 +62,8 @@ class FramedMessages:
         self, request: HttpRequest, wire: Wire, memory: CallMemory, limits: HttpLimits, fair_queue: FairQueue
     ) -> None:
         chunks = _chunks(request)
-        self._frames = FrameReader(decoded(chunks) if wire.is_text else chunks, limits.body, self._hold)
-        self._memory = memory
-        self._held = 0
+        self._held = _HeldFrames(memory)
+        self._frames = FrameReader(decoded(chunks) if wire.is_text else chunks, limits.body, self._held)
         self._most = limits.body
         self._fair_queue = fair_queue
         self._coding = ",".join(request.headers.getall(wire.coding_header, ()))
@@ -86,9 +85,18 @@ class FramedMessages:
     async def close(self) -> None:
         """Read no more."""
         await self._frames.close()
-        self._hold(0)
+        self._held(0)
 
-    def _hold(self, size: int) -> None:
+
+class _HeldFrames:
+    """Counts for a call what is held of frames. It knows nothing of who reads them, which would be a cycle."""
+
+    def __init__(self, memory: CallMemory) -> None:
+        self._memory = memory
+        self._held = 0
+
+    def __call__(self, size: int) -> None:
+        """So many bytes are held now. Raises Overloaded if there is no room."""
         if size > self._held:
             self._memory.grow(size - self._held)
         else:

@@ -1,7 +1,10 @@
 """Who may call, how often, and how that is told and counted."""
 
+import asyncio
 import base64
+import io
 import json
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +14,10 @@ from gateway.access.presented import Presented
 from gateway.core.caller import Caller
 from gateway.core.errors import Unauthenticated
 from gateway.fronts.http.limits import HttpLimits
+from gateway.fronts.web.body_parts import PART
+from gateway.fronts.web.frames import frame
 from tests.support.counted import Counted
+from tests.support.spans import ids_of, recorded_spans
 from tests.support.web_front import BLOBS, JSON, RUNS, STREAM, WebServer, framed, web_server
 
 WEB = {"Content-Type": "application/grpc-web+json"}
@@ -105,3 +111,42 @@ async def test_streams_say_that_they_end_with_their_connection() -> None:
         run = await server.submit("1")
         answer = await server.post(f"{RUNS}/GetRun", framed({"runId": run["runId"]}), **STREAM)
         assert answer.headers["Connection"] == "close"
+
+
+async def test_a_call_has_the_span_of_its_method_in_the_trace_of_its_client() -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    with recorded_spans() as spans:
+        async with web_server() as server:
+            await server.call(f"{RUNS}/ListRuns", {}, traceparent=f"00-{trace}-b7ad6b7169203331-01")
+            await server.stream(f"{RUNS}/GetRun", {"runId": "x"})
+        assert ids_of(spans.only(f"{RUNS}/ListRuns"))[0] == trace
+        assert spans.named(f"{RUNS}/GetRun")
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/grpc-web+json"])
+async def test_what_a_client_does_not_read_of_a_long_answer_is_not_written(kind: str) -> None:
+    async with web_server() as server:
+        text = json.dumps("x" * (8 << 20))
+        body = io.BytesIO(json.dumps({"json": text, "type": "BLOB_TYPE_DATA"}).encode())
+        async with server.session.post(server.url(f"{BLOBS}/PutBlob"), data=body, headers=JSON) as put:
+            blob_id = (await put.json())["blobId"]
+        message = json.dumps({"blobId": blob_id, "maxResponseMessageBytes": 64 << 20}).encode()
+        sent = frame(message) if "grpc" in kind else message
+        host, _, port = server.front.address.rpartition(":")
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 10)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
+        reader, writer = await asyncio.open_connection(sock=client, limit=4 << 10)
+        head = f"POST /{BLOBS}/GetBlob HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+        writer.write(f"{head}Content-Length: {len(sent)}\r\n\r\n".encode() + sent)
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(answer.partition("content-length: ")[2].partition("\r\n")[0])
+        async with asyncio.timeout(30):
+            while not any(connection.writing_paused for connection in server.front._connections):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert max(connection.unsent for connection in server.front._connections) <= PART
+        assert server.grpc.calls.number == 1  # It counts until it has been read.
+        received = await reader.readexactly(length)
+        assert text.encode()[1:-1] in received
+        writer.close()
