@@ -178,7 +178,7 @@ async def test_a_stream_that_is_left_ends(gateway: Gateway, client: PythonClient
     counted = Counted()
     stream: Any = client.client.execute_bidi_stream(request=requests(), method=WATCH)
     assert (await anext(stream)).HasField("caught_up")
-    assert counted.of(OPEN) == {("runs.v1.RunsService/WatchRuns",): 1}
+    assert counted.of(OPEN)["runs.v1.RunsService/WatchRuns",] >= 1  # A relay has streams of its own, in this process.
     await stream.aclose()
     async with asyncio.timeout(60):
         while counted.of(OPEN):  # noqa: ASYNC110

@@ -39,7 +39,7 @@ LABEL_VALUES: Final = {
         f"of executions {_values(*get_args(ExecutionOutcome))}; of upstream calls and of calls on object storage"
         f" {_values(*get_args(UpstreamOutcome))}; `error` is an answer, `unavailable` none"
     ),
-    "path": "`/`, `/api/v1/blobs`, `/health`, `/ui`, ...: what is served, or `other`",
+    "path": "`/`, `/api/v1/blobs`, `/health`, `/ui`, `/runs.v1.RunsService/GetRun`, ...: what is served, or `other`",
     "prefix": "the prefixes that `--component` names",
     "process": "`gateway` or `bridge`, and `worker-1`, `worker-2`, ...",
     "reason": (
