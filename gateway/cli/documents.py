@@ -4,6 +4,7 @@ import codecs
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,11 +16,28 @@ _LINES_SUFFIXES = {".jsonl", ".ndjson"}
 
 
 class DocumentError(CommandError):
-    """A file that cannot be used. The message names the place in it."""
+    """A file that cannot be used. The message names the place in it, and so does `problem`, without the file."""
 
     def __init__(self, file: Path, problem: str) -> None:
-        name = "standard input" if str(file) == "-" else str(file)
-        super().__init__(f"{name}: {problem}", ExitCode.USAGE)
+        super().__init__(f"{name_of(file)}: {problem}", ExitCode.USAGE)
+        self.problem = problem
+
+
+class UnreadableError(DocumentError):
+    """A file that cannot be read at all."""
+
+
+class FlowDocument(NamedTuple):
+    """A flow as its file has it, and its JSON, which is the same text unless the file is YAML."""
+
+    source: str
+    json: JsonText
+    is_yaml: bool
+
+
+def name_of(file: Path) -> str:
+    """The name of a file for people."""
+    return "standard input" if str(file) == "-" else str(file)
 
 
 def read_flow(file: Path) -> JsonText:
@@ -27,17 +45,22 @@ def read_flow(file: Path) -> JsonText:
 
     Raises DocumentError if the file cannot be read or is neither.
     """
+    return read_flow_document(file).json
+
+
+def read_flow_document(file: Path) -> FlowDocument:
+    """Return a flow, as `read_flow` does, and the text of its file."""
     text = _read(file)
     # JSON is nearly a subset of YAML. Text that is not JSON is read as YAML, unless the name of the file promises JSON.
     problem = json_problem(text)
     if problem is None:
-        return text
+        return FlowDocument(text, text, is_yaml=False)
     if file.suffix == ".json":
         raise DocumentError(file, problem)
     from gateway.core.yaml_json import yaml_to_json
 
     try:
-        return yaml_to_json(text)
+        return FlowDocument(text, yaml_to_json(text), is_yaml=True)
     except ValueError as error:
         raise DocumentError(file, str(error)) from None
 
@@ -73,7 +96,7 @@ def _read(file: Path) -> str:
     try:
         text = utf8_text(_bytes_of(file).removeprefix(codecs.BOM_UTF8))
     except OSError as error:
-        raise DocumentError(file, str(error.strerror)) from None
+        raise UnreadableError(file, str(error.strerror)) from None
     except ValueError as error:
         raise DocumentError(file, str(error)) from None
     if not text.strip():
@@ -85,7 +108,7 @@ def _bytes_of(file: Path) -> bytes:
     if str(file) != "-":
         return Path(_name_on_disk(str(file))).read_bytes()
     if sys.stdin is None:
-        raise DocumentError(file, "is closed")
+        raise UnreadableError(file, "is closed")
     return sys.stdin.buffer.read()
 
 

@@ -29,6 +29,7 @@ for _command in (
     "servers:serve",
     "servers:bridge",
     "flows:put",
+    "flow_check:check",
     "runs:submit",
     "runs:get",
     "watching:watch",

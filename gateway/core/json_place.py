@@ -46,5 +46,11 @@ def utf8_text(content: bytes) -> str:
 
 def place_of(text: str, index: int, *, first_line: int = 1) -> str:
     """The line and column of a character, as people count them: `line 3, column 5`."""
+    line, column = line_and_column(text, index)
+    return f"line {line + first_line - 1}, column {column}"
+
+
+def line_and_column(text: str, index: int) -> tuple[int, int]:
+    """The line and column of a character, counted from 1."""
     before = text[:index]
-    return f"line {first_line + before.count(chr(10))}, column {index - (before.rfind(chr(10)) + 1) + 1}"
+    return before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1

@@ -48,7 +48,7 @@ def yaml_to_json(text: str) -> str:
     Raises EmptyYamlError if there is none. Raises ValueError, which names the line, if the text is not YAML or has a
     value that JSON does not have.
     """
-    node = _composed(text)
+    node = composed(text)
     if node is None:
         raise EmptyYamlError("the document is empty")
     try:
@@ -57,7 +57,7 @@ def yaml_to_json(text: str) -> str:
         raise _refusal(node, "nested too deeply") from None
 
 
-def _composed(text: str) -> yaml.Node | None:
+def composed(text: str) -> yaml.Node | None:
     """The nodes of the document. Raises ValueError, in words of our own where the package has those of Python."""
     try:
         loader = _Loader(text)

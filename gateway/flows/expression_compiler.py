@@ -36,6 +36,16 @@ DATA_NAMES = frozenset(
 )
 """Names that look like those of expressions, but are data."""
 
+MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "$literal": (),
+    "$if": ("then", "else"),
+    "$coalesce": (),
+    "$step": ("path",),
+    "$input": (),
+    "$variable": ("default",),
+}
+"""The other members that an expression may have, by its name."""
+
 LEGACY_FROM = (
     "$from is no longer supported; "
     'instead of {"$from": {"step": id}, "path": path} write {"$step": id, "path": path}, '
@@ -266,7 +276,7 @@ class ExpressionCompiler:
         return Constant(text_of(inner["$literal"]))
 
     def _if(self, inner: Mapping[str, Part], path: Path, depth: int) -> Steps[Node]:
-        self._refuse_others(inner, path, "$if", "then", "else")
+        self._refuse_others(inner, path, "$if")
         if "then" not in inner:
             self._wrong((*path, "then"), "is required by $if")
         condition = yield from self._node(inner["$if"], (*path, "$if"), depth + 1)
@@ -295,7 +305,7 @@ class ExpressionCompiler:
         return Constant(NULL)
 
     def _step(self, inner: Mapping[str, Part], path: Path) -> Node:
-        self._refuse_others(inner, path, "$step", "path")
+        self._refuse_others(inner, path, "$step")
         step_id = string(text_of(inner["$step"]), *path, "$step")
         inside = self._path(inner.get("path", NULL), (*path, "path"))
         if step_id not in self._references:
@@ -311,7 +321,7 @@ class ExpressionCompiler:
         return InputReference(self._path(inner["$input"], (*path, "$input")))
 
     def _variable(self, inner: Mapping[str, Part], path: Path, depth: int) -> Steps[Node]:
-        self._refuse_others(inner, path, "$variable", "default")
+        self._refuse_others(inner, path, "$variable")
         name, *keys = self._path(inner["$variable"], (*path, "$variable")).keys or (0,)
         default = yield from self._node(inner.get("default", NULL), (*path, "default"), depth + 1)
         if not isinstance(name, str):
@@ -329,12 +339,12 @@ class ExpressionCompiler:
                 raise InvalidParams.field(*path, description=str(error)) from None
         return parsed
 
-    def _refuse_others(self, inner: Mapping[str, Part], path: Path, *names: str) -> None:
+    def _refuse_others(self, inner: Mapping[str, Part], path: Path, expression: str) -> None:
         if len(inner) == 1:
             return
         for name in inner:
-            if name not in names:
-                self._wrong((*path, name), f"not a member of a {names[0]} expression")
+            if name != expression and name not in MEMBERS[expression]:
+                self._wrong((*path, name), f"not a member of a {expression} expression")
 
     def _wrong(self, path: Path, description: str) -> None:
         self._violations.add(path, description)
