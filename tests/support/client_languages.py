@@ -75,7 +75,14 @@ GO_LIBRARIES: Final = "/usr/share/gocode/src/google.golang.org/grpc/grpc.go"
 
 LANGUAGES: Final = {
     language.name: language
-    for language in (ClientLanguage("python", (sys.executable, "-m", "clients.python"), {}, built=False),)
+    for language in (
+        ClientLanguage("python", (sys.executable, "-m", "clients.python"), {}, built=False),
+        ClientLanguage(
+            "ruby",
+            ("ruby", "-I", "{out}", str(PROJECT / "clients/ruby/bin/scenario")),
+            {"ruby": "ruby", "grpc_tools_ruby_protoc": "ruby-grpc-tools"},
+        ),
+    )
 }
 """By their names. A new one is a folder of `clients/` with a Makefile, and a row here."""
 
