@@ -22,6 +22,12 @@ CODEGEN_TOOLS := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 setuptools==80.9.0
 RELEASE := .cache/release
 RELEASE_TOOLS := build==1.6.1 twine==7.0.0
 
+# The tools that build the site. The script that draws its diagrams is of npm: the site loads nothing from other hosts.
+SITE := .cache/site
+SITE_TOOLS := zensical==0.0.73 pymdown-extensions==13.1.2 markdown==3.11.3
+SITE_DIAGRAMS := @mermaid-js/tiny@12.0.0
+SITE_BUILD := .cache/site-build
+
 NODE := tests/integration/node
 BUF := $(NODE)/node_modules/.bin/buf
 NPM := $(shell command -v npm 2>/dev/null)
@@ -184,6 +190,13 @@ release: $(RELEASE)/.ready ## Build the sdist and the wheel into dist/, check th
 	$(RELEASE)/bin/twine check --strict dist/*
 	$(RELEASE)/bin/python -m tests.release.check dist
 
+.PHONY: site
+site: $(VENV)/.ready $(SITE)/.ready ## Build the site into .cache/site-build/site, without a warning, and check its links.
+	@$(BIN)/python -m tests.support.site_pages $(SITE_BUILD)
+	@cp $(SITE)/package/dist/mermaid.tiny.js $(SITE_BUILD)/docs/site/mermaid.js
+	cd $(SITE_BUILD) && $(abspath $(SITE))/bin/zensical build --strict
+	@$(BIN)/python -m tests.support.site_check $(SITE_BUILD)/site
+
 .PHONY: clean
 clean: ## Remove everything that make has set up or made.
 	rm -rf .venv .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache dist $(NODE)/node_modules
@@ -205,6 +218,14 @@ $(RELEASE)/.ready: Makefile | python
 	@echo "setting up $(RELEASE) ..."
 	@$(PYTHON) -m venv --clear $(RELEASE)
 	@$(RELEASE)/bin/python $(PIP_INSTALL) $(RELEASE_TOOLS)
+	@touch $@
+
+$(SITE)/.ready: Makefile | python
+	@test -n "$(NPM)" || { echo "the site needs npm, which was not found" >&2; exit 1; }
+	@echo "setting up $(SITE) ..."
+	@$(PYTHON) -m venv --clear $(SITE)
+	@$(SITE)/bin/python $(PIP_INSTALL) $(SITE_TOOLS)
+	@cd $(SITE) && tar -xzf "$$(npm pack --silent $(SITE_DIAGRAMS))"
 	@touch $@
 
 $(BUF): $(NODE)/package.json

@@ -1,14 +1,17 @@
 """Links between the documents lead somewhere."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.adapter.control_json import CONTROL_MEMBERS
 from gateway.adapter.items_json import ITEMS_MEMBERS
 from gateway.adapter.params_json import GET_MEMBERS, SUBMIT_MEMBERS
+from tests.support.site_pages import configuration, lay_out, pages
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -22,7 +25,8 @@ def anchors(document: Path) -> set[str]:
 
 def links(document: Path) -> Iterator[str]:
     """The links to files of the project, and to headings."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"[a-z]+:", target):
             yield target
 
@@ -35,6 +39,32 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert target.exists(), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+def places(navigation: list[dict[str, Any]]) -> Iterator[str]:
+    """The pages that a navigation of the site leads to."""
+    for entry in navigation:
+        for target in entry.values():
+            yield from [target] if isinstance(target, str) else places(target)
+
+
+def test_the_site_leads_to_each_page_once() -> None:
+    """`nav` in zensical.toml has a place for each page of docs/."""
+    navigation = tomllib.loads(configuration(pages()))["project"]["nav"]
+    assert sorted(places(navigation)) == sorted(map(str, pages().values()))
+
+
+def test_links_in_the_site_lead_to_what_they_name(tmp_path: Path) -> None:
+    """To other pages where there is one, and else into the repository."""
+    lay_out(tmp_path)
+    page = (tmp_path / "docs" / "project" / "contributing.md").read_text(encoding="utf-8")
+    assert "](../architecture.md#where-to-add-a-setting)" in page
+    assert "](https://github.com/runs-gateway/runs-gateway/blob/main/LICENSE)" in page
+    for file in sorted((tmp_path / "docs").rglob("*.md")):
+        for link in links(file):
+            assert (file.parent / link.partition("#")[0]).exists() or link.endswith("mermaid.js"), (
+                f"{file.name}: {link}"
+            )
 
 
 def test_the_members_of_requests_are_told() -> None:
