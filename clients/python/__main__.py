@@ -1,13 +1,12 @@
-"""Plays the scenario of all clients, or follows one run: `python -m clients.python play SCENARIO PLACES`, or
-`python -m clients.python follow ADDRESS RUN_ID`.
-"""
+"""Plays the scenario of all clients, or is a client for the conformance kit."""
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
-from clients.python.printing import failure, folded
-from clients.python.steps import Steps
+from clients.python.printing import folded, members, text
+from clients.python.steps import Steps, collect
 from gateway.client import GatewayError, RunsClient
 
 
@@ -18,8 +17,11 @@ def main() -> None:
             play(Path(scenario), Path(places))
         case ["follow", address, run_id]:
             print(follow(address, run_id))
+        case ["set", address, run_id]:
+            print(follow_set(address, run_id))
         case _:
-            sys.exit("usage: play SCENARIO PLACES | follow ADDRESS RUN_ID")
+            print("usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID", file=sys.stderr)
+            sys.exit(64)
 
 
 def play(scenario: Path, places: Path) -> None:
@@ -35,7 +37,14 @@ def follow(address: str, run_id: str) -> str:
         with RunsClient(address) as client:
             return folded(client.wait(run_id, include_results=True))
     except GatewayError as error:
-        return failure(error)
+        return members(error=text(error.grpc_status))
+
+
+def follow_set(address: str, run_id: str) -> str:
+    """Return the states of all runs, when a run is among them and has ended."""
+    with RunsClient(address) as client, closing(client.watch_set()) as events:
+        picture, _ = collect(events, lambda runs: run_id in runs and runs[run_id].finished)
+    return text({known: run.status.value for known, run in picture.items()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The steps of the scenario, by the calls of the client."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -14,7 +14,9 @@ from gateway.client import (
     RunFilter,
     RunsClient,
     RunSet,
+    RunSetEvent,
     RunState,
+    RunStatus,
 )
 
 Step = Mapping[str, Any]
@@ -104,16 +106,10 @@ class Steps:
         return {"results": summary(came) if step.get("summary") else results(came)}
 
     def _set(self, client: RunsClient, step: Step) -> dict[str, str]:
-        picture, reconnected, caught_up = RunSet(), False, False
         with closing(client.watch_set(wanted(step), include_results=step.get("results", False))) as events:
-            for event in events:
-                picture.add(event)
-                reconnected |= event.reconnected
-                caught_up = not event.restarted and (caught_up or isinstance(event, CaughtUp))
-                if caught_up and is_complete(picture, step["until"]):
-                    break
+            picture, reconnected = collect(events, lambda runs: is_complete(runs, step["until"]))
         runs = []
-        for run in sorted(picture.runs.values(), key=lambda run: run.labels["name"]):
+        for run in sorted(picture.values(), key=lambda run: run.labels["name"]):
             shown = {"results": results(run.results or ())} if step.get("results") else {}
             runs.append(members(name=text(run.labels["name"]), **state(run), **shown))
         return {"runs": array(runs), "reconnected": text(reconnected)}
@@ -152,7 +148,22 @@ def wanted(step: Step) -> RunFilter:
     return RunFilter(states=map(RunState, step.get("states", ())), labels=step["labels"])
 
 
-def is_complete(picture: RunSet, until: str) -> bool:
+def collect(
+    events: Iterable[RunSetEvent], wanted: Callable[[Mapping[str, RunStatus]], bool]
+) -> tuple[Mapping[str, RunStatus], bool]:
+    """Follow a set until its picture is complete, and is as it is wanted. Return it, and whether there was a cut."""
+    picture, reconnected, caught_up = RunSet(), False, False
+    for event in events:
+        picture.add(event)
+        # After a cut, the set tells what has happened meanwhile, and is complete then.
+        caught_up = isinstance(event, CaughtUp) or (caught_up and not event.restarted and not event.reconnected)
+        reconnected |= event.reconnected
+        if caught_up and wanted(picture.runs):
+            break
+    return picture.runs, reconnected
+
+
+def is_complete(picture: Mapping[str, RunStatus], until: str) -> bool:
     """Return whether a set that is complete has come to where a step follows it to."""
-    runs = picture.runs.values()
+    runs = picture.values()
     return until == "caughtUp" or (not runs if until == "empty" else bool(runs) and all(run.finished for run in runs))

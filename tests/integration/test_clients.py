@@ -6,11 +6,13 @@ A client whose tools are not on this machine is skipped, except in CI.
 import asyncio
 import json
 import os
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.support.client_languages import LANGUAGES, PROJECT, ClientLanguage
+from tests.support.command_line import PROGRAM
 from tests.support.scenario_places import places
 
 CLIENTS = PROJECT / "clients"
@@ -51,6 +53,12 @@ async def test_each_client_prints_what_the_scenario_expects(language: ClientLang
         file.write_text(json.dumps(there))
         printed = await output(*command, "play", str(CLIENTS / "scenario.json"), str(file))
     assert printed.splitlines() == (CLIENTS / "expected.jsonl").read_text(encoding="utf-8").splitlines()
+
+
+async def test_each_client_keeps_the_promises_of_the_conformance_kit(language: ClientLanguage) -> None:
+    command = await asyncio.to_thread(language.build)
+    report = await output(PROGRAM, "conformance", "--client", shlex.join(command))
+    assert "client/keeps-numbers-exact" in report
 
 
 def test_each_step_is_expected_once() -> None:

@@ -71,12 +71,26 @@ class ClientLanguage:
             )
 
 
-GO_LIBRARIES: Final = "/usr/share/gocode/src/google.golang.org/grpc/grpc.go"
+# The libraries of Debian, and the version of one of them that has this file.
+_GO_GRPC: Final = "/usr/share/gocode/src/google.golang.org/grpc/clientconn.go"
+_GO_PROTOBUF: Final = "/usr/share/gocode/src/github.com/golang/protobuf/proto/proto.go"
 
 LANGUAGES: Final = {
     language.name: language
     for language in (
         ClientLanguage("python", (sys.executable, "-m", "clients.python"), {}, built=False),
+        ClientLanguage(
+            "go",
+            ("{out}/client",),
+            {
+                "go": "golang-go",
+                "protoc": "protobuf-compiler",
+                "protoc-gen-go": "protoc-gen-go",
+                "protoc-gen-go-grpc": "protoc-gen-go-grpc",
+                _GO_GRPC: "golang-google-grpc-dev",
+                _GO_PROTOBUF: "golang-github-golang-protobuf-1-5-dev",
+            },
+        ),
         ClientLanguage(
             "ruby",
             ("ruby", "-I", "{out}", str(PROJECT / "clients/ruby/bin/scenario")),

@@ -1,0 +1,83 @@
+package runs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+)
+
+// Option says something about a client.
+type Option func(*security)
+
+type security struct {
+	tls         bool
+	ca          string
+	token       bearer
+	giveUpAfter time.Duration
+}
+
+// WithTLS connects over TLS, and trusts the certificates of the system.
+func WithTLS() Option {
+	return func(s *security) { s.tls = true }
+}
+
+// WithCA connects over TLS, and trusts the authorities of a file in PEM alone.
+func WithCA(file string) Option {
+	return func(s *security) { s.tls, s.ca = true, file }
+}
+
+// WithToken shows a token with each call.
+func WithToken(token string) Option {
+	return func(s *security) { s.token = bearer(token) }
+}
+
+// GiveUpAfter says how long calls are tried again while the gateway cannot be reached: 60 s by default.
+func GiveUpAfter(time time.Duration) Option {
+	return func(s *security) { s.giveUpAfter = time }
+}
+
+func (s *security) dialOptions(address string) ([]grpc.DialOption, error) {
+	var options []grpc.DialOption
+	switch {
+	case s.ca != "":
+		trusted, err := credentials.NewClientTLSFromFile(s.ca, "")
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, grpc.WithTransportCredentials(trusted))
+	case s.tls:
+		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{})))
+	case s.token != "" && !isLocal(address):
+		return nil, errors.New("a token is sent over TLS only, or within this machine")
+	default:
+		options = append(options, grpc.WithInsecure())
+	}
+	if s.token != "" {
+		options = append(options, grpc.WithPerRPCCredentials(s.token))
+	}
+	return options, nil
+}
+
+func isLocal(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// bearer is a token, as grpc asks for it.
+type bearer string
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + string(b)}, nil
+}
+
+// RequireTransportSecurity is for grpc: dialOptions has looked after that.
+func (b bearer) RequireTransportSecurity() bool { return false }
