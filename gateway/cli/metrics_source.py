@@ -1,7 +1,6 @@
 """Reads the numbers of a gateway from its metrics, over HTTP or a unix socket."""
 
 import http.client
-import socket
 import ssl
 import time
 from typing import Final
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from gateway.cli.errors import UsageError
 from gateway.cli.gateway_flags import GatewayFlags
 from gateway.cli.lines import printable
+from gateway.cli.unix_http import UnixConnection
 from gateway.core.addresses import check_address, is_local
 from gateway.core.token_file import TokenFile, TokenFileError
 
@@ -93,7 +93,7 @@ class MetricsSource:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._unix is not None:
-            return _UnixConnection(self._unix)
+            return UnixConnection(self._unix, _SECONDS)
         if not self._tls:
             return http.client.HTTPConnection(self._host, self._port, timeout=_SECONDS)
         try:
@@ -118,17 +118,6 @@ class MetricsSource:
         if self._token is not None:
             headers["Authorization"] = self._token if isinstance(self._token, str) else self._token.authorization
         return headers
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def _words(error: Exception) -> str:

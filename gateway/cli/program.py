@@ -40,6 +40,7 @@ for _command in (
     "endings:delete",
     "state_file:prune",
     "state_file:backup",
+    "health:health",
 ):
     app.command(f"gateway.cli.{_command}")
 app.command("gateway.cli.lists:list_runs", name="list")

@@ -22,6 +22,7 @@ from gateway.core.readiness import BrokenError
 from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
+from gateway.server.service_manager import told_to_service_manager
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
@@ -111,7 +112,7 @@ async def _serve(settings: ServeSettings, as_json: bool) -> None:
             grpc = {"grpc": addresses.grpc} if settings.takes_calls else {}
             where = {**grpc, "http": http, **page, **_metrics(addresses.metrics)}
             _print_ready({**where, **runs, "memory": memory}, as_json)
-            await asyncio.Event().wait()
+            await _until_cancelled(where)
 
 
 async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
@@ -127,7 +128,14 @@ async def _bridge(settings: BridgeSettings, as_json: bool) -> None:
                 "blobs": f"{_scheme(settings)}://{addresses.http}",
             }
             _print_ready({**where, **_metrics(addresses.metrics), "memory": size_text(settings.max_memory)}, as_json)
-            await asyncio.Event().wait()
+            await _until_cancelled(where)
+
+
+async def _until_cancelled(where: Mapping[str, str]) -> None:
+    """Wait for the end of a server that is ready, and keep its service manager informed."""
+    status = ", ".join(f"{_LABELS.get(name, name)} {value}" for name, value in where.items())
+    async with told_to_service_manager(os.environ, status):
+        await asyncio.Event().wait()
 
 
 def _metrics(url: str | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,13 +26,14 @@ class Finished(NamedTuple):
 
 
 class CommandLine:
-    """Commands with one environment; `address` is where they find the gateway."""
+    """Commands with one environment. `launcher` starts the program, which follows."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, launcher: Sequence[str] = ()) -> None:
         places = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "PATH": os.defpath}
         # Gateways of other tests run at the same time, and only one has the default address.
         places["RUNS_GATEWAY_METRICS_ADDRESS"] = "off"
         self._environment = {**places, **coverage_settings()}
+        self._program = (*launcher, PROGRAM)
 
     async def start(
         self, *arguments: str, env: Mapping[str, str] | None = None, stdin: int | None = None, stdout: int = PIPE
@@ -41,7 +42,7 @@ class CommandLine:
         environment = {**self._environment, **(env or {})}
         stdin = asyncio.subprocess.DEVNULL if stdin is None else stdin
         return await asyncio.create_subprocess_exec(
-            PROGRAM, *arguments, env=environment, stdin=stdin, stdout=stdout, stderr=PIPE
+            *self._program, *arguments, env=environment, stdin=stdin, stdout=stdout, stderr=PIPE
         )
 
     async def run(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Finished:

@@ -18,17 +18,17 @@ from tests.support import session, time_limit
 CACHE = Path(os.environ.get("TEST_CACHE", Path(__file__).parents[2] / ".cache"))
 
 
-def environment(folder: str, requirement: str) -> Path:
-    """An environment, under a folder of the cache, with one package and what it needs; made if there is none yet."""
+def environment(folder: str, *requirements: str) -> Path:
+    """An environment, under a folder of the cache, with packages and what they need; made if there is none yet."""
     path = CACHE / folder
     ready = path / ".ready"
     with locked(path):
         if not (ready.exists() and (path / "bin/python").exists()):
-            session.say(f"setting up {requirement} in {path} ...")
+            session.say(f"setting up {', '.join(requirements)} in {path} ...")
             shutil.rmtree(path, ignore_errors=True)
             install(sys.executable, "-m", "venv", str(path))
             pip = (str(path / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-            install(*pip, requirement)
+            install(*pip, *requirements)
             ready.touch()
     return path
 

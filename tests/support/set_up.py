@@ -6,13 +6,14 @@ With the argument `quick`, only what the tests without engines need.
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support import engine, proxies, sdk
+from tests.support import deployment_tools, engine, proxies, sdk
 
 
 def main() -> None:
     with ThreadPoolExecutor(2) as pool:
         made = [pool.submit(sdk.interpreter, version) for version in sdk.VERSIONS]
         made.append(pool.submit(proxies.envoy))
+        made.append(pool.submit(deployment_tools.folder))
         if "quick" not in sys.argv[1:]:
             made += [pool.submit(engine.binary, release) for release in engine.RELEASES]
     for future in made:
