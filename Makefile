@@ -133,8 +133,16 @@ abilities-table: $(VENV)/.ready ## Write the table of what runtimes can do with 
 	@$(BIN)/python -m tests.conformance.abilities
 
 .PHONY: settings-tables
-settings-tables: $(VENV)/.ready ## Write the tables of settings into README.md and docs/engines.md.
+settings-tables: $(VENV)/.ready ## Write the tables of settings into docs/settings.md and docs/engines.md.
 	@$(BIN)/python -m tests.support.settings_tables
+
+.PHONY: contract-reference
+contract-reference: $(VENV)/.ready $(CODEGEN)/.ready ## Make docs/contract.md from protos/.
+	@$(BIN)/python -m tests.support.contract_reference
+
+.PHONY: errors-table
+errors-table: $(VENV)/.ready ## Write the tables of errors into docs/errors.md.
+	@$(BIN)/python -m tests.support.errors_table
 
 .PHONY: screenshots
 screenshots: $(VENV)/.ready ## Make the pictures of the live page in docs/images/, in the browser that the machine has.

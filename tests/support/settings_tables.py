@@ -11,7 +11,7 @@ from tests.support.tables import markdown_table, write_table
 ROOT: Final = Path(__file__).parents[2]
 TARGET: Final = "settings-tables"
 DOCUMENTS: Final[dict[Path, type[BaseModel]]] = {
-    ROOT / "README.md": ServeSettings,
+    ROOT / "docs/settings.md": ServeSettings,
     ROOT / "docs/engines.md": BridgeSettings,
 }
 """Documents with a table, and the settings in it."""
