@@ -135,9 +135,9 @@ def _servers(target: str | None, other: str | None, flags: GatewayFlags) -> list
 
 def _chosen(names: Sequence[str], *, of_clients: bool) -> list["Promise"]:
     """The promises with these names, all without. Raises UsageError for a name that no promise has."""
-    from gateway.conformance import all_promises, client_promises
+    from gateway.conformance.all_promises import CLIENT_PROMISES, PROMISES
 
-    promises = client_promises.PROMISES if of_clients else all_promises.PROMISES
+    promises = CLIENT_PROMISES if of_clients else PROMISES
     for name in names:
         if not any(fnmatchcase(promise.name, name) for promise in promises):
             raise UsageError(f"--only: no promise has the name {name!r}: --list prints them")

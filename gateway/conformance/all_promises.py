@@ -3,6 +3,9 @@
 from typing import Final
 
 from gateway.conformance import (
+    client_promises,
+    client_set_promises,
+    client_watch_promises,
     get_ended,
     get_open,
     get_refused,
@@ -24,3 +27,10 @@ PROMISES: Final[tuple[Promise, ...]] = (
     *set_resumed.PROMISES,
     *tokens_elsewhere.PROMISES,
 )
+
+CLIENT_PROMISES: Final[tuple[Promise, ...]] = (
+    *client_promises.PROMISES,
+    *client_watch_promises.PROMISES,
+    *client_set_promises.PROMISES,
+)
+"""Those that clients are tried by."""

@@ -1,16 +1,23 @@
-"""A client that the kit starts, for it to follow a run of the kit's own server."""
+"""A client that the kit starts, for it to follow runs of the kit's own server."""
 
 import asyncio
 import json
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-from gateway.conformance.promise import NotTried, PromiseBroken, same
-from gateway.conformance.story import RUN_ID, Story
-from gateway.conformance.story_server import StoryServer, serving
+import grpc
+
+from gateway.conformance.kit_server import serving
+from gateway.conformance.promise import NotTried, PromiseBroken, hold, same
+from gateway.conformance.set_story import SetStory
+from gateway.conformance.set_story_server import SetStoryServer
+from gateway.conformance.story import CallPlan, Story
+from gateway.conformance.story_server import StoryServer
+from gateway.conformance.watch_story_server import WatchStoryServer
 
 _MOST_OUTPUT = 16 << 20
 
@@ -19,9 +26,9 @@ _NO_SUCH_MODE = 64
 
 
 class ClientUnderTest:
-    """A command of the shell. A mode, the address of a server and the id of a run are added to it.
+    """A command of the shell. A mode, the address of a server and ids of runs are added to it.
 
-    It prints what has come of the run.
+    It prints what has come of the runs. The methods raise PromiseBroken if it prints anything but that.
     """
 
     def __init__(self, command: str, patience: float) -> None:
@@ -29,10 +36,9 @@ class ClientUnderTest:
         self._patience = patience
 
     async def tells(self, story: Story) -> StoryServer:
-        """Let it follow the run of a story. Raises PromiseBroken if it prints anything but the answer."""
-        async with serving(story) as (address, server):
-            printed = await self._run(f"{self._command} follow {address} {RUN_ID}")
-        found, expected = _parsed(printed), _parsed(story.answer())
+        """Let it follow the run of a story."""
+        server = StoryServer(story)
+        found, expected = _parsed(await self._run("follow", server.method(), story.run_id)), _parsed(story.answer())
         # What is wrong most often is told in the fewest words.
         same(_indexes(found), _indexes(expected), "the items that have results, as the client prints them")
         same(found, expected, "what the client prints")
@@ -40,10 +46,38 @@ class ClientUnderTest:
 
     async def misses(self, story: Story, run_id: str) -> tuple[str, int]:
         """What it prints when it follows a run that does not exist, and how often it asked for it."""
-        async with serving(story) as (address, server):
-            return await self._run(f"{self._command} follow {address} {run_id}"), server.missed
+        server = StoryServer(story)
+        return await self._run("follow", server.method(), run_id), server.missed
 
-    async def _run(self, command: str) -> str:
+    async def tells_all(
+        self, stories: Sequence[Story], *plans: CallPlan, missing: Sequence[str] = ()
+    ) -> WatchStoryServer:
+        """Let it follow the runs of stories on one stream, and some that do not exist."""
+        server = WatchStoryServer(stories, plans)
+        run_ids = [*(story.run_id for story in stories), *missing]
+        found = _parsed(await self._run("watch", server.method(), *run_ids))
+        expected = {story.run_id: _parsed(story.answer()) for story in stories}
+        expected |= {run_id: {"error": "NOT_FOUND"} for run_id in missing}
+        hold(isinstance(found, dict), f"the client has printed no object: {str(found)[:200]!r}")
+        same(sorted(found), sorted(expected), "the runs that the client prints")
+        for story in stories:
+            indexes = _indexes(expected[story.run_id])
+            same(_indexes(found[story.run_id]), indexes, f"the items of {story.run_id}, as the client prints them")
+        same(found, expected, "what the client prints")
+        return server
+
+    async def tells_set(self, story: SetStory, last: str) -> SetStoryServer:
+        """Let it follow a set until a run has ended."""
+        server = SetStoryServer(story)
+        found = _parsed(await self._run("set", server.method(), last))
+        same(found, story.answer(), "the runs of the set and their states, as the client prints them")
+        return server
+
+    async def _run(self, mode: str, method: "tuple[str, grpc.RpcMethodHandler[Any, Any]]", *run_ids: str) -> str:
+        async with serving(*method) as address:
+            return await self._printed(f"{self._command} {mode} {address} {' '.join(run_ids)}")
+
+    async def _printed(self, command: str) -> str:
         process = await asyncio.create_subprocess_shell(
             command,
             stdin=asyncio.subprocess.DEVNULL,

@@ -2,10 +2,11 @@
 
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 
 import pytest
 
-from gateway.conformance.client_promises import PROMISES
+from gateway.conformance.all_promises import CLIENT_PROMISES as PROMISES
 from gateway.conformance.client_under_test import ClientUnderTest
 from gateway.conformance.conduct import TriedPromise, Verdict, each_tried
 from gateway.conformance.promise import Promise
@@ -24,10 +25,24 @@ DEFECTS = [
     ("no-errors", "client/shows-errors-of-items"),
     ("doubles", "client/folds-what-comes"),
     ("insists", "client/tells-that-a-run-is-missing"),
+    ("one-run", "client-watch/folds-each-run"),
+    ("insists", "client-watch/tells-that-a-run-is-missing"),
+    ("no-token", "client-watch/goes-on-after-cuts"),
+    ("no-retry", "client-watch/goes-on-after-cuts"),
+    ("ok-is-the-end", "client-watch/takes-an-early-ok-for-a-cut"),
+    ("no-token", "client-watch/survives-a-cut-at-the-end"),
+    ("ended-is-the-end", "client-watch/adds-runs-that-are-left-too-early"),
+    ("keeps-all", "client-watch/begins-anew-after-a-restart"),
+    ("beats-count", "client-watch/takes-heartbeats-for-nothing"),
+    ("no-left", "client-set/keeps-a-picture"),
+    ("hasty", "client-set/waits-until-it-is-caught-up"),
+    ("no-token", "client-set/goes-on-after-cuts"),
+    ("ok-is-the-end", "client-set/takes-an-early-ok-for-a-cut"),
+    ("keeps-all", "client-set/begins-anew-after-a-restart"),
 ]
 
 
-async def tried(command: str, promises: list[Promise], patience: float = 60.0) -> list[TriedPromise]:
+async def tried(command: str, promises: Sequence[Promise], patience: float = 60.0) -> list[TriedPromise]:
     return [one async for one in each_tried(ClientUnderTest(command, patience), promises)]
 
 
@@ -47,6 +62,13 @@ def test_each_promise_has_a_defect_that_breaks_it() -> None:
     for defect, promise in DEFECTS:
         breaking[promise].append(defect)
     assert set(breaking) == set(BY_NAME)
+
+
+async def test_a_client_that_knows_less_of_one_method_is_not_tried_there() -> None:
+    # What it does not know, it says by its exit code.
+    only_follows = f'f() {{ [ $1 = follow ] || exit 64; {CLIENT} "$@"; }}; f'
+    found = await tried(only_follows, [each for each in PROMISES if each.name.endswith("/goes-on-after-cuts")])
+    assert [one.verdict for one in found] == [Verdict.KEPT, Verdict.NOT_TRIED, Verdict.NOT_TRIED]
 
 
 @pytest.mark.parametrize("command", ["/nowhere/client 2>&-", "exit 64;"])

@@ -1,37 +1,83 @@
-"""A client for the conformance kit: follows a run with the client of this project, and prints what came of it.
+"""A client for the conformance kit: follows runs with the client of this project, and prints what came of them.
 
 With a defect as the first argument, it is one that knows less: `no-token`, `ok-is-the-end`, `keeps-all`, `no-retry`,
-`rounds`, `no-errors`, `doubles` or `insists`.
+`rounds`, `no-errors`, `doubles` or `insists`; those of WatchRuns are in `watching_client`.
 """
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import grpc
 
-from gateway.client import ItemResult, RunsClient
+from gateway.client import CaughtUp, ItemResult, RunsClient, RunSet, RunStatus, RunUpdate
+from gateway.client.streams import Fold
 from gateway.core.errors import GatewayError
 from runs.v1 import runs_pb2, runs_pb2_grpc
+from tests.support.watching_client import follow_set_badly, watch_badly
 
 STATES = {runs_pb2.RUN_STATE_SUCCESS: "success", runs_pb2.RUN_STATE_FAILED: "failed"}
 
 
 def main() -> None:
-    *defects, mode, address, run_id = sys.argv[1:]
-    if mode != "follow":
-        sys.exit(64)
+    defect, mode, address, *run_ids = sys.argv[1:] if sys.argv[1] not in MODES else ["", *sys.argv[1:]]
     try:
-        printed = follow_badly(defects[0], address, run_id) if defects else follow(address, run_id)
+        printed = MODES[mode](defect, address, run_ids)
     except GatewayError as error:
-        printed = json.dumps({"error": error.grpc_status})
+        printed = error_text(error)
     sys.stdout.write(f"{printed}\n")
+
+
+def follow_one(defect: str, address: str, run_ids: Sequence[str]) -> str:
+    return follow_badly(defect, address, run_ids[0]) if defect else follow(address, run_ids[0])
+
+
+def watch(defect: str, address: str, run_ids: Sequence[str]) -> str:
+    if defect:
+        return watch_badly(defect, address, run_ids)
+    folds = {run_id: Fold() for run_id in run_ids}
+    errors: dict[str, str] = {}
+    with RunsClient(address) as client, closing(client.watch_many(run_ids, include_results=True)) as events:
+        for run_id, event in events:
+            if isinstance(event, GatewayError):
+                errors[run_id] = error_text(event)
+            elif isinstance(event, RunUpdate):
+                folds[run_id].add(event)
+    return members({run_id: errors.get(run_id) or text_of(fold.status()) for run_id, fold in folds.items()})
+
+
+def follow_set(defect: str, address: str, run_ids: Sequence[str]) -> str:
+    if defect:
+        return follow_set_badly(defect, address, run_ids[0])
+    picture, complete = RunSet(), False
+    with RunsClient(address) as client, closing(client.watch_set()) as events:
+        for event in events:
+            picture.add(event)
+            complete = isinstance(event, CaughtUp) or (complete and not event.reconnected)
+            last = picture.runs.get(run_ids[0])
+            if complete and last is not None and last.status.terminal:
+                break
+    return json.dumps({run_id: run.status.value for run_id, run in picture.runs.items()})
 
 
 def follow(address: str, run_id: str) -> str:
     with RunsClient(address) as client:
         run = client.wait(run_id, include_results=True)
+    return text_of(run)
+
+
+def text_of(run: RunStatus) -> str:
     return answer(run.status.value, [shown(result) for result in run.results or []])
+
+
+def error_text(error: GatewayError) -> str:
+    return json.dumps({"error": error.grpc_status})
+
+
+def members(texts: Mapping[str, str]) -> str:
+    return f"{{{','.join(f'{json.dumps(name)}:{text}' for name, text in texts.items())}}}"
 
 
 def shown(result: ItemResult) -> str:
@@ -82,6 +128,8 @@ def of_message(result: runs_pb2.ItemResult, defect: str) -> str:
         value = json.dumps(json.loads(value, parse_int=float))
     return f'{{"itemIndex":{result.item_index},"status":"success","value":{value}}}'
 
+
+MODES = {"follow": follow_one, "watch": watch, "set": follow_set}
 
 if __name__ == "__main__":
     main()
