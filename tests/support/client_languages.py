@@ -96,6 +96,7 @@ LANGUAGES: Final = {
             ("ruby", "-I", "{out}", str(PROJECT / "clients/ruby/bin/scenario")),
             {"ruby": "ruby", "grpc_tools_ruby_protoc": "ruby-grpc-tools"},
         ),
+        ClientLanguage("typescript", ("node", "{out}/dist/play/main.js"), {"node": "nodejs", "npm": "npm"}),
     )
 }
 """By their names. A new one is a folder of `clients/` with a Makefile, and a row here."""

@@ -1,0 +1,58 @@
+/** Plays the scenario of all clients, or is a client for the conformance kit. */
+import { readFileSync } from "node:fs";
+
+import { ended, RunsClient, RunsError } from "../src/index.js";
+import { grpc } from "../src/node.js";
+import { web } from "../src/web.js";
+import { member, object, showResults, stateName, text } from "./printing.js";
+import { collect, Player } from "./steps.js";
+
+const USAGE = "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID";
+
+async function play(scenario: string, places: string): Promise<void> {
+  const player = new Player(JSON.parse(readFileSync(places, "utf8")));
+  for (const step of JSON.parse(readFileSync(scenario, "utf8"))) console.log(await player.play(step));
+  player.close();
+}
+
+async function follow(address: string, runId: string): Promise<void> {
+  const client = connected(address);
+  try {
+    const run = await client.wait(runId);
+    console.log(object(member("status", text(stateName(run.status))), member("results", showResults(run.results))));
+  } catch (error) {
+    if (!(error instanceof RunsError)) throw error;
+    console.log(object(member("error", text(error.code))));
+  } finally {
+    client.close();
+  }
+}
+
+async function followSet(address: string, runId: string): Promise<void> {
+  const client = connected(address);
+  const { picture } = await collect(client.watchSet(), (runs) => {
+    const run = runs.get(runId);
+    return run !== undefined && ended(run);
+  });
+  client.close();
+  console.log(text(Object.fromEntries([...picture].map(([id, run]) => [id, stateName(run.status)]))));
+}
+
+/** Over gRPC, or, to a URL, as a page does. */
+function connected(address: string): RunsClient {
+  return new RunsClient(address.startsWith("http") ? web(address) : grpc(address));
+}
+
+const modes: Record<string, ((first: string, second: string) => Promise<void>) | undefined> = {
+  play,
+  follow,
+  set: followSet,
+};
+const [mode = "", first, second] = process.argv.slice(2);
+const chosen = modes[mode];
+if (chosen === undefined || first === undefined || second === undefined) {
+  console.error(USAGE);
+  process.exitCode = 64;
+} else {
+  await chosen(first, second);
+}

@@ -1,0 +1,87 @@
+import type { Transport } from "@connectrpc/connect";
+
+import type { Connection } from "./connection.js";
+import { lost, runsError } from "./errors.js";
+import type { Outage } from "./outage.js";
+
+/** What a stream needs to know of its client. */
+export interface Line {
+  connection(): Connection;
+  /** Gives up a connection that is silent: another stream on it would be, too. */
+  renew(silent: Connection): void;
+}
+
+/** Opens a stream. It knows what to ask for after a cut. */
+export type Open<Message> = (transport: Transport, signal: AbortSignal) => AsyncIterable<Message>;
+
+/**
+ * The messages of a stream until a cut, or its end. With `silence`, the connection counts as lost when nothing has
+ * come for so many milliseconds. Throws RunsError, or the reason of the caller's signal.
+ */
+export async function* messages<Message>(
+  line: Line,
+  open: Open<Message>,
+  silence: number | undefined,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Message, void> {
+  const connection = line.connection();
+  const ending = new AbortController();
+  const stop = () => ending.abort();
+  signal?.addEventListener("abort", stop, { once: true });
+  let silent = false;
+  const fallSilent = () => {
+    silent = true;
+    ending.abort();
+  };
+  try {
+    signal?.throwIfAborted();
+    const reading = open(connection.transport, ending.signal)[Symbol.asyncIterator]();
+    for (;;) {
+      // Not while the caller is busy: a slow reader hears nothing, whatever comes.
+      const timer = silence === undefined ? undefined : setTimeout(fallSilent, silence);
+      const next = await reading.next().finally(() => clearTimeout(timer));
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (!silent) throw runsError(error);
+    line.renew(connection);
+    throw lost(`nothing has come from the gateway for ${silence} ms`);
+  } finally {
+    signal?.removeEventListener("abort", stop);
+    ending.abort();
+  }
+}
+
+/** Goes on after cuts, with a pause before each call, until `complete` says of an end in order that it is one. */
+export async function* resumed<Message>(
+  call: () => AsyncGenerator<Message, void>,
+  outage: Outage,
+  complete: () => boolean,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<{ message: Message; first: boolean; cut: boolean }, void> {
+  for (let cut = false; ; cut = true) {
+    let first = true;
+    let error;
+    const reading = call();
+    try {
+      for (;;) {
+        const next = await reading.next().catch((thrown: unknown) => ({ thrown }));
+        if ("thrown" in next) {
+          error = next.thrown;
+          break;
+        }
+        if (next.done === true) break;
+        yield { message: next.value, first, cut: cut && first };
+        first = false;
+      }
+    } finally {
+      await reading.return();
+    }
+    signal?.throwIfAborted();
+    if (error === undefined && complete()) return;
+    // A proxy that shortens deadlines lets the gateway end a stream in order.
+    await outage.wait(runsError(error ?? lost("the stream has ended too early")), signal);
+  }
+}
