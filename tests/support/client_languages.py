@@ -65,6 +65,7 @@ class ClientLanguage:
         mark.write_text(sources)
 
     def _sources(self) -> Iterator[Path]:
+        yield PROJECT / "clients/status_details.proto"
         for folder in (PROJECT / "clients" / self.name, PROJECT / "protos/runs"):
             yield from (
                 file for file in sorted(folder.rglob("*")) if file.is_file() and "node_modules" not in file.parts
@@ -75,9 +76,44 @@ class ClientLanguage:
 _GO_GRPC: Final = "/usr/share/gocode/src/google.golang.org/grpc/clientconn.go"
 _GO_PROTOBUF: Final = "/usr/share/gocode/src/github.com/golang/protobuf/proto/proto.go"
 
+_JARS: Final = {
+    "error_prone_annotations": "liberror-prone-java",
+    "geronimo-annotation-1.3-spec": "libgeronimo-annotation-1.3-spec-java",
+    "grpc-netty": "libgrpc-java",
+    "gson": "libgoogle-gson-java",
+    "guava": "libguava-java",
+    "netty-codec-http2": "libnetty-java",
+    "netty-tcnative": "libnetty-tcnative-java",
+    "perfmark-api": "libperfmark-java",
+    "protobuf": "libprotobuf-java",
+}
+"""Libraries of Java, and Debian's packages with them."""
+
 LANGUAGES: Final = {
     language.name: language
     for language in (
+        ClientLanguage(
+            "cpp",
+            ("{out}/runs-cpp",),
+            {
+                "cmake": "cmake",
+                "g++": "g++",
+                "protoc": "protobuf-compiler",
+                "grpc_cpp_plugin": "protobuf-compiler-grpc",
+                "/usr/include/grpcpp/grpcpp.h": "libgrpc++-dev",
+                "/usr/include/nlohmann/json.hpp": "nlohmann-json3-dev",
+            },
+        ),
+        ClientLanguage(
+            "java",
+            ("{out}/runs-java",),
+            {
+                "javac": "openjdk-17-jdk-headless",
+                "protoc": "protobuf-compiler",
+                "grpc_java_plugin": "protobuf-compiler-grpc-java-plugin",
+                **{f"/usr/share/java/{jar}.jar": package for jar, package in _JARS.items()},
+            },
+        ),
         ClientLanguage("python", (sys.executable, "-m", "clients.python"), {}, built=False),
         ClientLanguage(
             "go",

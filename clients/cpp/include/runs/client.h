@@ -1,0 +1,63 @@
+// A client of a gateway.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runs/error.h"
+#include "runs/options.h"
+#include "runs/run_watch.h"
+#include "runs/set_watch.h"
+#include "runs/v1/runs.pb.h"
+
+namespace runs {
+
+class Connection;
+
+// A submission with an item for each input, which is JSON text. Options can be added, for example an idempotency key.
+v1::SubmitRunRequest submission(const std::string& flow_id, const std::vector<std::string>& inputs);
+
+// A request to follow a run to its end, with its results by index. Options can be added.
+v1::GetRunRequest following(const std::string& run_id);
+
+// Threads may share it. A call that finds the gateway unreachable, or overloaded, is made again with growing pauses; it takes
+// effect once. All methods throw Error.
+class Client {
+ public:
+  // Connects when the first call is made. Throws std::invalid_argument if a token would be sent where others can read it, and
+  // std::runtime_error if the file of authorities cannot be read.
+  explicit Client(Options options);
+
+  // Stores a flow, which is JSON text, and returns its id.
+  std::string put_flow(const std::string& flow);
+
+  // Submits a run. Without an idempotency key it gets one, so that the call can be made again.
+  v1::RunStatus submit(v1::SubmitRunRequest request);
+
+  // The present state of a run, with the results that exist.
+  v1::RunStatus get(const std::string& run_id);
+
+  // The state of a run when it has ended, with all its results, by index.
+  v1::RunStatus wait(const std::string& run_id);
+
+  // Follows a run.
+  RunWatch watch(v1::GetRunRequest request);
+
+  // The results of a run as they come, each once.
+  RunResults results(const std::string& run_id, v1::ResultOrder order);
+
+  // Follows a set of runs. Its name may be empty.
+  SetWatch watch_set(v1::WatchSet set);
+
+  // Cancels a run, and returns its state. The reason may be empty.
+  v1::RunStatus cancel(const std::string& run_id, const std::string& reason);
+
+  // A page of the runs that match a filter.
+  v1::ListRunsResponse list(const v1::ListRunsRequest& request);
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+}  // namespace runs

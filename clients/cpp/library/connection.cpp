@@ -1,0 +1,89 @@
+#include "connection.h"
+
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <stdexcept>
+#include <utility>
+
+#include <grpcpp/create_channel.h>
+
+namespace runs {
+namespace {
+
+constexpr int kKeepaliveMs = 30'000;
+constexpr int kFirstReconnectMs = 100;
+constexpr int kLastReconnectMs = 1'000;
+
+bool secured(const Options& options) { return options.tls || !options.ca.empty(); }
+
+bool is_local(const std::string& address) {
+  static const std::regex local(R"((localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?|unix:.*)");
+  return std::regex_match(address, local);
+}
+
+std::string content(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) {
+    throw std::runtime_error("cannot read " + file);
+  }
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+std::shared_ptr<grpc::ChannelCredentials> credentials(const Options& options) {
+  if (!secured(options)) {
+    return grpc::InsecureChannelCredentials();
+  }
+  grpc::SslCredentialsOptions tls;
+  if (!options.ca.empty()) {
+    tls.pem_root_certs = content(options.ca);
+  }
+  return grpc::SslCredentials(tls);
+}
+
+}  // namespace
+
+Connection::Connection(Options options) : options_(std::move(options)) {
+  if (!options_.token.empty() && !secured(options_) && !options_.insecure && !is_local(options_.address)) {
+    throw std::invalid_argument("a token is sent over TLS only, or within this machine");
+  }
+  credentials_ = credentials(options_);
+  channel_ = open();
+}
+
+std::shared_ptr<grpc::Channel> Connection::channel() const {
+  const std::lock_guard lock(mutex_);
+  return channel_;
+}
+
+void Connection::replace(const std::shared_ptr<grpc::Channel>& dead) {
+  const std::lock_guard lock(mutex_);
+  if (channel_ == dead) {
+    channel_ = open();
+  }
+}
+
+void Connection::identify(grpc::ClientContext& context) const {
+  if (!options_.token.empty()) {
+    context.AddMetadata("authorization", "Bearer " + options_.token);
+  }
+  if (!options_.name_space.empty()) {
+    context.AddMetadata("runs-namespace", options_.name_space);
+  }
+}
+
+std::shared_ptr<grpc::Channel> Connection::open() const {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  // Retries are those of this library: it knows which calls may be repeated.
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kLastReconnectMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLastReconnectMs);
+  // Channels share connections otherwise, and the next one would get the dead one.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(options_.address, credentials_, arguments);
+}
+
+}  // namespace runs

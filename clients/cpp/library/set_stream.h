@@ -1,0 +1,31 @@
+// The calls of WatchRuns by which a set is followed.
+#pragma once
+
+#include "resuming_stream.h"
+#include "runs/set_watch.h"
+#include "runs/v1/runs.grpc.pb.h"
+
+namespace runs {
+
+class SetWatch::Stream final
+    : public ResumingStream<grpc::ClientAsyncReaderWriter<v1::WatchRunsRequest, v1::WatchRunsResponse>,
+                            v1::WatchRunsResponse, SetEvent> {
+ public:
+  Stream(std::shared_ptr<Connection> connection, Outage outage, v1::WatchSet set);
+
+ protected:
+  std::unique_ptr<Messages> start(const Connection& connection) override;
+  std::optional<std::chrono::nanoseconds> patience() const override { return {}; }
+  std::optional<SetEvent> received(v1::WatchRunsResponse message) override;
+  bool is_complete(const Error*) const override { return false; }
+
+ private:
+  std::optional<SetEvent> updated(v1::WatchRunsResponse message);
+  SetEvent told(SetEvent::Kind kind, const std::string& token, bool restarted);
+
+  v1::WatchSet set_;
+  google::protobuf::RepeatedPtrField<v1::ItemResult> results_;
+  bool restarted_ = false;
+};
+
+}  // namespace runs

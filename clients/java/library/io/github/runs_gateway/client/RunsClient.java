@@ -1,0 +1,167 @@
+package io.github.runs_gateway.client;
+
+import com.google.protobuf.util.Durations;
+import io.github.runs_gateway.runs.v1.BlobType;
+import io.github.runs_gateway.runs.v1.BlobsServiceGrpc;
+import io.github.runs_gateway.runs.v1.CancelRunRequest;
+import io.github.runs_gateway.runs.v1.GetRunRequest;
+import io.github.runs_gateway.runs.v1.ItemResult;
+import io.github.runs_gateway.runs.v1.JsonValue;
+import io.github.runs_gateway.runs.v1.ListRunsRequest;
+import io.github.runs_gateway.runs.v1.ListRunsResponse;
+import io.github.runs_gateway.runs.v1.PutBlobRequest;
+import io.github.runs_gateway.runs.v1.ResultOrder;
+import io.github.runs_gateway.runs.v1.RunFilter;
+import io.github.runs_gateway.runs.v1.RunStatus;
+import io.github.runs_gateway.runs.v1.RunsServiceGrpc;
+import io.github.runs_gateway.runs.v1.SubmitRunRequest;
+import io.github.runs_gateway.runs.v1.WatchSet;
+import io.grpc.CallOptions;
+import io.grpc.MethodDescriptor;
+import io.grpc.StatusRuntimeException;
+import io.grpc.stub.ClientCalls;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.UUID;
+import java.util.concurrent.TimeUnit;
+
+/**
+ * A client of a gateway. Threads may share it.
+ *
+ * <p>A call that finds the gateway unreachable, or overloaded, is made again with growing pauses; it takes effect once.
+ * All methods throw {@link RunsException}.
+ */
+public final class RunsClient implements AutoCloseable {
+    private static final long HEARTBEAT_SECONDS = 10;
+
+    private final ClientOptions options;
+    private final Connection connection;
+
+    /** Connects when the first call is made. */
+    public RunsClient(ClientOptions options) {
+        this.options = options;
+        connection = new Connection(options);
+    }
+
+    /** Stores a flow, which is JSON text, and returns its id. */
+    public String putFlow(String flow) {
+        PutBlobRequest request =
+                PutBlobRequest.newBuilder().setJson(flow).setType(BlobType.BLOB_TYPE_FLOW).build();
+        return answer(BlobsServiceGrpc.getPutBlobMethod(), request).getBlobId();
+    }
+
+    /** Submits a run with an item for each input, which is JSON text. */
+    public RunStatus submit(String flowId, List<String> inputs) {
+        return submit(submission(flowId, inputs).build());
+    }
+
+    /** A submission to which options can be added, for example an idempotency key. */
+    public static SubmitRunRequest.Builder submission(String flowId, List<String> inputs) {
+        SubmitRunRequest.Builder request = SubmitRunRequest.newBuilder().setFlowId(flowId);
+        inputs.forEach(input -> request.addInputs(JsonValue.newBuilder().setJson(input)));
+        return request;
+    }
+
+    /** Submits a run. Without an idempotency key it gets one, so that the call can be made again. */
+    public RunStatus submit(SubmitRunRequest request) {
+        SubmitRunRequest keyed = request.getIdempotencyKey().isEmpty()
+                ? request.toBuilder().setIdempotencyKey(UUID.randomUUID().toString()).build()
+                : request;
+        return answer(RunsServiceGrpc.getSubmitRunMethod(), keyed).getRun();
+    }
+
+    /** The present state of a run, with the results that exist. */
+    public RunStatus get(String runId) {
+        return folded(watch(GetRunRequest.newBuilder().setRunId(runId).setIncludeResults(true).build()));
+    }
+
+    /** The state of a run when it has ended, with all its results, by index. */
+    public RunStatus await(String runId) {
+        return folded(watch(runId));
+    }
+
+    /** Follows a run to its end, with its results by index. */
+    public RunWatch watch(String runId) {
+        return watch(following(runId).build());
+    }
+
+    /** A request to follow a run to its end, to which options can be added. */
+    public static GetRunRequest.Builder following(String runId) {
+        return GetRunRequest.newBuilder()
+                .setRunId(runId)
+                .setWait(true)
+                .setIncludeResults(true)
+                .setHeartbeatInterval(Durations.fromSeconds(HEARTBEAT_SECONDS));
+    }
+
+    /** Follows a run. */
+    public RunWatch watch(GetRunRequest request) {
+        Moment until = request.getWait() ? null : Moment.now().plus(options.timeout());
+        return new RunWatch(connection, new Outage(options.retryFor(), until), request);
+    }
+
+    /** The results of a run as they come, each once. */
+    public RunResults results(String runId, ResultOrder order) {
+        return new RunResults(watch(following(runId).setResultOrder(order).build()));
+    }
+
+    /** Follows all runs that match a filter, those as well that are submitted later. */
+    public RunSetWatch watchSet(RunFilter filter) {
+        return watchSet(WatchSet.newBuilder().setFilter(filter).build());
+    }
+
+    /** Follows a set of runs. */
+    public RunSetWatch watchSet(WatchSet set) {
+        return new RunSetWatch(connection, new Outage(options.retryFor(), null), set);
+    }
+
+    /** Cancels a run, and returns its state. The reason may be empty. */
+    public RunStatus cancel(String runId, String reason) {
+        CancelRunRequest request =
+                CancelRunRequest.newBuilder().setRunId(runId).setReason(reason).build();
+        return answer(RunsServiceGrpc.getCancelRunMethod(), request).getRun();
+    }
+
+    /** A page of the runs that match a filter. */
+    public ListRunsResponse list(ListRunsRequest request) {
+        return answer(RunsServiceGrpc.getListRunsMethod(), request);
+    }
+
+    /** Closes the connection. Calls that are open fail. */
+    @Override
+    public void close() {
+        connection.close();
+    }
+
+    private <Q, R> R answer(MethodDescriptor<Q, R> method, Q request) {
+        Moment until = Moment.now().plus(options.timeout());
+        Outage outage = new Outage(options.retryFor(), until);
+        while (true) {
+            CallOptions limit =
+                    CallOptions.DEFAULT.withDeadlineAfter(until.left().toNanos(), TimeUnit.NANOSECONDS);
+            try {
+                return ClientCalls.blockingUnaryCall(connection.channel(), method, limit, request);
+            } catch (StatusRuntimeException error) {
+                connection.hurry();
+                outage.pauseAfter(StatusDetails.error(error));
+            }
+        }
+    }
+
+    /** The last state of a run, with the results of all updates. */
+    private static RunStatus folded(RunWatch watch) {
+        RunStatus last = RunStatus.getDefaultInstance();
+        List<ItemResult> results = new ArrayList<>();
+        try (watch) {
+            while (watch.hasNext()) {
+                RunUpdate update = watch.next();
+                if (update.restarted()) {
+                    results.clear();
+                }
+                results.addAll(update.results());
+                last = update.run();
+            }
+        }
+        return last.toBuilder().clearResults().addAllResults(results).build();
+    }
+}
