@@ -63,6 +63,7 @@ JSONRPC_PERMISSIONS: Final[dict[str, Permission | None]] = {
     "runs/token": ANY_IDENTITY,
     "blobs/put": Permission.WRITE_BLOBS,
     "blobs/get": Permission.READ_BLOBS,
+    "rpc.discover": ANY_IDENTITY,
 }
 """The methods of JSON-RPC. The blob API by HTTP needs what `blobs/put` and `blobs/get` need."""
 

@@ -9,7 +9,15 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from gateway.adapter.filters_json import run_filter_from_json, run_filter_to_json
-from gateway.adapter.json_members import Member, Members, Params, members_of, read_members, write_object
+from gateway.adapter.json_members import (
+    Member,
+    Members,
+    Params,
+    members_of,
+    optional_text,
+    read_members,
+    write_object,
+)
 from gateway.adapter.params_json import META, add_seconds, seconds_from_json
 from gateway.adapter.status_from_json import run_status_from_json
 from gateway.core.control import (
@@ -40,7 +48,7 @@ _ORDERS = {
 
 def cancel_params_from_json(params: Params) -> CancelParams | CancelRunsParams:
     """Read the parameters of runs/cancel: of one run, or of all that match a filter."""
-    fields = known_members(params, _CANCEL)
+    fields = known_members(params, CANCEL)
     if not _names_many(fields):
         return validated(CancelParams, fields)
     for name in ("wait", "timeout"):
@@ -63,7 +71,7 @@ def cancel_params_to_json(params: CancelParams | CancelRunsParams) -> JsonText:
 
 def delete_params_from_json(params: Params) -> DeleteParams | DeleteRunsParams:
     """Read the parameters of runs/delete: of one run, or of all that match a filter."""
-    fields = known_members(params, _DELETE)
+    fields = known_members(params, DELETE)
     return validated(DeleteRunsParams, fields) if _names_many(fields) else validated(DeleteParams, fields)
 
 
@@ -84,13 +92,13 @@ def delete_progress_to_json(progress: BulkProgress) -> JsonText:
 
 def progress_from_json(text: JsonText) -> BulkProgress:
     """Read what a cancel or a delete by filter has come to."""
-    fields = read_members(text, _PROGRESS)
+    fields = read_members(text, PROGRESS)
     return BulkProgress(fields.get("matched", 0), fields.get("done", 0), fields.get("unchanged", 0))
 
 
 def list_params_from_json(params: Params) -> ListParams:
     """Read the parameters of runs/list."""
-    return validated(ListParams, known_members(params, _LIST))
+    return validated(ListParams, known_members(params, LIST))
 
 
 def list_params_to_json(params: ListParams) -> JsonText:
@@ -169,36 +177,31 @@ def _order(text: JsonText, *path: str | int) -> RunOrder:
     return order
 
 
-def _reason(text: JsonText, *path: str | int) -> str | None:
-    """An empty reason counts as absent, as in a gRPC message."""
-    return string(text, *path) or None
-
-
-_CANCEL: Members = {
+CANCEL: Members = {
     "runId": Member("run_id", string),
     "filter": Member("filter", run_filter_from_json),
-    "reason": Member("reason", _reason),
+    "reason": Member("reason", optional_text),
     "wait": Member("wait", boolean),
     "timeoutSecs": Member("timeout", seconds_from_json),
 }
-_DELETE: Members = {
+DELETE: Members = {
     "runId": Member("run_id", string),
     "filter": Member("filter", run_filter_from_json),
     "cancel": Member("cancel", boolean),
 }
-_LIST: Members = {
+LIST: Members = {
     "filter": Member("filter", run_filter_from_json),
     "pageSize": Member("page_size", integer),
     "pageToken": Member("page_token", string),
-    "order": Member("order", _order),
+    "order": Member("order", _order, spellings=tuple(_ORDERS)),
     "includeTotal": Member("include_total", boolean),
 }
-_PROGRESS: Members = {
+PROGRESS: Members = {
     "matched": Member("matched", integer),
     "cancelled": Member("done", integer),
     "deleted": Member("done", integer),
     "unchanged": Member("unchanged", integer),
 }
 
-CONTROL_MEMBERS = frozenset({*_CANCEL, *_DELETE, *_LIST})
+CONTROL_MEMBERS = frozenset({*CANCEL, *DELETE, *LIST})
 """The parameters of these methods."""

@@ -4,13 +4,14 @@ A member that the filter does not have is refused: a call must not concern more 
 errors use the names of `gateway.core.model`.
 """
 
-from gateway.adapter.json_members import Member, Members, Params, read_members, write_object
+from gateway.adapter.json_members import Member, Members, Params, optional_text, read_members, write_object
 from gateway.adapter.params_json import labels_from_json, labels_to_json
+from gateway.adapter.status_from_json import time_from_json
 from gateway.core.errors import InvalidParams, shortened
 from gateway.core.json_text import boolean, elements, quote, string
-from gateway.core.model import JsonText, Nanoseconds, RunState
+from gateway.core.model import JsonText, RunState
 from gateway.core.run_filter import MAX_FLOW_IDS, RunFilter, asked_states, canonical_filter
-from gateway.core.times import nanoseconds, rfc3339
+from gateway.core.times import rfc3339
 
 STATES_BY_SPELLING = {**{state.value: state for state in RunState}, "completed": RunState.SUCCESS}
 """The states as the specification spells them, and as real SDKs do."""
@@ -18,7 +19,7 @@ STATES_BY_SPELLING = {**{state.value: state for state in RunState}, "completed":
 
 def run_filter_from_json(text: Params, *path: str | int) -> RunFilter:
     """Read the filter at `path`: its ids become canonical. An empty text is an absent condition."""
-    fields = read_members(text, _FILTER, *path)
+    fields = read_members(text, FILTER, *path)
     for name in fields.pop("extensions", ()):
         raise InvalidParams.field(*path, shortened(name), description="not a member of a filter")
     return canonical_filter(fields, *path)
@@ -66,23 +67,15 @@ def _flow_ids(text: JsonText, *path: str | int) -> tuple[str, ...]:
     return tuple(string(flow_id, *path, index) for index, flow_id in enumerate(given))
 
 
-def _text(text: JsonText, *path: str | int) -> str | None:
-    return string(text, *path) or None
-
-
-def _time(text: JsonText, *path: str | int) -> Nanoseconds:
-    return nanoseconds(string(text, *path), *path)
-
-
-_FILTER: Members = {
-    "states": Member("states", _states),
+FILTER: Members = {
+    "states": Member("states", _states, spellings=tuple(STATES_BY_SPELLING)),
     "flowIds": Member("flow_ids", _flow_ids),
-    "flowLabel": Member("flow_label", _text),
-    "flowName": Member("flow_name", _text),
-    "createdAfter": Member("created_after", _time),
-    "createdBefore": Member("created_before", _time),
-    "parentRunId": Member("parent_run_id", _text),
-    "rootRunId": Member("root_run_id", _text),
+    "flowLabel": Member("flow_label", optional_text),
+    "flowName": Member("flow_name", optional_text),
+    "createdAfter": Member("created_after", time_from_json),
+    "createdBefore": Member("created_before", time_from_json),
+    "parentRunId": Member("parent_run_id", optional_text),
+    "rootRunId": Member("root_run_id", optional_text),
     "rootsOnly": Member("roots_only", boolean),
     "labels": Member("labels", labels_from_json),
 }

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from gateway.adapter.control_json import known_members
-from gateway.adapter.filters_json import state_from_json
+from gateway.adapter.filters_json import STATES_BY_SPELLING, state_from_json
 from gateway.adapter.json_members import Member, Members, Params, any_value, members_of, read_members, write_object
 from gateway.adapter.status_from_json import item_error_from_json, item_result_at, time_from_json
 from gateway.adapter.status_to_json import error_to_json, plain_result_pieces
@@ -24,7 +24,7 @@ _STEP_STATES = {state.value: state for state in StepState}
 
 def items_params_from_json(params: Params) -> ItemsParams:
     """Read the parameters of runs/items."""
-    return validated(ItemsParams, known_members(params, _ITEMS))
+    return validated(ItemsParams, known_members(params, ITEMS))
 
 
 def items_params_to_json(params: ItemsParams) -> JsonText:
@@ -99,13 +99,13 @@ def _step_text(step: StepStatus) -> JsonText:
 
 
 def _item(text: JsonText, *path: str | int) -> Item:
-    return Item(**_needed(_fields(text, _ITEM, *path), ("item_index", "status"), *path))
+    return Item(**_needed(_fields(text, ITEM, *path), ("item_index", "status"), *path))
 
 
 def _steps(text: JsonText, *path: str | int) -> tuple[StepStatus, ...]:
     needed = ("step_id", "component", "status")
     return tuple(
-        StepStatus(**_needed(_fields(step, _STEP, *path, index), needed, *path, index))
+        StepStatus(**_needed(_fields(step, STEP, *path, index), needed, *path, index))
         for index, step in enumerate(elements(text, *path))
     )
 
@@ -141,16 +141,16 @@ def _states(text: JsonText, *path: str | int) -> tuple[RunState, ...]:
     return asked_states(elements(text, *path), state_from_json, *path)
 
 
-_ITEMS: Members = {
+ITEMS: Members = {
     "runId": Member("run_id", string),
-    "states": Member("states", _states),
+    "states": Member("states", _states, spellings=tuple(STATES_BY_SPELLING)),
     "pageSize": Member("page_size", integer),
     "pageToken": Member("page_token", string),
     "includeInputs": Member("include_inputs", boolean),
 }
-_ITEM: Members = {
+ITEM: Members = {
     "itemIndex": Member("item_index", _count),
-    "status": Member("status", state_from_json),
+    "status": Member("status", state_from_json, spellings=tuple(STATES_BY_SPELLING)),
     "input": Member("input", any_value, nullable=True),
     "result": Member("result", item_result_at),
     "startedAt": Member("started_at", time_from_json),
@@ -158,7 +158,7 @@ _ITEM: Members = {
     "attempts": Member("attempts", _count),
     "steps": Member("steps", _steps),
 }
-_STEP: Members = {
+STEP: Members = {
     "stepId": Member("step_id", string),
     "component": Member("component", string),
     "status": Member("status", _step_state),
@@ -168,5 +168,5 @@ _STEP: Members = {
     "error": Member("error", item_error_from_json),
 }
 
-ITEMS_MEMBERS = frozenset(_ITEMS)
+ITEMS_MEMBERS = frozenset(ITEMS)
 """The parameters of runs/items."""

@@ -8,19 +8,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from gateway.core.errors import InvalidParams
-from gateway.core.json_text import MAX_MEMBERS, members, quote, too_many
+from gateway.core.json_text import MAX_MEMBERS, members, quote, string, too_many
 from gateway.core.model import JsonText, SubmitParams
 
 
 class Member(NamedTuple):
     """How a member is read: the field of the model that it fills, and the reader of its text, given the path as well.
 
-    `nullable`: null is a value of the member. Otherwise null means that the member is absent.
+    `nullable`: null is a value of the member. Otherwise null means that the member is absent. `spellings` are those of
+    an enumeration that JSON spells in more ways than the model.
     """
 
     field: str
     read: Callable[..., Any]
     nullable: bool = False
+    spellings: tuple[str, ...] = ()
 
 
 Members: TypeAlias = Mapping[str, Member]
@@ -64,7 +66,7 @@ def read_members(params: Params, known: Members, *path: str | int) -> dict[str, 
         if name not in known:
             extensions[name] = member
             continue
-        field, read, nullable = known[name]
+        field, read, nullable, _ = known[name]
         if nullable or member != "null":
             fields[field] = read(member, *path, field)
     if extensions:
@@ -75,6 +77,11 @@ def read_members(params: Params, known: Members, *path: str | int) -> dict[str, 
 def any_value(text: JsonText, *_: str | int) -> JsonText:
     """The reader of members that hold any JSON value: the text itself."""
     return text
+
+
+def optional_text(text: JsonText, *path: str | int) -> str | None:
+    """The reader of members that hold a text: an empty one counts as absent, as in a gRPC message."""
+    return string(text, *path) or None
 
 
 def write_object(parts: Sequence[str], extensions: Mapping[str, JsonText], known: Collection[str] = ()) -> JsonText:

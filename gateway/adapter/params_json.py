@@ -10,7 +10,15 @@ Paths of errors use the names of `gateway.core.model`.
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 
-from gateway.adapter.json_members import Member, Members, Params, members_of, read_members, write_object
+from gateway.adapter.json_members import (
+    Member,
+    Members,
+    Params,
+    members_of,
+    optional_text,
+    read_members,
+    write_object,
+)
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import boolean, elements, integer, number, object_text, quote, string
 from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
@@ -32,7 +40,7 @@ def submit_params_from_json(params: Params) -> SubmitParams:
     """Read the parameters of runs/submit, unless that has been done."""
     if isinstance(params, SubmitParams):
         return params
-    return validated(SubmitParams, read_members(params, _SUBMIT))
+    return validated(SubmitParams, read_members(params, SUBMIT))
 
 
 def submit_params_to_json(params: SubmitParams) -> JsonText:
@@ -60,7 +68,7 @@ def submit_params_to_json(params: SubmitParams) -> JsonText:
 
 def get_params_from_json(params: Params) -> GetParams:
     """Read the parameters of runs/get."""
-    return validated(GetParams, read_members(params, _GET))
+    return validated(GetParams, read_members(params, GET))
 
 
 def get_params_to_json(params: GetParams) -> JsonText:
@@ -96,7 +104,7 @@ def resume_token_to_text(token: bytes) -> str:
 
 def observability_from_json(text: Params, *path: str | int) -> ObservabilityContext:
     """Read a trace; its members may be spelled in snake_case or camelCase."""
-    return validated(ObservabilityContext, read_members(text, _OBSERVABILITY, *path), *path)
+    return validated(ObservabilityContext, read_members(text, OBSERVABILITY, *path), *path)
 
 
 def observability_to_json(context: ObservabilityContext) -> JsonText:
@@ -133,11 +141,6 @@ def _inputs(inputs: JsonText | PackedTexts, *path: str | int) -> Sequence[JsonTe
     return inputs if isinstance(inputs, PackedTexts) else elements(inputs, *path)
 
 
-def _label(text: JsonText, *path: str | int) -> str | None:
-    """An empty label counts as absent, as in a gRPC message."""
-    return string(text, *path) or None
-
-
 def labels_from_json(text: Params, *path: str | int) -> dict[str, str]:
     """Read labels: an object of strings."""
     return {name: string(member, *path, name) for name, member in members_of(text, *path).items()}
@@ -160,7 +163,7 @@ def add_seconds(parts: list[str], name: str, seconds: float | None) -> None:
         parts.append(f'"{name}":{int(seconds) if seconds.is_integer() else repr(seconds)}')
 
 
-_OBSERVABILITY: Members = {
+OBSERVABILITY: Members = {
     "trace_id": Member("trace_id", string),
     "traceId": Member("trace_id", string),
     "span_id": Member("span_id", string),
@@ -172,7 +175,7 @@ _OBSERVABILITY: Members = {
     "step_id": Member("step_id", string),
     "stepId": Member("step_id", string),
 }
-_SUBMIT: Members = {
+SUBMIT: Members = {
     "flowId": Member("flow_id", string),
     "inputs": Member("inputs", _inputs),
     "wait": Member("wait", boolean),
@@ -182,22 +185,22 @@ _SUBMIT: Members = {
     "timeoutSecs": Member("timeout", seconds_from_json),
     "subflowKey": Member("idempotency_key", string),
     "variables": Member("variables", members_of),
-    "flowLabel": Member("flow_label", _label),
+    "flowLabel": Member("flow_label", optional_text),
     "labels": Member("labels", labels_from_json),
     "executionTimeoutSecs": Member("execution_timeout", seconds_from_json),
 }
-_GET: Members = {
+GET: Members = {
     "runId": Member("run_id", string),
     "wait": Member("wait", boolean),
     "includeResults": Member("include_results", boolean),
-    "resultOrder": Member("result_order", _result_order),
+    "resultOrder": Member("result_order", _result_order, spellings=tuple(_ORDERS)),
     "observability": Member("observability", observability_from_json),
     "timeoutSecs": Member("timeout", seconds_from_json),
     "resumeToken": Member("resume_token", resume_token_from_json),
     "heartbeatSecs": Member("heartbeat_interval", seconds_from_json),
 }
 
-SUBMIT_MEMBERS = frozenset(_SUBMIT)
-GET_MEMBERS = frozenset(_GET)
-OBSERVABILITY_MEMBERS = frozenset(_OBSERVABILITY)
+SUBMIT_MEMBERS = frozenset(SUBMIT)
+GET_MEMBERS = frozenset(GET)
+OBSERVABILITY_MEMBERS = frozenset(OBSERVABILITY)
 """Members that have fields of their own and so are no extensions; likewise the two above."""

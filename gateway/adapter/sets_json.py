@@ -18,7 +18,7 @@ METHOD = "runs/set"
 
 def set_params_from_json(params: Params) -> SetParams:
     """Read the parameters of runs/watch."""
-    return validated(SetParams, read_members(params, _WATCH))
+    return validated(SetParams, read_members(params, WATCH))
 
 
 def around_change(
@@ -47,7 +47,7 @@ def heartbeat_to_json() -> JsonText:
 
 
 _RESTARTED = ',"restarted":true'
-_WATCH: Members = {
+WATCH: Members = {
     "filter": Member("filter", run_filter_from_json),
     "resumeToken": Member("resume_token", resume_token_from_json),
     "onlyNew": Member("only_new", boolean),

@@ -32,7 +32,7 @@ OUTCOME_MEMBERS = frozenset({"outcome", "value", "result", "error"})
 
 def run_status_from_json(text: JsonText) -> RunStatus:
     """Read a status in any dialect."""
-    return validated(RunStatus, _with_foreign_state(read_members(text, _RUN_STATUS)))
+    return validated(RunStatus, _with_foreign_state(read_members(text, RUN_STATUS)))
 
 
 def run_status_and_entries_from_json(text: JsonText) -> tuple[RunStatus, list[JsonText]]:
@@ -70,7 +70,7 @@ def _with_foreign_state(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _items(text: JsonText, *path: str | int) -> ItemStatistics:
-    fields = read_members(text, _STATISTICS, *path)
+    fields = read_members(text, STATISTICS, *path)
     completed = fields.pop("completed", None)
     if completed is not None:
         fields.setdefault("success", completed)
@@ -87,7 +87,7 @@ def _results(text: JsonText, *path: str | int) -> list[ItemResult]:
 
 def item_result_at(text: JsonText, *path: str | int) -> ItemResult:
     """Read the result at `path` in any dialect."""
-    fields = _with_foreign_state(read_members(text, _ITEM_RESULT, *path))
+    fields = _with_foreign_state(read_members(text, ITEM_RESULT, *path))
     outcome: dict[str, Any] = fields.pop("result", {})
     unknown = outcome.pop("extensions", None)
     if unknown is not None:
@@ -127,15 +127,15 @@ def _outcome(text: JsonText, *path: str | int) -> dict[str, Any]:
 
 def item_error_from_json(text: JsonText, *path: str | int) -> ItemError:
     """Read the error at `path`."""
-    return validated(ItemError, read_members(text, _ITEM_ERROR, *path), *path)
+    return validated(ItemError, read_members(text, ITEM_ERROR, *path), *path)
 
 
-_RUN_STATUS: Members = {
+RUN_STATUS: Members = {
     "runId": Member("run_id", string),
     "flowId": Member("flow_id", string),
     "flowName": Member("flow_name", string),
     "flowLabel": Member("flow_label", string),
-    "status": Member("status", _state),
+    "status": Member("status", _state, spellings=tuple(_STATES)),
     "items": Member("items", _items),
     "createdAt": Member("created_at", time_from_json),
     "completedAt": Member("completed_at", time_from_json),
@@ -149,8 +149,8 @@ _RUN_STATUS: Members = {
     "expiresAt": Member("expires_at", time_from_json),
     "namespace": Member("namespace", string),
 }
-_UNREAD_RUN_STATUS: Members = {**_RUN_STATUS, "results": Member("results", elements)}
-_STATISTICS: Members = {
+_UNREAD_RUN_STATUS: Members = {**RUN_STATUS, "results": Member("results", elements)}
+STATISTICS: Members = {
     "total": Member("total", integer),
     "pending": Member("pending", integer),
     "running": Member("running", integer),
@@ -159,20 +159,20 @@ _STATISTICS: Members = {
     "failed": Member("failed", integer),
     "cancelled": Member("cancelled", integer),
 }
-_ITEM_RESULT: Members = {
+ITEM_RESULT: Members = {
     "itemIndex": Member("item_index", integer),
-    "status": Member("status", _state),
+    "status": Member("status", _state, spellings=tuple(_STATES)),
     "result": Member("result", _outcome),
     "completedAt": Member("completed_at", time_from_json),
 }
-_ITEM_ERROR: Members = {
+ITEM_ERROR: Members = {
     "code": Member("code", integer),
     "message": Member("message", string),
     "data": Member("data", any_value, nullable=True),
 }
 
-RUN_STATUS_MEMBERS = frozenset(_RUN_STATUS)
-STATISTICS_MEMBERS = frozenset(_STATISTICS)
-ITEM_RESULT_MEMBERS = frozenset(_ITEM_RESULT)
-ITEM_ERROR_MEMBERS = frozenset(_ITEM_ERROR)
+RUN_STATUS_MEMBERS = frozenset(RUN_STATUS)
+STATISTICS_MEMBERS = frozenset(STATISTICS)
+ITEM_RESULT_MEMBERS = frozenset(ITEM_RESULT)
+ITEM_ERROR_MEMBERS = frozenset(ITEM_ERROR)
 """Members that have fields of their own and so are no extensions; likewise the three above."""

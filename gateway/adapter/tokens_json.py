@@ -3,7 +3,7 @@
 from typing import Final
 
 from gateway.adapter.control_json import known_members
-from gateway.adapter.json_members import Member, Members, Params, write_object
+from gateway.adapter.json_members import Member, Members, Params, optional_text, write_object
 from gateway.adapter.params_json import add_seconds, labels_from_json, labels_to_json, seconds_from_json
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import elements, quote, string
@@ -16,7 +16,7 @@ from gateway.core.validation import validated
 
 def token_params_from_json(params: Params) -> TokenParams:
     """Read the parameters of runs/token."""
-    return validated(TokenParams, known_members(params, _PARAMS))
+    return validated(TokenParams, known_members(params, TOKEN))
 
 
 def token_params_to_json(params: TokenParams) -> JsonText:
@@ -50,15 +50,10 @@ def _permissions(text: JsonText, *path: str | int) -> tuple[Permission, ...]:
     return tuple(permission_from_text(string(member, *path, index), index) for index, member in members)
 
 
-def _optional(text: JsonText, *path: str | int) -> str | None:
-    """An empty text counts as absent, as in a gRPC message."""
-    return string(text, *path) or None
-
-
-_PARAMS: Final[Members] = {
+TOKEN: Final[Members] = {
     "permissions": Member("permissions", _permissions),
-    "namespace": Member("namespace", _optional),
-    "runId": Member("run_id", _optional),
+    "namespace": Member("namespace", optional_text),
+    "runId": Member("run_id", optional_text),
     "labels": Member("labels", labels_from_json),
     "lifetimeSecs": Member("lifetime", seconds_from_json),
 }

@@ -7,19 +7,18 @@ references to steps that do not come before, and expressions that nest too deepl
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Final
 
+from gateway.core.json_schema import JsonSchema
 from gateway.core.model import JsonText
 from gateway.flows.expression_compiler import DATA_NAMES, MEMBERS
 from gateway.flows.flow import DEFAULT_RETRIES, MAX_RETRIES
-
-_JsonSchema: TypeAlias = Mapping[str, Any]
 
 _PART: Final = r"""(?:\.[^.\[]*|\[\s*(?:[0-9]{1,18}|"[^"]*"|'[^']*')\s*\])"""
 _EXPRESSION: Final = {"$ref": "#/$defs/expression"}
 _PATH: Final = {"$ref": "#/$defs/path"}
 
-_ARGUMENTS: Final[Mapping[str, _JsonSchema]] = {
+_ARGUMENTS: Final[Mapping[str, JsonSchema]] = {
     "$literal": {"description": "Any value, taken as it is: nothing in it is an expression."},
     "$if": {**_EXPRESSION, "description": "The condition. Null, false and one that fails choose `else`."},
     "$coalesce": {"type": "array", "items": _EXPRESSION, "description": "The first value that is not null counts."},
@@ -32,7 +31,7 @@ _ARGUMENTS: Final[Mapping[str, _JsonSchema]] = {
         "description": "The variable, or a path that begins with it.",
     },
 }
-_OTHERS: Final[Mapping[str, _JsonSchema]] = {
+_OTHERS: Final[Mapping[str, JsonSchema]] = {
     "then": {**_EXPRESSION, "description": "The value if the condition holds."},
     "else": {**_EXPRESSION, "description": "The value if it does not; null if this is absent."},
     "path": {**_PATH, "description": "Where the value is in the output of the step."},
@@ -77,7 +76,7 @@ def flow_schema() -> JsonText:
     return json.dumps(schema, indent=2)
 
 
-def _step() -> _JsonSchema:
+def _step() -> JsonSchema:
     return {
         "type": "object",
         "required": ["id", "component"],
@@ -98,7 +97,7 @@ def _step() -> _JsonSchema:
     }
 
 
-def _on_error() -> _JsonSchema:
+def _on_error() -> JsonSchema:
     retries = {
         "type": ["integer", "null"],
         "minimum": 0,
@@ -122,7 +121,7 @@ def _on_error() -> _JsonSchema:
     }
 
 
-def _schemas() -> _JsonSchema:
+def _schemas() -> JsonSchema:
     """Of these, the compiler reads the defaults of variables; all else in them is for other tools."""
     variable = {
         "type": ["object", "boolean", "null"],
@@ -145,7 +144,7 @@ def _schemas() -> _JsonSchema:
     }
 
 
-def _expressions() -> dict[str, _JsonSchema]:
+def _expressions() -> dict[str, JsonSchema]:
     names = [{"$ref": f"#/$defs/{_definition(name)}"} for name in MEMBERS]
     scalar = {"type": ["string", "number", "boolean", "null"]}
     data = {"$ref": "#/$defs/data"}
@@ -174,7 +173,7 @@ def _definition(name: str) -> str:
     return f"{name[1:]}Expression"
 
 
-def _expression(name: str) -> _JsonSchema:
+def _expression(name: str) -> JsonSchema:
     return {
         "description": _DESCRIPTIONS[name],
         "type": "object",

@@ -39,6 +39,7 @@ from gateway.fronts.http.long_texts import (
     read_blob,
 )
 from gateway.fronts.http.observed_methods import ObservedMethods, ended
+from gateway.fronts.http.openrpc import Discovery
 from gateway.fronts.http.rpc_method import Origin, RpcMethod, give_back
 from gateway.runs.run_answer import RunAnswer
 from gateway.runs.services import RunsServices
@@ -100,6 +101,7 @@ class JsonRpcMethods:
             "runs/token": RpcMethod(self._create_token, self._write_token),
             "blobs/put": RpcMethod(self._put_blob, self._write_blob_id),
             "blobs/get": RpcMethod(self._get_blob, self._write_blob),
+            **Discovery(self.fair_queue).table(),
         }
         self.observed = ObservedMethods(self._methods)
 
