@@ -146,6 +146,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "several_chunks": _of(PAIR, *range(40), max_concurrency=2),
     "failed_items": _of(WORK, {}, {"fails": True}, {}),
     "items_handed_out_again": _of(WORK, *({"seconds": 1.1 * (index % 2)} for index in range(1, 9)), max_concurrency=1),
+    "split": _of(WORK, {}, {"seconds": 1.6}, *[{}] * 10, max_concurrency=1),
     "long_inputs": _of(SHORT, "x" * 100_000, "y" * 100_000),
     "results_in_objects": _of(ECHO, *range(1_100), max_concurrency=4),
     "results_put_together": _of(WORK, *[{"seconds": SECONDS, "size": 12_000}] * 12, max_concurrency=2),

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Final
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -13,6 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from gateway.core.errors import GatewayError
 from gateway.core.internal_errors import release_frames
 from gateway.runtimes.temporal.chunk_execution import ChunkExecution
+from gateway.runtimes.temporal.chunk_split import count_ended
 from gateway.runtimes.temporal.heartbeat import Heartbeat
 from gateway.runtimes.temporal.kept_results import get_results, put_parts, put_results
 from gateway.runtimes.temporal.messages import (
@@ -29,10 +29,7 @@ from gateway.runtimes.temporal.messages import (
 from gateway.runtimes.temporal.nested_cancels import NestedCancels
 from gateway.runtimes.temporal.run_names import index_key, part_key
 from gateway.storage.objects import ObjectStore
-from gateway.telemetry.temporal_metrics import CHUNK_ITEMS_ENDED, CHUNKS_EXECUTED
-
-_SUCCESS: Final = CHUNK_ITEMS_ENDED.labels("success")
-_FAILED: Final = CHUNK_ITEMS_ENDED.labels("failed")
+from gateway.telemetry.temporal_metrics import CHUNKS_EXECUTED
 
 _log = logging.getLogger(__name__)
 
@@ -51,9 +48,8 @@ class Activities:
         with _tried_again():
             done = await self._chunks.execute(chunk)
         CHUNKS_EXECUTED.labels().value += 1
-        if (part := done.part) is not None:
-            _SUCCESS.value += part.count - part.failed
-            _FAILED.value += part.failed
+        if done.part is not None:
+            count_ended(done.part)
         return done
 
     @activity.defn(name=KEEP_PART)

@@ -19,6 +19,7 @@ from gateway.flows.item_work import FamilyWork, ItemWork
 from gateway.flows.run_record import RunRecord
 from gateway.flows.run_trace import RunTrace, ended
 from gateway.flows.task import Host
+from gateway.runtimes.temporal.chunk_split import SplitRuns, SplitWhenLate, goes_on, left_of
 from gateway.runtimes.temporal.executing_runs import ExecutingRuns
 from gateway.runtimes.temporal.heartbeat import Heartbeat
 from gateway.runtimes.temporal.kept_inputs import KeptInputs
@@ -30,7 +31,7 @@ from gateway.storage.objects import ObjectStore
 from gateway.telemetry import tracing
 
 CHUNK_SECONDS: Final = 1.0
-"""A chunk begins no more items after so long: its results are seen when it ends."""
+"""A chunk begins no more items after so long: its results are seen when it ends. If one takes longer, it is split."""
 
 STORE_PATIENCE: Final = 60.0
 """How many seconds results are kept in memory while the storage is away."""
@@ -40,7 +41,7 @@ CHUNK_SIZE: Final = 1 << 20
 
 
 class ChunkExecution:
-    """Executes chunks. `host_of` makes what serves the items of a run."""
+    """Executes chunks. `host_of` makes what serves the items of a run; `split_runs` are told of split chunks."""
 
     def __init__(
         self,
@@ -49,12 +50,15 @@ class ChunkExecution:
         flows: StoredFlows,
         runs: ExecutingRuns,
         host_of: Callable[[RunRecord], Host],
+        *,
+        split_runs: SplitRuns,
     ) -> None:
         self._store = store
         self._inputs = inputs
         self._flows = flows
         self._runs = runs
         self._host_of = host_of
+        self._split_runs = split_runs
 
     async def execute(self, chunk: ItemChunk) -> ChunkDone:
         """Execute the items of a chunk. What has not begun when it is cancelled, or takes too long, is left.
@@ -63,22 +67,29 @@ class ChunkExecution:
         """
         results: list[KeptResult] = []
         record = chunk.record
-        began = time.monotonic()
         with Heartbeat(), self._runs.executing(record) as (run, family):
+            if activity.info().attempt > 1 and chunk.stop - chunk.start > 1:
+                chunk = await left_of(chunk, self._split_runs)
+            split = SplitWhenLate(self._split_runs, chunk, results, lambda some: self._part(chunk, some))
             try:
                 with run.items():
                     flow, variables, texts = await self._prepared(chunk)
                     items = _Items(ItemExecution(record, flow, variables, self._host_of(record)), family)
-                    await _execute_all(items, chunk.start, texts, results)
+                    split.after(CHUNK_SECONDS)
+                    await _execute_all(items, chunk.start, texts, results, split)
+                untold = await split.finished()
             except asyncio.CancelledError:
                 run.cancelled = run.cancelled or _is_cancelled()
                 if (task := asyncio.current_task()) is not None:
                     task.uncancel()
-            seconds = time.monotonic() - began
+                untold = split.untold()
+            finally:
+                await split.close()
+            seconds = time.monotonic() - split.began
             part = None
-            if results:
-                self._runs.paces.note(record.flow_id, len(results), seconds)
-                part = await self._part(chunk, results)
+            if untold:
+                self._runs.paces.note(record.flow_id, len(untold), seconds)
+                part = await self._part(chunk, untold)
         nested = run.nested or activity.info().attempt > 1
         return ChunkDone(chunk.start + len(results), part, seconds, nested)
 
@@ -96,7 +107,7 @@ class ChunkExecution:
             return part_of(results)
         key = chunk_key(chunk.record.run_id, chunk.start, secrets.token_hex(4))
         # Else all of these items would execute again.
-        return await patiently(lambda: put_results(self._store, key, results), STORE_PATIENCE, _goes_on)
+        return await patiently(lambda: put_results(self._store, key, results), STORE_PATIENCE, goes_on)
 
 
 class _Items:
@@ -126,19 +137,17 @@ class _Items:
             work.end()
 
 
-async def _execute_all(items: _Items, start: int, texts: Sequence[JsonText], results: list[KeptResult]) -> None:
+async def _execute_all(
+    items: _Items, start: int, texts: Sequence[JsonText], results: list[KeptResult], split: SplitWhenLate
+) -> None:
     until = time.monotonic() + CHUNK_SECONDS
     size = 0
     for index, text in enumerate(texts, start):
         result = await items.result(index, text)
         results.append(result)
         size += size_of(result)
-        if size >= CHUNK_SIZE or time.monotonic() >= until or activity.is_worker_shutdown():
+        if size >= CHUNK_SIZE or time.monotonic() >= until or split.is_split or activity.is_worker_shutdown():
             return
-
-
-def _goes_on() -> bool:
-    return not (activity.is_cancelled() or activity.is_worker_shutdown())
 
 
 def _is_cancelled() -> bool:

@@ -18,8 +18,10 @@ from gateway.runtimes.temporal.messages import (
     EXECUTE_CHUNK,
     KEEP_INDEX,
     KEEP_PART,
+    SPLIT,
     CancelRequest,
     ChunkDone,
+    ChunkSplit,
     ItemChunk,
     ItemCounts,
     PartsToKeep,
@@ -44,6 +46,7 @@ class ClosedHistory:
         self.revision = 0
         """At least that of each state that was told of the run: each change has an event of its own."""
         self._chunks: dict[int, ItemChunk] = {}
+        self._split: dict[int, int] = {}
         self._kept: dict[int, PartsToKeep] = {}
         self._is_inside = False
 
@@ -75,6 +78,16 @@ class ClosedHistory:
         told = event.workflow_execution_signaled_event_attributes
         if told.signal_name == CANCEL and (await _read(converter, told.input, CancelRequest)).inside:
             self._is_inside = True
+        elif told.signal_name == SPLIT and not self._is_inside:
+            self._note_split(await _read(converter, told.input, ChunkSplit))
+
+    def _note_split(self, told: ChunkSplit) -> None:
+        """As `RunProgress.split`: told of a chunk that is not there, it is nothing."""
+        stop = next((chunk.stop for chunk in self._chunks.values() if chunk.start == told.start), told.start)
+        if told.start not in self._split and told.start <= told.at < stop:
+            self._split[told.start] = told.at
+            if told.part is not None:
+                self._add(told.part)
 
     async def _handed_out(self, event: HistoryEvent, converter: DataConverter) -> None:
         task = event.activity_task_scheduled_event_attributes
@@ -85,10 +98,11 @@ class ClosedHistory:
 
     async def _done(self, event: HistoryEvent, converter: DataConverter) -> None:
         task = event.activity_task_completed_event_attributes
-        if self._chunks.pop(task.scheduled_event_id, None) is not None:
+        if (chunk := self._chunks.pop(task.scheduled_event_id, None)) is not None:
             done = await _read(converter, task.result, ChunkDone)
-            # What is inside a cancelled run counts as if its items had not ended.
-            if done.part is not None and not self._is_inside:
+            low = self._split.pop(chunk.start, chunk.start)
+            # What is inside a cancelled run counts as if its items had not ended; what was split off has ended before.
+            if done.part is not None and not self._is_inside and done.part.low >= low:
                 self._add(done.part)
         elif (kept := self._kept.pop(task.scheduled_event_id, None)) is not None:
             first = self.parts.index(kept.parts[0])
@@ -97,7 +111,9 @@ class ClosedHistory:
     async def _failed(self, event: HistoryEvent, converter: DataConverter) -> None:
         chunk = self._chunks.pop(event.activity_task_failed_event_attributes.scheduled_event_id, None)
         if chunk is not None and not self._is_inside:
-            self._add(defect(chunk.start, chunk.stop, event.event_time.ToNanoseconds()))
+            at = self._split.pop(chunk.start, None)
+            low, high = (chunk.start, chunk.stop) if at is None else (at, at + 1)
+            self._add(defect(low, high, event.event_time.ToNanoseconds()))
 
     def _add(self, part: ResultsPart) -> None:
         """Add the results of a chunk: of items that follow each other."""

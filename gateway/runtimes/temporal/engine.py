@@ -39,9 +39,11 @@ from gateway.runtimes.temporal.messages import (
     CANCEL,
     NESTED,
     PROGRESS,
+    SPLIT,
     TASK_QUEUE,
     WORKFLOW,
     CancelRequest,
+    ChunkSplit,
     RunEnd,
     RunReport,
     RunResult,
@@ -239,6 +241,10 @@ class Engine:
     async def announce_nested(self, run_id: str) -> bool:
         """Tell a run that there is one inside it. False if it has ended. Raises RunNotFound."""
         return await self._signal(run_id, NESTED)
+
+    async def split(self, run_id: str, told: ChunkSplit) -> bool:
+        """Tell a run that a chunk of it is split. False if the run has ended. Raises RunNotFound."""
+        return await self._signal(run_id, SPLIT, told)
 
     async def open_inside(self, root_id: str) -> dict[str, str | None]:
         """The runs inside a root run that have not ended, and their parents, as far as can be found now."""

@@ -19,6 +19,7 @@ KEEP_INDEX: Final = "runs.v1.KeepIndex"
 CANCEL_NESTED: Final = "runs.v1.CancelNested"
 CANCEL: Final = "cancel"
 NESTED: Final = "nested"
+SPLIT: Final = "split"
 PROGRESS: Final = "progress"
 TASK_QUEUE: Final = "runs-gateway"
 """The names of the workflow, its activities, signals and queries, and of the queue that all workers take from."""
@@ -137,6 +138,18 @@ class ChunkDone(Struct, frozen=True, omit_defaults=True, gc=False):
     nested: bool = False
 
 
+class ChunkSplit(Struct, frozen=True, omit_defaults=True, gc=False):
+    """The signal that the chunk from `start` on executes the item `at`, which takes long, and from now on that alone.
+
+    Those before it have results, which are `part`: they took so many `seconds`. Those behind it are given back.
+    """
+
+    start: int
+    at: int
+    part: ResultsPart | None = None
+    seconds: float = 0.0
+
+
 class PartsToKeep(Struct, frozen=True, gc=False):
     """Parts that are to be one object, whose first result has the place `place`."""
 
@@ -172,7 +185,8 @@ class ItemCounts(Struct, frozen=True, array_like=True, gc=False):
 class RunReport(Struct, frozen=True, omit_defaults=True, gc=False):
     """The answer of a query: a run at one moment, and the parts from the place on that was asked for.
 
-    `place` is that of the first result of the first part. `more`: further parts are to be asked for.
+    `place` is that of the first result of the first part. `more`: further parts are to be asked for. `split` are the
+    first items of chunks that execute one item alone, and that item.
     """
 
     state: RunState
@@ -186,6 +200,7 @@ class RunReport(Struct, frozen=True, omit_defaults=True, gc=False):
     more: bool = False
     cancelling: bool = False
     executing: tuple[tuple[int, int], ...] = ()
+    split: tuple[tuple[int, int], ...] = ()
 
 
 class RunEnd(Struct, frozen=True, omit_defaults=True, gc=False):

@@ -14,6 +14,7 @@ from gateway.flows.item_work import DEFAULT_CONCURRENCY
 from gateway.runtimes.temporal.messages import (
     Carried,
     ChunkDone,
+    ChunkSplit,
     ItemCounts,
     KeptResult,
     ResultsPart,
@@ -62,6 +63,8 @@ class RunProgress:
         self.parts: list[ResultsPart] = list(carried.parts)
         self.executing: dict[int, int] = {}
         """The ranges of the chunks that are under way."""
+        self._split: dict[int, int] = {}
+        """The first items of the chunks that have been split, and the item that each executes."""
         self.cancelling = False
         self.nested = carried.nested
         """Whether there may be runs that its items have submitted."""
@@ -101,18 +104,48 @@ class RunProgress:
             self._rest.appendleft((start + size, stop))
         stop = min(stop, start + size)
         self.executing[start] = stop
+        self._split.pop(start, None)
         self.revision += 1
         return start, stop
 
+    def range_of(self, start: int) -> tuple[int, int]:
+        """The items of the chunk that began with the item `start`, which is under way."""
+        low = self._split.get(start, start)
+        return low, self.executing[low]
+
+    def split(self, told: ChunkSplit) -> bool:
+        """An item of a chunk takes long: those before it have results, and those behind it are handed out again.
+
+        False if there is no such chunk: who tells so has told it before, or executes what others have ended.
+        """
+        stop = self.executing.get(told.start)
+        if stop is None or told.start in self._split or not told.start <= told.at < stop:
+            return False
+        del self.executing[told.start]
+        self.executing[told.at] = told.at + 1
+        self._split[told.start] = told.at
+        if told.at + 1 < stop:
+            self._rest.appendleft((told.at + 1, stop))
+        if told.part is not None:
+            self._add(told.part)
+        self.pace = (told.at - told.start) / max(told.seconds, 0.0001)
+        self.revision += 1
+        return True
+
     def ended(self, start: int, done: ChunkDone) -> None:
         """The chunk that begins with the item `start` has ended."""
-        stop = self.executing.pop(start)
+        low = self._split.pop(start, start)
+        stop = self.executing.pop(low)
         self.nested |= done.nested
-        if done.rest < stop:
-            self._rest.appendleft((done.rest, stop))
-        if done.part is not None:
-            self._add(done.part)
-            self.pace = done.part.count / max(done.seconds, 0.0001)
+        rest, part = max(done.rest, low), done.part
+        if part is not None and part.low < low:
+            # A gateway that did not know that the chunk was split has executed all of it: what has results keeps them.
+            rest, part = low, None
+        if rest < stop:
+            self._rest.appendleft((rest, stop))
+        if part is not None:
+            self._add(part)
+            self.pace = part.count / max(done.seconds, 0.0001)
         self.revision += 1
 
     def to_keep(self) -> tuple[int, list[ResultsPart]] | None:
@@ -213,6 +246,7 @@ class RunProgress:
             more=more,
             cancelling=self.cancelling,
             executing=tuple(self.executing.items()),
+            split=tuple(self._split.items()),
         )
 
     def _parts_from(self, seen: int) -> tuple[int, list[ResultsPart], bool]:

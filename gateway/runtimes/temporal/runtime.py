@@ -105,7 +105,7 @@ class TemporalRuntime(Runtime):
         self._cancels = RunCancels(self._engine, self._reader, self._executing)
         self._deletes = RunDeletes(self._engine, EngineDeletes(connection), self._reader, self._cancels, store)
         self._nested = NestedRuns(self._engine, self._executing, self._reader, nesting)
-        chunks = ChunkExecution(store, self._inputs, self._flows, self._executing, self._host)
+        chunks = ChunkExecution(store, self._inputs, self._flows, self._executing, self._host, split_runs=self._engine)
         activities = Activities(chunks, store, NestedCancels(self._engine, self._reader, self._executing))
         self._worker = EngineWorker(connection, activities, self._executing.shared) if works else None
         self._runs: RunsApi | None = None

@@ -23,10 +23,12 @@ from gateway.runtimes.temporal.messages import (
     MAX_INLINE,
     NESTED,
     PROGRESS,
+    SPLIT,
     UPKEEP_QUEUE,
     WORKFLOW,
     CancelRequest,
     ChunkDone,
+    ChunkSplit,
     Inputs,
     ItemChunk,
     NestedToCancel,
@@ -101,6 +103,12 @@ class RunWorkflow:
         """A run inside this one is submitted by somebody else than the gateways that execute its items."""
         self._progress.nested = True
 
+    @workflow.signal(name=SPLIT)
+    def split(self, told: ChunkSplit) -> None:
+        """An item takes long: what its chunk has come to counts, and what it has not begun is executed elsewhere."""
+        if not self._is_inside:
+            self._changed |= self._progress.split(told)
+
     @workflow.query(name=PROGRESS)
     def progress(self, seen: int) -> RunReport:
         """How far the run is, and the results that follow the first `seen` ones."""
@@ -145,7 +153,8 @@ class RunWorkflow:
         except (ActivityError, asyncio.CancelledError) as error:
             # What the gateway could not tell of items that have failed is a defect of the gateway.
             is_cancelled = is_cancelled_exception(error)
-            done = ChunkDone(start, nested=True) if is_cancelled else ChunkDone(stop, defect(start, stop, _now()))
+            low, high = self._progress.range_of(start)
+            done = ChunkDone(low, nested=True) if is_cancelled else ChunkDone(high, defect(low, high, _now()))
         if self._is_inside:
             # It may have gone on with what the runs inside it have lost.
             done = ChunkDone(start, nested=done.nested)

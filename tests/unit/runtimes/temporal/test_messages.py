@@ -11,6 +11,7 @@ from gateway.runtimes.temporal.messages import (
     CancelRequest,
     Carried,
     ChunkDone,
+    ChunkSplit,
     Inputs,
     ItemChunk,
     ItemCounts,
@@ -69,6 +70,8 @@ TEXTS = (
     (ChunkDone, '{"rest":3}'),
     (ChunkDone, '{"rest":1,"part":[0,1,1,0,33,[[0,"1",5]]],"seconds":0.5}'),
     (ChunkDone, '{"rest":0,"nested":true}'),
+    (ChunkSplit, '{"start":3,"at":3,"seconds":1.5}'),
+    (ChunkSplit, '{"start":0,"at":1,"part":[0,1,1,0,33,[[0,"1",5]]],"seconds":1.5}'),
     (CancelRequest, "{}"),
     (CancelRequest, '{"reason":"enough"}'),
     (CancelRequest, '{"reason":"enough","inside":true}'),
@@ -77,7 +80,7 @@ TEXTS = (
     (
         RunReport,
         '{"state":"running","revision":1,"counts":[1,0,0,0],"prefix":0,"completions":9,"started_at":5,'
-        f'"place":1,"parts":{PARTS},"more":true,"cancelling":true,"executing":[[9,12]]}}',
+        f'"place":1,"parts":{PARTS},"more":true,"cancelling":true,"executing":[[9,12]],"split":[[7,9]]}}',
     ),
     (
         RunEnd,

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from gateway.flows.run_record import RunRecord
-from gateway.runtimes.temporal.messages import ChunkDone, Inputs, KeptResult, ResultsPart, StartRun
+from gateway.runtimes.temporal.messages import ChunkDone, ChunkSplit, Inputs, KeptResult, ResultsPart, StartRun
 from gateway.runtimes.temporal.run_progress import CHUNK_ITEMS, INDEX_PARTS, KEEP_RESULTS, RunProgress
 
 
@@ -92,3 +92,52 @@ def test_many_parts_in_objects_are_named_by_one() -> None:
     assert progress.parts[1] is index
     assert progress.answer(3).place == 1
     assert progress.waiting() == (0, progress.parts[:1])
+
+
+def split_in_two() -> RunProgress:
+    """A run of six items, of which the first chunk has told that its item 2 takes long."""
+    progress = progress_of(6, pace=1_000)
+    assert all_handed_out(progress) == [(0, 6)]
+    assert progress.split(ChunkSplit(0, 2, part(0, 2), 1.0))
+    return progress
+
+
+def test_an_item_that_takes_long_holds_up_no_other() -> None:
+    progress = split_in_two()
+    assert (progress.counts().success, progress.range_of(0)) == (2, (2, 3))
+    assert all_handed_out(progress) == [(3, 4), (4, 5), (5, 6)]
+    assert progress.answer(0).split == ((0, 2),)
+    progress.ended(0, ChunkDone(3, part(2, 3), 5.0))
+    for index in (5, 3, 4):
+        progress.ended(index, ChunkDone(index + 1, part(index, index + 1), 0.1))
+    assert progress.finished
+    assert [(each.low, each.high) for each in progress.parts] == [(0, 2), (2, 3), (5, 6), (3, 4), (4, 5)]
+
+
+def test_a_chunk_whose_first_item_takes_long_gives_back_the_rest() -> None:
+    progress = progress_of(3, pace=1_000)
+    assert all_handed_out(progress) == [(0, 3)]
+    assert progress.split(ChunkSplit(0, 0, None, 1.0))
+    assert all_handed_out(progress) == [(1, 2), (2, 3)]
+    assert progress.left() == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_what_is_told_twice_or_too_late_counts_once() -> None:
+    progress = split_in_two()
+    revision = progress.revision
+    for told in (ChunkSplit(0, 2, part(0, 2), 1.0), ChunkSplit(0, 3, part(0, 3), 1.0), ChunkSplit(4, 5, part(4, 5))):
+        assert not progress.split(told)
+    assert (progress.revision, progress.counts().success) == (revision, 2)
+
+
+def test_who_does_not_know_of_a_split_executes_for_nothing() -> None:
+    progress = split_in_two()
+    progress.ended(0, ChunkDone(6, part(0, 6), 1.0))
+    assert progress.counts().success == 2
+    assert progress.left() == [(2, 3), (3, 6)]
+
+
+def test_a_split_chunk_that_is_given_up_has_one_item_left() -> None:
+    progress = split_in_two()
+    progress.ended(0, ChunkDone(0, nested=True))
+    assert (progress.left(), progress.nested) == ([(2, 3), (3, 6)], True)
