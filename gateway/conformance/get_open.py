@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from gateway.conformance.promise import GUARANTEES, PROTO, NotTried, PromiseBroken, Promises, hold, same
 from gateway.conformance.reading import finished, fold, get, indexes, is_terminal, next_message, read, state
-from gateway.conformance.scene import ENDING, Scene
+from gateway.conformance.scene import ENDING, KitRun, Scene
 from runs.v1 import runs_pb2
 
 PROMISES = Promises("open", f"{PROTO}: GetRun")
@@ -16,6 +16,14 @@ PROMISES = Promises("open", f"{PROTO}: GetRun")
 _BY_COMPLETION = runs_pb2.RESULT_ORDER_BY_COMPLETION
 _TRIES = 5
 _HEARTBEAT = Duration(nanos=100_000_000)
+
+
+async def _all_but_the_first(scene: Scene, run: KitRun) -> None:
+    """Wait until the items behind the first one have ended. Raises NotTried if they do not."""
+    try:
+        await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
+    except PromiseBroken:
+        raise NotTried("the target does not execute items beside one that takes long") from None
 
 
 @PROMISES.promise("The first message comes at once and holds the current state.")
@@ -49,7 +57,8 @@ async def changes_follow_to_the_end(scene: Scene) -> None:
     for earlier, later in pairwise(messages):
         changed = state(earlier.run) != state(later.run)
         hold(later.revision >= earlier.revision, "a revision goes back")
-        same(later.revision > earlier.revision, changed, "whether the revision grew, as the state did or did not")
+        # It may grow by what a status does not show, as when a cancel begins.
+        hold(later.revision > earlier.revision or not changed, "the state has changed, and the revision has not")
     hold(messages[-1].revision > messages[0].revision, "the end of the run has the revision of its beginning")
 
 
@@ -76,15 +85,27 @@ async def states_go_forward(scene: Scene) -> None:
 @PROMISES.promise("By index, a result waits for those before it; when the stream ends early, the rest is sent last.")
 async def results_wait_for_those_before(scene: Scene) -> None:
     async with scene.open_run(held_first=True) as run:
-        try:
-            await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
-        except PromiseBroken:
-            raise NotTried("the target does not execute items beside one that takes long") from None
+        await _all_but_the_first(scene, run)
         following = await read(scene.target, get(run.run_id), most=1)
         same(indexes(following.messages), [], "results that come before that of the first item")
         timed_out = await read(scene.target, get(run.run_id, timeout=Duration(nanos=1_000_000)))
         behind = list(range(1, run.items))
         same(indexes(timed_out.ended_in_order().messages), behind, "the results when the stream ends early")
+
+
+@PROMISES.promise("By completion, no result waits for that of another item.", f"{PROTO}: ResultOrder")
+async def results_by_completion_wait_for_none(scene: Scene) -> None:
+    async with scene.open_run(held_first=True) as run:
+        await _all_but_the_first(scene, run)
+        behind = set(range(1, run.items))
+        came: list[int] = []
+
+        def all_came(message: runs_pb2.GetRunResponse) -> bool:
+            came.extend(indexes([message]))
+            return behind <= set(came)
+
+        await read(scene.target, get(run.run_id, result_order=_BY_COMPLETION), until=all_came)
+    same(sorted(came), sorted(behind), "the results that come while the first item goes on")
 
 
 @PROMISES.promise("When `timeout` has passed, the stream ends with the current state and OK.")

@@ -11,6 +11,7 @@ class Picture:
     def __init__(self, name: str) -> None:
         self.name = name
         self.runs: dict[str, bytes] = {}
+        self._revisions: dict[str, int] = {}
         self.token = b""
         self.restarted = False
         self.results: dict[str, list[int]] = {}
@@ -43,5 +44,8 @@ class Picture:
         same(run.run_id, run_id, "the run of a status")
         self.results.setdefault(run_id, []).extend(result.item_index for result in run.results)
         if message.update.resume_token:
-            hold(self.runs.get(run_id) != state(run), f"the state of the run {run_id} is told twice")
+            # A revision may grow by what a status does not show.
+            is_news = self.runs.get(run_id) != state(run) or message.update.revision > self._revisions[run_id]
+            hold(is_news, f"the state of the run {run_id} is told twice")
+            self._revisions[run_id] = message.update.revision
         self.runs[run_id] = state(run)

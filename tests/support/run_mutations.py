@@ -64,6 +64,28 @@ class ReordersResults(Mutation):
             yield message
 
 
+class OrdersAnew(Mutation):
+    """Results of streams that do not wait come in another order."""
+
+    async def answers(self, request: Message, messages: Answers) -> Answers:
+        async for message in messages:
+            if not request.wait:
+                results = list(message.run.results)[::-1]
+                del message.run.results[:]
+                message.run.results.extend(results)
+            yield message
+
+
+class MovesTimes(Mutation):
+    """The first result of each message has finished a minute later."""
+
+    async def answers(self, request: Message, messages: Answers) -> Answers:
+        async for message in messages:
+            for result in message.run.results[:1]:
+                result.completed_at.seconds += 60
+            yield message
+
+
 class ChangesAValue(Mutation):
     async def answers(self, request: Message, messages: Answers) -> Answers:
         async for message in messages:

@@ -76,7 +76,9 @@ class _ResultOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResultOrd
     it have been sent; when the stream ends before the run does, the finished ones among the rest are sent last.
     """
     RESULT_ORDER_BY_COMPLETION: _ResultOrder.ValueType  # 2
-    """`byCompletion`: in the order in which the items finished."""
+    """`byCompletion`: in the order in which the items finished, which is the same for every stream. Where items execute on
+    several machines, that counts which the server learned of first: `completed_at` may tell otherwise.
+    """
 
 class ResultOrder(_ResultOrder, metaclass=_ResultOrderEnumTypeWrapper):
     """The order in which results arrive."""
@@ -88,7 +90,9 @@ RESULT_ORDER_BY_INDEX: ResultOrder.ValueType  # 1
 it have been sent; when the stream ends before the run does, the finished ones among the rest are sent last.
 """
 RESULT_ORDER_BY_COMPLETION: ResultOrder.ValueType  # 2
-"""`byCompletion`: in the order in which the items finished."""
+"""`byCompletion`: in the order in which the items finished, which is the same for every stream. Where items execute on
+several machines, that counts which the server learned of first: `completed_at` may tell otherwise.
+"""
 Global___ResultOrder: _TypeAlias = ResultOrder  # noqa: Y015
 
 class _RunOrder:
