@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core.model import Blob, BlobType, SubmitParams
+from tests.integration.conftest import Start
 from tests.support.client_languages import LANGUAGES, PROJECT, ClientLanguage
 from tests.support.command_line import PROGRAM
 from tests.support.scenario_places import places
@@ -20,15 +22,19 @@ CLIENTS = PROJECT / "clients"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=LANGUAGES.values(), ids=list(LANGUAGES))
-def language(request: pytest.FixtureRequest) -> ClientLanguage:
-    """A language whose client can be built here."""
-    language: ClientLanguage = request.param
+@pytest.fixture(params=list(LANGUAGES))
+def client(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The command that runs the client of a language, which has been built."""
+    return built(LANGUAGES[request.param])
+
+
+def built(language: ClientLanguage) -> tuple[str, ...]:
+    """Build a client. Skips the test if that cannot be done here; in CI the test fails."""
     if missing := language.missing():
         reason = f"clients/{language.name}: {', '.join(missing)} not found; needed: {' '.join(missing.values())}"
         assert "CI" not in os.environ, reason
         pytest.skip(reason)
-    return language
+    return language.build()
 
 
 async def output(*command: str) -> str:
@@ -46,19 +52,32 @@ async def output(*command: str) -> str:
     return out.decode()
 
 
-async def test_each_client_prints_what_the_scenario_expects(language: ClientLanguage, tmp_path: Path) -> None:
-    command = await asyncio.to_thread(language.build)
+async def test_each_client_prints_what_the_scenario_expects(client: tuple[str, ...], tmp_path: Path) -> None:
     async with places(tmp_path) as there:
         file = tmp_path / "places.json"
         file.write_text(json.dumps(there))
-        printed = await output(*command, "play", str(CLIENTS / "scenario.json"), str(file))
+        printed = await output(*client, "play", str(CLIENTS / "scenario.json"), str(file))
     assert printed.splitlines() == (CLIENTS / "expected.jsonl").read_text(encoding="utf-8").splitlines()
 
 
-async def test_each_client_keeps_the_promises_of_the_conformance_kit(language: ClientLanguage) -> None:
-    command = await asyncio.to_thread(language.build)
-    report = await output(PROGRAM, "conformance", "--client", shlex.join(command))
+async def test_each_client_keeps_the_promises_of_the_conformance_kit(client: tuple[str, ...]) -> None:
+    report = await output(PROGRAM, "conformance", "--client", shlex.join(client))
     assert "client/keeps-numbers-exact" in report
+
+
+@pytest.mark.parametrize("scheme", ["http", "connect+http"])
+async def test_the_typescript_client_follows_as_a_page_does(start: Start, scheme: str) -> None:
+    client = built(LANGUAGES["typescript"])
+    gateway = await start()
+    flow_id = await gateway.grpc.put_blob(Blob('{"steps":[],"output":{"$input":"$"}}', BlobType.FLOW))
+    submitted = await gateway.grpc.submit(SubmitParams(flow_id=flow_id, inputs=["1e400", "9007199254740993"]))
+    there = f"{scheme}://{gateway.addresses.http}", submitted.run_id
+    results = [
+        '{"itemIndex":0,"status":"success","value":1e400}',
+        '{"itemIndex":1,"status":"success","value":9007199254740993}',
+    ]
+    assert await output(*client, "follow", *there) == f'{{"status":"success","results":[{",".join(results)}]}}\n'
+    assert json.loads(await output(*client, "set", *there)) == {submitted.run_id: "success"}
 
 
 def test_each_step_is_expected_once() -> None:

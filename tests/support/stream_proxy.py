@@ -13,7 +13,7 @@ PREFIX = 5
 class StreamProxy:
     """Each connection in turn takes from `limits` how many messages it may bring; when there is none left, any number.
 
-    Then it is cut, or, if the proxy is `silent`, brings nothing more and stays open. `cuts` counts these.
+    Then it is cut, or, if the proxy is `silent`, brings nothing more until the client closes it. `cuts` counts these.
     """
 
     def __init__(self, target: str, limits: Iterable[int], *, silent: bool = False) -> None:
@@ -64,7 +64,7 @@ class StreamProxy:
         try:
             await self._answers(server_reader, writer, limit)
             if limit is not None and self._silent:
-                await asyncio.Event().wait()
+                await requests  # until the client has closed its side
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -116,3 +116,5 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
     except ConnectionError:
         pass
+    finally:
+        writer.close()  # A server that stops waits for its connections.

@@ -38,9 +38,10 @@ async function followSet(address: string, runId: string): Promise<void> {
   console.log(text(Object.fromEntries([...picture].map(([id, run]) => [id, stateName(run.status)]))));
 }
 
-/** Over gRPC, or, to a URL, as a page does. */
+/** Over gRPC; or as a page does: to a URL over gRPC-Web, and with `connect+` before it over Connect. */
 function connected(address: string): RunsClient {
-  return new RunsClient(address.startsWith("http") ? web(address) : grpc(address));
+  const url = address.replace(/^connect\+/, "");
+  return new RunsClient(url.startsWith("http") ? web(url, { connect: url !== address }) : grpc(address));
 }
 
 const modes: Record<string, ((first: string, second: string) => Promise<void>) | undefined> = {
