@@ -112,6 +112,8 @@ SetEvent SetWatch::next() {
 void RunSet::add(const SetEvent& event) {
   if (event.restarted) {
     runs_.clear();
+  }
+  if (event.restarted || event.reconnected) {
     caught_up_ = false;
   }
   if (event.kind == SetEvent::Kind::caught_up) {

@@ -1,4 +1,4 @@
-// Plays the scenario of all clients, or follows one run.
+// Plays the scenario of all clients, or follows a run or a set for the conformance kit.
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -11,6 +11,8 @@
 
 namespace {
 
+constexpr int kNoSuchMode = 64;
+
 nlohmann::json read(const std::string& file) { return nlohmann::json::parse(std::ifstream(file)); }
 
 void play(const nlohmann::json& scenario, const nlohmann::json& places) {
@@ -20,14 +22,35 @@ void play(const nlohmann::json& scenario, const nlohmann::json& places) {
   }
 }
 
+runs::Client client_of(const std::string& address) {
+  runs::Options options;
+  options.address = address;
+  return runs::Client(options);
+}
+
 std::string follow(const std::string& address, const std::string& run_id) {
   try {
-    runs::Options options;
-    options.address = address;
-    return lines::folded(runs::Client(options).wait(run_id));
+    return lines::folded(client_of(address).wait(run_id));
   } catch (const runs::Error& error) {
-    return lines::failure(error);
+    return lines::object({{"error", lines::text(error.code_name())}});
   }
+}
+
+// The states of all runs, when one of them has ended.
+std::string follow_set(const std::string& address, const std::string& run_id) {
+  auto client = client_of(address);
+  auto events = client.watch_set({});
+  runs::RunSet picture;
+  const auto& known = picture.runs();
+  for (auto run = known.end(); !picture.caught_up() || run == known.end() || !runs::has_ended(run->second);) {
+    picture.add(events.next());
+    run = known.find(run_id);
+  }
+  lines::Members members;
+  for (const auto& [id, run] : known) {
+    members.emplace_back(id, lines::state(run).front().second);
+  }
+  return lines::object(members);
 }
 
 }  // namespace
@@ -38,9 +61,11 @@ int main(int count, char** arguments) {
     play(read(arguments[2]), read(arguments[3]));
   } else if (mode == "follow" && count == 4) {
     std::cout << follow(arguments[2], arguments[3]) << std::endl;
+  } else if (mode == "set" && count == 4) {
+    std::cout << follow_set(arguments[2], arguments[3]) << std::endl;
   } else {
-    std::cerr << "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID\n";
-    return 64;
+    std::cerr << "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID\n";
+    return kNoSuchMode;
   }
   return 0;
 }

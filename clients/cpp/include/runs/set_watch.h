@@ -56,7 +56,7 @@ class RunSet {
   // The latest state of each run that has not left, by their ids.
   const std::map<std::string, v1::RunStatus>& runs() const { return runs_; }
 
-  // Whether the picture was complete at some time: from then on it follows what happens.
+  // Whether the picture is complete, but for what is on its way.
   bool caught_up() const { return caught_up_; }
 
  private:

@@ -15,6 +15,8 @@ public final class RunSet {
     public void add(RunSetEvent event) {
         if (event.restarted()) {
             runs.clear();
+        }
+        if (event.restarted() || event.reconnected()) {
             caughtUp = false;
         }
         switch (event.kind()) {
@@ -35,13 +37,22 @@ public final class RunSet {
         return Collections.unmodifiableCollection(runs.values());
     }
 
-    /** Whether the picture was complete at some time: from then on it follows what happens. */
+    /** Whether the picture is complete, but for what is on its way. */
     public boolean isCaughtUp() {
         return caughtUp;
     }
 
-    /** Whether a run has ended. */
-    public static boolean hasEnded(RunStatus run) {
+    /** Whether a run is in the set, and has ended. */
+    public boolean hasEnded(String runId) {
+        return runs.containsKey(runId) && hasEnded(runs.get(runId));
+    }
+
+    /** Whether all runs that are in the set have ended. */
+    public boolean haveEnded() {
+        return runs.values().stream().allMatch(RunSet::hasEnded);
+    }
+
+    private static boolean hasEnded(RunStatus run) {
         return RunWatch.isTerminal(run.getStatus());
     }
 }

@@ -55,7 +55,7 @@ final class Wanted {
     static boolean isComplete(RunSet picture, String until) {
         return picture.isCaughtUp() && switch (until) {
             case "empty" -> picture.runs().isEmpty();
-            case "ended" -> !picture.runs().isEmpty() && picture.runs().stream().allMatch(RunSet::hasEnded);
+            case "ended" -> !picture.runs().isEmpty() && picture.haveEnded();
             default -> true;
         };
     }
