@@ -89,6 +89,11 @@ _JARS: Final = {
 }
 """Libraries of Java, and Debian's packages with them."""
 
+_DEBIAN_CRATES: Final = {
+    f"/usr/share/doc/librust-{crate}-dev": f"librust-{crate}-dev"
+    for crate in ("base64", "h2", "percent-encoding", "prost-build", "serde-json", "tokio-native-tls", "uuid")
+}
+
 LANGUAGES: Final = {
     language.name: language
     for language in (
@@ -131,6 +136,11 @@ LANGUAGES: Final = {
             "ruby",
             ("ruby", "-I", "{out}", str(PROJECT / "clients/ruby/bin/scenario")),
             {"ruby": "ruby", "grpc_tools_ruby_protoc": "ruby-grpc-tools"},
+        ),
+        ClientLanguage(
+            "rust",
+            ("{out}/debug/scenario",),
+            {"cargo": "cargo", "protoc": "protobuf-compiler", "pkg-config": "pkg-config", **_DEBIAN_CRATES},
         ),
         ClientLanguage("typescript", ("node", "{out}/dist/play/main.js"), {"node": "nodejs", "npm": "npm"}),
     )

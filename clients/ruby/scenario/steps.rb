@@ -77,7 +77,7 @@ class Steps
     client.watch_set(filter(step), results: step.fetch('results', false)) do |event|
       picture.add(event)
       reconnected ||= event.reconnected
-      caught_up = (caught_up && !event.restarted) || event.kind == :caught_up
+      caught_up = event.kind == :caught_up || (caught_up && !event.reconnected)
       break if caught_up && complete?(picture.runs.values, step['until'])
     end
     runs = picture.runs.values.sort_by { |run| run.labels['name'] }
@@ -122,7 +122,7 @@ class Steps
     case wanted
     when 'caughtUp' then true
     when 'empty' then runs.empty?
-    else runs.any? && runs.all?(&:completed_at)
+    else runs.any? && runs.all? { |run| RunsGateway.ended?(run) }
     end
   end
 

@@ -2,6 +2,7 @@
 
 require_relative 'error'
 require_relative 'outage'
+require_relative 'run_state'
 
 module RunsGateway
   # News of a run: its status, with the results that no earlier update had.
@@ -13,7 +14,6 @@ module RunsGateway
   # The updates of one run over any number of calls: what to request, what a message means, when to call again. It does no
   # input or output.
   class RunStream
-    TERMINAL = %i[RUN_STATE_SUCCESS RUN_STATE_FAILED RUN_STATE_CANCELLED].freeze
     # A stream is dead after so many missing heartbeats, but a message may take LEAST_SILENCE seconds in any case.
     MISSED_HEARTBEATS = 3
     LEAST_SILENCE = 1.0
@@ -53,7 +53,7 @@ module RunsGateway
       @outage.heard(progress: !@first || message.revision != @revision || message.run.results.any?)
       @request.resume_token = message.resume_token
       @revision = message.revision
-      @terminal = TERMINAL.include?(message.run.status)
+      @terminal = RunsGateway.ended?(message.run)
       @first = false
       return if message.heartbeat
 

@@ -1,0 +1,56 @@
+//! Plays the scenario of all clients: `scenario play SCENARIO PLACES`. Or follows what the conformance kit serves:
+//! `scenario follow ADDRESS RUN_ID`, `scenario set ADDRESS RUN_ID`.
+
+mod printing;
+mod steps;
+
+use std::error::Error;
+use std::fs;
+
+use runs_gateway::{has_ended, Client, RunSet, Security, SetWatch};
+use serde_json::Value;
+
+use steps::Steps;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["play", scenario, places] => play(scenario, places).await,
+        ["follow", address, run_id] => {
+            let run = Client::new(address, &Security::default())?.wait(run_id).await;
+            println!("{}", run.map_or_else(|error| printing::failure(&error), |run| printing::folded(&run)));
+            Ok(())
+        }
+        ["set", address, run_id] => set(address, run_id).await,
+        _ => {
+            eprintln!("usage: scenario play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID");
+            std::process::exit(64);
+        }
+    }
+}
+
+async fn play(scenario: &str, places: &str) -> Result<(), Box<dyn Error>> {
+    let read = |path: &str| -> Result<Value, Box<dyn Error>> { Ok(serde_json::from_slice(&fs::read(path)?)?) };
+    let mut steps = Steps::new(read(places)?);
+    for step in read(scenario)?.as_array().ok_or("the scenario is no list")? {
+        println!("{}", steps.play(step).await?);
+    }
+    Ok(())
+}
+
+/// Follows the set of all runs until it is caught up, and this run has ended.
+async fn set(address: &str, run_id: &str) -> Result<(), Box<dyn Error>> {
+    let mut events = Client::new(address, &Security::default())?.watch_set(SetWatch::default());
+    let (mut picture, mut caught_up) = (RunSet::default(), false);
+    while let Some(event) = events.next().await? {
+        picture.add(&event);
+        caught_up = event.change.is_none() || (caught_up && !event.reconnected);
+        if caught_up && picture.runs.get(run_id).map_or(false, has_ended) {
+            break;
+        }
+    }
+    let runs = picture.runs.iter().map(|(id, run)| (id.as_str(), printing::word(run.status())));
+    println!("{}", printing::members(runs));
+    Ok(())
+}
