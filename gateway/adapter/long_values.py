@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, cast
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
@@ -11,13 +11,14 @@ from gateway.adapter.values import refuse_deeper, write_value
 from gateway.core.errors import InvalidParams
 from gateway.core.json_parts import Checkpoint, Span, decoded
 from gateway.core.json_text import quote
-from gateway.core.long_strings import PART
+from gateway.core.long_strings import joined
 from gateway.core.model import JsonText
 
 MAX_MEMBERS: Final = 1_000_000
 """How many members an object in protobuf's own form may have: they are sorted, which takes memory for each."""
 
 _AT_ONCE: Final = 2 << 10
+_QUOTED_AT_ONCE: Final = 16 << 10
 _SORTED_AT_ONCE: Final = 2_048
 _KIND: Final = {field.number: field.name for field in Value.DESCRIPTOR.fields}
 _FIELDS: Final = Struct.FIELDS_FIELD_NUMBER
@@ -36,9 +37,20 @@ async def long_value_to_text(data: bytes, start: int, stop: int, checkpoint: Che
     Raises InvalidParams as that does, or if an object has more than MAX_MEMBERS members; DecodeError if the message is
     malformed.
     """
+    steps = joined(await long_value_parts(data, start, stop, checkpoint, *path))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast(JsonText, end.value)
+        await checkpoint()
+
+
+async def long_value_parts(data: bytes, start: int, stop: int, checkpoint: Checkpoint, *path: str | int) -> list[str]:
+    """That text in short parts. Raises as `long_value_to_text` does."""
     writer = _LongValueWriter(data, checkpoint)
     await writer.write(start, stop, path, 0)
-    return "".join(writer.parts)
+    return writer.parts
 
 
 class _LongValueWriter:
@@ -80,9 +92,10 @@ class _LongValueWriter:
 
     async def _write_string(self, span: Span, path: _ValuePath) -> None:
         text = await decoded(self._data, span, self._checkpoint, *path)
+        await self._checkpoint()
         self.parts.append('"')
-        for start in range(0, len(text), PART):
-            self.parts.append(quote(text[start : start + PART])[1:-1])
+        for start in range(0, len(text), _QUOTED_AT_ONCE):
+            self.parts.append(quote(text[start : start + _QUOTED_AT_ONCE])[1:-1])
             await self._checkpoint()
         self.parts.append('"')
 

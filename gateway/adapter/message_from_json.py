@@ -8,7 +8,6 @@ import binascii
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from io import BytesIO
 from typing import Any, Final, cast
 
 import msgspec
@@ -17,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
+from gateway.adapter.byte_pieces import BytePieces
 from gateway.adapter.message_json import (
     TEXTS,
     VALUE,
@@ -53,8 +53,8 @@ _UNITS: Final = re.compile(
 
 _STRING_AT_ONCE: Final = 16 << 10
 _STRIDE: Final = 64
-_PART_BYTES: Final = 64
-"""What a part takes besides its content."""
+_BRACKETS: Final = 8_000
+"""How many brackets a text may have that is read at once: each stands for an object, of which many take long."""
 
 MOST_FACTOR: Final = 6
 """How many bytes of protobuf a byte of JSON stands for at most: a number of an array that is a Value."""
@@ -68,23 +68,21 @@ async def from_json(data: bytes, kind: type[Message], pace: Checkpoints, hold: H
 
     Raises InvalidRequest if it is no JSON, InvalidParams if it is no such message, TooLarge.
     """
-    if len(data) <= LONG_TEXT:
+    if _is_short(data, Span(0, len(data))):
         hold(MOST_FACTOR * len(data))
         message = kind()
-        await in_slices(read(message, decoded_json(data), ()), pace)
+        decoded = decoded_json(data)
+        await pace.checkpoint()
+        await in_slices(read(message, decoded, ()), pace)
+        await pace.checkpoint()
         return message.SerializeToString()
     try:
         await check_json(data, pace.checkpoint)
     except InvalidParams as error:
         raise InvalidRequest(f"the request is not JSON: {error.message}") from None
     whole = stripped(data, Span(0, len(data)))
-    written = BytesIO()
-    parts = await _LongReader(data, pace, hold).message(cast(Descriptor, kind.DESCRIPTOR), whole, ())
-    parts.reverse()
-    while parts:
-        written.write(parts.pop())  # One takes what the other gives back.
-        await pace.checkpoint()
-    return written.getvalue()
+    pieces = await _LongReader(data, pace, hold).message(cast(Descriptor, kind.DESCRIPTOR), whole, ())
+    return await pieces.joined(pace.checkpoint)
 
 
 class _LongReader:
@@ -96,22 +94,22 @@ class _LongReader:
         self._hold = hold
         self._checkpoint = pace.checkpoint
 
-    async def message(self, descriptor: Descriptor, span: Span, path: Path, depth: int = 0) -> list[bytes]:
+    async def message(self, descriptor: Descriptor, span: Span, path: Path, depth: int = 0) -> BytePieces:
         """A message; `depth` is that of a Value inside others."""
         if descriptor.full_name == VALUE:
             return await self._value(span, path, depth)
-        if _size(span) <= LONG_TEXT or descriptor.full_name in TEXTS:
+        if self._is_short(span) or descriptor.full_name in TEXTS:
             message = _class(descriptor)()
             await in_slices(read(message, self._decoded(span), path), self._pace)
-            return [self._held(message.SerializeToString())]
+            return self._held(message)
         seen: dict[str, str] = {}
-        parts: list[bytes] = []
+        pieces = BytePieces()
         for name, at in (await self._members(span, path)).items():
             field = field_named(descriptor, name, seen, path)
             if not self._data.startswith(b"null", at.start) or takes_null(field):
-                parts += await self._field(descriptor, field, at, (*path, name))
+                pieces.take(await self._field(descriptor, field, at, (*path, name)))
             await self._checkpoint()
-        return parts
+        return pieces
 
     async def _members(self, span: Span, path: Path) -> dict[str, Span]:
         if not self._data.startswith(b"{", span.start):
@@ -124,18 +122,18 @@ class _LongReader:
             raise too_many(*path)
         return found
 
-    async def _field(self, descriptor: Descriptor, field: FieldDescriptor, span: Span, path: Path) -> list[bytes]:
-        if _size(span) <= LONG_TEXT:
+    async def _field(self, descriptor: Descriptor, field: FieldDescriptor, span: Span, path: Path) -> BytePieces:
+        if self._is_short(span):
             message = _class(descriptor)()
             await in_slices(read_field(message, field, self._decoded(span), path), self._pace)
-            return [self._held(message.SerializeToString())]
+            return self._held(message)
         if (of := values_of_map(field)) is not None:
             return await self._map(field, of, span, path)
         if field.is_repeated:
             return await self._elements(descriptor, field, span, path)
         return await self._single(field, span, path)
 
-    async def _single(self, field: FieldDescriptor, span: Span, path: Path, depth: int = 0) -> list[bytes]:
+    async def _single(self, field: FieldDescriptor, span: Span, path: Path, depth: int = 0) -> BytePieces:
         """One long value of a field."""
         if field.message_type is not None:
             return _inside(field.number, await self.message(field.message_type, span, path, depth))
@@ -145,32 +143,32 @@ class _LongReader:
             return _inside(field.number, await self._bytes(span, path))
         raise InvalidParams.field(*path, description="expected a number, true or false, or a name")
 
-    async def _map(self, field: FieldDescriptor, of: FieldDescriptor, span: Span, path: Path) -> list[bytes]:
-        parts: list[bytes] = []
+    async def _map(self, field: FieldDescriptor, of: FieldDescriptor, span: Span, path: Path) -> BytePieces:
+        pieces = BytePieces()
         for name, at in (await self._members(span, path)).items():
-            key = name.encode()
             if self._data.startswith(b"null", at.start):
                 raise InvalidParams.field(*path, name, description="expected a value")
             value = await self._field(cast(Any, field.message_type), of, at, (*path, name))
-            parts += _inside(field.number, [length_prefix(_KEY, len(key)), key, *value])
+            pieces.take(_member(field.number, name, value))
             await self._checkpoint()
-        return parts
+        return pieces
 
-    async def _elements(self, descriptor: Descriptor, field: FieldDescriptor, span: Span, path: Path) -> list[bytes]:
-        parts: list[bytes] = []
+    async def _elements(self, descriptor: Descriptor, field: FieldDescriptor, span: Span, path: Path) -> BytePieces:
+        pieces = BytePieces()
         index = 0
         async with aclosing(self._runs(span, path)) as runs:
             async for run in runs:
-                if _size(run) > LONG_TEXT:
-                    parts += await self._single(field, run, (*path, index))
+                await self._checkpoint()
+                if not self._is_short(run):
+                    pieces.take(await self._single(field, run, (*path, index)))
                     index += 1
                     continue
                 values = self._run(run)
                 message = _class(descriptor)()
                 await in_slices(read_elements(message, field, values, path, index), self._pace)
-                parts.append(self._held(message.SerializeToString()))
+                pieces.take(self._held(message))
                 index += len(values)
-        return parts
+        return pieces
 
     def _runs(self, span: Span, path: Path) -> AsyncGenerator[Span, None]:
         if not self._data.startswith(b"[", span.start):
@@ -184,45 +182,56 @@ class _LongReader:
         elements: list[Any] = decoded_json(b"[%b]" % self._data[run.start : run.stop])
         return elements
 
-    async def _value(self, span: Span, path: Path, depth: int) -> list[bytes]:
-        if _size(span) <= LONG_TEXT:
+    async def _value(self, span: Span, path: Path, depth: int) -> BytePieces:
+        if self._is_short(span):
             value = Value()
             await in_slices(fill_value(value, self._decoded(span), path, depth), self._pace)
-            return [self._held(value.SerializeToString())]
+            return self._held(value)
         opening = self._data[span.start : span.start + 1]
         if opening == b'"':
             return _inside(Value.STRING_VALUE_FIELD_NUMBER, await self._string(span, path))
         if opening not in b"[{":
             raise InvalidParams.field(*path, description="a number beyond the range of a double")
         refuse_deeper(depth, path)
-        parts: list[bytes] = []
         if opening == b"{":
-            for name, at in (await self._members(span, path)).items():
-                key = name.encode()
-                inside = _inside(_OF_MEMBER, await self._value(at, (*path, name), depth + 1))
-                parts += _inside(Struct.FIELDS_FIELD_NUMBER, [length_prefix(_KEY, len(key)), key, *inside])
-            return _inside(Value.STRUCT_VALUE_FIELD_NUMBER, parts)
+            return _inside(Value.STRUCT_VALUE_FIELD_NUMBER, await self._value_members(span, path, depth + 1))
+        return _inside(Value.LIST_VALUE_FIELD_NUMBER, await self._value_elements(span, path, depth + 1))
+
+    async def _value_members(self, span: Span, path: Path, depth: int) -> BytePieces:
+        pieces = BytePieces()
+        for name, at in (await self._members(span, path)).items():
+            value = _inside(_OF_MEMBER, await self._value(at, (*path, name), depth))
+            pieces.take(_member(Struct.FIELDS_FIELD_NUMBER, name, value))
+            await self._checkpoint()
+        return pieces
+
+    async def _value_elements(self, span: Span, path: Path, depth: int) -> BytePieces:
+        pieces = BytePieces()
         index = 0
         async with aclosing(self._runs(span, path)) as runs:
             async for run in runs:
-                if _size(run) > LONG_TEXT:
-                    inside = await self._value(run, (*path, index), depth + 1)
-                    parts += _inside(ListValue.VALUES_FIELD_NUMBER, inside)
+                await self._checkpoint()
+                if not self._is_short(run):
+                    value = await self._value(run, (*path, index), depth)
+                    pieces.take(_inside(ListValue.VALUES_FIELD_NUMBER, value))
                     index += 1
                     continue
                 listed = ListValue()
                 for element in self._run(run):
-                    filling = fill_value(listed.values.add(), element, (*path, index), depth + 1)
-                    await in_slices(filling, self._pace)
+                    await in_slices(fill_value(listed.values.add(), element, (*path, index), depth), self._pace)
                     index += 1
                     if index % _STRIDE == 0:
                         await self._checkpoint()
-                parts.append(self._held(listed.SerializeToString()))
-        return _inside(Value.LIST_VALUE_FIELD_NUMBER, parts)
+                pieces.take(self._held(listed))
+        return pieces
 
-    async def _string(self, span: Span, path: Path) -> list[bytes]:
+    async def _string(self, span: Span, path: Path) -> BytePieces:
+        pieces = BytePieces()
         async with aclosing(self._string_parts(span, path)) as parts:
-            return [self._held(part) async for part in parts]
+            async for part in parts:
+                self._hold(len(part))
+                pieces.add(part)
+        return pieces
 
     async def _string_parts(self, span: Span, path: Path) -> AsyncGenerator[bytes, None]:
         """Yield what is between quotation marks."""
@@ -244,24 +253,29 @@ class _LongReader:
             start = end
             await self._checkpoint()
 
-    async def _bytes(self, span: Span, path: Path) -> list[bytes]:
+    async def _bytes(self, span: Span, path: Path) -> BytePieces:
         """What base64 stands for, of either alphabet, padded or not."""
-        parts: list[bytes] = []
+        pieces = BytePieces()
         rest = b""
         async with aclosing(self._string_parts(span, path)) as texts:
             async for text in texts:
                 rest += text.replace(b"-", b"+").replace(b"_", b"/")
                 whole = len(rest) - len(rest) % 4 - 4  # The last ones may be padded.
                 if whole > 0:
-                    parts.append(self._held(_unpadded(rest[:whole], path)))
+                    self._hold(whole)
+                    pieces.add(_unpadded(rest[:whole], path))
                     rest = rest[whole:]
         rest = rest.rstrip(b"=")
-        parts.append(_unpadded(rest + b"=" * (-len(rest) % 4), path, b"="))
-        return parts
+        pieces.add(_unpadded(rest + b"=" * (-len(rest) % 4), path, b"="))
+        return pieces
 
-    def _held(self, part: bytes) -> bytes:
-        self._hold(len(part) + _PART_BYTES)
-        return part
+    def _held(self, message: Message) -> BytePieces:
+        data = message.SerializeToString()
+        self._hold(len(data))
+        return BytePieces(data)
+
+    def _is_short(self, span: Span) -> bool:
+        return _is_short(self._data, span)
 
     def _decoded(self, span: Span) -> Any:
         return decoded_json(self._data[span.start : span.stop])
@@ -276,8 +290,25 @@ def _unpadded(text: bytes, path: Path, padding: bytes = b"") -> bytes:
     raise InvalidParams.field(*path, description="expected a string of base64")
 
 
-def _inside(number: int, parts: list[bytes]) -> list[bytes]:
-    return [length_prefix(number, sum(map(len, parts))), *parts]
+def _inside(number: int, content: BytePieces) -> BytePieces:
+    """A field that has a content."""
+    content.put_before(length_prefix(number, content.size))
+    return content
+
+
+def _member(number: int, name: str, value: BytePieces) -> BytePieces:
+    """A field that is a member of a map, of which `value` is the field with the value."""
+    key = name.encode()
+    value.put_before(length_prefix(_KEY, len(key)) + key)
+    return _inside(number, value)
+
+
+def _is_short(data: bytes, span: Span) -> bool:
+    """Whether a text is read at once."""
+    size = _size(span)
+    if WINDOW < size <= LONG_TEXT:
+        return data.count(b"[", *span) + data.count(b"{", *span) <= _BRACKETS
+    return size <= WINDOW
 
 
 def _size(span: Span) -> int:

@@ -5,7 +5,6 @@ Of a long message, the fields are found first, and each is written by itself.
 
 from binascii import b2a_base64
 from collections.abc import Iterator
-from io import BytesIO
 from typing import Final, NamedTuple, cast
 
 import msgspec
@@ -13,18 +12,18 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.adapter.long_values import long_value_to_text
+from gateway.adapter.byte_pieces import BytePieces
+from gateway.adapter.long_values import long_value_parts
 from gateway.adapter.message_json import VALUE, Hold, elements_written, values_of_map, written
 from gateway.adapter.proto_wire import LENGTH_DELIMITED, field_at, short_fields_end
 from gateway.concurrency.time_slice import Checkpoints, in_slices
 from gateway.core.json_parts import LONG_TEXT
 from gateway.core.json_text import quote
-from gateway.core.long_strings import utf8_parts
 
 _RUN: Final = 4 << 10
 """About how many bytes of short elements are written at once."""
 
-_AT_ONCE: Final = 48 << 10
+_AT_ONCE: Final = 12 << 10
 """How much of a string is written at once: so many bytes are whole groups of base64."""
 
 _KEY, _OF_MEMBER = 1, 2
@@ -42,33 +41,36 @@ class _Found(NamedTuple):
 async def to_json(data: bytes, kind: type[Message], pace: Checkpoints, hold: Hold) -> bytes:
     """The text of a message, which this gateway has made. `hold` is told how many bytes more are held; it may raise."""
     if len(data) <= LONG_TEXT:
-        text = msgspec.json.encode(await in_slices(written(kind.FromString(data)), pace))
+        message = kind.FromString(data)
+        await pace.checkpoint()
+        members = await in_slices(written(message), pace)
+        await pace.checkpoint()
+        text = msgspec.json.encode(members)
         hold(len(text))
         return text
     writer = _LongWriter(pace, hold)
     await writer.message(cast(Descriptor, kind.DESCRIPTOR), data, 0, len(data))
-    return writer.text.getvalue()
+    return await writer.text.joined(pace.checkpoint)
 
 
 class _LongWriter:
     """Writes messages to `text`."""
 
     def __init__(self, pace: Checkpoints, hold: Hold) -> None:
-        self.text = BytesIO()
+        self.text = BytePieces()
         self._pace = pace
         self._hold = hold
         self._checkpoint = pace.checkpoint
 
     def _write(self, part: bytes) -> None:
         self._hold(len(part))
-        self.text.write(part)
+        self.text.add(part)
 
     async def message(self, descriptor: Descriptor, data: bytes, start: int, stop: int) -> None:
         """Write a message that is somewhere in `data`."""
         if descriptor.full_name == VALUE:
-            text = await long_value_to_text(data, start, stop, self._checkpoint)
-            for part in utf8_parts(text):
-                self._write(part)
+            for part in await long_value_parts(data, start, stop, self._checkpoint):
+                self._write(part.encode())
                 await self._checkpoint()
             return
         found = await self._fields(descriptor, data, start, stop)

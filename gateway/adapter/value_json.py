@@ -3,7 +3,9 @@
 A number is a double, and an integral one up to 2^53 is written as an integer, as in `adapter.values`.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
+from heapq import merge
+from itertools import islice
 from math import copysign, isfinite
 from typing import Any, Final
 
@@ -14,6 +16,8 @@ from gateway.core.errors import InvalidParams, Path
 
 _STRIDE: Final = 64
 """How many elements are a step."""
+
+_SORTED_AT_ONCE: Final = 1_024
 
 
 def fill_value(value: Value, decoded: Any, path: Path, depth: int = 0) -> Generator[None, None, None]:
@@ -51,7 +55,7 @@ def value_members(value: Value) -> Generator[None, None, Any]:
     if kind == "struct_value":
         fields = value.struct_value.fields
         members: dict[str, Any] = {}
-        for index, name in enumerate(sorted(fields)):
+        for index, name in enumerate((yield from _sorted(fields))):
             if index % _STRIDE == 0:
                 yield
             members[name] = yield from value_members(fields[name])
@@ -66,6 +70,16 @@ def value_members(value: Value) -> Generator[None, None, Any]:
     if kind == "number_value":
         return _number(value.number_value)
     return None if kind in ("null_value", None) else getattr(value, kind)
+
+
+def _sorted(names: Iterable[str]) -> Generator[None, None, Iterator[str]]:
+    """Names in their order, sorted in runs."""
+    runs: list[list[str]] = []
+    left = iter(names)
+    while run := sorted(islice(left, _SORTED_AT_ONCE)):
+        runs.append(run)
+        yield
+    return merge(*runs)
 
 
 def _double(number: float, path: Path) -> float:

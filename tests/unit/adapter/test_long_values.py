@@ -61,7 +61,7 @@ async def test_a_value_is_written_as_at_once(values: list[Value], at_once: int) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(long_values, "_AT_ONCE", at_once)
         patch.setattr(long_values, "_SORTED_AT_ONCE", 2)
-        patch.setattr(long_values, "PART", 3)
+        patch.setattr(long_values, "_QUOTED_AT_ONCE", 3)
         found = await long_text(data)
     # Of several mistakes any may be told.
     assert found == expected or (found.startswith("v") and expected.startswith("v"))

@@ -106,6 +106,25 @@ async def test_values_are_read_in_turns() -> None:
         assert written["inputs"][0]["value"] == value
 
 
+@pytest.mark.parametrize("value", [[[[1]]] * 7_000, [{}] * 14_000, {"a": [[]] * 9_000}, ["[" * 20_000, "{" * 20_000]])
+async def test_many_brackets_are_read_in_turns_in_short_texts_as_well(value: Any) -> None:
+    text = json.dumps({"inputs": [{"value": value}]}, separators=(",", ":")).encode()
+    assert len(text) < LONG_TEXT
+    turns = Turns()
+    data = await from_json(text, runs_pb2.SubmitRunRequest, turns, HELD.append)
+    assert data == json_format.Parse(text, runs_pb2.SubmitRunRequest()).SerializeToString(deterministic=True)
+    assert turns.number > 5
+
+
+async def test_the_members_of_a_long_object_are_read_in_turns() -> None:
+    value = {f"k{index}": "v" * 20 for index in range(9_900)}
+    text = json.dumps({"inputs": [{"value": value}]}).encode()
+    turns = Turns()
+    message = runs_pb2.SubmitRunRequest.FromString(await from_json(text, runs_pb2.SubmitRunRequest, turns, HELD.append))
+    assert dict(message.inputs[0].value.struct_value) == value
+    assert turns.number > 2 * len(value)
+
+
 async def test_a_message_in_parts_is_one() -> None:
     first = runs_pb2.GetRunResponse(revision=1)
     first.run.run_id = LONG
