@@ -5,6 +5,7 @@ no page of the site leads to that file in the repository. The configuration stan
 the site takes the folder `.cache` beside it for its own.
 """
 
+import html
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ _OTHERS: Final = {
     "CONTRIBUTING.md": "project/contributing.md",
     "SECURITY.md": "project/security.md",
 }
+_BAR: Final = "\\|"
 _LINK: Final = re.compile(r"^```.*?^```|(\]\()([^)\s]+)(\))", re.DOTALL | re.MULTILINE)
 """A link, or a block of code, in which there are none."""
 
@@ -67,6 +69,15 @@ def with_links(document: Path, text: str, places: dict[Path, Path]) -> str:
     return _LINK.sub(moved, text)
 
 
+def with_bars(text: str) -> str:
+    """The text with each `\\|` of code in tables as a bar: in a repository it is one, and in the site it would not be."""
+
+    def written(match: re.Match[str]) -> str:
+        return f"<code>{html.escape(match[1]).replace(_BAR, '&#124;')}</code>"
+
+    return re.sub(rf"(?<=[| ,(])`([^`\n]*{re.escape(_BAR)}[^`\n]*)`", written, text)
+
+
 def lay_out(folder: Path) -> None:
     """Write the configuration, all pages, and the files that they show, into a folder that is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -74,7 +85,7 @@ def lay_out(folder: Path) -> None:
     places = pages()
     (folder / "zensical.toml").write_text(configuration(places), encoding="utf-8")
     for document, place in places.items():
-        page = with_links(document, document.read_text(encoding="utf-8"), places)
+        page = with_bars(with_links(document, document.read_text(encoding="utf-8"), places))
         if "```mermaid" in page:
             # Otherwise the theme fetches it from another host.
             page += f'\n<script src="{os.path.relpath(DIAGRAMS, place.parent)}"></script>\n'
