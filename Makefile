@@ -90,7 +90,7 @@ types: $(VENV)/.ready ## Check types, strictly.
 	$(BIN)/mypy
 
 .PHONY: generate
-generate: $(CODEGEN)/.ready ## Make generated/ from protos/.
+generate: $(CODEGEN)/.ready contract-reference ## Make generated/ and docs/contract.md from protos/.
 	rm -rf generated
 	$(call generate_into,generated)
 
@@ -137,7 +137,7 @@ settings-tables: $(VENV)/.ready ## Write the tables of settings into docs/settin
 	@$(BIN)/python -m tests.support.settings_tables
 
 .PHONY: contract-reference
-contract-reference: $(VENV)/.ready $(CODEGEN)/.ready ## Make docs/contract.md from protos/.
+contract-reference: $(VENV)/.ready $(CODEGEN)/.ready
 	@$(BIN)/python -m tests.support.contract_reference
 
 .PHONY: errors-table

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 ROOT: Final = Path(__file__).parents[2]
 
 _FENCED: Final = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
-_INDENTED: Final = re.compile(r"(?<=\n\n)((?: {4}.*\n|\n(?= {4}))+)")
+_INDENTED: Final = re.compile(r"(?<=\n\n)((?: {4}.*\n|\n+(?= {4}))+)")
 _LIST: Final = re.compile(r"^(?:[-*]|\d+\.) ")
 
 

@@ -70,7 +70,7 @@ def with_links(document: Path, text: str, places: dict[Path, Path]) -> str:
 
 
 def with_bars(text: str) -> str:
-    """The text with each `\\|` of code in tables as a bar: in a repository it is one, and in the site it would not be."""
+    """The text with each `\\|` of code in tables as a bar: it is one in a repository, and would not be in the site."""
 
     def written(match: re.Match[str]) -> str:
         return f"<code>{html.escape(match[1]).replace(_BAR, '&#124;')}</code>"
