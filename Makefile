@@ -144,6 +144,10 @@ contract-reference: $(VENV)/.ready $(CODEGEN)/.ready
 errors-table: $(VENV)/.ready ## Write the tables of errors into docs/errors.md.
 	@$(BIN)/python -m tests.support.errors_table
 
+.PHONY: manifests
+manifests: $(VENV)/.ready ## Write deploy/kubernetes/ from the chart of deploy/helm.
+	@PYTHONPATH=.:generated $(BIN)/python -m tests.support.helm_chart
+
 .PHONY: screenshots
 screenshots: $(VENV)/.ready ## Make the pictures of the live page in docs/images/, in the browser that the machine has.
 	@PYTHONPATH=.:generated $(BIN)/python -m tests.support.screenshots

@@ -51,11 +51,12 @@ def test_the_unit_is_hardened() -> None:
     assert float(exposed[1]) <= MOST_EXPOSED, told
 
 
-def test_its_settings_exist_and_it_waits_for_the_end_long_enough() -> None:
+def test_its_settings_exist_and_it_waits_for_the_end_long_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     *_, option, file = UNIT.command
     assert (option, file) == ("--config", "/etc/runs-gateway/settings.toml")
+    monkeypatch.setenv("XDG_STATE_HOME", UNIT.environment["XDG_STATE_HOME"])
     settings = load_serve({}, UNIT.environment, FOLDER / "settings.toml")
-    assert settings.state == "/var/lib/runs-gateway/runs.db"
+    assert Path(settings.state).parent == Path("/var/lib", UNIT["StateDirectory"])
     assert UNIT.seconds("TimeoutStopSec") >= 2 * (settings.drain_delay + settings.drain_seconds + 5)
 
 

@@ -1,0 +1,163 @@
+"""The chart and the manifests: valid for Kubernetes, and about settings, probes and metrics that the gateway has."""
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from aiohttp import ClientSession
+
+from gateway.server.settings import ServeSettings
+from gateway.server.settings_sources import load_serve
+from tests.support import deployment_tools, helm_chart
+from tests.support.command_line import CommandLine
+from tests.support.helm_chart import CHART, DEPLOY, MANIFESTS, ChartError, objects
+from tests.support.metrics_table import registry
+
+TEMPORAL: Final[dict[str, Any]] = yaml.safe_load((CHART / "examples/temporal.yaml").read_text(encoding="utf-8"))
+VALUES: Final[dict[str, dict[str, Any]]] = {
+    "one gateway": {},
+    "on Temporal": TEMPORAL,
+    "with TLS": {"tls": {"secretName": "gateway-tls"}, "settings": {"insecure": False, "tokens": "/etc/tokens.toml"}},
+    "with more of everything": {
+        "env": [{"name": "A", "value": "b"}],
+        "volumes": [{"name": "tokens", "secret": {"secretName": "tokens"}}],
+        "volumeMounts": [{"name": "tokens", "mountPath": "/etc/tokens"}],
+        "nodeSelector": {"a": "b"},
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+        "persistence": {"storageClassName": "fast"},
+        "service": {"type": "LoadBalancer"},
+        "networkPolicy": {"enabled": False},
+    },
+}
+VERSIONS: Final = ("1.27", "1.37")
+"""The oldest version of Kubernetes that the chart allows, and the newest with schemas."""
+
+
+def workload(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What makes pods."""
+    made: dict[str, Any] = found.get("Deployment") or found["StatefulSet"]
+    return made
+
+
+def container(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    [one] = workload(found)["spec"]["template"]["spec"]["containers"]
+    return dict(one)
+
+
+def settings_of(found: dict[str, dict[str, Any]], folder: Path) -> ServeSettings:
+    """The settings that a gateway in this container has."""
+    file = folder / "settings.yaml"
+    file.write_text(found["ConfigMap"]["data"]["settings.yaml"], encoding="utf-8")
+    variables = {each["name"]: each["value"] for each in container(found)["env"]}
+    return load_serve({}, variables, file)
+
+
+@pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.stem)
+def test_the_manifests_are_what_the_chart_renders(file: Path) -> None:
+    assert file.read_text(encoding="utf-8") == helm_chart.manifest(MANIFESTS[file]), "make manifests"
+
+
+def test_helm_and_yamllint_find_nothing() -> None:
+    assert [told["error"] for told in helm_chart.complaints()] == ["icon is recommended"]
+    lint = [deployment_tools.tool("yamllint"), "--strict", "--config-file", str(DEPLOY / ".yamllint"), str(DEPLOY)]
+    checked = subprocess.run(lint, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_kubernetes_takes_what_is_rendered(values: dict[str, Any], version: str, tmp_path: Path) -> None:
+    file = tmp_path / "rendered.yaml"
+    file.write_text("\n---\n".join(helm_chart.rendered(values).values()), encoding="utf-8")
+    command = [deployment_tools.tool("kubernetes-validate"), "--strict", "-k", version, str(file)]
+    checked = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_settings_exist_and_pods_get_the_time_to_end(values: dict[str, Any], tmp_path: Path) -> None:
+    found = objects(values)
+    settings = settings_of(found, tmp_path)
+    assert settings.runtime == values.get("settings", {}).get("runtime", "embedded")
+    given = workload(found)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert given > settings.drain_delay + settings.drain_seconds + 5
+
+
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_pods_have_no_privileges_and_can_write_their_volumes_alone(values: dict[str, Any]) -> None:
+    spec = workload(objects(values))["spec"]["template"]["spec"]
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["automountServiceAccountToken"] is False
+    [one] = spec["containers"]
+    assert one["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounted = {mount["name"]: mount["mountPath"] for mount in one["volumeMounts"]}
+    claims = workload(objects(values))["spec"].get("volumeClaimTemplates", [])
+    there = {each["name"] for each in spec["volumes"]} | {claim["metadata"]["name"] for claim in claims}
+    assert set(mounted) == there
+    assert mounted["state"] == "/var/lib/runs-gateway"
+
+
+def test_metrics_by_which_it_scales_exist() -> None:
+    scaler = objects(TEMPORAL)["HorizontalPodAutoscaler"]["spec"]
+    names = [metric["pods"]["metric"]["name"] for metric in scaler["metrics"] if metric["type"] == "Pods"]
+    assert names == ["runs_gateway_open_streams"]
+    assert {*names} <= {family.name for family in registry()}
+    assert "replicas" not in objects(TEMPORAL)["Deployment"]["spec"]
+
+
+def test_probes_are_over_tls_where_the_port_is() -> None:
+    one = container(objects(VALUES["with TLS"]))
+    probes = [one[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")]
+    assert {probe["scheme"] for probe in probes} == {"HTTPS"}
+
+
+async def test_the_gateway_answers_the_probes_and_listens_where_they_ask(tmp_path: Path) -> None:
+    found = objects()
+    one = container(found)
+    file = tmp_path / "settings.yaml"
+    file.write_text(found["ConfigMap"]["data"]["settings.yaml"], encoding="utf-8")
+    ports = {port["name"]: port["containerPort"] for port in one["ports"]}
+    variables = {each["name"]: each["value"] for each in one["env"]}
+    for name, port in ports.items():
+        assert variables[f"RUNS_GATEWAY_{name.upper()}_ADDRESS"] == f"0.0.0.0:{port}"
+    assert {each["targetPort"] for each in found["Service"]["spec"]["ports"]} == {*ports}
+    command, option, path = one["args"]
+    assert (command, option, Path(path).name) == ("serve", "--config", file.name)
+    served = CommandLine(tmp_path).serving(option, str(file), "--drain-delay", "0", http="0.0.0.0:0")
+    async with served as serving, ClientSession() as http:
+        for kind in ("startup", "liveness", "readiness"):
+            probe = one[f"{kind}Probe"]["httpGet"]
+            # The kubelet calls a pod by its address.
+            place = f"{serving.http.replace('0.0.0.0', '127.0.0.1')}{probe['path']}"
+            async with http.get(place, headers={"Host": "10.1.2.3:8080"}) as response:
+                assert (response.status, probe["port"]) == (200, "http")
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"replicas": 2}, "several replicas need settings.runtime"),
+        ({"autoscaling": {"enabled": True}}, "autoscaling needs settings.runtime"),
+        ({"replica": 1}, "replica"),
+        ({"settings": {"grpc_address": "0.0.0.0:1"}}, "settings"),
+    ],
+)
+def test_what_cannot_work_is_refused(values: dict[str, Any], why: str) -> None:
+    with pytest.raises(ChartError, match=why):
+        helm_chart.rendered(copy.deepcopy(values))
+
+
+def test_the_chart_has_the_version_of_the_package() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["version"] == chart["appVersion"]
+    assert f'version = "{chart["version"]}"' in (DEPLOY.parent / "pyproject.toml").read_text(encoding="utf-8")
+    assert json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))["additionalProperties"] is False
