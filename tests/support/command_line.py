@@ -26,14 +26,14 @@ class Finished(NamedTuple):
 
 
 class CommandLine:
-    """Commands with one environment. `launcher` starts the program, which follows."""
+    """Commands with one environment. `launcher` starts the program, which follows; or another one, if that is empty."""
 
-    def __init__(self, home: Path, launcher: Sequence[str] = ()) -> None:
+    def __init__(self, home: Path, launcher: Sequence[str] = (), *, program: Sequence[str] = (PROGRAM,)) -> None:
         places = {"HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "PATH": os.defpath}
         # Gateways of other tests run at the same time, and only one has the default address.
         places["RUNS_GATEWAY_METRICS_ADDRESS"] = "off"
         self._environment = {**places, **coverage_settings()}
-        self._program = (*launcher, PROGRAM)
+        self._program = (*launcher, *program)
 
     async def start(
         self, *arguments: str, env: Mapping[str, str] | None = None, stdin: int | None = None, stdout: int = PIPE
