@@ -1,19 +1,22 @@
-"""Checks a release: what the wheel and the sdist hold, and that the demo runs from each of them.
+"""Checks a release: what the wheel and the sdist hold, that anybody builds the same ones, and that the demo runs.
 
-`python -m tests.release.check FOLDER` takes the folder that holds both. Each is installed into a fresh environment, in
-a temporary folder: nothing of the checkout can be imported there.
+`python -m tests.release.check FOLDER` takes the folder that holds both. The wheel is installed on each Python that this
+machine has, and the sdist on this one: into fresh environments, in a temporary folder, from which nothing of the
+checkout can be imported. Both are built again from the sdist, and have to be the same byte for byte.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
 import zipfile
 from pathlib import Path
 from typing import Final
+
+from tests.support.pythons import VERSIONS, interpreter
 
 PACKAGES: Final = ("gateway", "runs", "stepflow")
 IN_SDIST: Final = frozenset(
@@ -25,7 +28,9 @@ IN_SDIST: Final = frozenset(
             "generated/runs/py.typed",
             "generated/stepflow/py.typed",
         ),
-        *("protos/runs/v1/runs.proto", "examples/demo.py", "docs/engines.md"),
+        *("protos/runs/v1/runs.proto", "protos/released.binpb", "examples/demo.py", "docs/engines.md"),
+        *("Dockerfile", ".dockerignore", "deploy/compose.yaml", "deploy/systemd/runs-gateway.service"),
+        *("deploy/helm/runs-gateway/Chart.yaml", "deploy/kubernetes/one-gateway.yaml"),
     }
 )
 PRINT_ORIGINS: Final = (
@@ -43,12 +48,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="runs-gateway-release-") as temporary:
         root = Path(temporary)
         unpacked = unpack(sdist, root / "sdist")
-        for distribution in (wheel, sdist):
-            place = root / distribution.suffix
+        check_same(folder, unpacked, root / "again")
+        pythons = {version: python for version in VERSIONS if (python := interpreter(version))}
+        own = ".".join(map(str, sys.version_info[:2]))
+        for distribution, version in [(sdist, own), *((wheel, version) for version in pythons)]:
+            place = root / f"{version}{distribution.suffix}"
             place.mkdir()
             shutil.copytree(unpacked / "examples", place / "examples")
-            run_demo(distribution.resolve(), place)
-            say(f"{distribution.name}: installed, and the demo has run")
+            run_demo(distribution.resolve(), place, pythons.get(version, sys.executable))
+            say(f"{distribution.name}: installed on Python {version}, and the demo has run")
 
 
 def check_wheel(wheel: Path) -> None:
@@ -73,10 +81,19 @@ def unpack(sdist: Path, into: Path) -> Path:
     return folder
 
 
-def run_demo(distribution: Path, place: Path) -> None:
-    """Install the distribution into a fresh environment below `place`, and run the demo of `place` there."""
+def check_same(folder: Path, unpacked: Path, again: Path) -> None:
+    """Check that what is built again, from the unpacked sdist and in another folder, is the same."""
+    run(unpacked, sys.executable, "-m", "build", "--outdir", str(again))
+    for built in again.iterdir():
+        first, second = (hashlib.sha256(file.read_bytes()).hexdigest() for file in (folder / built.name, built))
+        require(first == second, f"{built.name} differs when it is built again")
+        say(f"{built.name}: sha256 {first}")
+
+
+def run_demo(distribution: Path, place: Path, python: str) -> None:
+    """Install the distribution into a fresh environment of a Python, and run the demo of `place` there."""
     environment = place / "environment"
-    venv.create(environment, with_pip=True)
+    run(place, python, "-m", "venv", str(environment))
     python = str(environment / "bin/python")
     run(place, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(distribution))
     imported = run(place, python, "-c", PRINT_ORIGINS).splitlines()
