@@ -136,6 +136,16 @@ class CutsWatches(WatchMutation):
                 raise lost()
 
 
+class EndsWatchesWithOk(WatchMutation):
+    """After two messages, the stream ends as if that was all."""
+
+    async def answers(self, request: Message, messages: Answers) -> Answers:
+        async for number, message in numbered(messages):
+            yield message
+            if number == 1:
+                return
+
+
 class DropsAMember(WatchMutation):
     """The first run of a set is not told."""
 
