@@ -90,7 +90,7 @@ async def _plain_places(stack: AsyncExitStack, gateway: Restarted, tasks: Tasks)
         "cutting": StreamProxy(gateway.address, repeat(3)),
         "failing": StreamProxy(gateway.address, [0, 0]),
         "silent": StreamProxy(gateway.address, [2], silent=True),
-        **{name: StreamProxy(gateway.address, []) for name in ("slow", "restarting", "setting", "leaving")},
+        **{name: StreamProxy(gateway.address, []) for name in ("slow", "restarting", "again", "setting", "leaving")},
     }
     for proxy in proxies.values():
         await stack.enter_async_context(proxy.running())
@@ -99,7 +99,7 @@ async def _plain_places(stack: AsyncExitStack, gateway: Restarted, tasks: Tasks)
     def when(name: str, condition: Callable[[StreamProxy], bool], gate: str) -> None:
         async def wait() -> None:
             await proxies[name].until(lambda: condition(proxies[name]))
-            if name == "restarting":
+            if name in {"restarting", "again"}:
                 await gateway.restart()
             tasks.open(gate)
 
@@ -108,6 +108,7 @@ async def _plain_places(stack: AsyncExitStack, gateway: Restarted, tasks: Tasks)
     when("silent", lambda proxy: proxy.cuts == 1, "silence")
     when("slow", lambda proxy: proxy.messages >= 1, "slow")
     when("restarting", lambda proxy: proxy.messages >= 1, "restart")
+    when("again", lambda proxy: proxy.messages >= 2, "again")
     when("setting", lambda proxy: proxy.messages >= 3, "set")
     when("leaving", lambda proxy: proxy.messages >= 2, "left")
     nobody = {"address": f"127.0.0.1:{free_port()}", "giveUpAfter": 0.5}
@@ -118,14 +119,23 @@ async def _plain_places(stack: AsyncExitStack, gateway: Restarted, tasks: Tasks)
 async def _secured_places(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
     authority, other = Certificates(directory), Certificates(directory, "other")
     files = authority.server()
-    entries = token_entry("submitter"), token_entry("reader", ["runs:read"])
-    tokens = write_tokens(directory / "tokens.toml", *entries)
-    settings = {**_LOOPBACK, "state": ":memory:", "tls_cert": files.cert, "tls_key": files.key, "tokens": str(tokens)}
+    readers = (token_entry(name, ["runs:read"]) for name in ("reader", "hasty"))
+    tokens = write_tokens(directory / "tokens.toml", token_entry("submitter"), *readers)
+    limits = [{"identities": ["hasty"], "requests_per_second": 2, "burst": 1}]
+    settings = {
+        **_LOOPBACK,
+        "state": ":memory:",
+        "tls_cert": files.cert,
+        "tls_key": files.key,
+        "tokens": str(tokens),
+        "limits": limits,
+    }
     addresses = await stack.enter_async_context(running(ServeSettings.model_validate(settings)))
     place = {"address": f"localhost:{addresses.grpc.rpartition(':')[2]}", "ca": authority.ca}
     return {
         "secured": {**place, "token": token_of("submitter")},
         "stranger": {**place, "token": token_of("nobody")},
         "reader": {**place, "token": token_of("reader")},
+        "hasty": {**place, "token": token_of("hasty")},
         "distrusted": {**place, "ca": other.ca, "token": token_of("submitter"), "giveUpAfter": 0.5},
     }

@@ -1,8 +1,8 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema, StatusSchema } from "../generated/error_details_pb.js";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema, StatusSchema } from "../generated/status_details_pb.js";
 
 /** A field that breaks its rule. */
 export interface Violation {
@@ -45,11 +45,11 @@ export function lost(message: string): RunsError {
 export function runsError(thrown: unknown): RunsError {
   if (thrown instanceof RunsError) return thrown;
   const error = ConnectError.from(thrown, Code.Unavailable);
-  const reason = error.findDetails(ErrorInfoSchema)[0]?.reason;
+  const reason = detail(error, ErrorInfoSchema)?.reason;
   const torn = error.rawMessage.startsWith("protocol error");
   if (reason === undefined && (LOST.has(error.code) || torn)) return lost(error.rawMessage);
-  const violations = error.findDetails(BadRequestSchema).flatMap((each) => each.fieldViolations);
-  const retry = error.findDetails(RetryInfoSchema)[0];
+  const violations = detail(error, BadRequestSchema)?.fieldViolations ?? [];
+  const retry = detail(error, RetryInfoSchema);
   const code = codeName(error.code);
   return new RunsError(
     code,
@@ -69,6 +69,14 @@ export function toldError(code: number, message: string, details: Uint8Array): R
     value,
   }));
   return runsError(error);
+}
+
+/** A detail of an error, as the message of `google.rpc` that has the same name. */
+function detail<Message extends DescMessage>(error: ConnectError, schema: Message): MessageShape<Message> | undefined {
+  for (const each of error.details) {
+    if ("type" in each && each.type === `google.rpc.${schema.name}`) return fromBinary(schema, each.value);
+  }
+  return undefined;
 }
 
 /** NotFound is NOT_FOUND; gRPC has one more l in CANCELLED. */
