@@ -6,6 +6,7 @@ examples.
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ class ChartError(Exception):
 
 def rendered(values: dict[str, Any] | None = None) -> dict[str, str]:
     """The texts of all templates that have something. Raises ChartError if helm refuses."""
-    texts: dict[str, str] = json.loads(_helm(str(CHART), values=values or {}))
+    texts: dict[str, str] = json.loads(_helm(str(CHART), values=json.dumps(values or {})))
     texts = {name.rpartition("/")[2]: text.strip() for name, text in texts.items()}
     return {name: text for name, text in sorted(texts.items()) if text and name != "NOTES.txt"}
 
@@ -44,7 +45,7 @@ def objects(values: dict[str, Any] | None = None) -> dict[str, dict[str, Any]]:
 
 def complaints() -> list[dict[str, Any]]:
     """What the linter of helm says."""
-    told: dict[str, list[dict[str, Any]]] = json.loads(_helm("--lint", str(CHART), values={}))
+    told: dict[str, list[dict[str, Any]]] = json.loads(_helm("--lint", str(CHART)))
     return told["messages"]
 
 
@@ -55,9 +56,11 @@ def manifest(values: Path | None) -> str:
     return _HEAD.format(with_values=suffix) + "".join(f"---\n{text}\n" for text in rendered(given).values())
 
 
-def _helm(*arguments: str, values: dict[str, Any]) -> str:
+@cache
+def _helm(*arguments: str, values: str = "") -> str:
+    """What the program of helm prints for these values. It takes a second to load."""
     command = [deployment_tools.tool("python"), str(_PROGRAM), *arguments]
-    done = subprocess.run(command, input=json.dumps(values), capture_output=True, text=True, check=False, timeout=110)
+    done = subprocess.run(command, input=values, capture_output=True, text=True, check=False, timeout=110)
     if done.returncode:
         raise ChartError(done.stderr)
     return done.stdout
