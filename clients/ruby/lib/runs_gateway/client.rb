@@ -14,6 +14,9 @@ module RunsGateway
     # The largest message that the contract can ask for: Connection takes any.
     ANY_SIZE = 2_147_483_647
 
+    # After so many seconds the gateway says that it is there.
+    HEARTBEAT = 10.0
+
     # +security+ is what Connection has: +tls+, +ca+, +token+, +namespace+. A call that does not follow may take
     # +call_timeout+ seconds.
     def initialize(address, retry_for: 60.0, call_timeout: 60.0, **security)
@@ -43,21 +46,19 @@ module RunsGateway
 
     # Waits until a run has ended, and returns its status with all results.
     def wait(run_id, order: :by_index)
-      fold(stream(run_id, wait: true, include_results: true, result_order: order_of(order)))
+      fold(stream(run_id, **waiting(HEARTBEAT, order), include_results: true))
     end
 
     # Yields each Update of a run until it has ended, or +timeout+ seconds have passed. The connection may be lost
     # meanwhile: no result comes twice, and none is missing. Silence for three times +heartbeat+ is a lost connection.
-    def watch(run_id, results: true, order: :by_index, heartbeat: 10.0, timeout: nil, resume_token: '', &block)
+    def watch(run_id, results: true, order: :by_index, heartbeat: HEARTBEAT, timeout: nil, resume_token: '', &block)
       return enum_for(__method__, run_id, results:, order:, heartbeat:, timeout:, resume_token:) unless block
 
-      interval = Google::Protobuf::Duration.new(seconds: heartbeat.to_i, nanos: ((heartbeat % 1) * 1e9).round)
-      follow(stream(run_id, timeout:, wait: true, include_results: results, result_order: order_of(order),
-                            heartbeat_interval: interval, resume_token:), &block)
+      follow(stream(run_id, timeout:, resume_token:, include_results: results, **waiting(heartbeat, order)), &block)
     end
 
     # Yields each result of a run once, until it has ended.
-    def results(run_id, order: :by_index, heartbeat: 10.0)
+    def results(run_id, order: :by_index, heartbeat: HEARTBEAT)
       return enum_for(__method__, run_id, order:, heartbeat:) unless block_given?
 
       seen = {}
@@ -150,8 +151,10 @@ module RunsGateway
       last
     end
 
-    def order_of(order)
-      :"RESULT_ORDER_#{order.upcase}"
+    # Returns what is asked for to follow a run to its end.
+    def waiting(heartbeat, order)
+      interval = Google::Protobuf::Duration.new(seconds: heartbeat.to_i, nanos: ((heartbeat % 1) * 1e9).round)
+      { wait: true, result_order: :"RESULT_ORDER_#{order.upcase}", heartbeat_interval: interval }
     end
   end
 end
