@@ -82,7 +82,7 @@ async def test_a_flood_costs_bounded_lines_memory_and_turns(log: Counter, conten
     finally:
         tracemalloc.stop()
     assert turns >= flood.reads > len(content) // MOST_AT_ONCE
-    assert peak < 2_000_000
+    assert peak < 3_500_000  # 1 MB for the last lines, more where the machine is slow; the flood has 4 MB.
     assert len(output.last) <= LAST_LINES
     output.close()
     # One second more for each that the log has told the end of, however slow the machine is.

@@ -102,6 +102,8 @@ async def test_answers_that_are_not_taken_keep_their_places() -> None:
     async with executing(script, callback, account) as components:
         running = execution(components)
         await stuck.wait()
+        while served < DEFAULT_LIMITS.pending:
+            await asyncio.sleep(0)
         for _ in range(1_000):
             await asyncio.sleep(0)
         assert (served, posts) == (DEFAULT_LIMITS.pending, DEFAULT_LIMITS.deliveries)
