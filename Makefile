@@ -140,6 +140,10 @@ settings-tables: $(VENV)/.ready ## Write the tables of settings into docs/settin
 contract-reference: $(VENV)/.ready $(CODEGEN)/.ready
 	@$(BIN)/python -m tests.support.contract_reference
 
+.PHONY: jsonrpc-reference
+jsonrpc-reference: $(VENV)/.ready ## Make docs/json-rpc.md from the models.
+	@$(BIN)/python -m tests.support.jsonrpc_reference
+
 .PHONY: errors-table
 errors-table: $(VENV)/.ready ## Write the tables of errors into docs/errors.md.
 	@$(BIN)/python -m tests.support.errors_table

@@ -14,7 +14,8 @@ from gateway.adapter.params_json import GET_MEMBERS, SUBMIT_MEMBERS
 from tests.support.site_pages import configuration, lay_out, pages
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+CLIENTS = [*sorted(ROOT.glob("clients/*.md")), *sorted(ROOT.glob("clients/*/*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *CLIENTS]
 
 
 def anchors(document: Path) -> set[str]:

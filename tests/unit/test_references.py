@@ -4,7 +4,7 @@ import pytest
 
 from gateway.client.outage import Outage
 from gateway.core.errors import GatewayError
-from tests.support import contract_reference, errors_table
+from tests.support import contract_reference, errors_table, jsonrpc_reference
 from tests.support.environments import CACHE
 from tests.support.programs import program
 from tests.support.tables import with_table
@@ -21,6 +21,11 @@ def test_the_page_of_the_contract_is_that_of_the_protos() -> None:
     assert contract_reference.DOCUMENT.read_text(encoding="utf-8") == made, (
         f"`make {contract_reference.TARGET}` writes it"
     )
+
+
+def test_the_page_of_json_rpc_is_that_of_the_models() -> None:
+    document = jsonrpc_reference.DOCUMENT.read_text(encoding="utf-8")
+    assert document == jsonrpc_reference.reference(), f"`make {jsonrpc_reference.TARGET}` writes it"
 
 
 def test_the_page_of_errors_has_all_that_there_are() -> None:
