@@ -15,6 +15,7 @@ from gateway.server.settings import ServeSettings
 from tests.support.clients import Client, GrpcClient, JsonRpcClient
 from tests.support.component_health import components_available
 from tests.support.temporal_server import TemporalServer
+from tests.support.web_packages import built_contract
 
 DATA = Path(__file__).parent.parent / "data"
 STATES = {"memory": ":memory:", "sqlite": "{tmp}/state.db"}
@@ -91,6 +92,12 @@ async def gateway(request: pytest.FixtureRequest, start: Start, tmp_path: Path) 
         upstream = await start()
         return await start(runtime=f"grpc://{upstream.addresses.grpc}")
     return await start(state=STATES[request.param].format(tmp=tmp_path))
+
+
+@pytest.fixture(scope="session")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The contract as `buf build` writes it, for clients of npm."""
+    return built_contract(tmp_path_factory.mktemp("contract"))
 
 
 @pytest.fixture(params=FRONTS)

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +15,14 @@ from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 
 from runs.v1 import blobs_pb2, runs_pb2
-from tests.integration.conftest import Gateway
+from tests.integration.conftest import Gateway, Start
 from tests.support.counted import Counted
-from tests.support.environments import install
-from tests.support.node_packages import NODE, node_package
+from tests.support.identities import token_entry, token_of, write_tokens
+from tests.support.node_packages import NODE
 
-PROJECT = Path(__file__).parents[2]
 FLOW = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
 EXACT = ["1152921504606846977", "1e400", "0.10", '{"b":1,"a":null}', '"\\u0000é𝄞"']
-INVALID_ARGUMENT, NOT_FOUND = 3, 5
+INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED = 3, 5, 12
 MANY = 20_000
 OPEN = "runs_gateway_open_streams"
 TRANSPORTS = [
@@ -187,38 +184,59 @@ async def test_a_stream_that_is_left_ends(gateway: Gateway, client: PythonClient
 
 # Node
 
-
-@pytest.fixture(scope="session")
-def contract(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The contract as buf builds it, with the packages of Node installed."""
-    if shutil.which("npm") is None and not os.environ.get("CI"):
-        pytest.skip("npm was not found; CI runs this test")
-    for name in ("@connectrpc/connect-web", "@connectrpc/connect-node", "grpc-web", "xhr2", "@bufbuild/buf"):
-        node_package(name)
-    image = tmp_path_factory.mktemp("contract") / "image.binpb"
-    buf = NODE / "node_modules" / ".bin" / "buf"
-    install(str(buf), "build", str(PROJECT), "--path", str(PROJECT / "protos" / "runs"), "--output", str(image))
-    return image
+OTHER_STATES = ["connect-web", "connect-node", "connect-web-grpc-web", "grpc-web-package-text"]
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_clients_of_node_agree(contract: Path, gateway: Gateway, transport: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "node",
-        str(NODE / "web_client.mjs"),
-        transport,
-        f"http://{gateway.addresses.http}",
-        str(contract),
-        stdout=asyncio.subprocess.PIPE,
-    )
+async def played(transport: str, address: str, image: Path, *token: str) -> Any:
+    """What a client has to tell of the scenario."""
+    command = ("node", str(NODE / "web_client.mjs"), transport, f"http://{address}", str(image), *token)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0
-    told = json.loads(out)
+    return json.loads(out)
+
+
+def check_told(told: Any) -> None:
     assert told["texts"] == EXACT
     assert json.loads(told["blob"]) == json.loads(FLOW)
-    assert (told["many"], told["listed"], told["items"], told["deletes"]) == (MANY, 1, 2, True)
+    assert (told["many"], told["streamed"], told["ended"]) == (MANY, MANY, MANY)
+    assert (told["listed"], told["items"]) == (1, 2)
     assert told["cancelled"] is None
     assert told["refused"]["code"] == INVALID_ARGUMENT
     assert "flow_id" in told["refused"]["message"]
     assert told["refused"]["details"]
-    assert told["missing"]["code"] == NOT_FOUND
+    assert (told["missing"]["code"], told["gone"]["code"]) == (NOT_FOUND, NOT_FOUND)
+    matched, cancelled, unchanged = told["kept"]
+    assert (cancelled, unchanged) == (0, matched)
+    assert told["deleted"] == [matched - 1, matched - 1, 0]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("gateway", ["memory"], indirect=True)
+async def test_clients_of_node_agree(contract: Path, gateway: Gateway, transport: str) -> None:
+    told = await played(transport, gateway.addresses.http, contract)
+    check_told(told)
+    assert told["created"]["code"] == UNIMPLEMENTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transport", OTHER_STATES)
+@pytest.mark.parametrize("gateway", ["sqlite", "relay"], indirect=True)
+async def test_clients_of_node_agree_on_other_runtimes(contract: Path, gateway: Gateway, transport: str) -> None:
+    check_told(await played(transport, gateway.addresses.http, contract))
+
+
+async def test_the_same_client_of_node_speaks_grpc(contract: Path, start: Start) -> None:
+    check_told(await played("connect-node-grpc", (await start()).addresses.grpc, contract))
+
+
+@pytest.mark.parametrize("transport", OTHER_STATES)
+async def test_clients_of_node_make_tokens_with_theirs(
+    contract: Path, start: Start, tmp_path: Path, transport: str
+) -> None:
+    file = write_tokens(tmp_path / "tokens.toml", token_entry("page"))
+    (tmp_path / "signing.key").write_text("k" * 48)
+    gateway = await start(tokens=str(file), signing_key=str(tmp_path / "signing.key"))
+    told = await played(transport, gateway.addresses.http, contract, token_of("page"))
+    check_told(told)
+    assert told["created"] is None

@@ -28,6 +28,7 @@ TESTED_BLOCKS: Final = {
     ("docs/security.md", "runs-gateway serve --config mesh"): "tests/integration/test_security_recipes.py",
     ("docs/security.md", "export RUNS"): "tests/integration/test_security_recipes.py",
     ("docs/security.md", "cat > mesh.toml"): "tests/integration/test_security_recipes.py",
+    ("docs/web.md", "buf curl"): "tests/integration/test_buf_curl.py",
     ("docs/web.md", "const client"): "tests/integration/node/web_client.mjs",
 }
 """Blocks that another test executes."""

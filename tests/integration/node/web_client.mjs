@@ -1,69 +1,30 @@
-// Plays one scenario over one protocol of the HTTP address, and prints what came of it as JSON.
-// usage: node web_client.mjs PROTOCOL URL IMAGE, where IMAGE is the contract as `buf build` writes it.
+// Plays one scenario over one protocol, and prints what came of it as JSON.
+// usage: node web_client.mjs PROTOCOL URL IMAGE [TOKEN], where IMAGE is the contract as `buf build` writes it.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { createFileRegistry, create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
-import { createClient, ConnectError } from "@connectrpc/connect";
-import * as web from "@connectrpc/connect-web";
+import { ConnectError } from "@connectrpc/connect";
 import * as node from "@connectrpc/connect-node";
+import { clients } from "./web_protocols.mjs";
 
-const [protocol, url, image] = process.argv.slice(2);
-const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, readFileSync(image)));
-const RunsService = registry.getService("runs.v1.RunsService");
-const BlobsService = registry.getService("runs.v1.BlobsService");
+const [protocol, url, image, token] = process.argv.slice(2);
 const MANY = 20_000;
+globalThis.XMLHttpRequest = createRequire(import.meta.url)("xhr2");
 
-// grpc-web is made for generated code: this does what such code does.
-function grpcWebClients(format) {
-  const require = createRequire(import.meta.url);
-  globalThis.XMLHttpRequest = require("xhr2");
-  const grpcWeb = require("grpc-web");
-  const base = new grpcWeb.GrpcWebClientBase({ format });
-  const client = (service) => Object.fromEntries(service.methods.map((method) => {
-    const kind = method.methodKind === "server_streaming" ? "server_streaming" : "unary";
-    const described = new grpcWeb.MethodDescriptor(`/${service.typeName}/${method.name}`, kind, Object, Object,
-      (message) => toBinary(method.input, create(method.input, message)),
-      (bytes) => fromBinary(method.output, bytes));
-    const path = `${url}/${service.typeName}/${method.name}`;
-    if (kind === "unary") return [method.localName, (request) => new Promise((resolve, reject) =>
-      base.rpcCall(path, request, {}, described, (error, answer) => error ? reject(error) : resolve(answer)))];
-    return [method.localName, (request) => stream(base.serverStreaming(path, request, {}, described))];
-  }));
-  return [client(RunsService), client(BlobsService)];
+const [runs, blobs] = clients(protocol, url, readFileSync(image), token, {
+  "connect-node": (options) => node.createConnectTransport({ ...options, httpVersion: "1.1" }),
+  "connect-node-get": (options) => node.createConnectTransport({ ...options, httpVersion: "1.1", useHttpGet: true }),
+  "connect-node-grpc-web": (options) => node.createGrpcWebTransport({ ...options, httpVersion: "1.1" }),
+  "connect-node-grpc": (options) => node.createGrpcTransport(options),
+});
+const takesStreams = protocol.startsWith("connect-node"); // Pages send no streams.
+
+async function last(steps) {
+  let found = null;
+  for await (const step of steps) found = step;
+  return found;
 }
 
-async function* stream(call) {
-  const arrived = [];
-  let wake = () => {}, ended = false, failed = null;
-  call.on("data", (message) => { arrived.push(message); wake(); });
-  call.on("error", (error) => { failed = error; wake(); });
-  call.on("end", () => { ended = true; wake(); });
-  while (true) {
-    while (arrived.length) yield arrived.shift();
-    if (failed) throw failed;
-    if (ended) return;
-    await new Promise((resolve) => { wake = resolve; });
-  }
-}
-
-function clients() {
-  if (protocol.startsWith("grpc-web-package")) return grpcWebClients(protocol.endsWith("text") ? "text" : "binary");
-  const transports = {
-    "connect-web": () => web.createConnectTransport({ baseUrl: url }),
-    "connect-web-binary": () => web.createConnectTransport({ baseUrl: url, useBinaryFormat: true, useHttpGet: true }),
-    "connect-web-get": () => web.createConnectTransport({ baseUrl: url, useHttpGet: true }),
-    "connect-web-grpc-web": () => web.createGrpcWebTransport({ baseUrl: url }),
-    "connect-web-grpc-web-json": () => web.createGrpcWebTransport({ baseUrl: url, useBinaryFormat: false }),
-    "connect-node": () => node.createConnectTransport({ baseUrl: url, httpVersion: "1.1" }),
-    "connect-node-get": () => node.createConnectTransport({ baseUrl: url, httpVersion: "1.1", useHttpGet: true }),
-    "connect-node-grpc-web": () => node.createGrpcWebTransport({ baseUrl: url, httpVersion: "1.1" }),
-  };
-  const transport = transports[protocol]();
-  return [createClient(RunsService, transport), createClient(BlobsService, transport)];
-}
-
-async function results(runs, runId) {
+async function results(runId) {
   const texts = [];
   for await (const update of runs.getRun({ runId, wait: true, includeResults: true })) {
     for (const result of update.run.results) texts[result.itemIndex] = result.outcome.value.encoding.value;
@@ -84,31 +45,50 @@ async function failure(call) {
   return null;
 }
 
-const [runs, blobs] = clients();
+async function* inputs(flowId) {
+  yield { parameters: { flowId, wait: true } };
+  for (let index = 0; index < MANY; index++) yield { inputs: [json(String(index))] };
+}
+
+async function* removals() {
+  for (let index = 0; index < MANY; index++) {
+    const id = `00000000-0000-7000-8000-${String(index).padStart(12, "0")}`;
+    yield { action: { case: "remove", value: id } };
+  }
+}
+
 const json = (text) => ({ encoding: { case: "json", value: text } });
 const flow = '{"name":"echo","steps":[],"output":{"$input":"$"}}';
 const put = await blobs.putBlob({ content: { case: "json", value: flow }, type: 1 });
 const got = await blobs.getBlob({ blobId: put.blobId });
-const inputs = ["1152921504606846977", "1e400", "0.10", '{"b":1,"a":null}', '"\\u0000é𝄞"'];
-const submitted = await runs.submitRun({ flowId: put.blobId, inputs: inputs.map(json), wait: true });
-const texts = await results(runs, submitted.run.runId);
+const exact = ["1152921504606846977", "1e400", "0.10", '{"b":1,"a":null}', '"\\u0000é𝄞"'];
+const submitted = await runs.submitRun({ flowId: put.blobId, inputs: exact.map(json), wait: true });
+const runId = submitted.run.runId;
+const texts = await results(runId);
 const many = await runs.submitRun({ flowId: put.blobId, inputs: Array(MANY).fill(json("7")) });
-const told = await results(runs, many.run.runId);
+const told = await results(many.run.runId);
+const streamed = takesStreams ? await runs.submitRunStream(inputs(put.blobId)) : null;
+let ended = 0;
+if (takesStreams) for await (const message of runs.watchRuns(removals())) ended += message.event.case === "ended";
 const listed = await runs.listRuns({ pageSize: 1 });
-const items = await runs.listItems({ runId: submitted.run.runId, pageSize: 2 });
-const cancelled = await failure(runs.cancelRun({ runId: submitted.run.runId }));
+const items = await runs.listItems({ runId, pageSize: 2 });
+const created = await failure(runs.createToken({ permissions: ["runs:read"] }));
+const cancelled = await failure(runs.cancelRun({ runId }));
 const refused = await failure(runs.submitRun({ flowId: "x", inputs: [json("1")] }));
-const missing = await failure((async () => {
-  for await (const _ of runs.getRun({ runId: "00000000-0000-7000-8000-000000000000" }));
-})());
-const deleted = [];
-for await (const step of runs.deleteRuns({ filter: {}, cancel: true })) deleted.push(String(step.matched ?? ""));
+const missing = await failure(last(runs.getRun({ runId: "00000000-0000-7000-8000-000000000000" })));
+const kept = await last(runs.cancelRuns({ filter: {} }));
+await runs.deleteRun({ runId });
+const gone = await failure(runs.deleteRun({ runId }));
+const deleted = await last(runs.deleteRuns({ filter: {}, cancel: true }));
 process.stdout.write(JSON.stringify({
   texts,
   blob: got.content.value,
   many: told.filter((text) => text === "7").length,
+  streamed: takesStreams ? Number(streamed.run.items.success) : MANY,
+  ended: takesStreams ? ended : MANY,
   listed: listed.runs.length,
   items: items.items.length,
-  cancelled, refused, missing,
-  deletes: deleted.length > 0,
+  cancelled, refused, missing, gone, created,
+  kept: [kept.matched, kept.cancelled, kept.unchanged].map(Number),
+  deleted: [deleted.matched, deleted.deleted, deleted.unchanged].map(Number),
 }));
