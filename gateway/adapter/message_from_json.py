@@ -59,6 +59,9 @@ _BRACKETS: Final = 8_000
 MOST_FACTOR: Final = 6
 """How many bytes of protobuf a byte of JSON stands for at most: a number of an array that is a Value."""
 
+_HEADS: Final = 12
+"""About what stands before the parts of a member."""
+
 _KEY, _OF_MEMBER = 1, 2
 """The numbers of the fields of a member of a map."""
 
@@ -149,7 +152,7 @@ class _LongReader:
             if self._data.startswith(b"null", at.start):
                 raise InvalidParams.field(*path, name, description="expected a value")
             value = await self._field(cast(Any, field.message_type), of, at, (*path, name))
-            pieces.take(_member(field.number, name, value))
+            pieces.take(self._member(field.number, name, value))
             await self._checkpoint()
         return pieces
 
@@ -201,7 +204,7 @@ class _LongReader:
         pieces = BytePieces()
         for name, at in (await self._members(span, path)).items():
             value = _inside(_OF_MEMBER, await self._value(at, (*path, name), depth))
-            pieces.take(_member(Struct.FIELDS_FIELD_NUMBER, name, value))
+            pieces.take(self._member(Struct.FIELDS_FIELD_NUMBER, name, value))
             await self._checkpoint()
         return pieces
 
@@ -269,6 +272,13 @@ class _LongReader:
         pieces.add(_unpadded(rest + b"=" * (-len(rest) % 4), path, b"="))
         return pieces
 
+    def _member(self, number: int, name: str, value: BytePieces) -> BytePieces:
+        """A field that is a member of a map, of which `value` is the field with the value."""
+        key = name.encode()
+        self._hold(len(key) + _HEADS)
+        value.put_before(length_prefix(_KEY, len(key)) + key)
+        return _inside(number, value)
+
     def _held(self, message: Message) -> BytePieces:
         data = message.SerializeToString()
         self._hold(len(data))
@@ -294,13 +304,6 @@ def _inside(number: int, content: BytePieces) -> BytePieces:
     """A field that has a content."""
     content.put_before(length_prefix(number, content.size))
     return content
-
-
-def _member(number: int, name: str, value: BytePieces) -> BytePieces:
-    """A field that is a member of a map, of which `value` is the field with the value."""
-    key = name.encode()
-    value.put_before(length_prefix(_KEY, len(key)) + key)
-    return _inside(number, value)
 
 
 def _is_short(data: bytes, span: Span) -> bool:
