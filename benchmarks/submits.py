@@ -49,7 +49,7 @@ class Submits:
             ) as target,
         ):
             flow_id = put_flow(target) if self.state else FLOW_ID
-            yield target, _json_rpc(target, flow_id) if self.json_rpc else _grpc(target, flow_id)
+            yield target, http_submit_calls(target, flow_id) if self.json_rpc else _grpc(target, flow_id)
 
     def many(self, seconds: float, cores: frozenset[int] = ITS_CORE) -> Metrics:
         """Measure many submits in flight."""
@@ -80,7 +80,8 @@ def _grpc(target: Server, flow_id: str) -> Calls:
     return unary.grpc_calls(target, SUBMIT_RUN, request, response)
 
 
-def _json_rpc(target: Server, flow_id: str) -> Calls:
+def http_submit_calls(target: Server, flow_id: str) -> Calls:
+    """Return the calls that submit a run by JSON-RPC. Raises Failure if a result is not the expected one."""
     params = {"flowId": flow_id, "inputs": [json.loads(INPUT)], "wait": True}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "runs/submit", "params": params}).encode()
     headers = {"content-type": "application/json"}

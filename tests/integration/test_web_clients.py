@@ -15,7 +15,7 @@ from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 
 from runs.v1 import blobs_pb2, runs_pb2
-from tests.integration.conftest import Gateway, Start
+from tests.integration.conftest import Gateway, Join, Start
 from tests.support.counted import Counted
 from tests.support.identities import token_entry, token_of, write_tokens
 from tests.support.node_packages import NODE
@@ -180,6 +180,29 @@ async def test_a_stream_that_is_left_ends(gateway: Gateway, client: PythonClient
     async with asyncio.timeout(60):
         while counted.of(OPEN):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.slow
+async def test_a_run_on_temporal_is_followed(join: Join, protocol: ProtocolType) -> None:
+    client = PythonClient((await join()).addresses.http, protocol, "json")
+    run = await client.submit(*EXACT)
+    texts = await results(client.follow(run_id=run.run_id, wait=True, include_results=True))
+    assert sorted(texts) == sorted(EXACT)
+    with pytest.raises(ConnectError) as missing:
+        await results(client.follow(run_id="00000000-0000-7000-8000-000000000000"))
+    assert missing.value.code is Code.NOT_FOUND
+
+
+@pytest.mark.parametrize("gateway", ["memory"], indirect=True)
+async def test_messages_of_streams_come_one_by_one(client: PythonClient) -> None:
+    """20,000 of them in both directions."""
+
+    async def requests() -> AsyncIterator[runs_pb2.WatchRunsRequest]:
+        for number in range(MANY):
+            yield runs_pb2.WatchRunsRequest(remove=f"00000000-0000-7000-8000-{number:012}")
+
+    stream: Any = client.client.execute_bidi_stream(request=requests(), method=WATCH)
+    assert sum([message.HasField("ended") async for message in stream]) == MANY
 
 
 # Node
