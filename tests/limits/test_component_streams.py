@@ -102,7 +102,7 @@ async def test_answers_that_are_not_taken_keep_their_places() -> None:
     async with executing(script, callback, account) as components:
         running = execution(components)
         await stuck.wait()
-        while served < DEFAULT_LIMITS.pending:
+        while served < DEFAULT_LIMITS.pending:  # noqa: ASYNC110
             await asyncio.sleep(0)
         for _ in range(1_000):
             await asyncio.sleep(0)
