@@ -72,7 +72,7 @@ def command_lines() -> Iterator[tuple[str, str]]:
         for block in found:
             if block.language in ("", "sh", "console"):
                 text = re.sub(r"\\\n\s*", " ", block.text)
-                for match in re.finditer(r"runs-gateway ([a-z][^\n|;&)<>]*)", text):
+                for match in re.finditer(r"runs-gateway ([a-z]+(?![\w/.-])[^\n|;&)<>]*)", text):
                     yield name, match[1]
 
 

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 TESTED: Final = {
     "clients/": "tests/integration/test_clients.py",
+    "docs/components.md": "tests/integration/test_component_languages.py",
     "docs/flow-language.md": "tests/integration/test_flow_language.py",
     "docs/migrate.md": "tests/integration/test_migrate.py",
     "docs/proxies.md": "tests/support/proxies.py",
@@ -23,6 +24,9 @@ TESTED_BLOCKS: Final = {
     ("README.md", "# settings.toml"): "tests/integration/test_readme.py",
     ("README.md", "make demo"): "tests/release/check.py",
     ("docs/conformance.md", "runs-gateway conformance"): "tests/integration/test_conformance_kit.py",
+    ("docs/deployment.md", "docker build"): "tests/integration/test_deployment_image.py",
+    ("docs/deployment.md", "helm install"): "tests/integration/test_deployment_kubernetes.py",
+    ("docs/deployment.md", "docker compose"): "tests/integration/test_deployment_compose.py",
     ("docs/security.md", "umask 077"): "tests/integration/test_security_recipes.py",
     ("docs/security.md", "runs-gateway serve --state"): "tests/integration/test_security_recipes.py",
     ("docs/security.md", "runs-gateway serve --config mesh"): "tests/integration/test_security_recipes.py",
@@ -31,7 +35,7 @@ TESTED_BLOCKS: Final = {
     ("docs/web.md", "buf curl"): "tests/integration/test_buf_curl.py",
     ("docs/web.md", "const client"): "tests/integration/node/web_client.mjs",
 }
-"""Blocks that another test executes."""
+"""Blocks that another test executes, or does without the program that is not to be had: docker, kubectl."""
 
 NOT_EXECUTED: Final = {
     ("CONTRIBUTING.md", "make quick"): "CI executes the commands",
