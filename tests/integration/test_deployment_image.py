@@ -1,12 +1,14 @@
-"""The image of the Dockerfile: built, and run without privileges and with a read-only file system."""
+"""The image of the Dockerfile, built and run without privileges and with a read-only file system; and under systemd."""
 
 import asyncio
 import json
 import re
 import subprocess
+import time
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,10 +19,11 @@ from tests.support.free_port import free_port
 from tests.support.images import IMAGE, PROJECT, Podman
 
 FLOW: Final = {"steps": [], "output": {"$input": "$"}}
+LIMITS: Final = ("--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096")
+"""Podman would raise them beyond those of the machine."""
 OPTIONS: Final = (
     *("--rm", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"),
-    # The limits of this machine, which podman would raise.
-    *("--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096", "--network=host"),
+    *(*LIMITS, "--network=host"),
 )
 NAME: Final = "runs-gateway-test"
 
@@ -100,3 +103,28 @@ def test_the_image_says_what_it_is(podman: Podman) -> None:
     assert config["StopSignal"] in ("SIGTERM", "15")
     assert image["Healthcheck"]["Test"] == ["CMD", "runs-gateway", "health"]
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+@pytest.mark.slow
+def test_the_unit_starts_restarts_and_stops_under_systemd(podman: Podman, tmp_path: Path) -> None:
+    image, name = images.with_systemd(podman, tmp_path), f"{NAME}-systemd"
+    options = ("--systemd=always", "--privileged", "--cgroupns=private", "--network=none", *LIMITS)
+    podman.output("run", "--detach", f"--name={name}", *options, image)
+    end = time.monotonic() + 60
+    while (told := podman.run("exec", name, "systemctl", "is-system-running").stdout.strip()) not in (
+        "running",
+        "degraded",
+    ):
+        assert time.monotonic() < end, told
+
+    def unit(*command: str) -> str:
+        return podman.output("exec", name, "systemctl", *command, "runs-gateway")
+
+    # It has started when it says so.
+    unit("start")
+    assert "127.0.0.1:50051" in unit("show", "--property=StatusText")
+    assert "ok" in podman.output("exec", name, "/opt/runs-gateway/bin/runs-gateway", "health")
+    unit("restart")
+    unit("stop")
+    ended = unit("show", "--property=Result,ExecMainStatus,ActiveState").splitlines()
+    assert {*ended} == {"Result=success", "ExecMainStatus=0", "ActiveState=inactive"}

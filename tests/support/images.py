@@ -6,6 +6,7 @@ Podman gets a store of its own in the cache; the storage of the machine's user s
 import asyncio
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,11 @@ from tests.support.session import started_with
 
 PROJECT: Final = Path(__file__).parents[2]
 IMAGE: Final = "localhost/runs-gateway:test"
-RELEASE: Final = "1"
+RELEASE: Final = "2"
 """Changes with what the base has."""
 
-BASE_PACKAGES: Final = "python3-venv,ca-certificates,libstdc++6"
-"""What the base of the Dockerfile has, too."""
+BASE_PACKAGES: Final = "python3-venv,ca-certificates,libstdc++6,systemd,systemd-sysv"
+"""What the base of the Dockerfile has, too, and systemd for its unit."""
 
 CERTIFICATES: Final = Path("/etc/ssl/certs")
 
@@ -69,6 +70,23 @@ def built(folder: Path) -> Podman:
         *(*trusted, "--tag", IMAGE, str(PROJECT)),
     )
     return podman
+
+
+def with_systemd(podman: Podman, folder: Path) -> str:
+    """An image whose first process is systemd, with the unit of the gateway, which is enabled; its name."""
+    shutil.copytree(PROJECT / "deploy/systemd", folder / "systemd")
+    containerfile = f"""
+        FROM localhost/base:test
+        COPY --from={IMAGE} /opt/runs-gateway /opt/runs-gateway
+        COPY systemd/runs-gateway.service /etc/systemd/system/
+        COPY systemd/settings.toml /etc/runs-gateway/settings.toml
+        RUN systemctl enable runs-gateway
+        CMD ["/sbin/init"]
+    """
+    (folder / "Containerfile").write_text(containerfile, encoding="utf-8")
+    name = "localhost/runs-gateway-systemd:test"
+    podman.output("build", "--quiet", "--isolation", "chroot", "--tag", name, str(folder))
+    return name
 
 
 def base() -> Path:
