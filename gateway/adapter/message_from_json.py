@@ -44,7 +44,7 @@ from gateway.core.json_parts import (
     stripped,
 )
 from gateway.core.json_text import MAX_MEMBERS, too_many
-from gateway.core.json_walk import WINDOW
+from gateway.core.json_walk import MOST_CONTINUED, WINDOW
 
 _UNITS: Final = re.compile(
     rb"(?:[^\\]++|\\(?:[^u]|u(?![dD][89abAB])[0-9a-fA-F]{4}|u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}))*+", re.DOTALL
@@ -246,7 +246,8 @@ class _LongReader:
             end = min(start + _STRING_AT_ONCE, stop)
             if data.find(b"\\", start, end) >= 0:
                 end = cast("re.Match[bytes]", _UNITS.match(data, start, end)).end()
-            while end < stop and data[end] & 0xC0 == 0x80:
+            least = end - MOST_CONTINUED  # What goes on for longer is not UTF-8, and does not hold the reader up.
+            while least < end < stop and data[end] & 0xC0 == 0x80:
                 end -= 1
             try:
                 text: str = msgspec.json.decode(b'"%b"' % data[start:end], type=str)

@@ -21,6 +21,9 @@ from gateway.core.json_text import what_is_wrong
 WINDOW: Final = 8 << 10
 """How many characters a step looks at, about: a fraction of a millisecond."""
 
+MOST_CONTINUED: Final = 3
+"""How many bytes of a character of UTF-8 follow its first one at most."""
+
 MAX_DEPTH: Final = 1_000
 """How many brackets may be open: more are beyond every parser."""
 
@@ -204,7 +207,9 @@ class JsonWalk(Generic[AnyStr]):
     def _step_in_string(self, limit: int) -> None:
         start, end = self.position, self._end_of_plain(limit)
         if isinstance(self._text, bytes):
-            while end == limit < self._stop and self._text[end] & 0xC0 == 0x80 and end > start:
+            # Only whole characters. What goes on for longer is not UTF-8, and may be of any length.
+            least = max(start, limit - MOST_CONTINUED)
+            while least < end == limit < self._stop and self._text[end] & 0xC0 == 0x80:
                 end = limit = end - 1
         ends = self._text[end : end + 1] in ('"', b'"')
         if not ends and (end == start or limit - end >= _LONE_OR_CUT or limit == self._stop):

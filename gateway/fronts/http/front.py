@@ -6,7 +6,7 @@ no body. Another status means that the front refused a request before JSON-RPC r
 Bodies must be declared as JSON, or as `application/octet-stream` for binary blobs: a page of another site can send
 those from a browser only where it is allowed to, and nothing here allows it.
 
-The front share its event loop with others. A request passes a fair queue before it is worked on, so that a flood of
+The front shares its event loop with others. A request passes a fair queue before it is worked on, so that a flood of
 them takes one slice of work in each iteration of the loop; while a call waits for a run it holds no place there. A
 slice is short: long bodies are read a window at a time, since their parser would keep the interpreter lock.
 """
@@ -76,7 +76,7 @@ from gateway.telemetry.observed_calls import ObservedCall
 class HttpFront:
     """Serves JSON-RPC, blobs and health at `address`: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
 
-    With `reuse_port`, other processes may listen on the same port; the kernel share the connections out. What
+    With `reuse_port`, other processes may listen on the same port; the kernel shares the connections out. What
     the front holds for clients draws from `account`. `access` finds callers; without it, they are anybody. With `tls`,
     it speaks HTTPS, except on a unix socket. With `only_blobs` there is no JSON-RPC;
     with `ui` there is the live page, and with `overview` what makes its events of the gateway. `lane` serves paths of

@@ -179,10 +179,10 @@ async def test_a_long_text_that_is_no_json_is_refused(text: bytes) -> None:
         await from_json(text, runs_pb2.SubmitRunRequest, Turns(), HELD.append)
 
 
-async def test_bytes_that_are_no_utf_8_are_refused() -> None:
-    for size in (1, LONG_TEXT):
-        with pytest.raises((InvalidRequest, InvalidParams)):
-            await from_json(b'{"flowId":"%b\xff"}' % (b"x" * size), runs_pb2.SubmitRunRequest, Turns(), HELD.append)
+@pytest.mark.parametrize("text", [b"x\xff", b"x" * LONG_TEXT + b"\xff", b"\x80" * 2 * LONG_TEXT])
+async def test_bytes_that_are_no_utf_8_are_refused(text: bytes) -> None:
+    with pytest.raises((InvalidRequest, InvalidParams)):
+        await from_json(b'{"flowId":"%b"}' % text, runs_pb2.SubmitRunRequest, Turns(), HELD.append)
 
 
 JSON = st.recursive(

@@ -102,3 +102,13 @@ def test_a_step_reads_a_window_and_a_parser_gets_short_pieces(shape: str) -> Non
 def test_texts_that_nest_too_deeply_are_refused() -> None:
     assert not walked("[" * 100_000)
     assert not walked('{"a":' * 100_000)
+
+
+def test_bytes_that_only_go_on_with_a_character_are_walked_over_by_windows() -> None:
+    text = b'"' + b"\x80" * (20 * WINDOW) + b'"'
+    walk = JsonWalk(text, 0, len(text), checked=True)
+    steps = 0
+    while not walk.finished:
+        walk.step()
+        steps += 1
+    assert steps < 30  # That they are no UTF-8 is seen where the string is read.
