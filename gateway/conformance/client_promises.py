@@ -48,6 +48,12 @@ async def takes_an_early_ok_for_a_cut(client: ClientUnderTest) -> None:
     await client.tells(Story(_PARTS, (CallPlan(1), CallPlan(2), CallPlan())))
 
 
+@PROMISES.promise("DEADLINE_EXCEEDED is a cut, before a deadline of the client: a proxy has one of its own.")
+async def takes_a_deadline_of_a_proxy_for_a_cut(client: ClientUnderTest) -> None:
+    late = grpc.StatusCode.DEADLINE_EXCEEDED
+    await client.tells(Story(_PARTS, (CallPlan(0, late), CallPlan(2, late), CallPlan())))
+
+
 @PROMISES.promise("After an error behind the terminal state nothing comes twice.")
 async def survives_a_cut_at_the_end(client: ClientUnderTest) -> None:
     await client.tells(Story(_PARTS, (CallPlan(None, _LOST), CallPlan())))

@@ -50,6 +50,13 @@ async def takes_an_early_ok_for_a_cut(client: ClientUnderTest) -> None:
     await client.tells_set(SetStory(_HAPPENS, plans), _LAST)
 
 
+@PROMISES.promise("DEADLINE_EXCEEDED is a cut, before a deadline of the client: a proxy has one of its own.")
+async def takes_a_deadline_of_a_proxy_for_a_cut(client: ClientUnderTest) -> None:
+    late = grpc.StatusCode.DEADLINE_EXCEEDED
+    plans = (SetCallPlan(2, 0, late), SetCallPlan(4, 3, late), SetCallPlan(_ALL))
+    await client.tells_set(SetStory(_HAPPENS, plans), _LAST)
+
+
 @PROMISES.promise("When a message says `restarted`, the picture is dropped.", f"{PROTO}: WatchSet.resume_token")
 async def begins_anew_after_a_restart(client: ClientUnderTest) -> None:
     await client.tells_set(SetStory(_HAPPENS, (SetCallPlan(3, 4, _LOST), SetCallPlan(6, forgets=True))), _LAST)

@@ -18,6 +18,7 @@ DEFECTS = [
     ("no-token", "client/goes-on-after-cuts"),
     ("no-retry", "client/goes-on-after-cuts-at-once"),
     ("ok-is-the-end", "client/takes-an-early-ok-for-a-cut"),
+    ("deadline-is-final", "client/takes-a-deadline-of-a-proxy-for-a-cut"),
     ("no-retry", "client/survives-a-cut-at-the-end"),
     ("keeps-all", "client/begins-anew-after-a-restart"),
     ("no-token", "client/takes-heartbeats-for-nothing"),
@@ -38,6 +39,7 @@ DEFECTS = [
     ("hasty", "client-set/waits-until-it-is-caught-up"),
     ("no-token", "client-set/goes-on-after-cuts"),
     ("ok-is-the-end", "client-set/takes-an-early-ok-for-a-cut"),
+    ("deadline-is-final", "client-set/takes-a-deadline-of-a-proxy-for-a-cut"),
     ("keeps-all", "client-set/begins-anew-after-a-restart"),
 ]
 

@@ -1,7 +1,7 @@
 """A client for the conformance kit: follows runs with the client of this project, and prints what came of them.
 
 With a defect as the first argument, it is one that knows less: `no-token`, `ok-is-the-end`, `keeps-all`, `no-retry`,
-`rounds`, `no-errors`, `doubles` or `insists`; those of WatchRuns are in `watching_client`.
+`deadline-is-final`, `rounds`, `no-errors`, `doubles` or `insists`; those of WatchRuns are in `watching_client`.
 """
 
 import json
@@ -110,9 +110,10 @@ def follow_badly(defect: str, address: str, run_id: str) -> str:
                     break
             except grpc.RpcError as error:
                 missing = error.code() is grpc.StatusCode.NOT_FOUND
+                late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
                 if missing and defect == "insists":
                     defect = ""
-                elif missing or defect == "no-retry":
+                elif missing or defect == "no-retry" or (late and defect == "deadline-is-final"):
                     return json.dumps({"error": error.code().name})
                 elif status in STATES:
                     break

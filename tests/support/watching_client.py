@@ -1,7 +1,7 @@
 """Clients of WatchRuns that know less than the contract wants, for the conformance kit. A defect makes each of them.
 
 Of runs: `one-run`, `no-token`, `ok-is-the-end`, `no-retry`, `keeps-all`, `beats-count`, `ended-is-the-end`, `insists`.
-Of sets: `no-left`, `hasty`, `no-token`, `ok-is-the-end`, `keeps-all`.
+Of sets: `no-left`, `hasty`, `no-token`, `ok-is-the-end`, `deadline-is-final`, `keeps-all`.
 """
 
 import json
@@ -118,5 +118,6 @@ def follow_set_badly(defect: str, address: str, last: str) -> str:
                         return json.dumps({run_id: name(state) for run_id, state in states.items()})
                 if defect == "ok-is-the-end":
                     return json.dumps({run_id: name(state) for run_id, state in states.items()})
-            except grpc.RpcError:
-                pass
+            except grpc.RpcError as error:
+                if defect == "deadline-is-final" and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    return json.dumps({"error": error.code().name})

@@ -12,6 +12,7 @@ namespace runs {
 namespace {
 
 constexpr int kKeepaliveMs = 30'000;
+constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kFirstReconnectMs = 100;
 constexpr int kLastReconnectMs = 1'000;
 
@@ -75,7 +76,10 @@ void Connection::identify(grpc::ClientContext& context) const {
 std::shared_ptr<grpc::Channel> Connection::open() const {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
+  // Pings find out that a connection has died while a set has nothing to tell. By default there are two of them only.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Retries are those of this library: it knows which calls may be repeated.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);

@@ -15,6 +15,7 @@ class SetWatch::Stream final
 
  protected:
   std::unique_ptr<Messages> start(const Connection& connection) override;
+  // Nothing is sent while nothing happens. A peer that has vanished does not answer the pings of the connection.
   std::optional<std::chrono::nanoseconds> patience() const override { return {}; }
   std::optional<SetEvent> received(v1::WatchRunsResponse message) override;
   bool is_complete(const Error*) const override { return false; }

@@ -50,6 +50,9 @@ const CODES: [(Code, &str); 16] = [
     (Code::Unauthenticated, "UNAUTHENTICATED"),
 ];
 
+/// By these, others than the gateway report a cut. Calls tell nobody their deadlines: one that is told is that of a proxy.
+const CUTS: [Code; 5] = [Code::Aborted, Code::Cancelled, Code::DeadlineExceeded, Code::Internal, Code::Unknown];
+
 impl Code {
     /// Returns the code of a number; those that gRPC does not have are unknown.
     pub(crate) fn from_number(number: i32) -> Code {
@@ -109,7 +112,7 @@ impl Error {
                 ..Error::new(code, message)
             },
             // It is not the gateway that says so: the connection to it is cut.
-            None if matches!(code, Code::Aborted | Code::Cancelled | Code::Internal | Code::Unknown) => Error::cut(message),
+            None if CUTS.contains(&code) => Error::cut(message),
             None => Error::new(code, message),
         }
     }

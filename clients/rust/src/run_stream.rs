@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::following::Resumable;
 use crate::outage::Outage;
 use crate::v1::{GetRunRequest, GetRunResponse, ResultOrder, RunState, RunStatus};
-use crate::{Code, Error};
+use crate::Error;
 
 /// A stream is dead after so many missing heartbeats, but a message may take LEAST_SILENCE in any case.
 const MISSED_HEARTBEATS: u32 = 3;
@@ -146,7 +146,7 @@ impl Resumable for RunStream {
         if self.is_complete(error.as_ref()) {
             return Ok(None);
         }
-        let error = called_again(error);
+        let error = error.unwrap_or_else(too_early);
         if self.is_late() {
             return Err(error);
         }
@@ -164,12 +164,9 @@ pub fn has_ended(run: &RunStatus) -> bool {
     matches!(run.status(), RunState::Success | RunState::Failed | RunState::Cancelled)
 }
 
-/// Returns the error of a stream that was to go on. No deadline of this side has passed: that of a proxy may have.
-pub fn called_again(error: Option<Error>) -> Error {
-    match error {
-        Some(error) if error.code != Code::DeadlineExceeded => error,
-        _ => Error::cut("the stream has ended too early"),
-    }
+/// Returns the error of a stream that was to go on, and has ended with OK.
+pub fn too_early() -> Error {
+    Error::cut("the stream has ended too early")
 }
 
 fn asked() -> GetRunRequest {

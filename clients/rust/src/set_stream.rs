@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::following::Resumable;
 use crate::outage::Outage;
-use crate::run_stream::{called_again, STABLE};
+use crate::run_stream::{too_early, STABLE};
 use crate::v1::watch_runs_request::Action;
 use crate::v1::watch_runs_response::Event;
 use crate::v1::{CaughtUp, GetRunResponse, ItemResult, RunFilter, RunStatus};
@@ -136,6 +136,6 @@ impl Resumable for SetStream {
             self.outage.heard(false);
         }
         self.cut = true;
-        self.outage.pause(called_again(error)).map(Some)
+        self.outage.pause(error.unwrap_or_else(too_early)).map(Some)
     }
 }

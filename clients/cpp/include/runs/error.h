@@ -42,8 +42,11 @@ class Error : public std::runtime_error {
   // How long to wait before another call, if the gateway says so.
   std::optional<std::chrono::nanoseconds> retry_after() const { return retry_after_; }
 
-  // Whether the same call may succeed later.
-  bool transient() const { return code_ == grpc::StatusCode::UNAVAILABLE || retry_after_; }
+  // Whether the same call may succeed later. Without a deadline of its own that has passed, which ends all retries, a call has
+  // met that of a proxy.
+  bool transient() const {
+    return code_ == grpc::StatusCode::UNAVAILABLE || code_ == grpc::StatusCode::DEADLINE_EXCEEDED || retry_after_;
+  }
 
   // Whether the gateway asks for another connection, and is well.
   bool go_away() const { return reason_ == "GO_AWAY"; }

@@ -15,8 +15,9 @@ module RunsGateway
     DOMAIN = 'runs-gateway'
     NAMES = GRPC::Core::StatusCodes.constants.to_h { |name| [GRPC::Core::StatusCodes.const_get(name), name.to_s] }.freeze
 
-    # gRPC reports a cut connection by any of these. The gateway's own errors come with details.
-    CUTS = %w[UNAVAILABLE ABORTED CANCELLED INTERNAL UNKNOWN].freeze
+    # gRPC reports a cut connection by any of these. The gateway's own errors come with details. A deadline that is not ours
+    # is that of a proxy.
+    CUTS = %w[UNAVAILABLE ABORTED CANCELLED INTERNAL UNKNOWN DEADLINE_EXCEEDED].freeze
 
     # The name of the gRPC status, as 'NOT_FOUND'.
     attr_reader :code
@@ -61,6 +62,11 @@ module RunsGateway
         new(code, message, reason: info.reason, violations: violations(details), retry_after: pause(details))
       end
 
+      # Returns the error for a call that has had no answer in its time.
+      def late
+        new('DEADLINE_EXCEEDED', 'no answer in time')
+      end
+
       # Returns the error for a stream that has ended, or been silent, although there was more to come.
       def cut(message)
         new('UNAVAILABLE', message)
@@ -69,10 +75,7 @@ module RunsGateway
       private
 
       def without_details(code, message)
-        return cut("the gateway cannot be reached: #{message}") if CUTS.include?(code)
-
-        # No deadline of ours has passed: that of a proxy has.
-        code == 'DEADLINE_EXCEEDED' ? new(code, 'no answer in time') : new(code, message)
+        CUTS.include?(code) ? cut("the gateway cannot be reached: #{message}") : new(code, message)
       end
 
       def unpack(serialized)

@@ -69,7 +69,7 @@ module RunsGateway
     def ended(error)
       return if complete?(error)
 
-      error = Error.cut('the stream has ended too early') if error.nil? || error.code == 'DEADLINE_EXCEEDED'
+      error ||= Error.cut('the stream has ended too early')
       raise error if late?
 
       @outage.heard(progress: false) if !@first && Outage.now - @started >= STABLE_SECONDS

@@ -53,7 +53,7 @@ module RunsGateway
     def ended(error)
       @outage.heard(progress: false) if @heard && Outage.now - @started >= STABLE_SECONDS
       @cut = true
-      error = Error.cut('the stream has ended too early') if error.nil? || error.code == 'DEADLINE_EXCEEDED'
+      error ||= Error.cut('the stream has ended too early')
       @outage.pause(error)
     end
 

@@ -15,6 +15,7 @@ import java.util.concurrent.TimeUnit;
 /** The channel to a gateway. One that is dead, but does not say so, is replaced. */
 final class Connection implements AutoCloseable {
     private static final long KEEPALIVE_SECONDS = 30;
+    private static final long KEEPALIVE_TIMEOUT_SECONDS = 10;
 
     private final ClientOptions options;
     private final ClientInterceptor identity;
@@ -54,7 +55,9 @@ final class Connection implements AutoCloseable {
     private ManagedChannel open() {
         return Grpc.newChannelBuilder(options.address(), credentials(options))
                 .maxInboundMessageSize(Integer.MAX_VALUE)
+                // Pings find out that a connection has died while a set has nothing to tell.
                 .keepAliveTime(KEEPALIVE_SECONDS, TimeUnit.SECONDS)
+                .keepAliveTimeout(KEEPALIVE_TIMEOUT_SECONDS, TimeUnit.SECONDS)
                 // Retries are those of this library: it knows which calls may be repeated.
                 .disableRetry()
                 .intercept(identity)

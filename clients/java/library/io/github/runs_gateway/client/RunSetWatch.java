@@ -41,7 +41,7 @@ public final class RunSetWatch extends ResumingStream<WatchRunsResponse, RunSetE
                 WatchRunsRequest.newBuilder().setAddSet(again).build());
     }
 
-    /** Nothing is sent while nothing happens. */
+    /** Nothing is sent while nothing happens. A peer that has vanished does not answer the pings of the connection. */
     @Override
     Duration patience() {
         return null;

@@ -54,6 +54,7 @@ public final class RunsException extends RuntimeException {
 
     /** Whether the same call may succeed later. */
     public boolean isTransient() {
-        return code == Status.Code.UNAVAILABLE || retryAfter() != null;
+        // Without a deadline of its own that has passed, which ends all retries, a call has met that of a proxy.
+        return code == Status.Code.UNAVAILABLE || code == Status.Code.DEADLINE_EXCEEDED || retryAfter() != null;
     }
 }
