@@ -6,6 +6,7 @@ A client whose tools are not on this machine is skipped, except in CI.
 import asyncio
 import json
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -18,6 +19,16 @@ from tests.support.command_line import PROGRAM
 from tests.support.scenario_places import places
 
 CLIENTS = PROJECT / "clients"
+
+LIBRARIES = {
+    "cpp": "clients/cpp/include",
+    "go": "clients/go/runs",
+    "java": "clients/java/library",
+    "python": "gateway/client",
+    "ruby": "clients/ruby/lib",
+    "rust": "clients/rust/src",
+    "typescript": "clients/typescript/src",
+}
 
 pytestmark = pytest.mark.slow
 
@@ -94,3 +105,13 @@ def test_each_folder_of_a_client_has_a_row_and_a_readme() -> None:
     assert all((CLIENTS / name / "README.md").exists() for name in folders)
     listed = (CLIENTS / "README.md").read_text(encoding="utf-8")
     assert all(f"[{name}]({name})" in listed for name in folders)
+
+
+def test_each_call_that_a_readme_shows_is_one_of_the_library() -> None:
+    assert {*LIBRARIES} == {*LANGUAGES}
+    for name, folder in LIBRARIES.items():
+        shown = {*re.findall(r"\bclient\.(\w+)\(", (CLIENTS / name / "README.md").read_text(encoding="utf-8"))}
+        files = (file for file in (PROJECT / folder).rglob("*.*") if file.suffix not in {".pyc", ".json"})
+        sources = "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+        assert len(shown) >= 3, name
+        assert {call for call in shown if not re.search(rf"\b{call}[(<]", sources)} == set(), name
