@@ -54,7 +54,7 @@ async def send_parts(
                 release_frames(error)
             else:
                 error_to_tell(error)
-            _cut(request)
+            cut(request)
 
 
 async def in_step(
@@ -75,7 +75,8 @@ async def in_step(
                 await fair_queue.yield_turn()
 
 
-def _cut(request: HttpRequest) -> None:
+def cut(request: HttpRequest) -> None:
+    """End a response that has begun, so that the client sees that its end is missing."""
     request.closes = True
     transport = request.connection.transport
     if transport is None:

@@ -7,6 +7,7 @@ from gateway.fronts.http.coded_answers import whole
 from gateway.fronts.http.compressing import MIN_BYTES, Coding, coding_by_header, compressed
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import SERVER, header_lines
+from gateway.fronts.http.sending import cut
 from gateway.fronts.http.writing import BodyWriter
 from gateway.fronts.web.body_parts import PART, body_parts
 from gateway.fronts.web.failure import Failure
@@ -18,11 +19,14 @@ class AnswerStream:
     """Writes the messages of a call in frames. Writing raises ClientLeft if the client has left."""
 
     def __init__(self, request: HttpRequest, wire: Wire, fair_queue: FairQueue) -> None:
+        self._request = request
         self._connection = request.connection
         self._wire = wire
         self._fair_queue = fair_queue
         self._coding = coding_by_header(request.headers, _accepting(wire.coding_header))
         self._writer = BodyWriter(request, _lines(wire, self._coding), None)
+        self._is_whole = True
+        """Whether what was written ends with a message."""
 
     def begin(self) -> None:
         """Let the client know that the call is served, before there is an answer."""
@@ -40,11 +44,13 @@ class AnswerStream:
         if len(message) <= PART:
             self._write(frame(message, flags))
         else:
+            self._is_whole = False
             self._write(frame_head(len(message), flags))
             for part in body_parts(message, is_text=self._wire.is_text):
                 self._writer.write(part)
                 await self._drained()
                 await self._fair_queue.yield_turn()
+            self._is_whole = True
         del message
         await self._drained()
 
@@ -54,7 +60,10 @@ class AnswerStream:
         self._writer.end()
 
     def fail(self, failure: Failure) -> None:
-        """End the call with a status."""
+        """End the call with a status. Within a message it would be taken for the rest of that: the response is cut."""
+        if not self._is_whole:
+            cut(self._request)
+            return
         self._write(self._wire.failure(*failure)[1])
         self._writer.end()
 
