@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 from runs.v1 import runs_pb2
@@ -52,5 +52,6 @@ async def asked_of(requests: AsyncIterator[runs_pb2.WatchRunsRequest]) -> AsyncI
         yield asked
     finally:
         reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+        await asyncio.wait([reading])
+        if not reading.cancelled():
+            reading.exception()  # A client that has broken off is known by its call.

@@ -9,9 +9,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
-import grpc
-
-from gateway.conformance.kit_server import serving
+from gateway.conformance.kit_server import KitMethod, serving
 from gateway.conformance.promise import NotTried, PromiseBroken, hold, same
 from gateway.conformance.set_story import SetStory
 from gateway.conformance.set_story_server import SetStoryServer
@@ -73,7 +71,7 @@ class ClientUnderTest:
         same(found, story.answer(), "the runs of the set and their states, as the client prints them")
         return server
 
-    async def _run(self, mode: str, method: "tuple[str, grpc.RpcMethodHandler[Any, Any]]", *run_ids: str) -> str:
+    async def _run(self, mode: str, method: KitMethod, *run_ids: str) -> str:
         async with serving(*method) as address:
             return await self._printed(f"{self._command} {mode} {address} {' '.join(run_ids)}")
 

@@ -71,4 +71,7 @@ async def _tried(subject: object, promise: Promise) -> tuple[Verdict, str]:
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             return Verdict.NOT_TRIED, f"the target does not implement it: {error.details()}"
         return Verdict.BROKEN, f"a call failed: {error.code().name}: {error.details()}"
+    except (LookupError, TypeError, ValueError) as error:
+        # What a target sends may have any form, and the promises behind this one are to be tried.
+        return Verdict.BROKEN, f"what came does not have the form that it has to have: {error!r}"
     return Verdict.KEPT, ""

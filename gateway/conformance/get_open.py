@@ -26,6 +26,18 @@ async def _all_but_the_first(scene: Scene, run: KitRun) -> None:
         raise NotTried("the target does not execute items beside one that takes long") from None
 
 
+async def _followed_until_cancelled(scene: Scene) -> list[runs_pb2.GetRunResponse]:
+    """What is told of an open run, which is cancelled when all items have ended but one."""
+    async with scene.open_run() as run:
+        following = asyncio.create_task(read(scene.target, get(run.run_id, result_order=_BY_COMPLETION)))
+        try:
+            await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
+            await scene.cancel(run.run_id)
+            return (await following).ended_in_order().messages
+        finally:
+            following.cancel()
+
+
 @PROMISES.promise("The first message comes at once and holds the current state.")
 async def the_first_message_comes_at_once(scene: Scene) -> None:
     async with scene.open_run() as run:
@@ -45,14 +57,7 @@ async def without_wait_the_state_is_the_answer(scene: Scene) -> None:
 
 @PROMISES.promise("With `wait` changes follow, then the terminal state, then OK; every change has a greater revision.")
 async def changes_follow_to_the_end(scene: Scene) -> None:
-    async with scene.open_run() as run:
-        following = asyncio.create_task(read(scene.target, get(run.run_id, result_order=_BY_COMPLETION)))
-        try:
-            await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
-            await scene.cancel(run.run_id)
-            messages = (await following).ended_in_order().messages
-        finally:
-            following.cancel()
+    messages = await _followed_until_cancelled(scene)
     same(messages[-1].run.status, runs_pb2.RUN_STATE_CANCELLED, "the state of a run that was cancelled")
     for earlier, later in pairwise(messages):
         changed = state(earlier.run) != state(later.run)
@@ -64,14 +69,7 @@ async def changes_follow_to_the_end(scene: Scene) -> None:
 
 @PROMISES.promise("No state is older than one before it: counts of finished items never go back.")
 async def states_go_forward(scene: Scene) -> None:
-    async with scene.open_run() as run:
-        following = asyncio.create_task(read(scene.target, get(run.run_id, result_order=_BY_COMPLETION)))
-        try:
-            await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
-            await scene.cancel(run.run_id)
-            messages = (await following).ended_in_order().messages
-        finally:
-            following.cancel()
+    messages = await _followed_until_cancelled(scene)
     sent = 0
     for earlier, later in pairwise(messages):
         sent += len(earlier.run.results)
@@ -134,7 +132,9 @@ async def heartbeats_show_that_it_lives(scene: Scene) -> None:
     async with scene.open_run() as run:
         await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
         request = get(run.run_id, heartbeat_interval=_HEARTBEAT, result_order=_BY_COMPLETION)
-        *_, told, heartbeat, again = (await read(scene.target, request, most=3)).messages
+        messages = (await read(scene.target, request, most=3)).messages
+        same(len(messages), 3, "the number of messages before the stream ended")
+        told, heartbeat, again = messages
         same((heartbeat.heartbeat, again.heartbeat), (True, True), "whether messages without news are heartbeats")
         same(indexes([heartbeat, again]), [], "the results of heartbeats")
         same((told.heartbeat, sorted(indexes([told]))), (False, list(ENDING)), "the results of the first message")

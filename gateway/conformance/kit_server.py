@@ -1,11 +1,25 @@
 """The server of the kit, at which a client under test is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc import aio
+
+from runs.v1 import runs_pb2
+
+KitMethod: TypeAlias = "tuple[str, grpc.RpcMethodHandler[Any, Any]]"
+"""A method of RunsService, with its name."""
+
+
+def watch_runs_method(serve: Callable[..., Any]) -> KitMethod:
+    """WatchRuns, which a function serves."""
+    return "WatchRuns", grpc.stream_stream_rpc_method_handler(
+        serve,
+        request_deserializer=runs_pb2.WatchRunsRequest.FromString,
+        response_serializer=runs_pb2.WatchRunsResponse.SerializeToString,
+    )
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ class Picture:
         self.restarted = restarted
         if restarted:
             self.runs.clear()
+            self._revisions.clear()
         # Of several messages with the results of one run, the last one alone has the token.
         self.token = token or self.token
 
@@ -39,13 +40,16 @@ class Picture:
         run_id, run = message.run_id, message.update.run
         if message.set_event == runs_pb2.SET_EVENT_LEFT:
             self.runs.pop(run_id, None)
+            self._revisions.pop(run_id, None)
             return
         hold(message.set_event in {runs_pb2.SET_EVENT_ADDED, runs_pb2.SET_EVENT_CHANGED}, "an update without an event")
         same(run.run_id, run_id, "the run of a status")
         self.results.setdefault(run_id, []).extend(result.item_index for result in run.results)
         if message.update.resume_token:
-            # A revision may grow by what a status does not show.
-            is_news = self.runs.get(run_id) != state(run) or message.update.revision > self._revisions[run_id]
+            # A revision may grow by what a status does not show. There is none of a run before its first token: the
+            # results of a run may take several messages, of which the last one alone has it.
+            known = self._revisions.get(run_id)
+            is_news = known is None or self.runs.get(run_id) != state(run) or message.update.revision > known
             hold(is_news, f"the state of the run {run_id} is told twice")
             self._revisions[run_id] = message.update.revision
         self.runs[run_id] = state(run)

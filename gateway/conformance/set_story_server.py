@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from gateway.conformance.asked_of_watch import asked_of
+from gateway.conformance.kit_server import KitMethod, watch_runs_method
 from gateway.conformance.set_story import SetStory
 from runs.v1 import runs_pb2
 
@@ -18,13 +19,9 @@ class SetStoryServer:
         self._story = story
         self.requests: list[runs_pb2.WatchSet] = []
 
-    def method(self) -> tuple[str, "grpc.RpcMethodHandler[Any, Any]"]:
-        """The method that it serves, and its name."""
-        return "WatchRuns", grpc.stream_stream_rpc_method_handler(
-            self._watch_runs,
-            request_deserializer=runs_pb2.WatchRunsRequest.FromString,
-            response_serializer=runs_pb2.WatchRunsResponse.SerializeToString,
-        )
+    def method(self) -> KitMethod:
+        """The method that it serves."""
+        return watch_runs_method(self._watch_runs)
 
     async def _watch_runs(
         self, requests: AsyncIterator[runs_pb2.WatchRunsRequest], context: Any

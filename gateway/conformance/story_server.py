@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 
+from gateway.conformance.kit_server import KitMethod
 from gateway.conformance.story import Story, plan_of
 from runs.v1 import runs_pb2
 
@@ -17,8 +18,8 @@ class StoryServer:
         self.requests: list[runs_pb2.GetRunRequest] = []
         self.missed = 0
 
-    def method(self) -> tuple[str, "grpc.RpcMethodHandler[Any, Any]"]:
-        """The method that it serves, and its name."""
+    def method(self) -> KitMethod:
+        """The method that it serves."""
         return "GetRun", grpc.unary_stream_rpc_method_handler(
             self._get_run,
             request_deserializer=runs_pb2.GetRunRequest.FromString,

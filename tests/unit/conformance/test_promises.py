@@ -51,6 +51,7 @@ def test_a_promise_has_the_name_of_its_function() -> None:
         (NotTried("lacks it"), Verdict.NOT_TRIED, "lacks it"),
         (call_error(grpc.StatusCode.UNIMPLEMENTED), Verdict.NOT_TRIED, "the target does not implement it: words"),
         (call_error(grpc.StatusCode.INTERNAL), Verdict.BROKEN, "a call failed: INTERNAL: words"),
+        (KeyError("a"), Verdict.BROKEN, "what came does not have the form that it has to have: KeyError('a')"),
     ],
 )
 async def test_how_a_try_ends(error: Exception | None, verdict: Verdict, reason: str) -> None:
