@@ -48,7 +48,8 @@ def _watchdog_seconds(environment: Mapping[str, str]) -> float | None:
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     text = environment.get("WATCHDOG_USEC", "")
-    return int(text) / 1e6 if text.isascii() and text.isdigit() and int(text[:18]) > 0 else None
+    # As many digits as the protocol has: Python refuses very long ones.
+    return int(text) / 1e6 if text.isascii() and text.isdigit() and len(text) <= 20 and int(text) > 0 else None
 
 
 async def _give_signs(place: str, seconds: float) -> None:
