@@ -71,7 +71,9 @@ def _coded(wire: Wire, body: bytes) -> bytes:
 
 def _more(failure: Failure) -> dict[str, str]:
     """What HTTP has headers for."""
-    more = {"WWW-Authenticate": "Bearer"} if failure.code.name == "UNAUTHENTICATED" else {}
+    more = {"Cache-Control": "no-store"}  # Some statuses of errors may be kept unless this is said.
+    if failure.code.name == "UNAUTHENTICATED":
+        more["WWW-Authenticate"] = "Bearer"
     for name, value in failure.trailers:
         if name == PUSHBACK_TRAILER:
             more["Retry-After"] = str(math.ceil(int(value) / 1_000))

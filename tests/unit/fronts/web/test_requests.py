@@ -69,6 +69,7 @@ async def test_an_error_of_a_get_is_told(server: WebServer) -> None:
     message = json.dumps({"blobId": MISSING_BLOB})
     answer = await server.get(f"{BLOBS}/GetBlob", encoding="json", message=message)
     assert (answer.status, answer.json()["code"]) == (404, "not_found")
+    assert answer.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(
