@@ -79,6 +79,7 @@ std::shared_ptr<grpc::Channel> Connection::open() const {
   // Pings find out that a connection has died while a set has nothing to tell. By default there are two of them only.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt("grpc.http2.ping_timeout_ms", kKeepaliveTimeoutMs);  // The same for newer releases of gRPC.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Retries are those of this library: it knows which calls may be repeated.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);

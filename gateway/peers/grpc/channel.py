@@ -35,5 +35,7 @@ def channel_options(*, min_reconnect_ms: int, keepalive_ms: int) -> tuple[tuple[
         ("grpc.client_idle_timeout_ms", IDLE_MS),
         ("grpc.keepalive_time_ms", keepalive_ms),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # By default newer releases of grpc wait a minute for the answer to a ping, in spite of the option above.
+        ("grpc.http2.ping_timeout_ms", 10_000),
         ("grpc.http2.max_pings_without_data", 0),
     )
