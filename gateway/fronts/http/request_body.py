@@ -142,6 +142,11 @@ def _ask_for_body(request: HttpRequest, held: MemoryHold, declared: int) -> None
     """Let a client send the body that waits to be asked, unless there is no memory for it."""
     held.grow(declared)
     held.shrink(declared)
+    invite_body(request)
+
+
+def invite_body(request: HttpRequest) -> None:
+    """Let a client send the body that waits to be asked. Nothing of the answer may have been written."""
     transport = request.connection.transport
     if "Expect" in request.headers and request.version >= HttpVersion11 and transport is not None:
         transport.write(INTERIM)

@@ -15,7 +15,7 @@ from gateway.fronts.grpc.connections import CallMemory
 from gateway.fronts.http.expanding import Expander, expander_by_name
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.request import HttpRequest
-from gateway.fronts.http.request_body import read_request_body
+from gateway.fronts.http.request_body import invite_body, read_request_body
 from gateway.fronts.web.base64_text import decoded
 from gateway.fronts.web.frames import COMPRESSED, FrameReader
 from gateway.fronts.web.wires import Wire
@@ -61,6 +61,8 @@ class FramedMessages:
     def __init__(
         self, request: HttpRequest, wire: Wire, memory: CallMemory, limits: HttpLimits, fair_queue: FairQueue
     ) -> None:
+        if not request.content.is_eof():
+            invite_body(request)
         chunks = _chunks(request)
         self._held = _HeldFrames(memory)
         self._frames = FrameReader(decoded(chunks) if wire.is_text else chunks, limits.body, self._held)

@@ -1,5 +1,6 @@
 """The messages of requests: in the query of a GET, in frames, compressed, malformed."""
 
+import asyncio
 import gzip
 import json
 from base64 import b64encode, urlsafe_b64encode
@@ -145,6 +146,18 @@ async def test_all_messages_of_a_stream_of_requests_are_read(server: WebServer) 
     answer = await server.stream(f"{RUNS}/SubmitRunStream", parameters, *more)
     assert answer.messages()[0]["run"]["items"]["total"] == "51"
     assert answer.messages()[1] == {}
+
+
+@pytest.mark.parametrize(("method", "kind"), [("GetRun", "connect+json"), ("ListRuns", "grpc-web+json")])
+async def test_a_client_that_waits_to_be_asked_for_frames_is_asked(server: WebServer, method: str, kind: str) -> None:
+    reader, writer = await asyncio.open_connection(*server.front.address.rsplit(":", 1))
+    sent = framed({})
+    head = f"POST /{RUNS}/{method} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n"
+    writer.write(f"{head}Expect: 100-continue\r\nContent-Length: {len(sent)}\r\n\r\n".encode())
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(sent)
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
 
 
 async def test_a_request_has_one_message_where_one_is_expected(server: WebServer) -> None:
