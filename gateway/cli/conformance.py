@@ -1,8 +1,8 @@
 """The command `conformance`: whether a server keeps what the contract promises to who follows runs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from gateway.cli.conformance_report import Report, opened_report
 from gateway.cli.connection import security_of
 from gateway.cli.errors import CommandError, ExitCode, UsageError
 from gateway.cli.gateway_flags import Gateway, GatewayFlags
 from gateway.cli.lines import print_line
 from gateway.cli.parameters import duration
+from gateway.core.errors import shortened
 
 if TYPE_CHECKING:
     from gateway.client.security import Security
@@ -121,16 +123,28 @@ def conformance(
         return ExitCode.OK
     if client is not None and (target, gateway) != (None, None):
         raise UsageError("--client is tried on a server of the kit: give no other one")
-    tried = _try(_Plan(promises, _servers(target, flags.other, gateway or GatewayFlags()), flags, client))
-    if junit is not None:
-        _write(junit, tried)
-    return _exit_code(tried, strict=flags.strict)
+    _check(flags, client)
+    plan = _Plan(promises, _servers(target, flags.other, gateway or GatewayFlags()), flags, client)
+    with nullcontext() if junit is None else opened_report(junit) as report:
+        return _exit_code(_try(plan, report), strict=flags.strict)
+
+
+def _check(flags: KitFlags, client: str | None) -> None:
+    """Raises UsageError if what a flag says cannot be."""
+    for name, command in (("--client", client), ("--restart", flags.restart)):
+        if command is not None and not command.strip():
+            raise UsageError(f"{name}: expected a command for the shell, got {command!r}")
+    if flags.slow_component is not None and not flags.slow_component.startswith("/"):
+        raise UsageError(f"--slow-component: expected /PATH, got {shortened(flags.slow_component)!r}")
 
 
 def _servers(target: str | None, other: str | None, flags: GatewayFlags) -> list["Security"]:
     """The target, and the other server if there is one."""
-    addresses = [target or flags.address, *([] if other is None else [other])]
-    return [security_of(replace(flags, address=address)) for address in addresses]
+    given = {"--target": target, "--other": other}
+    addresses = {flag: address for flag, address in given.items() if address is not None}
+    if target is None:
+        addresses = {"--address": flags.address, **addresses}
+    return [security_of(replace(flags, address=address), flag) for flag, address in addresses.items()]
 
 
 def _chosen(names: Sequence[str], *, of_clients: bool) -> list["Promise"]:
@@ -144,20 +158,29 @@ def _chosen(names: Sequence[str], *, of_clients: bool) -> list["Promise"]:
     return [each for each in promises if not names or any(fnmatchcase(each.name, name) for name in names)]
 
 
-def _try(plan: _Plan) -> list["TriedPromise"]:
-    """Try promises, and print what comes of them. Raises CommandError if the target is of no use."""
-    from gateway.conformance.conduct import TargetUnusable
+def _try(plan: _Plan, report: Report | None) -> list["TriedPromise"]:
+    """Try promises, and tell what comes of them. Raises CommandError if the target is of no use, and tells that too."""
+    from gateway.conformance.conduct import TargetUnusable, none_tried
     from gateway.conformance.text_report import summary_of
 
+    tried: list[TriedPromise] = []
     try:
-        tried = asyncio.run(_conduct(plan))
+        asyncio.run(_conduct(plan, tried))
     except TargetUnusable as error:
-        raise CommandError(f"the target cannot be tried: {error}", ExitCode.USAGE) from None
-    print_line(summary_of(tried))
+        reason = f"the target cannot be tried: {error}"
+        tried += none_tried(plan.promises, reason)
+        raise CommandError(reason, ExitCode.USAGE) from None
+    finally:
+        try:
+            print_line(summary_of(tried))
+        finally:
+            if report is not None:
+                report.write(tried)
     return tried
 
 
-async def _conduct(plan: _Plan) -> list["TriedPromise"]:
+async def _conduct(plan: _Plan, tried: list["TriedPromise"]) -> None:
+    """Try promises, print each, and note it."""
     from gateway.conformance.client_under_test import ClientUnderTest
     from gateway.conformance.conduct import each_tried, outcomes
     from gateway.conformance.restart_command import restart_by
@@ -169,29 +192,23 @@ async def _conduct(plan: _Plan) -> list["TriedPromise"]:
     async with AsyncExitStack() as stack:
         if plan.client is not None:
             under_test = ClientUnderTest(plan.client, flags.patience)
-            return [_printed(one) async for one in each_tried(under_test, plan.promises)]
+            await _note(each_tried(under_test, plan.promises), tried)
+            return
         target, *others = [
             await stack.enter_async_context(opened_target(server, flags.patience)) for server in plan.servers
         ]
         scene = Scene(target, others=others, component=flags.slow_component, restart=restart)
         stack.push_async_callback(scene.clear)
-        return [_printed(one) async for one in outcomes(scene, plan.promises)]
+        await _note(outcomes(scene, plan.promises), tried)
 
 
-def _printed(one: "TriedPromise") -> "TriedPromise":
+async def _note(outcomes: AsyncGenerator["TriedPromise", None], tried: list["TriedPromise"]) -> None:
     from gateway.conformance.text_report import line_of
 
-    print_line(line_of(one))
-    return one
-
-
-def _write(file: Path, tried: Sequence["TriedPromise"]) -> None:
-    from gateway.conformance.junit_report import junit_of
-
-    try:
-        file.write_bytes(junit_of(tried))
-    except OSError as error:
-        raise CommandError(f"{file}: {error.strerror}", ExitCode.USAGE) from None
+    async with aclosing(outcomes):
+        async for one in outcomes:
+            tried.append(one)
+            print_line(line_of(one))
 
 
 def _exit_code(tried: Sequence["TriedPromise"], *, strict: bool) -> ExitCode:

@@ -47,9 +47,9 @@ def connect(gateway: GatewayFlags | None, *, retry_for: float | None = 0.0) -> "
             raise CommandError(str(error), ExitCode.UNAVAILABLE) from None
 
 
-def security_of(gateway: GatewayFlags | None) -> "Security":
-    """How a command without a client shows itself. Raises UsageError as `connect` does."""
-    flags = (gateway or GatewayFlags()).checked()
+def security_of(gateway: GatewayFlags, address_flag: str) -> "Security":
+    """How a command without a client shows itself. Raises UsageError as `connect` does, and names this flag."""
+    flags = gateway.checked(address_flag)
     from gateway.client.security import Security
 
     with _usable_flags():

@@ -92,9 +92,9 @@ class GatewayFlags:
         Parameter(name="--insecure", help="Send the token also where others may read it: without TLS, to elsewhere."),
     ] = False
 
-    def checked(self) -> "GatewayFlags":
+    def checked(self, address_flag: str = "--address") -> "GatewayFlags":
         """The same. Raises UsageError if the address is not one, or the namespace cannot be one."""
-        name = _named(ADDRESS_VARIABLE, "--address", self.address)
+        name = _named(ADDRESS_VARIABLE, address_flag, self.address)
         bare = self.address.removeprefix(TLS_SCHEME)
         try:
             check_address(bare)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.conformance.kit_server import KitMethod, serving
-from gateway.conformance.promise import NotTried, PromiseBroken, hold, same
+from gateway.conformance.promise import NotTried, PromiseBroken, hold, same, shown
 from gateway.conformance.set_story import SetStory
 from gateway.conformance.set_story_server import SetStoryServer
 from gateway.conformance.story import CallPlan, Story
@@ -56,7 +56,7 @@ class ClientUnderTest:
         found = _parsed(await self._run("watch", server.method(), *run_ids))
         expected = {story.run_id: _parsed(story.answer()) for story in stories}
         expected |= {run_id: {"error": "NOT_FOUND"} for run_id in missing}
-        hold(isinstance(found, dict), f"the client has printed no object: {str(found)[:200]!r}")
+        hold(isinstance(found, dict), f"the client has printed no object: {shown(found)}")
         same(sorted(found), sorted(expected), "the runs that the client prints")
         for story in stories:
             indexes = _indexes(expected[story.run_id])
@@ -82,12 +82,11 @@ class ClientUnderTest:
             stdout=asyncio.subprocess.PIPE,
             # The shell and what it has started end together.
             start_new_session=True,
-            limit=_MOST_OUTPUT,
         )
         assert process.stdout is not None
         try:
             async with asyncio.timeout(self._patience):
-                printed = await process.stdout.read()
+                printed = await _all_of(process.stdout)
                 code = await process.wait()
         except TimeoutError:
             raise PromiseBroken(f"the client has not ended within {self._patience:g} s") from None
@@ -102,11 +101,20 @@ class ClientUnderTest:
         return printed.decode(errors="replace")
 
 
+async def _all_of(output: asyncio.StreamReader) -> bytes:
+    """What a client prints. Raises PromiseBroken if it is more than any answer has."""
+    printed = bytearray()
+    while part := await output.read(1 << 16):
+        printed += part
+        hold(len(printed) <= _MOST_OUTPUT, f"the client has printed more than {_MOST_OUTPUT} bytes")
+    return bytes(printed)
+
+
 def _parsed(printed: str) -> Any:
     """The value that was printed, with exact numbers. Raises PromiseBroken if it is none."""
     try:
         return json.loads(printed, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, ArithmeticError, RecursionError):  # Some numbers and depths cannot be held.
         raise PromiseBroken(f"the client has not printed one JSON value: {printed[:200]!r}") from None
 
 
@@ -114,5 +122,5 @@ def _indexes(printed: Any) -> list[Any]:
     """The items that have results in what was printed. Raises PromiseBroken if there is no list of them."""
     results = printed.get("results") if isinstance(printed, dict) else None
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
-        raise PromiseBroken(f"the client has printed no list of results: {str(printed)[:200]!r}")
+        raise PromiseBroken(f"the client has printed no list of results: {shown(printed)}")
     return [result.get("itemIndex") for result in results]

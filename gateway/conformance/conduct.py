@@ -9,7 +9,7 @@ from typing import NamedTuple
 import grpc
 from grpc import aio
 
-from gateway.conformance.promise import NotTried, Promise, PromiseBroken
+from gateway.conformance.promise import NotTried, Promise, PromiseBroken, shown
 from gateway.conformance.scene import Scene
 
 
@@ -31,11 +31,11 @@ class TriedPromise(NamedTuple):
 
 
 class TargetUnusable(Exception):
-    """The target cannot be reached, or lets the kit do nothing."""
+    """The target cannot be reached, lets the kit do nothing, or does not have the component that was named."""
 
 
 async def outcomes(scene: Scene, promises: Sequence[Promise]) -> AsyncGenerator[TriedPromise, None]:
-    """Try each promise. Raises TargetUnusable if the target is not there from the beginning, or refuses the kit."""
+    """Try each promise. Raises TargetUnusable if the target is of no use from the beginning."""
     await _check(scene)
     async with aclosing(each_tried(scene, promises)) as tried:
         async for one in tried:
@@ -50,14 +50,22 @@ async def each_tried(subject: object, promises: Sequence[Promise]) -> AsyncGener
         yield TriedPromise(promise, verdict, reason, time.monotonic() - began)
 
 
+def none_tried(promises: Sequence[Promise], reason: str) -> list[TriedPromise]:
+    """What is told of promises if nothing could be tried."""
+    return [TriedPromise(promise, Verdict.NOT_TRIED, reason, 0.0) for promise in promises]
+
+
 async def _check(scene: Scene) -> None:
-    """Submit a run. Raises TargetUnusable if that fails."""
+    """Submit a run, and one that calls the component that was named. Raises TargetUnusable if that fails."""
     try:
         await scene.small_run()
+        await scene.check_component()
     except aio.AioRpcError as error:
         raise TargetUnusable(f"{error.code().name}: {error.details()}") from None
     except NotTried as lacking:
         raise TargetUnusable(str(lacking)) from None
+    except Exception as error:
+        raise TargetUnusable(_without_form(error)) from None
 
 
 async def _tried(subject: object, promise: Promise) -> tuple[Verdict, str]:
@@ -71,7 +79,12 @@ async def _tried(subject: object, promise: Promise) -> tuple[Verdict, str]:
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             return Verdict.NOT_TRIED, f"the target does not implement it: {error.details()}"
         return Verdict.BROKEN, f"a call failed: {error.code().name}: {error.details()}"
-    except (LookupError, TypeError, ValueError) as error:
+    except Exception as error:
         # What a target sends may have any form, and the promises behind this one are to be tried.
-        return Verdict.BROKEN, f"what came does not have the form that it has to have: {error!r}"
+        return Verdict.BROKEN, _without_form(error)
     return Verdict.KEPT, ""
+
+
+def _without_form(error: Exception) -> str:
+    """What is told of an answer that a check could not look at."""
+    return f"what came does not have the form that it has to have: {shown(error)}"

@@ -58,9 +58,13 @@ def hold(condition: object, otherwise: str) -> None:
 def same(found: object, expected: object, what: str) -> None:
     """Raise PromiseBroken if two values differ."""
     if found != expected:
-        raise PromiseBroken(f"{what}: expected {_short(expected)}, got {_short(found)}")
+        raise PromiseBroken(f"{what}: expected {shown(expected)}, got {shown(found)}")
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def shown(value: object) -> str:
+    """A value as texts show it, or its beginning."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"<a {type(value).__name__} that is nested too deeply>"
     return text if len(text) <= 300 else f"{text[:300]}..."

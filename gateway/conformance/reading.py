@@ -28,14 +28,19 @@ class ReadStream(NamedTuple):
 
 
 async def next_message(target: Target, call: Any) -> Any:
-    """The next message of a call; aio.EOF at its end. Raises PromiseBroken if neither comes in time."""
+    """The next message of a call; aio.EOF at its end. Raises PromiseBroken if neither comes in time.
+
+    It does the same for bytes that are no message, which grpc gives as None.
+    """
     try:
         async with asyncio.timeout(target.patience) as limit:
-            return await call.read()
+            message = await call.read()
     except TimeoutError:
         if not limit.expired():
             raise
         raise PromiseBroken(f"neither a message nor the end has come within {target.patience:g} s") from None
+    hold(message is not None, "what came is no message of the contract")
+    return message
 
 
 async def read(

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import grpc
 
 from gateway.conformance import flows
-from gateway.conformance.promise import NotTried
+from gateway.conformance.promise import NotTried, shown
 from gateway.conformance.target import Target
 from runs.v1 import blobs_pb2, runs_pb2
 
@@ -21,6 +21,11 @@ ENDING: Final = (0, 1, 2, 3)
 """The items of an open run that end; one more does not. Where items execute side by side, the last one ends first."""
 
 _TURNS: Final = (4, 3, 2, 1)
+
+_NO_SLOW_ITEMS: Final = (
+    "the target has no items that take time: it needs the component /builtin/iterate, or one that is named by "
+    "--slow-component"
+)
 
 
 class KitRun(NamedTuple):
@@ -113,14 +118,19 @@ class Scene:
             raise NotTried("the kit was not told of another server of the same state: --other ADDRESS")
         return self.others[0]
 
+    async def check_component(self) -> None:
+        """Execute the component that was named, if one was. Raises NotTried if the target cannot do that."""
+        if self._component is not None:
+            await self._once("slow", self._make_slow_flow)
+
     async def clear(self) -> None:
         """Delete all that the kit has made, where the target can do so."""
         request = runs_pb2.DeleteRunsRequest(filter=runs_pb2.RunFilter(labels={LABEL: self._mark}), cancel=True)
         try:
             async for _ in self.target.runs.DeleteRuns(request, timeout=self.target.patience):
                 pass
-        except grpc.aio.AioRpcError:
-            pass  # It is no promise that is tried here.
+        except Exception:
+            pass  # It is no promise that is tried here, and what came of those is still to be told.
 
     async def _once(self, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._kept:
@@ -152,13 +162,12 @@ class Scene:
 
     async def _make_slow_flow(self) -> str:
         """A flow whose items end at different times. Raises NotTried if the target cannot execute it."""
-        slow = flows.looping_flow() if self._component is None else flows.waiting_flow(self._component)
-        flow_id = await self._flow("slow", slow)
-        lacking = (
-            "the target has no items that take time: it needs the component /builtin/iterate, or one that is named by "
-            "--slow-component"
-        )
+        slow, lacking = flows.looping_flow(), _NO_SLOW_ITEMS
+        if self._component is not None:
+            slow = flows.waiting_flow(self._component)
+            lacking = f"--slow-component: the target does not execute {shown(self._component)}"
         try:
+            flow_id = await self._flow("slow", slow)
             run = await self._submit(flow_id, [flows.item_that_ends_after(0, 1)], "", wait=True)
         except grpc.aio.AioRpcError as error:
             raise NotTried(f"{lacking} ({error.code().name}: {error.details()})") from None

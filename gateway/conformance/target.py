@@ -1,11 +1,15 @@
 """A server under test, and the services that it has."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from gateway.client.channels import CHANNEL_OPTIONS
 from gateway.client.security import Security, open_aio
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
+
+_SILENT: Final = logging.NullHandler()
 
 
 class Target:
@@ -22,6 +26,8 @@ class Target:
 @asynccontextmanager
 async def opened_target(security: Security, patience: float) -> AsyncIterator[Target]:
     """A channel to a server, while the block lasts."""
+    # Of bytes that are no message, a promise tells: grpc would print a traceback of each.
+    logging.getLogger("grpc._common").addHandler(_SILENT)
     channel = open_aio(security, CHANNEL_OPTIONS)
     try:
         around = security.around(channel)

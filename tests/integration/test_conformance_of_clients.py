@@ -12,6 +12,7 @@ from gateway.conformance.conduct import TriedPromise, Verdict, each_tried
 from gateway.conformance.promise import Promise
 
 BY_NAME = {promise.name: promise for promise in PROMISES}
+PRINT = f"{sys.executable} -c"
 CLIENT = f"{sys.executable} -m tests.support.following_client"
 
 DEFECTS = [
@@ -84,10 +85,20 @@ async def test_a_command_that_is_none_or_has_no_such_mode_is_not_tried(command: 
     [
         ("true", "has not printed one JSON value"),
         ("echo 7; true", "has printed no list of results"),
-        ("sleep 60; true", "has not ended within 1 s"),
+        (f"{PRINT} \"print('['*200_000 + ']'*200_000)\"", "has not printed one JSON value"),
+        (f"{PRINT} \"print('[' * 900 + ']' * 900)\"", "has printed no list of results"),
+        ("echo 1e99999999999999999999; true", "has not printed one JSON value"),
+        ("yes; true", "has printed more than 16777216 bytes"),
     ],
 )
 async def test_what_is_no_answer(command: str, told: str) -> None:
+    [found] = await tried(command, PROMISES[:1])
+    assert found.verdict is Verdict.BROKEN
+    assert told in found.reason
+
+
+@pytest.mark.parametrize(("command", "told"), [("sleep 60; true", "has not ended within 1 s")])
+async def test_what_never_answers(command: str, told: str) -> None:
     [found] = await tried(command, PROMISES[:1], patience=1.0)
     assert found.verdict is Verdict.BROKEN
     assert told in found.reason

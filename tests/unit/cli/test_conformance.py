@@ -61,14 +61,24 @@ def test_the_promises_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "told"),
     [
         (["--only", "get/nothing"], "no promise has the name 'get/nothing'"),
-        (["--target", "nowhere"], "expected HOST:PORT"),
+        (["--target", "nowhere"], "--target: expected HOST:PORT"),
+        (["--target", ""], "--target: expected HOST:PORT"),
+        (["--address", "nowhere"], "--address: expected HOST:PORT"),
+        (["--other", "nowhere"], "--other: expected HOST:PORT"),
+        (["--slow-component", "nope"], "--slow-component: expected /PATH, got 'nope'"),
+        (["--restart", " "], "--restart: expected a command for the shell"),
+        (["--client", ""], "--client: expected a command for the shell"),
+        (["--junit", "/nowhere/report.xml"], "--junit: /nowhere/report.xml: No such file or directory"),
+        (["--junit", "/"], "--junit: /: Is a directory"),
         (["--patience", "0"], "--patience"),
         (["--target", "127.0.0.1:1"], "the target cannot be tried: UNAVAILABLE"),
     ],
 )
 def test_what_cannot_be_tried(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["conformance", *arguments]) == ExitCode.USAGE
-    assert told in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert "broken  " not in printed.out
 
 
 def test_a_client_is_tried_in_place_of_a_server(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +89,36 @@ def test_a_client_is_tried_in_place_of_a_server(capsys: pytest.CaptureFixture[st
     assert run([*chosen, "true", "--target", "127.0.0.1:1"]) == ExitCode.USAGE
 
 
-def test_a_report_that_cannot_be_written(gateway: InMemoryGateway, capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = ["--target", gateway.address, "--only", "refuse/unknown-runs", "--junit", "/nowhere/report.xml"]
+def test_a_component_that_the_target_lacks_is_told_before_anything_is_tried(
+    gateway: InMemoryGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "report.xml"
+    chosen = ["--target", gateway.address, "--slow-component", "/python/nothing", "--junit", str(report)]
     assert run(["conformance", *chosen]) == ExitCode.USAGE
-    assert "/nowhere/report.xml: No such file or directory" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "--slow-component: the target does not execute '/python/nothing'" in printed.err
+    count = len(PROMISES)
+    assert printed.out == f"{count} promises: 0 kept, 0 broken, {count} not tried\n"
+    assert ElementTree.parse(report).getroot().get("skipped") == str(count)
+
+
+@pytest.mark.parametrize("target", ["/dev/full", "report.xml"])
+def test_what_ends_the_kit_itself_leaves_a_report(
+    target: str, gateway: InMemoryGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def kept(_: Scene) -> None:
+        """Nothing is wrong."""
+
+    async def check(_: Scene) -> None:
+        raise SystemExit(3)
+
+    promises = [Promise(f"get/{check.__name__}", "All comes.", "runs.proto", check) for check in (kept, check)]
+    monkeypatch.setattr("gateway.conformance.all_promises.PROMISES", promises)
+    report = tmp_path / target
+    command = ["conformance", "--target", gateway.address, "--junit", str(report)]
+    if target == "/dev/full":
+        assert run(command) == ExitCode.USAGE
+        return
+    with pytest.raises(SystemExit):
+        run(command)
+    assert ElementTree.parse(report).getroot().get("tests") == "1"

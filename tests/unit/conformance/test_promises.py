@@ -5,11 +5,13 @@ import pytest
 from grpc import aio
 
 from gateway.conformance.all_promises import PROMISES
-from gateway.conformance.conduct import Verdict, outcomes
+from gateway.conformance.conduct import TargetUnusable, Verdict, outcomes
 from gateway.conformance.promise import NotTried, Promise, PromiseBroken, Promises, hold, same
 from gateway.conformance.restart_command import restart_by
 from gateway.conformance.scene import KitRun, Scene
 from gateway.conformance.target import Target
+
+WITHOUT_FORM = "what came does not have the form that it has to have: "
 
 
 class Idle(Scene):
@@ -51,7 +53,10 @@ def test_a_promise_has_the_name_of_its_function() -> None:
         (NotTried("lacks it"), Verdict.NOT_TRIED, "lacks it"),
         (call_error(grpc.StatusCode.UNIMPLEMENTED), Verdict.NOT_TRIED, "the target does not implement it: words"),
         (call_error(grpc.StatusCode.INTERNAL), Verdict.BROKEN, "a call failed: INTERNAL: words"),
-        (KeyError("a"), Verdict.BROKEN, "what came does not have the form that it has to have: KeyError('a')"),
+        (KeyError("a"), Verdict.BROKEN, f"{WITHOUT_FORM}KeyError('a')"),
+        (AttributeError("a"), Verdict.BROKEN, f"{WITHOUT_FORM}AttributeError('a')"),
+        (RecursionError("a"), Verdict.BROKEN, f"{WITHOUT_FORM}RecursionError('a')"),
+        (ExceptionGroup("a", [OSError(1)]), Verdict.BROKEN, f"{WITHOUT_FORM}ExceptionGroup('a', [OSError(1)])"),
     ],
 )
 async def test_how_a_try_ends(error: Exception | None, verdict: Verdict, reason: str) -> None:
@@ -63,8 +68,29 @@ async def test_how_a_try_ends(error: Exception | None, verdict: Verdict, reason:
     assert (tried.verdict, tried.reason) == (verdict, reason)
 
 
+class Unusable(Idle):
+    """A scene with a target whose answer to the first call has no form."""
+
+    async def small_run(self, set_name: str = "") -> KitRun:
+        raise AttributeError("blob_id")
+
+
+async def test_a_target_whose_first_answer_has_no_form_is_of_no_use() -> None:
+    with pytest.raises(TargetUnusable, match=r"does not have the form .* AttributeError\('blob_id'\)"):
+        await anext(outcomes(Unusable(), PROMISES))
+
+
+async def test_what_fails_when_the_runs_are_deleted_is_no_promise() -> None:
+    await Idle().clear()
+
+
 def test_what_is_wrong_is_told_in_short() -> None:
     hold(1, "never")
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(PromiseBroken, match="got <a list that is nested too deeply>"):
+        same(deep, 1, "the items")
     with pytest.raises(PromiseBroken, match=r"the items: expected 'x{299}\.\.\., got 1"):
         same(1, "x" * 1_000, "the items")
 
