@@ -1,6 +1,7 @@
 """What the program prints: JSON whose members have one order, with payloads as the texts that they are."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from gateway.client import GatewayError, ItemError, ItemResult, RunStatus
@@ -58,7 +59,14 @@ def failure(error: GatewayError) -> str:
 
 def _violation(violation: object) -> tuple[str, str]:
     field, _, description = str(violation).partition(": ")
-    return field, description
+    return _member_of_message(field), description
+
+
+def _member_of_message(field: str) -> str:
+    """The library checks JSON texts before it sends them, and names what its caller has passed."""
+    if field == "flow":
+        return "json"
+    return f"{field}.json" if re.fullmatch(r"inputs\[\d+\]", field) else field
 
 
 def _result(result: ItemResult) -> str:

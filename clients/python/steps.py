@@ -65,7 +65,7 @@ class Steps:
 
     def _put(self, client: RunsClient, step: Step) -> dict[str, str]:
         flow_id = client.put_flow(step["flow"])
-        self._named[step["as"]] = flow_id
+        self._named[step.get("as", "")] = flow_id
         return {"flowId": text(flow_id)}
 
     def _submit(self, client: RunsClient, step: Step) -> dict[str, str]:
@@ -145,7 +145,7 @@ def inputs(given: list[Any]) -> list[str]:
 
 def wanted(step: Step) -> RunFilter:
     """Return the filter of a step."""
-    return RunFilter(states=map(RunState, step.get("states", ())), labels=step["labels"])
+    return RunFilter(states=map(RunState, step.get("states", ())), labels=step.get("labels", {}))
 
 
 def collect(

@@ -59,7 +59,7 @@ lines::Members Steps::done(runs::Client& client, const Step& step) {
 
 lines::Members Steps::put(runs::Client& client, const Step& step) {
   const auto flow_id = client.put_flow(step.at("flow"));
-  named_[step.at("as")] = flow_id;
+  remember(step, flow_id);
   return {{"flowId", lines::text(flow_id)}};
 }
 
@@ -68,9 +68,7 @@ lines::Members Steps::submit(runs::Client& client, const Step& step) {
   request.set_idempotency_key(step.value("key", ""));
   wanted::set_labels(step, *request.mutable_labels());
   const auto run = client.submit(request);
-  if (step.contains("as")) {
-    named_[step.at("as")] = run.run_id();
-  }
+  remember(step, run.run_id());
   lines::Members told{{"flowName", lines::text(run.flow_name())}, {"total", std::to_string(run.items().total())}};
   if (step.contains("sameAs")) {
     told.emplace_back("same", lines::text(named_.at(step.at("sameAs")) == run.run_id()));
@@ -154,6 +152,12 @@ lines::Members Steps::list(runs::Client& client, const Step& step) {
       return {{"runs", lines::array(names)}, {"total", std::to_string(page.total_size())}};
     }
     request.set_page_token(page.next_page_token());
+  }
+}
+
+void Steps::remember(const Step& step, const std::string& id) {
+  if (step.contains("as")) {
+    named_[step.at("as")] = id;
   }
 }
 

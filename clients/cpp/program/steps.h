@@ -29,6 +29,9 @@ class Steps {
   lines::Members set(runs::Client& client, const Step& step);
   lines::Members list(runs::Client& client, const Step& step);
 
+  // Keeps the id of what a step has made, if later ones call it by a name.
+  void remember(const Step& step, const std::string& id);
+
   // The id that a step gives, or that of what an earlier one has called so.
   std::string id(const Step& step, const std::string& kind) const;
 

@@ -115,7 +115,7 @@ class Steps
   end
 
   def filter(step)
-    { labels: step['labels'], states: step.fetch('states', []).map { |state| :"RUN_STATE_#{state.upcase}" } }
+    { labels: step.fetch('labels', {}), states: step.fetch('states', []).map { |state| :"RUN_STATE_#{state.upcase}" } }
   end
 
   def complete?(runs, wanted)

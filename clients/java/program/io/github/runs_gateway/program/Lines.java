@@ -12,12 +12,17 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
 /** What the program prints: JSON whose members have one order, with payloads as the texts that they are. */
 final class Lines {
     private static final Gson GSON = new GsonBuilder().disableHtmlEscaping().create();
+
+    /** Gson escapes two separators of lines that JSON has as they are. */
+    private static final Pattern ESCAPED = Pattern.compile("\\\\(u2028|u2029|.)");
 
     private Lines() {}
 
@@ -29,7 +34,11 @@ final class Lines {
     }
 
     static String text(String value) {
-        return GSON.toJson(value);
+        return ESCAPED.matcher(GSON.toJson(value)).replaceAll(found -> switch (found.group(1)) {
+            case "u2028" -> "\u2028";
+            case "u2029" -> "\u2029";
+            default -> Matcher.quoteReplacement(found.group());
+        });
     }
 
     static String array(Stream<String> texts) {

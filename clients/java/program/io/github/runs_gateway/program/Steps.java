@@ -68,7 +68,7 @@ final class Steps implements AutoCloseable {
 
     private Map<String, String> put(RunsClient client, JsonObject step) {
         String flowId = client.putFlow(step.get("flow").getAsString());
-        named.put(step.get("as").getAsString(), flowId);
+        remember(step, flowId);
         return Map.of("flowId", Lines.text(flowId));
     }
 
@@ -81,14 +81,19 @@ final class Steps implements AutoCloseable {
         Map<String, String> told = new LinkedHashMap<>();
         told.put("flowName", Lines.text(run.getFlowName()));
         told.put("total", Long.toString(run.getItems().getTotal()));
-        if (step.has("as")) {
-            named.put(step.get("as").getAsString(), run.getRunId());
-        }
+        remember(step, run.getRunId());
         if (step.has("sameAs")) {
             String same = named.get(step.get("sameAs").getAsString());
             told.put("same", Boolean.toString(run.getRunId().equals(same)));
         }
         return told;
+    }
+
+    /** Remembers what a step has made, if later ones call it by a name. */
+    private void remember(JsonObject step, String id) {
+        if (step.has("as")) {
+            named.put(step.get("as").getAsString(), id);
+        }
     }
 
     private Map<String, String> watch(RunsClient client, JsonObject step) {
