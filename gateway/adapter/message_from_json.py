@@ -30,12 +30,14 @@ from gateway.adapter.message_json import (
     values_of_map,
 )
 from gateway.adapter.proto_wire import length_prefix
+from gateway.adapter.repeated_members import refuse_repeated
 from gateway.adapter.value_json import fill_value
 from gateway.adapter.values import refuse_deeper
 from gateway.concurrency.time_slice import Checkpoints, in_slices
 from gateway.core.errors import InvalidParams, InvalidRequest, Path
 from gateway.core.json_parts import (
     LONG_TEXT,
+    MemberRepeated,
     NameTooLong,
     Span,
     check_json,
@@ -76,6 +78,7 @@ async def from_json(data: bytes, kind: type[Message], pace: Checkpoints, hold: H
         message = kind()
         decoded = decoded_json(data)
         await pace.checkpoint()
+        await in_slices(refuse_repeated(data, ()), pace)
         await in_slices(read(message, decoded, ()), pace)
         await pace.checkpoint()
         return message.SerializeToString()
@@ -103,7 +106,7 @@ class _LongReader:
             return await self._value(span, path, depth)
         if self._is_short(span) or descriptor.full_name in TEXTS:
             message = _class(descriptor)()
-            await in_slices(read(message, self._decoded(span), path), self._pace)
+            await in_slices(read(message, await self._decoded(span, path), path), self._pace)
             return self._held(message)
         seen: dict[str, str] = {}
         pieces = BytePieces()
@@ -118,8 +121,8 @@ class _LongReader:
         if not self._data.startswith(b"{", span.start):
             raise InvalidParams.field(*path, description="expected an object")
         try:
-            found = await member_spans(self._data, span, self._checkpoint, MAX_MEMBERS)
-        except NameTooLong as error:
+            found = await member_spans(self._data, span, self._checkpoint, MAX_MEMBERS, once=True)
+        except (NameTooLong, MemberRepeated) as error:
             raise error.under(*path) from None
         if len(found) > MAX_MEMBERS:
             raise too_many(*path)
@@ -128,7 +131,7 @@ class _LongReader:
     async def _field(self, descriptor: Descriptor, field: FieldDescriptor, span: Span, path: Path) -> BytePieces:
         if self._is_short(span):
             message = _class(descriptor)()
-            await in_slices(read_field(message, field, self._decoded(span), path), self._pace)
+            await in_slices(read_field(message, field, await self._decoded(span, path), path), self._pace)
             return self._held(message)
         if (of := values_of_map(field)) is not None:
             return await self._map(field, of, span, path)
@@ -166,7 +169,7 @@ class _LongReader:
                     pieces.take(await self._single(field, run, (*path, index)))
                     index += 1
                     continue
-                values = self._run(run)
+                values = await self._run(run, path, index)
                 message = _class(descriptor)()
                 await in_slices(read_elements(message, field, values, path, index), self._pace)
                 pieces.take(self._held(message))
@@ -178,17 +181,19 @@ class _LongReader:
             raise InvalidParams.field(*path, description="expected an array")
         return cast("AsyncGenerator[Span, None]", element_runs(self._data, span, self._checkpoint))
 
-    def _run(self, run: Span) -> list[Any]:
-        """The elements of a run."""
+    async def _run(self, run: Span, path: Path, index: int) -> list[Any]:
+        """The elements of a run, of which the first one has an index."""
         if _size(run) > WINDOW:
-            return [self._decoded(run)]
-        elements: list[Any] = decoded_json(b"[%b]" % self._data[run.start : run.stop])
+            return [await self._decoded(run, (*path, index))]
+        text = b"[%b]" % self._data[run.start : run.stop]
+        elements: list[Any] = decoded_json(text)
+        await in_slices(refuse_repeated(text, path, index), self._pace)
         return elements
 
     async def _value(self, span: Span, path: Path, depth: int) -> BytePieces:
         if self._is_short(span):
             value = Value()
-            await in_slices(fill_value(value, self._decoded(span), path, depth), self._pace)
+            await in_slices(fill_value(value, await self._decoded(span, path), path, depth), self._pace)
             return self._held(value)
         opening = self._data[span.start : span.start + 1]
         if opening == b'"':
@@ -220,7 +225,7 @@ class _LongReader:
                     index += 1
                     continue
                 listed = ListValue()
-                for element in self._run(run):
+                for element in await self._run(run, path, index):
                     await in_slices(fill_value(listed.values.add(), element, (*path, index), depth), self._pace)
                     index += 1
                     if index % _STRIDE == 0:
@@ -288,8 +293,12 @@ class _LongReader:
     def _is_short(self, span: Span) -> bool:
         return _is_short(self._data, span)
 
-    def _decoded(self, span: Span) -> Any:
-        return decoded_json(self._data[span.start : span.stop])
+    async def _decoded(self, span: Span, path: Path) -> Any:
+        text = self._data[span.start : span.stop]
+        decoded = decoded_json(text)
+        if self._is_short(span):
+            await in_slices(refuse_repeated(text, path), self._pace)
+        return decoded
 
 
 def _unpadded(text: bytes, path: Path, padding: bytes = b"") -> bytes:

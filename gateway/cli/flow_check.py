@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Final, NamedTuple
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from gateway.cli.documents import DocumentError, FlowDocument, UnreadableError, name_of, read_flow_document
 from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.flow_places import Place, places_of
 from gateway.cli.forms import Form, OutputForm, form_of, print_value
 from gateway.cli.lines import print_line, printable
+from gateway.cli.parameters import FlowFile, whole_number
 from gateway.core.errors import InvalidFlow, TooLarge, render_path
 from gateway.core.json_text import quote
 from gateway.core.model import JsonText
@@ -62,9 +64,9 @@ class _Checked(NamedTuple):
 
 
 def check(
-    *files: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    *files: FlowFile,
     schema: bool = False,
-    max_flow_bytes: int = DEFAULT_MAX_FLOW_BYTES,
+    max_flow_bytes: Annotated[int, Parameter(converter=whole_number, validator=Number(gte=1))] = DEFAULT_MAX_FLOW_BYTES,
     form: Form = None,
 ) -> int:
     """Tell what is wrong with flows, as a gateway that stores them would, but without one.

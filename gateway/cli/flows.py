@@ -1,20 +1,16 @@
 """The command about flows: `put`."""
 
-from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
-
 from gateway.cli.connection import connect
 from gateway.cli.documents import DocumentError, read_flow
 from gateway.cli.forms import Form, form_of, print_either
 from gateway.cli.gateway_flags import Gateway
 from gateway.cli.output import object_json
+from gateway.cli.parameters import FlowFile
 from gateway.core.errors import InvalidParams
 
 
 def put(
-    file: Annotated[Path, Parameter(allow_leading_hyphen=True)],
+    file: FlowFile,
     /,
     *,
     gateway: Gateway = None,

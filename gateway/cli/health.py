@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import ssl
 from typing import Annotated, Final, Literal
 
@@ -13,6 +14,7 @@ from gateway.cli.lines import print_line, printable
 from gateway.cli.parameters import duration, unless_empty
 from gateway.cli.unix_http import UnixConnection
 from gateway.core.addresses import check_address
+from gateway.core.steering import without_steering
 
 DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:8080"
 
@@ -62,9 +64,17 @@ def health(
         raise CommandError(f"no answer at {http_address}: {_words(error)}", ExitCode.UNAVAILABLE) from None
     finally:
         connection.close()
-    if response.status != http.HTTPStatus.OK:
-        raise CommandError(printable(told) or f"the answer is {response.status}", ExitCode.UNAVAILABLE)
-    print_line(told)
+    print_line(_good_news(told, response.status, probe, http_address))
+
+
+def _good_news(told: str, status: int, probe: str, address: str) -> str:
+    """What an answer tells, if all is well. Raises CommandError if it is not, or if the answer is none of a gateway."""
+    well = status == http.HTTPStatus.OK
+    if not re.fullmatch(rf"(\[[+-]\].*\n)*{probe} check {'passed' if well else 'failed'}", told):
+        raise CommandError(f"what answers at {address} is no gateway: HTTP {status}", ExitCode.UNAVAILABLE)
+    if not well:
+        raise CommandError(printable(told), ExitCode.UNAVAILABLE)
+    return without_steering(told, layout=True)
 
 
 def _connection(address: str, timeout: float, *, tls: bool) -> http.client.HTTPConnection:
@@ -83,4 +93,6 @@ def _connection(address: str, timeout: float, *, tls: bool) -> http.client.HTTPC
 def _words(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it took too long"
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+        return "what is there does not speak HTTP"  # Its words would show what a stranger sends.
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

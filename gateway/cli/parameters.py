@@ -26,12 +26,20 @@ def whole_number(_: Any, tokens: Sequence[Token]) -> int:
     return int(text)
 
 
+def no_option(_: Any, file: Path | tuple[Path, ...]) -> None:
+    """Raise ValueError if a file is a mistyped option: `-` alone is standard input."""
+    for each in file if isinstance(file, tuple) else (file,):
+        if str(each).startswith("-") and str(each) != "-":
+            raise ValueError(f"there is no option {str(each)!r}; a file of that name is './{each}'")
+
+
 def duration(_: Any, tokens: Sequence[Token]) -> float:
     """Read a duration, in seconds. Raises ValueError if it is none."""
     return duration_seconds(tokens[0].value)
 
 
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON, one value a line.")]
+FlowFile = Annotated[Path, Parameter(allow_leading_hyphen=True, validator=no_option)]
 RunId = Annotated[str, Parameter(help="The run: the id that 'submit' printed.")]
 Timeout = Annotated[float | None, Parameter(validator=Number(gte=0), help="Wait for so many seconds at most.")]
 ConfigFile = Annotated[

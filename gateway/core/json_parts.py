@@ -21,6 +21,9 @@ millisecond at most."""
 MAX_NAME: Final = 64 << 10
 """The longest name of a member, in bytes, in an object that is divided."""
 
+TWICE: Final = "is there twice"
+"""What is wrong with a member that is repeated."""
+
 Checkpoint: TypeAlias = Callable[[], Awaitable[None]]
 
 _SPACE: Final = b" \t\n\r"
@@ -30,6 +33,10 @@ _DECODED_AT_ONCE: Final = 256 << 10
 
 class NameTooLong(InvalidParams):
     """The name of a member is longer than MAX_NAME."""
+
+
+class MemberRepeated(InvalidParams):
+    """An object has a member twice, where that is refused."""
 
 
 class Span(NamedTuple):
@@ -118,11 +125,13 @@ async def _parts(text: bytes, span: Span, checkpoint: Checkpoint, *, every_comma
         yield rest
 
 
-async def member_spans(text: bytes, span: Span, checkpoint: Checkpoint, most: int) -> dict[str, Span]:
+async def member_spans(
+    text: bytes, span: Span, checkpoint: Checkpoint, most: int, *, once: bool = False
+) -> dict[str, Span]:
     """Where the members of an object are that has been checked; of repeated members the last one counts.
 
     At most so many, and one more if there are more. Raises NameTooLong if a member has a name of more than MAX_NAME
-    bytes.
+    bytes, MemberRepeated if one is repeated that may be there `once`.
     """
     found: dict[str, Span] = {}
     async for part in _parts(text, span, checkpoint, every_comma=True):
@@ -130,9 +139,12 @@ async def member_spans(text: bytes, span: Span, checkpoint: Checkpoint, most: in
         if name is None:
             raise NameTooLong.field(description=f"a member has a name of more than {MAX_NAME:,} bytes")
         try:
-            found[string(name[1].decode())] = stripped(text, Span(name.end(), part.stop))
+            member = string(name[1].decode())
         except UnicodeDecodeError as error:
             raise InvalidParams.field(description=f"not UTF-8 (byte {name.start(1) + error.start})") from None
+        if once and member in found:
+            raise MemberRepeated.field(member, description=TWICE)
+        found[member] = stripped(text, Span(name.end(), part.stop))
         if len(found) > most:
             break
     return found

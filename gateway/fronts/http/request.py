@@ -1,11 +1,10 @@
 """A request as the front works on it."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion, StreamReader, hdrs
 from aiohttp.http import RawRequestMessage
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy, MultiMapping
 
 from gateway.access.limits import UNLIMITED
 from gateway.core.caller import ANYBODY
@@ -73,8 +72,8 @@ class HttpRequest:
         self._path = path
 
     @property
-    def query(self) -> Mapping[str, str]:
-        """The query: the value of each name, which is empty if it has none."""
+    def query(self) -> MultiMapping[str]:
+        """The query: the values of each name, which are empty if it has none."""
         return self._message.url.query
 
     @property

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import grpc
 
 from gateway.fronts.grpc.calls import Trailers, ending
-from gateway.fronts.http.responses import UnsupportedContentCoding
+from gateway.fronts.http.responses import RequestTimeout, UnsupportedContentCoding
 
 
 class Failure(NamedTuple):
@@ -21,6 +21,8 @@ class Failure(NamedTuple):
         code, message, trailers = ending(error)
         if isinstance(error, UnsupportedContentCoding):
             code = grpc.StatusCode.UNIMPLEMENTED  # So say all these protocols.
+        elif isinstance(error, RequestTimeout):
+            code = grpc.StatusCode.DEADLINE_EXCEEDED  # As for a message that stalls: they have no status 408.
         return cls(code, message, trailers)
 
 

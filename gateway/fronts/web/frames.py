@@ -58,6 +58,10 @@ class FrameReader:
         self._hold(len(self._buffer))
         return Frame(flags, content)
 
+    async def ended(self) -> bool:
+        """Whether the body ends after the frames that were returned."""
+        return not await self._fill(1)
+
     async def close(self) -> None:
         """Read no more."""
         await self._chunks.aclose()

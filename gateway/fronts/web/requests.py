@@ -26,6 +26,9 @@ _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 class RequestMessages(Protocol):
     """The messages of one request."""
 
+    async def only(self) -> bytes | None:
+        """The one message; None if there is none. Raises GatewayError if it is not taken, or if more follows it."""
+
     async def next(self) -> bytes | None:
         """The next message; None if there are no more. Raises GatewayError if it is not taken."""
 
@@ -41,6 +44,10 @@ class OneMessage:
         self._held = held
         self._limits = limits
         self._fair_queue = fair_queue
+
+    async def only(self) -> bytes | None:
+        """The message."""
+        return await self.next()
 
     async def next(self) -> bytes | None:
         """The message, once."""
@@ -69,6 +76,13 @@ class FramedMessages:
         self._most = limits.body
         self._fair_queue = fair_queue
         self._coding = ",".join(request.headers.getall(wire.coding_header, ()))
+
+    async def only(self) -> bytes | None:
+        """The message of the one frame."""
+        message = await self.next()
+        if message is not None and not await self._frames.ended():
+            raise InvalidRequest("expected one message, and nothing after it")
+        return message
 
     async def next(self) -> bytes | None:
         """The message of the next frame."""
@@ -133,9 +147,10 @@ async def _expanded(content: bytes, expander: Expander | None, most: int, fair_q
 def _in_query(request: HttpRequest) -> tuple[bytes, Expander | None]:
     """The message in the query of a GET, and what expands it."""
     query = request.query
-    message = query.get("message")
-    if message is None:
-        raise InvalidRequest("message: expected in the query")
+    messages = query.getall("message", ())
+    if len(messages) != 1:
+        raise InvalidRequest("message: expected in the query, once")
+    [message] = messages
     if query.get("base64") != "1":
         return message.encode(), expander_by_name(query.get("compression", ""))
     if _BASE64.fullmatch(message) is None:

@@ -87,7 +87,7 @@ class WebContext:
     async def read(self) -> Any:
         """The next request; `aio.EOF` if there are no more. Raises GatewayError if it is none."""
         assert self._messages is not None
-        data = await self._messages.next()
+        data = await (self._messages.next() if self.method.takes_many else self._messages.only())
         if data is None:
             return aio.EOF
         self.call.received(len(data))

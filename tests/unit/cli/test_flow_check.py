@@ -112,9 +112,21 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert checked(capsys, "-") == (ExitCode.OK, ["standard input: valid"])
 
 
-@pytest.mark.parametrize("arguments", [["missing.yaml"], [], ["--schema", "flow.yaml"]])
+@pytest.mark.parametrize("arguments", [["missing.yaml"], [], ["--schema", "flow.yaml"], ["--foo"], ["-x", "-"]])
 def test_what_cannot_be_checked(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert checked(capsys, *arguments) == (ExitCode.USAGE, [])
+
+
+@pytest.mark.parametrize("command", ["check", "put"])
+def test_a_mistyped_option_is_told(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--foo"]) == ExitCode.USAGE
+    assert "there is no option '--foo'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["-1", "0", "1.5"])
+def test_what_is_no_size_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], size: str) -> None:
+    file = write(tmp_path, "output: 1")
+    assert checked(capsys, file, f"--max-flow-bytes={size}") == (ExitCode.USAGE, [])
 
 
 def test_the_schema(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import gzip
 import json
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import pytest
 
@@ -167,6 +168,35 @@ async def test_a_request_has_one_message_where_one_is_expected(server: WebServer
     assert b"grpc-status: 3" in trailers
     one = await server.post(f"{RUNS}/ListRuns", framed({}), **WEB)
     assert json.loads(one.frames()[0][1]) == {}
+
+
+@pytest.mark.parametrize("more", [framed({}), frame(b"{"), b"abc", b"\0", frame(b"{}", 0x02), frame(b"", 0x80)])
+@pytest.mark.parametrize(("method", "kind"), [("ListRuns", "grpc-web+json"), ("GetRun", "connect+json")])
+async def test_nothing_follows_the_one_message(server: WebServer, method: str, kind: str, more: bytes) -> None:
+    run = await server.submit()
+    request = framed({"runId": run["runId"]} if method == "GetRun" else {})
+    answer = await server.post(f"{RUNS}/{method}", request + more, Content_Type=f"application/{kind}")
+    [(_, told)] = answer.frames()
+    assert (b"grpc-status: 3" in told) or json.loads(told)["error"]["code"] == "invalid_argument"
+    assert b"nothing after it" in unquote(told.decode()).encode()
+
+
+@pytest.mark.parametrize("kind", ["json", "proto"])
+async def test_a_body_that_stalls_is_a_deadline_that_has_passed(kind: str) -> None:
+    async with web_server(HttpLimits(body_seconds=0.05)) as server:
+        reader, writer = await asyncio.open_connection(*server.front.address.rsplit(":", 1))
+        head = f"POST /{RUNS}/ListRuns HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n"
+        writer.write(f"{head}Content-Length: 10\r\n\r\n{{".encode())
+        assert await reader.readline() == b"HTTP/1.1 504 Gateway Timeout\r\n"
+        assert b'"code":"deadline_exceeded"' in await reader.read()
+        writer.close()
+
+
+async def test_a_message_is_in_a_query_once(server: WebServer) -> None:
+    url = f"{server.url(f'{RUNS}/ListRuns')}?encoding=json&message=%7B%7D"
+    for query, status in (("", 200), ("&message=%7B%7D", 400)):
+        async with server.session.get(url + query) as response:
+            assert response.status == status
 
 
 async def test_a_request_of_protobuf_is_read_as_it_is(server: WebServer) -> None:
