@@ -30,7 +30,11 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
         "tolerations": [{"key": "a", "operator": "Exists"}],
         "affinity": {"nodeAffinity": {}},
         "persistence": {"storageClassName": "fast"},
-        "service": {"type": "LoadBalancer"},
+        "service": {"type": "LoadBalancer", "annotations": {"balancer.example/scheme": "internal"}},
+        "serviceAccount": {"annotations": {"cloud.example/role": "arn:aws:iam::1:role/runs"}},
+        "podAnnotations": {"mesh.example/inject": "false"},
+        "podLabels": {"cloud.example/identity": "use"},
+        "imagePullSecrets": [{"name": "registry"}],
         "networkPolicy": {"enabled": False},
     },
 }
@@ -106,6 +110,18 @@ def test_pods_have_no_privileges_and_can_write_their_volumes_alone(values: dict[
     assert mounted["state"] == "/var/lib/runs-gateway"
 
 
+def test_annotations_and_pull_secrets_are_where_clouds_look() -> None:
+    values = VALUES["with more of everything"]
+    found, plain = objects(values), objects()
+    assert found["Service"]["metadata"]["annotations"] == values["service"]["annotations"]
+    assert found["ServiceAccount"]["metadata"]["annotations"] == values["serviceAccount"]["annotations"]
+    pods, own = (workload(each)["spec"]["template"] for each in (found, plain))
+    assert pods["metadata"]["annotations"] == own["metadata"]["annotations"] | values["podAnnotations"]
+    assert pods["metadata"]["labels"] == own["metadata"]["labels"] | values["podLabels"]
+    assert pods["spec"]["imagePullSecrets"] == values["imagePullSecrets"]
+    assert "imagePullSecrets" not in own["spec"]
+
+
 def test_metrics_by_which_it_scales_exist() -> None:
     scaler = objects(TEMPORAL)["HorizontalPodAutoscaler"]["spec"]
     names = [metric["pods"]["metric"]["name"] for metric in scaler["metrics"] if metric["type"] == "Pods"]
@@ -149,6 +165,11 @@ async def test_the_gateway_answers_the_probes_and_listens_where_they_ask(tmp_pat
         ({"autoscaling": {"enabled": True}}, "autoscaling needs settings.runtime"),
         ({"replica": 1}, "replica"),
         ({"settings": {"grpc_address": "0.0.0.0:1"}}, "settings"),
+        ({"service": {"annotations": {"a": 1}}}, "service"),
+        ({"serviceAccount": {"name": "other"}}, "serviceAccount"),
+        ({"imagePullSecrets": ["registry"]}, "imagePullSecrets"),
+        ({"podAnnotations": {"checksum/settings": "none"}}, "checksum/settings"),
+        ({"podLabels": {"app.kubernetes.io/name": "other"}}, "app.kubernetes.io/name"),
     ],
 )
 def test_what_cannot_work_is_refused(values: dict[str, Any], why: str) -> None:

@@ -18,6 +18,7 @@ from gateway.server.listening import Addresses
 from gateway.server.settings import ServeSettings
 from gateway.testing.component_server import component_server
 from gateway.testing.functions import Functions
+from tests.support.one_address import call_grpc, call_http
 from tests.support.proxies import NAMES, Proxy, proxied
 
 FLOW = {"steps": [{"id": "s", "component": "/gate/echo", "input": {"$input": "$"}}], "output": {"$step": "s"}}
@@ -119,6 +120,13 @@ async def test_everything_is_served_with_tls_and_below_a_prefix(gateways: Behind
                 assert "succe" in await answer.text()
         async with http.get(f"https://{proxy.secure}/health", ssl=proxy.ssl) as answer:
             assert answer.status == 200
+
+
+async def test_each_protocol_is_served_at_one_address(gateways: Behind, tmp_path: Path) -> None:
+    proxy = gateways.proxy
+    await call_grpc(f"https://{proxy.secure}", tmp_path / "cert.pem")
+    await call_http(f"https://{proxy.secure}", proxy.ssl)
+    await call_http(f"https://{proxy.secure}/runs", proxy.ssl)
 
 
 async def follow_many(gateways: Behind, watches: int) -> None:

@@ -97,3 +97,21 @@ async def test_the_recipe_works_as_it_is_printed(title: str, tmp_path: Path) -> 
 
 def test_there_are_recipes() -> None:
     assert len(RECIPES) == 3
+
+
+async def test_the_role_of_a_printed_token_is_that_of_the_settings_on_the_page(tmp_path: Path) -> None:
+    """And the page says beside it that the role is needed, without which the gateway does not start."""
+    environment = prepare(tmp_path)
+    [section] = re.findall(r"\n### Tokens in a file\n(.*?)(?=\n##)", PAGE, re.DOTALL)
+    assert "is the role" in section
+    [command] = re.findall(r"\$ (runs-gateway token create .*)", section)
+    made = await succeeds(command, tmp_path, environment)
+    (tmp_path / "tokens.toml").write_text(made.partition("\n\n")[2])
+    [roles] = re.findall(r"```toml\n(\[roles\]\n.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "settings.toml").write_text(roles)
+    serve = "runs-gateway serve --state :memory: --tokens tokens.toml"
+    async with serving(f"{serve} --config settings.toml", tmp_path, environment) as address:
+        assert address
+    refused = await shell(f"exec {serve}", tmp_path, environment)
+    assert await refused.communicate() == (b"", None)
+    assert refused.returncode == 1
