@@ -4,13 +4,15 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import grpc
 from grpc import aio
 
 from gateway.conformance.promise import NotTried, Promise, PromiseBroken, shown
 from gateway.conformance.scene import Scene
+
+_OTHER_FORM: Final = "what came does not have the form that it has to have"
 
 
 class Verdict(StrEnum):
@@ -87,4 +89,10 @@ async def _tried(subject: object, promise: Promise) -> tuple[Verdict, str]:
 
 def _without_form(error: Exception) -> str:
     """What is told of an answer that a check could not look at."""
-    return f"what came does not have the form that it has to have: {shown(error)}"
+    # For bytes that are no message of their type, grpc gives None.
+    what = "what came is no message of the contract" if _is_of_none(error) else _OTHER_FORM
+    return f"{what}: {shown(error)}"
+
+
+def _is_of_none(error: Exception) -> bool:
+    return isinstance(error, AttributeError) and error.obj is None and "NoneType" in str(error)

@@ -152,6 +152,7 @@ async def slow_readers_miss_no_result(scene: Scene) -> None:
         call = scene.target.runs.GetRun(request)
         try:
             messages = [await next_message(scene.target, call)]
+            hold(messages[0] is not grpc.aio.EOF, "the stream ended with OK without a message")
             await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
             await scene.cancel(run.run_id)
             while not is_terminal(messages[-1]):
