@@ -83,6 +83,7 @@ async def _replayed(history: WorkflowHistory) -> Sequence[Asked]:
         workflow_runner=UnsandboxedWorkflowRunner(),
         data_converter=DATA_CONVERTER,
         interceptors=[noting],
+        debug_mode=True,  # Else what takes 2 s on a busy machine counts as a deadlock.
     )
     await replayer.replay_workflow(history)
     return noting.asked

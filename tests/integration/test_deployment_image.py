@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -39,13 +40,15 @@ def test_the_image_has_the_version_of_the_package() -> None:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def podman() -> Iterator[Podman]:
     """Podman that has the image."""
-    podman = images.built(tmp_path_factory.mktemp("podman"))
-    yield podman
-    # What it has mounted would be in the way of those that clean up.
-    podman.run("rm", "--all", "--force")
-    podman.run("rmi", "--all", "--force")
+    # Podman wants a path of 50 characters at most, which the folders of tests exceed.
+    with TemporaryDirectory(prefix="podman-", ignore_cleanup_errors=True) as folder:
+        podman = images.built(Path(folder))
+        yield podman
+        # What it has mounted would be in the way of those that clean up.
+        podman.run("rm", "--all", "--force")
+        podman.run("rmi", "--all", "--force")
 
 
 @asynccontextmanager

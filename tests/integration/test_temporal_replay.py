@@ -38,6 +38,9 @@ async def test_a_history_is_replayed(temporal_server: TemporalServer, tmp_path: 
     engine = await Client.connect(temporal_server.address, namespace=namespace, data_converter=DATA_CONVERTER)
     history = await engine.get_workflow_handle(workflow_id(status.run_id)).fetch_history()
     replayer = Replayer(
-        workflows=[RunWorkflow], workflow_runner=UnsandboxedWorkflowRunner(), data_converter=DATA_CONVERTER
+        workflows=[RunWorkflow],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=DATA_CONVERTER,
+        debug_mode=True,  # Else what takes 2 s on a busy machine counts as a deadlock.
     )
     await replayer.replay_workflow(history)
