@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from tests.support.listening import listening
+
 _PART: Final = 64 << 10
 
 
@@ -23,26 +25,15 @@ class ByteProxy:
         self.stopped = asyncio.Event()
         """Set when that has happened."""
         self._server = port
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["ByteProxy"]:
         """Listen on a free port."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._connected) as port:
+            self.port = port
             yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         told = self.answers.pop(0) if self.answers else None
         try:
             if told is not None:

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from tests.support.listening import listening
+
 _PART: Final = 16 << 10
 
 
@@ -20,26 +22,15 @@ class CuttingProxy:
         host, _, port = server.rpartition(":")
         self._server = host, int(port)
         self._limits = iter(limits)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["CuttingProxy"]:
         """Listen on a free port."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
+        async with listening(self._connected) as port:
+            self.address = f"127.0.0.1:{port}"
             yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         server_reader, server_writer = await asyncio.open_connection(*self._server)
         requests = asyncio.create_task(_copied(reader, server_writer))
         try:

@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
+from tests.support.listening import listening
+
 DATA = 0
 HEADER = 9
 PREFIX = 5
@@ -24,7 +26,6 @@ class StreamProxy:
         self._target = (host, int(port))
         self._limits = iter(limits)
         self._silent = silent
-        self._connections: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -39,21 +40,11 @@ class StreamProxy:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["StreamProxy"]:
         """Listen on a free port."""
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        try:
+        async with listening(self._connected) as port:
+            self.address = f"127.0.0.1:{port}"
             yield self
-        finally:
-            server.close()
-            for connection in self._connections:
-                connection.cancel()
-            await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.current_task()
-        assert connection is not None
-        self._connections.add(connection)
-        connection.add_done_callback(self._connections.discard)
         limit = next(self._limits, None)
         try:
             server_reader, server_writer = await asyncio.open_connection(*self._target)
