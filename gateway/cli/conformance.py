@@ -115,16 +115,15 @@ def conformance(
     It submits runs of its own, and deletes them at the end. Exit codes: 0 if every promise that could be tried is kept,
     1 if one is broken, 2 if nothing could be tried.
     """
-    flags = kit or KitFlags()
+    flags, reached = kit or KitFlags(), gateway or GatewayFlags()
+    _check(flags, client)
+    _check_together(target, client, flags, reached.given())
     promises = _chosen(flags.only, of_clients=client is not None)
     if list_:
         for promise in promises:
             print_line(f"{promise.name}\n    {promise.text}\n    {promise.place}")
         return ExitCode.OK
-    if client is not None and (target, gateway) != (None, None):
-        raise UsageError("--client is tried on a server of the kit: give no other one")
-    _check(flags, client)
-    plan = _Plan(promises, _servers(target, flags.other, gateway or GatewayFlags()), flags, client)
+    plan = _Plan(promises, [] if client is not None else _servers(target, flags.other, reached), flags, client)
     with nullcontext() if junit is None else opened_report(junit) as report:
         return _exit_code(_try(plan, report), strict=flags.strict)
 
@@ -136,6 +135,23 @@ def _check(flags: KitFlags, client: str | None) -> None:
             raise UsageError(f"{name}: expected a command for the shell, got {command!r}")
     if flags.slow_component is not None and not flags.slow_component.startswith("/"):
         raise UsageError(f"--slow-component: expected /PATH, got {shortened(flags.slow_component)!r}")
+
+
+def _check_together(target: str | None, client: str | None, flags: KitFlags, reached: Sequence[str]) -> None:
+    """Raises UsageError if flags exclude each other. `reached` are the flags that say how a server is reached."""
+    if target is not None and "--address" in reached:
+        raise UsageError("--target and --address exclude each other: both name the server to try")
+    if client is None:
+        return
+    named = {
+        "--target": target,
+        "--other": flags.other,
+        "--restart": flags.restart,
+        "--slow-component": flags.slow_component,
+    }
+    of_servers = [*(name for name, value in named.items() if value is not None), *reached]
+    if of_servers:
+        raise UsageError(f"--client is tried on a server of the kit: leave out {', '.join(of_servers)}")
 
 
 def _servers(target: str | None, other: str | None, flags: GatewayFlags) -> list["Security"]:
@@ -151,11 +167,20 @@ def _chosen(names: Sequence[str], *, of_clients: bool) -> list["Promise"]:
     """The promises with these names, all without. Raises UsageError for a name that no promise has."""
     from gateway.conformance.all_promises import CLIENT_PROMISES, PROMISES
 
-    promises = CLIENT_PROMISES if of_clients else PROMISES
+    promises, others = (CLIENT_PROMISES, PROMISES) if of_clients else (PROMISES, CLIENT_PROMISES)
     for name in names:
-        if not any(fnmatchcase(promise.name, name) for promise in promises):
-            raise UsageError(f"--only: no promise has the name {name!r}: --list prints them")
+        if _named(promises, name):
+            continue
+        if _named(others, name):
+            how = "without" if of_clients else "with"
+            raise UsageError(f"--only: {shortened(name)!r} is tried {how} --client")
+        raise UsageError(f"--only: no promise has the name {shortened(name)!r}: --list prints them")
     return [each for each in promises if not names or any(fnmatchcase(each.name, name) for name in names)]
+
+
+def _named(promises: Sequence["Promise"], name: str) -> bool:
+    """Whether a promise has a name, which may have a *."""
+    return any(fnmatchcase(promise.name, name) for promise in promises)
 
 
 def _try(plan: _Plan, report: Report | None) -> list["TriedPromise"]:
@@ -188,7 +213,9 @@ async def _conduct(plan: _Plan, tried: list["TriedPromise"]) -> None:
     from gateway.conformance.target import opened_target
 
     flags = plan.flags
-    restart: Callable[[], Awaitable[None]] | None = None if flags.restart is None else restart_by(flags.restart)
+    restart: Callable[[], Awaitable[None]] | None = None
+    if flags.restart is not None:
+        restart = restart_by(flags.restart, flags.patience)
     async with AsyncExitStack() as stack:
         if plan.client is not None:
             under_test = ClientUnderTest(plan.client, flags.patience)

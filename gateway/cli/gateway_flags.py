@@ -1,8 +1,8 @@
 """The flags of every command that talks to a gateway: where it is, and how the command shows itself."""
 
 import os
-from dataclasses import dataclass
-from typing import Annotated, Final, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Annotated, Final, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
@@ -106,6 +106,18 @@ class GatewayFlags:
             name = _named(NAMESPACE_VARIABLE, "--namespace", self.namespace)
             raise UsageError(f"{name}: expected {NAMESPACE_RULE}, got {shortened(self.namespace)!r}")
         return self
+
+    def given(self) -> list[str]:
+        """The names of the flags that say something else than the environment and the defaults do."""
+        parameters = {
+            name: hint.__metadata__[0] for name, hint in get_type_hints(type(self), include_extras=True).items()
+        }
+        return [
+            parameters[field.name].name[0]
+            for field in fields(self)
+            if (value := getattr(self, field.name)) != field.default
+            and value not in {os.environ.get(variable) for variable in parameters[field.name].env_var or ()}
+        ]
 
     @property
     def token(self) -> str | None:

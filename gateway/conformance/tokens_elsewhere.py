@@ -87,6 +87,7 @@ async def a_restart_is_a_cut(scene: Scene) -> None:
             messages, end = await following
         finally:
             following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         hold(end not in {None, grpc.StatusCode.OK}, "the stream ended with OK, although the run goes on")
         received += messages
         await scene.cancel(run.run_id)

@@ -61,6 +61,9 @@ def test_the_promises_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "told"),
     [
         (["--only", "get/nothing"], "no promise has the name 'get/nothing'"),
+        (["--only", "client/*"], "--only: 'client/*' is tried with --client"),
+        (["--client", "true", "--only", "get/*"], "--only: 'get/*' is tried without --client"),
+        (["--target", "127.0.0.1:1", "--address", "127.0.0.1:2"], "--target and --address exclude each other"),
         (["--target", "nowhere"], "--target: expected HOST:PORT"),
         (["--target", ""], "--target: expected HOST:PORT"),
         (["--address", "nowhere"], "--address: expected HOST:PORT"),
@@ -86,7 +89,40 @@ def test_a_client_is_tried_in_place_of_a_server(capsys: pytest.CaptureFixture[st
     assert run([*chosen, f"{sys.executable} -m tests.support.following_client"]) == ExitCode.OK
     assert run([*chosen, "true"]) == ExitCode.ERROR
     assert "has not printed one JSON value" in capsys.readouterr().out
-    assert run([*chosen, "true", "--target", "127.0.0.1:1"]) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "of_servers",
+    [
+        ("--target", "127.0.0.1:1"),
+        ("--address", "127.0.0.1:1"),
+        ("--other", "127.0.0.1:1"),
+        ("--restart", "true"),
+        ("--slow-component", "/python/slow"),
+        ("--tls-ca", "ca.pem"),
+        ("--token-file", "token"),
+        ("--namespace", "team"),
+        ("--insecure",),
+    ],
+)
+def test_flags_for_servers_are_refused_beside_a_client(
+    of_servers: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["conformance", "--client", "true", *of_servers]) == ExitCode.USAGE
+    printed = capsys.readouterr()
+    assert f"--client is tried on a server of the kit: leave out {of_servers[0]} (see" in printed.err
+    assert printed.out == ""
+
+
+def test_what_the_environment_says_of_a_gateway_excludes_nothing(
+    gateway: InMemoryGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNS_GATEWAY_ADDRESS", "127.0.0.1:1")
+    client = f"{sys.executable} -m tests.support.following_client"
+    assert run(["conformance", "--only", "client/folds-what-comes", "--client", client]) == ExitCode.OK
+    only = ["--only", "refuse/unknown-runs"]
+    assert run(["conformance", "--target", gateway.address, *only]) == ExitCode.OK
+    assert run(["conformance", "--address", gateway.address, *only]) == ExitCode.OK
 
 
 def test_a_component_that_the_target_lacks_is_told_before_anything_is_tried(

@@ -19,3 +19,11 @@ def test_a_namespace_that_cannot_be_one_is_a_wrong_parameter(namespace: str, mon
 
 def test_a_namespace_is_taken() -> None:
     assert GatewayFlags(namespace="team-a.b_c").checked().namespace == "team-a.b_c"
+
+
+def test_which_flags_are_given_beside_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert GatewayFlags().given() == []
+    monkeypatch.setenv("RUNS_GATEWAY_ADDRESS", "gateway:1")
+    monkeypatch.setenv("RUNS_GATEWAY_NAMESPACE", "team")
+    assert GatewayFlags(address="gateway:1", namespace="team").given() == []
+    assert GatewayFlags(address="other:1", namespace="team", insecure=True).given() == ["--address", "--insecure"]

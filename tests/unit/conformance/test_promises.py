@@ -7,7 +7,6 @@ from grpc import aio
 from gateway.conformance.all_promises import PROMISES
 from gateway.conformance.conduct import TargetUnusable, Verdict, outcomes
 from gateway.conformance.promise import NotTried, Promise, PromiseBroken, Promises, hold, same
-from gateway.conformance.restart_command import restart_by
 from gateway.conformance.scene import KitRun, Scene
 from gateway.conformance.target import Target
 
@@ -95,11 +94,8 @@ def test_what_is_wrong_is_told_in_short() -> None:
         same(1, "x" * 1_000, "the items")
 
 
-async def test_restarts_need_a_command_that_succeeds() -> None:
+async def test_restarts_and_other_servers_are_named_by_flags() -> None:
     with pytest.raises(NotTried, match="--restart"):
         await Idle().restarted()
-    with pytest.raises(NotTried, match="exit code 3"):
-        await restart_by("exit 3")()
-    await restart_by("exit 0")()
     with pytest.raises(NotTried, match="--other"):
         Idle().other()
