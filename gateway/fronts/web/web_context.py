@@ -14,7 +14,7 @@ from gateway.fronts.grpc.calls import Trailers
 from gateway.fronts.grpc.connections import CallMemory
 from gateway.fronts.grpc.entrance import Metadata
 from gateway.fronts.web.answer_stream import AnswerStream
-from gateway.fronts.web.held_form import HeldForm
+from gateway.fronts.web.call_hold import CallHold
 from gateway.fronts.web.requests import RequestMessages
 from gateway.fronts.web.web_method import WebMethod
 from gateway.fronts.web.wires import Wire
@@ -95,7 +95,7 @@ class WebContext:
         self.size = len(data)
         if form.as_it_is:
             return self.method.deserialize(data)
-        with HeldForm(self._memory) as hold:
+        with CallHold(self._memory) as hold:
             message = await form.read(data, self.method.request, FairSlices(self._fair_queue), hold)
             del data
         self.size = len(message)
@@ -109,7 +109,7 @@ class WebContext:
     async def write(self, message: Any) -> None:
         """Send an answer of a stream, when what was sent before has left this process."""
         assert self._stream is not None
-        with HeldForm(self._memory) as hold:
+        with CallHold(self._memory) as hold:
             data = await self.written(message, hold)
             del message
             size = len(data)

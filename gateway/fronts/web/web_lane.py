@@ -18,8 +18,8 @@ from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import SERVER, HttpResponse, MethodNotAllowed, UnsupportedMediaType, header_lines
 from gateway.fronts.web.answer_stream import AnswerStream
+from gateway.fronts.web.call_hold import CallHold
 from gateway.fronts.web.failure import Failure
-from gateway.fronts.web.held_form import HeldForm
 from gateway.fronts.web.one_answer import answer_response, failed_response
 from gateway.fronts.web.requests import FramedMessages, OneMessage, RequestMessages
 from gateway.fronts.web.web_call import make_call
@@ -113,7 +113,7 @@ class WebLane:
                 request.closes = True  # The stream ends with its connection, and the client is to know it before.
             stream = AnswerStream(request, wire, self._fair_queue)
         context.open(messages, stream, memory, self._fair_queue)
-        held_form = HeldForm(memory)
+        held_form = CallHold(memory)
         try:
             if stream is not None:
                 request.connection.streams = True

@@ -3,7 +3,7 @@
 from gateway.fronts.grpc.connections import SMALL_MESSAGE, CallMemory
 
 
-class HeldForm:
+class CallHold:
     """While the block lasts, a call holds as much more as was asked for. Little is covered by what any call holds."""
 
     __slots__ = ("_held", "_memory", "_size")
@@ -13,7 +13,7 @@ class HeldForm:
         self._size = 0
         self._held = 0
 
-    def __enter__(self) -> "HeldForm":
+    def __enter__(self) -> "CallHold":
         return self
 
     def __call__(self, size: int) -> None:
