@@ -113,10 +113,13 @@ class WebServer(NamedTuple):
 
 @asynccontextmanager
 async def web_server(
-    limits: HttpLimits | None = None, access: Access | None = None, grpc_limits: GrpcLimits | None = None
+    limits: HttpLimits | None = None,
+    access: Access | None = None,
+    grpc_limits: GrpcLimits | None = None,
+    account: MemoryAccount | None = None,
 ) -> AsyncIterator[WebServer]:
     """Serve until the block is left."""
-    runtime, account = ScriptedRuntime(), MemoryAccount()
+    runtime, account = ScriptedRuntime(), account or MemoryAccount()
     service = RunsService(runtime, grace=0, account=account)
     services = RunsServices(service)
     limits, access = limits or HttpLimits(), access or OpenAccess()

@@ -12,6 +12,7 @@ from gateway.core.counted import counted
 from gateway.core.errors import InvalidRequest, ParseError, TooLarge, shortened
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.http.connection import INTERIM, BodyTooScattered
+from gateway.fronts.http.expanded_content import ExpandedContent
 from gateway.fronts.http.expanding import Expander, expander_of
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.request import HttpRequest
@@ -82,23 +83,14 @@ async def _read_expanded(
     request: HttpRequest, held: MemoryHold, limits: HttpLimits, expander: Expander, fair_queue: FairQueue
 ) -> bytes:
     """Read and expand a body. Neither its encoded nor its expanded form may be larger than a body may be."""
-    buffer = BytesIO()
-    encoded = window = 0
+    content = ExpandedContent(expander, limits.body, held, fair_queue, "the body")
+    encoded = 0
     while chunk := await _next_chunk(request, limits):
         encoded += len(chunk)
         if encoded > limits.body:
             raise _too_large(limits)
-        for piece in expander.expand(chunk):
-            if buffer.tell() + len(piece) > limits.body:
-                raise _too_large(limits)
-            in_window = min(len(piece), expander.window - window)
-            held.grow(len(piece) + in_window)
-            window += in_window
-            buffer.write(piece)
-            await fair_queue.yield_turn()
-    expander.end()
-    held.shrink(window)
-    return buffer.getvalue()
+        await content.add(chunk)
+    return content.ended()
 
 
 async def drop_rest(request: HttpRequest, seconds: float) -> None:

@@ -1,10 +1,11 @@
 """Messages in frames, as streams of Connect and gRPC-Web have them: flags, length, content."""
 
 import struct
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Final, NamedTuple
 
 from gateway.core.errors import InvalidRequest, TooLarge
+from gateway.fronts.http.expanded_content import Holder
 
 COMPRESSED: Final = 0x01
 """The flag of a message that is compressed."""
@@ -32,13 +33,13 @@ def frame_head(length: int, flags: int = 0) -> bytes:
 class FrameReader:
     """Reads frames out of the chunks of a body. A frame has at most `most` bytes, without its head.
 
-    `hold` is told how many bytes are held that belong to no frame that was returned; it may raise.
+    `held` grows by what comes, before more is read. The content of a frame that is returned stays held.
     """
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], most: int, hold: Callable[[int], None]) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes, None], most: int, held: Holder) -> None:
         self._chunks = chunks
         self._most = most
-        self._hold = hold
+        self._held = held
         self._buffer = bytearray()
 
     async def next(self) -> Frame | None:
@@ -55,7 +56,7 @@ class FrameReader:
             raise InvalidRequest("the body ends within a message")
         content = bytes(memoryview(self._buffer)[_HEAD.size : stop])
         del self._buffer[:stop]
-        self._hold(len(self._buffer))
+        self._held.shrink(_HEAD.size)
         return Frame(flags, content)
 
     async def ended(self) -> bool:
@@ -73,6 +74,6 @@ class FrameReader:
                 chunk = await anext(self._chunks)
             except StopAsyncIteration:
                 return False
-            self._hold(len(self._buffer) + len(chunk))
+            self._held.grow(len(chunk))
             self._buffer += chunk
         return True

@@ -10,13 +10,15 @@ from aiohttp.web import RequestPayloadError
 
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.concurrency.memory_account import MemoryHold
-from gateway.core.errors import InvalidRequest, TooLarge
+from gateway.core.errors import InvalidRequest
 from gateway.fronts.grpc.connections import CallMemory
+from gateway.fronts.http.expanded_content import ExpandedContent, Holder
 from gateway.fronts.http.expanding import Expander, expander_by_name
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_body import invite_body, read_request_body
 from gateway.fronts.web.base64_text import decoded
+from gateway.fronts.web.call_hold import CallHold
 from gateway.fronts.web.frames import COMPRESSED, FrameReader
 from gateway.fronts.web.wires import Wire
 
@@ -32,12 +34,15 @@ class RequestMessages(Protocol):
     async def next(self) -> bytes | None:
         """The next message; None if there are no more. Raises GatewayError if it is not taken."""
 
+    def release(self) -> None:
+        """The message that was returned last is not needed any more: hold nothing for it."""
+
     async def close(self) -> None:
-        """Read no more."""
+        """Read no more, and hold nothing."""
 
 
 class OneMessage:
-    """The body of a request, or its query, is its one message."""
+    """The body of a request, or its query, is its one message. What is held of it is counted by `held`."""
 
     def __init__(self, request: HttpRequest, held: MemoryHold, limits: HttpLimits, fair_queue: FairQueue) -> None:
         self._request: HttpRequest | None = request
@@ -55,11 +60,19 @@ class OneMessage:
         if request is None:
             return None
         if request.method == "GET":
-            return await _expanded(*_in_query(request), self._limits.body, self._fair_queue)
+            message, expander = _in_query(request)
+            if expander is None:
+                return message
+            return await _expanded(message, expander, self._limits.body, self._held, self._fair_queue)
         return await read_request_body(request, self._held, self._limits, self._fair_queue)
+
+    def release(self) -> None:
+        """Hold nothing."""
+        self._held.shrink(self._held.size)
 
     async def close(self) -> None:
         """Nothing is open."""
+        self.release()
 
 
 class FramedMessages:
@@ -71,7 +84,9 @@ class FramedMessages:
         if not request.content.is_eof():
             invite_body(request)
         chunks = _chunks(request)
-        self._held = _HeldFrames(memory)
+        self._held = CallHold(memory)
+        self._message = 0
+        """How many bytes are held for the message that was returned last."""
         self._frames = FrameReader(decoded(chunks) if wire.is_text else chunks, limits.body, self._held)
         self._most = limits.body
         self._fair_queue = fair_queue
@@ -86,38 +101,35 @@ class FramedMessages:
 
     async def next(self) -> bytes | None:
         """The message of the next frame."""
+        self.release()
         frame = await self._frames.next()
         if frame is None:
             return None
         if frame.flags & ~COMPRESSED:
             raise InvalidRequest("a frame has flags that no request may have")
-        if not frame.flags:
-            return frame.content
+        content = frame.content
+        if frame.flags:
+            content = await self._expanded(content)
+        self._message = len(content)
+        return content
+
+    async def _expanded(self, encoded: bytes) -> bytes:
         expander = expander_by_name(self._coding)
         if expander is None:
             raise InvalidRequest("a message is compressed, and no header tells how")
-        return await _expanded(frame.content, expander, self._most, self._fair_queue)
+        content = await _expanded(encoded, expander, self._most, self._held, self._fair_queue)
+        self._held.shrink(len(encoded))
+        return content
+
+    def release(self) -> None:
+        """The frames behind the message that have come stay held."""
+        self._held.shrink(self._message)
+        self._message = 0
 
     async def close(self) -> None:
-        """Read no more."""
+        """Read no more, and hold nothing."""
         await self._frames.close()
-        self._held(0)
-
-
-class _HeldFrames:
-    """Counts for a call what is held of frames. It knows nothing of who reads them, which would be a cycle."""
-
-    def __init__(self, memory: CallMemory) -> None:
-        self._memory = memory
-        self._held = 0
-
-    def __call__(self, size: int) -> None:
-        """So many bytes are held now. Raises Overloaded if there is no room."""
-        if size > self._held:
-            self._memory.grow(size - self._held)
-        else:
-            self._memory.shrink(self._held - size)
-        self._held = size
+        self._held.release()
 
 
 async def _chunks(request: HttpRequest) -> AsyncGenerator[bytes, None]:
@@ -129,19 +141,10 @@ async def _chunks(request: HttpRequest) -> AsyncGenerator[bytes, None]:
         raise InvalidRequest("the body ends too early or is encoded wrongly") from None
 
 
-async def _expanded(content: bytes, expander: Expander | None, most: int, fair_queue: FairQueue) -> bytes:
-    if expander is None:
-        return content
-    pieces: list[bytes] = []
-    size = 0
-    for piece in expander.expand(content):
-        size += len(piece)
-        if size > most:
-            raise TooLarge(f"a message is larger than {most} bytes")
-        pieces.append(piece)
-        await fair_queue.yield_turn()
-    expander.end()
-    return b"".join(pieces)
+async def _expanded(encoded: bytes, expander: Expander, most: int, held: Holder, fair_queue: FairQueue) -> bytes:
+    content = ExpandedContent(expander, most, held, fair_queue, "a message")
+    await content.add(encoded)
+    return content.ended()
 
 
 def _in_query(request: HttpRequest) -> tuple[bytes, Expander | None]:

@@ -92,14 +92,13 @@ class WebContext:
             return aio.EOF
         self.call.received(len(data))
         form = self.wire.form
+        if not form.as_it_is:
+            with CallHold(self._memory) as hold:
+                data = await form.read(data, self.method.request, FairSlices(self._fair_queue), hold.grow)
         self.size = len(data)
-        if form.as_it_is:
-            return self.method.deserialize(data)
-        with CallHold(self._memory) as hold:
-            message = await form.read(data, self.method.request, FairSlices(self._fair_queue), hold)
-            del data
-        self.size = len(message)
-        return self.method.deserialize(message)
+        message = self.method.deserialize(data)
+        self._messages.release()
+        return message
 
     async def requests(self) -> AsyncIterator[Any]:
         """All requests of a stream."""
@@ -110,7 +109,7 @@ class WebContext:
         """Send an answer of a stream, when what was sent before has left this process."""
         assert self._stream is not None
         with CallHold(self._memory) as hold:
-            data = await self.written(message, hold)
+            data = await self.written(message, hold.grow)
             del message
             size = len(data)
             self.call.sent(size)

@@ -76,7 +76,11 @@ class WebLane:
         try:
             memory = call.source = self._connections.count(context)  # type: ignore[arg-type]
             self._let_in(request, method, memory)
-            status, response = await self._made(request, held, context, memory)
+            memory.limit = request.limit
+            try:
+                status, response = await self._made(request, held, context, memory)
+            finally:
+                memory.limit = None  # It ends with the request, which gives all of it back.
             return response
         except GatewayError as error:
             failure = Failure.of(error)
@@ -91,6 +95,7 @@ class WebLane:
         """Raise PermissionDenied if the caller may not call a method, QuotaExceeded if it is at a limit."""
         caller = memory.caller = request.caller
         try:
+            request.limit.hold(memory.size)
             if not is_for_everybody(method.path):
                 permit_grpc(caller, method.path)
             if method.path in STORING:
@@ -118,7 +123,7 @@ class WebLane:
             if stream is not None:
                 request.connection.streams = True
                 stream.begin()
-            outcome = await make_call(context, memory, self._connections, held_form)
+            outcome = await make_call(context, memory, self._connections, held_form.grow)
             if isinstance(outcome, Failure):
                 status, response = outcome.code.name, None
                 if stream is None:
