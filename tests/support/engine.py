@@ -16,8 +16,12 @@ RELEASES = ("0.13.0", "0.12.0", "0.11.1", "0.10.0")
 """The last release of each series that the gateway supports, newest first."""
 
 _START_SECONDS: Final = 30.0
+_POLL_SECONDS: Final = 0.01
 _STOP_SECONDS: Final = 5.0
 """Less than fixtures have to end after the time limit of a test."""
+
+_EXECUTES: Final = {"0.12.0": "Recovering pending runs"}
+"""What a release logs when it can execute, if it tells its port before: a run that came in between would be a panic."""
 
 
 def binary(release: str) -> Path:
@@ -53,6 +57,7 @@ class Engine:
 
     async def start(self, *arguments: str) -> None:
         """Start it and wait until it serves."""
+        starts = self._logged_starts()
         self._process = await asyncio.create_subprocess_exec(
             binary(self.release),
             "--port",
@@ -73,9 +78,17 @@ class Engine:
                 line = await self._process.stdout.readline()
             assert line, f"the engine has ended: see {self.logs}"
             self.port = json.loads(line)["port"]
+            async with asyncio.timeout(_START_SECONDS):
+                while self.release in _EXECUTES and self._logged_starts() == starts:  # noqa: ASYNC110 - a file
+                    await asyncio.sleep(_POLL_SECONDS)
         except BaseException:
             await self.kill()
             raise
+
+    def _logged_starts(self) -> int:
+        """How often it has begun to execute, as far as its logs tell."""
+        told = _EXECUTES.get(self.release, "")
+        return sum(file.read_text().count(told) for file in self.logs.glob("*")) if told else 0
 
     async def kill(self) -> None:
         """End it at once, as a crash would."""
