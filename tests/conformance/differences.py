@@ -209,6 +209,13 @@ STEPS_AT_THE_END: Final = Difference(
     "only the gateway that executes an item knows its steps, and tells them with the result",
 )
 
+CANCELLED_ITEMS: Final = Difference(
+    TEMPORALS | ENGINES,
+    "items that were cancelled",
+    "are among the results of the run, with the state `cancelled` and no outcome",
+    "a run has a result for each item there, however it has ended",
+)
+
 DIFFERENCES: Final = tuple(value for value in list(globals().values()) if isinstance(value, Difference))
 
 

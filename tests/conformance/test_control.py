@@ -105,6 +105,10 @@ async def test_a_run_that_executes_is_cancelled(system: System, client: Follower
     ended = await client.cancel(CancelParams(run_id=run.run_id, reason="too slow", wait=True))
     assert (ended.status, ended.cancel_reason, ended.items.cancelled) == (RunState.CANCELLED, "too slow", 2)
     assert await client.get(GetParams(run_id=run.run_id, wait=True)) == ended
+    told = (await client.get(GetParams(run_id=run.run_id, include_results=True))).results or []
+    assert {(result.status, result.value, result.error) for result in told} <= {(RunState.CANCELLED, None, None)}
+    shown = system.shows(differences.CANCELLED_ITEMS)
+    assert [result.item_index for result in told] == ([0, 1] if shown else [])
     again = await client.cancel(CancelParams(run_id=run.run_id.upper(), reason="again"))
     assert (again.status, again.cancel_reason) == (RunState.CANCELLED, "too slow")
     if not system.shows(differences.CANCEL_WAITS_NOT):

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shlex
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,7 @@ from gateway.core.model import Blob, BlobType, SubmitParams
 from tests.integration.conftest import Start
 from tests.support.client_languages import LANGUAGES, PROJECT, ClientLanguage
 from tests.support.command_line import PROGRAM
+from tests.support.scenario_modes import FILE, LEFT_OUT, MODES, RESPELLED, left_out
 from tests.support.scenario_places import places
 
 CLIENTS = PROJECT / "clients"
@@ -31,6 +34,8 @@ LIBRARIES = {
 }
 
 pytestmark = pytest.mark.slow
+
+Play = Callable[[tuple[str, ...], str], Awaitable[None]]
 
 
 @pytest.fixture(params=list(LANGUAGES))
@@ -63,12 +68,46 @@ async def output(*command: str) -> str:
     return out.decode()
 
 
-async def test_each_client_prints_what_the_scenario_expects(client: tuple[str, ...], tmp_path: Path) -> None:
-    async with places(tmp_path) as there:
-        file = tmp_path / "places.json"
-        file.write_text(json.dumps(there))
-        printed = await output(*client, "play", str(CLIENTS / "scenario.json"), str(file))
-    assert printed.split("\n") == (CLIENTS / "expected.jsonl").read_text(encoding="utf-8").split("\n")
+@pytest.fixture
+def play(request: pytest.FixtureRequest, tmp_path: Path) -> Play:
+    """Plays the scenario in a mode, and checks what a client prints."""
+
+    async def play(client: tuple[str, ...], mode: str) -> None:
+        scenario, there, expected = tmp_path / "scenario.json", tmp_path / "places.json", _expected()
+        steps = [step for step in _scenario() if left_out(mode, step) is None]
+        scenario.write_text(json.dumps(steps))
+        async with places(tmp_path, mode, lambda: request.getfixturevalue("temporal_server")) as found:
+            there.write_text(json.dumps(found))
+            printed = await output(*client, "play", str(scenario), str(there))
+        lines = [expected[step["step"]] for step in steps]
+        if mode in RESPELLED:
+            assert [json.loads(line) for line in printed.split("\n")[:-1]] == [json.loads(line) for line in lines]
+        else:
+            assert printed == "".join(f"{line}\n" for line in lines)
+
+    return play
+
+
+async def test_each_client_prints_what_the_scenario_expects(client: tuple[str, ...], play: Play) -> None:
+    await play(client, FILE)
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != FILE])
+async def test_clients_print_the_same_in_every_mode(mode: str, play: Play) -> None:
+    """The one of Python does; all play the same calls, so that they would show the same differences."""
+    await play(built(LANGUAGES["python"]), mode)
+
+
+async def test_another_client_prints_the_same_behind_workers(play: Play) -> None:
+    """The one of Go, whose library keeps its connections in another way."""
+    await play(built(LANGUAGES["go"]), "workers")
+
+
+def test_what_modes_leave_out_is_in_the_scenario() -> None:
+    steps = _scenario()
+    for mode, reasons in LEFT_OUT.items():
+        assert mode in MODES
+        assert {*reasons} <= {step["step"] for step in steps} | {step["do"] for step in steps}
 
 
 async def test_each_client_keeps_the_promises_of_the_conformance_kit(client: tuple[str, ...]) -> None:
@@ -92,12 +131,22 @@ async def test_the_typescript_client_follows_as_a_page_does(start: Start, scheme
     assert json.loads(await output(*client, "set", *there)) == {submitted.run_id: "success"}
 
 
-def test_each_step_is_expected_once() -> None:
-    steps = [step["step"] for step in json.loads((CLIENTS / "scenario.json").read_text(encoding="utf-8"))]
+def _scenario() -> list[dict[str, Any]]:
+    steps: list[dict[str, Any]] = json.loads((CLIENTS / "scenario.json").read_text(encoding="utf-8"))
+    return steps
+
+
+def _expected() -> dict[str, str]:
+    """The line of each step, in their order."""
     # Strings have separators of lines, too, that end no line here.
-    expected = (CLIENTS / "expected.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    assert [json.loads(line)["step"] for line in expected] == steps
-    assert len({*steps}) == len(steps)
+    lines = (CLIENTS / "expected.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    expected = {json.loads(line)["step"]: line for line in lines}
+    assert len(expected) == len(lines)
+    return expected
+
+
+def test_each_step_is_expected_once() -> None:
+    assert [step["step"] for step in _scenario()] == [*_expected()]
 
 
 def test_each_folder_of_a_client_has_a_row_and_a_readme() -> None:

@@ -12,11 +12,12 @@ from typing import Any, Final, TypeAlias
 from gateway.server.app import running
 from gateway.server.settings import ServeSettings
 from tests.support.certificates import Certificates
-from tests.support.component_health import components_available
 from tests.support.component_server import Call, ComponentServer
 from tests.support.free_port import free_port
 from tests.support.identities import token_entry, token_of, write_tokens
+from tests.support.scenario_modes import serving, settings_of
 from tests.support.stream_proxy import StreamProxy
+from tests.support.temporal_server import TemporalServer
 
 Place: TypeAlias = dict[str, Any]
 
@@ -36,6 +37,11 @@ class Tasks:
         """Let those go on that wait for this."""
         self._gates[gate].set()
 
+    def open_all(self) -> None:
+        """Let all go on that wait: a bridge that stops waits for its tasks."""
+        for gate in self._gates.values():
+            gate.set()
+
     async def _execute(self, call: Call) -> None:
         given = call.message["params"]["input"]
         asked = given if isinstance(given, dict) else {}
@@ -52,20 +58,19 @@ class Tasks:
 
 
 class Restarted:
-    """A gateway with its state in a file, which is at the same address after each restart."""
+    """A gateway that is at the same address after each restart."""
 
-    def __init__(self, stack: AsyncExitStack, **settings: Any) -> None:
+    def __init__(self, stack: AsyncExitStack, settings: dict[str, Any]) -> None:
         self.address = ""
         self._stack = stack
-        self._settings = {**_LOOPBACK, **settings}
+        self._settings = settings
         self._running = AsyncExitStack()
 
     async def start(self) -> None:
         """Serve until the stack is left."""
         self._running = await self._stack.enter_async_context(AsyncExitStack())
-        addresses = await self._running.enter_async_context(running(ServeSettings.model_validate(self._settings)))
+        addresses = await self._running.enter_async_context(serving(self._settings))
         self.address = self._settings["grpc_address"] = addresses.grpc
-        await components_available(self.address, self._settings["components"])
 
     async def restart(self) -> None:
         """Stop in order, and start again."""
@@ -74,14 +79,16 @@ class Restarted:
 
 
 @asynccontextmanager
-async def places(directory: Path) -> AsyncIterator[dict[str, Place]]:
-    """What clients read in the file of places, for one client to play the scenario once."""
+async def places(directory: Path, mode: str, temporal: Callable[[], TemporalServer]) -> AsyncIterator[dict[str, Place]]:
+    """What clients read in the file of places, for one client to play the scenario once, in a mode of `settings_of`."""
     async with AsyncExitStack() as stack:
         tasks = Tasks()
         url = await stack.enter_async_context(tasks.server.running())
-        gateway = Restarted(stack, state=str(directory / "state.db"), components={"/scenario": url})
+        settings = settings_of(mode, directory, {"/scenario": url}, temporal)
+        gateway = Restarted(stack, await stack.enter_async_context(settings))
         await gateway.start()
         plain = await _plain_places(stack, gateway, tasks)
+        stack.callback(tasks.open_all)
         yield {**plain, **await _secured_places(stack, directory)}
 
 
