@@ -17,12 +17,14 @@ import gateway
 from gateway.components import error as component_error
 from gateway.core.errors import GatewayError, GoAway, Overloaded, QuotaExceeded, Unavailable
 from gateway.flows import task
+from gateway.fronts.http.responses import PathNotFound
+from gateway.fronts.web.connect_errors import http_status
+from gateway.fronts.web.failure import code_of
 from tests.support.tables import markdown_table, write_table
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs/errors.md"
 TARGET: Final = "errors-table"
 
-_FRONTS: Final = "gateway.fronts.http."
 _LATER: Final = {
     "IDEMPOTENCY_KEY_REUSED": "no: take another key",
     "INTERNAL": "no: report it, with the id in the message",
@@ -81,7 +83,7 @@ def reasons_table() -> str:
     rows = [
         (
             f"`{kind.reason}`",
-            "" if kind.__module__.startswith(_FRONTS) else kind.grpc_status,
+            *_by_code(kind),
             f"{kind.code}",
             f"{kind.http_status}",
             _meaning(kind),
@@ -89,7 +91,15 @@ def reasons_table() -> str:
         )
         for kind in kinds()
     ]
-    return markdown_table(("reason", "gRPC", "JSON-RPC", "HTTP", "meaning", "try again"), rows)
+    return markdown_table(("reason", "gRPC", "Connect", "JSON-RPC", "HTTP", "meaning", "try again"), rows)
+
+
+def _by_code(kind: type[GatewayError]) -> tuple[str, str]:
+    """The code of gRPC, and the status of HTTP that Connect has for it."""
+    if kind is PathNotFound:
+        return "", ""  # Other paths than those of methods are served by no protocol that has codes.
+    code = code_of(kind)
+    return ("", f"{kind.http_status}") if code is None else (code.name, f"{http_status(code)}")
 
 
 def _meaning(kind: type[GatewayError]) -> str:

@@ -62,7 +62,6 @@ from gateway.fronts.http.responses import (
     HttpResponse,
     MethodNotAllowed,
     PathNotFound,
-    RequestTimeout,
     UnsupportedMediaType,
     call_response,
 )
@@ -212,14 +211,13 @@ class HttpFront:
     async def _refuse_body(self, request: HttpRequest, response: HttpResponse | None) -> None:
         """Send a refusal, and read the rest of the body: most clients read nothing until they have sent all."""
         connection = request.connection
-        late = response is not None and response.status == RequestTimeout.http_status
-        if late or connection.drops_rest or "Expect" in request.headers:
+        if request.stalled or connection.drops_rest or "Expect" in request.headers:
             request.closes = True  # Nobody knows whether the rest comes.
         if response is not None:
             send_whole(request, response)
         if connection.drops_rest:
             await connection.drop_rest(self._limits.linger_seconds)
-        elif not late:
+        elif not request.stalled:
             await drop_rest(request, self._limits.linger_seconds)
 
     async def _respond(self, request: HttpRequest) -> HttpResponse | None:

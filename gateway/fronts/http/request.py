@@ -30,6 +30,7 @@ class HttpRequest:
         "limit",
         "method",
         "route",
+        "stalled",
         "status",
         "version",
     )
@@ -54,6 +55,8 @@ class HttpRequest:
         """The headers of the answer that tell browsers which pages may read it."""
         self.route = ""
         """The route of a lane that serves the request, if one does."""
+        self.stalled = False
+        """Whether nothing of the body has come for too long, so that nobody knows whether the rest comes."""
         self.status = 0
         """The status of the answer, when it is written."""
         self.call_bytes: int | None = None

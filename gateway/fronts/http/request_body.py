@@ -149,7 +149,11 @@ async def _next_chunk(request: HttpRequest, limits: HttpLimits) -> bytes:
     try:
         async with asyncio.timeout(limits.body_seconds):
             return await request.content.readany()
+    except asyncio.CancelledError:
+        request.stalled = True  # Who waits for it has lost patience, or its deadline has passed.
+        raise
     except TimeoutError:
+        request.stalled = True
         raise RequestTimeout(f"nothing of the body has come for {counted(limits.body_seconds, 'second')}") from None
     except BodyTooScattered:
         raise ParseError("the chunks of the body are too small, or have too much around them") from None

@@ -4,8 +4,27 @@ from typing import Final, NamedTuple
 
 import grpc
 
+from gateway.core.errors import GatewayError
 from gateway.fronts.grpc.calls import Trailers, ending
-from gateway.fronts.http.responses import RequestTimeout, UnsupportedContentCoding
+from gateway.fronts.http.responses import (
+    MethodNotAllowed,
+    RequestTimeout,
+    UnsupportedContentCoding,
+    UnsupportedMediaType,
+)
+
+_CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
+    UnsupportedContentCoding: grpc.StatusCode.UNIMPLEMENTED,  # So say all these protocols.
+    RequestTimeout: grpc.StatusCode.DEADLINE_EXCEEDED,  # As for a message that stalls: they have no status 408.
+}
+"""The codes of errors for which JSON-RPC has none of their own."""
+
+
+def code_of(kind: type[GatewayError]) -> grpc.StatusCode | None:
+    """The code of errors of a kind; None if a request is in no protocol then, and the status of HTTP tells all."""
+    if kind in _CODES:
+        return _CODES[kind]
+    return None if issubclass(kind, MethodNotAllowed | UnsupportedMediaType) else grpc.StatusCode[kind.grpc_status]
 
 
 class Failure(NamedTuple):
@@ -19,11 +38,7 @@ class Failure(NamedTuple):
     def of(cls, error: Exception) -> "Failure":
         """The failure that an error is."""
         code, message, trailers = ending(error)
-        if isinstance(error, UnsupportedContentCoding):
-            code = grpc.StatusCode.UNIMPLEMENTED  # So say all these protocols.
-        elif isinstance(error, RequestTimeout):
-            code = grpc.StatusCode.DEADLINE_EXCEEDED  # As for a message that stalls: they have no status 408.
-        return cls(code, message, trailers)
+        return cls(_CODES.get(type(error), code), message, trailers)
 
 
 EXPIRED: Final = Failure(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline has passed")

@@ -1,5 +1,6 @@
 """The messages of a request, as they come: in frames, as a whole body, or in the query of a GET."""
 
+import asyncio
 import binascii
 import re
 from base64 import urlsafe_b64decode
@@ -84,6 +85,7 @@ class FramedMessages:
         if not request.content.is_eof():
             invite_body(request)
         chunks = _chunks(request)
+        self._request = request
         self._held = CallHold(memory)
         self._message = 0
         """How many bytes are held for the message that was returned last."""
@@ -94,10 +96,14 @@ class FramedMessages:
 
     async def only(self) -> bytes | None:
         """The message of the one frame."""
-        message = await self.next()
-        if message is not None and not await self._frames.ended():
-            raise InvalidRequest("expected one message, and nothing after it")
-        return message
+        try:
+            message = await self.next()
+            if message is not None and not await self._frames.ended():
+                raise InvalidRequest("expected one message, and nothing after it")
+            return message
+        except asyncio.CancelledError:
+            self._request.stalled = True  # Who waits for it has lost patience, or its deadline has passed.
+            raise
 
     async def next(self) -> bytes | None:
         """The message of the next frame."""

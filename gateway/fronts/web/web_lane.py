@@ -16,10 +16,10 @@ from gateway.fronts.grpc.observed_context import cancelled_status, carried
 from gateway.fronts.http.coded_answers import CodedAnswers
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.request import HttpRequest
-from gateway.fronts.http.responses import SERVER, HttpResponse, MethodNotAllowed, UnsupportedMediaType, header_lines
+from gateway.fronts.http.responses import SERVER, HttpResponse, MethodNotAllowed, header_lines
 from gateway.fronts.web.answer_stream import AnswerStream
 from gateway.fronts.web.call_hold import CallHold
-from gateway.fronts.web.failure import Failure
+from gateway.fronts.web.failure import Failure, code_of
 from gateway.fronts.web.one_answer import answer_response, failed_response
 from gateway.fronts.web.requests import FramedMessages, OneMessage, RequestMessages
 from gateway.fronts.web.web_call import make_call
@@ -57,7 +57,7 @@ class WebLane:
     def refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
         """The answer to a request that is refused before it is known which call it is."""
         wire = declared_wire(request) or REFUSING
-        if not isinstance(error, MethodNotAllowed | UnsupportedMediaType):
+        if code_of(type(error)) is not None:
             return failed_response(wire, Failure.of(error))
         headers = {"Allow": error.allowed} if isinstance(error, MethodNotAllowed) else {}
         return HttpResponse(b"", header_lines({**headers, "Server": SERVER}), error.http_status)

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from gateway.fronts.grpc import GrpcLimits
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.web.frames import COMPRESSED, frame
 from runs.v1 import blobs_pb2, runs_pb2
@@ -181,14 +182,25 @@ async def test_nothing_follows_the_one_message(server: WebServer, method: str, k
     assert b"nothing after it" in unquote(told.decode()).encode()
 
 
-@pytest.mark.parametrize("kind", ["json", "proto"])
-async def test_a_body_that_stalls_is_a_deadline_that_has_passed(kind: str) -> None:
-    async with web_server(HttpLimits(body_seconds=0.05)) as server:
+@pytest.mark.parametrize(
+    ("kind", "status", "told"),
+    [
+        ("json", b"504 Gateway Timeout", b'"code":"deadline_exceeded"'),
+        ("proto", b"504 Gateway Timeout", b'"code":"deadline_exceeded"'),
+        ("grpc-web+proto", b"200 OK", b"grpc-status: 4\r\n"),
+    ],
+)
+async def test_a_body_that_stalls_is_a_deadline_that_has_passed(kind: str, status: bytes, told: bytes) -> None:
+    """The connection is closed at once: the client may never send the rest."""
+    limits = GrpcLimits(patience=0.05)
+    async with web_server(HttpLimits(body_seconds=0.05, linger_seconds=3_600.0), grpc_limits=limits) as server:
         reader, writer = await asyncio.open_connection(*server.front.address.rsplit(":", 1))
         head = f"POST /{RUNS}/ListRuns HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n"
-        writer.write(f"{head}Content-Length: 10\r\n\r\n{{".encode())
-        assert await reader.readline() == b"HTTP/1.1 504 Gateway Timeout\r\n"
-        assert b'"code":"deadline_exceeded"' in await reader.read()
+        writer.write(f"{head}Content-Length: 10\r\n\r\n\0".encode())
+        assert await reader.readline() == b"HTTP/1.1 %b\r\n" % status
+        answer = await reader.read()
+        assert b"Connection: close\r\n" in answer
+        assert told in answer
         writer.close()
 
 
