@@ -11,6 +11,7 @@ Everything here is done in steps (`time_slice.in_slices`), on what a text of `js
 
 import binascii
 import math
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Generator, Iterable, Mapping
 from functools import cache
@@ -43,6 +44,16 @@ _STRIDE: Final = 16
 """How many elements are a step."""
 
 _LONG: Final = frozenset({FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64})
+
+
+_FLOATS: Final = {
+    FieldDescriptor.CPPTYPE_FLOAT: (2 - 2**-24) * 2.0**127,
+    FieldDescriptor.CPPTYPE_DOUBLE: math.inf,
+}
+"""What a number has to be less than: what is not would be rounded to an infinite one."""
+
+_NUMBER: Final = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NOT_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def decoded_json(data: bytes) -> Any:
@@ -79,6 +90,8 @@ def scalar_to_json(field: FieldDescriptor, value: Any) -> Any:
         return value if number is None else number.name
     if field.type == FieldDescriptor.TYPE_BYTES:
         return b64encode(value).decode()
+    if kind in _FLOATS and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
@@ -199,6 +212,8 @@ def scalar_from_json(field: FieldDescriptor, value: Any, path: Path) -> Any:
     kind = field.cpp_type
     if kind in _INTEGERS:
         return _integer(value, _INTEGERS[kind], path, quoted=kind in _LONG)
+    if kind in _FLOATS:
+        return _float(value, _FLOATS[kind], path)
     if field.enum_type is not None:
         return _enum(field.enum_type, value, path)
     return _READERS[field.type](value, path)
@@ -212,6 +227,19 @@ def _integer(value: Any, within: range, path: Path, *, quoted: bool) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value not in within:
         raise InvalidParams.field(*path, description=f"expected an integer from {within.start} to {within.stop - 1}")
     return value
+
+
+def _float(value: Any, limit: float, path: Path) -> float:
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            number = float(value) if not isinstance(value, str) or _NUMBER.fullmatch(value) else limit
+        except OverflowError:
+            number = limit
+        if abs(number) < limit:
+            return number
+    raise InvalidParams.field(*path, description="expected a number within its range, NaN, Infinity or -Infinity")
 
 
 def _enum(kind: EnumDescriptor, value: Any, path: Path) -> int:
@@ -249,7 +277,7 @@ _READERS: Final[Mapping[int, Callable[[Any, Path], Any]]] = {
     FieldDescriptor.TYPE_BYTES: _bytes,
     FieldDescriptor.TYPE_BOOL: _boolean,
 }
-"""What reads the other types that the contract has."""
+"""What reads the other types."""
 
 
 def _read_text(message: Message, value: Any, path: Path) -> None:

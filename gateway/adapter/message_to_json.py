@@ -90,8 +90,9 @@ class _LongWriter:
             stop = field.stop
             known = descriptor.fields_by_number.get(field.number)
             if known is not None:
-                if known.is_repeated and field.kind == LENGTH_DELIMITED and stop - place <= _RUN:
-                    stop = max(stop, short_fields_end(data, place, end, data[place], _RUN))
+                tag = data[place]
+                if known.is_repeated and field.kind == LENGTH_DELIMITED and tag < 0x80 and stop - place <= _RUN:
+                    stop = max(stop, short_fields_end(data, place, end, tag, _RUN))
                 found.setdefault(field.number, []).append(_Found(place, stop, field.start))
             place = stop
             await self._checkpoint()
