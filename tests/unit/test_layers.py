@@ -1,10 +1,8 @@
 """Imports point downwards: a folder of the gateway may know the floors below its own, and itself."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-
-import pytest
 
 GATEWAY = Path(__file__).parents[2] / "gateway"
 
@@ -58,7 +56,7 @@ def name_of(file: Path) -> str:
 MODULES = {name_of(file): file for file in sorted(GATEWAY.rglob("*.py"))}
 
 
-def imports_of(file: Path) -> Iterator[str]:
+def found_in(file: Path) -> Iterator[str]:
     """Every module that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -68,6 +66,9 @@ def imports_of(file: Path) -> Iterator[str]:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 yield inner if inner in MODULES else str(node.module)
+
+
+IMPORTS = {module: [*found_in(file)] for module, file in MODULES.items()}
 
 
 def home_of(module: str) -> tuple[int, str] | None:
@@ -90,48 +91,48 @@ def test_every_folder_exists() -> None:
     assert [folder for floor in FLOORS for folder in floor if not (GATEWAY / folder / "__init__.py").exists()] == []
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_point_downwards(module: str) -> None:
-    home = home_of(module)
-    imported = [name for name in imports_of(MODULES[module]) if name == "gateway" or name.startswith("gateway.")]
-    if home is None:
-        assert imported == []
-        return
-    floor, folder = home
-    for name in imported:
-        target = home_of(name)
-        assert target is not None, f"{module} imports {name}, which has no floor"
-        assert target[1] == folder or target[0] > floor, f"{module} imports {name}, which is not below it"
+def test_imports_point_downwards() -> None:
+    wrong = []
+    for module, imports in IMPORTS.items():
+        home = home_of(module)
+        for name in imports:
+            if name != "gateway" and not name.startswith("gateway."):
+                continue
+            target = home_of(name)
+            if home is None or target is None or not (target[1] == home[1] or target[0] > home[0]):
+                wrong.append(f"{module} imports {name}, which is not below it")
+    assert wrong == []
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("gateway.runtimes.")])
-def test_no_runtime_knows_the_service_above_it(module: str) -> None:
-    assert [name for name in imports_of(MODULES[module]) if name.startswith("gateway.runs")] == []
+def test_no_runtime_knows_the_service_above_it() -> None:
+    assert importers("gateway.runtimes", lambda name: name.startswith("gateway.runs")) == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_only_few_folders_know_grpc_and_protobuf(module: str) -> None:
-    home = home_of(module)
-    if home is not None and home[1] in GRPC_FOLDERS:
-        return
-    assert {name for name in imports_of(MODULES[module]) if name.split(".")[0] in GRPC_PACKAGES} == set()
+def test_only_few_folders_know_grpc_and_protobuf() -> None:
+    assert importers("gateway", lambda name: name.split(".")[0] in GRPC_PACKAGES, apart_from=GRPC_FOLDERS) == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_only_the_runtime_that_it_is_for_knows_the_sdk_of_temporal(module: str) -> None:
-    home = home_of(module)
-    if home is None or home[1] != "runtimes/temporal":
-        assert [name for name in imports_of(MODULES[module]) if name.split(".")[0] == "temporalio"] == []
+def test_only_the_runtime_that_it_is_for_knows_the_sdk_of_temporal() -> None:
+    found = importers("gateway", lambda name: name.split(".")[0] == "temporalio", apart_from={"runtimes/temporal"})
+    assert found == set()
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_no_module_knows_the_tests(module: str) -> None:
+def test_no_module_knows_the_tests() -> None:
     # pytest is no dependency of the package: the fixtures for applications are a module that only pytest imports.
-    allowed = {"pytest"} if module == "gateway.testing.pytest_plugin" else set()
-    roots = {name.split(".")[0] for name in imports_of(MODULES[module])}
-    assert roots & {"tests", "pytest", "hypothesis"} <= allowed
+    assert importers("gateway", lambda name: name.split(".")[0] in {"tests", "hypothesis"}) == set()
+    found = importers("gateway", lambda name: name.split(".")[0] == "pytest")
+    assert {module for module, _ in found} <= {"gateway.testing.pytest_plugin"}
 
 
 def test_nobody_imports_the_module_that_imports_pytest() -> None:
-    plugin = "gateway.testing.pytest_plugin"
-    assert [module for module, file in MODULES.items() if plugin in imports_of(file)] == []
+    assert importers("gateway", lambda name: name == "gateway.testing.pytest_plugin") == set()
+
+
+def importers(
+    package: str, is_meant: Callable[[str], bool], *, apart_from: Collection[str] = ()
+) -> set[tuple[str, str]]:
+    """The modules of a package that import what is meant, each with what it imports; those of some folders aside."""
+    modules = [module for module in MODULES if f"{module}.".startswith(f"{package}.")]
+    homes = {module: home_of(module) for module in modules}
+    looked_at = [module for module, home in homes.items() if home is None or home[1] not in apart_from]
+    return {(module, name) for module in looked_at for name in IMPORTS[module] if is_meant(name)}
