@@ -58,9 +58,7 @@ class ReordersMessages(Mutation):
 class ReordersResults(Mutation):
     async def answers(self, request: Message, messages: Answers) -> Answers:
         async for message in messages:
-            results = list(message.run.results)[::-1]
-            del message.run.results[:]
-            message.run.results.extend(results)
+            reverse_results(message)
             yield message
 
 
@@ -70,9 +68,7 @@ class OrdersAnew(Mutation):
     async def answers(self, request: Message, messages: Answers) -> Answers:
         async for message in messages:
             if not request.wait:
-                results = list(message.run.results)[::-1]
-                del message.run.results[:]
-                message.run.results.extend(results)
+                reverse_results(message)
             yield message
 
 
@@ -374,6 +370,12 @@ async def numbered(messages: Answers) -> AsyncIterator[tuple[int, Message]]:
     async for message in messages:
         yield number, message
         number += 1
+
+
+def reverse_results(message: Message) -> None:
+    results = list(message.run.results)[::-1]
+    del message.run.results[:]
+    message.run.results.extend(results)
 
 
 def without_results(message: Message) -> Message:

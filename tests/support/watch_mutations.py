@@ -4,7 +4,15 @@ import grpc
 
 from runs.v1 import runs_pb2
 from tests.support.mutating_proxy import Answers, Message, Mutation
-from tests.support.run_mutations import TERMINAL, lost, numbered
+from tests.support.run_mutations import (
+    TERMINAL,
+    CutsStreams,
+    DropsAMessage,
+    EndsACutStreamWithOk,
+    ReordersMessages,
+    lost,
+    numbered,
+)
 
 
 class WatchMutation(Mutation):
@@ -42,11 +50,8 @@ class NamesOtherRuns(WatchMutation):
             yield message
 
 
-class DropsUpdates(WatchMutation):
-    async def answers(self, request: Message, messages: Answers) -> Answers:
-        async for number, message in numbered(messages):
-            if number != 1:
-                yield message
+class DropsUpdates(WatchMutation, DropsAMessage):
+    """The second message does not come."""
 
 
 class DoublesUpdates(WatchMutation):
@@ -59,15 +64,8 @@ class DoublesUpdates(WatchMutation):
                 yield message
 
 
-class ReordersUpdates(WatchMutation):
-    async def answers(self, request: Message, messages: Answers) -> Answers:
-        held = await anext(messages, None)
-        if held is not None:
-            if (second := await anext(messages, None)) is not None:
-                yield second
-            yield held
-        async for message in messages:
-            yield message
+class ReordersUpdates(WatchMutation, ReordersMessages):
+    """The first two come in the other order."""
 
 
 class OneErrorEndsAll(WatchMutation):
@@ -128,22 +126,12 @@ class TakesEmptyRequests(WatchMutation):
         return message if message.WhichOneof("action") else None
 
 
-class CutsWatches(WatchMutation):
-    async def answers(self, request: Message, messages: Answers) -> Answers:
-        async for number, message in numbered(messages):
-            yield message
-            if number == 1:
-                raise lost()
+class CutsWatches(WatchMutation, CutsStreams):
+    """After two messages, the call is lost."""
 
 
-class EndsWatchesWithOk(WatchMutation):
+class EndsWatchesWithOk(WatchMutation, EndsACutStreamWithOk):
     """After two messages, the stream ends as if that was all."""
-
-    async def answers(self, request: Message, messages: Answers) -> Answers:
-        async for number, message in numbered(messages):
-            yield message
-            if number == 1:
-                return
 
 
 class DropsAMember(WatchMutation):
