@@ -30,7 +30,7 @@ from gateway.core.server_tls import ServerTls
 from gateway.fronts.http import event_stream
 from gateway.fronts.http.blob_routes import BlobRoutes, RouteHandler
 from gateway.fronts.http.coded_answers import CodedAnswers
-from gateway.fronts.http.connection import HttpConnection
+from gateway.fronts.http.connection import ClientLeft, HttpConnection
 from gateway.fronts.http.entrance import BLOBS_PATH, HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.host_check import LOOPBACK, HostCheck, ServedHosts
@@ -65,7 +65,7 @@ from gateway.fronts.http.responses import (
     UnsupportedMediaType,
     call_response,
 )
-from gateway.fronts.http.sending import send_parts
+from gateway.fronts.http.sending import cut, send_parts
 from gateway.fronts.http.tls_port import TlsPort
 from gateway.fronts.http.ui_files import UiFiles
 from gateway.fronts.http.writing import send_whole
@@ -252,13 +252,18 @@ class HttpFront:
                     return await route(request, held)
             with request.connection.share.hold() as held:
                 return await route(request, held)
+        except ClientLeft:
+            raise
         except Exception as error:
             return self._refusal(request, error_to_tell(error))
         finally:
             self._open.discard(task)
             del task
 
-    def _refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
+    def _refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse | None:
+        if request.begun:  # A second head would be taken for the rest of the body.
+            cut(request)
+            return None
         if self._lane is not None and request.route:
             return self._lane.refusal(request, error)
         return self._methods.observed.refusal(request, error)

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from aiohttp.web import RequestPayloadError
 
-from gateway.concurrency.fair_queue import FairQueue
+from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import InvalidRequest
 from gateway.fronts.grpc.connections import CallMemory
@@ -92,6 +92,7 @@ class FramedMessages:
         self._frames = FrameReader(decoded(chunks) if wire.is_text else chunks, limits.body, self._held)
         self._most = limits.body
         self._fair_queue = fair_queue
+        self._slices = FairSlices(fair_queue)
         self._coding = ",".join(request.headers.getall(wire.coding_header, ()))
 
     async def only(self) -> bytes | None:
@@ -108,6 +109,7 @@ class FramedMessages:
     async def next(self) -> bytes | None:
         """The message of the next frame."""
         self.release()
+        await self._slices.checkpoint()  # A piece of the body may hold thousands of frames.
         frame = await self._frames.next()
         if frame is None:
             return None

@@ -11,6 +11,7 @@ from gateway.core.errors import InvalidRequest
 from gateway.core.internal_errors import release_frames
 from gateway.fronts.grpc.connections import COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.entrance import until_expired
+from gateway.fronts.http.connection import ClientLeft
 from gateway.fronts.web.failure import EXPIRED, Failure
 from gateway.fronts.web.web_context import WebAbort, WebContext
 
@@ -19,7 +20,7 @@ async def make_call(context: WebContext, memory: CallMemory, connections: Connec
     """Make a call. Returns its one answer; b"" if it gives many, and has written them; or how it has failed.
 
     `hold` holds what the one answer takes besides what the servicer counts.
-    Raises CancelledError and ConnectionError if its client has left.
+    Raises CancelledError and ClientLeft if its client has left.
     """
     try:
         async with asyncio.timeout(context.time_remaining()) as timer:
@@ -29,7 +30,7 @@ async def make_call(context: WebContext, memory: CallMemory, connections: Connec
     except WebAbort as abort:
         release_frames(abort)
         return Failure(abort.code, abort.details, abort.trailers)
-    except (ConnectionError, asyncio.CancelledError) as error:
+    except (ClientLeft, asyncio.CancelledError) as error:
         release_frames(error)
         raise
     except Exception as error:

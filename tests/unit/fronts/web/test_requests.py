@@ -150,6 +150,25 @@ async def test_all_messages_of_a_stream_of_requests_are_read(server: WebServer) 
     assert answer.messages()[1] == {}
 
 
+async def test_others_have_their_turn_between_messages_that_come_at_once(
+    server: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.concurrency.fair_queue.SLICE_SECONDS", 0.0)
+    parameters, turns, number = {"parameters": {"flowId": await server.put_flow()}}, 0, 2_000
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    beside = asyncio.create_task(other())
+    answer = await server.stream(f"{RUNS}/SubmitRunStream", parameters, *[{}] * number)
+    beside.cancel()
+    assert answer.messages()[-1] == {}
+    assert turns >= number
+
+
 @pytest.mark.parametrize(("method", "kind"), [("GetRun", "connect+json"), ("ListRuns", "grpc-web+json")])
 async def test_a_client_that_waits_to_be_asked_for_frames_is_asked(server: WebServer, method: str, kind: str) -> None:
     reader, writer = await asyncio.open_connection(*server.front.address.rsplit(":", 1))
