@@ -11,7 +11,7 @@ import pytest
 
 from gateway.fronts.grpc import GrpcLimits
 from gateway.fronts.http.limits import HttpLimits
-from gateway.fronts.web.frames import COMPRESSED, frame
+from gateway.fronts.web.frames import COMPRESSED, Frame, FrameReader, frame
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB
 from tests.support.web_front import BLOBS, RUNS, STREAM, WebServer, framed, web_server
@@ -154,7 +154,9 @@ async def test_others_have_their_turn_between_messages_that_come_at_once(
     server: WebServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.concurrency.fair_queue.SLICE_SECONDS", 0.0)
-    parameters, turns, number = {"parameters": {"flowId": await server.put_flow()}}, 0, 2_000
+    parameters = runs_pb2.SubmitRunRequest(flow_id=await server.put_flow())
+    first, turns, number = runs_pb2.SubmitRunStreamRequest(parameters=parameters), 0, 500
+    read, began = FrameReader.next, []
 
     async def other() -> None:
         nonlocal turns
@@ -162,11 +164,17 @@ async def test_others_have_their_turn_between_messages_that_come_at_once(
             await asyncio.sleep(0)
             turns += 1
 
+    async def read_noted(frames: FrameReader) -> Frame | None:
+        began.append(turns)
+        return await read(frames)
+
+    monkeypatch.setattr(FrameReader, "next", read_noted)
     beside = asyncio.create_task(other())
-    answer = await server.stream(f"{RUNS}/SubmitRunStream", parameters, *[{}] * number)
+    body = frame(first.SerializeToString()) + frame(b"") * number
+    answer = await server.post(f"{RUNS}/SubmitRunStream", body, Content_Type="application/connect+proto")
     beside.cancel()
-    assert answer.messages()[-1] == {}
-    assert turns >= number
+    assert answer.frames()[-1] == (0x02, b"{}")
+    assert len(set(began)) >= number
 
 
 @pytest.mark.parametrize(("method", "kind"), [("GetRun", "connect+json"), ("ListRuns", "grpc-web+json")])
