@@ -1,5 +1,6 @@
 """Tries promises on a target, one after the other, and notes what came of each."""
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -11,6 +12,9 @@ from grpc import aio
 
 from gateway.conformance.promise import NotTried, Promise, PromiseBroken, shown
 from gateway.conformance.scene import Scene
+
+_MOST_PATIENCES: Final = 30
+"""How often as long as for one message the kit is patient with all that a promise needs."""
 
 _OTHER_FORM: Final = "what came does not have the form that it has to have"
 
@@ -39,16 +43,18 @@ class TargetUnusable(Exception):
 async def outcomes(scene: Scene, promises: Sequence[Promise]) -> AsyncGenerator[TriedPromise, None]:
     """Try each promise. Raises TargetUnusable if the target is of no use from the beginning."""
     await _check(scene)
-    async with aclosing(each_tried(scene, promises)) as tried:
+    async with aclosing(each_tried(scene, promises, _MOST_PATIENCES * scene.target.patience)) as tried:
         async for one in tried:
             yield one
 
 
-async def each_tried(subject: object, promises: Sequence[Promise]) -> AsyncGenerator[TriedPromise, None]:
-    """Try each promise on a scene, or on a client."""
+async def each_tried(
+    subject: object, promises: Sequence[Promise], seconds: float | None = None
+) -> AsyncGenerator[TriedPromise, None]:
+    """Try each promise on a scene, or on a client. One that takes more than so many `seconds` is broken."""
     for promise in promises:
         began = time.monotonic()
-        verdict, reason = await _tried(subject, promise)
+        verdict, reason = await _tried(subject, promise, seconds)
         yield TriedPromise(promise, verdict, reason, time.monotonic() - began)
 
 
@@ -70,9 +76,9 @@ async def _check(scene: Scene) -> None:
         raise TargetUnusable(_without_form(error)) from None
 
 
-async def _tried(subject: object, promise: Promise) -> tuple[Verdict, str]:
+async def _tried(subject: object, promise: Promise, seconds: float | None) -> tuple[Verdict, str]:
     try:
-        await promise.check(subject)
+        await _checked(subject, promise, seconds)
     except PromiseBroken as broken:
         return Verdict.BROKEN, str(broken)
     except NotTried as lacking:
@@ -85,6 +91,17 @@ async def _tried(subject: object, promise: Promise) -> tuple[Verdict, str]:
         # What a target sends may have any form, and the promises behind this one are to be tried.
         return Verdict.BROKEN, _without_form(error)
     return Verdict.KEPT, ""
+
+
+async def _checked(subject: object, promise: Promise, seconds: float | None) -> None:
+    """Try a promise. Raises PromiseBroken if that takes too long."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            await promise.check(subject)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise PromiseBroken(f"what has to come has not come within {seconds:g} s, while other things came") from None
 
 
 def _without_form(error: Exception) -> str:

@@ -1,13 +1,22 @@
 """What GetRun promises of runs that go on."""
 
-import asyncio
 from itertools import pairwise
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from gateway.conformance.promise import GUARANTEES, PROTO, NotTried, PromiseBroken, Promises, hold, same
-from gateway.conformance.reading import finished, fold, get, indexes, is_terminal, next_message, read, state
+from gateway.conformance.reading import (
+    finished,
+    fold,
+    get,
+    indexes,
+    is_terminal,
+    next_message,
+    read,
+    reading_beside,
+    state,
+)
 from gateway.conformance.scene import ENDING, KitRun, Scene
 from runs.v1 import runs_pb2
 
@@ -28,14 +37,13 @@ async def _all_but_the_first(scene: Scene, run: KitRun) -> None:
 
 async def _followed_until_cancelled(scene: Scene) -> list[runs_pb2.GetRunResponse]:
     """What is told of an open run, which is cancelled when all items have ended but one."""
-    async with scene.open_run() as run:
-        following = asyncio.create_task(read(scene.target, get(run.run_id, result_order=_BY_COMPLETION)))
-        try:
-            await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
-            await scene.cancel(run.run_id)
-            return (await following).ended_in_order().messages
-        finally:
-            following.cancel()
+    async with (
+        scene.open_run() as run,
+        reading_beside(scene.target, get(run.run_id, result_order=_BY_COMPLETION)) as following,
+    ):
+        await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
+        await scene.cancel(run.run_id)
+        return (await following).ended_in_order().messages
 
 
 @PROMISES.promise("The first message comes at once and holds the current state.")
@@ -151,15 +159,15 @@ async def slow_readers_miss_no_result(scene: Scene) -> None:
         request = get(run.run_id, result_order=_BY_COMPLETION)
         call = scene.target.runs.GetRun(request)
         try:
-            messages = [await next_message(scene.target, call)]
+            messages = [await next_message(scene.target, call, 0)]
             hold(messages[0] is not grpc.aio.EOF, "the stream ended with OK without a message")
             await read(scene.target, get(run.run_id), until=lambda message: finished(message) == len(ENDING))
             await scene.cancel(run.run_id)
             while not is_terminal(messages[-1]):
-                message = await next_message(scene.target, call)
+                message = await next_message(scene.target, call, len(messages))
                 hold(message is not grpc.aio.EOF, "the stream ended before the terminal state")
                 messages.append(message)
-            same(await next_message(scene.target, call), grpc.aio.EOF, "what follows the terminal state")
+            same(await next_message(scene.target, call, 0), grpc.aio.EOF, "what follows the terminal state")
             same(await call.code(), grpc.StatusCode.OK, "the status that ends the stream")
         finally:
             call.cancel()
@@ -172,14 +180,10 @@ async def slow_readers_miss_no_result(scene: Scene) -> None:
     f"{GUARANTEES}: Ending runs and finding them",
 )
 async def followers_of_deleted_runs_are_told(scene: Scene) -> None:
-    async with scene.open_run() as run:
-        following = asyncio.create_task(read(scene.target, get(run.run_id)))
-        try:
-            await read(scene.target, get(run.run_id), most=1)
-            await scene.cancel(run.run_id)
-            await scene.delete(run.run_id)
-            messages, end = await following
-        finally:
-            following.cancel()
+    async with scene.open_run() as run, reading_beside(scene.target, get(run.run_id)) as following:
+        await read(scene.target, get(run.run_id), most=1)
+        await scene.cancel(run.run_id)
+        await scene.delete(run.run_id)
+        messages, end = await following
     saw_the_end = bool(messages) and is_terminal(messages[-1])
     hold(end is grpc.StatusCode.NOT_FOUND or saw_the_end, f"the stream ended with {end} and without a terminal state")

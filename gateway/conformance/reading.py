@@ -1,8 +1,9 @@
 """Reads streams of GetRun, whole or in part, and folds what they tell."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, NamedTuple
 
 import grpc
 from grpc import aio
@@ -12,6 +13,9 @@ from gateway.conformance.target import Target
 from runs.v1 import runs_pb2
 
 TERMINAL = frozenset({runs_pb2.RUN_STATE_SUCCESS, runs_pb2.RUN_STATE_FAILED, runs_pb2.RUN_STATE_CANCELLED})
+
+_MOST_MESSAGES: Final = 5_000
+"""More messages than any stream of the kit has: one that has no end is read no further."""
 
 
 class ReadStream(NamedTuple):
@@ -27,11 +31,13 @@ class ReadStream(NamedTuple):
         return self
 
 
-async def next_message(target: Target, call: Any) -> Any:
-    """The next message of a call; aio.EOF at its end. Raises PromiseBroken if neither comes in time.
+async def next_message(target: Target, call: Any, before: int) -> Any:
+    """The next message of a call, of which so many came `before`; aio.EOF at its end.
 
-    It does the same for bytes that are no message, which grpc gives as None.
+    Raises PromiseBroken if neither comes in time, if there are too many messages, and for bytes that are no message,
+    which grpc gives as None.
     """
+    hold(before < _MOST_MESSAGES, f"more than {_MOST_MESSAGES:,} messages have come, and not what was to come")
     try:
         async with asyncio.timeout(target.patience) as limit:
             message = await call.read()
@@ -56,7 +62,7 @@ async def read(
     call = target.runs.GetRun(request, timeout=deadline)
     try:
         while most is None or len(messages) < most:
-            message = await next_message(target, call)
+            message = await next_message(target, call, len(messages))
             if message is aio.EOF:
                 return ReadStream(messages, await call.code())
             messages.append(message)
@@ -69,6 +75,17 @@ async def read(
         return ReadStream(messages, error.code())
     finally:
         call.cancel()
+
+
+@asynccontextmanager
+async def reading_beside(target: Target, request: runs_pb2.GetRunRequest) -> AsyncIterator["asyncio.Task[ReadStream]"]:
+    """Read a stream to its end beside what the block does, or until that is left."""
+    task = asyncio.create_task(read(target, request))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def get(run_id: str, *, token: bytes = b"", **fields: Any) -> runs_pb2.GetRunRequest:

@@ -1,11 +1,9 @@
 """What the contract promises of tokens on another server of the same state, and after a restart."""
 
-import asyncio
-
 import grpc
 
 from gateway.conformance.promise import GUARANTEES, PROTO, Promises, hold, same
-from gateway.conformance.reading import fold, get, indexes, is_terminal, last_token, read
+from gateway.conformance.reading import fold, get, indexes, is_terminal, last_token, read, reading_beside
 from gateway.conformance.scene import Scene
 from gateway.conformance.set_members import as_listed, asked, catch_up, new_picture
 from gateway.conformance.target import Target
@@ -81,13 +79,9 @@ async def a_restart_is_a_cut(scene: Scene) -> None:
         request = get(run.run_id, result_order=by_completion)
         received = (await read(scene.target, request, most=1)).messages
         request = get(run.run_id, token=last_token(received), result_order=by_completion)
-        following = asyncio.create_task(read(scene.target, request))
-        try:
+        async with reading_beside(scene.target, request) as following:
             await scene.restarted()
             messages, end = await following
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
         hold(end not in {None, grpc.StatusCode.OK}, "the stream ended with OK, although the run goes on")
         received += messages
         await scene.cancel(run.run_id)

@@ -19,6 +19,7 @@ class WatchedStream:
     def __init__(self, target: Target, call: Any) -> None:
         self._target = target
         self._call = call
+        self._came = 0
 
     async def ask(self, **action: Any) -> None:
         """Add or remove something: one action of WatchRunsRequest."""
@@ -30,7 +31,7 @@ class WatchedStream:
 
     async def next(self) -> runs_pb2.WatchRunsResponse:
         """The next message. Raises PromiseBroken if the stream ends, and NotTried if a set cannot be followed."""
-        message = await next_message(self._target, self._call)
+        message = await self._read()
         hold(message is not aio.EOF, "the stream has ended, although something is followed")
         error: runs_pb2.WatchError = message.error
         if message.WhichOneof("event") == "error" and error.code == grpc.StatusCode.UNIMPLEMENTED.value[0]:
@@ -47,7 +48,7 @@ class WatchedStream:
     async def rest(self) -> list[runs_pb2.WatchRunsResponse]:
         """All messages to the end of the stream. Raises PromiseBroken unless it ends with OK."""
         messages: list[runs_pb2.WatchRunsResponse] = []
-        while (message := await next_message(self._target, self._call)) is not aio.EOF:
+        while (message := await self._read()) is not aio.EOF:
             messages.append(message)
         same(await self._call.code(), grpc.StatusCode.OK, "the status that ends the stream")
         return messages
@@ -55,12 +56,17 @@ class WatchedStream:
     async def refused(self) -> grpc.StatusCode:
         """The status that ends the stream. Raises PromiseBroken if a message comes before."""
         try:
-            message = await next_message(self._target, self._call)
+            message = await self._read()
         except aio.AioRpcError as error:
             return error.code()
         if message is aio.EOF:
             return await self._call.code()  # type: ignore[no-any-return]
         raise PromiseBroken("a message has come in place of an error")
+
+    async def _read(self) -> Any:
+        message = await next_message(self._target, self._call, self._came)
+        self._came += 1
+        return message
 
 
 @asynccontextmanager

@@ -198,6 +198,7 @@ MUTATIONS: list[tuple[type[Mutation], str]] = [
     (of_runs.EndsACutStreamWithOk, "get/ok-comes-after-the-end"),
     (of_runs.EndsBeforeTheEnd, "get/ok-comes-after-the-end"),
     (of_runs.CutsStreams, "get/folding-gives-the-answer"),
+    (of_runs.NeverEnds, "resume/goes-on-after-the-end"),
     (of_runs.LosesTokens, "get/every-message-has-a-token"),
     (of_runs.LongTokens, "get/every-message-has-a-token"),
     (of_runs.SendsOneHugeMessage, "get/messages-can-be-received"),

@@ -100,6 +100,17 @@ class EndsACutStreamWithOk(Mutation):
                 return
 
 
+class NeverEnds(Mutation):
+    """The last message comes again and again."""
+
+    async def answers(self, request: Message, messages: Answers) -> Answers:
+        message = None
+        async for message in messages:
+            yield message
+        while message is not None:
+            yield message
+
+
 class CutsStreams(Mutation):
     """After two messages, the call is lost."""
 

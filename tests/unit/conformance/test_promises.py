@@ -1,5 +1,7 @@
 """The list of the promises, and how a try of one ends."""
 
+import asyncio
+
 import grpc
 import pytest
 from grpc import aio
@@ -65,6 +67,17 @@ async def test_how_a_try_ends(error: Exception | None, verdict: Verdict, reason:
 
     [tried] = [one async for one in outcomes(Idle(), [Promise("a/b", "Text.", "place", check)])]
     assert (tried.verdict, tried.reason) == (verdict, reason)
+
+
+async def test_a_promise_that_takes_too_long_is_broken() -> None:
+    async def check(_: Scene) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    scene = Idle()
+    scene.target.patience = 0.001
+    [tried] = [one async for one in outcomes(scene, [Promise("a/b", "Text.", "place", check)])]
+    assert tried.verdict is Verdict.BROKEN
+    assert "has not come within 0.03 s" in tried.reason
 
 
 class Unusable(Idle):
