@@ -31,7 +31,16 @@ Hold: TypeAlias = Callable[[int], None]
 """Is told how many bytes more are held. Raises Overloaded if there is no room for them."""
 
 VALUE: Final = Value.DESCRIPTOR.full_name
-TEXTS: Final = frozenset({Timestamp.DESCRIPTOR.full_name, Duration.DESCRIPTOR.full_name})
+_TEXT_FORMS: Final = {
+    Duration.DESCRIPTOR.full_name: (re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s"), "1.5s"),
+    Timestamp.DESCRIPTOR.full_name: (
+        re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"),
+        "2026-01-31T12:00:00Z",
+    ),
+}
+"""What texts they have, and an example. Protobuf's reader takes others as well, or fails with an OverflowError."""
+
+TEXTS: Final = frozenset(_TEXT_FORMS)
 """The messages that are strings in JSON."""
 
 _INTEGERS: Final = {
@@ -281,8 +290,10 @@ _READERS: Final[Mapping[int, Callable[[Any, Path], Any]]] = {
 
 
 def _read_text(message: Message, value: Any, path: Path) -> None:
+    form, example = _TEXT_FORMS[cast(Descriptor, message.DESCRIPTOR).full_name]
     try:
+        if form.fullmatch(value) is None:
+            raise ValueError
         message.FromJsonString(value)  # type: ignore[attr-defined]
-    except (ValueError, TypeError, AttributeError):
-        example = "1.5s" if message.DESCRIPTOR.name == "Duration" else "2026-01-31T12:00:00Z"
+    except (ValueError, TypeError, OverflowError):
         raise InvalidParams.field(*path, description=f"expected a string like '{example}'") from None

@@ -156,6 +156,39 @@ async def test_what_is_no_message_is_refused_with_its_place(described: str, long
     assert violation.path[0] in REFUSED[described]
 
 
+@pytest.mark.parametrize("text", ["3s", "-1.5s", "0.000000001s", "315576000000s"])
+async def test_durations_are_texts(text: str) -> None:
+    members = await both_ways(
+        runs_pb2.GetRunRequest.FromString(
+            await from_json(b'{"timeout":"%b"}' % text.encode(), runs_pb2.GetRunRequest, Turns(), HELD.append)
+        )
+    )
+    assert float(members["timeout"][:-1]) == float(text[:-1])
+
+
+@pytest.mark.parametrize("value", ["", "s", "1", "1_0s", " 1s", "1.9e999s", "٣s", "1.s", ".5s", "9" * 13 + "s", 1, {}])
+async def test_what_is_no_duration_is_refused(value: object) -> None:
+    with pytest.raises(InvalidParams, match=r"expected a string like '1\.5s'"):
+        await from_json(json.dumps({"timeout": value}).encode(), runs_pb2.GetRunRequest, Turns(), HELD.append)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-01-31",
+        "2026-01-31T12:00:00",
+        "2026-01-31T12:00:00.9e999Z",
+        "2026-02-30T12:00:00Z",
+        "0000-01-01T00:00:00Z",
+        1,
+    ],
+)
+async def test_what_is_no_time_is_refused(value: object) -> None:
+    members = {"filter": {"createdAfter": value}}
+    with pytest.raises(InvalidParams, match="expected a string like '2026-01-31T12:00:00Z'"):
+        await from_json(json.dumps(members).encode(), runs_pb2.ListRunsRequest, Turns(), HELD.append)
+
+
 @pytest.mark.parametrize("value", [1, True, None, [1], [[LONG]], [{"absent": LONG}], [{"json": [LONG]}], ["1", LONG]])
 async def test_a_long_message_tells_the_place_in_arrays(value: object) -> None:
     for members in ({"flowLabel": LONG, "inputs": [{"json": "1"}] * 5_000 + [value]},):
