@@ -131,3 +131,8 @@ def test_the_unit_starts_restarts_and_stops_under_systemd(podman: Podman, tmp_pa
     unit("stop")
     ended = unit("show", "--property=Result,ExecMainStatus,ActiveState").splitlines()
     assert {*ended} == {"Result=success", "ExecMainStatus=0", "ActiveState=inactive"}
+    # Wrong settings are not tried again.
+    podman.output("exec", name, "sed", "-i", "s/drain_delay/drain_dely/", "/etc/runs-gateway/settings.toml")
+    assert podman.run("exec", name, "systemctl", "start", "runs-gateway").returncode != 0
+    failed = unit("show", "--property=NRestarts,ExecMainStatus,ActiveState").splitlines()
+    assert {*failed} == {"NRestarts=0", "ExecMainStatus=2", "ActiveState=failed"}

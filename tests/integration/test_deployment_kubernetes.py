@@ -10,6 +10,7 @@ import pytest
 import yaml
 from aiohttp import ClientSession
 
+from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import ServeSettings
 from gateway.server.settings_sources import load_serve
 from tests.support import deployment_tools, helm_chart
@@ -21,6 +22,14 @@ TEMPORAL: Final[dict[str, Any]] = yaml.safe_load((CHART / "examples/temporal.yam
 VALUES: Final[dict[str, dict[str, Any]]] = {
     "one gateway": {},
     "on Temporal": TEMPORAL,
+    "embedded, by its name": {"settings": {"runtime": "embedded"}},
+    "before a Stepflow engine": {"settings": {"runtime": "stepflow+http://engine:7840"}},
+    "before a server of the methods": {"settings": {"runtime": "jsonrpc+https://server:443/rpc"}},
+    "relays": {
+        "replicas": 2,
+        "settings": {"runtime": "grpc://keys-runs-gateway:50051"},
+        "podLabels": {"runs-gateway-client": "true"},
+    },
     "with TLS": {"tls": {"secretName": "gateway-tls"}, "settings": {"insecure": False, "tokens": "/etc/tokens.toml"}},
     "with more of everything": {
         "env": [{"name": "A", "value": "b"}],
@@ -110,6 +119,20 @@ def test_pods_have_no_privileges_and_can_write_their_volumes_alone(values: dict[
     assert mounted["state"] == "/var/lib/runs-gateway"
 
 
+@pytest.mark.parametrize("values", VALUES.values(), ids=VALUES)
+def test_a_gateway_that_keeps_something_is_one_and_has_a_volume_that_stays(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    found = objects(values)
+    spec = workload(found)["spec"]
+    if settings_of(found, tmp_path).runtime_kind in {RuntimeKind.RELAY, RuntimeKind.TEMPORAL}:
+        assert "StatefulSet" not in found
+    else:
+        assert spec["replicas"] == 1
+        assert [claim["metadata"]["name"] for claim in spec["volumeClaimTemplates"]] == ["state"]
+        assert "state" not in {volume["name"] for volume in spec["template"]["spec"]["volumes"]}
+
+
 def test_annotations_and_pull_secrets_are_where_clouds_look() -> None:
     values = VALUES["with more of everything"]
     found, plain = objects(values), objects()
@@ -161,8 +184,20 @@ async def test_the_gateway_answers_the_probes_and_listens_where_they_ask(tmp_pat
 @pytest.mark.parametrize(
     ("values", "why"),
     [
-        ({"replicas": 2}, "several replicas need settings.runtime"),
-        ({"autoscaling": {"enabled": True}}, "autoscaling needs settings.runtime"),
+        ({"replicas": 2}, "several replicas need a settings.runtime"),
+        ({"replicas": 3, "settings": {"runtime": "embedded"}}, "several replicas need a settings.runtime"),
+        ({"replicas": 2, "settings": {"runtime": "stepflow+http://a:1"}}, "several replicas need a settings.runtime"),
+        ({"autoscaling": {"enabled": True}}, "autoscaling needs a settings.runtime"),
+        ({**TEMPORAL, "autoscaling": {"enabled": True, "minReplicas": 11}}, "minReplicas is more than"),
+        ({"volumes": [{"name": "state", "emptyDir": {}}]}, "the name state is taken"),
+        ({"volumeMounts": [{"name": "none", "mountPath": "/none"}]}, "there is no volume none"),
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/var/lib/runs-gateway/"}]}, "has something at /var/lib"),
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/etc/runs-gateway/tokens"}]}, "has something at /etc"),
+        ({"volumeMounts": 2 * [{"name": "tmp", "mountPath": "/a"}]}, "has something at /a"),
+        ({"volumeMounts": [{"name": "tmp"}]}, "mountPath"),
+        ({"env": [{"name": "RUNS_GATEWAY_RUNTIME", "value": "embedded"}]}, "RUNS_GATEWAY_RUNTIME"),
+        ({"env": 2 * [{"name": "A", "value": "b"}]}, "A is given twice"),
+        ({"settings": {"tls_client_ca": "/ca.pem"}}, "probes of Kubernetes show no certificate"),
         ({"replica": 1}, "replica"),
         ({"settings": {"grpc_address": "0.0.0.0:1"}}, "settings"),
         ({"service": {"annotations": {"a": 1}}}, "service"),

@@ -60,6 +60,13 @@ def test_its_settings_exist_and_it_waits_for_the_end_long_enough(monkeypatch: py
     assert UNIT.seconds("TimeoutStopSec") >= 2 * (settings.drain_delay + settings.drain_seconds + 5)
 
 
+async def test_wrong_settings_end_the_gateway_in_the_way_that_the_unit_does_not_try_again(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("drain_dely = 2\n", encoding="utf-8")
+    ended = await CommandLine(tmp_path).run("serve", "--config", str(file))
+    assert (str(ended.code), UNIT["Restart"]) == (UNIT["RestartPreventExitStatus"], "on-failure")
+
+
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "workers"])
 async def test_the_gateway_tells_systemd_how_it_does(
     tmp_path: Path, home: Path, manager: socket.socket, options: tuple[str, ...]

@@ -17,9 +17,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
-{{/* Whether the gateway keeps its state itself. */}}
+{{/* Whether the gateway keeps a state itself: its runs, or the idempotency keys for a runtime that knows none. */}}
 {{- define "gateway.keepsState" -}}
-{{- if not .Values.settings.runtime }}true{{ end -}}
+{{- if regexMatch "^(embedded$|jsonrpc[+]|stepflow[+])" (.Values.settings.runtime | default "embedded") }}true{{ end -}}
 {{- end -}}
 
 {{/* A probe of the HTTP port. */}}
