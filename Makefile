@@ -60,7 +60,7 @@ PROCESSES = -n $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaf
 PYTEST = $(BIN)/python -m pytest -q $(PROCESSES) \
 	--hypothesis-profile=$(HYPOTHESIS) $(if $(filter explore,$(HYPOTHESIS)),--timeout=600)
 
-# CI measures what the tests cover. It takes half as long again: each process that a test starts loads coverage first.
+# CI measures what the tests cover, but for processes of slow tests: tests/support/measured.py.
 COVERAGE := $(CI)
 
 .PHONY: unit

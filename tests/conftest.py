@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from tests.support.s3_server import S3Server
     from tests.support.temporal_server import TemporalServer
 
-pytest_plugins = ("tests.support.session", "tests.support.time_limit", "tests.support.properties")
+pytest_plugins = (
+    "tests.support.session",
+    "tests.support.time_limit",
+    "tests.support.properties",
+    "tests.support.measured",
+)
 
 
 @pytest.fixture

@@ -232,6 +232,7 @@ async def follow_in_all_ways(stack: AsyncExitStack, serving: Serving, run: Follo
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.timeout(300)
 async def test_a_thousand_streams_with_an_age_of_two_seconds_for_a_minute(tmp_path: Path) -> None:
     """Each item ends when every stream has gone on once more. Every fold is right.

@@ -126,6 +126,7 @@ async def test_narrow_screens_need_no_scrolling_sideways(start: Start, chromium:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_a_hundred_thousand_runs_take_a_few_rows(start: Start, chromium: Browser, tmp_path: Path) -> None:
     await fill(tmp_path / "runs.db", MANY)
     gateway = await start(ui=True, state=str(tmp_path / "runs.db"))

@@ -154,6 +154,7 @@ async def test_watches_start_with_a_submit_beside_them(gateways: Behind) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("gateways", BALANCING, indirect=True)
 async def test_three_hundred_watches_start_with_a_submit_beside_them(gateways: Behind) -> None:
     await follow_many(gateways, 300)
@@ -200,6 +201,7 @@ async def test_relays_are_restarted_under_followers(gateways: Behind) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("gateways", BALANCING, indirect=True)
 async def test_relays_are_restarted_under_two_hundred_followers(gateways: Behind) -> None:
     await follow_over_restarts(gateways, 200, 4)
@@ -236,6 +238,7 @@ async def test_streams_that_a_proxy_cuts_go_on(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", CUTTING)
 async def test_streams_that_a_proxy_cuts_fifty_times_go_on(name: str, tmp_path: Path) -> None:
     await cut(name, tmp_path, 50)

@@ -179,5 +179,6 @@ async def test_the_picture_equals_the_list_over_cuts_restarts_and_workers(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_the_picture_equals_the_list_over_2_000_cuts(tmp_path: Path) -> None:
     await cut_again_and_again(tmp_path, seed=2, cuts=2_000)

@@ -215,7 +215,7 @@ async def test_component_servers_find_blobs_without_tls_and_nothing_else(authori
 
 STREAMS: Final = [
     pytest.param(10, 40, id="few"),
-    pytest.param(100, 1_000, id="many", marks=pytest.mark.slow),
+    pytest.param(100, 1_000, id="many", marks=[pytest.mark.slow, pytest.mark.no_cover]),
 ]
 
 

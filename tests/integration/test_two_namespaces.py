@@ -27,7 +27,7 @@ from gateway.runtimes.stepflow.runtime import StepflowRuntime
 from gateway.storage.idempotency import Keys
 from tests.support.document_server import DocumentServer
 from tests.support.embedded import Embedded, opened
-from tests.support.engine import Engine
+from tests.support.engine import RELEASES, Engine
 from tests.support.http_upstream import HttpUpstream
 from tests.support.namespace_actor import BLOBS, Actor, Board, prepare
 from tests.support.upstream import linked_upstream
@@ -113,7 +113,7 @@ RUNTIMES: Final[dict[str, Open]] = {
     "document": document,
 }
 KEEP_LABELS: Final = [name for name in RUNTIMES if name != "document"]
-ENGINES: Final = ["0.13.0", *(pytest.param(each, marks=MORE) for each in ("0.12.0", "0.11.0", "0.10.0"))]
+ENGINES: Final = [RELEASES[0], *(pytest.param(each, marks=MORE) for each in RELEASES[1:])]
 
 
 async def services_over(stack: AsyncExitStack, runtime: Runtime) -> RunsServices:
@@ -170,6 +170,7 @@ async def test_two_namespaces_do_not_learn_of_each_other(services: RunsServices)
 
 
 @MORE
+@pytest.mark.no_cover
 async def test_two_namespaces_do_not_learn_of_each_other_for_long(services: RunsServices) -> None:
     await compare(services, range(100, 140), steps=100)
 

@@ -41,5 +41,6 @@ async def test_a_file_levels_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_twenty_thousand_runs_level_off(tmp_path: Path) -> None:
     await level_off(tmp_path / "state.db", 2_000, 10)

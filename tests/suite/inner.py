@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
-PLUGINS = ("tests.support.session", "tests.support.time_limit", "tests.support.properties")
+PLUGINS = ("tests.support.session", "tests.support.time_limit", "tests.support.properties", "tests.support.measured")
 SETTINGS = """
 [pytest]
 asyncio_mode = auto
