@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import importlib
+import json
 import re
 import sys
 from base64 import urlsafe_b64encode
@@ -93,6 +94,17 @@ async def test_what_does_not_fit_is_refused_while_it_expands(coding: str) -> Non
         refused = await server.get(f"{BLOBS}/GetBlob", **query)
         assert (refused.status, refused.json()["message"]) == (429, NO_ROOM)
         await holding(server, 0, 0)
+
+
+@pytest.mark.parametrize(("memory", "flags"), [(2 * MIB, 0), (64 * MIB, COMPRESSED)])
+async def test_messages_are_compressed_while_there_is_memory_for_that(memory: int, flags: int) -> None:
+    async with web_server(account=MemoryAccount(memory)) as server:
+        run = await server.submit("1")
+        await server.runtime.succeed(0, json.dumps("x" * 20_000))
+        request = {"runId": run["runId"], "includeResults": True}
+        answer = await server.stream(f"{RUNS}/GetRun", request, Connect_Accept_Encoding="zstd")
+        assert answer.frames()[0][0] == flags
+        await holding(server, 0, memory // 8)
 
 
 async def test_what_callers_may_hold_bounds_their_messages_in_frames() -> None:

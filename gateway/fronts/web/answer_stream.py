@@ -34,13 +34,9 @@ class AnswerStream:
 
     async def send(self, message: bytes) -> None:
         """Send a message, when what was written before has left this process."""
-        coding = self._coding
-        if coding is None or len(message) < MIN_BYTES:
-            flags = 0
-        else:
-            parts = [part async for part in compressed(whole(message), coding, self._fair_queue)]
-            message, flags = b"".join(parts), COMPRESSED
-            del parts
+        flags = 0
+        if self._coding is not None and len(message) >= MIN_BYTES:
+            message, flags = await self._coded(message, self._coding)
         if len(message) <= PART:
             self._write(frame(message, flags))
         else:
@@ -53,6 +49,14 @@ class AnswerStream:
             self._is_whole = True
         del message
         await self._drained()
+
+    async def _coded(self, message: bytes, coding: Coding) -> tuple[bytes, int]:
+        """A message and its flags: compressed, if there is memory for what that takes."""
+        with self._connection.share.hold() as held:
+            if not held.may_grow(coding.memory):
+                return message, 0
+            parts = [part async for part in compressed(whole(message), coding, self._fair_queue)]
+        return b"".join(parts), COMPRESSED
 
     def succeed(self) -> None:
         """End the call."""

@@ -14,10 +14,11 @@ from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import InvalidRequest
 from gateway.fronts.grpc.connections import CallMemory
 from gateway.fronts.http.expanded_content import ExpandedContent, Holder
-from gateway.fronts.http.expanding import Expander, expander_by_name
+from gateway.fronts.http.expanding import Expander, expander_by_name, expander_of
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.request_body import invite_body, read_request_body
+from gateway.fronts.http.responses import UnsupportedContentCoding
 from gateway.fronts.web.base64_text import decoded
 from gateway.fronts.web.call_hold import CallHold
 from gateway.fronts.web.frames import COMPRESSED, FrameReader
@@ -77,11 +78,16 @@ class OneMessage:
 
 
 class FramedMessages:
-    """The body of a request is a stream of frames. What is held of them is counted for the call, in `memory`."""
+    """The body of a request is a stream of frames. What is held of them is counted for the call, in `memory`.
+
+    Making it raises UnsupportedContentCoding if the body is compressed as a whole.
+    """
 
     def __init__(
         self, request: HttpRequest, wire: Wire, memory: CallMemory, limits: HttpLimits, fair_queue: FairQueue
     ) -> None:
+        if expander_of(request) is not None:
+            raise UnsupportedContentCoding("messages in frames are compressed one by one, and not the body")
         if not request.content.is_eof():
             invite_body(request)
         chunks = _chunks(request)

@@ -125,6 +125,13 @@ async def test_a_compressed_message_is_bounded_by_what_it_holds(server: WebServe
     assert answer.messages()[-1]["error"]["code"] == "resource_exhausted"
 
 
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+async def test_a_body_of_frames_is_not_compressed_as_a_whole(server: WebServer, coding: str) -> None:
+    body = gzip.compress(framed({"runId": MISSING_BLOB}))
+    answer = await server.post(f"{RUNS}/GetRun", body, **STREAM, Content_Encoding=coding)
+    assert [message["error"]["code"] for message in answer.messages()] == ["unimplemented"]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
