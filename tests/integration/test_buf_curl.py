@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import re
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -10,11 +13,14 @@ import pytest
 
 from tests.integration.conftest import Start
 from tests.support.identities import bearer, token_entry, token_of, write_tokens
+from tests.support.left_run import left_run
 from tests.support.web_packages import BUF, PROJECT, installed
 
 FLOW: Final = {"json": '{"steps":[],"output":{"$input":"$"}}', "type": "BLOB_TYPE_FLOW"}
 EXACT: Final = ["1152921504606846977", "1e400"]
 NOT_FOUND: Final = 5
+MANY: Final = 20_000
+_SPACE: Final = re.compile(r"\s*")
 MISSING: Final = "00000000-0000-7000-8000-000000000000"
 
 
@@ -24,19 +30,25 @@ class Curl(NamedTuple):
     protocol: str
     address: str
 
-    async def run(self, method: str, *messages: object) -> tuple[int, list[Any]]:
-        """The status of the program, and what it has printed: the answers, or the error."""
+    async def started(self, method: str) -> asyncio.subprocess.Process:
+        """The program, which calls."""
         service = "BlobsService" if method.endswith("Blob") else "RunsService"
         options = ["--http2-prior-knowledge"] if self.protocol == "grpc" else []
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *(str(BUF), "curl", "--schema", str(PROJECT / "protos"), "--protocol", self.protocol, *options),
-            *("--header", f"authorization: {bearer(token_of('curl'))}", "--data", "".join(map(json.dumps, messages))),
+            *("--header", f"authorization: {bearer(token_of('curl'))}", "--data", "@-"),
             f"http://{self.address}/runs.v1.{service}/{method}",
             cwd=PROJECT,
+            start_new_session=True,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        out, err = await process.communicate()
+
+    async def run(self, method: str, *messages: object) -> tuple[int, list[Any]]:
+        """The status of the program, and what it has printed: the answers, or the error."""
+        process = await self.started(method)
+        out, err = await process.communicate("\n".join(map(json.dumps, messages)).encode())
         assert process.returncode is not None
         return process.returncode, _values((err if process.returncode else out).decode())
 
@@ -53,10 +65,11 @@ class Curl(NamedTuple):
 def _values(text: str) -> list[Any]:
     """The JSON values that follow each other in a text."""
     values, place, decoder = [], 0, json.JSONDecoder()
-    while place < len(text.rstrip()):
-        place += len(text) - place - len(text[place:].lstrip())
-        value, place = decoder.raw_decode(text, place)
+    text = text.strip()
+    while place < len(text):
+        value, end = decoder.raw_decode(text, place)
         values.append(value)
+        place = _SPACE.match(text, end).end()  # type: ignore[union-attr]
     return values
 
 
@@ -104,6 +117,35 @@ async def test_runs_are_watched_where_streams_go_both_ways(curl: Curl) -> None:
     else:
         status, _ = await curl.run("WatchRuns", message)
         assert status != 0
+
+
+async def test_many_messages_go_each_way(curl: Curl) -> None:
+    flow_id = (await curl.answer("PutBlob", FLOW))["blobId"]
+    inputs = ({"inputs": [{"json": str(index)}]} for index in range(MANY))
+    streamed = (await curl.answer("SubmitRunStream", {"parameters": {"flowId": flow_id}}, *inputs))["run"]
+    updates = await curl.answers("GetRun", {"runId": streamed["runId"], "wait": True, "includeResults": True})
+    texts = [result["value"]["json"] for update in updates for result in update["run"]["results"]]
+    assert sorted(map(int, texts)) == list(range(MANY))
+    if curl.protocol == "grpc":
+        removals = ({"remove": f"00000000-0000-7000-8000-{number:012}"} for number in range(MANY))
+        assert sum("ended" in message for message in await curl.answers("WatchRuns", *removals)) == MANY
+
+
+@pytest.mark.parametrize("protocol", ["connect", "grpcweb", "grpc"])
+async def test_a_run_goes_on_whose_follower_is_interrupted(start: Start, protocol: str) -> None:
+    installed()
+    async with left_run(start) as run:
+        curl = Curl(protocol, run.grpc if protocol == "grpc" else run.address)
+        process = await curl.started("GetRun")
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps({"runId": run.run_id, "wait": True}).encode())
+        process.stdin.close()
+        assert await process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)  # As a terminal does: the program is the child of a script.
+        await process.communicate()
+        await run.is_left()
+        await run.goes_on()
 
 
 async def test_errors_have_their_details(curl: Curl) -> None:

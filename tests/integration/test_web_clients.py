@@ -18,6 +18,7 @@ from runs.v1 import blobs_pb2, runs_pb2
 from tests.integration.conftest import Gateway, Join, Start
 from tests.support.counted import Counted
 from tests.support.identities import token_entry, token_of, write_tokens
+from tests.support.left_run import left_run
 from tests.support.node_packages import NODE
 
 FLOW = '{"name":"echo","steps":[],"output":{"$input":"$"}}'
@@ -240,6 +241,32 @@ async def test_clients_of_node_agree(contract: Path, gateway: Gateway, transport
     told = await played(transport, gateway.addresses.http, contract)
     check_told(told)
     assert told["created"]["code"] == UNIMPLEMENTED
+    if told["unwatched"] is not None:  # By the client itself: browsers send no streams.
+        assert "streaming request bodies" in told["unwatched"]["message"]
+
+
+# XMLHttpRequest of npm tells of a body at its end; that of browsers is tried in test_web_pages.py.
+LEAVING = [*(name for name in TRANSPORTS if not name.startswith("grpc-web-package")), "connect-node-grpc"]
+
+
+@pytest.mark.parametrize("transport", LEAVING)
+async def test_a_run_goes_on_whose_follower_in_node_leaves(contract: Path, start: Start, transport: str) -> None:
+    async with left_run(start) as run:
+        address = run.grpc if transport == "connect-node-grpc" else run.address
+        process = await asyncio.create_subprocess_exec(
+            *("node", str(NODE / "web_leaver.mjs"), transport, f"http://{address}", str(contract), run.run_id),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        try:
+            assert (await process.stdout.readline()).decode().strip() == run.run_id
+            await run.is_left()
+            assert process.returncode is None  # It is not its end that has ended the stream.
+            await run.goes_on()
+        finally:
+            await process.communicate(b"")
+        assert process.returncode == 0
 
 
 @pytest.mark.slow

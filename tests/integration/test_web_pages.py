@@ -17,6 +17,7 @@ from tests.integration.conftest import Gateway, Start
 from tests.support.browser import browser, new_page
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.identities import bearer, token_entry, token_of, write_tokens
+from tests.support.left_run import left_run
 from tests.support.showcase import ECHO, ORDER, Showcase
 from tests.support.web_packages import bundled
 
@@ -129,6 +130,27 @@ async def test_a_page_sees_results_as_they_come(start: Start, page: Page, origin
         await gateway.stop()
     assert (told["failures"], told["repeated"]) == ([], 0)
     assert [json.loads(text)["order"] for text in told["texts"]] == [{"n": 1}, {"hold": True}]
+
+
+@pytest.mark.parametrize("protocol", STREAMING)
+async def test_a_run_goes_on_that_a_page_leaves(start: Start, page: Page, origin: str, protocol: str) -> None:
+    async with left_run(start, allow_origins=(origin,)) as run:
+        arguments = [protocol, f"http://{run.address}", "", run.run_id]
+        assert await page.evaluate("arguments => globalThis.leave(...arguments)", arguments) == run.run_id
+        await run.is_left()
+        await run.goes_on()
+
+
+async def test_a_run_goes_on_whose_page_is_closed(start: Start, chromium: Browser, origin: str) -> None:
+    async with left_run(start, allow_origins=(origin,)) as run:
+        async with new_page(chromium) as page:
+            await opened(page, origin)
+            arguments = ["connect-web", f"http://{run.address}", "", run.run_id]
+            await page.evaluate("arguments => { void globalThis.follow(...arguments); }", arguments)
+            await page.wait_for_function("globalThis.updates === 1")
+            await page.close()
+            await run.is_left()
+        await run.goes_on()
 
 
 async def test_what_a_page_may_not_do(gateway: Gateway, chromium: Browser, files: Files) -> None:

@@ -13,6 +13,7 @@ from gateway.concurrency.fair_queue import FairQueue, FairSlices
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import InvalidRequest
 from gateway.fronts.grpc.connections import CallMemory
+from gateway.fronts.http.connection import BodyTooScattered
 from gateway.fronts.http.expanded_content import ExpandedContent, Holder
 from gateway.fronts.http.expanding import Expander, expander_by_name, expander_of
 from gateway.fronts.http.limits import HttpLimits
@@ -151,6 +152,8 @@ async def _chunks(request: HttpRequest) -> AsyncGenerator[bytes, None]:
     try:
         while chunk := await request.content.readany():
             yield chunk
+    except BodyTooScattered:
+        raise InvalidRequest("the chunks of the body are too small, or have too much around them") from None
     except (RequestPayloadError, ConnectionError):
         raise InvalidRequest("the body ends too early or is encoded wrongly") from None
 

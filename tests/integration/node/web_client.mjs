@@ -1,21 +1,11 @@
 // Plays one scenario over one protocol, and prints what came of it as JSON.
 // usage: node web_client.mjs PROTOCOL URL IMAGE [TOKEN], where IMAGE is the contract as `buf build` writes it.
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { ConnectError } from "@connectrpc/connect";
-import * as node from "@connectrpc/connect-node";
-import { clients } from "./web_protocols.mjs";
+import { nodeClients } from "./web_node.mjs";
 
 const [protocol, url, image, token] = process.argv.slice(2);
 const MANY = 20_000;
-globalThis.XMLHttpRequest = createRequire(import.meta.url)("xhr2");
-
-const [runs, blobs] = clients(protocol, url, readFileSync(image), token, {
-  "connect-node": (options) => node.createConnectTransport({ ...options, httpVersion: "1.1" }),
-  "connect-node-get": (options) => node.createConnectTransport({ ...options, httpVersion: "1.1", useHttpGet: true }),
-  "connect-node-grpc-web": (options) => node.createGrpcWebTransport({ ...options, httpVersion: "1.1" }),
-  "connect-node-grpc": (options) => node.createGrpcTransport(options),
-});
+const [runs, blobs] = nodeClients(protocol, url, image, token);
 const takesStreams = protocol.startsWith("connect-node"); // Pages send no streams.
 
 async function last(steps) {
@@ -70,6 +60,7 @@ const told = await results(many.run.runId);
 const streamed = takesStreams ? await runs.submitRunStream(inputs(put.blobId)) : null;
 let ended = 0;
 if (takesStreams) for await (const message of runs.watchRuns(removals())) ended += message.event.case === "ended";
+const unwatched = takesStreams || protocol.startsWith("grpc-web-package") ? null : await failure(last(runs.watchRuns(removals())));
 const listed = await runs.listRuns({ pageSize: 1 });
 const items = await runs.listItems({ runId, pageSize: 2 });
 const created = await failure(runs.createToken({ permissions: ["runs:read"] }));
@@ -88,7 +79,7 @@ process.stdout.write(JSON.stringify({
   ended: takesStreams ? ended : MANY,
   listed: listed.runs.length,
   items: items.items.length,
-  cancelled, refused, missing, gone, created,
+  cancelled, refused, missing, gone, created, unwatched,
   kept: [kept.matched, kept.cancelled, kept.unchanged].map(Number),
   deleted: [deleted.matched, deleted.deleted, deleted.unchanged].map(Number),
 }));

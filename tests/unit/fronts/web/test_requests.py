@@ -14,7 +14,7 @@ from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.web.frames import COMPRESSED, Frame, FrameReader, frame
 from runs.v1 import blobs_pb2, runs_pb2
 from tests.support.scripted_runtime import FLOW, MISSING_BLOB
-from tests.support.web_front import BLOBS, RUNS, STREAM, WebServer, framed, web_server
+from tests.support.web_front import BLOBS, RUNS, STREAM, WebAnswer, WebServer, framed, web_server
 
 WEB = {"Content-Type": "application/grpc-web+json"}
 LIMIT = 100_000
@@ -253,3 +253,35 @@ async def test_a_request_of_protobuf_is_read_as_it_is(server: WebServer) -> None
     assert runs_pb2.SubmitRunResponse.FromString(answer.body).run.items.total == 1
     broken = await server.post(f"{RUNS}/SubmitRun", b"\xff", Content_Type="application/proto")
     assert (broken.status, broken.json()["code"]) == (400, "invalid_argument")
+
+
+async def test_small_messages_in_chunks_of_their_own_are_taken(server: WebServer) -> None:
+    """As a client in Go sends them: the five bytes before a message, and the message."""
+    parameters = runs_pb2.SubmitRunRequest(flow_id=await server.put_flow())
+    first = runs_pb2.SubmitRunStreamRequest(parameters=parameters)
+    other = runs_pb2.SubmitRunStreamRequest(inputs=[runs_pb2.JsonValue(json="7")])
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for message in (first, *[other] * 8_000):
+            framed = frame(message.SerializeToString())
+            yield framed[:5]
+            yield framed[5:]
+
+    headers = {"content-type": "application/connect+proto"}
+    async with server.session.post(server.url(f"{RUNS}/SubmitRunStream"), data=chunks(), headers=headers) as response:
+        frames = WebAnswer(response.status, response.headers, await response.read()).frames()
+    assert [content for flags, content in frames if flags] == [b"{}"]
+    answer = runs_pb2.SubmitRunResponse.FromString(frames[0][1])
+    assert answer.run.items.total == 8_000
+
+
+async def test_chunks_that_are_too_small_are_named(server: WebServer) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield frame(bytes(50_000))[:5]
+        for _ in range(30_000):
+            yield b" "
+
+    headers = {"content-type": "application/connect+proto"}
+    async with server.session.post(server.url(f"{RUNS}/SubmitRunStream"), data=chunks(), headers=headers) as response:
+        [(_, end)] = WebAnswer(response.status, response.headers, await response.read()).frames()
+    assert "chunks" in json.loads(end)["error"]["message"]
