@@ -13,7 +13,7 @@ from gateway.cli.documents import DocumentError, FlowDocument, UnreadableError, 
 from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.flow_places import Place, places_of
 from gateway.cli.forms import Form, OutputForm, form_of, print_value
-from gateway.cli.lines import print_line, printable
+from gateway.cli.lines import print_error, print_line, printable
 from gateway.cli.parameters import FlowFile, whole_number
 from gateway.core.errors import InvalidFlow, TooLarge, render_path
 from gateway.core.json_text import quote
@@ -49,6 +49,14 @@ class _Checked(NamedTuple):
     file: str
     flow_id: str
     faults: list[_Fault]
+    read: bool = True
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a command tells that has checked this file alone."""
+        if not self.read:
+            return ExitCode.USAGE
+        return ExitCode.ERROR if self.faults else ExitCode.OK
 
     def json(self) -> JsonText:
         """The value for programs."""
@@ -60,6 +68,8 @@ class _Checked(NamedTuple):
 
     def words(self) -> list[str]:
         """The lines for people."""
+        if not self.read:
+            return []
         return [fault.words(self.file) for fault in self.faults] or [f"{self.file}: valid"]
 
 
@@ -71,7 +81,8 @@ def check(
 ) -> int:
     """Tell what is wrong with flows, as a gateway that stores them would, but without one.
 
-    Each fault is a line FILE:LINE:COLUMN: FIELD: DESCRIPTION; the exit code is 1 if there are any.
+    Each fault is a line FILE:LINE:COLUMN: FIELD: DESCRIPTION. The exit code is 1 if there are any, and 2 if a file
+    cannot be read; the others are checked all the same.
 
     Parameters
     ----------
@@ -91,8 +102,9 @@ def check(
     code = ExitCode.OK
     for file in files:
         checked = _check(file, max_flow_bytes)
-        if checked.faults:
-            code = ExitCode.ERROR
+        code = max(code, checked.exit_code)
+        if not checked.read:
+            print_error(f"{checked.file}: {checked.faults[0].description}")
         if chosen is OutputForm.TABLE:
             for line in checked.words():
                 print_line(printable(line))
@@ -102,12 +114,11 @@ def check(
 
 
 def _check(file: Path, max_bytes: int) -> _Checked:
-    """Raises UnreadableError if there is no such file, or it cannot be read."""
     name = name_of(file)
     try:
         document = read_flow_document(file)
-    except UnreadableError:
-        raise
+    except UnreadableError as error:
+        return _Checked(name, "", [_Fault(None, "", error.problem)], read=False)
     except DocumentError as error:
         return _Checked(name, "", [_placed(error.problem)])
     try:

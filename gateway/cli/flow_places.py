@@ -39,7 +39,7 @@ def _in_json(source: str, paths: Sequence[Path]) -> list[Place]:
 
 
 def _in_yaml(source: str, paths: Sequence[Path]) -> list[Place]:
-    from gateway.core.yaml_json import composed
+    from gateway.core.yaml_nodes import composed
 
     root = composed(source)
     assert root is not None

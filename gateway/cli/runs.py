@@ -14,6 +14,7 @@ from gateway.cli.documents import read_inputs
 from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.forms import Form, OutputForm, form_of, print_value
 from gateway.cli.gateway_flags import Gateway
+from gateway.cli.interrupts import say_if_ended
 from gateway.cli.lines import not_to_be_lost, print_line, print_notice
 from gateway.cli.parameters import RunId, Timeout
 from gateway.cli.run_options import Options, RunOptions
@@ -62,7 +63,10 @@ def submit(
         status = client.submit(flow_id, inputs_as_text, timeout=first_call_timeout(timeout), **given)
     # The id comes first: whatever happens now, the run can be found again.
     with not_to_be_lost(f"run {status.run_id}"):
+        if wait:
+            say_if_ended(f"run {status.run_id} goes on")
         _print_submitted(status, wait, chosen)
+        sys.stdout.flush()
     return _wait(status.run_id, time_until(deadline), gateway, chosen) if wait else ExitCode.OK
 
 
@@ -89,6 +93,7 @@ def _wait(run_id: str, timeout: float | None, gateway: Gateway, form: OutputForm
             with closing(client.watch(run_id, include_results=True, timeout=timeout)) as updates:
                 show_run(fold.each(updates), form)
             status = fold.status()
+    say_if_ended("")
     return _print_run(status, form, waited=True)
 
 

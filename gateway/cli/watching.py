@@ -34,7 +34,8 @@ def watch(
 
     A progress bar on a terminal, or a table of them; otherwise, a line of JSON for each update, unless --output says
     otherwise. By flags, runs that come meanwhile are waited for as well. The exit code is that of the worst run. A
-    connection that is lost is made again, for a minute at most.
+    connection that is lost is made again, for a minute at most; a gateway that cannot be reached at first is not waited
+    for.
     """
     chosen = form_of_many(form)
     if bool(run_ids) == (filter_ is not None):

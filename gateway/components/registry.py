@@ -251,6 +251,8 @@ def _check_target(name: str, target: str) -> None:
         raise ValueError(f"component route {name!r}: the command is malformed: {error}") from None
     if not words:
         raise ValueError(f"component route {name!r}: the command is empty")
+    if "://" in words[0]:
+        raise ValueError(f"component route {name!r}: {words[0]!r} is neither a command nor a URL with http or https")
     if shutil.which(words[0]) is None:
         raise ValueError(f"component route {name!r}: the command {target!r} was not found: {not_found(words[0])}")
 

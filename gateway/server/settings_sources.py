@@ -1,6 +1,8 @@
 """Reads settings from flags, the environment and a file, in this order of precedence."""
 
+import errno
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -203,6 +205,8 @@ def _read_file(file: Path) -> _Source:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     parse = _PARSERS.get(file.suffix.lower())
+    if parse is None and not file.exists():
+        raise SettingsError(f"{file}: {os.strerror(errno.ENOENT)}")
     if parse is None:
         raise SettingsError(f"{file}: the name of a file of settings ends with {', '.join(_PARSERS)}")
     try:

@@ -215,6 +215,23 @@ def read_terminal(screen: int) -> str:
     return data.decode()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize("form", ["table", "json"])
+async def test_a_submit_that_is_ended_while_it_waits_tells_the_run(
+    cli: CommandLine, serving: Serving, gate: Gate, tmp_path: Path, number: signal.Signals, code: int, form: str
+) -> None:
+    flow_id = await put_gated(cli, tmp_path)
+    process = await cli.start("submit", flow_id, "--input", "1", "--wait", "--output", form)
+    first = process.stdout if form == "table" else process.stderr
+    assert first is not None
+    run_id = (await first.readline()).split()[1].decode()
+    process.send_signal(number)
+    finished = await finish(process)
+    assert (finished.code, finished.err) == (code, f"run {run_id} goes on\n")
+    gate.open.set()
+    assert json.loads(await cli.output("get", run_id, "--wait", "--json"))["status"] == "success"
+
+
 async def test_ctrl_c_ends_watching_and_nothing_else(
     cli: CommandLine, serving: Serving, gate: Gate, tmp_path: Path
 ) -> None:

@@ -3,7 +3,7 @@
 The shell is in a network of its own, so that the addresses are those that the document names. A block of `sh` that
 begins with a server goes on in the background once it is ready, in place of the servers before it unless it has an
 address of its own. A block of `python` or `js` is a program. A block of `text` is what the block before it prints, but
-for ids, digests and times.
+for ids, digests and times, and for what `...` stands for.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ trap stop EXIT
 _PROGRAMS: Final = {"python": "python3 -", "js": "node --input-type=module -"}
 _CHANGING: Final = (
     (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "ID"),
-    (r"sha256:[0-9a-f.]+", "DIGEST"),
+    (r"sha256:[0-9a-f]+(?:\.\.\.)?", "DIGEST"),
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME"),
     (r"(?<=\"resumeToken\":\")[^\"]*", "TOKEN"),
 )
@@ -55,6 +55,12 @@ def stable(output: str) -> str:
     for pattern, name in _CHANGING:
         output = re.sub(pattern, name, output)
     return "\n".join(line.rstrip() for line in output.strip().splitlines())
+
+
+def is_like(printed: str, told: str) -> bool:
+    """Whether an output is what a page tells of it, where `...` stands for what is left out of a line."""
+    pattern = ".*".join(re.escape(part) for part in stable(told).split("..."))
+    return re.fullmatch(pattern, stable(printed)) is not None
 
 
 def script(steps: Sequence[Block], online: int = 0) -> str:

@@ -107,6 +107,19 @@ def test_more_faults_than_are_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (code, len(lines), lines[-1]) == (ExitCode.ERROR, 101, f"{file}: more were not looked for")
 
 
+def test_a_file_that_cannot_be_read_does_not_keep_others_from_being_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right, missing, wrong = write(tmp_path, "output: 1", "a.yaml"), str(tmp_path / "missing"), write(tmp_path, "- 1")
+    assert run(["check", right, missing, wrong]) == ExitCode.USAGE
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [f"{right}: valid", f"{wrong}:1:1: expected an object"]
+    assert printed.err == f"error: {missing}: No such file or directory\n"
+    code, lines = checked(capsys, missing, wrong, right, "--json")
+    assert (code, [json.loads(line)["valid"] for line in lines]) == (ExitCode.USAGE, [False, False, True])
+    assert json.loads(lines[0])["faults"] == [{"field": "", "description": "No such file or directory"}]
+
+
 def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"output: 1")))
     assert checked(capsys, "-") == (ExitCode.OK, ["standard input: valid"])

@@ -34,6 +34,21 @@ def test_an_interrupt_while_modules_are_imported_is_no_traceback(moment: int) ->
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, -15)])
+@pytest.mark.parametrize(("line", "told"), [("run x goes on", "run x goes on\n"), ("", "")])
+def test_what_must_not_be_lost_is_told_at_the_end(number: int, code: int, line: str, told: str) -> None:
+    program = f"""
+import signal
+from gateway.cli.interrupts import exit_on_interrupt, say_if_ended
+exit_on_interrupt()
+say_if_ended("an earlier line")
+say_if_ended({line!r})
+signal.raise_signal({number})
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", told)
+
+
 def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
     program = """
 import signal

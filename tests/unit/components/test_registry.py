@@ -126,6 +126,7 @@ async def test_a_component_of_a_server_that_has_not_answered_is_not_yet_availabl
         ({"/a": "http://"}, "URL is malformed"),
         ({"/a": "http://x:port"}, "URL is malformed"),
         ({"/a": "  "}, "command is empty"),
+        ({"/a": "ftp://x"}, "'ftp://x' is neither a command nor a URL with http or https"),
         ({"/a": "run 'it"}, "command is malformed"),
     ],
 )

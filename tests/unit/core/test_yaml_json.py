@@ -54,7 +54,9 @@ JSON_VALUES = st.recursive(
         ("- &a {k: 1}\n- *a", '[{"k":1},{"k":1}]'),
         ("a:\n  - b\n  -\n", '{"a":["b",null]}'),
         ("a: |\n  x\n  y\n", '{"a":"x\\ny\\n"}'),
-        ("<<: {a: 1}", '{"<<":{"a":1}}'),
+        ("'<<': {a: 1}", '{"<<":{"a":1}}'),
+        ('{"<<": 1}', '{"<<":1}'),
+        ("- <<", '["<<"]'),
     ],
 )
 def test_values_keep_what_they_say(text: str, expected: str) -> None:
@@ -84,6 +86,7 @@ def test_what_a_yaml_writer_writes_with_tags_means_the_same(value: Any) -> None:
             r"line 2, column \d+: expected a single document in the stream but found",
         ),
         ("a: 1\nb: 2\na: 3", r"line 3, column \d+: the key 'a' is given twice"),
+        ("a: 1\n<<: {b: 2}", r"line 2, column 1: YAML 1.2 has no merge keys"),
         ("? [a]\n: 1", r"line 1, column \d+: a key must be a string"),
         ("a: .inf", r"line 1, column \d+: JSON has no \.inf"),
         ("a:\n- .nan", r"line 2, column \d+: JSON has no \.nan"),

@@ -211,6 +211,12 @@ def test_an_empty_file_sets_nothing(text: str, tmp_path: Path) -> None:
     assert load_serve({}, {}, write(tmp_path, "c.yaml", text)) == load_serve({}, {})
 
 
+@pytest.mark.parametrize("name", ["settings", "c.json"])
+def test_a_file_that_is_not_there_is_told_before_the_ending_of_its_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"{name}: No such file or directory$"):
+        load_serve({}, {}, tmp_path / name)
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"missing\.toml: No such file or directory"):
         load_serve({}, {}, tmp_path / "missing.toml")
