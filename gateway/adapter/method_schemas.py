@@ -85,10 +85,15 @@ def _param(name: str, schema: JsonSchema, text: str, *, required: bool = False) 
     return {"name": name, "description": text, "required": required, "schema": schema if required else nullable(schema)}
 
 
-_BLOB_IDS: Final = [
-    _param(name, {"type": "string"}, "The id of the blob, as 64 hexadecimal digits; in either spelling.")
-    for name in ("blobId", "blob_id")
-]
+_BLOB_ID: Final = {
+    **_param(
+        "blobId",
+        {"type": "string"},
+        "The id of the blob, as 64 hexadecimal digits. `blob_id` may stand for it.",
+        required=True,
+    ),
+    "x-other-spelling": "blob_id",
+}
 _BLOB: Final = [
     _param("data", {}, "A JSON value, or of binary content the base64.", required=True),
     *(
@@ -182,7 +187,7 @@ METHODS: Final[Mapping[str, MethodSchema]] = {
         "Answers with a blob.",
         reference("Blob"),
         (errors.InvalidBlobId, errors.BlobNotFound, *_STATE),
-        descriptors=_BLOB_IDS,
+        descriptors=[_BLOB_ID],
         keeps=True,
     ),
     "rpc.discover": MethodSchema("Answers with this document.", {"type": "object"}, ()),

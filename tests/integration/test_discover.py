@@ -4,10 +4,12 @@ import asyncio
 import json
 from typing import Any
 
+from gateway.adapter.method_examples import EXAMPLES, RUN_ID
 from gateway.core.model import Blob, BlobType, SubmitParams
 from gateway.fronts.http.openrpc import openrpc_document
 from tests.integration.conftest import Gateway, Start
 from tests.support.component_server import Call, ComponentServer
+from tests.support.page_session import stable
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}
 
@@ -41,3 +43,14 @@ async def test_a_component_may_ask_as_well(start: Start) -> None:
         flow_id = await running.grpc.put_blob(Blob(json.dumps(flow), BlobType.FLOW))
         status = await running.grpc.submit(SubmitParams(flow_id=flow_id, inputs=["1"], wait=True))
     assert [result.value for result in status.results or ()] == ['"1.3.2"']
+
+
+async def test_examples_are_what_a_gateway_answers(start: Start) -> None:
+    running, run_id = await start(), RUN_ID
+    for method in EXAMPLES:
+        if method in {"runs/watch", "runs/token"}:
+            continue  # a stream, and a token that needs a key
+        params = json.loads(json.dumps(EXAMPLES[method].params).replace(RUN_ID, run_id))
+        answer = await post(running, {"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+        assert stable(json.dumps(answer["result"])) == stable(json.dumps(EXAMPLES[method].result))
+        run_id = answer["result"].get("runId", run_id)

@@ -17,7 +17,12 @@ ANYWHERE: Final = frozenset({-32700, -32600, -32601})
 
 def faults_of_params(method: str, params: Any) -> list[str]:
     """What is wrong with parameters."""
-    return [error.message for error in _params(method).iter_errors({} if params is None else params)]
+    given = {} if params is None else params
+    for param in METHODS[method]["params"]:
+        other = param.get("x-other-spelling")
+        if isinstance(given, dict) and other in given:
+            given = {**given, param["name"]: given[other]}
+    return [error.message for error in _params(method).iter_errors(given)]
 
 
 def faults_of_answer(method: str, answer: dict[str, Any]) -> list[str]:

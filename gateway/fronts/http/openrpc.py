@@ -9,6 +9,7 @@ from gateway.access.method_permissions import JSONRPC_PERMISSIONS
 from gateway.adapter.control_json import known_members
 from gateway.adapter.json_members import Params
 from gateway.adapter.message_schemas import message_schemas
+from gateway.adapter.method_examples import EXAMPLES
 from gateway.adapter.method_schemas import METHODS, MethodSchema
 from gateway.concurrency.fair_queue import FairQueue
 from gateway.core.model import JsonText
@@ -48,6 +49,8 @@ def _method(name: str, method: MethodSchema) -> dict[str, Any]:
         "errors": method.error_objects(),
         "x-unknown-params": "kept" if method.keeps else "refused",
     }
+    if name in EXAMPLES:
+        made["examples"] = [EXAMPLES[name].pairing()]
     if permission is not None:
         made["x-permission"] = permission.value
     if method.tells is not None:

@@ -61,6 +61,11 @@ def test_all_parameters_fit(method: str, data: st.DataObject) -> None:
     assert faults_of_params(method, json.loads(write(data.draw(strategy)))) == []
 
 
+def test_a_blob_is_read_by_an_id_in_either_spelling() -> None:
+    assert [faults_of_params("blobs/get", {name: "a"}) for name in ("blobId", "blob_id")] == [[], []]
+    assert faults_of_params("blobs/get", {}) == ["'blobId' is a required property"]
+
+
 @given(messages.run_statuses())
 def test_all_statuses_fit(status: Any) -> None:
     for write in (status_to_json.run_status_to_json, status_to_json.run_status_to_canonical_json):
