@@ -44,7 +44,7 @@ _HERE: Final = _EMBEDDED | _TEMPORAL
 """Those whose runs execute in gateways."""
 _WITH_COMPONENTS: Final = _HERE | _STEPFLOW
 
-_KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
+KINDS_WITH: Mapping[str, frozenset[RuntimeKind]] = {
     "state": frozenset({RuntimeKind.EMBEDDED, RuntimeKind.JSONRPC, RuntimeKind.STEPFLOW}),
     "components": _WITH_COMPONENTS,
     "max_flow_bytes": _HERE,
@@ -135,7 +135,7 @@ def _check_issuer(settings: Settings, origins: Mapping[str, str]) -> None:
 def _check_combination(settings: ServeSettings, origins: Mapping[str, str]) -> None:
     """Raise SettingsError if a setting has no meaning beside the others."""
     kind = settings.runtime_kind
-    for name, kinds in _KINDS_WITH.items():
+    for name, kinds in KINDS_WITH.items():
         if name in origins and kind not in kinds:
             origin = f" (from {origins['runtime']})" if "runtime" in origins else ""
             raise SettingsError(

@@ -1,4 +1,5 @@
-"""The chart of `deploy/helm`, rendered by helm; `python -m tests.support.helm_chart` writes `deploy/kubernetes`.
+"""The chart of `deploy/helm`, rendered by helm; `python -m tests.support.helm_chart` writes `deploy/kubernetes` and the
+schema of its values.
 
 So what is there for those who do not use helm is what the chart renders with its own values, and with each of its
 examples.
@@ -13,9 +14,11 @@ from typing import Any, Final
 import yaml
 
 from tests.support import deployment_tools
+from tests.support.chart_settings import values_schema
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy"
 CHART: Final = DEPLOY / "helm/runs-gateway"
+SCHEMA: Final = CHART / "values.schema.json"
 MANIFESTS: Final = {
     DEPLOY / "kubernetes/one-gateway.yaml": None,
     DEPLOY / "kubernetes/gateways-on-temporal.yaml": CHART / "examples/temporal.yaml",
@@ -67,5 +70,6 @@ def _helm(*arguments: str, values: str = "") -> str:
 
 
 if __name__ == "__main__":
+    SCHEMA.write_text(values_schema(SCHEMA), encoding="utf-8")
     for file, given in MANIFESTS.items():
         file.write_text(manifest(given), encoding="utf-8")

@@ -16,6 +16,11 @@
 {{- if and $values.settings.tls_client_ca (ne (toString $values.settings.tls_client_auth) "none") }}
 {{- fail "settings.tls_client_ca: probes of Kubernetes show no certificate, so the pods would never be ready; let a mesh or a proxy ask for them" }}
 {{- end }}
+{{- $settings := $values.settings }}
+{{- $identities := or $settings.tokens $settings.signing_key $settings.jwt_keys $settings.certificates }}
+{{- if not (or $settings.insecure (and $values.tls.secretName $identities) $values.env $values.envFrom) }}
+{{- fail "settings.insecure: without it, pods need tls.secretName and settings of identities (docs/security.md)" }}
+{{- end }}
 {{- $volumes := list "settings" "state" "tmp" "tls" }}
 {{- range $values.volumes }}
 {{- if has .name $volumes }}
