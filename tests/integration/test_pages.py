@@ -1,7 +1,7 @@
 """The pages of the site: their commands work as they are printed, in an empty home directory."""
 
+import re
 import shutil
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +12,6 @@ import pytest
 from tests.support.page_blocks import ROOT, Block, blocks
 from tests.support.page_session import follow, is_like, stable
 from tests.support.session import started_with
-from tests.support.time_limit import suspended
 
 DOCS: Final = ROOT / "docs"
 SESSIONS: Final = [DOCS / "concepts.md", *sorted((DOCS / "how-to").glob("*.md"))]
@@ -42,21 +41,18 @@ async def test_a_page_works_as_it_is_printed(page: Path, tmp_path: Path) -> None
     await follow_page(page, tmp_path, {"PATH": path})
 
 
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    """A folder with the wheel, which the index of packages would have."""
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
-    with suspended():
-        subprocess.run(build, check=True, env=started_with())
-    return tmp_path
-
-
 @pytest.mark.slow
-async def test_the_quick_start_works_literally(wheels: Path) -> None:
+async def test_the_quick_start_works_literally(tmp_path: Path) -> None:
     """On a new machine: in an empty home directory, outside of the project."""
-    home = wheels / "home"
-    home.mkdir()
     pip = {name: text for name, text in started_with().items() if name.lower().startswith(("pip_", "http", "no_proxy"))}
-    settings = {"PIP_FIND_LINKS": str(wheels), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    settings = {"CHECKOUT": str(ROOT), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     path = f"{sys.base_prefix}/bin:/usr/local/bin:/usr/bin:/bin"
-    await follow_page(DOCS / "quick-start.md", home, {**pip, **settings, "PATH": path}, online=1)
+    await follow_page(DOCS / "quick-start.md", tmp_path, {**pip, **settings, "PATH": path}, online=1)
+
+
+def test_nothing_is_installed_by_a_name_that_is_not_ours_yet() -> None:
+    """Until the first release, anybody could take the name on PyPI."""
+    pages = [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *(ROOT / "deploy").rglob("*.*")]
+    texts = {page: page.read_text(encoding="utf-8") for page in pages}
+    install = re.compile(r"^(?![|]).*pip install [^\n#`]*(?<![/\w.-])runs-gateway(?![\w./])", re.MULTILINE)
+    assert [str(page) for page, text in texts.items() if install.search(text)] == []

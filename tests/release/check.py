@@ -7,6 +7,7 @@ checkout can be imported. Both are built again from the sdist, and have to be th
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ IN_SDIST: Final = frozenset(
         ),
         *("protos/runs/v1/runs.proto", "protos/released.binpb", "examples/demo.py", "docs/engines.md"),
         *("Dockerfile", ".dockerignore", "deploy/compose.yaml", "deploy/systemd/runs-gateway.service"),
+        *("Makefile", "buf.yaml", "clients/README.md", "benchmarks/run.py", "tests/release/check.py"),
         *("deploy/helm/runs-gateway/Chart.yaml", "deploy/kubernetes/one-gateway.yaml"),
     }
 )
@@ -65,10 +67,23 @@ def check_wheel(wheel: Path) -> None:
         names = set(archive.namelist())
     (information,) = {name.split("/")[0] for name in names if ".dist-info/" in name}
     page = {f"gateway/fronts/http/ui/{file.name}" for file in Path("gateway/fronts/http/ui").iterdir()}
+    check_links(wheel)
     wanted = {*(f"{package}/py.typed" for package in PACKAGES), f"{information}/licenses/LICENSE", *page}
     require(wanted <= names, f"{wheel.name} lacks {sorted(wanted - names)}")
     folders = {name.split("/")[0] for name in names}
     require(folders == {*PACKAGES, information}, f"{wheel.name} holds {sorted(folders)}")
+
+
+def check_links(wheel: Path) -> None:
+    """Check that the description, which a package index shows, has no link that is dead there."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        description = archive.read(metadata).decode().partition("\n\n")[2]
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    dead = [link for link in links if not link.startswith(("https://", "#"))]
+    require(bool(links) and not dead, f"{wheel.name}: links of its description lead nowhere: {dead}")
+    beside = {link.partition("/blob/main/")[2].partition("#")[0] for link in links}
+    require(all(Path(name).exists() for name in beside), f"{wheel.name}: its description has links to no file")
 
 
 def unpack(sdist: Path, into: Path) -> Path:
