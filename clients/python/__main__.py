@@ -2,15 +2,13 @@
 
 import json
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 from clients.python.printing import folded, members, text
-from clients.python.steps import Steps, collect
-from gateway.client import GatewayError, ItemResult, RunEnded, RunsClient, RunStatus, RunUpdate
+from clients.python.steps import Steps, collect, collect_many
+from gateway.client import GatewayError, RunsClient
 
 
 def main() -> None:
@@ -50,18 +48,12 @@ def follow(address: str, run_id: str) -> str:
 
 def follow_many(address: str, run_ids: Sequence[str]) -> str:
     """Return what came of each of many runs, which are followed on one stream."""
-    last: dict[str, RunStatus] = {}
-    results: defaultdict[str, list[ItemResult]] = defaultdict(list)
-    told: dict[str, str] = {}
     with RunsClient(address) as client, closing(client.watch_many(run_ids, include_results=True)) as events:
-        for run_id, event in events:
-            if isinstance(event, RunUpdate):
-                results[run_id] = [*([] if event.restarted else results[run_id]), *event.results]
-                last[run_id] = event.run
-            elif isinstance(event, RunEnded):
-                told[run_id] = folded(replace(last[run_id], results=results[run_id]))
-            else:
-                told[run_id] = members(error=text(event.grpc_status))
+        picture, _ = collect_many(events)
+    told = {
+        run_id: members(error=text(end.grpc_status)) if isinstance(end, GatewayError) else folded(end)
+        for run_id, end in picture.items()
+    }
     return members(**told)
 
 

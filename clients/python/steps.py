@@ -1,7 +1,9 @@
 """The steps of the scenario, by the calls of the client."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from clients.python.printing import array, failure, members, results, state, summary, text
@@ -11,12 +13,14 @@ from gateway.client import (
     ItemResult,
     Json,
     ResultOrder,
+    RunEvent,
     RunFilter,
     RunsClient,
     RunSet,
     RunSetEvent,
     RunState,
     RunStatus,
+    RunUpdate,
 )
 
 Step = Mapping[str, Any]
@@ -34,9 +38,11 @@ class Steps:
             "submit": self._submit,
             "get": self._get,
             "watch": self._watch,
+            "watchMany": self._watch_many,
             "results": self._results,
             "set": self._set,
             "cancel": self._cancel,
+            "delete": self._delete,
             "list": self._list,
         }
 
@@ -59,7 +65,12 @@ class Steps:
         if name not in self._clients:
             place = self._places[name]
             self._clients[name] = RunsClient(
-                place["address"], ca=place.get("ca"), token=place.get("token"), retry_for=place.get("giveUpAfter", 60.0)
+                place["address"],
+                retry_for=place.get("giveUpAfter", 60.0),
+                ca=place.get("ca"),
+                cert=place.get("cert"),
+                key=place.get("key"),
+                token=place.get("token"),
             )
         return self._clients[name]
 
@@ -101,6 +112,20 @@ class Steps:
         shown = summary(came) if step.get("summary") else results(came)
         return {**state(last), "results": shown, "reconnected": text(reconnected)}
 
+    def _watch_many(self, client: RunsClient, step: Step) -> dict[str, str]:
+        run_ids = [*(self._named[name] for name in step["runs"]), *step.get("runIds", ())]
+        order, heartbeat = ResultOrder(step.get("order", "byIndex")), step.get("heartbeat", 10.0)
+        events = client.watch_many(run_ids, include_results=True, order=order, heartbeat_interval=heartbeat)
+        picture, reconnected = collect_many(events)
+        shown = summary if step.get("summary") else results
+        runs = [
+            failure(end)
+            if isinstance(end := picture[run_id], GatewayError)
+            else members(**state(end), results=shown(end.results or ()))
+            for run_id in run_ids
+        ]
+        return {"runs": array(runs), "reconnected": text(reconnected)}
+
     def _results(self, client: RunsClient, step: Step) -> dict[str, str]:
         came = list(client.results(self._id(step, "run"), order=ResultOrder(step["order"])))
         return {"results": summary(came) if step.get("summary") else results(came)}
@@ -116,6 +141,10 @@ class Steps:
 
     def _cancel(self, client: RunsClient, step: Step) -> dict[str, str]:
         return state(client.cancel(self._id(step, "run"), reason=step.get("reason")))
+
+    def _delete(self, client: RunsClient, step: Step) -> dict[str, str]:
+        client.delete(self._id(step, "run"), cancel=step.get("cancel", False))
+        return {"deleted": "true"}
 
     def _list(self, client: RunsClient, step: Step) -> dict[str, str]:
         runs, page_token = [], ""
@@ -161,6 +190,23 @@ def collect(
         if caught_up and wanted(picture.runs):
             break
     return picture.runs, reconnected
+
+
+def collect_many(
+    events: Iterable[tuple[str, RunEvent]],
+) -> tuple[Mapping[str, RunStatus | GatewayError], bool]:
+    """Follow many runs until each has ended. Return how each did, with its results, and whether there was a cut."""
+    picture: dict[str, RunStatus | GatewayError] = {}
+    came: defaultdict[str, list[ItemResult]] = defaultdict(list)
+    reconnected = False
+    for run_id, event in events:
+        if isinstance(event, GatewayError):
+            picture[run_id] = event
+        elif isinstance(event, RunUpdate):
+            came[run_id] = [*([] if event.restarted else came[run_id]), *event.results]
+            picture[run_id] = replace(event.run, results=came[run_id])
+            reconnected |= event.reconnected
+    return picture, reconnected
 
 
 def is_complete(picture: Mapping[str, RunStatus], until: str) -> bool:

@@ -21,6 +21,11 @@ from tests.support.temporal_server import TemporalServer
 
 Place: TypeAlias = dict[str, Any]
 
+_WHOLE: Final = ("slow", "restarting", "again", "together", "setting", "leaving")
+"""Places where nothing happens to connections, but something else does."""
+
+_RESTARTS: Final = ("restarting", "again", "together")
+
 _LOOPBACK: Final = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0", "metrics_address": "off"}
 
 
@@ -96,8 +101,10 @@ async def _plain_places(stack: AsyncExitStack, gateway: Restarted, tasks: Tasks)
     proxies = {
         "cutting": StreamProxy(gateway.address, repeat(3)),
         "failing": StreamProxy(gateway.address, [0, 0]),
+        "losing": StreamProxy(gateway.address, [0]),
         "silent": StreamProxy(gateway.address, [2], silent=True),
-        **{name: StreamProxy(gateway.address, []) for name in ("slow", "restarting", "again", "setting", "leaving")},
+        "mute": StreamProxy(gateway.address, [4], silent=True),
+        **{name: StreamProxy(gateway.address, []) for name in _WHOLE},
     }
     for proxy in proxies.values():
         await stack.enter_async_context(proxy.running())
@@ -106,16 +113,18 @@ async def _plain_places(stack: AsyncExitStack, gateway: Restarted, tasks: Tasks)
     def when(name: str, condition: Callable[[StreamProxy], bool], gate: str) -> None:
         async def wait() -> None:
             await proxies[name].until(lambda: condition(proxies[name]))
-            if name in {"restarting", "again"}:
+            if name in _RESTARTS:
                 await gateway.restart()
             tasks.open(gate)
 
         stack.callback(waiting.create_task(wait()).cancel)
 
     when("silent", lambda proxy: proxy.cuts == 1, "silence")
+    when("mute", lambda proxy: proxy.cuts == 1, "mute")
     when("slow", lambda proxy: proxy.messages >= 1, "slow")
     when("restarting", lambda proxy: proxy.messages >= 1, "restart")
     when("again", lambda proxy: proxy.messages >= 2, "again")
+    when("together", lambda proxy: proxy.messages >= 4, "together")
     when("setting", lambda proxy: proxy.messages >= 3, "set")
     when("leaving", lambda proxy: proxy.messages >= 2, "left")
     nobody = {"address": f"127.0.0.1:{free_port()}", "giveUpAfter": 0.5}
@@ -125,7 +134,7 @@ async def _plain_places(stack: AsyncExitStack, gateway: Restarted, tasks: Tasks)
 
 async def _secured_places(stack: AsyncExitStack, directory: Path) -> dict[str, Place]:
     authority, other = Certificates(directory), Certificates(directory, "other")
-    files = authority.server()
+    files, own = authority.server(), authority.client("client", "spiffe://scenario/client")
     readers = (token_entry(name, ["runs:read"]) for name in ("reader", "hasty"))
     tokens = write_tokens(directory / "tokens.toml", token_entry("submitter"), *readers)
     limits = [{"identities": ["hasty"], "requests_per_second": 2, "burst": 1}]
@@ -137,12 +146,21 @@ async def _secured_places(stack: AsyncExitStack, directory: Path) -> dict[str, P
         "tokens": str(tokens),
         "limits": limits,
     }
-    addresses = await stack.enter_async_context(running(ServeSettings.model_validate(settings)))
-    place = {"address": f"localhost:{addresses.grpc.rpartition(':')[2]}", "ca": authority.ca}
+    place = {"address": await _at_localhost(stack, settings), "ca": authority.ca}
+    mutual = {**settings, "tokens": None, "limits": [], "tls_client_ca": authority.ca}
+    known = {"address": await _at_localhost(stack, mutual), "ca": authority.ca}
     return {
         "secured": {**place, "token": token_of("submitter")},
         "stranger": {**place, "token": token_of("nobody")},
         "reader": {**place, "token": token_of("reader")},
         "hasty": {**place, "token": token_of("hasty")},
         "distrusted": {**place, "ca": other.ca, "token": token_of("submitter"), "giveUpAfter": 0.5},
+        "certified": {**known, "cert": own.cert, "key": own.key},
+        "uncertified": {**known, "giveUpAfter": 0.5},
     }
+
+
+async def _at_localhost(stack: AsyncExitStack, settings: dict[str, Any]) -> str:
+    """Serve until the stack is left, and return the address by the name that certificates have."""
+    addresses = await stack.enter_async_context(running(ServeSettings.model_validate(settings)))
+    return f"localhost:{addresses.grpc.rpartition(':')[2]}"
