@@ -6,4 +6,5 @@ end
 
 require_relative 'runs_gateway/client'
 require_relative 'runs_gateway/json_text'
+require_relative 'runs_gateway/run_picture'
 require_relative 'runs_gateway/run_set'

@@ -47,8 +47,13 @@ module Printing
   end
 
   # Returns the end of a run with its results.
-  def folded(run)
-    members(status: word(run.status), results: results(run.results))
+  def folded(run, given = run.results)
+    members(status: word(run.status), results: results(given))
+  end
+
+  # Returns why a run cannot be followed.
+  def refused(error)
+    members(error: text(error.code))
   end
 
   # Returns an object with an error.

@@ -1,13 +1,14 @@
 # frozen_string_literal: true
 
 require 'runs_gateway'
+require_relative 'outcomes'
 require_relative 'printing'
 
 # Plays steps, each with the client of its place, and remembers what they are called by later ones.
 class Steps
   include Printing
 
-  KINDS = %w[put submit get watch results set cancel list].freeze
+  KINDS = %w[put submit get watch watchMany results set cancel delete list].freeze
 
   def initialize(places)
     @places = places
@@ -19,7 +20,7 @@ class Steps
   def play(step)
     kind = KINDS.fetch(KINDS.index(step['do']))
     told = begin
-      members(**send(kind, client(step['at']), step))
+      members(**send(snake(kind), client(step['at']), step))
     rescue RunsGateway::Error => e
       failure(e)
     end
@@ -30,8 +31,8 @@ class Steps
 
   def client(name)
     @clients[name] ||= @places.fetch(name).then do |place|
-      RunsGateway::Client.new(place['address'], ca: place['ca'], token: place['token'],
-                                                retry_for: place.fetch('giveUpAfter', 60.0))
+      security = %w[ca cert key token].to_h { |name| [name.to_sym, place[name]] }
+      RunsGateway::Client.new(place['address'], retry_for: place.fetch('giveUpAfter', 60.0), **security)
     end
   end
 
@@ -53,22 +54,31 @@ class Steps
   end
 
   def watch(client, step)
-    came = []
-    last = nil
+    picture = RunsGateway::RunPicture.new
     reconnected = false
     client.watch(id(step, 'run'), heartbeat: step.fetch('heartbeat', 10.0)) do |update|
-      client.wait(id(step, 'run')) if last.nil? && step['slow']
-      came.clear if update.restarted
-      came.concat(update.run.results.to_a)
+      client.wait(id(step, 'run')) if picture.run.nil? && step['slow']
+      picture.add(update)
       reconnected ||= update.reconnected
-      last = update.run
     end
-    { **state(last), results: shown(came, step), reconnected: text(reconnected) }
+    { **came(picture, step), reconnected: text(reconnected) }
+  end
+
+  def watch_many(client, step)
+    run_ids = [*step['runs'].map { |name| @named.fetch(name) }, *step['runIds']]
+    order = snake(step.fetch('order', 'byIndex'))
+    outcomes = Outcomes.new(client.watch_many(run_ids, order:, heartbeat: step.fetch('heartbeat', 10.0)))
+    runs = run_ids.map do |run_id|
+      case outcomes[run_id]
+      in RunsGateway::Error => error then failure(error)
+      in picture then members(**came(picture, step))
+      end
+    end
+    { runs: array(runs), reconnected: text(outcomes.reconnected) }
   end
 
   def results(client, step)
-    came = client.results(id(step, 'run'), order: snake(step['order'])).to_a
-    { results: shown(came, step) }
+    { results: shown(client.results(id(step, 'run'), order: snake(step['order'])).to_a, step) }
   end
 
   def set(client, step)
@@ -86,6 +96,11 @@ class Steps
 
   def cancel(client, step)
     state(client.cancel(id(step, 'run'), reason: step.fetch('reason', '')))
+  end
+
+  def delete(client, step)
+    client.delete(id(step, 'run'), cancel: step.fetch('cancel', false))
+    { deleted: text(true) }
   end
 
   def list(client, step)
@@ -131,11 +146,16 @@ class Steps
     step['results'] ? members(**told, results: Printing.results(run.results)) : members(**told)
   end
 
-  def shown(came, step)
-    step['summary'] ? summary(came) : Printing.results(came)
+  def came(picture, step)
+    { **state(picture.run), results: shown(picture.results, step) }
   end
 
-  def snake(order)
-    order.gsub(/[A-Z]/) { |letter| "_#{letter.downcase}" }
+  def shown(results, step)
+    step['summary'] ? summary(results) : Printing.results(results)
+  end
+
+  # Returns the name that Ruby has for one of the scenario.
+  def snake(name)
+    name.gsub(/[A-Z]/) { |letter| "_#{letter.downcase}" }
   end
 end

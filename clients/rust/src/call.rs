@@ -1,4 +1,4 @@
-//! One call: the messages that answer a request, each behind five bytes, and the status in the trailers.
+//! One call: the messages that answer requests, each behind five bytes, and the status in the trailers.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use h2::client::ResponseFuture;
@@ -27,10 +27,10 @@ enum Answer {
 }
 
 impl Call {
-    /// Sends a request.
-    pub fn begin<Q: Message>(mut sender: Sender, head: http::Request<()>, request: &Q, link: u64) -> Result<Call, Error> {
+    /// Sends all requests.
+    pub fn begin<Q: Message>(mut sender: Sender, head: http::Request<()>, requests: &[Q], link: u64) -> Result<Call, Error> {
         let (response, mut stream) = sender.send_request(head, false).map_err(Error::cut)?;
-        stream.send_data(framed(request), true).map_err(Error::cut)?;
+        stream.send_data(framed(requests), true).map_err(Error::cut)?;
         Ok(Call { link, response: Answer::Expected(response), received: BytesMut::new() })
     }
 
@@ -68,13 +68,14 @@ impl Answer {
     }
 }
 
-fn framed<M: Message>(message: &M) -> Bytes {
-    let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(HEAD + length);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).expect("no message has 4 GiB"));
-    message.encode(&mut frame).expect("there is room for it");
-    frame.freeze()
+fn framed<M: Message>(messages: &[M]) -> Bytes {
+    let mut frames = BytesMut::with_capacity(messages.iter().map(|message| HEAD + message.encoded_len()).sum());
+    for message in messages {
+        frames.put_u8(0);
+        frames.put_u32(u32::try_from(message.encoded_len()).expect("no message has 4 GiB"));
+        message.encode(&mut frames).expect("there is room for it");
+    }
+    frames.freeze()
 }
 
 /// Takes the first message, if it is complete.

@@ -38,7 +38,7 @@ impl Channel {
         A: Message + Default,
     {
         let answering = async {
-            let mut call = self.call(path, request).await?;
+            let mut call = self.call(path, std::slice::from_ref(request)).await?;
             let answer = call.next().await?;
             call.next::<A>().await?;
             answer.ok_or_else(|| Error::cut("the call has ended without an answer"))
@@ -49,10 +49,10 @@ impl Channel {
         }
     }
 
-    /// Begins a call of a method with one request.
-    pub async fn call<Q: Message>(&self, path: &'static str, request: &Q) -> Result<Call, Error> {
+    /// Begins a call of a method with all of its requests.
+    pub async fn call<Q: Message>(&self, path: &'static str, requests: &[Q]) -> Result<Call, Error> {
         let (link, sender) = self.ready().await?;
-        Call::begin(sender, self.target.request(path), request, link)
+        Call::begin(sender, self.target.request(path), requests, link)
     }
 
     /// Leaves a connection for good: further calls get another one.

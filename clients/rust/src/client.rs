@@ -12,9 +12,12 @@ use crate::outage::Outage;
 use crate::target::Target;
 use crate::v1::put_blob_request::Content;
 use crate::v1::SubmitRunResponse;
-use crate::v1::{json_value, BlobType, CancelRunRequest, CancelRunResponse, JsonValue, ListRunsRequest};
-use crate::v1::{ListRunsResponse, PutBlobRequest, PutBlobResponse, ResultOrder, RunStatus, SubmitRunRequest};
-use crate::{Error, Following, Results, RunStream, Security, SetStream, SetWatch, Watch};
+use crate::v1::{json_value, BlobType, CancelRunRequest, CancelRunResponse, DeleteRunRequest, DeleteRunResponse};
+use crate::v1::{
+    JsonValue, ListRunsRequest, ListRunsResponse, PutBlobRequest, PutBlobResponse, ResultOrder, RunStatus, SubmitRunRequest,
+};
+use crate::{Error, Following, ManyRunsStream, ManyWatch, Results, RunPicture, RunStream};
+use crate::{Security, SetStream, SetWatch, Watch};
 
 /// The largest message that the contract can ask for: calls take any.
 pub const ANY_SIZE: u32 = i32::MAX as u32;
@@ -82,6 +85,15 @@ impl Client {
         Results::new(self.watch(run_id, Watch { order, ..Watch::default() }))
     }
 
+    /// Follows some runs on one stream, until each has ended or cannot be followed.
+    pub fn watch_many<I: Into<String>>(
+        &self,
+        run_ids: impl IntoIterator<Item = I>,
+        watch: ManyWatch,
+    ) -> Following<ManyRunsStream> {
+        self.follow(ManyRunsStream::new(run_ids.into_iter().map(Into::into), watch, || self.outage()))
+    }
+
     /// Follows a set of runs.
     pub fn watch_set(&self, watch: SetWatch) -> Following<SetStream> {
         self.follow(SetStream::new(watch, self.outage()))
@@ -94,6 +106,18 @@ impl Client {
         Ok(answer.run.unwrap_or_default())
     }
 
+    /// Deletes a run that has ended, with its inputs and results. One that goes on is cancelled before, if that is wanted.
+    pub async fn delete(&self, run_id: &str, cancel: bool) -> Result<(), Error> {
+        let mut outage = self.outage();
+        let request = DeleteRunRequest { run_id: run_id.into(), cancel };
+        match self.call_within(&mut outage, "/runs.v1.RunsService/DeleteRun", &request).await {
+            Ok(DeleteRunResponse {}) => Ok(()),
+            // An earlier call, whose answer was lost, has deleted it.
+            Err(error) if outage.has_failed() && error.reason == "RUN_NOT_FOUND" => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns a page of the runs that match a filter. It names the next one by `next_page_token`.
     pub async fn list(&self, request: &ListRunsRequest) -> Result<ListRunsResponse, Error> {
         self.call("/runs.v1.RunsService/ListRuns", request).await
@@ -101,7 +125,14 @@ impl Client {
 
     /// Returns the answer of a call. All of them are safe to repeat.
     async fn call<Q: Message, A: Message + Default>(&self, path: &'static str, request: &Q) -> Result<A, Error> {
-        let mut outage = self.outage();
+        self.call_within(&mut self.outage(), path, request).await
+    }
+
+    async fn call_within<Q, A>(&self, outage: &mut Outage, path: &'static str, request: &Q) -> Result<A, Error>
+    where
+        Q: Message,
+        A: Message + Default,
+    {
         loop {
             match self.channel.answer(path, request, CALL_TIMEOUT).await {
                 Ok(answer) => return Ok(answer),
@@ -126,13 +157,9 @@ pub fn json(text: impl Into<String>) -> JsonValue {
 
 /// Returns the last status of a stream, with the results of all updates.
 async fn folded(mut updates: Following<RunStream>) -> Result<RunStatus, Error> {
-    let (mut last, mut results) = (RunStatus::default(), Vec::new());
+    let mut picture = RunPicture::default();
     while let Some(update) = updates.next().await? {
-        if update.restarted {
-            results.clear();
-        }
-        last = update.run;
-        results.append(&mut last.results);
+        picture.add(update);
     }
-    Ok(RunStatus { results, ..last })
+    Ok(picture.run)
 }

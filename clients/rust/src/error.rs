@@ -6,6 +6,7 @@ use std::time::Duration;
 use prost::Message;
 
 use crate::details::{BadRequest, ErrorInfo, RetryInfo, Status};
+use crate::v1::WatchError;
 
 const DOMAIN: &str = "runs-gateway";
 
@@ -98,6 +99,16 @@ impl Error {
     /// Returns the error for a connection that is lost, or a stream that has ended although there was more to come.
     pub(crate) fn cut(why: impl fmt::Display) -> Error {
         Error::new(Code::Unavailable, format!("the gateway cannot be reached: {}", why))
+    }
+
+    /// Returns the error for a stream that was to go on, and has ended with OK.
+    pub(crate) fn too_early() -> Error {
+        Error::cut("the stream has ended too early")
+    }
+
+    /// Returns the error for which one run or set of a stream cannot be followed.
+    pub(crate) fn from_watch(error: WatchError) -> Error {
+        Error::from_status(error.code, error.message, &error.status_details)
     }
 
     /// Returns the error for the code, the message and the serialized details of a status.

@@ -21,8 +21,8 @@ pub trait Resumable {
     /// The method.
     const PATH: &'static str;
 
-    /// Returns the request for the events that have not been received.
-    fn request(&mut self) -> Self::Request;
+    /// Returns the requests of a call, for the events that have not been received.
+    fn requests(&mut self) -> Vec<Self::Request>;
 
     /// Returns how long the next message may take; `None`: as long as the call.
     fn silence(&self) -> Option<Duration>;
@@ -36,7 +36,7 @@ pub trait Resumable {
     fn ended(&mut self, error: Option<Error>) -> Result<Option<Duration>, Error>;
 }
 
-/// The events of a run or of a set, over any number of calls. Nothing comes twice, and nothing is missing.
+/// The events of a run, of many or of a set, over any number of calls. Nothing comes twice, and nothing is missing.
 pub struct Following<S> {
     channel: Arc<Channel>,
     stream: S,
@@ -79,7 +79,7 @@ impl<S: Resumable> Following<S> {
         }
         let call = match &mut self.call {
             Some(call) => call,
-            none => none.insert(self.channel.call(S::PATH, &self.stream.request()).await?),
+            none => none.insert(self.channel.call(S::PATH, &self.stream.requests()).await?),
         };
         let limit = match self.stream.silence() {
             None => return call.next().await,

@@ -11,9 +11,6 @@ use crate::Error;
 const MISSED_HEARTBEATS: u32 = 3;
 const LEAST_SILENCE: Duration = Duration::from_secs(1);
 
-/// A stream that has lasted so long was not in vain, even if it has told nothing new.
-pub const STABLE: Duration = Duration::from_secs(1);
-
 /// What ends so shortly before a deadline has ended with it: the two ends of a call have two clocks.
 const EARLY: Duration = Duration::from_millis(50);
 
@@ -59,7 +56,6 @@ pub struct RunStream {
     silence: Option<Duration>,
     until: Option<Instant>,
     outage: Outage,
-    started: Instant,
     revision: Option<u64>,
     /// Nothing has come since the call began.
     first: bool,
@@ -90,8 +86,18 @@ impl RunStream {
 
     fn of(request: GetRunRequest, outage: Outage) -> RunStream {
         let (silence, until, revision) = (None, None, None);
-        let started = Instant::now();
-        RunStream { request, silence, until, outage, started, revision, first: true, terminal: false, cut: false }
+        RunStream { request, silence, until, outage, revision, first: true, terminal: false, cut: false }
+    }
+
+    /// Returns whether a message tells more than is known, which the first one of a call repeats.
+    pub(crate) fn is_news(&self, message: &GetRunResponse) -> bool {
+        let results = message.run.as_ref().map_or(false, |run| !run.results.is_empty());
+        !self.first || self.revision != Some(message.revision) || results
+    }
+
+    /// Takes note that the connection is lost.
+    pub(crate) fn cut(&mut self) {
+        self.cut = true;
     }
 
     /// OK is the end only behind the state that was asked for: a proxy that shortens deadlines lets a call end with OK.
@@ -114,12 +120,12 @@ impl Resumable for RunStream {
     type Event = Update;
     const PATH: &'static str = "/runs.v1.RunsService/GetRun";
 
-    fn request(&mut self) -> GetRunRequest {
+    fn requests(&mut self) -> Vec<GetRunRequest> {
+        self.outage.begun();
         self.first = true;
-        self.started = Instant::now();
-        let left = self.until.map(|until| until.saturating_duration_since(self.started));
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
         self.request.timeout = left.and_then(|left| left.try_into().ok());
-        self.request.clone()
+        vec![self.request.clone()]
     }
 
     fn silence(&self) -> Option<Duration> {
@@ -127,9 +133,8 @@ impl Resumable for RunStream {
     }
 
     fn received(&mut self, message: GetRunResponse) -> Result<Option<Update>, Error> {
+        self.outage.heard(self.is_news(&message));
         let run = message.run.unwrap_or_default();
-        let known = self.first && self.revision == Some(message.revision) && run.results.is_empty();
-        self.outage.heard(!known);
         self.request.resume_token = message.resume_token.clone();
         self.revision = Some(message.revision);
         self.terminal = has_ended(&run);
@@ -146,14 +151,11 @@ impl Resumable for RunStream {
         if self.is_complete(error.as_ref()) {
             return Ok(None);
         }
-        let error = error.unwrap_or_else(too_early);
+        let error = error.unwrap_or_else(Error::too_early);
         if self.is_late() {
             return Err(error);
         }
-        if !self.first && self.started.elapsed() >= STABLE {
-            self.outage.heard(false);
-        }
-        self.cut = true;
+        self.cut();
         let pause = self.outage.pause(error)?;
         Ok(Some(self.until.map_or(pause, |until| pause.min(until.saturating_duration_since(Instant::now())))))
     }
@@ -162,11 +164,6 @@ impl Resumable for RunStream {
 /// Returns whether a run has ended.
 pub fn has_ended(run: &RunStatus) -> bool {
     matches!(run.status(), RunState::Success | RunState::Failed | RunState::Cancelled)
-}
-
-/// Returns the error of a stream that was to go on, and has ended with OK.
-pub fn too_early() -> Error {
-    Error::cut("the stream has ended too early")
 }
 
 fn asked() -> GetRunRequest {

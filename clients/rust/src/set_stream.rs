@@ -1,10 +1,9 @@
 //! The events of a set of runs.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::following::Resumable;
 use crate::outage::Outage;
-use crate::run_stream::{too_early, STABLE};
 use crate::v1::watch_runs_request::Action;
 use crate::v1::watch_runs_response::Event;
 use crate::v1::{CaughtUp, GetRunResponse, ItemResult, RunFilter, RunStatus};
@@ -45,11 +44,9 @@ pub struct SetEvent {
 pub struct SetStream {
     watch: WatchSet,
     outage: Outage,
-    started: Instant,
     /// The results of a run, of which more are to come.
     results: Vec<ItemResult>,
     restarted: bool,
-    heard: bool,
     cut: bool,
 }
 
@@ -64,8 +61,7 @@ impl SetStream {
             max_response_message_bytes: crate::client::ANY_SIZE,
             ..Default::default()
         };
-        let (started, results) = (Instant::now(), Vec::new());
-        SetStream { watch, outage, started, results, restarted: false, heard: false, cut: false }
+        SetStream { watch, outage, results: Vec::new(), restarted: false, cut: false }
     }
 
     fn updated(&mut self, update: GetRunResponse, kind: Kind, run_id: String) -> Option<SetEvent> {
@@ -74,7 +70,6 @@ impl SetStream {
             self.results.append(&mut run.results);
         }
         if update.resume_token.is_empty() {
-            self.heard = true;
             self.restarted |= update.restarted;
             return None;
         }
@@ -92,7 +87,6 @@ impl SetStream {
         restarted: bool,
     ) -> SetEvent {
         self.outage.heard(resume_token != self.watch.resume_token);
-        self.heard = true;
         self.watch.resume_token = resume_token.clone();
         let restarted = restarted | std::mem::take(&mut self.restarted);
         SetEvent { change, run, resume_token, restarted, reconnected: std::mem::take(&mut self.cut) }
@@ -106,12 +100,12 @@ impl Resumable for SetStream {
     const PATH: &'static str = "/runs.v1.RunsService/WatchRuns";
 
     /// Of what has come in part before a cut, all comes again.
-    fn request(&mut self) -> WatchRunsRequest {
-        self.started = Instant::now();
+    fn requests(&mut self) -> Vec<WatchRunsRequest> {
+        self.outage.begun();
         self.results.clear();
-        (self.heard, self.restarted) = (false, false);
+        self.restarted = false;
         self.watch.only_new &= self.watch.resume_token.is_empty();
-        WatchRunsRequest { action: Some(Action::AddSet(self.watch.clone())) }
+        vec![WatchRunsRequest { action: Some(Action::AddSet(self.watch.clone())) }]
     }
 
     /// Nothing is sent while nothing happens. A peer that has vanished does not answer the pings of the connection.
@@ -126,16 +120,13 @@ impl Resumable for SetStream {
             Some(Event::CaughtUp(CaughtUp { resume_token, restarted, .. })) => {
                 Ok(Some(self.reached(None, None, resume_token, restarted)))
             }
-            Some(Event::Error(error)) => Err(Error::from_status(error.code, error.message, &error.status_details)),
+            Some(Event::Error(error)) => Err(Error::from_watch(error)),
             Some(Event::Ended(_)) | None => Err(Error::cut("it has stopped following the set")),
         }
     }
 
     fn ended(&mut self, error: Option<Error>) -> Result<Option<Duration>, Error> {
-        if self.heard && self.started.elapsed() >= STABLE {
-            self.outage.heard(false);
-        }
         self.cut = true;
-        self.outage.pause(error.unwrap_or_else(too_early)).map(Some)
+        self.outage.pause(error.unwrap_or_else(Error::too_early)).map(Some)
     }
 }

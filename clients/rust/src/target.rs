@@ -21,7 +21,8 @@ impl Target {
     /// Fails if one of the arguments has no valid form, or a token would leave this machine in the clear.
     pub fn new(address: &str, security: &Security) -> Result<Target, Error> {
         let authority: Authority = address.parse().map_err(invalid)?;
-        let tls = if security.tls || security.ca.is_some() { Some(connector(security)?.into()) } else { None };
+        let secured = security.tls || security.ca.is_some() || security.identity.is_some();
+        let tls = if secured { Some(connector(security)?.into()) } else { None };
         if security.token.is_some() && tls.is_none() && !is_local(host(&authority)) {
             return Err(invalid(format!("a token is sent to {} only over TLS", address)));
         }
@@ -60,6 +61,9 @@ fn connector(security: &Security) -> Result<TlsConnector, Error> {
         for certificate in certificates(pem) {
             builder.add_root_certificate(Certificate::from_pem(certificate.as_bytes()).map_err(invalid)?);
         }
+    }
+    if let Some(identity) = &security.identity {
+        builder.identity(native_tls::Identity::from_pkcs8(&identity.cert, &identity.key).map_err(invalid)?);
     }
     builder.build().map_err(invalid)
 }

@@ -3,7 +3,9 @@
 require 'securerandom'
 require_relative 'connection'
 require_relative 'json_text'
+require_relative 'many_runs_stream'
 require_relative 'outage'
+require_relative 'run_picture'
 require_relative 'run_stream'
 require_relative 'set_stream'
 
@@ -17,7 +19,10 @@ module RunsGateway
     # After so many seconds the gateway says that it is there.
     HEARTBEAT = 10.0
 
-    # +security+ is what Connection has: +tls+, +ca+, +token+, +namespace+. A call that does not follow may take
+    # Of many runs, a stream has at most so many heartbeats a second.
+    HEARTBEATS_PER_SECOND = 10.0
+
+    # +security+ is what Connection has: +tls+, +ca+, +cert+, +key+, +token+, +namespace+. A call that does not follow may take
     # +call_timeout+ seconds.
     def initialize(address, retry_for: 60.0, call_timeout: 60.0, **security)
       @connection = Connection.new(address, **security)
@@ -70,6 +75,20 @@ module RunsGateway
       end
     end
 
+    # Yields the id of each of some runs with its news, all on one stream: each Update, as #watch does; then :ended, or the
+    # Error for which this run cannot be followed. +resume_tokens+ has those of earlier updates, by the ids of their runs.
+    # With very many runs, heartbeats are less frequent than +heartbeat+ says.
+    def watch_many(run_ids, results: true, order: :by_index, heartbeat: HEARTBEAT, resume_tokens: {}, &block)
+      return enum_for(__method__, run_ids, results:, order:, heartbeat:, resume_tokens:) unless block
+
+      run_ids = run_ids.uniq
+      asked = waiting([heartbeat, run_ids.size / HEARTBEATS_PER_SECOND].max, order)
+      runs = run_ids.to_h do |run_id|
+        [run_id, stream(run_id, include_results: results, resume_token: resume_tokens.fetch(run_id, ''), **asked)]
+      end
+      follow(ManyRunsStream.new(runs, Outage.new(@retry_for)), &block)
+    end
+
     # Yields each SetEvent of the runs that match a filter (a Hash of the fields of V1::RunFilter), until the caller breaks.
     def watch_set(filter = {}, results: false, only_new: false, resume_token: '', &block)
       return enum_for(__method__, filter, results:, only_new:, resume_token:) unless block
@@ -82,6 +101,16 @@ module RunsGateway
     # Cancels a run, and returns its status. A run that has ended stays as it is.
     def cancel(run_id, reason: '', wait: false)
       call(:runs, :cancel_run, V1::CancelRunRequest.new(run_id:, reason:, wait:)).run
+    end
+
+    # Deletes a run that has ended, with its inputs and results; with +cancel+, one that goes on is cancelled before.
+    def delete(run_id, cancel: false)
+      outage = Outage.new(@retry_for)
+      call(:runs, :delete_run, V1::DeleteRunRequest.new(run_id:, cancel:), outage)
+      nil
+    rescue Error => e
+      # An earlier call, whose answer was lost, may have deleted it.
+      raise unless outage.failed? && e.reason == 'RUN_NOT_FOUND'
     end
 
     # Yields the status of each run that matches a filter.
@@ -107,14 +136,11 @@ module RunsGateway
     private
 
     # Returns the answer of a call, which is made again if the connection is lost: all of these calls are safe to repeat.
-    def call(service, method, request)
-      outage = Outage.new(@retry_for)
-      begin
-        @connection.answer(service, method, request, @call_timeout)
-      rescue Error => e
-        sleep(outage.pause(e))
-        retry
-      end
+    def call(service, method, request, outage = Outage.new(@retry_for))
+      @connection.answer(service, method, request, @call_timeout)
+    rescue Error => e
+      sleep(outage.pause(e))
+      retry
     end
 
     def stream(run_id, timeout: nil, **fields)
@@ -140,15 +166,9 @@ module RunsGateway
 
     # Returns the last status of a stream, with the results of all updates.
     def fold(stream)
-      results = []
-      last = nil
-      follow(stream) do |update|
-        results = [] if update.restarted
-        results.concat(update.run.results.to_a)
-        last = update.run
-      end
-      last.results.replace(results)
-      last
+      picture = RunPicture.new
+      follow(stream) { |update| picture.add(update) }
+      picture.run.tap { |run| run.results.replace(picture.results) }
     end
 
     # Returns what is asked for to follow a run to its end.

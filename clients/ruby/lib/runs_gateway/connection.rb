@@ -34,12 +34,14 @@ module RunsGateway
     LOCAL = /\A(unix:|localhost(:\d+)?\z|127\.\d+\.\d+\.\d+(:\d+)?\z|\[::1\](:\d+)?\z)/
 
     # +tls+: the gateway has a certificate of the authorities that the system trusts, or of those in the PEM file +ca+.
-    # Raises ArgumentError if a token would leave this machine in the clear.
-    def initialize(address, tls: false, ca: nil, token: nil, namespace: nil)
+    # The client has that in the file +cert+, and its key in +key+. Each of them turns TLS on.
+    # Raises ArgumentError if a token would leave this machine in the clear, or a certificate comes without its key.
+    def initialize(address, tls: false, ca: nil, cert: nil, key: nil, token: nil, namespace: nil)
       @address = address
-      @credentials = tls || ca ? GRPC::Core::ChannelCredentials.new(ca && File.read(ca)) : :this_channel_is_insecure
+      @credentials = tls || ca || cert || key ? secured(ca, cert, key) : :this_channel_is_insecure
       @metadata = { 'authorization' => token && "Bearer #{token}", 'runs-namespace' => namespace }.compact
-      raise ArgumentError, "a token is sent to #{address} only over TLS" if token && !tls && !ca && !address.match?(LOCAL)
+      exposed = token && @credentials.is_a?(Symbol) && !address.match?(LOCAL)
+      raise ArgumentError, "a token is sent to #{address} only over TLS" if exposed
 
       @lock = Mutex.new
       open
@@ -72,6 +74,13 @@ module RunsGateway
     end
 
     private
+
+    def secured(*files)
+      raise ArgumentError, 'a certificate comes with its key' if files[1].nil? ^ files[2].nil?
+
+      ca, cert, key = files.map { |file| file && File.read(file) }
+      GRPC::Core::ChannelCredentials.new(ca, key, cert)
+    end
 
     def read(call, watch)
       call.execute.each { |message| watch.working { yield message } }

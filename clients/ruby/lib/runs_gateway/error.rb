@@ -62,6 +62,11 @@ module RunsGateway
         new(code, message, reason: info.reason, violations: violations(details), retry_after: pause(details))
       end
 
+      # Returns the error for which one run or set of a stream cannot be followed, a V1::WatchError.
+      def from_watch(error)
+        from_status(error.code, error.message, error.status_details)
+      end
+
       # Returns the error for a call that has had no answer in its time.
       def late
         new('DEADLINE_EXCEEDED', 'no answer in time')
@@ -70,6 +75,11 @@ module RunsGateway
       # Returns the error for a stream that has ended, or been silent, although there was more to come.
       def cut(message)
         new('UNAVAILABLE', message)
+      end
+
+      # Returns the error for a stream that was to go on, and has ended with OK.
+      def too_early
+        cut('the stream has ended too early')
       end
 
       private

@@ -7,19 +7,35 @@ module RunsGateway
     FIRST_PAUSE = 0.1
     LONGEST_PAUSE = 5.0
 
+    # A stream that has lasted so many seconds was not in vain, even if it has told nothing new.
+    STABLE = 1.0
+
     # Retries end +retry_for+ seconds after the first failure since the last answer; nil: never.
     def initialize(retry_for)
       @retry_for = retry_for
       @pause = FIRST_PAUSE
       @since = nil
+      @failed = @answered = false
     end
 
     def self.now
       Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
 
+    # Whether a call has failed that was made again.
+    def failed?
+      @failed
+    end
+
+    # Takes note that a stream begins.
+    def begun
+      @begun = Outage.now
+      @answered = false
+    end
+
     # Takes note of an answer. Without progress the next pause still grows: the gateway may fail again and again.
     def heard(progress: true)
+      @answered = true
       @since = nil
       @pause = FIRST_PAUSE if progress
     end
@@ -28,8 +44,10 @@ module RunsGateway
     def pause(error)
       raise error unless error.passes?
 
-      pause = next_pause + error.retry_after.to_f
       now = Outage.now
+      heard if @answered && now - @begun >= STABLE
+      @failed = true
+      pause = next_pause + error.retry_after.to_f
       @since = error.go_away? ? nil : @since || now
       raise error if @since && @retry_for && now + pause > @since + @retry_for
 

@@ -17,8 +17,6 @@ module RunsGateway
     # A stream is dead after so many missing heartbeats, but a message may take LEAST_SILENCE seconds in any case.
     MISSED_HEARTBEATS = 3
     LEAST_SILENCE = 1.0
-    # A stream that has lasted so long was not in vain, even if it has told nothing new.
-    STABLE_SECONDS = 1.0
     # What ends so shortly before a deadline has ended with it: the two ends of a call have two clocks.
     EARLY_SECONDS = 0.05
 
@@ -36,9 +34,9 @@ module RunsGateway
 
     # Returns the request for the updates that have not been received.
     def request
+      @outage.begun
       @first = true
-      @started = Outage.now
-      @request.timeout = duration([@until - @started, 0].max) if @until
+      @request.timeout = duration([@until - Outage.now, 0].max) if @until
       @request
     end
 
@@ -48,9 +46,14 @@ module RunsGateway
       heartbeat && [LEAST_SILENCE, MISSED_HEARTBEATS * heartbeat.to_f].max
     end
 
+    # Whether a message tells more than is known, which the first one of a call repeats.
+    def news?(message)
+      !@first || message.revision != @revision || message.run.results.any?
+    end
+
     # Returns the update in a message; nil for a heartbeat.
     def received(message)
-      @outage.heard(progress: !@first || message.revision != @revision || message.run.results.any?)
+      @outage.heard(progress: news?(message))
       @request.resume_token = message.resume_token
       @revision = message.revision
       @terminal = RunsGateway.ended?(message.run)
@@ -69,13 +72,17 @@ module RunsGateway
     def ended(error)
       return if complete?(error)
 
-      error ||= Error.cut('the stream has ended too early')
+      error ||= Error.too_early
       raise error if late?
 
-      @outage.heard(progress: false) if !@first && Outage.now - @started >= STABLE_SECONDS
-      @cut = true
+      cut
       pause = @outage.pause(error)
       @until ? [pause, [@until - Outage.now, 0].max].min : pause
+    end
+
+    # Takes note that the connection is lost.
+    def cut
+      @cut = true
     end
 
     private

@@ -12,14 +12,13 @@ module RunsGateway
   class SetStream
     NAME = 'runs'
     KINDS = { SET_EVENT_ADDED: :added, SET_EVENT_CHANGED: :changed, SET_EVENT_LEFT: :left }.freeze
-    STABLE_SECONDS = 1.0
 
     def initialize(watch, outage)
       @watch = watch
       @watch.name = NAME
       @outage = outage
-      @cut = false
-      begin_anew
+      @results = []
+      @cut = @restarted = false
     end
 
     def method
@@ -27,8 +26,12 @@ module RunsGateway
     end
 
     # Returns the requests for the events that have not been received. A set goes on although nothing follows them.
+    #
+    # What has come of a run before a cut comes again.
     def request
-      begin_anew
+      @outage.begun
+      @results = []
+      @restarted = false
       @watch.only_new = false unless @watch.resume_token.empty?
       [V1::WatchRunsRequest.new(add_set: @watch)]
     end
@@ -43,34 +46,23 @@ module RunsGateway
       case message.event
       when :update then update(message)
       when :caught_up then point(message.caught_up, kind: :caught_up)
-      when :error
-        Error.from_status(message.error.code, message.error.message, message.error.status_details)
+      when :error then Error.from_watch(message.error)
       else Error.cut('the gateway has stopped following the set')
       end
     end
 
     # Returns how many seconds to pause before the next call. Raises +error+ if another call would not help.
     def ended(error)
-      @outage.heard(progress: false) if @heard && Outage.now - @started >= STABLE_SECONDS
       @cut = true
-      error ||= Error.cut('the stream has ended too early')
-      @outage.pause(error)
+      @outage.pause(error || Error.too_early)
     end
 
     private
-
-    # What has come of a run before a cut comes again.
-    def begin_anew
-      @started = Outage.now
-      @results = []
-      @heard = @restarted = false
-    end
 
     def update(message)
       update = message.update
       @results.concat(update.run.results.to_a) if update.run
       if update.resume_token.empty? # More results are to come.
-        @heard = true
         @restarted ||= update.restarted
         return
       end
@@ -85,7 +77,6 @@ module RunsGateway
       @watch.resume_token = message.resume_token
       event = SetEvent.new(resume_token: message.resume_token, restarted: message.restarted || @restarted,
                            reconnected: @cut, **told)
-      @heard = true
       @cut = @restarted = false
       event
     end

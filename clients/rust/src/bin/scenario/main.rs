@@ -1,15 +1,17 @@
 //! Plays the scenario of all clients: `scenario play SCENARIO PLACES`. Or follows what the conformance kit serves:
-//! `scenario follow ADDRESS RUN_ID`, `scenario set ADDRESS RUN_ID`.
+//! `scenario follow ADDRESS RUN_ID`, `scenario watch ADDRESS RUN_ID...`, `scenario set ADDRESS RUN_ID`.
 
+mod outcomes;
 mod printing;
 mod steps;
 
 use std::error::Error;
 use std::fs;
 
-use runs_gateway::{has_ended, Client, RunSet, Security, SetWatch};
+use runs_gateway::{has_ended, Client, ManyWatch, RunSet, Security, SetWatch};
 use serde_json::Value;
 
+use outcomes::Outcomes;
 use steps::Steps;
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,12 +21,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ["play", scenario, places] => play(scenario, places).await,
         ["follow", address, run_id] => {
             let run = Client::new(address, &Security::default())?.wait(run_id).await;
-            println!("{}", run.map_or_else(|error| printing::failure(&error), |run| printing::folded(&run)));
+            println!("{}", run.as_ref().map_or_else(printing::refused, printing::folded));
             Ok(())
         }
+        ["watch", address, ref run_ids @ ..] => watch(address, run_ids).await,
         ["set", address, run_id] => set(address, run_id).await,
         _ => {
-            eprintln!("usage: scenario play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID");
+            eprintln!("usage: scenario play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID... | set ADDRESS RUN_ID");
             std::process::exit(64);
         }
     }
@@ -36,6 +39,15 @@ async fn play(scenario: &str, places: &str) -> Result<(), Box<dyn Error>> {
     for step in read(scenario)?.as_array().ok_or("the scenario is no list")? {
         println!("{}", steps.play(step).await?);
     }
+    Ok(())
+}
+
+/// Follows some runs on one stream.
+async fn watch(address: &str, run_ids: &[&str]) -> Result<(), Box<dyn Error>> {
+    let client = Client::new(address, &Security::default())?;
+    let outcomes = Outcomes::of(client.watch_many(run_ids.iter().copied(), ManyWatch::default())).await?;
+    let told = run_ids.iter().map(|id| (*id, outcomes.get(id).map_or_else(printing::refused, printing::folded)));
+    println!("{}", printing::members(told));
     Ok(())
 }
 

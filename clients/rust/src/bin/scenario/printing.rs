@@ -57,6 +57,11 @@ pub fn folded(run: &RunStatus) -> String {
     members([("status", word(run.status())), ("results", results(&run.results))])
 }
 
+/// Returns why a run cannot be followed.
+pub fn refused(error: &Error) -> String {
+    members([("error", text(error.code.name()))])
+}
+
 /// Returns an object with an error.
 pub fn failure(error: &Error) -> String {
     let violations = error

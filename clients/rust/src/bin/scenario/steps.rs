@@ -6,9 +6,10 @@ use std::fs;
 use std::time::Duration;
 
 use runs_gateway::v1::{ItemResult, ListRunsRequest, ResultOrder, RunFilter, RunState, RunStatus, SubmitRunRequest};
-use runs_gateway::{has_ended, json, Client, RunSet, Security, SetWatch, Watch};
+use runs_gateway::{has_ended, json, Client, Identity, ManyWatch, RunPicture, RunSet, Security, SetWatch, Watch};
 use serde_json::Value;
 
+use crate::outcomes::Outcomes;
 use crate::printing::{array, failure, members, results, state, summary, text, Member};
 
 type Told = Result<Vec<Member>, Box<dyn Error>>;
@@ -33,9 +34,11 @@ impl Steps {
             "submit" => self.submit(&client, step).await,
             "get" => client.get(self.id(step, "run")?, false).await.map(|run| state(&run)).map_err(Into::into),
             "watch" => self.watch(&client, step).await,
+            "watchMany" => self.watch_many(&client, step).await,
             "results" => self.results(&client, step).await,
             "set" => set(&client, step).await,
             "cancel" => self.cancel(&client, step).await,
+            "delete" => self.delete(&client, step).await,
             "list" => list(&client, step).await,
             other => Err(format!("nobody knows how to {}", other).into()),
         };
@@ -51,10 +54,11 @@ impl Steps {
             return Ok(client.clone());
         }
         let place = &self.places[name];
-        let ca = place["ca"].as_str().map(fs::read).transpose()?;
+        let read = |file: &str| place[file].as_str().map(fs::read).transpose();
+        let identity = read("cert")?.zip(read("key")?).map(|(cert, key)| Identity { cert, key });
         let token = place["token"].as_str().map(String::from);
         let patience = Duration::from_secs_f64(place["giveUpAfter"].as_f64().unwrap_or(60.0));
-        let security = Security { ca, token, ..Security::default() };
+        let security = Security { ca: read("ca")?, identity, token, ..Security::default() };
         let client = Client::new(word(place, "address"), &security)?.retry_for(Some(patience));
         self.clients.insert(name.into(), client.clone());
         Ok(client)
@@ -86,31 +90,33 @@ impl Steps {
 
     async fn watch(&self, client: &Client, step: &Value) -> Told {
         let run_id = self.id(step, "run")?;
-        let heartbeat = Duration::from_secs_f64(step["heartbeat"].as_f64().unwrap_or(10.0));
-        let mut updates = client.watch(run_id, Watch { heartbeat, ..Watch::default() });
-        let (mut last, mut came, mut reconnected) = (None, Vec::new(), false);
+        let mut updates = client.watch(run_id, Watch { heartbeat: heartbeat(step), ..Watch::default() });
+        let (mut picture, mut reconnected, mut waits) = (RunPicture::default(), false, step["slow"] == true);
         while let Some(update) = updates.next().await? {
-            if last.is_none() && step["slow"] == true {
+            if std::mem::take(&mut waits) {
                 client.wait(run_id).await?;
             }
-            if update.restarted {
-                came.clear();
-            }
-            came.extend_from_slice(&update.run.results);
             reconnected |= update.reconnected;
-            last = Some(update.run);
+            picture.add(update);
         }
-        let mut told = state(&last.ok_or("a stream ends only after an update")?);
-        told.extend([("results", shown(&came, step)), ("reconnected", text(reconnected))]);
+        let mut told = came(&picture.run, step);
+        told.push(("reconnected", text(reconnected)));
         Ok(told)
     }
 
+    async fn watch_many(&self, client: &Client, step: &Value) -> Told {
+        let named = words(step, "runs").map(|name| self.named.get(name).ok_or("no earlier step has made the run"));
+        let named: Vec<&str> = named.map(|id| id.map(String::as_str)).collect::<Result<_, _>>()?;
+        let run_ids: Vec<&str> = named.into_iter().chain(words(step, "runIds")).collect();
+        let watch = ManyWatch { order: order(step), heartbeat: heartbeat(step), ..ManyWatch::default() };
+        let outcomes = Outcomes::of(client.watch_many(run_ids.iter().copied(), watch)).await?;
+        let told = |id: &str| outcomes.get(id).map_or_else(failure, |run| members(came(run, step)));
+        let runs = array(run_ids.into_iter().map(told));
+        Ok(vec![("runs", runs), ("reconnected", text(outcomes.reconnected))])
+    }
+
     async fn results(&self, client: &Client, step: &Value) -> Told {
-        let order = match word(step, "order") {
-            "byCompletion" => ResultOrder::ByCompletion,
-            _ => ResultOrder::ByIndex,
-        };
-        let mut results = client.results(self.id(step, "run")?, order);
+        let mut results = client.results(self.id(step, "run")?, order(step));
         let mut came = Vec::new();
         while let Some(result) = results.next().await? {
             came.push(result);
@@ -120,6 +126,11 @@ impl Steps {
 
     async fn cancel(&self, client: &Client, step: &Value) -> Told {
         Ok(state(&client.cancel(self.id(step, "run")?, word(step, "reason")).await?))
+    }
+
+    async fn delete(&self, client: &Client, step: &Value) -> Told {
+        client.delete(self.id(step, "run")?, step["cancel"] == true).await?;
+        Ok(vec![("deleted", text(true))])
     }
 
     /// Returns the id that a step gives, or that of what an earlier one has called so.
@@ -170,6 +181,22 @@ fn word<'a>(object: &'a Value, name: &str) -> &'a str {
     object[name].as_str().unwrap_or_default()
 }
 
+/// Returns a member that is a list of texts; an empty one, if there is none.
+fn words<'a>(object: &'a Value, name: &str) -> impl Iterator<Item = &'a str> {
+    object[name].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn heartbeat(step: &Value) -> Duration {
+    Duration::from_secs_f64(step["heartbeat"].as_f64().unwrap_or(10.0))
+}
+
+fn order(step: &Value) -> ResultOrder {
+    match word(step, "order") {
+        "byCompletion" => ResultOrder::ByCompletion,
+        _ => ResultOrder::ByIndex,
+    }
+}
+
 /// Returns inputs: they are given as texts, or many alike by their number and length.
 fn inputs(given: &Value) -> Vec<String> {
     let mut texts = Vec::new();
@@ -192,8 +219,8 @@ fn labels(step: &Value) -> HashMap<String, String> {
 }
 
 fn filter(step: &Value) -> RunFilter {
-    let states = step["states"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let states = states.filter_map(|state| RunState::from_str_name(&format!("RUN_STATE_{}", state.to_uppercase())));
+    let state = |word: &str| RunState::from_str_name(&format!("RUN_STATE_{}", word.to_uppercase()));
+    let states = words(step, "states").filter_map(state);
     RunFilter { labels: labels(step), states: states.map(Into::into).collect(), ..Default::default() }
 }
 
@@ -203,6 +230,13 @@ fn is_complete(picture: &RunSet, until: &str) -> bool {
         "empty" => picture.runs.is_empty(),
         _ => !picture.runs.is_empty() && picture.runs.values().all(has_ended),
     }
+}
+
+/// Returns what has come of a run.
+fn came(run: &RunStatus, step: &Value) -> Vec<Member> {
+    let mut told = state(run);
+    told.push(("results", shown(&run.results, step)));
+    told
 }
 
 fn shown(came: &[ItemResult], step: &Value) -> String {
