@@ -127,7 +127,10 @@ async def test_the_typescript_client_follows_as_a_page_does(start: Start, scheme
         '{"itemIndex":0,"status":"success","value":1e400}',
         '{"itemIndex":1,"status":"success","value":9007199254740993}',
     ]
-    assert await output(*client, "follow", *there) == f'{{"status":"success","results":[{",".join(results)}]}}\n'
+    followed = f'{{"status":"success","results":[{",".join(results)}]}}'
+    assert await output(*client, "follow", *there) == f"{followed}\n"
+    many = await output(*client, "watch", *there, "mine", submitted.run_id)
+    assert many == f'{{"{submitted.run_id}":{followed},"mine":{{"error":"INVALID_ARGUMENT"}}}}\n'
     assert json.loads(await output(*client, "set", *there)) == {submitted.run_id: "success"}
 
 

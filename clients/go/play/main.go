@@ -11,15 +11,31 @@ import (
 )
 
 func main() {
-	modes := map[string]func(string, string) error{"play": play, "follow": follow, "set": followSet}
-	if len(os.Args) != 4 || modes[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID")
-		os.Exit(64)
+	if len(os.Args) < 4 || (len(os.Args) > 4 && os.Args[1] != "watch") {
+		misused()
 	}
-	if err := modes[os.Args[1]](os.Args[2], os.Args[3]); err != nil {
+	var err error
+	switch first, more := os.Args[2], os.Args[3:]; os.Args[1] {
+	case "play":
+		err = play(first, more[0])
+	case "follow":
+		err = follow(first, more[0])
+	case "watch":
+		err = followMany(first, more)
+	case "set":
+		err = followSet(first, more[0])
+	default:
+		misused()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func misused() {
+	fmt.Fprintln(os.Stderr, "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID... | set ADDRESS RUN_ID")
+	os.Exit(64)
 }
 
 func play(scenario, places string) error {
@@ -49,14 +65,40 @@ func follow(address, runID string) error {
 	}
 	defer client.Close()
 	run, err := client.Wait(context.Background(), runID)
-	if failure, ok := err.(*runs.Error); ok {
-		fmt.Println(object(member("error", text(failure.CodeName()))))
-		return nil
+	failure, ok := err.(*runs.Error)
+	if err != nil && !ok {
+		return err
 	}
-	if err == nil {
-		fmt.Println(object(member("status", text(stateName(run.Status))), member("results", showResults(run.Results))))
+	fmt.Println(showOutcome(outcome{run, failure}))
+	return nil
+}
+
+// followMany prints what has come of each of many runs.
+func followMany(address string, runIDs []string) error {
+	client, err := runs.Dial(address)
+	if err != nil {
+		return err
 	}
-	return err
+	defer client.Close()
+	watch := client.WatchMany(context.Background(), runIDs, runs.ManyOptions{})
+	defer watch.Close()
+	outcomes, _, err := collectMany(watch)
+	if err != nil {
+		return err
+	}
+	var members []string
+	for runID, outcome := range outcomes {
+		members = append(members, member(runID, showOutcome(outcome)))
+	}
+	fmt.Println(object(members...))
+	return nil
+}
+
+func showOutcome(of outcome) string {
+	if of.failure != nil {
+		return object(member("error", text(of.failure.CodeName())))
+	}
+	return object(member("status", text(stateName(of.run.Status))), member("results", showResults(of.run.Results)))
 }
 
 // followSet prints the states of all runs, when a run is among them and has ended.

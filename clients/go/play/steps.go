@@ -27,6 +27,8 @@ type step struct {
 	SameAs    string            `json:"sameAs"`
 	Run       string            `json:"run"`
 	RunID     string            `json:"runId"`
+	Runs      []string          `json:"runs"`
+	RunIDs    []string          `json:"runIds"`
 	Order     string            `json:"order"`
 	Heartbeat float64           `json:"heartbeat"`
 	Slow      bool              `json:"slow"`
@@ -35,12 +37,15 @@ type step struct {
 	Results   bool              `json:"results"`
 	Until     string            `json:"until"`
 	Reason    string            `json:"reason"`
+	Cancel    bool              `json:"cancel"`
 	PageSize  int32             `json:"pageSize"`
 }
 
 type place struct {
 	Address     string   `json:"address"`
 	CA          string   `json:"ca"`
+	Cert        string   `json:"cert"`
+	Key         string   `json:"key"`
 	Token       string   `json:"token"`
 	GiveUpAfter *float64 `json:"giveUpAfter"`
 }
@@ -59,8 +64,8 @@ func (p *player) play(ctx context.Context, asked step) (string, error) {
 		return "", err
 	}
 	plays := map[string]func(context.Context, *runs.Client, step) (string, error){
-		"put": p.put, "submit": p.submit, "get": p.get, "watch": p.watch,
-		"results": p.results, "set": p.set, "cancel": p.cancel, "list": p.list,
+		"put": p.put, "submit": p.submit, "get": p.get, "watch": p.watch, "watchMany": p.watchMany,
+		"results": p.results, "set": p.set, "cancel": p.cancel, "delete": p.delete, "list": p.list,
 	}
 	told, err := plays[asked.Do](ctx, client, asked)
 	if failure, ok := err.(*runs.Error); ok {
@@ -77,6 +82,9 @@ func (p *player) client(name string) (*runs.Client, error) {
 	var options []runs.Option
 	if place.CA != "" {
 		options = append(options, runs.WithCA(place.CA))
+	}
+	if place.Cert != "" {
+		options = append(options, runs.WithCertificate(place.Cert, place.Key))
 	}
 	if place.Token != "" {
 		options = append(options, runs.WithToken(place.Token))
@@ -124,7 +132,6 @@ func (p *player) watch(ctx context.Context, client *runs.Client, step step) (str
 	watch := client.Watch(ctx, p.run(step), runs.WatchOptions{Heartbeat: seconds(step.Heartbeat)})
 	defer watch.Close()
 	var run *runsv1.RunStatus
-	var results []*runsv1.ItemResult
 	reconnected := false
 	for {
 		update, err := watch.Next()
@@ -139,13 +146,35 @@ func (p *player) watch(ctx context.Context, client *runs.Client, step step) (str
 				return "", err
 			}
 		}
-		if update.Restarted {
-			results = nil
-		}
-		run, results = update.Run, append(results, update.Results...)
+		run = update.Onto(run)
 		reconnected = reconnected || update.Reconnected
 	}
-	return showState(run) + "," + step.show(results) + "," + member("reconnected", text(reconnected)), nil
+	return step.showRun(run) + "," + member("reconnected", text(reconnected)), nil
+}
+
+func (p *player) watchMany(ctx context.Context, client *runs.Client, step step) (string, error) {
+	var runIDs []string
+	for _, name := range step.Runs {
+		runIDs = append(runIDs, p.named[name])
+	}
+	runIDs = append(runIDs, step.RunIDs...)
+	watch := client.WatchMany(ctx, runIDs, runs.ManyOptions{
+		ByCompletion: step.Order == "byCompletion", Heartbeat: seconds(step.Heartbeat),
+	})
+	defer watch.Close()
+	outcomes, reconnected, err := collectMany(watch)
+	if err != nil {
+		return "", err
+	}
+	var shown []string
+	for _, runID := range runIDs {
+		if failure := outcomes[runID].failure; failure != nil {
+			shown = append(shown, object(showError(failure)))
+		} else {
+			shown = append(shown, object(step.showRun(outcomes[runID].run)))
+		}
+	}
+	return member("runs", array(shown)) + "," + member("reconnected", text(reconnected)), nil
 }
 
 func (p *player) results(ctx context.Context, client *runs.Client, step step) (string, error) {
@@ -191,6 +220,10 @@ func (p *player) cancel(ctx context.Context, client *runs.Client, step step) (st
 	return showState(run), nil
 }
 
+func (p *player) delete(ctx context.Context, client *runs.Client, step step) (string, error) {
+	return member("deleted", "true"), client.Delete(ctx, p.run(step), step.Cancel)
+}
+
 func (p *player) list(ctx context.Context, client *runs.Client, step step) (string, error) {
 	names, token := []string{}, ""
 	for {
@@ -222,6 +255,10 @@ func (s step) filter() *runsv1.RunFilter {
 		filter.States = append(filter.States, runsv1.RunState(number))
 	}
 	return filter
+}
+
+func (s step) showRun(run *runsv1.RunStatus) string {
+	return showState(run) + "," + s.show(run.Results)
 }
 
 func (s step) show(results []*runsv1.ItemResult) string {
@@ -265,6 +302,35 @@ func collect(watch *runs.SetWatch, wanted func(runs.RunSet) bool) (picture runs.
 		reconnected = reconnected || event.Reconnected
 	}
 	return picture, reconnected, nil
+}
+
+// outcome is what has come of one of many runs: its last state, with all results, or an error.
+type outcome struct {
+	run     *runsv1.RunStatus
+	failure *runs.Error
+}
+
+// collectMany follows many runs until each has ended. It also tells of cuts.
+func collectMany(watch *runs.ManyWatch) (outcomes map[string]outcome, reconnected bool, err error) {
+	outcomes = map[string]outcome{}
+	for {
+		event, err := watch.Next()
+		if err == io.EOF {
+			return outcomes, reconnected, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		of := outcomes[event.RunID]
+		if event.Update != nil {
+			of.run = event.Update.Onto(of.run)
+			reconnected = reconnected || event.Update.Reconnected
+		}
+		if failure, ok := event.Err.(*runs.Error); ok {
+			of.failure = failure
+		}
+		outcomes[event.RunID] = of
+	}
 }
 
 // isComplete tells whether a set that is complete has come to where a step follows it to.

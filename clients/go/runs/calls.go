@@ -7,6 +7,7 @@ import (
 
 	runsv1 "github.com/runs-gateway/runs-gateway/gen/go/runs/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 )
 
 // SubmitOptions says more about a run; each field may be left out.
@@ -84,6 +85,19 @@ func (c *Client) Cancel(ctx context.Context, runID, reason string) (*runsv1.RunS
 		return err
 	})
 	return answer.GetRun(), err
+}
+
+// Delete deletes a run that has ended; with cancel, one that goes on is cancelled before.
+func (c *Client) Delete(ctx context.Context, runID string, cancel bool) error {
+	repeated := false
+	return c.call(ctx, func(connection *grpc.ClientConn) error {
+		_, err := c.runs(connection).DeleteRun(ctx, &runsv1.DeleteRunRequest{RunId: runID, Cancel: cancel})
+		if repeated && err != nil && statusError(status.Convert(err)).Reason == "RUN_NOT_FOUND" {
+			return nil // An earlier call, whose answer was lost, has deleted it.
+		}
+		repeated = true
+		return err
+	})
 }
 
 // List returns a page of the runs that match, the newest first. The first page has no token.

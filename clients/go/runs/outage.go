@@ -30,27 +30,33 @@ func (o *outage) heard(progress bool) {
 	}
 }
 
-// wait pauses before the next call. It returns the error if another call would not help, or not in time.
-func (o *outage) wait(ctx context.Context, err error) error {
+// next returns how long to pause before the next call, and whether it would help, in time.
+func (o *outage) next(err error) (pause time.Duration, again bool) {
 	failure, ok := err.(*Error)
 	if !ok || !failure.passes {
-		return err
+		return 0, false
 	}
 	// Half of a pause is random: clients that were cut at the same time do not come back at the same time.
-	pause := o.pause/2 + time.Duration(rand.Int63n(int64(o.pause/2))) + failure.retryAfter
+	pause = o.pause/2 + time.Duration(rand.Int63n(int64(o.pause/2))) + failure.retryAfter
 	if o.pause *= 2; o.pause > longestPause {
 		o.pause = longestPause
 	}
-	now := time.Now()
 	if failure.Reason == "GO_AWAY" {
 		o.since = time.Time{} // The gateway answers, and asks for another connection.
-	} else {
-		if o.since.IsZero() {
-			o.since = now
-		}
-		if now.Add(pause).After(o.since.Add(o.patient)) {
-			return err
-		}
+		return pause, true
+	}
+	now := time.Now()
+	if o.since.IsZero() {
+		o.since = now
+	}
+	return pause, !now.Add(pause).After(o.since.Add(o.patient))
+}
+
+// wait pauses before the next call. It returns the error if another call would not help, or not in time.
+func (o *outage) wait(ctx context.Context, err error) error {
+	pause, again := o.next(err)
+	if !again {
+		return err
 	}
 	select {
 	case <-time.After(pause):

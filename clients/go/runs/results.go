@@ -16,6 +16,7 @@ type Results struct {
 
 // Results follows the results of a run: by index, or as its items finish.
 func (c *Client) Results(ctx context.Context, runID string, options WatchOptions) *Results {
+	options.WithoutResults = false
 	return &Results{watch: c.Watch(ctx, runID, options), seen: map[uint64]bool{}}
 }
 
@@ -46,7 +47,7 @@ func (r *Results) Close() { r.watch.Close() }
 func (c *Client) Wait(ctx context.Context, runID string) (*runsv1.RunStatus, error) {
 	watch := c.Watch(ctx, runID, WatchOptions{})
 	defer watch.Close()
-	run := &runsv1.RunStatus{}
+	var run *runsv1.RunStatus
 	for {
 		update, err := watch.Next()
 		if err == io.EOF {
@@ -55,11 +56,6 @@ func (c *Client) Wait(ctx context.Context, runID string) (*runsv1.RunStatus, err
 		if err != nil {
 			return nil, err
 		}
-		results := run.Results
-		if update.Restarted {
-			results = nil
-		}
-		run = update.Run
-		run.Results = append(results, update.Results...)
+		run = update.Onto(run)
 	}
 }

@@ -3,8 +3,11 @@ package runs
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"google.golang.org/grpc"
@@ -17,6 +20,8 @@ type Option func(*security)
 type security struct {
 	tls         bool
 	ca          string
+	certificate string
+	key         string
 	token       bearer
 	giveUpAfter time.Duration
 }
@@ -29,6 +34,12 @@ func WithTLS() Option {
 // WithCA connects over TLS, and trusts the authorities of a file in PEM alone.
 func WithCA(file string) Option {
 	return func(s *security) { s.tls, s.ca = true, file }
+}
+
+// WithCertificate connects over TLS, and shows a certificate of the client's own: a file with it, and those between it and
+// the authority, and one with its key, both in PEM.
+func WithCertificate(certificate, key string) Option {
+	return func(s *security) { s.tls, s.certificate, s.key = true, certificate, key }
 }
 
 // WithToken shows a token with each call.
@@ -44,14 +55,12 @@ func GiveUpAfter(time time.Duration) Option {
 func (s *security) dialOptions(address string) ([]grpc.DialOption, error) {
 	var options []grpc.DialOption
 	switch {
-	case s.ca != "":
-		trusted, err := credentials.NewClientTLSFromFile(s.ca, "")
+	case s.tls:
+		config, err := s.tlsConfig()
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, grpc.WithTransportCredentials(trusted))
-	case s.tls:
-		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{})))
+		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
 	case s.token != "" && !isLocal(address):
 		return nil, errors.New("a token is sent over TLS only, or within this machine")
 	default:
@@ -61,6 +70,28 @@ func (s *security) dialOptions(address string) ([]grpc.DialOption, error) {
 		options = append(options, grpc.WithPerRPCCredentials(s.token))
 	}
 	return options, nil
+}
+
+func (s *security) tlsConfig() (*tls.Config, error) {
+	config := &tls.Config{}
+	if s.ca != "" {
+		authorities, err := os.ReadFile(s.ca)
+		if err != nil {
+			return nil, err
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(authorities) {
+			return nil, fmt.Errorf("%s has no certificate in PEM", s.ca)
+		}
+	}
+	if s.certificate != "" {
+		own, err := tls.LoadX509KeyPair(s.certificate, s.key)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return config, nil
 }
 
 func isLocal(address string) bool {

@@ -36,7 +36,7 @@ func newStream[Message any](ctx context.Context, client *Client, open opener[Mes
 
 // receive returns the next message. The error is io.EOF at the end of the stream, and else what the call has ended with.
 func (s *stream[Message]) receive() (message Message, err error) {
-	if s.messages == nil {
+	if !s.isOpen() {
 		if err := s.begin(); err != nil {
 			return message, toError(s.ctx, err)
 		}
@@ -56,6 +56,8 @@ func (s *stream[Message]) receive() (message Message, err error) {
 	}
 	return message, toError(s.ctx, err)
 }
+
+func (s *stream[Message]) isOpen() bool { return s.messages != nil }
 
 func (s *stream[Message]) begin() (err error) {
 	var ctx context.Context

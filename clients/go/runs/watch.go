@@ -7,62 +7,38 @@ import (
 
 	runsv1 "github.com/runs-gateway/runs-gateway/gen/go/runs/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
-
-const missedHeartbeats = 3
 
 // WatchOptions says how a run is followed; each field may be left out.
 type WatchOptions struct {
 	// ByCompletion gives results in the order in which items finish, and not by index.
 	ByCompletion bool
+	// WithoutResults gives states alone.
+	WithoutResults bool
 	// Heartbeat is how often the gateway shows that it lives: 10 s by default.
 	Heartbeat time.Duration
 	// Token is that of an earlier update: go on after it.
 	Token []byte
 }
 
-// Update is a change of a run.
-type Update struct {
-	// Run is the whole state, without results.
-	Run *runsv1.RunStatus
-	// Results are those that no earlier update had.
-	Results []*runsv1.ItemResult
-	// Token names the point after this update.
-	Token []byte
-	// Restarted says that results begin anew: earlier ones count no more.
-	Restarted bool
-	// Reconnected says that the connection was lost before this update.
-	Reconnected bool
+func (o WatchOptions) heartbeat() time.Duration {
+	if o.Heartbeat == 0 {
+		return 10 * time.Second
+	}
+	return o.Heartbeat
 }
 
 // Watch is a run that is followed until its end. Close it.
 type Watch struct {
-	stream  *stream[*runsv1.GetRunResponse]
-	request *runsv1.GetRunRequest
-	ended   bool
-	cut     bool
-	first   bool
-	known   uint64
+	stream *stream[*runsv1.GetRunResponse]
+	run    followed
 }
 
 // Watch follows a run. Nothing is asked for before the first Next.
 func (c *Client) Watch(ctx context.Context, runID string, options WatchOptions) *Watch {
-	heartbeat := options.Heartbeat
-	if heartbeat == 0 {
-		heartbeat = 10 * time.Second
-	}
-	watch := &Watch{request: &runsv1.GetRunRequest{
-		RunId: runID, Wait: true, IncludeResults: true, ResumeToken: options.Token,
-		HeartbeatInterval: durationpb.New(heartbeat), MaxResponseMessageBytes: anySize,
-	}}
-	if options.ByCompletion {
-		watch.request.ResultOrder = runsv1.ResultOrder_RESULT_ORDER_BY_COMPLETION
-	}
+	watch := &Watch{run: followed{runID: runID, options: options}}
 	watch.stream = newStream(ctx, c, watch.open)
-	if watch.stream.silence = missedHeartbeats * heartbeat; watch.stream.silence < time.Second {
-		watch.stream.silence = time.Second
-	}
+	watch.stream.silence = silence(options.heartbeat())
 	return watch
 }
 
@@ -70,7 +46,7 @@ func (c *Client) Watch(ctx context.Context, runID string, options WatchOptions) 
 func (w *Watch) Next() (*Update, error) {
 	for {
 		message, err := w.stream.receive()
-		if err == io.EOF && w.ended {
+		if err == io.EOF && w.run.ended {
 			return nil, io.EOF
 		}
 		if err == io.EOF {
@@ -80,8 +56,11 @@ func (w *Watch) Next() (*Update, error) {
 			if err := w.stream.again(err); err != nil {
 				return nil, err
 			}
-			w.cut = true
-		} else if update := w.take(message); update != nil {
+			continue
+		}
+		update, progress := w.run.take(message)
+		w.stream.outage.heard(progress)
+		if update != nil {
 			return update, nil
 		}
 	}
@@ -91,32 +70,5 @@ func (w *Watch) Next() (*Update, error) {
 func (w *Watch) Close() { w.stream.close() }
 
 func (w *Watch) open(ctx context.Context, connection *grpc.ClientConn) (receiver[*runsv1.GetRunResponse], error) {
-	w.first = true
-	return w.stream.client.runs(connection).GetRun(ctx, w.request)
-}
-
-// take remembers where a message has come to, and returns what it tells; nil for a heartbeat.
-func (w *Watch) take(message *runsv1.GetRunResponse) *Update {
-	// The first message of a stream repeats the state that is known.
-	w.stream.outage.heard(!w.first || message.Revision != w.known || len(message.Run.Results) > 0)
-	w.first, w.known, w.request.ResumeToken = false, message.Revision, message.ResumeToken
-	w.ended = Ended(message.Run)
-	if message.Heartbeat {
-		return nil
-	}
-	update := &Update{
-		Run: message.Run, Results: message.Run.Results, Token: message.ResumeToken,
-		Restarted: message.Restarted, Reconnected: w.cut,
-	}
-	w.cut, message.Run.Results = false, nil
-	return update
-}
-
-// Ended returns whether a run has ended: its state is final.
-func Ended(run *runsv1.RunStatus) bool {
-	switch run.GetStatus() {
-	case runsv1.RunState_RUN_STATE_SUCCESS, runsv1.RunState_RUN_STATE_FAILED, runsv1.RunState_RUN_STATE_CANCELLED:
-		return true
-	}
-	return false
+	return w.stream.client.runs(connection).GetRun(ctx, w.run.ask())
 }

@@ -5,9 +5,9 @@ import { ended, RunsClient, RunsError } from "../src/index.js";
 import { grpc } from "../src/node.js";
 import { web } from "../src/web.js";
 import { member, object, showResults, stateName, text } from "./printing.js";
-import { collect, Player } from "./steps.js";
+import { collect, collectMany, Player, type Outcome } from "./steps.js";
 
-const USAGE = "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID";
+const USAGE = "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID... | set ADDRESS RUN_ID";
 
 async function play(scenario: string, places: string): Promise<void> {
   const player = new Player(JSON.parse(readFileSync(places, "utf8")));
@@ -18,14 +18,20 @@ async function play(scenario: string, places: string): Promise<void> {
 async function follow(address: string, runId: string): Promise<void> {
   const client = connected(address);
   try {
-    const run = await client.wait(runId);
-    console.log(object(member("status", text(stateName(run.status))), member("results", showResults(run.results))));
+    console.log(showOutcome(await client.wait(runId)));
   } catch (error) {
     if (!(error instanceof RunsError)) throw error;
-    console.log(object(member("error", text(error.code))));
+    console.log(showOutcome(error));
   } finally {
     client.close();
   }
+}
+
+async function followMany(address: string, ...runIds: string[]): Promise<void> {
+  const client = connected(address);
+  const { outcomes } = await collectMany(client.watchMany(runIds));
+  client.close();
+  console.log(object(...Array.from(outcomes, ([runId, outcome]) => member(runId, showOutcome(outcome)))));
 }
 
 async function followSet(address: string, runId: string): Promise<void> {
@@ -38,22 +44,28 @@ async function followSet(address: string, runId: string): Promise<void> {
   console.log(text(Object.fromEntries([...picture].map(([id, run]) => [id, stateName(run.status)]))));
 }
 
+function showOutcome(of: Outcome): string {
+  if (of instanceof RunsError) return object(member("error", text(of.code)));
+  return object(member("status", text(stateName(of.status))), member("results", showResults(of.results)));
+}
+
 /** Over gRPC; or as a page does: to a URL over gRPC-Web, and with `connect+` before it over Connect. */
 function connected(address: string): RunsClient {
   const url = address.replace(/^connect\+/, "");
   return new RunsClient(url.startsWith("http") ? web(url, { connect: url !== address }) : grpc(address));
 }
 
-const modes: Record<string, ((first: string, second: string) => Promise<void>) | undefined> = {
+const modes: Record<string, (first: string, second: string, ...more: string[]) => Promise<void>> = {
   play,
   follow,
+  watch: followMany,
   set: followSet,
 };
-const [mode = "", first, second] = process.argv.slice(2);
+const [mode = "", first, second, ...more] = process.argv.slice(2);
 const chosen = modes[mode];
-if (chosen === undefined || first === undefined || second === undefined) {
+if (chosen === undefined || first === undefined || second === undefined || (more.length > 0 && mode !== "watch")) {
   console.error(USAGE);
   process.exitCode = 64;
 } else {
-  await chosen(first, second);
+  await chosen(first, second, ...more);
 }

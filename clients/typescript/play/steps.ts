@@ -1,6 +1,6 @@
 /** The steps of the scenario, by the calls of the client. */
 import { RunState, type ItemResult, type RunStatus } from "../generated/runs/v1/runs_pb.js";
-import { ended, RunsClient, RunsError, RunSet, type SetEvent } from "../src/index.js";
+import { ended, RunsClient, RunsError, RunSet, updated, type RunEvent, type SetEvent } from "../src/index.js";
 import { grpc, type NodeOptions } from "../src/node.js";
 import { array, member, object, showError, showResults, showState, summarize, text } from "./printing.js";
 
@@ -10,7 +10,7 @@ type Many = { count: number; pad: number };
 export interface Step {
   step: string;
   at: string;
-  do: "put" | "submit" | "get" | "watch" | "results" | "set" | "cancel" | "list";
+  do: "put" | "submit" | "get" | "watch" | "watchMany" | "results" | "set" | "cancel" | "delete" | "list";
   as?: string;
   flow?: string;
   flowId?: string;
@@ -20,6 +20,8 @@ export interface Step {
   sameAs?: string;
   run?: string;
   runId?: string;
+  runs?: string[];
+  runIds?: string[];
   order?: "byIndex" | "byCompletion";
   heartbeat?: number;
   slow?: boolean;
@@ -28,6 +30,7 @@ export interface Step {
   results?: boolean;
   until?: "caughtUp" | "ended" | "empty";
   reason?: string;
+  cancel?: boolean;
   pageSize?: number;
 }
 
@@ -96,18 +99,27 @@ export class Player {
 
   async watch(client: RunsClient, step: Step): Promise<string> {
     const runId = this.#run(step);
-    const options = step.heartbeat === undefined ? {} : { heartbeat: 1_000 * step.heartbeat };
-    let last: RunStatus | undefined;
-    let results: ItemResult[] = [];
+    let run: RunStatus | undefined;
     let reconnected = false;
-    for await (const update of client.watch(runId, options)) {
-      if (last === undefined && step.slow === true) await client.wait(runId);
-      results = update.restarted ? update.results : results.concat(update.results);
+    for await (const update of client.watch(runId, heartbeat(step))) {
+      if (run === undefined && step.slow === true) await client.wait(runId);
+      run = updated(run, update);
       reconnected ||= update.reconnected;
-      last = update.run;
     }
-    if (last === undefined) throw new Error("a run has ended without an update");
-    return [showState(last), shown(step, results), member("reconnected", text(reconnected))].join(",");
+    if (run === undefined) throw new Error("a run has ended without an update");
+    return [showRun(step, run), member("reconnected", text(reconnected))].join(",");
+  }
+
+  async watchMany(client: RunsClient, step: Step): Promise<string> {
+    const runIds = [...(step.runs ?? []).map((name) => this.#id(name)), ...(step.runIds ?? [])];
+    const byCompletion = step.order === "byCompletion";
+    const { outcomes, reconnected } = await collectMany(client.watchMany(runIds, { byCompletion, ...heartbeat(step) }));
+    const runs = runIds.map((runId) => {
+      const outcome = outcomes.get(runId);
+      if (outcome === undefined) throw new Error("a run has ended without an update");
+      return object(outcome instanceof RunsError ? showError(outcome) : showRun(step, outcome));
+    });
+    return [member("runs", array(runs)), member("reconnected", text(reconnected))].join(",");
   }
 
   async results(client: RunsClient, step: Step): Promise<string> {
@@ -131,6 +143,11 @@ export class Player {
 
   async cancel(client: RunsClient, step: Step): Promise<string> {
     return showState(await client.cancel(this.#run(step), step.reason));
+  }
+
+  async delete(client: RunsClient, step: Step): Promise<string> {
+    await client.delete(this.#run(step), { cancel: step.cancel ?? false });
+    return member("deleted", "true");
   }
 
   async list(client: RunsClient, step: Step): Promise<string> {
@@ -171,6 +188,25 @@ export async function collect(
   return { picture, reconnected };
 }
 
+/** What has come of one of many runs: its last state, with all results, or an error. */
+export type Outcome = RunStatus | RunsError;
+
+/** Follows many runs until each has ended. It also tells of cuts. */
+export async function collectMany(
+  events: AsyncIterable<RunEvent>,
+): Promise<{ outcomes: Map<string, Outcome>; reconnected: boolean }> {
+  const runs = new Map<string, RunStatus>();
+  const errors = new Map<string, RunsError>();
+  let reconnected = false;
+  for await (const event of events) {
+    if (event.kind === "failed") errors.set(event.runId, event.error);
+    if (event.kind !== "update") continue;
+    runs.set(event.runId, updated(runs.get(event.runId), event.update));
+    reconnected ||= event.update.reconnected;
+  }
+  return { outcomes: new Map<string, Outcome>([...runs, ...errors]), reconnected };
+}
+
 /** Whether a set that is complete has come to where a step follows it to. */
 function isComplete(picture: RunSet, until: Step["until"]): boolean {
   if (until === "caughtUp") return true;
@@ -186,6 +222,14 @@ function inputs(given: string | Many): string[] {
 function filter({ labels = {}, states = [] }: Step) {
   const named = (name: string) => RunState[name.toUpperCase() as keyof typeof RunState];
   return { labels, states: states.map(named) };
+}
+
+function heartbeat({ heartbeat }: Step): { heartbeat?: number } {
+  return heartbeat === undefined ? {} : { heartbeat: 1_000 * heartbeat };
+}
+
+function showRun(step: Step, run: RunStatus): string {
+  return [showState(run), shown(step, run.results)].join(",");
 }
 
 function shown({ summary }: Step, results: ItemResult[]): string {

@@ -4,10 +4,12 @@ import { BlobsService, BlobType } from "../generated/runs/v1/blobs_pb.js";
 import { RunsService, type ItemResult, type RunStatus } from "../generated/runs/v1/runs_pb.js";
 import type { Connect, Connection } from "./connection.js";
 import { lost, runsError } from "./errors.js";
+import { ANY_SIZE, updated, type Update } from "./followed.js";
+import { watchMany, type ManyOptions, type RunEvent } from "./many.js";
 import { Outage } from "./outage.js";
 import { watchSet, type Filter, type SetEvent, type SetOptions } from "./set.js";
 import type { Line } from "./stream.js";
-import { ANY_SIZE, watch, type Update, type WatchOptions } from "./watch.js";
+import { watch, type WatchOptions } from "./watch.js";
 
 /** What a client may be told. Each member may be left out. */
 export interface ClientOptions {
@@ -21,6 +23,13 @@ export interface SubmitOptions {
   key?: string;
   /** Names and values by which the run can be found. */
   labels?: Record<string, string>;
+  signal?: AbortSignal;
+}
+
+/** How a run is deleted. Each member may be left out. */
+export interface DeleteOptions {
+  /** Cancel it before, if it goes on. */
+  cancel?: boolean;
   signal?: AbortSignal;
 }
 
@@ -104,15 +113,14 @@ export class RunsClient {
 
   /** The last state of a run, with all results, when it has ended. */
   async wait(runId: string, options: WatchOptions = {}): Promise<RunStatus> {
-    let last: RunStatus | undefined;
-    let results: ItemResult[] = [];
-    for await (const update of this.watch(runId, options)) {
-      results = update.restarted ? update.results : results.concat(update.results);
-      last = update.run;
-    }
-    const run = present(last);
-    run.results = results;
-    return run;
+    let run: RunStatus | undefined;
+    for await (const update of this.watch(runId, options)) run = updated(run, update);
+    return present(run);
+  }
+
+  /** The same as `watch` of many runs on one stream. A run that is given twice is followed once. */
+  watchMany(runIds: Iterable<string>, options: ManyOptions = {}): AsyncGenerator<RunEvent, void> {
+    return watchMany(this.#line, () => new Outage(this.#patience), runIds, options);
   }
 
   /** Follows the runs that match a filter, those that come later as well. It goes on after cuts by itself. */
@@ -123,6 +131,21 @@ export class RunsClient {
   /** Cancels a run, and gives its state. A run that has ended stays as it is. */
   async cancel(runId: string, reason = "", signal?: AbortSignal): Promise<RunStatus> {
     return present((await this.#call((to, how) => runs(to).cancelRun({ runId, reason }, how), signal)).run);
+  }
+
+  /** Deletes a run that has ended. */
+  async delete(runId: string, { cancel = false, signal }: DeleteOptions = {}): Promise<void> {
+    let repeated = false;
+    await this.#call(async (to, how) => {
+      try {
+        await runs(to).deleteRun({ runId, cancel }, how);
+      } catch (error) {
+        // An earlier call, whose answer was lost, may have deleted it.
+        if (!repeated || runsError(error).reason !== "RUN_NOT_FOUND") throw error;
+      } finally {
+        repeated = true;
+      }
+    }, signal);
   }
 
   /** A page of the runs that match, the newest first. The first one has no token. */

@@ -16,19 +16,25 @@ export class Outage {
     if (progress) this.#pause = FIRST_PAUSE;
   }
 
-  /** Pauses before the next call. Throws the error if another call would not help, or not in time. */
-  async wait(error: RunsError, signal?: AbortSignal): Promise<void> {
-    if (!error.passes) throw error;
+  /** How long to pause before the next call; undefined if that would not help, or not in time. */
+  pause(error: RunsError): number | undefined {
+    if (!error.passes) return undefined;
     // Half of a pause is random: clients that were cut at the same time do not come back at the same time.
     const pause = this.#pause * (0.5 + Math.random() / 2) + error.retryAfter;
     this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
-    const now = Date.now();
     if (error.reason === "GO_AWAY") {
       this.#since = undefined; // The gateway answers, and asks for another connection.
-    } else {
-      this.#since ??= now;
-      if (now + pause > this.#since + this.patience) throw error;
+      return pause;
     }
+    const now = Date.now();
+    this.#since ??= now;
+    return now + pause > this.#since + this.patience ? undefined : pause;
+  }
+
+  /** Pauses before the next call. Throws the error if that would not help, or not in time. */
+  async wait(error: RunsError, signal?: AbortSignal): Promise<void> {
+    const pause = this.pause(error);
+    if (pause === undefined) throw error;
     await sleep(pause, signal);
   }
 }

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { Transport } from "@connectrpc/connect";
+import { createClient } from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
 
 import {
@@ -13,9 +13,9 @@ import {
   type WatchRunsResponse,
 } from "../generated/runs/v1/runs_pb.js";
 import { lost, toldError } from "./errors.js";
+import { ANY_SIZE } from "./followed.js";
 import type { Outage } from "./outage.js";
-import { messages, resumed, type Line } from "./stream.js";
-import { ANY_SIZE } from "./watch.js";
+import { messages, resumed, type Line, type Open } from "./stream.js";
 
 /** Which runs. */
 export type Filter = MessageInitShape<typeof RunFilterSchema>;
@@ -51,9 +51,6 @@ const KINDS: Partial<Record<SetEventKind, SetEvent["kind"]>> = {
   [SetEventKind.LEFT]: "left",
 };
 
-// The request is one message, and so this is a call that pages can make, too.
-const watchRuns = { ...RunsService.method.watchRuns, methodKind: "server_streaming" } as const;
-
 /** The events of the runs that match a filter, without an end. */
 export async function* watchSet(
   line: Line,
@@ -69,24 +66,25 @@ export async function* watchSet(
     includeResults: options.results ?? false,
     maxResponseMessageBytes: ANY_SIZE,
   });
-  async function* open(transport: Transport, stop: AbortSignal): AsyncIterable<WatchRunsResponse> {
+  const open: Open<WatchRunsResponse> = (transport, stop) => {
     set.onlyNew = options.onlyNew === true && set.resumeToken.length === 0;
     const request = create(WatchRunsRequestSchema, { action: { case: "addSet", value: set } });
-    yield* (await transport.stream(watchRuns, stop, undefined, undefined, createAsyncIterable([request]))).message;
-  }
+    return createClient(RunsService, transport).watchRuns(createAsyncIterable([request]), { signal: stop });
+  };
+  let begun = false;
   async function* call() {
-    for await (const message of messages(line, open, undefined, signal)) yield checked(message);
+    let parts = new Parts(begun);
+    begun = true;
+    for await (const message of messages(line, open, undefined, signal)) {
+      const event = parts.add(checked(message));
+      outage.heard();
+      if (event === undefined) continue;
+      set.resumeToken = event.token;
+      parts = new Parts();
+      yield event;
+    }
   }
-  let parts = new Parts();
-  for await (const { message, first, cut } of resumed(call, outage, () => false, signal)) {
-    if (first) parts = new Parts(parts.reconnected || cut);
-    outage.heard();
-    const event = parts.add(message);
-    if (event === undefined) continue;
-    set.resumeToken = event.token;
-    parts = new Parts();
-    yield event;
-  }
+  yield* resumed(call, outage, () => false, signal);
 }
 
 /** The message, if it tells of the set. Throws the error that it tells otherwise. */
@@ -112,7 +110,7 @@ class Parts {
     }
     if (event.case !== "update") return undefined;
     const { run, resumeToken: token, restarted } = event.value;
-    this.#results.push(...(run?.results ?? []));
+    for (const result of run?.results ?? []) this.#results.push(result);
     this.#restarted ||= restarted;
     if (token.length === 0) return undefined;
     if (run !== undefined) run.results = this.#results;

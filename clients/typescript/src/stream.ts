@@ -54,15 +54,17 @@ export async function* messages<Message>(
   }
 }
 
-/** Goes on after cuts, with a pause before each call, until `complete` says of an end in order that it is one. */
-export async function* resumed<Message>(
-  call: () => AsyncGenerator<Message, void>,
+/**
+ * What calls tell, over cuts, with a pause before each further call, until `complete` says of an end that it is one:
+ * of one in order, or of an error.
+ */
+export async function* resumed<Event>(
+  call: () => AsyncGenerator<Event, void>,
   outage: Outage,
-  complete: () => boolean,
+  complete: (inOrder: boolean) => boolean,
   signal: AbortSignal | undefined,
-): AsyncGenerator<{ message: Message; first: boolean; cut: boolean }, void> {
-  for (let cut = false; ; cut = true) {
-    let first = true;
+): AsyncGenerator<Event, void> {
+  for (;;) {
     let error;
     const reading = call();
     try {
@@ -73,14 +75,13 @@ export async function* resumed<Message>(
           break;
         }
         if (next.done === true) break;
-        yield { message: next.value, first, cut: cut && first };
-        first = false;
+        yield next.value;
       }
     } finally {
       await reading.return();
     }
     signal?.throwIfAborted();
-    if (error === undefined && complete()) return;
+    if (complete(error === undefined)) return;
     // A proxy that shortens deadlines lets the gateway end a stream in order.
     await outage.wait(runsError(error ?? lost("the stream has ended too early")), signal);
   }
