@@ -7,14 +7,17 @@
 
 namespace runs {
 
-// The answer to `method` of the service. Throws Error if there is none.
+// The answer to `method` of the service. Throws Error if there is none. `calls` gets the number of calls that were made.
 template <class Service, class Stub, class Request, class Response>
 Response answer(const Connection& connection,
                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                const Request& request) {
+                const Request& request, int* calls = nullptr) {
   const auto until = Clock::now() + connection.options().timeout;
   Outage outage(connection.options().retry_for, until);
-  while (true) {
+  for (int call = 1;; ++call) {
+    if (calls != nullptr) {
+      *calls = call;
+    }
     grpc::ClientContext context;
     connection.identify(context);
     context.set_deadline(std::chrono::system_clock::now() + (until - Clock::now()));

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "answered_call.h"
+#include "many_stream.h"
 #include "run_stream.h"
+#include "runs/run_picture.h"
 #include "runs/v1/blobs.grpc.pb.h"
 #include "set_stream.h"
 
@@ -31,19 +33,11 @@ std::string random_key() {
 
 // The last state of a run, with the results of all updates.
 v1::RunStatus folded(RunWatch watch) {
-  v1::RunStatus last;
-  google::protobuf::RepeatedPtrField<v1::ItemResult> results;
+  RunPicture picture;
   while (auto update = watch.next()) {
-    if (update->restarted) {
-      results.Clear();
-    }
-    for (auto& result : *update->run.mutable_results()) {
-      *results.Add() = std::move(result);
-    }
-    last = std::move(update->run);
+    picture.add(*std::move(update));
   }
-  last.mutable_results()->Swap(&results);
-  return last;
+  return picture.run();
 }
 
 }  // namespace
@@ -97,6 +91,11 @@ RunWatch Client::watch(v1::GetRunRequest request) {
   return RunWatch(std::make_unique<RunWatch::Stream>(connection_, outage, std::move(request)));
 }
 
+ManyWatch Client::watch_many(std::vector<v1::GetRunRequest> requests) {
+  const Outage outage(connection_->options().retry_for);
+  return ManyWatch(std::make_unique<ManyWatch::Stream>(connection_, outage, std::move(requests)));
+}
+
 RunResults Client::results(const std::string& run_id, v1::ResultOrder order) {
   auto request = following(run_id);
   request.set_result_order(order);
@@ -113,6 +112,21 @@ v1::RunStatus Client::cancel(const std::string& run_id, const std::string& reaso
   request.set_run_id(run_id);
   request.set_reason(reason);
   return answer<Runs>(*connection_, &Runs::StubInterface::CancelRun, request).run();
+}
+
+void Client::delete_run(const std::string& run_id, bool cancel) {
+  v1::DeleteRunRequest request;
+  request.set_run_id(run_id);
+  request.set_cancel(cancel);
+  int calls = 0;
+  try {
+    answer<Runs>(*connection_, &Runs::StubInterface::DeleteRun, request, &calls);
+  } catch (const Error& error) {
+    if (calls == 1 || error.code() != grpc::StatusCode::NOT_FOUND) {
+      throw;
+    }
+    // An earlier call, whose answer was lost, has deleted it.
+  }
 }
 
 v1::ListRunsResponse Client::list(const v1::ListRunsRequest& request) {

@@ -16,7 +16,7 @@ constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kFirstReconnectMs = 100;
 constexpr int kLastReconnectMs = 1'000;
 
-bool secured(const Options& options) { return options.tls || !options.ca.empty(); }
+bool secured(const Options& options) { return options.tls || !options.ca.empty() || !options.cert.empty(); }
 
 bool is_local(const std::string& address) {
   static const std::regex local(R"((localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?|unix:.*)");
@@ -39,6 +39,10 @@ std::shared_ptr<grpc::ChannelCredentials> credentials(const Options& options) {
   if (!options.ca.empty()) {
     tls.pem_root_certs = content(options.ca);
   }
+  if (!options.cert.empty()) {
+    tls.pem_cert_chain = content(options.cert);
+    tls.pem_private_key = content(options.key);
+  }
   return grpc::SslCredentials(tls);
 }
 
@@ -47,6 +51,9 @@ std::shared_ptr<grpc::ChannelCredentials> credentials(const Options& options) {
 Connection::Connection(Options options) : options_(std::move(options)) {
   if (!options_.token.empty() && !secured(options_) && !options_.insecure && !is_local(options_.address)) {
     throw std::invalid_argument("a token is sent over TLS only, or within this machine");
+  }
+  if (options_.cert.empty() != options_.key.empty()) {
+    throw std::invalid_argument("a certificate and its key come together");
   }
   credentials_ = credentials(options_);
   channel_ = open();

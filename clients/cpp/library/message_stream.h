@@ -47,12 +47,19 @@ class MessageStream {
   // Whether a message was overdue: the connection is dead, though it does not say so.
   bool silent() const { return silent_; }
 
-  // Sends one request. If the call has ended, the next read tells.
-  template <class Request>
-  void send(const Request& request) {
+  // Sends all that the client has to say. If the call has ended, or takes longer than `patience` for a request, if there is any,
+  // the next read tells.
+  template <class Requests>
+  void send(const Requests& requests, std::optional<std::chrono::nanoseconds> patience) {
+    for (const auto& request : requests) {
+      if (started_) {
+        reader_->Write(request, this);
+        started_ = done(patience);
+      }
+    }
     if (started_) {
-      reader_->Write(request, this);
-      started_ = done();
+      reader_->WritesDone(this);
+      started_ = done(patience);
     }
   }
 

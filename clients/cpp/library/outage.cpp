@@ -30,9 +30,9 @@ void Outage::heard(bool progress) {
   }
 }
 
-void Outage::pause_after(const Error& error) {
+std::optional<std::chrono::nanoseconds> Outage::pause(const Error& error) {
   if (!error.transient()) {
-    throw error;
+    return {};
   }
   const auto next = shortened(pause_) + error.retry_after().value_or(0ns);
   pause_ = std::min(2 * pause_, kLongestPause);
@@ -43,9 +43,17 @@ void Outage::pause_after(const Error& error) {
     since_ = now;
   }
   if ((since_ && now + next > *since_ + retry_for_) || (until_ && now + next >= *until_)) {
+    return {};
+  }
+  return next;
+}
+
+void Outage::pause_after(const Error& error) {
+  const auto next = pause(error);
+  if (!next) {
     throw error;
   }
-  std::this_thread::sleep_for(next);
+  std::this_thread::sleep_for(*next);
 }
 
 }  // namespace runs

@@ -18,7 +18,10 @@ class Outage {
   // Takes note of an answer. Without progress the next pause still grows: the gateway may fail again and again.
   void heard(bool progress = true);
 
-  // Pauses before the next call. Throws the error if another call would not help, or not in time.
+  // How long to pause before the next call. Nothing: another call would not help, or not in time.
+  std::optional<std::chrono::nanoseconds> pause(const Error& error);
+
+  // Pauses before the next call. Throws the error if there is to be none.
   void pause_after(const Error& error);
 
  private:

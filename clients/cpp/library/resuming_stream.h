@@ -58,13 +58,16 @@ class ResumingStream {
   // Whether a stream that ends now, with this error or with OK (null), is complete.
   virtual bool is_complete(const Error* error) const = 0;
 
+  // Nothing is to come.
+  void finish() { complete_ = true; }
+
   // Takes note of an answer, with or without news.
   void heard(bool progress) {
     heard_ = true;
     outage_.heard(progress);
   }
 
-  // Whether the stream was cut before this event. It is asked once for each.
+  // Whether the stream was cut since this was asked before.
   bool reconnected() { return std::exchange(cut_, false); }
 
  private:

@@ -3,13 +3,11 @@
 
 #include "resuming_stream.h"
 #include "runs/set_watch.h"
-#include "runs/v1/runs.grpc.pb.h"
+#include "watch_call.h"
 
 namespace runs {
 
-class SetWatch::Stream final
-    : public ResumingStream<grpc::ClientAsyncReaderWriter<v1::WatchRunsRequest, v1::WatchRunsResponse>,
-                            v1::WatchRunsResponse, SetEvent> {
+class SetWatch::Stream final : public ResumingStream<WatchReader, v1::WatchRunsResponse, SetEvent> {
  public:
   Stream(std::shared_ptr<Connection> connection, Outage outage, v1::WatchSet set);
 

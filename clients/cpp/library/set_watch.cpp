@@ -32,15 +32,9 @@ SetWatch::Stream::Stream(std::shared_ptr<Connection> connection, Outage outage, 
 auto SetWatch::Stream::start(const Connection& connection) -> std::unique_ptr<Messages> {
   results_.Clear();
   restarted_ = false;
-  auto channel = connection.channel();
-  const auto stub = v1::RunsService::NewStub(channel);
-  auto messages = std::make_unique<Messages>(connection, channel, [&](auto* context, auto* queue) {
-    return stub->PrepareAsyncWatchRuns(context, queue);
-  });
   v1::WatchRunsRequest request;
   *request.mutable_add_set() = set_;
-  messages->send(request);
-  return messages;
+  return start_watch(connection, {request}, patience());
 }
 
 std::optional<SetEvent> SetWatch::Stream::received(v1::WatchRunsResponse message) {
@@ -50,8 +44,7 @@ std::optional<SetEvent> SetWatch::Stream::received(v1::WatchRunsResponse message
     case v1::WatchRunsResponse::kUpdate:
       return updated(std::move(message));
     case v1::WatchRunsResponse::kError:
-      throw Error(static_cast<grpc::StatusCode>(message.error().code()), message.error().message(),
-                  message.error().status_details());
+      throw watch_error(message.error());
     default:
       throw Error("the gateway has stopped following the set too early");
   }

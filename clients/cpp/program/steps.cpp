@@ -1,9 +1,10 @@
 #include "steps.h"
 
-#include <algorithm>
-#include <optional>
 #include <stdexcept>
+#include <variant>
+#include <vector>
 
+#include "many_ends.h"
 #include "wanted.h"
 
 namespace {
@@ -15,6 +16,12 @@ std::string name_of(const RunStatus& run) { return run.labels().at("name"); }
 
 std::string shown(const Step& step, const lines::Results& results) {
   return step.value("summary", false) ? lines::summary(results) : lines::results(results);
+}
+
+lines::Members seen(const Step& step, const RunStatus& run) {
+  auto told = lines::state(run);
+  told.emplace_back("results", shown(step, run.results()));
+  return told;
 }
 
 std::string member(const RunStatus& run, bool with_results) {
@@ -50,9 +57,11 @@ lines::Members Steps::done(runs::Client& client, const Step& step) {
   if (kind == "submit") return submit(client, step);
   if (kind == "get") return lines::state(client.get(id(step, "run")));
   if (kind == "watch") return watch(client, step);
+  if (kind == "watchMany") return watch_many(client, step);
   if (kind == "results") return results(client, step);
   if (kind == "set") return set(client, step);
   if (kind == "cancel") return lines::state(client.cancel(id(step, "run"), step.value("reason", "")));
+  if (kind == "delete") return remove(client, step);
   if (kind == "list") return list(client, step);
   throw std::invalid_argument("no step is called " + kind);
 }
@@ -77,36 +86,47 @@ lines::Members Steps::submit(runs::Client& client, const Step& step) {
 }
 
 lines::Members Steps::watch(runs::Client& client, const Step& step) {
-  auto request = runs::following(id(step, "run"));
-  if (step.contains("heartbeat")) {
-    wanted::set_seconds(step.at("heartbeat"), *request.mutable_heartbeat_interval());
-  }
-  lines::Results came;
-  std::optional<RunStatus> last;
+  const auto request = wanted::following(step, id(step, "run"));
+  runs::RunPicture picture;
+  bool slow = step.value("slow", false);
   bool reconnected = false;
   auto updates = client.watch(request);
   while (auto update = updates.next()) {
-    if (!last && step.value("slow", false)) {
+    if (std::exchange(slow, false)) {
       client.wait(request.run_id());
     }
-    if (update->restarted) {
-      came.Clear();
-    }
-    came.MergeFrom(update->run.results());
     reconnected |= update->reconnected;
-    last = std::move(update->run);
+    picture.add(*std::move(update));
   }
-  auto told = lines::state(last.value());
-  told.emplace_back("results", shown(step, came));
+  auto told = seen(step, picture.run());
   told.emplace_back("reconnected", lines::text(reconnected));
   return told;
 }
 
+lines::Members Steps::watch_many(runs::Client& client, const Step& step) {
+  std::vector<std::string> run_ids;
+  for (const auto& name : step.at("runs")) {
+    run_ids.push_back(named_.at(name));
+  }
+  const auto more = step.value("runIds", std::vector<std::string>());
+  run_ids.insert(run_ids.end(), more.begin(), more.end());
+  std::vector<runs::v1::GetRunRequest> requests;
+  for (const auto& run_id : run_ids) {
+    requests.push_back(wanted::following(step, run_id));
+  }
+  const auto ends = many_ends(client.watch_many(requests));
+  std::vector<std::string> texts;
+  for (const auto& run_id : run_ids) {
+    const auto& end = ends.runs.at(run_id);
+    const auto* error = std::get_if<runs::Error>(&end);
+    texts.push_back(error ? lines::failure(*error) : lines::object(seen(step, std::get<runs::RunPicture>(end).run())));
+  }
+  return {{"runs", lines::array(texts)}, {"reconnected", lines::text(ends.reconnected)}};
+}
+
 lines::Members Steps::results(runs::Client& client, const Step& step) {
-  const auto order = step.at("order") == "byIndex" ? runs::v1::RESULT_ORDER_BY_INDEX
-                                                   : runs::v1::RESULT_ORDER_BY_COMPLETION;
   lines::Results came;
-  auto results = client.results(id(step, "run"), order);
+  auto results = client.results(id(step, "run"), wanted::order(step));
   while (auto result = results.next()) {
     *came.Add() = *std::move(result);
   }
@@ -135,6 +155,11 @@ lines::Members Steps::set(runs::Client& client, const Step& step) {
     texts.push_back(text);
   }
   return {{"runs", lines::array(texts)}, {"reconnected", lines::text(reconnected)}};
+}
+
+lines::Members Steps::remove(runs::Client& client, const Step& step) {
+  client.delete_run(id(step, "run"), step.value("cancel", false));
+  return {{"deleted", lines::text(true)}};
 }
 
 lines::Members Steps::list(runs::Client& client, const Step& step) {

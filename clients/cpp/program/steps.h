@@ -25,8 +25,10 @@ class Steps {
   lines::Members put(runs::Client& client, const Step& step);
   lines::Members submit(runs::Client& client, const Step& step);
   lines::Members watch(runs::Client& client, const Step& step);
+  lines::Members watch_many(runs::Client& client, const Step& step);
   lines::Members results(runs::Client& client, const Step& step);
   lines::Members set(runs::Client& client, const Step& step);
+  lines::Members remove(runs::Client& client, const Step& step);
   lines::Members list(runs::Client& client, const Step& step);
 
   // Keeps the id of what a step has made, if later ones call it by a name.

@@ -16,6 +16,11 @@ runs::v1::RunState state_of(std::string name) {
   return state;
 }
 
+void set_seconds(double seconds, google::protobuf::Duration& duration) {
+  duration.set_seconds(static_cast<std::int64_t>(seconds));
+  duration.set_nanos(static_cast<std::int32_t>(std::lround((seconds - std::floor(seconds)) * kNanoseconds)));
+}
+
 }  // namespace
 
 std::vector<std::string> inputs(const nlohmann::json& step) {
@@ -41,9 +46,18 @@ void set_labels(const nlohmann::json& step, google::protobuf::Map<std::string, s
   }
 }
 
-void set_seconds(double seconds, google::protobuf::Duration& duration) {
-  duration.set_seconds(static_cast<std::int64_t>(seconds));
-  duration.set_nanos(static_cast<std::int32_t>(std::lround((seconds - std::floor(seconds)) * kNanoseconds)));
+runs::v1::ResultOrder order(const nlohmann::json& step) {
+  return step.value("order", "byIndex") == "byIndex" ? runs::v1::RESULT_ORDER_BY_INDEX
+                                                     : runs::v1::RESULT_ORDER_BY_COMPLETION;
+}
+
+runs::v1::GetRunRequest following(const nlohmann::json& step, const std::string& run_id) {
+  auto request = runs::following(run_id);
+  request.set_result_order(order(step));
+  if (step.contains("heartbeat")) {
+    set_seconds(step.at("heartbeat"), *request.mutable_heartbeat_interval());
+  }
+  return request;
 }
 
 runs::v1::RunFilter filter(const nlohmann::json& step) {
@@ -73,6 +87,8 @@ runs::Options options(const nlohmann::json& place) {
   runs::Options options;
   options.address = place.at("address");
   options.ca = place.value("ca", "");
+  options.cert = place.value("cert", "");
+  options.key = place.value("key", "");
   options.token = place.value("token", "");
   if (place.contains("giveUpAfter")) {
     options.retry_for = std::chrono::nanoseconds(std::llround(place.at("giveUpAfter").get<double>() * kNanoseconds));

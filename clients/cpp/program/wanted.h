@@ -1,4 +1,5 @@
-// What a step and its place give: inputs, labels, a filter, how far a set is followed, and where the gateway is.
+// What a step and its place give: inputs, labels, how a run is followed, a filter, how far a set is followed, and where the gateway
+// is.
 #pragma once
 
 #include <string>
@@ -15,7 +16,10 @@ std::vector<std::string> inputs(const nlohmann::json& step);
 
 void set_labels(const nlohmann::json& step, google::protobuf::Map<std::string, std::string>& labels);
 
-void set_seconds(double seconds, google::protobuf::Duration& duration);
+runs::v1::ResultOrder order(const nlohmann::json& step);
+
+// The request to follow a run.
+runs::v1::GetRunRequest following(const nlohmann::json& step, const std::string& run_id);
 
 runs::v1::RunFilter filter(const nlohmann::json& step);
 

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "runs/error.h"
+#include "runs/many_watch.h"
 #include "runs/options.h"
+#include "runs/run_picture.h"
 #include "runs/run_watch.h"
 #include "runs/set_watch.h"
 #include "runs/v1/runs.pb.h"
@@ -25,8 +27,8 @@ v1::GetRunRequest following(const std::string& run_id);
 // effect once. All methods throw Error.
 class Client {
  public:
-  // Connects when the first call is made. Throws std::invalid_argument if a token would be sent where others can read it, and
-  // std::runtime_error if the file of authorities cannot be read.
+  // Connects when the first call is made. Throws std::invalid_argument if a token would be sent where others can read it, or a
+  // certificate comes without its key, and std::runtime_error if a file cannot be read.
   explicit Client(Options options);
 
   // Stores a flow, which is JSON text, and returns its id.
@@ -44,6 +46,10 @@ class Client {
   // Follows a run.
   RunWatch watch(v1::GetRunRequest request);
 
+  // Follows many runs on one stream. Of a run that is asked for twice, the last request counts. With very many runs, heartbeats
+  // are less frequent than requests say.
+  ManyWatch watch_many(std::vector<v1::GetRunRequest> requests);
+
   // The results of a run as they come, each once.
   RunResults results(const std::string& run_id, v1::ResultOrder order);
 
@@ -52,6 +58,9 @@ class Client {
 
   // Cancels a run, and returns its state. The reason may be empty.
   v1::RunStatus cancel(const std::string& run_id, const std::string& reason);
+
+  // Deletes a run that has ended, with its inputs and results. With `cancel`, one that has not is cancelled before.
+  void delete_run(const std::string& run_id, bool cancel = false);
 
   // A page of the runs that match a filter.
   v1::ListRunsResponse list(const v1::ListRunsRequest& request);

@@ -10,11 +10,16 @@ struct Options {
   // `HOST:PORT`.
   std::string address;
 
-  // Whether the connection is secured. It is, too, if `ca` is given.
+  // Whether the connection is secured. It is, too, if `ca` or `cert` is given.
   bool tls = false;
 
   // A file in PEM with the authorities that are trusted, in place of those of the system.
   std::string ca = {};
+
+  // A certificate of the client's own, for a gateway that wants one: a file with it, and with those between it and an authority,
+  // and a file with its key, both in PEM. They belong together, and to TLS.
+  std::string cert = {};
+  std::string key = {};
 
   // A bearer token. It is sent over TLS, or within this machine, unless `insecure` says otherwise.
   std::string token = {};

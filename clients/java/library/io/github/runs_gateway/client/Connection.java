@@ -68,14 +68,19 @@ final class Connection implements AutoCloseable {
         if (!options.tls()) {
             return InsecureChannelCredentials.create();
         }
-        if (options.ca() == null) {
-            return TlsChannelCredentials.create();
-        }
+        TlsChannelCredentials.Builder credentials = TlsChannelCredentials.newBuilder();
+        ClientCertificate own = options.certificate();
         try {
-            return TlsChannelCredentials.newBuilder().trustManager(options.ca().toFile()).build();
+            if (options.ca() != null) {
+                credentials.trustManager(options.ca().toFile());
+            }
+            if (own != null) {
+                credentials.keyManager(own.chain().toFile(), own.key().toFile());
+            }
         } catch (IOException error) {
             throw new UncheckedIOException(error);
         }
+        return credentials.build();
     }
 
     private static Metadata metadata(ClientOptions options) {

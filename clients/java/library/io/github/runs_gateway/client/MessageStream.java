@@ -7,6 +7,7 @@ import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import java.time.Duration;
+import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -21,15 +22,13 @@ final class MessageStream<Q, R> implements AutoCloseable {
 
     private record Arrival<R>(R message, Status end, Metadata trailers) {}
 
-    /** Starts a call with one request. The side of the client stays open if the method takes more of them. */
-    MessageStream(ManagedChannel channel, MethodDescriptor<Q, R> method, Q request) {
+    /** Starts a call with all its requests. */
+    MessageStream(ManagedChannel channel, MethodDescriptor<Q, R> method, List<Q> requests) {
         this.channel = channel;
         call = channel.newCall(method, CallOptions.DEFAULT);
         call.start(new Listener(), new Metadata());
-        call.sendMessage(request);
-        if (method.getType().clientSendsOneMessage()) {
-            call.halfClose();
-        }
+        requests.forEach(call::sendMessage);
+        call.halfClose();
     }
 
     ManagedChannel channel() {

@@ -29,8 +29,17 @@ final class Outage {
 
     /** Pauses before the next call. Throws the error if another call would not help, or not in time. */
     void pauseAfter(RunsException error) {
-        if (!error.isTransient()) {
+        Duration next = pause(error);
+        if (next == null) {
             throw error;
+        }
+        sleep(next);
+    }
+
+    /** How long to pause before the next call; null if another call would not help, or not in time. */
+    Duration pause(RunsException error) {
+        if (!error.isTransient()) {
+            return null;
         }
         // Half of a pause is by chance: clients that lost their connections at once do not come back at once.
         double share = ThreadLocalRandom.current().nextDouble(0.5, 1.0);
@@ -46,9 +55,9 @@ final class Outage {
         }
         if (since != null && since.plus(retryFor).left().compareTo(next) < 0
                 || until != null && until.left().compareTo(next) <= 0) {
-            throw error;
+            return null;
         }
-        sleep(next);
+        return next;
     }
 
     private static void sleep(Duration time) {

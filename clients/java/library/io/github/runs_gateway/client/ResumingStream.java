@@ -71,7 +71,7 @@ public abstract class ResumingStream<R, E> implements Iterator<E>, AutoCloseable
         outage.heard(progress);
     }
 
-    /** Whether the stream was cut before this event, which is asked once for each. */
+    /** Whether the stream was cut since this was asked before. */
     boolean reconnected() {
         boolean was = cut;
         cut = false;

@@ -7,11 +7,9 @@ import io.github.runs_gateway.runs.v1.ItemResult;
 import io.github.runs_gateway.runs.v1.RunStatus;
 import io.github.runs_gateway.runs.v1.RunsServiceGrpc;
 import io.github.runs_gateway.runs.v1.SetEvent;
-import io.github.runs_gateway.runs.v1.WatchError;
 import io.github.runs_gateway.runs.v1.WatchRunsRequest;
 import io.github.runs_gateway.runs.v1.WatchRunsResponse;
 import io.github.runs_gateway.runs.v1.WatchSet;
-import io.grpc.Status;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -38,7 +36,7 @@ public final class RunSetWatch extends ResumingStream<WatchRunsResponse, RunSetE
         return new MessageStream<>(
                 connection.channel(),
                 RunsServiceGrpc.getWatchRunsMethod(),
-                WatchRunsRequest.newBuilder().setAddSet(again).build());
+                List.of(WatchRunsRequest.newBuilder().setAddSet(again).build()));
     }
 
     /** Nothing is sent while nothing happens. A peer that has vanished does not answer the pings of the connection. */
@@ -52,7 +50,7 @@ public final class RunSetWatch extends ResumingStream<WatchRunsResponse, RunSetE
         return switch (message.getEventCase()) {
             case CAUGHT_UP -> caughtUp(message.getCaughtUp());
             case UPDATE -> updated(message);
-            case ERROR -> throw error(message.getError());
+            case ERROR -> throw StatusDetails.error(message.getError());
             default -> throw RunsException.unavailable("the gateway has stopped following the set too early");
         };
     }
@@ -103,10 +101,5 @@ public final class RunSetWatch extends ResumingStream<WatchRunsResponse, RunSetE
             case SET_EVENT_LEFT -> RunSetEvent.Kind.LEFT;
             default -> RunSetEvent.Kind.CHANGED;
         };
-    }
-
-    private static RunsException error(WatchError error) {
-        Status.Code code = Status.fromCodeValue(error.getCode()).getCode();
-        return StatusDetails.error(code, error.getMessage(), error.getStatusDetails().toByteArray());
     }
 }

@@ -4,8 +4,9 @@ import com.google.protobuf.util.Durations;
 import io.github.runs_gateway.runs.v1.BlobType;
 import io.github.runs_gateway.runs.v1.BlobsServiceGrpc;
 import io.github.runs_gateway.runs.v1.CancelRunRequest;
+import io.github.runs_gateway.runs.v1.DeleteRunRequest;
+import io.github.runs_gateway.runs.v1.DeleteRunResponse;
 import io.github.runs_gateway.runs.v1.GetRunRequest;
-import io.github.runs_gateway.runs.v1.ItemResult;
 import io.github.runs_gateway.runs.v1.JsonValue;
 import io.github.runs_gateway.runs.v1.ListRunsRequest;
 import io.github.runs_gateway.runs.v1.ListRunsResponse;
@@ -16,14 +17,10 @@ import io.github.runs_gateway.runs.v1.RunStatus;
 import io.github.runs_gateway.runs.v1.RunsServiceGrpc;
 import io.github.runs_gateway.runs.v1.SubmitRunRequest;
 import io.github.runs_gateway.runs.v1.WatchSet;
-import io.grpc.CallOptions;
 import io.grpc.MethodDescriptor;
-import io.grpc.StatusRuntimeException;
-import io.grpc.stub.ClientCalls;
-import java.util.ArrayList;
+import io.grpc.Status;
 import java.util.List;
 import java.util.UUID;
-import java.util.concurrent.TimeUnit;
 
 /**
  * A client of a gateway. Threads may share it.
@@ -100,6 +97,14 @@ public final class RunsClient implements AutoCloseable {
         return new RunWatch(connection, new Outage(options.retryFor(), until), request);
     }
 
+    /**
+     * Follows many runs on one stream. Of a run that is asked for twice, the last request counts. With very many runs,
+     * heartbeats are less frequent than requests say.
+     */
+    public ManyRunsWatch watchMany(List<GetRunRequest> requests) {
+        return new ManyRunsWatch(connection, options.retryFor(), requests);
+    }
+
     /** The results of a run as they come, each once. */
     public RunResults results(String runId, ResultOrder order) {
         return new RunResults(watch(following(runId).setResultOrder(order).build()));
@@ -122,6 +127,26 @@ public final class RunsClient implements AutoCloseable {
         return answer(RunsServiceGrpc.getCancelRunMethod(), request).getRun();
     }
 
+    /**
+     * Deletes a run that has ended, with its inputs and results.
+     *
+     * @param cancel whether a run that has not ended is cancelled before
+     */
+    public void delete(String runId, boolean cancel) {
+        DeleteRunRequest request =
+                DeleteRunRequest.newBuilder().setRunId(runId).setCancel(cancel).build();
+        AnsweredCall<DeleteRunRequest, DeleteRunResponse> call =
+                new AnsweredCall<>(connection, options, RunsServiceGrpc.getDeleteRunMethod());
+        try {
+            call.answer(request);
+        } catch (RunsException error) {
+            if (!call.isRepeated() || error.code() != Status.Code.NOT_FOUND) {
+                throw error;
+            }
+            // An earlier call, whose answer was lost, has deleted it.
+        }
+    }
+
     /** A page of the runs that match a filter. */
     public ListRunsResponse list(ListRunsRequest request) {
         return answer(RunsServiceGrpc.getListRunsMethod(), request);
@@ -134,34 +159,15 @@ public final class RunsClient implements AutoCloseable {
     }
 
     private <Q, R> R answer(MethodDescriptor<Q, R> method, Q request) {
-        Moment until = Moment.now().plus(options.timeout());
-        Outage outage = new Outage(options.retryFor(), until);
-        while (true) {
-            CallOptions limit =
-                    CallOptions.DEFAULT.withDeadlineAfter(until.left().toNanos(), TimeUnit.NANOSECONDS);
-            try {
-                return ClientCalls.blockingUnaryCall(connection.channel(), method, limit, request);
-            } catch (StatusRuntimeException error) {
-                connection.hurry();
-                outage.pauseAfter(StatusDetails.error(error));
-            }
-        }
+        return new AnsweredCall<>(connection, options, method).answer(request);
     }
 
     /** The last state of a run, with the results of all updates. */
     private static RunStatus folded(RunWatch watch) {
-        RunStatus last = RunStatus.getDefaultInstance();
-        List<ItemResult> results = new ArrayList<>();
+        RunPicture picture = new RunPicture();
         try (watch) {
-            while (watch.hasNext()) {
-                RunUpdate update = watch.next();
-                if (update.restarted()) {
-                    results.clear();
-                }
-                results.addAll(update.results());
-                last = update.run();
-            }
+            watch.forEachRemaining(picture::add);
         }
-        return last.toBuilder().clearResults().addAllResults(results).build();
+        return picture.run();
     }
 }

@@ -5,6 +5,7 @@ import com.google.protobuf.InvalidProtocolBufferException;
 import io.github.runs_gateway.client.details.BadRequest;
 import io.github.runs_gateway.client.details.ErrorInfo;
 import io.github.runs_gateway.client.details.RetryInfo;
+import io.github.runs_gateway.runs.v1.WatchError;
 import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
@@ -33,7 +34,13 @@ final class StatusDetails {
         return error(status.getCode(), status.getDescription(), details == null ? new byte[0] : details);
     }
 
-    static RunsException error(Status.Code code, String message, byte[] serialized) {
+    /** Why a run or a set of a stream cannot be followed. */
+    static RunsException error(WatchError error) {
+        Status.Code code = Status.fromCodeValue(error.getCode()).getCode();
+        return error(code, error.getMessage(), error.getStatusDetails().toByteArray());
+    }
+
+    private static RunsException error(Status.Code code, String message, byte[] serialized) {
         RunsException.Details details = RunsException.Details.NONE;
         try {
             details = read(serialized);

@@ -7,6 +7,7 @@ import io.github.runs_gateway.client.RunSet;
 import io.github.runs_gateway.client.RunSetWatch;
 import io.github.runs_gateway.client.RunsClient;
 import io.github.runs_gateway.client.RunsException;
+import io.github.runs_gateway.runs.v1.GetRunRequest;
 import io.github.runs_gateway.runs.v1.RunFilter;
 import io.github.runs_gateway.runs.v1.RunStatus;
 import java.io.FileDescriptor;
@@ -16,10 +17,11 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
 
-/** Plays the scenario of all clients, or follows a run or a set for the conformance kit. */
+/** Plays the scenario of all clients, or follows a run, many, or a set for the conformance kit. */
 public final class Main {
     private static final PrintStream OUT =
             new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
@@ -28,14 +30,20 @@ public final class Main {
 
     private Main() {}
 
-    /** {@code play SCENARIO PLACES}, {@code follow ADDRESS RUN_ID} or {@code set ADDRESS RUN_ID}. */
+    /**
+     * {@code play SCENARIO PLACES}, {@code follow ADDRESS RUN_ID}, {@code watch ADDRESS RUN_ID...} or
+     * {@code set ADDRESS RUN_ID}.
+     */
     public static void main(String[] arguments) throws IOException {
-        switch (arguments.length == 3 ? arguments[0] : "") {
-            case "play" -> play(read(arguments[1]), read(arguments[2]));
-            case "follow" -> print(follow(arguments[1], arguments[2]));
-            case "set" -> print(followSet(arguments[1], arguments[2]));
+        List<String> given = List.of(arguments);
+        switch (given.size() == 3 || given.size() > 1 && given.get(0).equals("watch") ? given.get(0) : "") {
+            case "play" -> play(read(given.get(1)), read(given.get(2)));
+            case "follow" -> print(follow(given.get(1), given.get(2)));
+            case "watch" -> print(followMany(given.get(1), given.subList(2, given.size())));
+            case "set" -> print(followSet(given.get(1), given.get(2)));
             default -> {
-                System.err.println("usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | set ADDRESS RUN_ID");
+                System.err.println("usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID..."
+                        + " | set ADDRESS RUN_ID");
                 System.exit(NO_SUCH_MODE);
             }
         }
@@ -51,8 +59,25 @@ public final class Main {
         try (RunsClient client = new RunsClient(ClientOptions.of(address))) {
             return Lines.folded(client.await(runId));
         } catch (RunsException error) {
-            return Lines.members(Map.of("error", Lines.text(error.code().name())));
+            return refused(error);
         }
+    }
+
+    /** How each of many runs has ended, which are followed on one stream. */
+    private static String followMany(String address, List<String> runIds) {
+        List<GetRunRequest> requests =
+                runIds.stream().map(runId -> RunsClient.following(runId).build()).toList();
+        try (RunsClient client = new RunsClient(ClientOptions.of(address))) {
+            ManyEnds ends = new ManyEnds(client.watchMany(requests));
+            return Lines.members(runIds.stream()
+                    .distinct()
+                    .collect(Collectors.toMap(
+                            runId -> runId, runId -> ends.shown(runId, Lines::folded, Main::refused))));
+        }
+    }
+
+    private static String refused(RunsException error) {
+        return Lines.members(Map.of("error", Lines.text(error.code().name())));
     }
 
     /** The states of all runs, when one of them has ended. */

@@ -1,6 +1,7 @@
 package io.github.runs_gateway.program;
 
 import com.google.gson.JsonObject;
+import io.github.runs_gateway.client.ClientCertificate;
 import io.github.runs_gateway.client.ClientOptions;
 import io.github.runs_gateway.client.RunsClient;
 import java.nio.file.Path;
@@ -30,6 +31,10 @@ final class Places implements AutoCloseable {
         ClientOptions options = ClientOptions.of(place.get("address").getAsString());
         if (place.has("ca")) {
             options = options.withCa(Path.of(place.get("ca").getAsString()));
+        }
+        if (place.has("cert")) {
+            options = options.withCertificate(new ClientCertificate(
+                    Path.of(place.get("cert").getAsString()), Path.of(place.get("key").getAsString())));
         }
         if (place.has("token")) {
             options = options.withToken(place.get("token").getAsString());

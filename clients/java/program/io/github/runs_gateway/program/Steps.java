@@ -2,7 +2,7 @@ package io.github.runs_gateway.program;
 
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
-import com.google.protobuf.util.Durations;
+import io.github.runs_gateway.client.RunPicture;
 import io.github.runs_gateway.client.RunResults;
 import io.github.runs_gateway.client.RunSet;
 import io.github.runs_gateway.client.RunSetEvent;
@@ -15,7 +15,6 @@ import io.github.runs_gateway.runs.v1.GetRunRequest;
 import io.github.runs_gateway.runs.v1.ItemResult;
 import io.github.runs_gateway.runs.v1.ListRunsRequest;
 import io.github.runs_gateway.runs.v1.ListRunsResponse;
-import io.github.runs_gateway.runs.v1.ResultOrder;
 import io.github.runs_gateway.runs.v1.RunStatus;
 import io.github.runs_gateway.runs.v1.SubmitRunRequest;
 import io.github.runs_gateway.runs.v1.WatchSet;
@@ -58,9 +57,11 @@ final class Steps implements AutoCloseable {
             case "submit" -> submit(client, step);
             case "get" -> Lines.state(client.get(id(step, "run")));
             case "watch" -> watch(client, step);
+            case "watchMany" -> watchMany(client, step);
             case "results" -> results(client, step);
             case "set" -> set(client, step);
             case "cancel" -> Lines.state(client.cancel(id(step, "run"), reason(step)));
+            case "delete" -> delete(client, step);
             case "list" -> list(client, step);
             default -> throw new IllegalArgumentException("no step is called " + kind);
         };
@@ -97,39 +98,51 @@ final class Steps implements AutoCloseable {
     }
 
     private Map<String, String> watch(RunsClient client, JsonObject step) {
-        GetRunRequest.Builder request = RunsClient.following(id(step, "run"));
-        if (step.has("heartbeat")) {
-            request.setHeartbeatInterval(Durations.fromMillis((long) (step.get("heartbeat").getAsDouble() * 1000)));
-        }
-        List<ItemResult> came = new ArrayList<>();
-        RunStatus last = null;
+        GetRunRequest request = Wanted.following(step, id(step, "run"));
+        RunPicture picture = new RunPicture();
+        boolean slow = isTrue(step, "slow");
         boolean reconnected = false;
-        try (RunWatch updates = client.watch(request.build())) {
+        try (RunWatch updates = client.watch(request)) {
             while (updates.hasNext()) {
                 RunUpdate update = updates.next();
-                if (last == null && isTrue(step, "slow")) {
+                if (slow) {
+                    slow = false;
                     client.await(request.getRunId());
                 }
-                if (update.restarted()) {
-                    came.clear();
-                }
-                came.addAll(update.results());
+                picture.add(update);
                 reconnected |= update.reconnected();
-                last = update.run();
             }
         }
-        Map<String, String> told = Lines.state(last);
-        told.put("results", shown(step, came));
+        Map<String, String> told = seen(step, picture.run());
         told.put("reconnected", Boolean.toString(reconnected));
         return told;
     }
 
+    private Map<String, String> watchMany(RunsClient client, JsonObject step) {
+        List<String> runIds = new ArrayList<>();
+        step.getAsJsonArray("runs").forEach(name -> runIds.add(named.get(name.getAsString())));
+        if (step.has("runIds")) {
+            step.getAsJsonArray("runIds").forEach(runId -> runIds.add(runId.getAsString()));
+        }
+        List<GetRunRequest> requests =
+                runIds.stream().map(runId -> Wanted.following(step, runId)).toList();
+        ManyEnds ends = new ManyEnds(client.watchMany(requests));
+        Map<String, String> told = new LinkedHashMap<>();
+        told.put("runs", Lines.array(runIds.stream()
+                .map(runId -> ends.shown(runId, run -> Lines.members(seen(step, run)), Lines::failure))));
+        told.put("reconnected", Boolean.toString(ends.isReconnected()));
+        return told;
+    }
+
+    private static Map<String, String> seen(JsonObject step, RunStatus run) {
+        Map<String, String> told = Lines.state(run);
+        told.put("results", shown(step, run.getResultsList()));
+        return told;
+    }
+
     private Map<String, String> results(RunsClient client, JsonObject step) {
-        ResultOrder order = step.get("order").getAsString().equals("byIndex")
-                ? ResultOrder.RESULT_ORDER_BY_INDEX
-                : ResultOrder.RESULT_ORDER_BY_COMPLETION;
         List<ItemResult> came = new ArrayList<>();
-        try (RunResults results = client.results(id(step, "run"), order)) {
+        try (RunResults results = client.results(id(step, "run"), Wanted.order(step))) {
             results.forEachRemaining(came::add);
         }
         return Map.of("results", shown(step, came));
@@ -162,6 +175,11 @@ final class Steps implements AutoCloseable {
             told.put("results", Lines.results(run.getResultsList()));
         }
         return Lines.members(told);
+    }
+
+    private Map<String, String> delete(RunsClient client, JsonObject step) {
+        client.delete(id(step, "run"), isTrue(step, "cancel"));
+        return Map.of("deleted", "true");
     }
 
     private Map<String, String> list(RunsClient client, JsonObject step) {

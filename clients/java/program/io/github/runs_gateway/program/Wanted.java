@@ -2,7 +2,11 @@ package io.github.runs_gateway.program;
 
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
+import com.google.protobuf.util.Durations;
 import io.github.runs_gateway.client.RunSet;
+import io.github.runs_gateway.client.RunsClient;
+import io.github.runs_gateway.runs.v1.GetRunRequest;
+import io.github.runs_gateway.runs.v1.ResultOrder;
 import io.github.runs_gateway.runs.v1.RunFilter;
 import io.github.runs_gateway.runs.v1.RunState;
 import java.util.ArrayList;
@@ -11,7 +15,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
-/** What a step gives: inputs, labels, a filter, and how far a set is followed. */
+/** What a step gives: inputs, labels, how a run is followed, a filter, and how far a set is followed. */
 final class Wanted {
     private Wanted() {}
 
@@ -39,6 +43,21 @@ final class Wanted {
                     .forEach(label -> labels.put(label.getKey(), label.getValue().getAsString()));
         }
         return labels;
+    }
+
+    static ResultOrder order(JsonObject step) {
+        return step.has("order") && step.get("order").getAsString().equals("byCompletion")
+                ? ResultOrder.RESULT_ORDER_BY_COMPLETION
+                : ResultOrder.RESULT_ORDER_BY_INDEX;
+    }
+
+    /** The request to follow a run. */
+    static GetRunRequest following(JsonObject step, String runId) {
+        GetRunRequest.Builder request = RunsClient.following(runId).setResultOrder(order(step));
+        if (step.has("heartbeat")) {
+            request.setHeartbeatInterval(Durations.fromMillis((long) (step.get("heartbeat").getAsDouble() * 1000)));
+        }
+        return request.build();
     }
 
     static RunFilter filter(JsonObject step) {
