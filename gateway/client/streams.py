@@ -32,6 +32,9 @@ LEAST_READ_TIMEOUT: Final = 1.0
 STABLE_SECONDS: Final = 1.0
 """A stream that has lasted so long was not in vain, even if it has told nothing new: the next one starts soon."""
 
+NAME_LENGTH: Final = 255
+"""How many characters of an id messages have, if it is none."""
+
 Clock: TypeAlias = Callable[[], float]
 
 Response_contra = TypeVar("Response_contra", contravariant=True)
@@ -77,6 +80,11 @@ class RunStream:
         self._first = True
         self._cut = False
         self._started = clock()
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run, as it was given."""
+        return self._params.run_id
 
     @property
     def lasts(self) -> bool:
@@ -165,7 +173,7 @@ class ManyRunsStream:
         self._runs: dict[str, RunStream] = {}
         self._until: float | None = None
         for params in runs:
-            self._runs[params.run_id] = RunStream(params, outage(), clock=clock)
+            self._runs[params.run_id[:NAME_LENGTH]] = RunStream(params, outage(), clock=clock)
             self._until = _until(params, clock)
         self._outage = outage()
         self._heard = self._heard_now = False
@@ -191,24 +199,23 @@ class ManyRunsStream:
         Raises the error of a run if the stream has to be started again to follow the run.
         """
         self._heard = self._heard_now = True
-        run_id = response.run_id
-        run = self._runs.get(run_id)
+        run = self._runs.get(response.run_id)
         if run is None:
             return None
         kind = response.WhichOneof("event")
         if kind == "update":
             update = run.received(response.update)
             self._outage.heard(progress=update is None or not update.reconnected or bool(update.results))
-            return None if update is None else (run_id, update)
+            return None if update is None else (run.run_id, update)
         error = None if kind == "ended" else watch_error(response.error)
         try:
             pause = run.ended(error)
         except GatewayError as final:
-            del self._runs[run_id]
-            return run_id, final
+            del self._runs[response.run_id]
+            return run.run_id, final
         if pause is None:
-            del self._runs[run_id]
-            return run_id, RunEnded()
+            del self._runs[response.run_id]
+            return run.run_id, RunEnded()
         error = error or Unavailable("the gateway has stopped following a run too early")
         try:
             raise error

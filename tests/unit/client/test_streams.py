@@ -17,7 +17,7 @@ from gateway.client.streams import (
     RunStream,
     Unseen,
 )
-from gateway.core.errors import Internal, InvalidRunId, RunNotFound, Unavailable
+from gateway.core.errors import GatewayError, Internal, InvalidRunId, RunNotFound, Unavailable
 from gateway.core.model import GetParams, ItemResult, ItemStatistics, ResultOrder, RunState, RunStatus
 from runs.v1 import runs_pb2
 
@@ -272,7 +272,7 @@ def ended(run_id: str) -> runs_pb2.WatchRunsResponse:
     return runs_pb2.WatchRunsResponse(run_id=run_id, ended=runs_pb2.WatchEnded())
 
 
-def failed(run_id: str, error: RunNotFound | Unavailable) -> runs_pb2.WatchRunsResponse:
+def failed(run_id: str, error: GatewayError) -> runs_pb2.WatchRunsResponse:
     code, text, details = to_status(error)
     event = runs_pb2.WatchError(code=code.value[0], message=text, status_details=details)
     return runs_pb2.WatchRunsResponse(run_id=run_id, error=event)
@@ -294,6 +294,16 @@ def test_many_runs_go_on_each_where_it_stopped_and_those_that_ended_do_not() -> 
     assert said is not None
     assert isinstance(said[1], RunUpdate)
     assert said[1].reconnected
+
+
+def test_a_long_text_that_is_no_id_is_told_by_its_beginning_and_leaves_the_others_alone() -> None:
+    text = "é" * 300
+    stream, _ = many(text, "a")
+    assert [request.add.run_id for request in stream.requests()] == [text, "a"]
+    said = stream.received(failed("é" * 255, InvalidRunId([])))
+    assert said is not None
+    assert (said[0], type(said[1])) == (text, InvalidRunId)
+    assert [request.add.run_id for request in stream.requests()] == ["a"]
 
 
 def test_the_error_of_one_run_leaves_the_others_alone() -> None:
