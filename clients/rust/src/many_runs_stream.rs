@@ -14,7 +14,7 @@ use crate::{Error, SetStream, Update, Watch};
 /// Each run makes the heartbeats of a stream so much rarer, when there are very many.
 const HEARTBEAT_OF_EACH: Duration = Duration::from_millis(100);
 
-/// How many runs are followed.
+/// How several runs are followed on one stream.
 pub struct ManyWatch {
     /// Whether the results of their items are wanted.
     pub results: bool,
@@ -36,6 +36,7 @@ impl Default for ManyWatch {
 
 /// News of one of many runs. Behind the last two, nothing comes of it.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // Nearly all events are updates.
 pub enum RunEvent {
     /// Its status has changed, or has come for the first time.
     Update(Update),

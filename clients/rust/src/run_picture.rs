@@ -3,7 +3,8 @@
 use crate::v1::RunStatus;
 use crate::Update;
 
-/// A run, as the updates of [`Client::watch`](crate::Client::watch) have told so far.
+/// A run, as the updates of [`Client::watch`](crate::Client::watch), or its own among those of
+/// [`Client::watch_many`](crate::Client::watch_many), have told so far.
 #[derive(Clone, Debug, Default)]
 pub struct RunPicture {
     /// Its latest status, with the results of all updates.
