@@ -14,6 +14,9 @@ use crate::{Error, SetStream, Update, Watch};
 /// Each run makes the heartbeats of a stream so much rarer, when there are very many.
 const HEARTBEAT_OF_EACH: Duration = Duration::from_millis(100);
 
+/// A message has so many characters of a text that is no id.
+const NAME_LENGTH: usize = 255;
+
 /// How several runs are followed on one stream.
 pub struct ManyWatch {
     /// Whether the results of their items are wanted.
@@ -48,6 +51,7 @@ pub enum RunEvent {
 
 /// The news of many runs, over any number of calls. What a [`RunStream`] is for each of them, this is for all.
 pub struct ManyRunsStream {
+    /// By the names that messages have for them.
     runs: BTreeMap<String, RunStream>,
     silence: Option<Duration>,
     outage: Outage,
@@ -61,8 +65,7 @@ impl ManyRunsStream {
         let followed = |run_id: String| {
             let resume_token = resume_tokens.remove(&run_id).unwrap_or_default();
             let watch = Watch { results, order, heartbeat, timeout: None, resume_token };
-            let run = RunStream::watching(&run_id, watch, outage());
-            (run_id, run)
+            (run_id.chars().take(NAME_LENGTH).collect(), RunStream::watching(&run_id, watch, outage()))
         };
         let runs: BTreeMap<_, _> = run_ids.into_iter().map(followed).collect();
         let silence = runs.values().next().and_then(RunStream::silence);
@@ -87,15 +90,16 @@ impl Resumable for ManyRunsStream {
     }
 
     fn received(&mut self, message: WatchRunsResponse) -> Result<Option<Self::Event>, Error> {
-        let run_id = message.run_id;
-        let run = match self.runs.get_mut(&run_id) {
+        let name = message.run_id;
+        let run = match self.runs.get_mut(&name) {
             Some(run) => run,
             None => return Ok(None),
         };
         let error = match message.event {
             Some(Event::Update(update)) => {
                 self.outage.heard(run.is_news(&update));
-                return Ok(run.received(update)?.map(|update| (run_id, RunEvent::Update(update))));
+                let update = run.received(update)?;
+                return Ok(update.map(|update| (run.run_id().into(), RunEvent::Update(update))));
             }
             Some(Event::Error(error)) => Some(Error::from_watch(error)),
             Some(Event::Ended(_)) => None,
@@ -107,7 +111,8 @@ impl Resumable for ManyRunsStream {
             Ok(None) => RunEvent::Ended,
             Err(error) => RunEvent::Failed(error),
         };
-        self.runs.remove(&run_id);
+        let run_id = run.run_id().into();
+        self.runs.remove(&name);
         Ok(Some((run_id, end)))
     }
 

@@ -89,6 +89,11 @@ impl RunStream {
         RunStream { request, silence, until, outage, revision, first: true, terminal: false, cut: false }
     }
 
+    /// The id of the run, as it was given.
+    pub(crate) fn run_id(&self) -> &str {
+        &self.request.run_id
+    }
+
     /// Returns whether a message tells more than is known, which the first one of a call repeats.
     pub(crate) fn is_news(&self, message: &GetRunResponse) -> bool {
         let results = message.run.as_ref().map_or(false, |run| !run.results.is_empty());

@@ -83,8 +83,8 @@ module RunsGateway
 
       run_ids = run_ids.uniq
       asked = waiting([heartbeat, run_ids.size / HEARTBEATS_PER_SECOND].max, order)
-      runs = run_ids.to_h do |run_id|
-        [run_id, stream(run_id, include_results: results, resume_token: resume_tokens.fetch(run_id, ''), **asked)]
+      runs = run_ids.map do |run_id|
+        stream(run_id, include_results: results, resume_token: resume_tokens.fetch(run_id, ''), **asked)
       end
       follow(ManyRunsStream.new(runs, Outage.new(@retry_for)), &block)
     end

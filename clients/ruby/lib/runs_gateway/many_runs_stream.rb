@@ -6,14 +6,17 @@ require_relative 'outage'
 module RunsGateway
   # The news of many runs on one stream, over any number of calls. What a RunStream is for each of them, this is for all.
   class ManyRunsStream
+    # A message has so many characters of a text that is no id.
+    NAME_LENGTH = 255
+
     # Returns how many seconds the next message of any run may take.
     attr_reader :silence
 
-    # +runs+ has a RunStream for each id.
+    # +runs+ has the RunStream of each.
     def initialize(runs, outage)
-      @runs = runs
+      @runs = runs.to_h { |run| [run.run_id[0, NAME_LENGTH], run] }
       @outage = outage
-      @silence = runs.each_value.map(&:silence).min
+      @silence = runs.map(&:silence).min
     end
 
     def method
@@ -28,13 +31,13 @@ module RunsGateway
 
     # Returns the id of a run and its news, nil if a message has none, or the Error for which the stream has to begin anew.
     def received(message)
-      run_id = message.run_id
-      return unless @runs.key?(run_id)
+      name = message.run_id
+      return unless @runs.key?(name)
 
       case message.event
-      when :update then updated(run_id, message.update)
-      when :ended then left(run_id, nil)
-      when :error then left(run_id, Error.from_watch(message.error))
+      when :update then updated(@runs[name], message.update)
+      when :ended then left(name, nil)
+      when :error then left(name, Error.from_watch(message.error))
       end
     end
 
@@ -50,22 +53,19 @@ module RunsGateway
 
     private
 
-    def updated(run_id, message)
-      run = @runs.fetch(run_id)
+    def updated(run, message)
       @outage.heard(progress: run.news?(message))
       update = run.received(message)
-      [run_id, update] if update
+      [run.run_id, update] if update
     end
 
     # The stream follows this run no more. If the run goes on all the same, it takes another stream.
-    def left(run_id, error)
-      return error || Error.too_early if @runs.fetch(run_id).ended(error)
+    def left(name, error)
+      return error || Error.too_early if @runs[name].ended(error)
 
-      @runs.delete(run_id)
-      [run_id, :ended]
+      [@runs.delete(name).run_id, :ended]
     rescue Error => e
-      @runs.delete(run_id)
-      [run_id, e]
+      [@runs.delete(name).run_id, e]
     end
   end
 end

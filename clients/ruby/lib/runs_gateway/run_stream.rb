@@ -28,6 +28,11 @@ module RunsGateway
       @terminal = @cut = false
     end
 
+    # The id of the run, as it was given.
+    def run_id
+      @request.run_id
+    end
+
     def method
       :get_run
     end
