@@ -34,7 +34,8 @@ func main() {
 }
 
 func misused() {
-	fmt.Fprintln(os.Stderr, "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID... | set ADDRESS RUN_ID")
+	fmt.Fprintln(os.Stderr,
+		"usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID... | set ADDRESS RUN_ID")
 	os.Exit(64)
 }
 

@@ -55,8 +55,8 @@ type oneOfMany struct {
 // WatchMany follows many runs on one stream. A run that is given twice is followed once.
 func (c *Client) WatchMany(ctx context.Context, runIDs []string, options ManyOptions) *ManyWatch {
 	watch := &ManyWatch{going: map[string]*oneOfMany{}}
-	one := WatchOptions{ByCompletion: options.ByCompletion, WithoutResults: options.WithoutResults, Heartbeat: options.Heartbeat}
-	one.Heartbeat = one.heartbeat()
+	one := WatchOptions{ByCompletion: options.ByCompletion, WithoutResults: options.WithoutResults}
+	one.Heartbeat = WatchOptions{Heartbeat: options.Heartbeat}.heartbeat()
 	if least := heartbeatShare * time.Duration(len(runIDs)); one.Heartbeat < least {
 		one.Heartbeat = least
 	}

@@ -53,19 +53,18 @@ func GiveUpAfter(time time.Duration) Option {
 }
 
 func (s *security) dialOptions(address string) ([]grpc.DialOption, error) {
-	var options []grpc.DialOption
-	switch {
-	case s.tls:
+	// Not its successor, which is newer than what Debian has.
+	transport := grpc.WithInsecure()
+	if s.tls {
 		config, err := s.tlsConfig()
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(config)))
-	case s.token != "" && !isLocal(address):
+		transport = grpc.WithTransportCredentials(credentials.NewTLS(config))
+	} else if s.token != "" && !isLocal(address) {
 		return nil, errors.New("a token is sent over TLS only, or within this machine")
-	default:
-		options = append(options, grpc.WithInsecure())
 	}
+	options := []grpc.DialOption{transport}
 	if s.token != "" {
 		options = append(options, grpc.WithPerRPCCredentials(s.token))
 	}

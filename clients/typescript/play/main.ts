@@ -5,13 +5,14 @@ import { ended, RunsClient, RunsError } from "../src/index.js";
 import { grpc } from "../src/node.js";
 import { web } from "../src/web.js";
 import { member, object, showResults, stateName, text } from "./printing.js";
-import { collect, collectMany, Player, type Outcome } from "./steps.js";
+import { collect, collectMany, Player, type Outcome, type Place, type Step } from "./steps.js";
 
 const USAGE = "usage: play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID... | set ADDRESS RUN_ID";
 
 async function play(scenario: string, places: string): Promise<void> {
-  const player = new Player(JSON.parse(readFileSync(places, "utf8")));
-  for (const step of JSON.parse(readFileSync(scenario, "utf8"))) console.log(await player.play(step));
+  const player = new Player(JSON.parse(readFileSync(places, "utf8")) as Record<string, Place>);
+  const steps = JSON.parse(readFileSync(scenario, "utf8")) as Step[];
+  for (const step of steps) console.log(await player.play(step));
   player.close();
 }
 

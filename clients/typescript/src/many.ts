@@ -45,7 +45,9 @@ export async function* watchMany(
   const heartbeat = Math.max(options.heartbeat ?? HEARTBEAT, HEARTBEAT_SHARE * unique.size);
   const wanted = { byCompletion, results, heartbeat };
   const going = new Map<string, OneOfMany>();
-  for (const [name, runId] of unique) going.set(name, new OneOfMany(new Followed(runId, wanted, tokens?.get(runId)), outage()));
+  for (const [name, runId] of unique) {
+    going.set(name, new OneOfMany(new Followed(runId, wanted, tokens?.get(runId)), outage()));
+  }
   const whole = outage();
 
   const open: Open<WatchRunsResponse> = (transport, stop) => {
