@@ -64,6 +64,7 @@ export function silenceOf(heartbeat: number): number {
 
 /** How far a run has been followed: alone on a stream, or with others. */
 export class Followed {
+  #token: Uint8Array;
   #revision: bigint | undefined;
   #ended = false;
   #asked = false;
@@ -73,8 +74,10 @@ export class Followed {
   constructor(
     readonly runId: string,
     readonly wanted: Wanted,
-    private token: Uint8Array = new Uint8Array(),
-  ) {}
+    token: Uint8Array = new Uint8Array(),
+  ) {
+    this.#token = token;
+  }
 
   /** Whether it has told a final state. More results may be to come. */
   get ended(): boolean {
@@ -91,7 +94,7 @@ export class Followed {
       includeResults: this.wanted.results,
       resultOrder: this.wanted.byCompletion ? ResultOrder.BY_COMPLETION : ResultOrder.BY_INDEX,
       heartbeatInterval: durationFromMs(this.wanted.heartbeat),
-      resumeToken: this.token,
+      resumeToken: this.#token,
       maxResponseMessageBytes: ANY_SIZE,
     });
   }
@@ -105,7 +108,7 @@ export class Followed {
     this.#first = false;
     this.#revision = revision;
     this.#ended = ended(run);
-    this.token = token;
+    this.#token = token;
     if (heartbeat) return undefined;
     const reconnected = this.#cut;
     this.#cut = false;
