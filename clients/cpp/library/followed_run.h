@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "outage.h"
 #include "runs/error.h"
@@ -15,6 +16,8 @@ namespace runs {
 class FollowedRun {
  public:
   explicit FollowedRun(v1::GetRunRequest request);
+
+  const std::string& run_id() const { return request_.run_id(); }
 
   // The request for what has not been received. `again`: the connection was lost since the last one.
   const v1::GetRunRequest& next_request(bool again);

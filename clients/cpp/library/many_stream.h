@@ -30,10 +30,11 @@ class ManyWatch::Stream final : public ResumingStream<WatchReader, v1::WatchRuns
   };
   using Members = std::unordered_map<std::string, Member>;
 
-  std::optional<RunEvent> updated(Members::value_type& member, v1::GetRunResponse message);
+  std::optional<RunEvent> updated(Member& member, v1::GetRunResponse message);
   // The gateway follows the run no more, with this error or because it has ended. Throws Error if it has to be asked again.
   RunEvent ended(Members::iterator member, const std::optional<Error>& error);
 
+  // By what messages call them.
   Members runs_;
   std::optional<std::chrono::nanoseconds> patience_;
 };

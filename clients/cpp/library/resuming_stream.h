@@ -26,6 +26,7 @@ class ResumingStream {
   // Waits for the next event. Nothing: the stream is complete. Throws Error if another stream would not help, or not in time.
   std::optional<Event> next() {
     while (!complete_) {
+      std::optional<Error> error;
       try {
         if (!messages_) {
           started_ = Clock::now();
@@ -33,14 +34,16 @@ class ResumingStream {
           messages_ = start(*connection_);
         }
         Message message;
-        if (!messages_->next(message, patience())) {
-          ended(nullptr);
-        } else if (auto event = received(std::move(message))) {
-          return event;
+        if (messages_->next(message, patience())) {
+          if (auto event = received(std::move(message))) {
+            return event;
+          }
+          continue;
         }
-      } catch (const Error& error) {
-        ended(&error);
+      } catch (const Error& reason) {
+        error = reason;
       }
+      ended(error ? &*error : nullptr);
     }
     return {};
   }

@@ -27,6 +27,10 @@ final class FollowedRun {
         until = request.hasTimeout() ? Moment.now().plus(toJava(request.getTimeout())) : null;
     }
 
+    String runId() {
+        return request.getRunId();
+    }
+
     /**
      * The request for what has not been received.
      *

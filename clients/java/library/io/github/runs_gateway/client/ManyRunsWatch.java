@@ -16,6 +16,10 @@ public final class ManyRunsWatch extends ResumingStream<WatchRunsResponse, RunEv
     /** Many runs have many heartbeats: so much of the interval is for each. */
     private static final Duration HEARTBEAT_SHARE = Duration.ofMillis(100);
 
+    /** How many characters messages have of a text that is too long for an id. */
+    private static final int NAME_LENGTH = 255;
+
+    /** By what messages call them. */
     private final Map<String, Member> members = new HashMap<>();
     private final Duration patience;
 
@@ -27,7 +31,7 @@ public final class ManyRunsWatch extends ResumingStream<WatchRunsResponse, RunEv
         Duration share = HEARTBEAT_SHARE.multipliedBy(requests.size());
         for (GetRunRequest request : requests) {
             FollowedRun run = new FollowedRun(withRareHeartbeats(request, share));
-            members.put(request.getRunId(), new Member(run, new Outage(retryFor, null)));
+            members.put(name(run.runId()), new Member(run, new Outage(retryFor, null)));
         }
         patience = longestPatience();
         if (members.isEmpty()) {
@@ -51,15 +55,14 @@ public final class ManyRunsWatch extends ResumingStream<WatchRunsResponse, RunEv
 
     @Override
     RunEvent received(WatchRunsResponse message) {
-        String runId = message.getRunId();
-        Member member = members.get(runId);
+        Member member = members.get(message.getRunId());
         if (member == null) {
-            return unknown(message);
+            return null;
         }
         return switch (message.getEventCase()) {
-            case UPDATE -> updated(runId, member, message.getUpdate());
-            case ENDED -> ended(runId, member, null);
-            case ERROR -> ended(runId, member, StatusDetails.error(message.getError()));
+            case UPDATE -> updated(member, message.getUpdate());
+            case ENDED -> ended(member, null);
+            case ERROR -> ended(member, StatusDetails.error(message.getError()));
             default -> null;
         };
     }
@@ -69,16 +72,17 @@ public final class ManyRunsWatch extends ResumingStream<WatchRunsResponse, RunEv
         return members.isEmpty();
     }
 
-    private RunEvent updated(String runId, Member member, GetRunResponse message) {
+    private RunEvent updated(Member member, GetRunResponse message) {
         RunUpdate update = member.run().received(message);
         boolean news = member.run().hasNews();
         heard(news);
         member.outage().heard(news);
-        return update == null ? null : new RunEvent.Updated(runId, update);
+        return update == null ? null : new RunEvent.Updated(member.run().runId(), update);
     }
 
     /** The gateway follows the run no more, with this error or with none (null). Throws if it has to be asked again. */
-    private RunEvent ended(String runId, Member member, RunsException error) {
+    private RunEvent ended(Member member, RunsException error) {
+        String runId = member.run().runId();
         RunEvent last = new RunEvent.Ended(runId);
         if (!member.run().isComplete(error)) {
             RunsException reason =
@@ -91,16 +95,14 @@ public final class ManyRunsWatch extends ResumingStream<WatchRunsResponse, RunEv
             last = new RunEvent.Failed(runId, reason);
         }
         heard(true);
-        members.remove(runId);
+        members.remove(name(runId));
         return last;
     }
 
-    /** The gateway tells only the beginning of what is far too long for an id. */
-    private static RunEvent unknown(WatchRunsResponse message) {
-        if (message.hasError()) {
-            throw StatusDetails.error(message.getError());
-        }
-        return null;
+    private static String name(String runId) {
+        return runId.codePointCount(0, runId.length()) <= NAME_LENGTH
+                ? runId
+                : runId.substring(0, runId.offsetByCodePoints(0, NAME_LENGTH));
     }
 
     private static GetRunRequest withRareHeartbeats(GetRunRequest request, Duration least) {

@@ -79,6 +79,7 @@ public abstract class ResumingStream<R, E> implements Iterator<E>, AutoCloseable
     }
 
     private void advance() {
+        RunsException reason = null;
         try {
             if (messages == null) {
                 started = Moment.now();
@@ -88,12 +89,12 @@ public abstract class ResumingStream<R, E> implements Iterator<E>, AutoCloseable
             Optional<R> message = messages.next(patience());
             if (message.isPresent()) {
                 event = received(message.get());
-            } else {
-                ended(null);
+                return;
             }
         } catch (RunsException error) {
-            ended(error);
+            reason = error;
         }
+        ended(reason);
     }
 
     private void ended(RunsException error) {
