@@ -21,15 +21,25 @@ _LOOPBACK: Final = {"grpc_address": "127.0.0.1:0", "http_address": "127.0.0.1:0"
 
 _NUMBERS: Final = "the engine keeps numbers as doubles, and the gateway refuses those that they cannot hold"
 
+_DELETES: Final = "the engine has no deletes"
+
+_ORDER: Final = "the order is that in which the engine learns of items that end at once"
+
 LEFT_OUT: Final[Mapping[str, Mapping[str, str]]] = {
     "temporal": {
-        "results by completion": "the order is that in which the engine learns of items that end at once",
+        "results by completion": _ORDER,
+        "many runs by completion": _ORDER,
         "watch a cancelled run": "items that were cancelled are among the results",
     },
     "stepflow": {
         "set": "the engine tells of no changes of runs that nobody asks for",
         "put what is no flow": "the engine finds the fault, and says it in its own words",
         "results by completion": "the engine tells its own order",
+        "many runs by completion": "the engine tells its own order",
+        "many runs on one stream": _NUMBERS,
+        "delete": _DELETES,
+        "get a deleted run": _DELETES,
+        "get another deleted run": _DELETES,
         "a slow reader": "the engine writes payloads anew, without the spaces that are counted here",
         "watch a cancelled run": "items that were cancelled are among the results",
         "submit an item that fails": _NUMBERS,
