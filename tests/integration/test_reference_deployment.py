@@ -1,5 +1,6 @@
 """What `deploy/temporal` starts is there: its settings exist, its services too, and haproxy takes its configuration."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -38,5 +39,6 @@ def test_services_that_are_waited_for_are_there() -> None:
 def test_haproxy_takes_its_configuration() -> None:
     program = shutil.which("haproxy", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if program is None:
+        assert "CI" not in os.environ
         pytest.skip("haproxy was not found")
     subprocess.run([program, "-c", "-q", "-f", str(FOLDER / "haproxy.cfg")], check=True)
