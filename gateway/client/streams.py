@@ -216,6 +216,7 @@ class ManyRunsStream:
         if pause is None:
             del self._runs[response.run_id]
             return run.run_id, RunEnded()
+        self._outage.heard(progress=False)  # The gateway answers: the run gives up alone.
         error = error or Unavailable("the gateway has stopped following a run too early")
         try:
             raise error

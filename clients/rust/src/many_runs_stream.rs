@@ -106,8 +106,11 @@ impl Resumable for ManyRunsStream {
             Some(Event::CaughtUp(_)) | None => return Ok(None),
         };
         let end = match run.ended(error.clone()) {
-            // It goes on all the same, which takes another stream.
-            Ok(Some(_)) => return Err(error.unwrap_or_else(Error::too_early)),
+            // It goes on all the same, which takes another stream. The gateway answers: the run gives up alone.
+            Ok(Some(_)) => {
+                self.outage.heard(false);
+                return Err(error.unwrap_or_else(Error::too_early));
+            }
             Ok(None) => RunEvent::Ended,
             Err(error) => RunEvent::Failed(error),
         };

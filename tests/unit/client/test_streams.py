@@ -328,6 +328,25 @@ def test_a_run_that_cannot_be_followed_for_a_while_is_asked_for_again() -> None:
     assert (said[0], type(said[1])) == ("a", Unavailable), "others live, so it is told of this run alone"
 
 
+def test_a_run_that_cannot_be_followed_gives_up_alone_whatever_the_pauses_of_the_stream_are() -> None:
+    clock = Clock()
+    params = [wait_params(run_id, include_results=True, order=ResultOrder.BY_INDEX) for run_id in ("a", "b")]
+    # Those of the runs are made first, and are the shorter ones: that of the stream would give up before.
+    chances = iter([lambda: 0.0, lambda: 0.0, lambda: 1.0])
+    stream = ManyRunsStream(params, lambda: Outage(5.0, clock=clock, chance=next(chances)), clock=clock)
+    said = None
+    while said is None:
+        stream.requests()
+        try:
+            said = stream.received(failed("a", CUT))
+        except Unavailable as error:
+            pause = stream.ended(error)
+            assert pause is not None
+            clock.now += pause
+    assert (said[0], type(said[1])) == ("a", Unavailable)
+    assert tokens(stream) == {"b": b""}
+
+
 def test_a_run_that_ends_too_early_is_asked_for_again() -> None:
     stream, _ = many("a")
     stream.received(update("a", 1))

@@ -61,7 +61,10 @@ module RunsGateway
 
     # The stream follows this run no more. If the run goes on all the same, it takes another stream.
     def left(name, error)
-      return error || Error.too_early if @runs[name].ended(error)
+      if @runs[name].ended(error)
+        @outage.heard(progress: false) # The gateway answers: the run gives up alone.
+        return error || Error.too_early
+      end
 
       [@runs.delete(name).run_id, :ended]
     rescue Error => e
