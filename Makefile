@@ -60,7 +60,7 @@ PROCESSES = -n $(shell $(BIN)/python -c 'import os; print(2 * len(os.sched_getaf
 PYTEST = $(BIN)/python -m pytest -q $(PROCESSES) \
 	--hypothesis-profile=$(HYPOTHESIS) $(if $(filter explore,$(HYPOTHESIS)),--timeout=600)
 
-# CI measures what the tests cover, but for processes of slow tests: tests/support/measured.py.
+# CI measures what the tests cover. It takes longer: each process that a test starts loads coverage first.
 COVERAGE := $(CI)
 
 .PHONY: unit

@@ -1,8 +1,7 @@
 """A pytest plugin: which processes coverage measures.
 
-A process that loads coverage starts half a second later, and takes up to five times the processor. Slow tests start
-whole gateways, which do in processes of their own what others do in the process of the tests: so these are not
-measured, and neither is anything that a test marked with `no_cover` starts.
+A process that loads coverage starts half a second later, and takes up to five times the processor. What a test marked
+with `no_cover` starts is not measured, as the test itself is not.
 """
 
 import os
@@ -17,7 +16,7 @@ from tests.support.session import coverage_settings
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Take the settings of coverage out of the environment meanwhile, which processes of tests inherit."""
-    if not (item.get_closest_marker("slow") or item.get_closest_marker("no_cover")):
+    if not item.get_closest_marker("no_cover"):
         return (yield)
     settings = coverage_settings()
     for name in settings:
