@@ -6,21 +6,30 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
+from gateway.concurrency.time_slice import Checkpoints
 from gateway.core.errors import InvalidRequest
+
+AT_ONCE: Final = 1 << 10
+"""How many bytes are decoded at once if some are padded: each four may be a piece, and as slow as a long one."""
 
 _PIECE: Final = re.compile(rb"[^=]+={0,2}")
 
 
-async def decoded(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """Yield what chunks of base64 stand for. `chunks` is closed. Raises InvalidRequest if they are malformed."""
+async def decoded(chunks: AsyncGenerator[bytes, None], pace: Checkpoints) -> AsyncGenerator[bytes, None]:
+    """Yield what chunks of base64 stand for, at the checkpoints of `pace`. `chunks` is closed.
+
+    Raises InvalidRequest if they are malformed.
+    """
     rest = b""
     async with aclosing(chunks):
         async for chunk in chunks:
             text = rest + chunk
             whole = len(text) - len(text) % 4
             rest = text[whole:]
-            if whole:
-                yield _decoded(text[:whole])
+            at_once = AT_ONCE if b"=" in text else len(text)
+            for start in range(0, whole, at_once):
+                yield _decoded(text[start : min(start + at_once, whole)])
+                await pace.checkpoint()
     if rest:
         raise InvalidRequest("the body ends within a group of base64")
 

@@ -96,10 +96,11 @@ class FramedMessages:
         self._held = CallHold(memory)
         self._message = 0
         """How many bytes are held for the message that was returned last."""
-        self._frames = FrameReader(decoded(chunks) if wire.is_text else chunks, limits.body, self._held)
+        self._slices = FairSlices(fair_queue)
+        content = decoded(chunks, self._slices) if wire.is_text else chunks
+        self._frames = FrameReader(content, limits.body, self._held)
         self._most = limits.body
         self._fair_queue = fair_queue
-        self._slices = FairSlices(fair_queue)
         self._coding = ",".join(request.headers.getall(wire.coding_header, ()))
 
     async def only(self) -> bytes | None:
