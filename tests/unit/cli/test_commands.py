@@ -129,7 +129,7 @@ def test_wrong_use_names_the_help_of_the_command(
         (
             ["serve", "--config", "a.json"],
             ExitCode.USAGE,
-            "a.json: the name of a file of settings ends with .toml",
+            "a.json: No such file or directory",
         ),
         (
             ["serve", "--workers", "0"],
