@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
 from gateway.adapter.byte_pieces import BytePieces
+from gateway.adapter.contract_paths import in_contract
 from gateway.adapter.message_json import (
     TEXTS,
     VALUE,
@@ -71,8 +72,16 @@ _KEY, _OF_MEMBER = 1, 2
 async def from_json(data: bytes, kind: type[Message], pace: Checkpoints, hold: Hold) -> bytes:
     """The bytes of protobuf of the message that a text is. `hold` is told how many bytes more are held; it may raise.
 
-    Raises InvalidRequest if it is no JSON, InvalidParams if it is no such message, TooLarge.
+    Raises InvalidRequest if it is no JSON, InvalidParams if it is no such message, TooLarge. Violations call fields as
+    the contract does, however the text spells them.
     """
+    try:
+        return await _from_json(data, kind, pace, hold)
+    except InvalidParams as error:
+        raise in_contract(error, cast(Descriptor, kind.DESCRIPTOR)) from None
+
+
+async def _from_json(data: bytes, kind: type[Message], pace: Checkpoints, hold: Hold) -> bytes:
     if _is_short(data, Span(0, len(data))):
         hold(MOST_FACTOR * len(data))
         message = kind()

@@ -7,6 +7,7 @@ from gateway.conformance import (
     client_set_promises,
     client_watch_promises,
     get_ended,
+    get_exact,
     get_open,
     get_refused,
     get_resumed,
@@ -19,6 +20,7 @@ from gateway.conformance.promise import Promise
 
 PROMISES: Final[tuple[Promise, ...]] = (
     *get_ended.PROMISES,
+    *get_exact.PROMISES,
     *get_resumed.PROMISES,
     *get_open.PROMISES,
     *get_refused.PROMISES,

@@ -9,6 +9,9 @@ LARGE: Final = 200_000
 FOREVER: Final = 100_000
 """Turns of a loop that does not end while the kit looks at it. Each turn is a loop of 1,000."""
 
+LIMIT: Final = 100_000
+"""How often /builtin/iterate calls its flow at most."""
+
 
 def large_flow() -> str:
     """A flow whose results are long although its inputs are short."""
@@ -35,9 +38,20 @@ def waiting_flow(component: str) -> str:
     return json.dumps({"steps": [step], "output": output})
 
 
-def item_that_ends_after(item: int, turns: int) -> dict[str, int]:
+def missing_flow() -> str:
+    """A flow whose items fail: their output is a member that no input has."""
+    return json.dumps({"steps": [], "output": {"$input": "$.nothing"}})
+
+
+def endless_flow() -> str:
+    """A flow whose items iterate more often than the gateway lets them, and fail where there is such a limit."""
+    turn = {"steps": [], "output": {"next": 0}}
+    return json.dumps({"steps": [_loop("loop", turn, LIMIT + 1)], "output": {"$step": "loop"}})
+
+
+def item_that_ends_after(item: int, turns: int) -> str:
     """The input of an item of either flow."""
-    return {"item": item, "turns": turns, "milliseconds": turns * 100}
+    return json.dumps({"item": item, "turns": turns, "milliseconds": turns * 100})
 
 
 def _loop(step: str, flow: Any, turns: Any) -> dict[str, Any]:

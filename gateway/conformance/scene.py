@@ -1,6 +1,5 @@
 """What the promises are tried on: the runs of the kit on a target, and the target itself."""
 
-import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -64,8 +63,30 @@ class Scene:
     async def small_run(self, set_name: str = "") -> KitRun:
         """A run that has ended, made now."""
         flow_id = await self._flow("echo", flows.echo_flow())
-        run = await self._submit(flow_id, [1, 2, 3], set_name, wait=True)
+        run = await self._submit(flow_id, ["1", "2", "3"], set_name, wait=True)
         return KitRun(run.run_id, 3)
+
+    async def number_run(self, number: str) -> KitRun:
+        """A run that has ended, whose one result is a number. Raises NotTried if the target does not take it."""
+
+        async def make() -> KitRun:
+            flow_id = await self._flow("echo", flows.echo_flow())
+            try:
+                return await self._ended(flow_id, number, runs_pb2.RUN_STATE_SUCCESS)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.INVALID_ARGUMENT:
+                    raise
+                raise NotTried(f"the target refuses the input {number}: {error.details()}") from None
+
+        return await self._once(f"number {number}", make)  # type: ignore[no-any-return]
+
+    async def failed_run(self, name: str, flow: str) -> KitRun:
+        """A run that has ended, whose one item has failed. Raises NotTried if the target lets it succeed."""
+
+        async def make() -> KitRun:
+            return await self._ended(await self._flow(name, flow), "0", runs_pb2.RUN_STATE_FAILED)
+
+        return await self._once(f"failed {name}", make)  # type: ignore[no-any-return]
 
     @asynccontextmanager
     async def open_run(self, set_name: str = "", *, held_first: bool = False) -> AsyncIterator[KitRun]:
@@ -151,7 +172,7 @@ class Scene:
 
     async def _make_large(self) -> KitRun:
         flow_id = await self._flow("large", flows.large_flow())
-        run = await self._submit(flow_id, range(LARGE_ITEMS), "", wait=True)
+        run = await self._submit(flow_id, map(str, range(LARGE_ITEMS)), "", wait=True)
         return KitRun(run.run_id, LARGE_ITEMS)
 
     async def _make_mixed(self) -> KitRun:
@@ -175,13 +196,21 @@ class Scene:
             raise NotTried(lacking)
         return flow_id
 
+    async def _ended(self, flow_id: str, text: str, state: "runs_pb2.RunState.ValueType") -> KitRun:
+        """Submit a run of one item. Raises NotTried if it ends in another state."""
+        run = await self._submit(flow_id, [text], "", wait=True)
+        if run.status != state:
+            name = runs_pb2.RunState.Name(run.status)
+            raise NotTried(f"the run that it takes ends as {name} on the target, not {runs_pb2.RunState.Name(state)}")
+        return KitRun(run.run_id, 1)
+
     async def _submit(
-        self, flow_id: str, inputs: Iterable[Any], set_name: str, *, wait: bool = False
+        self, flow_id: str, inputs: Iterable[str], set_name: str, *, wait: bool = False
     ) -> runs_pb2.RunStatus:
         """Submit a run, and wait for its end."""
         request = runs_pb2.SubmitRunRequest(
             flow_id=flow_id,
-            inputs=[runs_pb2.JsonValue(json=json.dumps(value)) for value in inputs],
+            inputs=[runs_pb2.JsonValue(json=text) for text in inputs],
             labels={LABEL: self._mark, "set": set_name},
             idempotency_key=uuid.uuid4().hex,
             wait=wait,

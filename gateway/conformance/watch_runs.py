@@ -4,9 +4,10 @@ import uuid
 
 import grpc
 
-from gateway.conformance.promise import PROTO, Promises, hold, same
+from gateway.conformance import get_exact
+from gateway.conformance.promise import PROTO, NotTried, Promises, hold, same
 from gateway.conformance.reading import fold, get, indexes, is_terminal, last_token, read
-from gateway.conformance.scene import Scene
+from gateway.conformance.scene import KitRun, Scene
 from gateway.conformance.watching import ends, updates_of, watching
 from runs.v1 import runs_pb2
 
@@ -28,6 +29,36 @@ async def runs_are_followed_as_by_get(scene: Scene) -> None:
         hold(updates, f"no update of the run {run.run_id}")
         same(indexes(updates), indexes(alone), "the items of a run that is followed among others")
         hold(fold(updates) == fold(alone), "what the updates of a run come to is not what GetRun tells")
+
+
+@PROMISES.promise("Updates have the numbers and errors that GetRun tells, to the last digit.")
+async def payloads_are_those_of_get(scene: Scene) -> None:
+    runs = await _runs_of_payloads(scene)
+    async with watching(scene.target) as watch:
+        for run in runs:
+            await watch.ask(add=get(run.run_id))
+        await watch.done_asking()
+        messages = await watch.rest()
+    for run in runs:
+        alone = (await read(scene.target, get(run.run_id))).ended_in_order().messages
+        updates = updates_of(run.run_id, messages)
+        hold(updates, f"no update of the run {run.run_id}")
+        hold(fold(updates) == fold(alone), "a result is not what GetRun tells")
+
+
+async def _runs_of_payloads(scene: Scene) -> list[KitRun]:
+    """A run for each payload that the target takes. Raises NotTried if there is none."""
+    making = [scene.number_run(number) for number in get_exact.NUMBERS]
+    making += [get_exact.run_without_a_value(scene), get_exact.run_at_a_limit(scene)]
+    runs = []
+    for each in making:
+        try:
+            runs.append(await each)
+        except NotTried:
+            continue
+    if not runs:
+        raise NotTried("the target takes none of the numbers, and no item of it fails")
+    return runs
 
 
 @PROMISES.promise("The end of a run is one message, after its terminal state and after everything else about it.")

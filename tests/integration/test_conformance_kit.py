@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc import aio
 
 from gateway.client.security import Security
 from gateway.conformance.all_promises import PROMISES
@@ -16,9 +18,10 @@ from gateway.server.app import running
 from gateway.server.settings import ServeSettings
 from gateway.testing import InMemoryGateway, in_memory_gateway
 from tests.integration.conftest import Start
+from tests.support import payload_mutations as of_payloads
 from tests.support import run_mutations as of_runs
 from tests.support import watch_mutations as of_watches
-from tests.support.mutating_proxy import MutatingProxy, Mutation
+from tests.support.mutating_proxy import Answers, Message, MutatingProxy, Mutation
 
 PATIENCE = 60.0
 SHORT_PATIENCE = 3.0
@@ -86,6 +89,29 @@ async def test_items_may_take_time_by_a_component_of_the_target() -> None:
         scene = Scene(target, component="/python/wait")
         assert not_kept([one async for one in each_tried(scene, of_open_runs)]) == {}
         await scene.clear()
+
+
+class RefusesNumbers(Mutation):
+    """No defect: the engine behind a server may have doubles alone."""
+
+    method = "SubmitRun"
+
+    async def answers(self, request: Message, messages: Answers) -> Answers:
+        async for message in messages:
+            if len(request.inputs[0].json) > 3:
+                refusal = grpc.StatusCode.INVALID_ARGUMENT
+                raise aio.AioRpcError(refusal, aio.Metadata(), aio.Metadata(), "inputs[0]: no double holds it")
+            yield message
+
+
+OF_NUMBERS = [name for name in BY_NAME if name.startswith("get/") and name.endswith("-stay-exact")]
+
+
+async def test_a_target_that_refuses_numbers_by_itself_is_not_accused(server: InMemoryGateway) -> None:
+    async with MutatingProxy(server.address, RefusesNumbers).running() as proxy:
+        found = await tried(proxy.address, *OF_NUMBERS)
+    assert {one.verdict for one in found} == {Verdict.NOT_TRIED}
+    assert all("refuses the input" in one.reason and "no double" in one.reason for one in found)
 
 
 async def test_a_component_that_the_target_lacks_is_told(server: InMemoryGateway) -> None:
@@ -161,7 +187,7 @@ def test_each_promise_has_a_defect_that_breaks_it() -> None:
 def test_each_defect_is_in_the_table() -> None:
     defects = {
         each
-        for module in (of_runs, of_watches)
+        for module in (of_payloads, of_runs, of_watches)
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Mutation) and each.__module__ == module.__name__
     }
@@ -207,6 +233,11 @@ MUTATIONS: list[tuple[type[Mutation], str]] = [
     (of_runs.ResultCountIsWrong, "get/counts-add-up"),
     (of_runs.RevisionsOfMessages, "get/one-state-has-one-revision"),
     (of_runs.SendsResultsUnasked, "get/no-results-unasked"),
+    (of_payloads.RoundsNumbers, "get/long-integers-stay-exact"),
+    (of_payloads.RoundsNumbers, "get/long-decimals-stay-exact"),
+    (of_payloads.RoundsNumbers, "get/huge-numbers-stay-exact"),
+    (of_payloads.LosesCodes, "get/errors-have-their-code"),
+    (of_payloads.LosesData, "get/errors-have-their-data"),
     (of_runs.TokensOfTheMessageBefore, "resume/goes-on-after-every-message"),
     (of_runs.TokensOfTheMessageAfter, "resume/goes-on-after-every-message"),
     (of_runs.IgnoresTokens, "resume/goes-on-after-every-message"),
@@ -244,6 +275,8 @@ MUTATIONS: list[tuple[type[Mutation], str]] = [
     (of_watches.ReordersUpdates, "watch/runs-are-followed-as-by-get"),
     (of_watches.CutsWatches, "watch/runs-are-followed-as-by-get"),
     (of_watches.EndsWatchesWithOk, "watch/runs-are-followed-as-by-get"),
+    (of_payloads.RoundsNumbersOfWatches, "watch/payloads-are-those-of-get"),
+    (of_payloads.LosesDataOfWatches, "watch/payloads-are-those-of-get"),
     (of_watches.LosesTheEnd, "watch/the-end-of-a-run-is-a-message"),
     (of_watches.DoublesTheEnd, "watch/the-end-of-a-run-is-a-message"),
     (of_watches.EndsBeforeTheLastUpdate, "watch/the-end-of-a-run-is-a-message"),

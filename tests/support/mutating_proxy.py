@@ -40,6 +40,7 @@ class Mutation:
 
 
 TYPES: dict[str, tuple[Any, Any]] = {
+    "SubmitRun": (runs_pb2.SubmitRunRequest, runs_pb2.SubmitRunResponse),
     "GetRun": (runs_pb2.GetRunRequest, runs_pb2.GetRunResponse),
     "WatchRuns": (runs_pb2.WatchRunsRequest, runs_pb2.WatchRunsResponse),
 }

@@ -93,17 +93,20 @@ def expander_of(request: HttpRequest) -> Expander | None:
     return expander_by_name(",".join(request.headers.getall("Content-Encoding")))
 
 
-def expander_by_name(codings: str) -> Expander | None:
-    """What expands that to which codings were applied; None if none was. Raises UnsupportedContentCoding."""
-    named = codings.lower().split(",")
-    applied = [coding.strip() for coding in named if coding.strip() not in ("", "identity")]
+def expander_by_name(codings: str, named: str = "content-encoding") -> Expander | None:
+    """What expands that to which codings were applied; None if none was. Raises UnsupportedContentCoding.
+
+    `named` is what the error calls the header, or the parameter, that has them.
+    """
+    listed = (coding.strip() for coding in codings.lower().split(","))
+    applied = [coding for coding in listed if coding not in ("", "identity")]
     if not applied:
         return None
     if applied in (["gzip"], ["x-gzip"]):
         return Expander(_GzipStream, 0)
     if applied == ["zstd"]:
         return Expander(_ZstdStream, 1 << _WINDOW_LOG)
-    raise UnsupportedContentCoding("expected content-encoding gzip or zstd, or none")
+    raise UnsupportedContentCoding(f"expected {named} gzip or zstd, or none")
 
 
 @cache

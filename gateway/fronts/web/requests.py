@@ -101,6 +101,7 @@ class FramedMessages:
         self._frames = FrameReader(content, limits.body, self._held)
         self._most = limits.body
         self._fair_queue = fair_queue
+        self._coding_header = wire.coding_header
         self._coding = ",".join(request.headers.getall(wire.coding_header, ()))
 
     async def only(self) -> bytes | None:
@@ -130,7 +131,7 @@ class FramedMessages:
         return content
 
     async def _expanded(self, encoded: bytes) -> bytes:
-        expander = expander_by_name(self._coding)
+        expander = expander_by_name(self._coding, self._coding_header)
         if expander is None:
             raise InvalidRequest("a message is compressed, and no header tells how")
         content = await _expanded(encoded, expander, self._most, self._held, self._fair_queue)
@@ -172,13 +173,20 @@ def _in_query(request: HttpRequest) -> tuple[bytes, Expander | None]:
     if len(messages) != 1:
         raise InvalidRequest("message: expected in the query, once")
     [message] = messages
-    if query.get("base64") != "1":
-        return message.encode(), expander_by_name(query.get("compression", ""))
+    expander = expander_by_name(query.get("compression", ""), "compression")
+    match query.getall("base64", ()):
+        case [] | ["0"]:
+            return message.encode(), expander
+        case ["1"]:
+            return _from_base64(message), expander
+    raise InvalidRequest("base64: expected 1 or 0, once")
+
+
+def _from_base64(message: str) -> bytes:
     if _BASE64.fullmatch(message) is None:
         raise InvalidRequest("message: expected base64")
     text = message.rstrip("=").replace("+", "-").replace("/", "_")
     try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except binascii.Error:
         raise InvalidRequest("message: expected base64") from None
-    return data, expander_by_name(query.get("compression", ""))

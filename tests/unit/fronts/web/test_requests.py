@@ -50,6 +50,7 @@ async def test_a_message_in_a_query_may_be_compressed(server: WebServer) -> None
     assert blobs_pb2.GetBlobResponse.FromString(answer.body).json == FLOW.content
     refused = await server.get(f"{BLOBS}/GetBlob", compression="br", **query)
     assert (refused.status, refused.json()["code"]) == (501, "unimplemented")
+    assert refused.json()["message"] == "expected compression gzip or zstd, or none"
     bomb = urlsafe_b64encode(gzip.compress(bytes(LIMIT + 1))).decode()
     large = await server.get(f"{BLOBS}/GetBlob", encoding="json", base64="1", compression="gzip", message=bomb)
     assert large.json()["code"] == "resource_exhausted"
@@ -86,6 +87,8 @@ async def test_an_error_of_a_get_is_told(server: WebServer) -> None:
         {"encoding": "json", "message": "{}", "base64": "1"},
         {"encoding": "json", "message": "e30A*", "base64": "1"},
         {"encoding": "json", "message": "e", "base64": "1"},
+        {"encoding": "json", "message": "{}", "base64": "2"},
+        {"encoding": "json", "message": "{}", "base64": ""},
         {"encoding": "json", "message": "{}", "connect": "v2"},
         {"encoding": "proto", "message": "%FF"},
         {"encoding": "json", "message": "{}", "compression": "gzip"},
@@ -115,6 +118,8 @@ async def test_messages_of_a_stream_may_be_compressed(server: WebServer) -> None
     assert named.messages()[0]["run"]["runId"] == run["runId"]
     unnamed = await server.post(f"{RUNS}/GetRun", body, **STREAM)
     assert unnamed.messages()[-1]["error"]["code"] == "invalid_argument"
+    other = await server.post(f"{RUNS}/GetRun", body, **STREAM, Connect_Content_Encoding="lz4")
+    assert other.messages()[-1]["error"]["message"] == "expected connect-content-encoding gzip or zstd, or none"
     plain = await server.post(f"{RUNS}/GetRun", frame(request), **STREAM, Connect_Content_Encoding="gzip")
     assert plain.messages()[0] == named.messages()[0]
 
