@@ -9,7 +9,7 @@ from gateway.client import GatewayError, ItemError, ItemResult, RunStatus
 
 def members(**texts: str) -> str:
     """Return an object of members whose values are JSON text."""
-    return "{" + ",".join(f'"{name}":{text}' for name, text in texts.items()) + "}"
+    return "{" + ",".join(f"{text(name)}:{value}" for name, value in texts.items()) + "}"
 
 
 def text(value: object) -> str:

@@ -2,7 +2,7 @@
 """The client for asyncio, from which the blocking one is made (`make blocking-client`)."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Unpack
 
@@ -17,7 +17,8 @@ from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, answered
 from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
 from gateway.client.tokens_async import AsyncTokenCalls
-from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
+from gateway.core.errors import GatewayError
+from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
 
 
 class AsyncRunsClient(AsyncControlCalls, AsyncListCalls, AsyncTokenCalls):
@@ -215,11 +216,7 @@ class AsyncRunsClient(AsyncControlCalls, AsyncListCalls, AsyncTokenCalls):
         not raised, and the other runs continue. `include_results` and `order` are for the runs that are given by id
         alone. With very many runs, heartbeats are less frequent than `heartbeat_interval` says.
         """
-        params = requests.many_params(runs, include_results, order, heartbeat_interval, timeout)
-        stream = ManyRunsStream(params, lambda: Outage(self._retry_for))
-        return self._events(
-            "runs.v1.RunsService/WatchRuns", stream, lambda to: to.runs.WatchRuns(iter(stream.requests()))
-        )
+        return self._many(*requests.many_params(runs, include_results, order, heartbeat_interval, timeout))
 
     async def _folded(self, stream: RunStream) -> RunStatus:
         fold = Fold()
@@ -234,6 +231,20 @@ class AsyncRunsClient(AsyncControlCalls, AsyncListCalls, AsyncTokenCalls):
             async for update in updates:
                 for result in unseen.of(update):
                     yield result
+
+    async def _many(
+        self, watched: Sequence[GetParams], refused: Iterable[tuple[str, GatewayError]]
+    ) -> AsyncGenerator[tuple[str, RunEvent], None]:
+        for run_id, error in refused:
+            yield run_id, error
+        if not watched:
+            return
+        stream = ManyRunsStream(watched, lambda: Outage(self._retry_for))
+        method = "runs.v1.RunsService/WatchRuns"
+        events = self._events(method, stream, lambda to: to.runs.WatchRuns(iter(stream.requests())))
+        async with aclosing(events):
+            async for event in events:
+                yield event
 
     def _updates(self, stream: RunStream) -> AsyncGenerator[RunUpdate, None]:
         return self._events(

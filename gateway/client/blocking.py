@@ -2,7 +2,7 @@
 """The blocking client."""
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Unpack
 
@@ -17,7 +17,8 @@ from gateway.client.requests import HEARTBEAT_INTERVAL, RunWatch, SubmitOptions
 from gateway.client.status import ItemResult, RunStatus, RunUpdate, answered
 from gateway.client.streams import Fold, ManyRunsStream, RunEvent, RunStream, Unseen
 from gateway.client.tokens_blocking import TokenCalls
-from gateway.core.model import Blob, BlobType, ResultOrder, SubmitParams
+from gateway.core.errors import GatewayError
+from gateway.core.model import Blob, BlobType, GetParams, ResultOrder, SubmitParams
 
 
 class RunsClient(ControlCalls, ListCalls, TokenCalls):
@@ -215,11 +216,7 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
         not raised, and the other runs continue. `include_results` and `order` are for the runs that are given by id
         alone. With very many runs, heartbeats are less frequent than `heartbeat_interval` says.
         """
-        params = requests.many_params(runs, include_results, order, heartbeat_interval, timeout)
-        stream = ManyRunsStream(params, lambda: Outage(self._retry_for))
-        return self._events(
-            "runs.v1.RunsService/WatchRuns", stream, lambda to: to.runs.WatchRuns(iter(stream.requests()))
-        )
+        return self._many(*requests.many_params(runs, include_results, order, heartbeat_interval, timeout))
 
     def _folded(self, stream: RunStream) -> RunStatus:
         fold = Fold()
@@ -233,6 +230,18 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
         with closing(self._updates(stream)) as updates:
             for update in updates:
                 yield from unseen.of(update)
+
+    def _many(
+        self, watched: Sequence[GetParams], refused: Iterable[tuple[str, GatewayError]]
+    ) -> Generator[tuple[str, RunEvent], None, None]:
+        yield from refused
+        if not watched:
+            return
+        stream = ManyRunsStream(watched, lambda: Outage(self._retry_for))
+        method = "runs.v1.RunsService/WatchRuns"
+        events = self._events(method, stream, lambda to: to.runs.WatchRuns(iter(stream.requests())))
+        with closing(events):
+            yield from events
 
     def _updates(self, stream: RunStream) -> Generator[RunUpdate, None, None]:
         return self._events(

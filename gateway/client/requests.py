@@ -9,6 +9,7 @@ from msgspec.structs import asdict, replace
 
 from gateway.adapter import params_proto
 from gateway.client.payload import Json, text_of
+from gateway.core.errors import InvalidParams
 from gateway.core.json_text import lone_surrogate
 from gateway.core.model import GetParams, JsonText, Message, ObservabilityContext, ResultOrder, SubmitParams
 from gateway.core.validation import validated
@@ -81,27 +82,39 @@ def many_params(
     order: ResultOrder,
     heartbeat_interval: float,
     timeout: float | None,
-) -> list[GetParams]:
-    """Return the parameters to watch each of many runs. Of a run that is named twice, the last options count.
+) -> tuple[list[GetParams], list[tuple[str, InvalidParams]]]:
+    """Return the parameters to watch each of many runs, and the ids of those that cannot be, each with its error.
 
-    Raises InvalidParams if one of them is not valid.
+    Of a run that is named twice, the last options count. Raises InvalidParams if what is for all runs is not valid.
     """
     watches = {}
     for run in runs:
         watch = RunWatch(run, include_results, order) if isinstance(run, str) else run
         watches[watch.run_id] = watch
     interval = max(heartbeat_interval, len(watches) / HEARTBEATS_PER_SECOND)
-    return [
-        wait_params(
-            watch.run_id,
-            include_results=watch.include_results,
-            order=watch.order,
-            heartbeat_interval=interval,
-            timeout=timeout,
-            resume_token=watch.resume_token,
-        )
-        for watch in watches.values()
-    ]
+    # What is for all is checked with an id that is as good as any.
+    _watch_params(RunWatch("any", include_results, order), interval, timeout)
+    watched: list[GetParams] = []
+    refused: list[tuple[str, InvalidParams]] = []
+    for watch in watches.values():
+        try:
+            watched.append(_watch_params(watch, interval, timeout))
+        except InvalidParams as error:
+            # Its traceback holds this frame.
+            refused.append((watch.run_id, error.with_traceback(None)))
+    return watched, refused
+
+
+def _watch_params(watch: RunWatch, heartbeat_interval: float, timeout: float | None) -> GetParams:
+    """What one run of many is watched by. Raises InvalidParams if its id, or one of its options, is not valid."""
+    return wait_params(
+        watch.run_id,
+        include_results=watch.include_results,
+        order=watch.order,
+        heartbeat_interval=heartbeat_interval,
+        timeout=timeout,
+        resume_token=watch.resume_token,
+    )
 
 
 def wait_params(

@@ -11,7 +11,7 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 4 || (len(os.Args) > 4 && os.Args[1] != "watch") {
+	if len(os.Args) < 3 || (len(os.Args) != 4 && os.Args[1] != "watch") {
 		misused()
 	}
 	var err error

@@ -46,7 +46,7 @@ type place struct {
 	CA          string   `json:"ca"`
 	Cert        string   `json:"cert"`
 	Key         string   `json:"key"`
-	Token       string   `json:"token"`
+	Token       *string  `json:"token"`
 	GiveUpAfter *float64 `json:"giveUpAfter"`
 }
 
@@ -83,11 +83,11 @@ func (p *player) client(name string) (*runs.Client, error) {
 	if place.CA != "" {
 		options = append(options, runs.WithCA(place.CA))
 	}
-	if place.Cert != "" {
+	if place.Cert != "" || place.Key != "" {
 		options = append(options, runs.WithCertificate(place.Cert, place.Key))
 	}
-	if place.Token != "" {
-		options = append(options, runs.WithToken(place.Token))
+	if place.Token != nil {
+		options = append(options, runs.WithToken(*place.Token))
 	}
 	if place.GiveUpAfter != nil {
 		options = append(options, runs.GiveUpAfter(seconds(*place.GiveUpAfter)))

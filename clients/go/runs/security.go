@@ -22,7 +22,7 @@ type security struct {
 	ca          string
 	certificate string
 	key         string
-	token       bearer
+	token       *bearer
 	giveUpAfter time.Duration
 }
 
@@ -42,17 +42,20 @@ func WithCertificate(certificate, key string) Option {
 	return func(s *security) { s.tls, s.certificate, s.key = true, certificate, key }
 }
 
-// WithToken shows a token with each call.
+// WithToken shows a token with each call. Dial refuses one that is not visible ASCII: the end of a line comes with many.
 func WithToken(token string) Option {
-	return func(s *security) { s.token = bearer(token) }
+	return func(s *security) { s.token = (*bearer)(&token) }
 }
 
-// GiveUpAfter says how long calls are tried again while the gateway cannot be reached: 60 s by default.
+// GiveUpAfter says how long calls are tried again while the gateway cannot be reached: 60 s by default; 0 or less: not again.
 func GiveUpAfter(time time.Duration) Option {
 	return func(s *security) { s.giveUpAfter = time }
 }
 
 func (s *security) dialOptions(address string) ([]grpc.DialOption, error) {
+	if s.token != nil && !s.token.isWord() {
+		return nil, errors.New("a token is one word of visible ASCII") // It is not shown.
+	}
 	// Not its successor, which is newer than what Debian has.
 	transport := grpc.WithInsecure()
 	if s.tls {
@@ -61,11 +64,11 @@ func (s *security) dialOptions(address string) ([]grpc.DialOption, error) {
 			return nil, err
 		}
 		transport = grpc.WithTransportCredentials(credentials.NewTLS(config))
-	} else if s.token != "" && !isLocal(address) {
+	} else if s.token != nil && !isLocal(address) {
 		return nil, errors.New("a token is sent over TLS only, or within this machine")
 	}
 	options := []grpc.DialOption{transport}
-	if s.token != "" {
+	if s.token != nil {
 		options = append(options, grpc.WithPerRPCCredentials(s.token))
 	}
 	return options, nil
@@ -83,7 +86,10 @@ func (s *security) tlsConfig() (*tls.Config, error) {
 			return nil, fmt.Errorf("%s has no certificate in PEM", s.ca)
 		}
 	}
-	if s.certificate != "" {
+	if s.certificate != "" || s.key != "" {
+		if s.certificate == "" || s.key == "" {
+			return nil, errors.New("a certificate and its key are given together")
+		}
 		own, err := tls.LoadX509KeyPair(s.certificate, s.key)
 		if err != nil {
 			return nil, err
@@ -104,6 +110,16 @@ func isLocal(address string) bool {
 
 // bearer is a token, as grpc asks for it.
 type bearer string
+
+// isWord tells whether a header can have the token.
+func (b bearer) isWord() bool {
+	for _, character := range []byte(b) {
+		if character < '!' || character > '~' {
+			return false
+		}
+	}
+	return b != ""
+}
 
 func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	return map[string]string{"authorization": "Bearer " + string(b)}, nil

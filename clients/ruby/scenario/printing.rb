@@ -8,7 +8,7 @@ module Printing
 
   # Returns an object whose members have JSON texts.
   def members(**texts)
-    "{#{texts.map { |name, text| "\"#{name}\":#{text}" }.join(',')}}"
+    "{#{texts.map { |name, json| "#{text(name.to_s)}:#{json}" }.join(',')}}"
   end
 
   # Returns a value as compact JSON.

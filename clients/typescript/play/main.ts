@@ -28,7 +28,7 @@ async function follow(address: string, runId: string): Promise<void> {
   }
 }
 
-async function followMany(address: string, ...runIds: string[]): Promise<void> {
+async function followMany(address: string, runIds: readonly string[]): Promise<void> {
   const client = connected(address);
   const { outcomes } = await collectMany(client.watchMany(runIds));
   client.close();
@@ -56,17 +56,15 @@ function connected(address: string): RunsClient {
   return new RunsClient(url.startsWith("http") ? web(url, { connect: url !== address }) : grpc(address));
 }
 
-const modes: Record<string, (first: string, second: string, ...more: string[]) => Promise<void>> = {
-  play,
-  follow,
-  watch: followMany,
-  set: followSet,
-};
-const [mode = "", first, second, ...more] = process.argv.slice(2);
+const modes: Record<string, (first: string, second: string) => Promise<void>> = { play, follow, set: followSet };
+const [mode = "", first, ...others] = process.argv.slice(2);
+const [second, ...more] = others;
 const chosen = modes[mode];
-if (chosen === undefined || first === undefined || second === undefined || (more.length > 0 && mode !== "watch")) {
+if (mode === "watch" && first !== undefined) {
+  await followMany(first, others);
+} else if (chosen !== undefined && first !== undefined && second !== undefined && more.length === 0) {
+  await chosen(first, second);
+} else {
   console.error(USAGE);
   process.exitCode = 64;
-} else {
-  await chosen(first, second, ...more);
 }

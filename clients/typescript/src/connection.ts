@@ -20,10 +20,13 @@ export function bearer(token: string | undefined): Interceptor[] {
   ];
 }
 
-/** Raises an error if a token would be sent where others can read it. */
-export function checkExposure(url: URL, token: string | undefined): void {
+/** Raises an error, without the token, if that is none, or would be sent where others can read it. */
+export function checkToken(url: URL, token: string | undefined): void {
+  if (token === undefined) return;
+  // The end of a line comes with many a token that was read from a file.
+  if (!/^[!-~]+$/.test(token)) throw new Error("a token is one word of visible ASCII");
   const local = ["localhost", "127.0.0.1", "[::1]"].includes(url.hostname);
-  if (token !== undefined && url.protocol !== "https:" && !local) {
+  if (url.protocol !== "https:" && !local) {
     throw new Error("a token is sent over TLS only, or within this machine");
   }
 }

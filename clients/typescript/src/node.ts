@@ -1,9 +1,10 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
-import type { SecureContextOptions } from "node:tls";
+import { createSecureContext, type SecureContextOptions } from "node:tls";
 
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
-import { bearer, checkExposure, type Connect } from "./connection.js";
+import { bearer, checkToken, type Connect } from "./connection.js";
 
 /** What a connection over gRPC may be told. Each member may be left out. */
 export interface NodeOptions {
@@ -22,7 +23,7 @@ export interface NodeOptions {
 export function grpc(address: string, options: NodeOptions = {}): Connect {
   const secured = [options.ca, options.cert].some((file) => file !== undefined) || options.tls === true;
   const url = new URL(`${secured ? "https" : "http"}://${address}`);
-  checkExposure(url, options.token);
+  checkToken(url, options.token);
   const security = files(options);
   return () => {
     // Pings find out that a connection has died while a stream has nothing to tell.
@@ -37,12 +38,26 @@ export function grpc(address: string, options: NodeOptions = {}): Connect {
   };
 }
 
-/** What TLS wants to know: the contents of the files. */
+/** What TLS wants to know: the contents of the files. Raises an error if one cannot be read, or is of no use. */
 function files({ ca, cert, key }: NodeOptions): SecureContextOptions {
   if ((cert === undefined) !== (key === undefined)) throw new Error("a certificate and its key are given together");
-  return {
-    ...(ca === undefined ? {} : { ca: readFileSync(ca) }),
+  const contents = {
+    ...(ca === undefined ? {} : { ca: authorities(ca) }),
     ...(cert === undefined ? {} : { cert: readFileSync(cert) }),
     ...(key === undefined ? {} : { key: readFileSync(key) }),
   };
+  // Here and now, and not for each connection, where it would be taken for a lost one.
+  if (cert !== undefined) createSecureContext(contents);
+  return contents;
+}
+
+/** The content of a file with certificates. Node itself would pass over what is none. */
+function authorities(file: string): Buffer {
+  const pem = readFileSync(file);
+  try {
+    if (pem.includes("-----BEGIN") && new X509Certificate(pem).raw.length > 0) return pem;
+  } catch {
+    // The error does not name the file.
+  }
+  throw new Error(`${file} has no certificate in PEM`);
 }

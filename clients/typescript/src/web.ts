@@ -3,7 +3,7 @@ import type { Transport } from "@connectrpc/connect";
 import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 
-import { bearer, checkExposure, type Connect } from "./connection.js";
+import { bearer, checkToken, type Connect } from "./connection.js";
 
 /** What a connection of a page may be told. Each member may be left out. */
 export interface WebOptions {
@@ -14,7 +14,7 @@ export interface WebOptions {
 
 /** Connects to the HTTP address of a gateway, as `https://HOST:PORT`, by `fetch`. */
 export function web(baseUrl: string, options: WebOptions = {}): Connect {
-  checkExposure(new URL(baseUrl), options.token);
+  checkToken(new URL(baseUrl), options.token);
   const made = options.connect === true ? createConnectTransport : createGrpcWebTransport;
   const given = { baseUrl, interceptors: bearer(options.token), useBinaryFormat: true };
   const transport = sendingAll((by) => made({ ...given, fetch: by }));

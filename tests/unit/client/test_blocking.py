@@ -214,8 +214,25 @@ def test_leaving_an_iterator_cancels_its_call(server: ChannelServer, client: Run
 def test_parameters_are_checked_when_the_iterator_is_made(client: RunsClient) -> None:
     with pytest.raises(InvalidParams, match="heartbeat_interval"):
         client.watch(RUN_ID, heartbeat_interval=0.01)
-    with pytest.raises(InvalidParams, match="run_id"):
-        client.watch_many([""])
+    with pytest.raises(InvalidParams, match="timeout"):
+        client.watch_many([RUN_ID], timeout=-1.0)
+
+
+def test_a_run_among_many_that_is_refused_here_is_not_asked_for(server: ChannelServer, client: RunsClient) -> None:
+    [(run_id, error)] = client.watch_many([""])
+    assert run_id == ""
+    assert isinstance(error, InvalidParams)
+    watch = server.call(lambda: list(client.watch_many(["", "b"])))
+    [request], rpc = server.watch(1)
+    assert request.add.run_id == "b"
+    rpc.send_response(runs_pb2.WatchRunsResponse(run_id="b", update=message(1, RunState.SUCCESS)))
+    rpc.send_response(runs_pb2.WatchRunsResponse(run_id="b", ended=runs_pb2.WatchEnded()))
+    rpc.terminate(*OK)
+    assert [(run_id, type(event)) for run_id, event in watch.result()] == [
+        ("", InvalidParams),
+        ("b", RunUpdate),
+        ("b", RunEnded),
+    ]
 
 
 def test_many_runs_are_followed_on_one_stream(server: ChannelServer, client: RunsClient) -> None:

@@ -78,8 +78,6 @@ def test_what_is_wrong_is_named(options: dict[str, object], field: str) -> None:
 def test_texts_that_cannot_be_sent_are_named(options: dict[str, Any], place: str) -> None:
     with pytest.raises(InvalidParams, match=f"^{re.escape(place)}"):
         submit_params(**{"flow_id": "flow", "inputs": ["ü"], **options})
-    with pytest.raises(InvalidParams, match=r"^run_id: lone surrogate"):
-        many_params(["\ud800"], False, ResultOrder.BY_INDEX, 1.0, None)
 
 
 def test_inputs_fit_a_message_up_to_its_bytes() -> None:
@@ -91,12 +89,27 @@ def test_inputs_fit_a_message_up_to_its_bytes() -> None:
 
 def test_runs_among_many_keep_their_own_options() -> None:
     own = RunWatch("b", include_results=True, order=ResultOrder.BY_COMPLETION, resume_token=b"t")
-    first, second = many_params(["a", "b", own], False, ResultOrder.BY_INDEX, 5.0, 60.0)
+    (first, second), refused = many_params(["a", "b", own], False, ResultOrder.BY_INDEX, 5.0, 60.0)
+    assert refused == []
     assert (first.run_id, first.include_results, first.resume_token) == ("a", False, b"")
     assert (second.run_id, second.include_results, second.resume_token) == ("b", True, b"t")
     assert (second.result_order, second.wait, second.timeout) == (ResultOrder.BY_COMPLETION, True, 60.0)
 
 
+def test_a_run_among_many_that_cannot_be_watched_is_refused_alone() -> None:
+    unsent = RunWatch("mine", resume_token="no bytes")  # type: ignore[arg-type]
+    watched, refused = many_params(["", "a", "\ud800", unsent], False, ResultOrder.BY_INDEX, 1.0, None)
+    assert [params.run_id for params in watched] == ["a"]
+    assert [(run_id, str(error).partition(":")[0]) for run_id, error in refused] == [
+        ("", "run_id"),
+        ("\ud800", "run_id"),
+        ("mine", "resume_token"),
+    ]
+    assert all(error.__traceback__ is None for _, error in refused), "it would hold the frame that has the list"
+    with pytest.raises(InvalidParams, match="timeout"):
+        many_params([""], False, ResultOrder.BY_INDEX, 1.0, -1.0)
+
+
 def test_the_more_runs_the_rarer_their_heartbeats() -> None:
-    params = many_params([str(number) for number in range(1_000)], False, ResultOrder.BY_INDEX, 5.0, None)
+    params, _ = many_params([str(number) for number in range(1_000)], False, ResultOrder.BY_INDEX, 5.0, None)
     assert {param.heartbeat_interval for param in params} == {100.0}

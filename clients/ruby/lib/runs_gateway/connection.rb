@@ -5,6 +5,7 @@ require 'runs/v1/blobs_services_pb'
 require 'runs/v1/runs_services_pb'
 require_relative 'error'
 require_relative 'silence'
+require_relative 'tls_files'
 
 module RunsGateway
   # A channel to the gateway, with TLS and credentials as they are wanted, and the calls on it. Nothing is tried again here.
@@ -35,10 +36,14 @@ module RunsGateway
 
     # +tls+: the gateway has a certificate of the authorities that the system trusts, or of those in the PEM file +ca+.
     # The client has that in the file +cert+, and its key in +key+. Each of them turns TLS on.
-    # Raises ArgumentError if a token would leave this machine in the clear, or a certificate comes without its key.
+    # Raises ArgumentError if a token is not visible ASCII or would leave this machine in the clear, or a file is of no use,
+    # and SystemCallError if a file cannot be read.
     def initialize(address, tls: false, ca: nil, cert: nil, key: nil, token: nil, namespace: nil)
       @address = address
-      @credentials = tls || ca || cert || key ? secured(ca, cert, key) : :this_channel_is_insecure
+      # The error does not show the token, which gRPC's own does.
+      raise ArgumentError, 'a token is one word of visible ASCII' unless token.nil? || token.match?(/\A[!-~]+\z/)
+
+      @credentials = tls || ca || cert || key ? secured(TlsFiles.new(ca, cert, key)) : :this_channel_is_insecure
       @metadata = { 'authorization' => token && "Bearer #{token}", 'runs-namespace' => namespace }.compact
       exposed = token && @credentials.is_a?(Symbol) && !address.match?(LOCAL)
       raise ArgumentError, "a token is sent to #{address} only over TLS" if exposed
@@ -75,11 +80,8 @@ module RunsGateway
 
     private
 
-    def secured(*files)
-      raise ArgumentError, 'a certificate comes with its key' if files[1].nil? ^ files[2].nil?
-
-      ca, cert, key = files.map { |file| file && File.read(file) }
-      GRPC::Core::ChannelCredentials.new(ca, key, cert)
+    def secured(files)
+      GRPC::Core::ChannelCredentials.new(files.ca, files.key, files.cert)
     end
 
     def read(call, watch)
