@@ -16,8 +16,10 @@ import pytest
 
 from gateway.core.model import Blob, BlobType, SubmitParams
 from tests.integration.conftest import Start
+from tests.support.certificates import Certificates
 from tests.support.client_languages import LANGUAGES, PROJECT, ClientLanguage
 from tests.support.command_line import PROGRAM
+from tests.support.free_port import free_port
 from tests.support.scenario_modes import FILE, LEFT_OUT, MODES, RESPELLED, left_out
 from tests.support.scenario_places import places
 
@@ -54,7 +56,14 @@ def built(language: ClientLanguage) -> tuple[str, ...]:
 
 
 async def output(*command: str) -> str:
-    """What a client prints until it ends."""
+    """What a client prints until it ends, which is in order."""
+    code, out, err = await ran(*command)
+    assert code == 0, (out[-1000:], err)
+    return out
+
+
+async def ran(*command: str) -> tuple[int | None, str, str]:
+    """How a client ends, and what it prints until then: its output, and its errors."""
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'generated'}"}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=environment, stdout=pipe, stderr=pipe)
@@ -64,8 +73,7 @@ async def output(*command: str) -> str:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert process.returncode == 0, (out[-1000:], err.decode(errors="replace"))
-    return out.decode()
+    return process.returncode, out.decode(), err.decode(errors="replace")
 
 
 @pytest.fixture
@@ -114,6 +122,48 @@ async def test_each_client_keeps_the_promises_of_the_conformance_kit(client: tup
     # Patience is not what is tried: other tests run beside this one.
     report = await output(PROGRAM, "conformance", "--patience", "120", "--client", shlex.join(client))
     assert "client/keeps-numbers-exact" in report
+
+
+@pytest.mark.parametrize("client", ["go", "python", "ruby", "typescript"], indirect=True)
+async def test_each_client_refuses_what_it_cannot_show(client: tuple[str, ...], tmp_path: Path) -> None:
+    scenario, there, rubbish = tmp_path / "scenario.json", tmp_path / "places.json", tmp_path / "rubbish.pem"
+    scenario.write_text('[{"step":"get","at":"nobody","do":"get","runId":"0190f1f8-0000-7000-8000-00000000ffff"}]')
+    rubbish.write_text("-----BEGIN NOTHING-----\n")
+    authority = Certificates(tmp_path)
+    own = authority.client("client", "spiffe://scenario/client")
+
+    async def play(place: dict[str, str]) -> tuple[int | None, str, str]:
+        # Without retries: a client that is made all the same prints at once that it cannot reach anybody.
+        nobody = {"address": f"127.0.0.1:{free_port()}", "giveUpAfter": 0, **place}
+        there.write_text(json.dumps({"nobody": nobody}))
+        return await ran(*client, "play", str(scenario), str(there))
+
+    for place in ({"token": "rgw_word"}, {"ca": authority.ca, "cert": own.cert, "key": own.key}):
+        code, out, err = await play(place)
+        assert (code, json.loads(out)["error"]["code"]) == (0, "UNAVAILABLE"), (place, out, err)
+    refused: list[dict[str, str]] = [
+        *({"token": f"rgw_secret{end}"} for end in ("\n", "\u00e9", "\0")),
+        {"ca": str(rubbish)},
+        {"ca": str(tmp_path / "none.pem")},
+        {"ca": authority.ca, "cert": own.cert},
+        {"ca": authority.ca, "cert": own.cert, "key": str(rubbish)},
+        {"ca": authority.ca, "cert": str(rubbish), "key": own.key},
+    ]
+    for place in refused:
+        code, out, err = await play(place)
+        # Nor by a signal, which is less than 0.
+        assert code not in {0, 64}, (place, code, out, err)
+        assert (code or 0) > 0, (place, code, out, err)
+        assert "rgw_secret" not in out + err, (place, out, err)
+
+
+@pytest.mark.parametrize("client", ["go", "python", "ruby", "typescript"], indirect=True)
+async def test_each_client_tells_ids_that_are_none_as_json(client: tuple[str, ...], start: Start) -> None:
+    gateway = await start()
+    ids = ["", "a\nb", 'quoted "', "back\\slash"]
+    told = json.loads(await output(*client, "watch", gateway.addresses.grpc, *ids))
+    assert told == {run_id: {"error": "INVALID_ARGUMENT"} for run_id in ids}
+    assert await output(*client, "watch", gateway.addresses.grpc) == "{}\n"
 
 
 @pytest.mark.parametrize("scheme", ["http", "connect+http"])
