@@ -118,7 +118,7 @@ class HttpFront:
         self._probes = Probes(services.readiness, names_components=not self._entrance.access.configured)
         self._ui = UiFiles() if ui else None
         self._lane = lane
-        self._gate, self._intake = ConnectionGate(self._limits.connections), Intake()
+        self._gate, self._intake = ConnectionGate(self._limits.connections), Intake(lane)
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of connections that work on a request."""

@@ -15,7 +15,8 @@ from gateway.concurrency.time_slice import SLICE_SECONDS
 from gateway.core.errors import InvalidRequest
 from gateway.core.internal_errors import release_frames, report_unexpected
 from gateway.fronts.http.known_heads import END_OF_HEAD, KnownHeads
-from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed
+from gateway.fronts.http.lane import Lane
+from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed, path_of
 
 PIECE: Final = 4 << 10
 """How much is parsed at once, in bytes: up to 700 chunks, a third of a millisecond."""
@@ -32,9 +33,13 @@ MAX_AHEAD: Final = 32
 
 
 class Intake:
-    """Gives connections their turns to parse what they have received: pieces for a slice of each turn of the loop."""
+    """Gives connections their turns to parse what they have received: pieces for a slice of each turn of the loop.
 
-    def __init__(self) -> None:
+    What is malformed is answered by `lane` where its path is one of these.
+    """
+
+    def __init__(self, lane: Lane | None = None) -> None:
+        self.lane = lane
         self.heads = KnownHeads()
         self._waiting: deque[PiecewiseHandler] = deque()
         self._turning = False
@@ -63,10 +68,11 @@ class Intake:
 
 
 class Arrived(NamedTuple):
-    """A request that has not begun, or what was sent in the place of one."""
+    """A request that has not begun, or what was sent in the place of one, and its `path` if that is known."""
 
     message: RawRequestMessage | InvalidRequest
     body: StreamReader | None
+    path: str = ""
 
 
 class PiecewiseHandler(asyncio.Protocol):
@@ -75,7 +81,18 @@ class PiecewiseHandler(asyncio.Protocol):
     `arrived` has the requests that have been parsed, and `wake` is called when one comes.
     """
 
-    __slots__ = ("_full", "_intake", "_missing", "_parsed", "_parser", "_unparsed", "_waits", "arrived", "transport")
+    __slots__ = (
+        "_begun",
+        "_full",
+        "_intake",
+        "_missing",
+        "_parsed",
+        "_parser",
+        "_unparsed",
+        "_waits",
+        "arrived",
+        "transport",
+    )
 
     def __init__(self, intake: Intake) -> None:
         self.transport: asyncio.Transport | None = None
@@ -93,6 +110,8 @@ class PiecewiseHandler(asyncio.Protocol):
         self._intake = intake
         self._missing: int | None = 0
         """How many bytes are missing of the last request; None if that is not known, and then never again."""
+        self._begun = ""
+        """The path of a head of which only the beginning has come."""
         self._unparsed = b""
         self._parsed = 0
         """How much of it has been parsed."""
@@ -139,7 +158,7 @@ class PiecewiseHandler(asyncio.Protocol):
                 self._stop_parsing()
                 if parsed and not parsed[-1][1].is_eof():
                     self.arrived.pop()  # It is the one that is malformed, in its body.
-                self.arrived.append(Arrived(malformed(error), None))
+                self.arrived.append(Arrived(malformed(error), None, "" if parsed else self._path(data)))
                 self.cannot_parse()
                 self.wake()
                 return
@@ -150,7 +169,12 @@ class PiecewiseHandler(asyncio.Protocol):
             if upgraded:  # No other protocol is served. What follows is not HTTP: the connection ends with the answer.
                 self._stop_parsing()
                 return
+        self._begun = "" if parsed else self._path(data)
         self._note_missing(data, parsed)
+
+    def _path(self, data: bytes) -> str:
+        """The path of the head that data begins, or goes on with."""
+        return path_of(data) if self._missing == 0 else self._begun
 
     def data_received(self, data: bytes) -> None:
         """Parse a piece at once; keep more for turns of its own."""

@@ -19,3 +19,6 @@ class Lane(Protocol):
 
     def refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
         """The answer to a request that is refused."""
+
+    def early_refusal(self, path: str, error: GatewayError) -> HttpResponse | None:
+        """The answer to what is no request, but names a path; None if that is none of these."""

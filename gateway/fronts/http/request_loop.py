@@ -105,10 +105,12 @@ class RequestLoop(PiecewiseHandler):
 
     async def _answered(self) -> bool:
         """Answer the next request, and return whether another one may follow."""
-        message, body = self.next_arrived()
+        message, body, path = self.next_arrived()
         if not isinstance(message, RawRequestMessage):
             if self.transport is not None:
-                self.transport.write(raw_refusal(message))
+                lane = self._intake.lane
+                told = None if lane is None else lane.early_refusal(path, message)
+                self.transport.write(raw_refusal(message, told))
             return False
         assert body is not None
         request = HttpRequest(message, body, cast(Any, self))

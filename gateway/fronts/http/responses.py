@@ -158,12 +158,12 @@ def _retry_headers(error: GatewayError) -> dict[str, str]:
     return {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
 
 
-def raw_refusal(error: GatewayError) -> bytes:
-    """An error answer to what is no request yet, in the form of JSON-RPC. The connection is to be closed after it."""
-    count_refusal(error)
-    body = jsonrpc.error_response(None, error).encode()
-    status = HTTPStatus(error.http_status)
+def raw_refusal(error: GatewayError, response: HttpResponse | None = None) -> bytes:
+    """An error answer to what is no request yet, by default in the form of JSON-RPC. The connection is to be closed."""
+    if response is None:
+        count_refusal(error)
+        response = json_response(jsonrpc.error_response(None, error), error.http_status)
+    status = HTTPStatus(response.status)
     HTTP_REQUESTS.inc(OTHER, str(status.value))
-    headers = {**JSON_HEADERS, "Content-Length": str(len(body)), "Connection": "close"}
-    lines = [f"HTTP/1.1 {status} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+    ends = header_lines({"Content-Length": str(len(response.body)), "Connection": "close"})
+    return f"HTTP/1.1 {status} {status.phrase}\r\n".encode() + response.lines + ends + b"\r\n" + response.body

@@ -62,6 +62,10 @@ class WebLane:
         headers = {"Allow": error.allowed} if isinstance(error, MethodNotAllowed) else {}
         return HttpResponse(b"", header_lines({**headers, "Server": SERVER}), error.http_status)
 
+    def early_refusal(self, path: str, error: GatewayError) -> HttpResponse | None:
+        """The answer to what is no request, but names a path; None if that is none of these."""
+        return failed_response(REFUSING, Failure.of(error)) if self.route(path) else None
+
     async def answer(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
         """Answer a request; None if the answer has been written. Raises GatewayError if it is no call."""
         method = self._methods.by_path.get(request.path)

@@ -39,7 +39,7 @@ async def parsed(pieces: list[bytes], heads: KnownHeads | None) -> list[object]:
     for piece in pieces:
         connection._intake.heads = heads or KnownHeads()
         connection.parse(piece)
-    for message, body in connection.arrived:
+    for message, body, _ in connection.arrived:
         if isinstance(message, RawRequestMessage):
             assert body is not None
             content = body.read_nowait(-1)
