@@ -1,12 +1,13 @@
 #include "connection.h"
 
-#include <fstream>
-#include <iterator>
+#include <algorithm>
 #include <regex>
 #include <stdexcept>
 #include <utility>
 
 #include <grpcpp/create_channel.h>
+
+#include "credentials.h"
 
 namespace runs {
 namespace {
@@ -16,39 +17,22 @@ constexpr int kKeepaliveTimeoutMs = 10'000;
 constexpr int kFirstReconnectMs = 100;
 constexpr int kLastReconnectMs = 1'000;
 
-bool secured(const Options& options) { return options.tls || !options.ca.empty() || !options.cert.empty(); }
-
 bool is_local(const std::string& address) {
   static const std::regex local(R"((localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?|unix:.*)");
   return std::regex_match(address, local);
 }
 
-std::string content(const std::string& file) {
-  std::ifstream stream(file, std::ios::binary);
-  if (!stream) {
-    throw std::runtime_error("cannot read " + file);
-  }
-  return {std::istreambuf_iterator<char>(stream), {}};
-}
-
-std::shared_ptr<grpc::ChannelCredentials> credentials(const Options& options) {
-  if (!secured(options)) {
-    return grpc::InsecureChannelCredentials();
-  }
-  grpc::SslCredentialsOptions tls;
-  if (!options.ca.empty()) {
-    tls.pem_root_certs = content(options.ca);
-  }
-  if (!options.cert.empty()) {
-    tls.pem_cert_chain = content(options.cert);
-    tls.pem_private_key = content(options.key);
-  }
-  return grpc::SslCredentials(tls);
+// A token is a word of visible ASCII: gRPC ends the process, and shows the token, if there is anything else in it.
+bool is_word(const std::string& token) {
+  return std::all_of(token.begin(), token.end(), [](char character) { return character >= '!' && character <= '~'; });
 }
 
 }  // namespace
 
 Connection::Connection(Options options) : options_(std::move(options)) {
+  if (!is_word(options_.token)) {
+    throw std::invalid_argument("a token is one word of visible ASCII characters");
+  }
   if (!options_.token.empty() && !secured(options_) && !options_.insecure && !is_local(options_.address)) {
     throw std::invalid_argument("a token is sent over TLS only, or within this machine");
   }

@@ -14,8 +14,7 @@ namespace runs {
 
 class Connection {
  public:
-  // Throws std::invalid_argument if a token would be sent where others can read it, or a certificate comes without its key, and
-  // std::runtime_error if a file cannot be read.
+  // Throws what Client does.
   explicit Connection(Options options);
 
   const Options& options() const { return options_; }

@@ -1,5 +1,6 @@
 // Plays the scenario of all clients, or follows a run, many, or a set for the conformance kit.
 #include <algorithm>
+#include <exception>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -15,6 +16,7 @@
 
 namespace {
 
+constexpr int kFailed = 1;
 constexpr int kNoSuchMode = 64;
 
 nlohmann::json read(const std::string& file) { return nlohmann::json::parse(std::ifstream(file)); }
@@ -73,7 +75,7 @@ std::string follow_set(const std::string& address, const std::string& run_id) {
 
 }  // namespace
 
-int main(int count, char** arguments) {
+int main(int count, char** arguments) try {
   const std::string mode = count > 1 ? arguments[1] : "";
   if (mode == "play" && count == 4) {
     play(read(arguments[2]), read(arguments[3]));
@@ -88,4 +90,7 @@ int main(int count, char** arguments) {
     return kNoSuchMode;
   }
   return 0;
+} catch (const std::exception& error) {
+  std::cerr << error.what() << std::endl;
+  return kFailed;
 }

@@ -82,7 +82,10 @@ fn metadata(security: &Security) -> Result<HeaderMap, Error> {
     metadata.insert("content-type", HeaderValue::from_static("application/grpc"));
     metadata.insert("user-agent", HeaderValue::from_static("runs-gateway-rust"));
     if let Some(token) = &security.token {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token)).map_err(|_| invalid("the token is no text"))?;
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(invalid("a token is one word of visible ASCII characters"));
+        }
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token)).map_err(invalid)?;
         value.set_sensitive(true);
         metadata.insert("authorization", value);
     }

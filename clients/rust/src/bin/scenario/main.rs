@@ -7,6 +7,7 @@ mod steps;
 
 use std::error::Error;
 use std::fs;
+use std::process::ExitCode;
 
 use runs_gateway::{has_ended, Client, ManyWatch, RunSet, Security, SetWatch};
 use serde_json::Value;
@@ -15,22 +16,32 @@ use outcomes::Outcomes;
 use steps::Steps;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}", error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["play", scenario, places] => play(scenario, places).await,
+        ["play", scenario, places] => play(scenario, places).await?,
         ["follow", address, run_id] => {
             let run = Client::new(address, &Security::default())?.wait(run_id).await;
             println!("{}", run.as_ref().map_or_else(printing::refused, printing::folded));
-            Ok(())
         }
-        ["watch", address, ref run_ids @ ..] => watch(address, run_ids).await,
-        ["set", address, run_id] => set(address, run_id).await,
+        ["watch", address, ref run_ids @ ..] => watch(address, run_ids).await?,
+        ["set", address, run_id] => set(address, run_id).await?,
         _ => {
             eprintln!("usage: scenario play SCENARIO PLACES | follow ADDRESS RUN_ID | watch ADDRESS RUN_ID... | set ADDRESS RUN_ID");
-            std::process::exit(64);
+            return Ok(ExitCode::from(64));
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn play(scenario: &str, places: &str) -> Result<(), Box<dyn Error>> {

@@ -54,10 +54,14 @@ impl Steps {
             return Ok(client.clone());
         }
         let place = &self.places[name];
-        let read = |file: &str| place[file].as_str().map(fs::read).transpose();
-        let identity = read("cert")?.zip(read("key")?).map(|(cert, key)| Identity { cert, key });
+        let read = |name: &str| place[name].as_str().map(content).transpose();
+        let identity = match (read("cert")?, read("key")?) {
+            (Some(cert), Some(key)) => Some(Identity { cert, key }),
+            (None, None) => None,
+            _ => return Err("a certificate and its key come together".into()),
+        };
         let token = place["token"].as_str().map(String::from);
-        let patience = Duration::from_secs_f64(place["giveUpAfter"].as_f64().unwrap_or(60.0));
+        let patience = Duration::from_secs_f64(place["giveUpAfter"].as_f64().unwrap_or(60.0).max(0.0));
         let security = Security { ca: read("ca")?, identity, token, ..Security::default() };
         let client = Client::new(word(place, "address"), &security)?.retry_for(Some(patience));
         self.clients.insert(name.into(), client.clone());
@@ -174,6 +178,10 @@ async fn list(client: &Client, step: &Value) -> Told {
         }
         request.page_token = page.next_page_token;
     }
+}
+
+fn content(file: &str) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|error| format!("cannot read {}: {}", file, error))
 }
 
 /// Returns a member that is text; an empty one, if there is none.

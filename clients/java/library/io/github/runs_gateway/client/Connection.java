@@ -3,13 +3,9 @@ package io.github.runs_gateway.client;
 import io.grpc.ChannelCredentials;
 import io.grpc.ClientInterceptor;
 import io.grpc.Grpc;
-import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
-import io.grpc.TlsChannelCredentials;
 import io.grpc.stub.MetadataUtils;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.util.concurrent.TimeUnit;
 
 /** The channel to a gateway. One that is dead, but does not say so, is replaced. */
@@ -18,14 +14,19 @@ final class Connection implements AutoCloseable {
     private static final long KEEPALIVE_TIMEOUT_SECONDS = 10;
 
     private final ClientOptions options;
+    private final ChannelCredentials credentials;
     private final ClientInterceptor identity;
     private ManagedChannel channel;
 
     Connection(ClientOptions options) {
+        if (options.token() != null && !isWord(options.token())) {
+            throw new IllegalArgumentException("a token is one word of visible ASCII characters");
+        }
         if (options.token() != null && !options.tls() && !options.insecure() && !isLocal(options.address())) {
             throw new IllegalArgumentException("a token is sent over TLS only, or within this machine");
         }
         this.options = options;
+        this.credentials = Credentials.of(options);
         this.identity = MetadataUtils.newAttachHeadersInterceptor(metadata(options));
         this.channel = open();
     }
@@ -53,7 +54,7 @@ final class Connection implements AutoCloseable {
     }
 
     private ManagedChannel open() {
-        return Grpc.newChannelBuilder(options.address(), credentials(options))
+        return Grpc.newChannelBuilder(options.address(), credentials)
                 .maxInboundMessageSize(Integer.MAX_VALUE)
                 // Pings find out that a connection has died while a set has nothing to tell.
                 .keepAliveTime(KEEPALIVE_SECONDS, TimeUnit.SECONDS)
@@ -62,25 +63,6 @@ final class Connection implements AutoCloseable {
                 .disableRetry()
                 .intercept(identity)
                 .build();
-    }
-
-    private static ChannelCredentials credentials(ClientOptions options) {
-        if (!options.tls()) {
-            return InsecureChannelCredentials.create();
-        }
-        TlsChannelCredentials.Builder credentials = TlsChannelCredentials.newBuilder();
-        ClientCertificate own = options.certificate();
-        try {
-            if (options.ca() != null) {
-                credentials.trustManager(options.ca().toFile());
-            }
-            if (own != null) {
-                credentials.keyManager(own.chain().toFile(), own.key().toFile());
-            }
-        } catch (IOException error) {
-            throw new UncheckedIOException(error);
-        }
-        return credentials.build();
     }
 
     private static Metadata metadata(ClientOptions options) {
@@ -96,6 +78,10 @@ final class Connection implements AutoCloseable {
 
     private static Metadata.Key<String> key(String name) {
         return Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER);
+    }
+
+    private static boolean isWord(String token) {
+        return !token.isEmpty() && token.chars().allMatch(character -> character >= '!' && character <= '~');
     }
 
     private static boolean isLocal(String address) {

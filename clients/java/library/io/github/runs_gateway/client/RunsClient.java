@@ -34,7 +34,10 @@ public final class RunsClient implements AutoCloseable {
     private final ClientOptions options;
     private final Connection connection;
 
-    /** Connects when the first call is made. */
+    /**
+     * Connects when the first call is made. Throws IllegalArgumentException if a token has anything but visible ASCII in it,
+     * or would be sent where others can read it, or a file is of no use; UncheckedIOException if one cannot be read.
+     */
     public RunsClient(ClientOptions options) {
         this.options = options;
         connection = new Connection(options);

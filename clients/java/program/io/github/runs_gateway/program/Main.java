@@ -14,6 +14,7 @@ import java.io.FileDescriptor;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.io.PrintStream;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -26,6 +27,7 @@ public final class Main {
     private static final PrintStream OUT =
             new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
 
+    private static final int FAILED = 1;
     private static final int NO_SUCH_MODE = 64;
 
     private Main() {}
@@ -34,8 +36,16 @@ public final class Main {
      * {@code play SCENARIO PLACES}, {@code follow ADDRESS RUN_ID}, {@code watch ADDRESS RUN_ID...} or
      * {@code set ADDRESS RUN_ID}.
      */
-    public static void main(String[] arguments) throws IOException {
-        List<String> given = List.of(arguments);
+    public static void main(String[] arguments) {
+        try {
+            run(List.of(arguments));
+        } catch (IllegalArgumentException | IOException | UncheckedIOException error) {
+            System.err.println(error.getMessage());
+            System.exit(FAILED);
+        }
+    }
+
+    private static void run(List<String> given) throws IOException {
         switch (given.size() == 3 || given.size() > 1 && given.get(0).equals("watch") ? given.get(0) : "") {
             case "play" -> play(read(given.get(1)), read(given.get(2)));
             case "follow" -> print(follow(given.get(1), given.get(2)));

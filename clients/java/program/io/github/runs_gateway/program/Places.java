@@ -30,11 +30,10 @@ final class Places implements AutoCloseable {
     private static ClientOptions options(JsonObject place) {
         ClientOptions options = ClientOptions.of(place.get("address").getAsString());
         if (place.has("ca")) {
-            options = options.withCa(Path.of(place.get("ca").getAsString()));
+            options = options.withCa(path(place, "ca"));
         }
-        if (place.has("cert")) {
-            options = options.withCertificate(new ClientCertificate(
-                    Path.of(place.get("cert").getAsString()), Path.of(place.get("key").getAsString())));
+        if (place.has("cert") || place.has("key")) {
+            options = options.withCertificate(new ClientCertificate(path(place, "cert"), path(place, "key")));
         }
         if (place.has("token")) {
             options = options.withToken(place.get("token").getAsString());
@@ -44,5 +43,9 @@ final class Places implements AutoCloseable {
             options = options.withRetryFor(Duration.ofMillis(milliseconds));
         }
         return options;
+    }
+
+    private static Path path(JsonObject place, String file) {
+        return place.has(file) ? Path.of(place.get(file).getAsString()) : null;
     }
 }
