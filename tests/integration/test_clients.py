@@ -124,7 +124,6 @@ async def test_each_client_keeps_the_promises_of_the_conformance_kit(client: tup
     assert "client/keeps-numbers-exact" in report
 
 
-@pytest.mark.parametrize("client", ["go", "python", "ruby", "typescript"], indirect=True)
 async def test_each_client_refuses_what_it_cannot_show(client: tuple[str, ...], tmp_path: Path) -> None:
     scenario, there, rubbish = tmp_path / "scenario.json", tmp_path / "places.json", tmp_path / "rubbish.pem"
     scenario.write_text('[{"step":"get","at":"nobody","do":"get","runId":"0190f1f8-0000-7000-8000-00000000ffff"}]')
@@ -157,7 +156,6 @@ async def test_each_client_refuses_what_it_cannot_show(client: tuple[str, ...], 
         assert "rgw_secret" not in out + err, (place, out, err)
 
 
-@pytest.mark.parametrize("client", ["go", "python", "ruby", "typescript"], indirect=True)
 async def test_each_client_tells_ids_that_are_none_as_json(client: tuple[str, ...], start: Start) -> None:
     gateway = await start()
     ids = ["", "a\nb", 'quoted "', "back\\slash"]
