@@ -14,14 +14,19 @@ from runs.v1 import runs_pb2
 PROMISES = Promises("watch", f"{PROTO}: WatchRuns")
 
 
+async def _followed(scene: Scene, *run_ids: str) -> list[runs_pb2.WatchRunsResponse]:
+    """All messages of a stream that follows these runs, and nothing else."""
+    async with watching(scene.target) as watch:
+        for run_id in run_ids:
+            await watch.ask(add=get(run_id))
+        await watch.done_asking()
+        return await watch.rest()
+
+
 @PROMISES.promise("Each run is followed as GetRun follows it, and its updates name it; then the stream ends with OK.")
 async def runs_are_followed_as_by_get(scene: Scene) -> None:
     runs = [await scene.large_run(), await scene.small_run(), await scene.small_run()]
-    async with watching(scene.target) as watch:
-        for run in runs:
-            await watch.ask(add=get(run.run_id))
-        await watch.done_asking()
-        messages = await watch.rest()
+    messages = await _followed(scene, *(run.run_id for run in runs))
     same({message.run_id for message in messages}, {run.run_id for run in runs}, "the runs that messages name")
     for run in runs:
         alone = (await read(scene.target, get(run.run_id))).ended_in_order().messages
@@ -34,11 +39,7 @@ async def runs_are_followed_as_by_get(scene: Scene) -> None:
 @PROMISES.promise("Updates have the numbers and errors that GetRun tells, to the last digit.")
 async def payloads_are_those_of_get(scene: Scene) -> None:
     runs = await _runs_of_payloads(scene)
-    async with watching(scene.target) as watch:
-        for run in runs:
-            await watch.ask(add=get(run.run_id))
-        await watch.done_asking()
-        messages = await watch.rest()
+    messages = await _followed(scene, *(run.run_id for run in runs))
     for run in runs:
         alone = (await read(scene.target, get(run.run_id))).ended_in_order().messages
         updates = updates_of(run.run_id, messages)
@@ -64,11 +65,7 @@ async def _runs_of_payloads(scene: Scene) -> list[KitRun]:
 @PROMISES.promise("The end of a run is one message, after its terminal state and after everything else about it.")
 async def the_end_of_a_run_is_a_message(scene: Scene) -> None:
     runs = [await scene.small_run(), await scene.small_run()]
-    async with watching(scene.target) as watch:
-        for run in runs:
-            await watch.ask(add=get(run.run_id))
-        await watch.done_asking()
-        messages = await watch.rest()
+    messages = await _followed(scene, *(run.run_id for run in runs))
     for run in runs:
         kinds = [message.WhichOneof("event") for message in messages if message.run_id == run.run_id]
         same((kinds.count("ended"), kinds[-1:]), (1, ["ended"]), "the ends of a run, and its last message")
@@ -78,11 +75,7 @@ async def the_end_of_a_run_is_a_message(scene: Scene) -> None:
 @PROMISES.promise("An error of one run is a message, by the code of GetRun, and leaves the others alone.")
 async def errors_leave_others_alone(scene: Scene) -> None:
     run, unknown = await scene.small_run(), str(uuid.uuid4())
-    async with watching(scene.target) as watch:
-        await watch.ask(add=get(unknown))
-        await watch.ask(add=get(run.run_id))
-        await watch.done_asking()
-        messages = await watch.rest()
+    messages = await _followed(scene, unknown, run.run_id)
     codes = [message.error.code for message in messages if message.run_id == unknown]
     same(codes, [grpc.StatusCode.NOT_FOUND.value[0]], "the errors of a run that does not exist")
     same(sorted(indexes(updates_of(run.run_id, messages))), list(range(run.items)), "the results of another run")
