@@ -61,7 +61,7 @@ async def test_a_submit_that_waits_names_its_run_before_it_waits(
     _, run_id = words
     process.send_signal(signal.SIGINT)
     ended = await finish(process)
-    assert (ended.code, ended.out, ended.err) == (130, "", "")
+    assert (ended.code, ended.out, ended.err) == (130, "", f"run {run_id} goes on\n")
     gate.open.set()
     assert json.loads(await cli.output("get", run_id, "--wait", "--json"))["status"] == "success"
 
