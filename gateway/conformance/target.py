@@ -1,5 +1,6 @@
 """A server under test, and the services that it has."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,25 @@ from gateway.client.security import Security, open_aio
 from runs.v1 import blobs_pb2_grpc, runs_pb2_grpc
 
 _SILENT: Final = logging.NullHandler()
+
+_REPEATED: Final = ("SubmitRun", "CancelRun", "DeleteRun", "ListRuns")
+"""What prepares the runs of the kit. UNAVAILABLE, after which the contract lets a client call again, breaks no promise.
+PutBlob comes first, and fails at once where nobody listens."""
+
+_REPEATS: Final = {
+    "methodConfig": [
+        {
+            "name": [{"service": "runs.v1.RunsService", "method": method} for method in _REPEATED],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.5s",
+                "maxBackoff": "5s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
 
 
 class Target:
@@ -28,7 +48,7 @@ async def opened_target(security: Security, patience: float) -> AsyncIterator[Ta
     """A channel to a server, while the block lasts."""
     # Of bytes that are no message, a promise tells: grpc would print a traceback of each.
     logging.getLogger("grpc._common").addHandler(_SILENT)
-    channel = open_aio(security, CHANNEL_OPTIONS)
+    channel = open_aio(security, (*CHANNEL_OPTIONS, ("grpc.service_config", json.dumps(_REPEATS))))
     try:
         around = security.around(channel)
         yield Target(runs_pb2_grpc.RunsServiceStub(around), blobs_pb2_grpc.BlobsServiceStub(around), patience)

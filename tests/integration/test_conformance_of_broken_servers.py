@@ -1,9 +1,11 @@
 """The conformance kit on servers that answer in no form at all: each promise is tried, and a report tells of each."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import grpc
 import pytest
 
 from gateway.client.security import Security
@@ -42,6 +44,26 @@ class BrokenServer(MutatingProxy):
             await answers.aclose()
 
 
+class AwayServer(MutatingProxy):
+    """A proxy that answers the first call of each of these methods with UNAVAILABLE."""
+
+    AWAY = ("SubmitRun", "CancelRun", "DeleteRun", "ListRuns")
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target, None)
+        self.calls: Counter[str] = Counter()
+
+    async def _passed(
+        self, path: str, requests: AsyncIterator[bytes], context: Any, *, deadline: bool = True
+    ) -> AsyncGenerator[bytes, None]:
+        method = path.rpartition("/")[2]
+        self.calls[method] += 1
+        if method in self.AWAY and self.calls[method] == 1:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "for a while")
+        async for answer in super()._passed(path, requests, context, deadline=deadline):
+            yield answer
+
+
 @asynccontextmanager
 async def tried(**how: Any) -> AsyncIterator[list[TriedPromise]]:
     """What comes of all promises on a broken server."""
@@ -68,3 +90,15 @@ async def test_answers_that_are_no_messages_make_a_target_of_no_use() -> None:
     with pytest.raises(TargetUnusable, match="no message of the contract"):
         async with tried(garbage=True, unary=True):
             pytest.fail("a promise was tried")
+
+
+async def test_a_server_may_be_unavailable_for_a_while_where_runs_are_prepared() -> None:
+    with in_memory_gateway() as gateway:
+        proxy = AwayServer(gateway.address)
+        async with proxy.running(), opened_target(Security(proxy.address, None, {}), 60.0) as target:
+            scene = Scene(target)
+            run = await scene.small_run("set")
+            assert list(await scene.listed("set")) == [run.run_id]
+            await scene.cancel(run.run_id)
+            await scene.delete(run.run_id)
+    assert proxy.calls == {"PutBlob": 1, **dict.fromkeys(AwayServer.AWAY, 2)}

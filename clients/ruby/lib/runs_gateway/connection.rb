@@ -59,6 +59,8 @@ module RunsGateway
     rescue GRPC::BadStatus => e
       late = e.is_a?(GRPC::DeadlineExceeded) && Time.now >= deadline - EARLY
       raise late ? Error.late : Error.from_call(e)
+    rescue GRPC::Core::CallError => e
+      raise Error.lost(e)
     end
 
     # Yields the messages of a method that answers with a stream. Returns the Error that it ended with; nil: it was OK.
@@ -89,6 +91,8 @@ module RunsGateway
       nil
     rescue GRPC::BadStatus => e
       Error.from_call(e)
+    rescue GRPC::Core::CallError => e
+      Error.lost(e)
     end
 
     def open

@@ -72,6 +72,12 @@ module RunsGateway
         new('DEADLINE_EXCEEDED', 'no answer in time')
       end
 
+      # Returns the error for a call that gRPC could not even end with a status, a GRPC::Core::CallError: so it does if the
+      # connection goes while a request is sent.
+      def lost(error)
+        cut("the gateway cannot be reached: #{error.message}")
+      end
+
       # Returns the error for a stream that has ended, or been silent, although there was more to come.
       def cut(message)
         new('UNAVAILABLE', message)
