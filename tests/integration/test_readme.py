@@ -101,12 +101,20 @@ async def test_runs_are_found_and_ended_as_printed(gateway: Gateway) -> None:
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the commands use curl")
 async def test_runs_are_read_by_json_rpc(gateway: Gateway) -> None:
     session = block("export PATH=")
-    single, events = block("curl http"), block("curl -N")
+    single, events = block("curl http://127.0.0.1:8080/ "), block("curl -N")
     output = await gateway.output(f"{session}\necho SINGLE\n{single}\necho\necho EVENTS\n{events}")
     answer, _, stream = output.partition("SINGLE\n")[2].partition("EVENTS\n")
     assert json.loads(answer)["result"]["status"] == "success"
     response = json.loads(stream.rstrip().rpartition("data:")[2])
     assert response["result"] == json.loads(answer)["result"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the command uses curl")
+async def test_the_contract_is_called_by_curl(gateway: Gateway) -> None:
+    session, listing = block("export PATH="), block("curl http://127.0.0.1:8080/runs.v1")
+    output = await gateway.output(f"{session}\necho LISTED\n{listing}")
+    runs = json.loads(output.partition("LISTED\n")[2])["runs"]
+    assert "RUN_STATE_SUCCESS" in {run["status"] for run in runs}
 
 
 async def test_the_python_client_works_as_printed(gateway: Gateway, tmp_path: Path) -> None:
