@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import Final
@@ -14,14 +14,21 @@ from gateway.client import AsyncRunsClient, ResultOrder, RunUpdate
 from gateway.server.listening import Addresses
 from tests.support import earlier_version
 from tests.support.command_line import CommandLine, Serving, finish
+from tests.support.engine import RELEASES
 from tests.support.free_port import free_port
 from tests.support.held_component import HELD, HeldComponent
+from tests.support.held_tasks import COMPONENT, HeldTasks, engine_with_held_tasks
 from tests.support.proxies import proxied
 
 ITEMS: Final = 6
 FOLLOWERS: Final = 8
 DRAIN: Final = ("--drain-delay", "2")
 """The proxy looks after the gateways twice a second."""
+
+AT_THE_ENGINE: Final = {
+    "steps": [{"id": "s", "component": COMPONENT, "input": {"$input": "$"}}],
+    "output": {"$step": "s"},
+}
 
 
 def places() -> Addresses:
@@ -50,6 +57,9 @@ class Follower:
     def __init__(self, client: AsyncRunsClient, run_id: str, order: ResultOrder) -> None:
         self.indexes: list[int] = []
         self.restarts = 0
+        self.reconnects = 0
+        self.states: list[tuple[int, int]] = []
+        """The revisions, and how many items had ended well by then."""
         self._changed = asyncio.Condition()
         self._updates = client.watch(run_id, include_results=True, order=order)
         self.task = asyncio.create_task(self._follow())
@@ -66,13 +76,22 @@ class Follower:
     async def _note(self, update: RunUpdate) -> None:
         async with self._changed:
             self.restarts += update.restarted
+            self.reconnects += update.reconnected
+            self.states.append((update.revision, update.run.items.success))
             self.indexes += [result.item_index for result in update.results]
             self._changed.notify_all()
 
     async def has(self, number: int) -> None:
         """Wait until so many results have come. Raises the error of the client if it has failed."""
+        await self._until(lambda: len(self.indexes) >= number)
+
+    async def sees(self, number: int) -> None:
+        """Wait until so many items have ended well, whose results may come later. Raises as `has` does."""
+        await self._until(lambda: bool(self.states) and self.states[-1][1] >= number)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self.indexes) >= number or self.task.done())
+            await self._changed.wait_for(lambda: holds() or self.task.done())
         if self.task.done():
             await self.task
 
@@ -83,10 +102,15 @@ async def stopped(serving: Serving) -> None:
     assert (await finish(serving.process)).code == 0
 
 
-async def followers(client: AsyncRunsClient, run_id: str) -> list[Follower]:
-    """Some of each order, all with what is known at first."""
+def some_followers(client: AsyncRunsClient, run_id: str) -> list[Follower]:
+    """Some of each order."""
     orders = (ResultOrder.BY_INDEX, ResultOrder.BY_COMPLETION)
-    started = [Follower(client, run_id, orders[number % 2]) for number in range(FOLLOWERS)]
+    return [Follower(client, run_id, orders[number % 2]) for number in range(FOLLOWERS)]
+
+
+async def followers(client: AsyncRunsClient, run_id: str) -> list[Follower]:
+    """The same, all with what is known at first."""
+    started = some_followers(client, run_id)
     for follower in started:
         await follower.has(2)
     return started
@@ -143,6 +167,45 @@ async def test_gateways_are_replaced_side_by_side_behind_a_proxy(tmp_path: Path,
         await stack.enter_async_context(versions.present.serving(*options, grpc=keeper.grpc, http=keeper.http))
         held.release(*range(ITEMS))
         await all_told(started)
+
+
+@pytest.mark.slow
+async def test_gateways_over_one_stepflow_engine_are_replaced_and_put_back_side_by_side(tmp_path: Path) -> None:
+    versions, old, new = Versions(tmp_path), places(), places()
+    async with asyncio.timeout(170), AsyncExitStack() as stack:
+        engine, tasks = await stack.enter_async_context(engine_with_held_tasks(RELEASES[0], tmp_path))
+        options = ("--runtime", engine.runtime, *DRAIN, "--state")
+
+        async def serving(version: CommandLine, where: Addresses, state: str) -> Serving:
+            gateway = version.serving(*options, f"{tmp_path}/{state}.db", grpc=where.grpc, http=where.http)
+            return await stack.enter_async_context(gateway)
+
+        earlier = await serving(versions.earlier, old, "earlier")
+        proxy = await stack.enter_async_context(proxied("haproxy", tmp_path, (old, new)))
+        client = await stack.enter_async_context(AsyncRunsClient(proxy.plain))
+        run = await client.submit(await client.put_flow(AT_THE_ENGINE), range(ITEMS))
+        started = some_followers(client, run.run_id)
+        await tasks.waiting(ITEMS)
+        await ended(tasks, started, 0, 1)
+        present = await serving(versions.present, new, "present")
+        await stopped(earlier)
+        await ended(tasks, started, 2, 3)
+        # Back again, as when the new version does not do: the earlier one goes on with tokens of the new one.
+        await serving(versions.earlier, old, "earlier")
+        await stopped(present)
+        await ended(tasks, started, 4)
+        await tasks.end()
+        await all_told(started)
+    for follower in started:
+        assert follower.reconnects >= 2
+        assert follower.states == sorted(follower.states)
+
+
+async def ended(tasks: HeldTasks, started: list[Follower], *items: int) -> None:
+    """End these items at the engine, which is seen by all before others follow. Their results are told at the end."""
+    await tasks.end(*items)
+    for follower in started:
+        await follower.sees(max(items) + 1)
 
 
 def schema_of(state: Path) -> int:
