@@ -210,15 +210,17 @@ class HttpFront:
 
     async def _refuse_body(self, request: HttpRequest, response: HttpResponse | None) -> None:
         """Send a refusal, and read the rest of the body: most clients read nothing until they have sent all."""
-        connection = request.connection
+        connection, limits = request.connection, self._limits
+        silent_seconds = None
         if request.stalled or connection.drops_rest or "Expect" in request.headers:
             request.closes = True  # Nobody knows whether the rest comes.
+            silent_seconds = limits.silent_seconds
         if response is not None:
             send_whole(request, response)
         if connection.drops_rest:
-            await connection.drop_rest(self._limits.linger_seconds)
-        elif not request.stalled:
-            await drop_rest(request, self._limits.linger_seconds)
+            await connection.drop_rest(limits.linger_seconds)
+        else:
+            await drop_rest(request, limits.linger_seconds, silent_seconds)
 
     async def _respond(self, request: HttpRequest) -> HttpResponse | None:
         """The response, unless it has been sent in parts."""

@@ -24,6 +24,8 @@ class HttpLimits(NamedTuple):
     """How often to look whether a client that sends nothing more is still there for its answer."""
     linger_seconds: float = 10.0
     """How long the rest of a body is read after its refusal, so that the client can read the refusal."""
+    silent_seconds: float = 2.0
+    """How long nothing of it may come then, if nobody knows whether the client sends the rest."""
     unread_seconds: float = 60.0
     """How long a client may read nothing of its answer."""
     connection_age: float | None = None

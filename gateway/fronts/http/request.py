@@ -56,7 +56,7 @@ class HttpRequest:
         self.route = ""
         """The route of a lane that serves the request, if one does."""
         self.stalled = False
-        """Whether nothing of the body has come for too long, so that nobody knows whether the rest comes."""
+        """Whether the body has not come in time, so that nobody knows whether the rest comes."""
         self.status = 0
         """The status of the answer, when it is written."""
         self.call_bytes: int | None = None

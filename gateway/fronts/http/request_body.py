@@ -93,12 +93,17 @@ async def _read_expanded(
     return content.ended()
 
 
-async def drop_rest(request: HttpRequest, seconds: float) -> None:
-    """Read the rest of a body for so long: a client may read the answer only when it has sent all."""
+async def drop_rest(request: HttpRequest, seconds: float, silent_seconds: float | None = None) -> None:
+    """Read the rest of a body for so long: a client may read the answer only when it has sent all.
+
+    Ends before if nothing comes for `silent_seconds`.
+    """
     try:
         async with asyncio.timeout(seconds):
-            while request.connection.transport is not None and await request.content.readany():
-                pass
+            while request.connection.transport is not None:
+                async with asyncio.timeout(silent_seconds):
+                    if not await request.content.readany():
+                        break
     except (RequestPayloadError, ConnectionError, TimeoutError) as error:
         release_frames(error)  # The body keeps it.
 

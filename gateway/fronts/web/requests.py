@@ -92,7 +92,6 @@ class FramedMessages:
         if not request.content.is_eof():
             invite_body(request)
         chunks = _chunks(request)
-        self._request = request
         self._held = CallHold(memory)
         self._message = 0
         """How many bytes are held for the message that was returned last."""
@@ -106,14 +105,10 @@ class FramedMessages:
 
     async def only(self) -> bytes | None:
         """The message of the one frame."""
-        try:
-            message = await self.next()
-            if message is not None and not await self._frames.ended():
-                raise InvalidRequest("expected one message, and nothing after it")
-            return message
-        except asyncio.CancelledError:
-            self._request.stalled = True  # Who waits for it has lost patience, or its deadline has passed.
-            raise
+        message = await self.next()
+        if message is not None and not await self._frames.ended():
+            raise InvalidRequest("expected one message, and nothing after it")
+        return message
 
     async def next(self) -> bytes | None:
         """The message of the next frame."""
@@ -154,6 +149,9 @@ async def _chunks(request: HttpRequest) -> AsyncGenerator[bytes, None]:
     try:
         while chunk := await request.content.readany():
             yield chunk
+    except asyncio.CancelledError:
+        request.stalled = True  # Who waits for it has lost patience, or its deadline has passed.
+        raise
     except BodyTooScattered:
         raise InvalidRequest("the chunks of the body are too small, or have too much around them") from None
     except (RequestPayloadError, ConnectionError):

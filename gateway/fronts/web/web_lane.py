@@ -19,7 +19,7 @@ from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import SERVER, HttpResponse, MethodNotAllowed, header_lines
 from gateway.fronts.web.answer_stream import AnswerStream
 from gateway.fronts.web.call_hold import CallHold
-from gateway.fronts.web.failure import Failure, code_of
+from gateway.fronts.web.failure import EXPIRED, Failure, code_of
 from gateway.fronts.web.one_answer import answer_response, failed_response
 from gateway.fronts.web.requests import FramedMessages, OneMessage, RequestMessages
 from gateway.fronts.web.web_call import make_call
@@ -130,6 +130,7 @@ class WebLane:
             outcome = await make_call(context, memory, self._connections, held_form.grow)
             if isinstance(outcome, Failure):
                 status, response = outcome.code.name, None
+                request.stalled = request.stalled or outcome is EXPIRED  # Its client may have given up.
                 if stream is None:
                     response = failed_response(wire, outcome)
                 else:

@@ -230,9 +230,10 @@ async def test_nothing_follows_the_one_message(server: WebServer, method: str, k
     ],
 )
 async def test_a_body_that_stalls_is_a_deadline_that_has_passed(kind: str, status: bytes, told: bytes) -> None:
-    """The connection is closed at once: the client may never send the rest."""
+    """The connection is closed soon: the client may never send the rest."""
     limits = GrpcLimits(patience=0.05)
-    async with web_server(HttpLimits(body_seconds=0.05, linger_seconds=3_600.0), grpc_limits=limits) as server:
+    http_limits = HttpLimits(body_seconds=0.05, linger_seconds=3_600.0, silent_seconds=0.05)
+    async with web_server(http_limits, grpc_limits=limits) as server:
         reader, writer = await asyncio.open_connection(*server.front.address.rsplit(":", 1))
         head = f"POST /{RUNS}/ListRuns HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n"
         writer.write(f"{head}Content-Length: 10\r\n\r\n\0".encode())
@@ -240,6 +241,51 @@ async def test_a_body_that_stalls_is_a_deadline_that_has_passed(kind: str, statu
         answer = await reader.read()
         assert b"Connection: close\r\n" in answer
         assert told in answer
+        writer.close()
+
+
+PARTLY_SENT = [
+    ("SubmitRunStream", "connect+json", b"200 OK", b'"code":"deadline_exceeded"'),
+    ("ListRuns", "json", b"504 Gateway Timeout", b'"code":"deadline_exceeded"'),
+    ("GetRun", "connect+json", b"200 OK", b'"code":"deadline_exceeded"'),
+    ("ListRuns", "grpc-web+json", b"200 OK", b"grpc-status: 4\r\n"),
+]
+"""Calls whose deadline passes in the middle of the body, the status, and what is told."""
+
+
+async def partly_sent(server: WebServer, method: str, kind: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Begin a body without an end, in chunks."""
+    reader, writer = await asyncio.open_connection(*server.front.address.rsplit(":", 1))
+    head = f"POST /{RUNS}/{method} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/{kind}\r\n"
+    deadline = "Grpc-Timeout: 50m" if kind.startswith("grpc") else "Connect-Timeout-Ms: 50"
+    writer.write(f"{head}{deadline}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n\0\r\n".encode())
+    return reader, writer
+
+
+@pytest.mark.parametrize(("method", "kind", "status", "told"), PARTLY_SENT)
+async def test_who_sends_nothing_more_after_its_deadline_is_left_soon(
+    method: str, kind: str, status: bytes, told: bytes
+) -> None:
+    async with web_server(HttpLimits(linger_seconds=3_600.0, silent_seconds=0.05)) as server:
+        reader, writer = await partly_sent(server, method, kind)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 %b\r\n" % status)
+        assert told in answer
+        writer.close()
+
+
+@pytest.mark.parametrize(("method", "kind", "status", "told"), PARTLY_SENT)
+async def test_who_goes_on_sending_after_its_deadline_can_read_the_answer(
+    method: str, kind: str, status: bytes, told: bytes
+) -> None:
+    async with web_server(HttpLimits(linger_seconds=3_600.0, silent_seconds=3_600.0)) as server:
+        reader, writer = await partly_sent(server, method, kind)
+        assert (await reader.readuntil(told)).startswith(b"HTTP/1.1 %b\r\n" % status)
+        for _ in range(64):
+            writer.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await reader.read()  # Nothing has reset the connection.
         writer.close()
 
 
