@@ -121,6 +121,11 @@ class Follower(ABC):
         """Whether nothing follows the last update before the watch calls `on_change`."""
         return not self._is_last and self._until is None and self._interval is None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether no update can follow the last one."""
+        return self._is_last and self._snapshot is not None
+
     @abstractmethod
     async def _first(self, snapshot: Snapshot, position: Position) -> Update:
         """The first update, for a follower that begins at a position."""
@@ -260,6 +265,10 @@ class ResultsFollower(Follower):
     @property
     def is_idle(self) -> bool:
         return not self._more and super().is_idle
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._more and super().is_complete
 
     async def poll(self) -> Update | None:
         if self.ended:

@@ -28,6 +28,7 @@ from gateway.fronts.grpc.observed_context import call_of
 from gateway.fronts.grpc.watch_sets import FollowedSet, WatchedSets
 from gateway.runs.follower import Follower
 from gateway.runs.service import RunsService
+from gateway.runs.update import Update
 from gateway.telemetry.run_log import of_run
 from runs.v1 import runs_pb2
 
@@ -230,21 +231,25 @@ class WatchStream:
             await self._end(run, _failed(run.run_id, error_to_tell(error, partial(of_run, run.run_id))))
             return
         if update is not None:
-            for message in self._messages.of(update, run.form.encoding):
-                if run.follower is None:
-                    return
-                if message is None:
-                    await asyncio.sleep(0)
-                elif len(message) + ENVELOPE_BYTES > run.form.limit:
-                    await self._end(run, _failed(run.run_id, not_received("an update", len(message), run.form.limit)))
-                elif len(message) <= SMALL_MESSAGE - ENVELOPE_BYTES:
-                    await self._context.write(run.around(message))
-                else:
-                    await self._connections.write(self._context, run.around(message))
-            if not follower.is_idle:
-                self._enqueue(run)
-        elif follower.ended:
+            await self._send_messages(run, update)
+        if follower.ended or follower.is_complete:
+            # At once, and not when its turn comes: each run that is told wholly is one less after a cut.
             await self._end(run, _ended(run.run_id))
+        elif update is not None and not follower.is_idle:
+            self._enqueue(run)
+
+    async def _send_messages(self, run: "_FollowedRun", update: Update) -> None:
+        for message in self._messages.of(update, run.form.encoding):
+            if run.follower is None:
+                return
+            if message is None:
+                await asyncio.sleep(0)
+            elif len(message) + ENVELOPE_BYTES > run.form.limit:
+                await self._end(run, _failed(run.run_id, not_received("an update", len(message), run.form.limit)))
+            elif len(message) <= SMALL_MESSAGE - ENVELOPE_BYTES:
+                await self._context.write(run.around(message))
+            else:
+                await self._connections.write(self._context, run.around(message))
 
     async def _end(self, run: "_FollowedRun", message: bytes) -> None:
         if run.follower is not None:

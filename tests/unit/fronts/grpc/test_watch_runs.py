@@ -279,6 +279,34 @@ async def test_many_runs_share_a_stream(client: Client, service: RunsService, ru
     await unwatched(service)
 
 
+async def test_a_run_that_has_ended_is_told_wholly_before_the_next_one(
+    client: Client, runtime: ScriptedRuntime
+) -> None:
+    """A client that is cut after every few messages has fewer runs to ask for each time."""
+    ids = [(await client.submit(inputs=1)).run_id for _ in range(100)]
+    for run_id in ids:
+        await runtime.succeed(0, run_id=run_id)
+    stream = client.watch()
+    for run_id in ids:
+        await stream.write(adding(run_id))
+    await stream.done_writing()
+    told = [(response.run_id, response.WhichOneof("event")) for response in await read_all(stream)]
+    assert told == [(run_id, event) for run_id in ids for event in ("update", "ended")]
+
+
+async def test_a_long_result_holds_up_no_other_run(client: Client, runtime: ScriptedRuntime) -> None:
+    long, short = [(await client.submit(inputs=inputs)).run_id for inputs in (40, 1)]
+    for index in range(40):
+        await runtime.succeed(index, '"' + "x" * 100_000 + '"', run_id=long)
+    await runtime.succeed(0, run_id=short)
+    stream = client.watch()
+    for run_id in (long, short):
+        await stream.write(adding(run_id))
+    await stream.done_writing()
+    ends = [response.run_id for response in await read_all(stream) if response.HasField("ended")]
+    assert ends == [short, long]
+
+
 async def test_runs_are_bounded_per_stream_and_altogether(serve: Serve) -> None:
     _, client = await serve(GrpcLimits(runs=2, followed=3))
     ids = [(await client.submit()).run_id for _ in range(3)]
