@@ -1,7 +1,6 @@
 # ruff: noqa: ASYNC109 - a timeout is a parameter of a run here: when it has passed, nothing is cancelled.
 """The client for asyncio, from which the blocking one is made (`make blocking-client`)."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Unpack
@@ -40,7 +39,8 @@ class AsyncRunsClient(AsyncControlCalls, AsyncListCalls, AsyncTokenCalls):
 
     All methods raise the errors of this package. Raises Unavailable or Overloaded if the gateway cannot be reached, or
     takes nothing, for `retry_for` seconds, TimeoutError if the time of a call has passed, and another GatewayError,
-    such as InvalidParams or RunNotFound, if the gateway refuses the call. Raises ValueError if the client is closed.
+    such as InvalidParams or RunNotFound, if the gateway refuses the call. Raises ValueError if the client is closed,
+    and when it is made with a target that can be none.
 
     After the TimeoutError or Unavailable of a submit, its run may exist or not: the answer was lost, or is still to
     come. A submit of the same parameters with the same `idempotency_key` returns the run, or accepts it now. If none
@@ -272,4 +272,4 @@ class AsyncRunsClient(AsyncControlCalls, AsyncListCalls, AsyncTokenCalls):
                 finally:
                     del error  # It holds this frame.
                 span.again()
-                await asyncio.sleep(pause)
+                await self._pauses.pause(pause)

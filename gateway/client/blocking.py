@@ -1,7 +1,6 @@
 # Made from asynchronous.py by `make blocking-client`; changes belong there.
 """The blocking client."""
 
-import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Unpack
@@ -40,7 +39,8 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
 
     All methods raise the errors of this package. Raises Unavailable or Overloaded if the gateway cannot be reached, or
     takes nothing, for `retry_for` seconds, TimeoutError if the time of a call has passed, and another GatewayError,
-    such as InvalidParams or RunNotFound, if the gateway refuses the call. Raises ValueError if the client is closed.
+    such as InvalidParams or RunNotFound, if the gateway refuses the call. Raises ValueError if the client is closed,
+    and when it is made with a target that can be none.
 
     After the TimeoutError or Unavailable of a submit, its run may exist or not: the answer was lost, or is still to
     come. A submit of the same parameters with the same `idempotency_key` returns the run, or accepts it now. If none
@@ -269,4 +269,4 @@ class RunsClient(ControlCalls, ListCalls, TokenCalls):
                 finally:
                     del error  # It holds this frame.
                 span.again()
-                time.sleep(pause)
+                self._pauses.pause(pause)

@@ -1,7 +1,6 @@
 # ruff: noqa: ASYNC109 - a timeout is a parameter of a run here: when it has passed, nothing is cancelled.
 """The calls of the client for asyncio: on which connection they are made, and when again."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Self, TypeVar, Unpack
@@ -12,6 +11,7 @@ from grpc import aio
 from gateway.client.call_spans import CallSpans
 from gateway.client.connection_async import AsyncConnection, AsyncResponses
 from gateway.client.outage import Outage, deadline_after
+from gateway.client.pauses_async import AsyncPauses
 from gateway.client.security import Security, SecurityOptions
 from gateway.client.streams import ResumableStream
 from gateway.core.errors import GatewayError
@@ -38,6 +38,7 @@ class AsyncCalls:
         self._retry_for = retry_for
         security = Security(target, credentials, options)
         self._connections = ConnectionPool(lambda: AsyncConnection(target, security))
+        self._pauses = AsyncPauses()
         self._spans = CallSpans(security.address if isinstance(target, str) else "")
 
     async def __aenter__(self) -> Self:
@@ -47,8 +48,10 @@ class AsyncCalls:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections. Open calls fail; later ones raise ValueError."""
-        for connection in self._connections.close():
+        """Close all connections. Open calls fail, at once also while they pause; later ones raise ValueError."""
+        connections = self._connections.close()
+        self._pauses.end()
+        for connection in connections:
             await connection.close()
 
     async def _events(
@@ -72,7 +75,7 @@ class AsyncCalls:
                 if pause is None:
                     return
                 span.again()
-                await asyncio.sleep(pause)
+                await self._pauses.pause(pause)
 
     async def _call(
         self, method: str, call: Callable[[AsyncConnection, float | None], Awaitable[A]], timeout: float | None
@@ -92,7 +95,7 @@ class AsyncCalls:
                 except (GatewayError, TimeoutError) as error:
                     pause = outage.pause(error)
                 span.again()
-                await asyncio.sleep(pause)
+                await self._pauses.pause(pause)
 
     def _outage(self, timeout: float | None) -> Outage:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))

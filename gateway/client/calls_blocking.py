@@ -1,7 +1,6 @@
 # Made from calls_async.py by `make blocking-client`; changes belong there.
 """The calls of the blocking client: on which connection they are made, and when again."""
 
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Self, TypeVar, Unpack
@@ -11,6 +10,7 @@ import grpc
 from gateway.client.call_spans import CallSpans
 from gateway.client.connection_blocking import Connection, Responses
 from gateway.client.outage import Outage, deadline_after
+from gateway.client.pauses_blocking import Pauses
 from gateway.client.security import Security, SecurityOptions
 from gateway.client.streams import ResumableStream
 from gateway.core.errors import GatewayError
@@ -37,6 +37,7 @@ class Calls:
         self._retry_for = retry_for
         security = Security(target, credentials, options)
         self._connections = ConnectionPool(lambda: Connection(target, security))
+        self._pauses = Pauses()
         self._spans = CallSpans(security.address if isinstance(target, str) else "")
 
     def __enter__(self) -> Self:
@@ -46,8 +47,10 @@ class Calls:
         self.close()
 
     def close(self) -> None:
-        """Close all connections. Open calls fail; later ones raise ValueError."""
-        for connection in self._connections.close():
+        """Close all connections. Open calls fail, at once also while they pause; later ones raise ValueError."""
+        connections = self._connections.close()
+        self._pauses.end()
+        for connection in connections:
             connection.close()
 
     def _events(
@@ -71,7 +74,7 @@ class Calls:
                 if pause is None:
                     return
                 span.again()
-                time.sleep(pause)
+                self._pauses.pause(pause)
 
     def _call(self, method: str, call: Callable[[Connection, float | None], A], timeout: float | None) -> A:
         """Make a call with one answer, which may be retried."""
@@ -87,7 +90,7 @@ class Calls:
                 except (GatewayError, TimeoutError) as error:
                     pause = outage.pause(error)
                 span.again()
-                time.sleep(pause)
+                self._pauses.pause(pause)
 
     def _outage(self, timeout: float | None) -> Outage:
         return Outage(self._retry_for, deadline_after(self._timeout if timeout is None else timeout))

@@ -1,12 +1,13 @@
 """How a client shows itself to a gateway, and knows that it is the right one."""
 
 import os
+import re
 from typing import Any, Final, TypedDict, TypeVar, cast
 
 import grpc
 from grpc import aio
 
-from gateway.core.addresses import is_local
+from gateway.core.addresses import check_address, is_local
 from gateway.core.client_tls import ClientTls
 from gateway.core.errors import shortened
 from gateway.core.owner import NAMESPACE_KEY, NAMESPACE_RULE, is_namespace
@@ -19,6 +20,9 @@ TLS_SCHEME: Final = "grpcs://"
 """What an address begins with that is reached over TLS."""
 
 PLAIN_SCHEME: Final = "grpc://"
+
+_NAME_OF_GRPC: Final = re.compile("(dns|ipv4|ipv6|unix|unix-abstract|vsock|xds):")
+"""What a target of grpc begins with that is not HOST:PORT."""
 
 
 C = TypeVar("C")
@@ -53,12 +57,14 @@ class Security:
     def __init__(
         self, target: str | object, credentials: grpc.ChannelCredentials | None, options: SecurityOptions
     ) -> None:
-        """Raises ValueError if the options contradict each other, or the namespace cannot be one, and TlsFileError or
-        TokenFileError if a file is of no use.
+        """Raises ValueError if the target or the namespace cannot be one, or the options contradict each other, and
+        TlsFileError or TokenFileError if a file is of no use.
         """
         ca, cert, key = map(_path, (options.get("ca"), options.get("cert"), options.get("key")))
         secured = isinstance(target, str) and target.startswith(TLS_SCHEME)
         self.target = target.removeprefix(TLS_SCHEME).removeprefix(PLAIN_SCHEME) if isinstance(target, str) else target
+        if isinstance(self.target, str):
+            _check(self.target)
         self.credentials = credentials
         if key is not None and cert is None:
             raise ValueError("a key comes with its certificate: give cert as well")
@@ -119,6 +125,13 @@ def open_blocking(security: Security, options: Any) -> grpc.Channel:
     if security.credentials is None:
         return grpc.insecure_channel(target, options)
     return grpc.secure_channel(target, security.credentials, options)
+
+
+def _check(target: str) -> None:
+    """Raises ValueError for what can never be an address: later, it would seem to be a gateway that is away."""
+    if not _NAME_OF_GRPC.match(target):
+        # grpc has a port of its own for a host without any.
+        check_address(target if ":" in target.rpartition("]")[2] or not target else f"{target}:443")
 
 
 def _token(options: SecurityOptions) -> TokenFile | _GivenToken | None:

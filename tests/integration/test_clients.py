@@ -125,7 +125,7 @@ async def test_each_client_keeps_the_promises_of_the_conformance_kit(client: tup
     assert "client/keeps-numbers-exact" in report
 
 
-async def test_each_client_refuses_what_it_cannot_show(client: tuple[str, ...], tmp_path: Path) -> None:
+async def test_each_client_refuses_what_is_of_no_use(client: tuple[str, ...], tmp_path: Path) -> None:
     scenario, there, rubbish = tmp_path / "scenario.json", tmp_path / "places.json", tmp_path / "rubbish.pem"
     scenario.write_text('[{"step":"get","at":"nobody","do":"get","runId":"0190f1f8-0000-7000-8000-00000000ffff"}]')
     rubbish.write_text("-----BEGIN NOTHING-----\n")
@@ -148,6 +148,7 @@ async def test_each_client_refuses_what_it_cannot_show(client: tuple[str, ...], 
         {"ca": authority.ca, "cert": own.cert},
         {"ca": authority.ca, "cert": own.cert, "key": str(rubbish)},
         {"ca": authority.ca, "cert": str(rubbish), "key": own.key},
+        *({"address": address} for address in ("", "127.0.0.1:port", "http://127.0.0.1:1")),
     ]
     for place in refused:
         code, out, err = await play(place)

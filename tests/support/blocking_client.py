@@ -1,7 +1,7 @@
 """Makes the blocking client, `gateway/client/blocking.py` and its parts, from the asynchronous one.
 
-Both clients have the same methods, parameters and retries. What differs is input and output: `connection_async` and
-`connection_blocking`, which are written by hand.
+Both clients have the same methods, parameters and retries. What differs is input and output, `connection_async` and
+`connection_blocking`, and how they pause, `pauses_async` and `pauses_blocking`: these are written by hand.
 """
 
 import re
@@ -42,8 +42,6 @@ RULES: Final = (
     ("__aexit__", "__exit__"),
     ("\\baclosing\\b", "closing"),
     ("\\basynccontextmanager\\b", "contextmanager"),
-    ("\\bimport asyncio\\b", "import time"),
-    ("\\basyncio\\.sleep\\b", "time.sleep"),
     ("\\b(\\w+)_async\\b", r"\1_blocking"),
 )
 """Regular expressions and their replacements, in this order."""

@@ -22,6 +22,26 @@ bool is_local(const std::string& address) {
   return std::regex_match(address, local);
 }
 
+// Whether a text may be an address. Later, one that cannot be would seem to be a gateway that is away.
+bool is_address(const std::string& text) {
+  // What gRPC does not take for a name with a scheme, as dns:///HOST:PORT.
+  static const std::regex host_and_port(R"(([^:/\[\]]*|\[[^/\[\]]*\]):([^:/]*))");
+  static const std::regex port("[0-9]{1,5}");
+  if (text.empty() || text.find_first_of(" \t\r\n") != std::string::npos || text.rfind("http://", 0) == 0 ||
+      text.rfind("https://", 0) == 0) {
+    return false;
+  }
+  std::smatch parts;
+  if (!std::regex_match(text, parts, host_and_port) || parts[1] == "unix") {
+    return true;
+  }
+  if (!std::regex_match(parts[2].str(), port)) {
+    return false;
+  }
+  const int number = std::stoi(parts[2]);
+  return number > 0 && number <= 65'535;
+}
+
 // A token is a word of visible ASCII: gRPC ends the process, and shows the token, if there is anything else in it.
 bool is_word(const std::string& token) {
   return std::all_of(token.begin(), token.end(), [](char character) { return character >= '!' && character <= '~'; });
@@ -30,6 +50,9 @@ bool is_word(const std::string& token) {
 }  // namespace
 
 Connection::Connection(Options options) : options_(std::move(options)) {
+  if (!is_address(options_.address)) {
+    throw std::invalid_argument("\"" + options_.address + "\" is no address: it is HOST:PORT");
+  }
   if (!is_word(options_.token)) {
     throw std::invalid_argument("a token is one word of visible ASCII characters");
   }

@@ -10,6 +10,7 @@ package runs
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -23,11 +24,15 @@ import (
 // anySize is what requests say of the messages that this client receives: no message is larger.
 const anySize = math.MaxInt32
 
+// ErrClosed is what calls end with when their client is closed.
+var ErrClosed = errors.New("the client is closed")
+
 // Client has one connection to a gateway, which it makes again when it is lost. Goroutines may share it.
 type Client struct {
 	address string
 	options []grpc.DialOption
 	patient time.Duration
+	closed  chan struct{}
 
 	mutex      sync.Mutex
 	connection *grpc.ClientConn
@@ -35,6 +40,9 @@ type Client struct {
 
 // Dial returns a client of the gateway at HOST:PORT. It connects when the first call is made.
 func Dial(address string, options ...Option) (*Client, error) {
+	if err := checkAddress(address); err != nil {
+		return nil, err
+	}
 	given := security{giveUpAfter: 60 * time.Second}
 	for _, option := range options {
 		option(&given)
@@ -48,7 +56,7 @@ func Dial(address string, options ...Option) (*Client, error) {
 		Backoff:           backoff.Config{BaseDelay: firstPause, Multiplier: 2, Jitter: 0.5, MaxDelay: longestPause},
 		MinConnectTimeout: 20 * time.Second,
 	}
-	client := &Client{address: address, patient: given.giveUpAfter}
+	client := &Client{address: address, patient: given.giveUpAfter, closed: make(chan struct{})}
 	// Streams that are silent because nothing happens live as long as their connection answers.
 	living := keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}
 	client.options = append(secured,
@@ -59,9 +67,23 @@ func Dial(address string, options ...Option) (*Client, error) {
 	return client, err
 }
 
-// Close closes the connection. Calls that go on end with an error.
+// Close closes the connection. Calls that go on end at once, with ErrClosed.
 func (c *Client) Close() error {
-	return c.current().Close()
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if !c.isClosed() {
+		close(c.closed)
+	}
+	return c.connection.Close()
+}
+
+func (c *Client) isClosed() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Client) current() *grpc.ClientConn {
@@ -74,7 +96,7 @@ func (c *Client) current() *grpc.ClientConn {
 func (c *Client) renew(silent *grpc.ClientConn) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if c.connection != silent {
+	if c.connection != silent || c.isClosed() {
 		return
 	}
 	if connection, err := grpc.Dial(c.address, c.options...); err == nil {
@@ -91,9 +113,28 @@ func (c *Client) call(ctx context.Context, make func(*grpc.ClientConn) error) er
 		if err == nil {
 			return nil
 		}
-		if err := outage.wait(ctx, toError(ctx, err)); err != nil {
+		if err := c.wait(ctx, outage, toError(ctx, err)); err != nil {
 			return err
 		}
+	}
+}
+
+// wait pauses before the next call. It returns the error if another call would not help, or not in time.
+func (c *Client) wait(ctx context.Context, outage *outage, err error) error {
+	pause, again := outage.next(err)
+	switch {
+	case ctx.Err() == nil && c.isClosed():
+		return ErrClosed
+	case !again:
+		return err
+	}
+	select {
+	case <-time.After(pause):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.closed:
+		return ErrClosed
 	}
 }
 

@@ -1,7 +1,6 @@
 package runs
 
 import (
-	"context"
 	"math/rand"
 	"time"
 )
@@ -50,18 +49,4 @@ func (o *outage) next(err error) (pause time.Duration, again bool) {
 		o.since = now
 	}
 	return pause, !now.Add(pause).After(o.since.Add(o.patient))
-}
-
-// wait pauses before the next call. It returns the error if another call would not help, or not in time.
-func (o *outage) wait(ctx context.Context, err error) error {
-	pause, again := o.next(err)
-	if !again {
-		return err
-	}
-	select {
-	case <-time.After(pause):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -70,7 +70,7 @@ func (s *stream[Message]) begin() (err error) {
 // again gets ready to open the stream again, after a pause. It returns the error if that would not help, or not in time.
 func (s *stream[Message]) again(err error) error {
 	s.close()
-	return s.outage.wait(s.ctx, err)
+	return s.client.wait(s.ctx, s.outage, err)
 }
 
 func (s *stream[Message]) close() {

@@ -21,6 +21,9 @@ impl Target {
     /// Fails if one of the arguments has no valid form, or a token would leave this machine in the clear.
     pub fn new(address: &str, security: &Security) -> Result<Target, Error> {
         let authority: Authority = address.parse().map_err(invalid)?;
+        if authority.host().is_empty() || authority.as_str().contains('@') || matches!(authority.port_u16(), None | Some(0)) {
+            return Err(invalid(format!("{:?} is no address: it is HOST:PORT", address)));
+        }
         let secured = security.tls || security.ca.is_some() || security.identity.is_some();
         let tls = if secured { Some(connector(security)?.into()) } else { None };
         if security.token.is_some() && tls.is_none() && !is_local(host(&authority)) {

@@ -5,10 +5,10 @@ import { RunsService, type ItemResult, type RunStatus } from "../generated/runs/
 import type { Connect, Connection } from "./connection.js";
 import { lost, runsError } from "./errors.js";
 import { ANY_SIZE, updated, type Update } from "./followed.js";
+import { Line } from "./line.js";
 import { watchMany, type ManyOptions, type RunEvent } from "./many.js";
 import { Outage } from "./outage.js";
 import { watchSet, type Filter, type SetEvent, type SetOptions } from "./set.js";
-import type { Line } from "./stream.js";
 import { watch, type WatchOptions } from "./watch.js";
 
 /** What a client may be told. Each member may be left out. */
@@ -46,24 +46,19 @@ export interface Page {
 export class RunsClient {
   readonly #patience: number;
   readonly #line: Line;
-  #connection: Connection;
 
   /** Connects by `grpc(...)` of the module for Node, or `web(...)` of that for pages. */
   constructor(connect: Connect, { giveUpAfter = 60_000 }: ClientOptions = {}) {
     this.#patience = giveUpAfter;
-    this.#connection = connect();
-    this.#line = {
-      connection: () => this.#connection,
-      renew: (silent) => {
-        if (this.#connection === silent) this.#connection = connect();
-        silent.close();
-      },
-    };
+    this.#line = new Line(connect);
   }
 
-  /** Closes the connection. Calls that go on end with an error. */
+  /**
+   * Closes the connection. Calls that follow, or pause, end at once, with an error whose code is CANCELLED, and so do all
+   * others over gRPC; those of a page may still be answered.
+   */
   close(): void {
-    this.#connection.close();
+    this.#line.close();
   }
 
   /** Stores a flow, and gives its id. */
@@ -161,10 +156,10 @@ export class RunsClient {
     for (;;) {
       signal?.throwIfAborted();
       try {
-        return await make(this.#connection, signal === undefined ? {} : { signal });
+        return await make(this.#line.connection(), signal === undefined ? {} : { signal });
       } catch (error) {
         signal?.throwIfAborted();
-        await outage.wait(runsError(error), signal);
+        await this.#line.pause(outage, runsError(error), signal);
       }
     }
   }

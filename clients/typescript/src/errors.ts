@@ -41,6 +41,11 @@ export function lost(message: string): RunsError {
   return new RunsError("UNAVAILABLE", "UNAVAILABLE", message, [], true);
 }
 
+/** The error of calls whose client is closed. */
+export function closed(): RunsError {
+  return new RunsError("CANCELLED", "CANCELLED", "the client is closed");
+}
+
 /** The error that a call has ended with. */
 export function runsError(thrown: unknown): RunsError {
   if (thrown instanceof RunsError) return thrown;

@@ -5,8 +5,9 @@ import { createAsyncIterable } from "@connectrpc/connect/protocol";
 import { RunsService, WatchRunsRequestSchema, type WatchRunsResponse } from "../generated/runs/v1/runs_pb.js";
 import { lost, toldError, type RunsError } from "./errors.js";
 import { Followed, HEARTBEAT, silenceOf, type Update } from "./followed.js";
+import type { Line } from "./line.js";
 import type { Outage } from "./outage.js";
-import { messages, resumed, type Line, type Open } from "./stream.js";
+import { messages, resumed, type Open } from "./stream.js";
 
 /** The least time between the heartbeats of a stream, of whatever run, in milliseconds. */
 const HEARTBEAT_SHARE = 100;
@@ -65,7 +66,7 @@ export async function* watchMany(
       yield event;
     }
   }
-  yield* resumed(call, whole, () => going.size === 0, signal);
+  yield* resumed(line, call, whole, () => going.size === 0, signal);
 }
 
 /** A run that may fail alone: what is heard of others on its stream says nothing of it. */

@@ -22,6 +22,8 @@ export interface NodeOptions {
 /** Connects to the gRPC address of a gateway, HOST:PORT. */
 export function grpc(address: string, options: NodeOptions = {}): Connect {
   const secured = [options.ca, options.cert].some((file) => file !== undefined) || options.tls === true;
+  // Later, what is none would seem to be a gateway that is away.
+  if (!/^[^/@\s]*[^/@\s:]$/.test(address)) throw new Error(`${JSON.stringify(address)} is no address: it is HOST:PORT`);
   const url = new URL(`${secured ? "https" : "http"}://${address}`);
   checkToken(url, options.token);
   const security = files(options);

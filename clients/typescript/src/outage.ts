@@ -30,26 +30,4 @@ export class Outage {
     this.#since ??= now;
     return now + pause > this.#since + this.patience ? undefined : pause;
   }
-
-  /** Pauses before the next call. Throws the error if that would not help, or not in time. */
-  async wait(error: RunsError, signal?: AbortSignal): Promise<void> {
-    const pause = this.pause(error);
-    if (pause === undefined) throw error;
-    await sleep(pause, signal);
-    signal?.throwIfAborted();
-  }
-}
-
-/** Ends early with the signal. */
-function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, milliseconds);
-    if (signal?.aborted === true) end();
-    else signal?.addEventListener("abort", end);
-  });
 }

@@ -14,8 +14,9 @@ import {
 } from "../generated/runs/v1/runs_pb.js";
 import { lost, toldError } from "./errors.js";
 import { ANY_SIZE } from "./followed.js";
+import type { Line } from "./line.js";
 import type { Outage } from "./outage.js";
-import { messages, resumed, type Line, type Open } from "./stream.js";
+import { messages, resumed, type Open } from "./stream.js";
 
 /** Which runs. */
 export type Filter = MessageInitShape<typeof RunFilterSchema>;
@@ -84,7 +85,7 @@ export async function* watchSet(
       yield event;
     }
   }
-  yield* resumed(call, outage, () => false, signal);
+  yield* resumed(line, call, outage, () => false, signal);
 }
 
 /** The message, if it tells of the set. Throws the error that it tells otherwise. */

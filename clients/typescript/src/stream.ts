@@ -1,15 +1,8 @@
 import type { Transport } from "@connectrpc/connect";
 
-import type { Connection } from "./connection.js";
 import { lost, runsError } from "./errors.js";
+import type { Line } from "./line.js";
 import type { Outage } from "./outage.js";
-
-/** What a stream needs to know of its client. */
-export interface Line {
-  connection(): Connection;
-  /** Gives up a connection that is silent: another stream on it would be, too. */
-  renew(silent: Connection): void;
-}
 
 /** Opens a stream. It knows what to ask for after a cut. */
 export type Open<Message> = (transport: Transport, signal: AbortSignal) => AsyncIterable<Message>;
@@ -28,6 +21,7 @@ export async function* messages<Message>(
   const ending = new AbortController();
   const stop = () => ending.abort();
   signal?.addEventListener("abort", stop, { once: true });
+  line.atEnd.add(stop);
   let silent = false;
   const fallSilent = () => {
     silent = true;
@@ -50,6 +44,7 @@ export async function* messages<Message>(
     throw lost(`nothing has come from the gateway for ${silence} ms`);
   } finally {
     signal?.removeEventListener("abort", stop);
+    line.atEnd.delete(stop);
     ending.abort();
   }
 }
@@ -59,6 +54,7 @@ export async function* messages<Message>(
  * of one in order, or of an error.
  */
 export async function* resumed<Event>(
+  line: Line,
   call: () => AsyncGenerator<Event, void>,
   outage: Outage,
   complete: (inOrder: boolean) => boolean,
@@ -83,6 +79,6 @@ export async function* resumed<Event>(
     signal?.throwIfAborted();
     if (complete(error === undefined)) return;
     // A proxy that shortens deadlines lets the gateway end a stream in order.
-    await outage.wait(runsError(error ?? lost("the stream has ended too early")), signal);
+    await line.pause(outage, runsError(error ?? lost("the stream has ended too early")), signal);
   }
 }

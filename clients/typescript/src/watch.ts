@@ -2,8 +2,9 @@ import { createClient } from "@connectrpc/connect";
 
 import { RunsService, type GetRunResponse } from "../generated/runs/v1/runs_pb.js";
 import { Followed, HEARTBEAT, silenceOf, type Update } from "./followed.js";
+import type { Line } from "./line.js";
 import type { Outage } from "./outage.js";
-import { messages, resumed, type Line, type Open } from "./stream.js";
+import { messages, resumed, type Open } from "./stream.js";
 
 /** How a run is followed. Each member may be left out. */
 export interface WatchOptions {
@@ -33,5 +34,5 @@ export async function* watch(
       if (update !== undefined) yield update;
     }
   }
-  yield* resumed(call, outage, (inOrder) => inOrder && run.ended, signal);
+  yield* resumed(line, call, outage, (inOrder) => inOrder && run.ended, signal);
 }

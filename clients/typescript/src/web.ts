@@ -14,7 +14,9 @@ export interface WebOptions {
 
 /** Connects to the HTTP address of a gateway, as `https://HOST:PORT`, by `fetch`. */
 export function web(baseUrl: string, options: WebOptions = {}): Connect {
-  checkToken(new URL(baseUrl), options.token);
+  const url = new URL(baseUrl);
+  if (!/^https?:$/.test(url.protocol)) throw new Error(`${baseUrl} is no address: it begins with http:// or https://`);
+  checkToken(url, options.token);
   const made = options.connect === true ? createConnectTransport : createGrpcWebTransport;
   const given = { baseUrl, interceptors: bearer(options.token), useBinaryFormat: true };
   const transport = sendingAll((by) => made({ ...given, fetch: by }));

@@ -32,7 +32,7 @@ RUN_ID = "00000000-0000-0000-0000-000000000001"
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses that the client made; they take no time."""
     pauses: list[float] = []
-    monkeypatch.setattr("gateway.client.blocking.time.sleep", pauses.append)
+    monkeypatch.setattr("gateway.client.pauses_blocking.Pauses.pause", lambda _, seconds: pauses.append(seconds))
     return pauses
 
 

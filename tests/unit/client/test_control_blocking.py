@@ -34,7 +34,7 @@ def server() -> Iterator[ChannelServer]:
 
 @pytest.fixture
 def client(server: ChannelServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunsClient]:
-    monkeypatch.setattr("gateway.client.calls_blocking.time.sleep", lambda _: None)
+    monkeypatch.setattr("gateway.client.pauses_blocking.Pauses.pause", lambda *_: None)
     with RunsClient(server.channel) as client:
         yield client
 

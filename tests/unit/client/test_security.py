@@ -113,3 +113,19 @@ def test_nothing_that_is_shown_has_the_token(tmp_path: Path) -> None:
     assert TOKEN not in repr(security) + repr(vars(security))
     with pytest.raises(TokenFileError):
         RunsClient("localhost:1", token_file=tmp_path / "missing")
+
+
+@pytest.mark.parametrize("client", [RunsClient, AsyncRunsClient])
+@pytest.mark.parametrize(
+    "target", ["", "host:port", "http://host:1", "grpcs://", "host:70000", "::1:50051", "a host:1"]
+)
+async def test_a_target_that_can_be_no_address_is_refused_at_once(client: Any, target: str) -> None:
+    with pytest.raises(ValueError, match="expected HOST:PORT or unix:/PATH"):
+        client(target)
+
+
+@pytest.mark.parametrize(
+    "target", ["host", "[::1]", "[::1]:1", "grpcs://host:1", "unix:/path", "dns:///host:1", "unix:path"]
+)
+def test_every_target_that_grpc_takes_is_one(target: str) -> None:
+    assert target.endswith(Security(target, None, {}).address)

@@ -27,8 +27,8 @@ v1::GetRunRequest following(const std::string& run_id);
 // effect once. All methods throw Error.
 class Client {
  public:
-  // Connects when the first call is made. Throws std::invalid_argument if a token has anything but visible ASCII in it, or would
-  // be sent where others can read it, or a certificate comes without its key; and std::runtime_error if a file cannot be read, or is
+  // Connects when the first call is made. Throws std::invalid_argument if the address can be none, a token has anything but
+  // visible ASCII in it, or would be sent where others can read it, or a certificate comes without its key; and std::runtime_error if a file cannot be read, or is
   // of no use.
   explicit Client(Options options);
 

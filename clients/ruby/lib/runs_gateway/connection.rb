@@ -34,11 +34,25 @@ module RunsGateway
     # Addresses of this machine.
     LOCAL = /\A(unix:|localhost(:\d+)?\z|127\.\d+\.\d+\.\d+(:\d+)?\z|\[::1\](:\d+)?\z)/
 
+    # What gRPC does not take for a name with a scheme, as dns:///HOST:PORT.
+    HOST_AND_PORT = %r{\A(?<host>[^:/\[\]]*|\[[^/\[\]]*\]):(?<port>[^:/]*)\z}
+
+    # Whether a text may be an address.
+    def self.address?(text)
+      return false if text.empty? || text.match?(/\s/) || text.start_with?('http://', 'https://')
+
+      parts = HOST_AND_PORT.match(text)
+      parts.nil? || parts[:host] == 'unix' || (parts[:port].match?(/\A\d{1,5}\z/) && parts[:port].to_i.between?(1, 65_535))
+    end
+
     # +tls+: the gateway has a certificate of the authorities that the system trusts, or of those in the PEM file +ca+.
     # The client has that in the file +cert+, and its key in +key+. Each of them turns TLS on.
-    # Raises ArgumentError if a token is not visible ASCII or would leave this machine in the clear, or a file is of no use,
-    # and SystemCallError if a file cannot be read.
+    # Raises ArgumentError if the address can be none, a token is not visible ASCII or would leave this machine in the clear,
+    # or a file is of no use, and SystemCallError if a file cannot be read.
     def initialize(address, tls: false, ca: nil, cert: nil, key: nil, token: nil, namespace: nil)
+      # Later, it would seem to be a gateway that is away.
+      raise ArgumentError, "#{address.inspect} is no address: it is HOST:PORT" unless Connection.address?(address)
+
       @address = address
       # The error does not show the token, which gRPC's own does.
       raise ArgumentError, 'a token is one word of visible ASCII' unless token.nil? || token.match?(/\A[!-~]+\z/)

@@ -29,7 +29,7 @@ final class AnsweredCall<Q, R> {
                 return ClientCalls.blockingUnaryCall(connection.channel(), method, limit, request);
             } catch (StatusRuntimeException error) {
                 connection.hurry();
-                outage.pauseAfter(StatusDetails.error(error));
+                connection.pause(outage, StatusDetails.error(error));
             }
         }
     }

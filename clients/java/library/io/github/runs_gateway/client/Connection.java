@@ -5,7 +5,9 @@ import io.grpc.ClientInterceptor;
 import io.grpc.Grpc;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
+import io.grpc.Status;
 import io.grpc.stub.MetadataUtils;
+import java.time.Duration;
 import java.util.concurrent.TimeUnit;
 
 /** The channel to a gateway. One that is dead, but does not say so, is replaced. */
@@ -17,8 +19,12 @@ final class Connection implements AutoCloseable {
     private final ChannelCredentials credentials;
     private final ClientInterceptor identity;
     private ManagedChannel channel;
+    private boolean closed;
 
     Connection(ClientOptions options) {
+        if (!Address.isOne(options.address())) {
+            throw new IllegalArgumentException("\"" + options.address() + "\" is no address: it is HOST:PORT");
+        }
         if (options.token() != null && !isWord(options.token())) {
             throw new IllegalArgumentException("a token is one word of visible ASCII characters");
         }
@@ -31,26 +37,51 @@ final class Connection implements AutoCloseable {
         this.channel = open();
     }
 
+    /** Throws RunsException if it is closed. */
     synchronized ManagedChannel channel() {
+        if (closed) {
+            throw new RunsException(Status.Code.CANCELLED, "the client is closed", RunsException.Details.NONE);
+        }
         return channel;
+    }
+
+    /** Pauses before the next call. Throws the error if another call would not help, or not in time; at once if it is closed. */
+    synchronized void pause(Outage outage, RunsException error) {
+        channel();
+        Duration pause = outage.pause(error);
+        if (pause == null) {
+            throw error;
+        }
+        Moment end = Moment.now().plus(pause);
+        try {
+            while (!closed && !end.left().isNegative()) {
+                // Not for 0 ms, which is for ever.
+                wait(end.left().toMillis() + 1);
+            }
+        } catch (InterruptedException interrupt) {
+            throw Interrupted.error();
+        }
+        channel();
     }
 
     /** A stream on this channel has been silent for too long: later calls get another one. */
     synchronized void replace(ManagedChannel dead) {
-        if (dead == channel) {
+        if (dead == channel && !closed) {
             channel = open();
             dead.shutdown();
         }
     }
 
     /** The next call connects at once: the pauses of this library are enough. */
-    void hurry() {
-        channel().resetConnectBackoff();
+    synchronized void hurry() {
+        channel.resetConnectBackoff();
     }
 
     @Override
     public synchronized void close() {
+        closed = true;
         channel.shutdownNow();
+        notifyAll();
     }
 
     private ManagedChannel open() {

@@ -27,15 +27,6 @@ final class Outage {
         }
     }
 
-    /** Pauses before the next call. Throws the error if another call would not help, or not in time. */
-    void pauseAfter(RunsException error) {
-        Duration next = pause(error);
-        if (next == null) {
-            throw error;
-        }
-        sleep(next);
-    }
-
     /** How long to pause before the next call; null if another call would not help, or not in time. */
     Duration pause(RunsException error) {
         if (!error.isTransient()) {
@@ -58,13 +49,5 @@ final class Outage {
             return null;
         }
         return next;
-    }
-
-    private static void sleep(Duration time) {
-        try {
-            Thread.sleep(time.toMillis());
-        } catch (InterruptedException interrupt) {
-            throw Interrupted.error();
-        }
     }
 }

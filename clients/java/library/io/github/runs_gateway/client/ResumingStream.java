@@ -107,7 +107,7 @@ public abstract class ResumingStream<R, E> implements Iterator<E>, AutoCloseable
         if (heard && started.plus(STABLE).left().isNegative()) {
             outage.heard(true);
         }
-        outage.pauseAfter(error == null ? RunsException.unavailable(TOO_EARLY) : error);
+        connection.pause(outage, error == null ? RunsException.unavailable(TOO_EARLY) : error);
         complete = false;
     }
 

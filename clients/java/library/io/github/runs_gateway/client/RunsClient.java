@@ -35,8 +35,9 @@ public final class RunsClient implements AutoCloseable {
     private final Connection connection;
 
     /**
-     * Connects when the first call is made. Throws IllegalArgumentException if a token has anything but visible ASCII in it,
-     * or would be sent where others can read it, or a file is of no use; UncheckedIOException if one cannot be read.
+     * Connects when the first call is made. Throws IllegalArgumentException if the address can be none, or a token has anything
+     * but visible ASCII in it or would be sent where others can read it, or a file is of no use; UncheckedIOException if one
+     * cannot be read.
      */
     public RunsClient(ClientOptions options) {
         this.options = options;
@@ -155,7 +156,7 @@ public final class RunsClient implements AutoCloseable {
         return answer(RunsServiceGrpc.getListRunsMethod(), request);
     }
 
-    /** Closes the connection. Calls that are open fail. */
+    /** Closes the connection. Calls of other threads, and those that follow, fail at once, with CANCELLED. */
     @Override
     public void close() {
         connection.close();
