@@ -12,6 +12,7 @@ class Code(IntEnum):
     COMPONENT_NOT_FOUND = -32001
     TIMED_OUT = -32300
     NOT_STARTED = -32301
+    """One that is started here. Where nobody listens at a URL, it is CONNECTION_LOST, as in the protocol."""
     CONNECTION_LOST = -32302
     PROTOCOL_BROKEN = -32303
 

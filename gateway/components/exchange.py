@@ -173,9 +173,9 @@ class Exchange:
                     if event is not None:
                         yield event, *await read_message(event, self.line)
         except EventTooLarge:
-            raise broken("with a message that is too large") from None
+            raise broken("a message that is too large") from None
         # As a server ends its streams that stops in order.
-        raise broken("with a stream that ended before the answer", recurs=False)
+        raise broken("a stream that ended before the answer", recurs=False)
 
     async def _serve(
         self, event: bytes, message: ComponentMessage, request: ServedRequest, requests: ExecutionRequests
@@ -190,7 +190,7 @@ class Exchange:
 
     async def _answer_to(self, event: bytes, message: ComponentMessage) -> bytes | None:
         if self._callback is None:
-            raise broken("with a request of its own")
+            raise broken("a request of its own")
         try:
             return await self._callback(event, self._scope)
         except Exception:
@@ -251,16 +251,16 @@ def _refused(response: ClientResponse) -> ComponentError:
     """The error for an answer whose only content is its HTTP status."""
     status = response.status
     recurs = status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _PASSING
-    return broken(f"with HTTP status {status}", recurs=recurs)
+    return broken(f"HTTP status {status}", recurs=recurs)
 
 
 def _map_failure(failure: HttpFailure) -> ComponentError:
     """The error that an exchange without a usable answer ends with."""
     if isinstance(failure, AnswerTooLarge):
-        return broken("with a message that is too large")
+        return broken("a message that is too large")
     _log.debug("a component server gave no usable answer: %r", failure)
     if isinstance(failure, NotHttp):
-        return broken(f"with {failure}")
+        return broken(f"{failure}")
     what = "cannot be reached" if isinstance(failure, NotConnected) else "was lost before it answered"
     kind = RequestNotReceived if isinstance(failure, NotReceived) else ComponentError
     return kind(Code.CONNECTION_LOST, f"the component server {what}", unreachable=True)

@@ -88,7 +88,7 @@ def result_of(message: ComponentMessage, request_id: str) -> Raw:
     error = None if message.error is UNSET or bytes(message.error) == _NULL else message.error
     unread = error is not None and not message.wants_answer
     if not unread and not _is(message.id, request_id):
-        raise broken("an answer to another request")
+        raise broken("another id than that of the request")
     if error is not None:
         raise _component_error(error)
     if message.result is UNSET:
@@ -105,8 +105,8 @@ def has_error(message: ComponentMessage) -> bool:
 
 
 def broken(what: str, *, recurs: bool = True) -> ComponentError:
-    """The error for a server that answered `what`, and would do so again unless told otherwise."""
-    return ComponentError(Code.PROTOCOL_BROKEN, f"the component server answered {what}", recurs=recurs)
+    """The error for a server that answered with `what`, and would do so again unless told otherwise."""
+    return ComponentError(Code.PROTOCOL_BROKEN, f"the component server answered with {what}", recurs=recurs)
 
 
 def _is(text: Raw, request_id: str) -> bool:

@@ -232,8 +232,8 @@ class ServeSettings(_SharedSettings, TemporalSettings, UiSettings):
         default=3,
         ge=0,
         le=1_000,
-        description="How often a step is tried again whose component server died, could not be reached, or broke the "
-        "protocol, before its `onError` counts.",
+        description="How often a step is tried again after a failure of the way to its component server that may pass, "
+        "before its `onError` counts: the server died, could not be reached, or did not answer in time or to the end.",
     )
     max_executing_items: WholeNumber = Field(
         default=1_000,

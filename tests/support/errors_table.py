@@ -39,8 +39,8 @@ _LATER: Final = {
 _CODES: Final = {
     "COMPONENT_NOT_FOUND": "The server of the prefix has no such component.",
     "TIMED_OUT": "The component has not answered within `execution_timeouts`.",
-    "NOT_STARTED": "The component server is not there: it does not start, or nobody listens.",
-    "CONNECTION_LOST": "The component server was lost before it answered.",
+    "NOT_STARTED": "A component server does not start, or those of a run inside are not there yet.",
+    "CONNECTION_LOST": "The component server cannot be reached, or was lost before it answered.",
     "PROTOCOL_BROKEN": "What the component server answers is no answer of the protocol.",
 }
 """What the codes mean that the gateway finds out about component servers."""
@@ -113,18 +113,25 @@ def _meaning(kind: type[GatewayError]) -> str:
 def codes_table() -> str:
     """The codes of items that the gateway itself makes, in Markdown."""
     rows = {code.value: _CODES[code.name] for code in component_error.Code} | _documented(Path(task.__file__))
-    transport = component_error.TRANSPORT_CODES
     return markdown_table(
         ("code", "meaning", "the step is tried again"),
         [
             (
                 str(code),
                 meaning.rstrip("."),
-                "`transport_retries`, then `onError`" if code in transport else "`onError`",
+                _tried_again(code),
             )
             for code, meaning in sorted(rows.items(), reverse=True)
         ],
     )
+
+
+def _tried_again(code: int) -> str:
+    """What has a step tried again that failed with a code."""
+    if code == component_error.Code.PROTOCOL_BROKEN:
+        passing = "`transport_retries` if [another answer may come](guarantees.md#component-servers)"
+        return f"{passing}, then `onError`"
+    return "`transport_retries`, then `onError`" if code in component_error.TRANSPORT_CODES else "`onError`"
 
 
 def _documented(file: Path) -> dict[int, str]:

@@ -192,6 +192,8 @@ async def test_a_malformed_answer(body: bytes, streamed: bool) -> None:
 
     error = await failure(script)
     assert (error.code, error.unreachable, error.may_pass) == (Code.PROTOCOL_BROKEN, False, False)
+    assert error.message.startswith("the component server answered with ")
+    assert "with with" not in error.message
 
 
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "302 Found", "404 Not Found"])
@@ -263,6 +265,7 @@ async def test_a_server_that_is_not_there(unused_tcp_port: int) -> None:
     with pytest.raises(ComponentError) as caught:
         await components.execute("/t/double", "{}", attempt=1, observability=CONTEXT, scope="t")
     assert (caught.value.code, caught.value.unreachable) == (Code.CONNECTION_LOST, True)
+    assert caught.value.message == "the component server cannot be reached"
     await components.close()
 
 
