@@ -15,15 +15,15 @@ class RunControl:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    async def cancel(self, params: CancelParams, *, deadline: float | None = None) -> RunStatus:
+    async def cancel(self, params: CancelParams, *, answer_by: float | None = None) -> RunStatus:
         """Cancel a run and return its status, which is that of before if it had ended.
 
         With `wait`, that is when nothing of it executes any more, or when time is up: after the timeout of the
-        parameters, and shortly before `deadline`, a value of `time.monotonic()`.
+        parameters, or at `answer_by`, a value of `time.monotonic()`.
         """
         until = None
         if params.wait:
-            until = waiting_ends(params.timeout, deadline)
+            until = waiting_ends(params.timeout, answer_by)
             if until is None:
                 until = time.monotonic() + MAX_TIMEOUT
         snapshot = await self._runtime.cancel(checked_run_id(params.run_id), params.reason or None, until)

@@ -2,18 +2,30 @@
 
 import time
 
-DEADLINE_MARGIN = 0.1
-"""Seconds before its deadline at which a waiting call answers with the current status: time to send the answer."""
+LEAST_MARGIN = 0.1
+"""Seconds that are kept for the answer of a call that waits, however little time the call has."""
+
+MOST_MARGIN = 1.0
+"""Seconds that are kept for it at most: enough for the way round the world, twice."""
+
+MARGIN_SHARE = 0.1
+"""The share of the time of a call that is kept for its answer, between the two."""
 
 
-def waiting_ends(timeout: float | None, deadline: float | None) -> float | None:
+def time_to_answer(remaining: float) -> float:
+    """When a call that ends in `remaining` seconds has to answer at the latest, as a value of `time.monotonic()`.
+
+    The deadline is that of both sides, and the answer has its way to go.
+    """
+    return time.monotonic() + remaining - max(LEAST_MARGIN, min(MOST_MARGIN, remaining * MARGIN_SHARE))
+
+
+def waiting_ends(timeout: float | None, answer_by: float | None) -> float | None:
     """When waiting ends, as a value of `time.monotonic()`; None for never.
 
-    `timeout` is in seconds from now, `deadline` a value of `time.monotonic()` by which the caller must have its answer.
+    `timeout` is in seconds from now, `answer_by` what `time_to_answer` says of a call that has a deadline.
     """
-    if deadline is not None:
-        deadline -= DEADLINE_MARGIN
     if timeout is None:
-        return deadline
+        return answer_by
     end = time.monotonic() + timeout
-    return end if deadline is None else min(end, deadline)
+    return end if answer_by is None else min(end, answer_by)

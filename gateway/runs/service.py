@@ -63,10 +63,10 @@ class SharedParts(NamedTuple):
 class RunsService:
     """Answers the runs methods over one runtime.
 
-    `deadline` is a value of `time.monotonic()` by which the caller must have its answer: a waiting call answers shortly
-    before with the current status. Cancelling a call stops the waiting, never the run. All callers that wait for a run
-    share one watch of it, which is kept for `grace` seconds after the last one has left. Pages of results that
-    followers share, and what calls that concern many runs keep, draw from `account`.
+    `answer_by` is a value of `time.monotonic()` at which a waiting call answers with the current status, at the latest:
+    `deadlines.time_to_answer` says it of a call with a deadline. Cancelling a call stops the waiting, never the run.
+    All callers that wait for a run share one watch of it, which is kept for `grace` seconds after the last one has
+    left. Pages of results that followers share, and what calls that concern many runs keep, draw from `account`.
 
     With `shared`, it is one of several services over views of a runtime: see `RunsServices`. Tokens of lists belong to
     `namespace`.
@@ -121,7 +121,7 @@ class RunsService:
         params: SubmitParams,
         *,
         scope: str = "",
-        deadline: float | None = None,
+        answer_by: float | None = None,
         max_results_text: int | None = None,
     ) -> RunStatus:
         """Submit a run; with `wait`, return its final status and results, or the current ones when time is up.
@@ -129,7 +129,7 @@ class RunsService:
         An idempotency key counts within `scope`: the task that submits, or "" for callers outside of any task. Results
         with more than `max_results_text` characters of text are left out: they are None.
         """
-        opening = self.open_submit(params, scope=scope, deadline=deadline)
+        opening = self.open_submit(params, scope=scope, answer_by=answer_by)
         del params
         return await _collected(await opening, max_results_text)
 
@@ -138,7 +138,7 @@ class RunsService:
         params: SubmitParams,
         *,
         scope: str = "",
-        deadline: float | None = None,
+        answer_by: float | None = None,
         accepted: Callable[[], None] | None = None,
     ) -> RunAnswer:
         """Like `submit`, for callers that read the results in pages.
@@ -147,7 +147,7 @@ class RunsService:
         """
         if not is_canonical_blob_id(params.flow_id):
             params = replace(params, flow_id=checked_blob_id(params.flow_id, "flow_id"))
-        until, wait = waiting_ends(params.timeout, deadline), params.wait
+        until, wait = waiting_ends(params.timeout, answer_by), params.wait
         submitting = self.runtime.submit(params, scope)
         del params  # Its inputs may be many, and the end of the run far away.
         snapshot = await submitting
@@ -159,14 +159,14 @@ class RunsService:
             snapshot = await self._wait(snapshot, until)
         return self._with_results(snapshot, ResultOrder.BY_INDEX)
 
-    async def get(self, params: GetParams, *, deadline: float | None = None) -> RunStatus:
+    async def get(self, params: GetParams, *, answer_by: float | None = None) -> RunStatus:
         """Return the status of a run; with `wait`, when it has finished or time is up."""
-        return await _collected(await self.open_get(params, deadline=deadline))
+        return await _collected(await self.open_get(params, answer_by=answer_by))
 
-    async def open_get(self, params: GetParams, *, deadline: float | None = None) -> RunAnswer:
+    async def open_get(self, params: GetParams, *, answer_by: float | None = None) -> RunAnswer:
         """Like `get`, for callers that read the results in pages."""
         run_id = checked_run_id(params.run_id)
-        until = waiting_ends(params.timeout, deadline)
+        until = waiting_ends(params.timeout, answer_by)
         snapshot = await self.runtime.get(run_id)
         if params.wait:
             snapshot = await self._wait(snapshot, until)
@@ -174,14 +174,14 @@ class RunsService:
             return RunAnswer(snapshot.status, None)
         return self._with_results(snapshot, params.result_order)
 
-    async def follow(self, params: GetParams, *, deadline: float | None = None) -> AsyncGenerator[Update, None]:
+    async def follow(self, params: GetParams, *, answer_by: float | None = None) -> AsyncGenerator[Update, None]:
         """Yield the current state, then each change; results are those that were not sent. Close it explicitly.
 
         Folds to the answer of `get`: the last status, with all results in the order in which they came. It goes on
         after the position that the resume token names; a token that cannot be understood starts anew, and the first
         update says so. When nothing has happened for the heartbeat interval, an update says so, too.
         """
-        with self.follower(params, deadline=deadline) as follower:
+        with self.follower(params, answer_by=answer_by) as follower:
             while (update := await follower.next()) is not None:
                 yield update
                 del update  # It may hold a mebibyte of results, and the next one may be hours away.
@@ -190,7 +190,7 @@ class RunsService:
         self,
         params: GetParams,
         *,
-        deadline: float | None = None,
+        answer_by: float | None = None,
         on_change: Callable[[], None] | None = None,
         counted: bool = True,
     ) -> Follower:
@@ -199,7 +199,7 @@ class RunsService:
         A follower that is not `counted` is a worker of this gateway, which counts its clients.
         """
         run_id = checked_run_id(params.run_id)
-        until = waiting_ends(params.timeout, deadline)
+        until = waiting_ends(params.timeout, answer_by)
         # To wait for no time is to ask for the current state, which a watch may not have seen yet.
         watch = self.hub.watch(run_id, on_change) if params.wait and params.timeout != 0 else None
         if params.include_results:

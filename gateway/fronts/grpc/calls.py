@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import inspect
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Never, TypeAlias, TypeVar
 
@@ -17,6 +16,7 @@ from gateway.core.errors import GatewayError, Overloaded, TooLarge
 from gateway.core.internal_errors import error_to_tell, release_frames
 from gateway.core.refusals import count_refusal
 from gateway.peers.grpc.channel import DETAILS_TRAILER, PUSHBACK_TRAILER
+from gateway.runs.deadlines import time_to_answer
 
 Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
@@ -140,10 +140,10 @@ def ending(error: Exception) -> tuple[grpc.StatusCode, str, Trailers]:
     return code, message, ((DETAILS_TRAILER, details), (PUSHBACK_TRAILER, str(pushback)))
 
 
-def deadline(context: Context) -> float | None:
-    """The deadline of a call as a value of `time.monotonic()`; None if it has none, which grpc's types leave out."""
-    remaining: Any = context.time_remaining()
-    return None if remaining is None else time.monotonic() + remaining
+def answer_by(context: Context) -> float | None:
+    """When a call that waits has to answer, as a value of `time.monotonic()`; None if it has no deadline."""
+    remaining: Any = context.time_remaining()  # May be None, which grpc's types leave out.
+    return None if remaining is None else time_to_answer(remaining)
 
 
 def fitting(message: _M, limit: int, otherwise: str) -> _M:

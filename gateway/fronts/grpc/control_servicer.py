@@ -21,7 +21,7 @@ from gateway.core.items import Item
 from gateway.core.model import ItemError, canonical_run_id
 from gateway.core.owner import Permission
 from gateway.fronts.grpc.answer_form import VALUES_FACTOR, not_received, receive_limit
-from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
+from gateway.fronts.grpc.calls import CapacityLimiter, Context, answer_by, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.long_answers import LONG
@@ -88,7 +88,7 @@ class ControlServicer:
             with self._entry("CancelRun", context) as entry:
                 entry.names(params.run_id)
                 call_of(context).run_id = canonical_run_id(params.run_id) or ""
-                run = await self._service(context).control.cancel(params, deadline=deadline(context))
+                run = await self._service(context).control.cancel(params, answer_by=answer_by(context))
             answer = runs_pb2.CancelRunResponse(run=run_status_to_proto(run)).SerializeToString()
             if len(answer) > SMALL_MESSAGE:
                 self._connections.of(context).grow(COPIES * len(answer))

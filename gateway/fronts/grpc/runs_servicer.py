@@ -23,7 +23,7 @@ from gateway.core.observed_params import joined
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.runtime import text_sizes
 from gateway.fronts.grpc.answer_form import VALUES_FACTOR, AnswerForm
-from gateway.fronts.grpc.calls import CapacityLimiter, Context, deadline, handler
+from gateway.fronts.grpc.calls import CapacityLimiter, Context, answer_by, handler
 from gateway.fronts.grpc.connections import BUILDING, COPIES, SMALL_MESSAGE, CallMemory, Connections
 from gateway.fronts.grpc.control_servicer import ControlServicer
 from gateway.fronts.grpc.inputs import SLICE_BYTES, SubmitOrBytes, read_inputs
@@ -171,7 +171,7 @@ class RunsServicer:
             service = self._services.of(caller.view)
             with (
                 self._access.limits.followed(caller, 1),
-                service.follower(params, deadline=deadline(context), counted=call.method.told) as follower,
+                service.follower(params, answer_by=answer_by(context), counted=call.method.told) as follower,
                 self._lives.begin(follower.end, lasts=request.wait) as life,
             ):
                 while not life.over and (update := await follower.next()) is not None:
@@ -215,7 +215,7 @@ class RunsServicer:
             call = call_of(context)
             params = joined(call, params)
             service = self._services.of(caller.view)
-            opening = service.open_submit(params, deadline=deadline(context), accepted=memory.release)
+            opening = service.open_submit(params, answer_by=answer_by(context), accepted=memory.release)
             del params
             run = await opening
             call.run_id = run.status.run_id

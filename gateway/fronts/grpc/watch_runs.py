@@ -21,7 +21,7 @@ from gateway.core.internal_errors import error_to_tell
 from gateway.core.model import canonical_run_id
 from gateway.core.refusals import count_refusal
 from gateway.fronts.grpc.answer_form import AnswerForm, not_received
-from gateway.fronts.grpc.calls import CallerCapacity, CapacityLimiter, Context, deadline
+from gateway.fronts.grpc.calls import CallerCapacity, CapacityLimiter, Context, answer_by
 from gateway.fronts.grpc.connections import SMALL_MESSAGE, Connections
 from gateway.fronts.grpc.messages import ENVELOPE_BYTES, UpdateMessages
 from gateway.fronts.grpc.observed_context import call_of
@@ -77,7 +77,7 @@ class WatchStream:
         self._connections = connections
         self._context = context
         self._memory = connections.of(context)
-        self._deadline = deadline(context)
+        self._answer_by = answer_by(context)
         self._max_runs = limits.runs
         self._followed = limits.followed
         self._runs: dict[str, _FollowedRun] = {}
@@ -175,7 +175,7 @@ class WatchStream:
             raise
         try:
             counted, wake = call_of(self._context).method.told, partial(self._enqueue, run)
-            return self._service.follower(params, deadline=self._deadline, on_change=wake, counted=counted)
+            return self._service.follower(params, answer_by=self._answer_by, on_change=wake, counted=counted)
         except GatewayError:
             self._release()
             raise

@@ -24,7 +24,6 @@ from gateway.core.model import (
 )
 from gateway.core.position import Position, ResumePoint
 from gateway.core.runtime import RESULT_PAGE_BYTES, Snapshot
-from gateway.runs.deadlines import DEADLINE_MARGIN
 from gateway.runs.service import RunsService
 from gateway.runs.update import Update
 from tests.support.scripted_runtime import FLOW, MISSING_RUN, ScriptedRuntime, fold
@@ -179,7 +178,7 @@ async def test_when_time_is_up_results_beyond_a_gap_come_last(service: RunsServi
     await runtime.succeed(0)
     await runtime.succeed(2)
     params = GetParams(run_id=run.run_id, wait=True, include_results=True)
-    updates = [update async for update in service.follow(params, deadline=time.monotonic())]
+    updates = [update async for update in service.follow(params, answer_by=time.monotonic())]
     assert [indexes(update) for update in updates] == [[0], [2]]
 
 
@@ -259,12 +258,12 @@ async def test_submit_answers_with_the_current_status_when_time_is_up(
 
 
 @pytest.mark.parametrize("passed", [0.0, 1000.0])
-async def test_waiting_ends_before_the_deadline(service: RunsService, runtime: ScriptedRuntime, passed: float) -> None:
+async def test_waiting_ends_when_its_time_is_up(service: RunsService, runtime: ScriptedRuntime, passed: float) -> None:
     run = await submit(service)
     params = GetParams(run_id=run.run_id, wait=True, timeout=MAX_TIMEOUT)
-    deadline = time.monotonic() + DEADLINE_MARGIN - passed
-    assert (await service.get(params, deadline=deadline)).status is RunState.PENDING
-    states = [update.status.status async for update in service.follow(params, deadline=deadline)]
+    answer_by = time.monotonic() - passed
+    assert (await service.get(params, answer_by=answer_by)).status is RunState.PENDING
+    states = [update.status.status async for update in service.follow(params, answer_by=answer_by)]
     assert states == [RunState.PENDING] * 2
 
 
@@ -602,7 +601,7 @@ async def test_time_is_up_before_a_heartbeat_is_due(service: RunsService, runtim
 async def test_time_is_up_also_when_the_run_never_rests(service: RunsService, runtime: ScriptedRuntime) -> None:
     run = await submit(service)
     params = GetParams(run_id=run.run_id, wait=True, include_results=True)
-    async with aclosing(service.follow(params, deadline=time.monotonic())) as stream:
+    async with aclosing(service.follow(params, answer_by=time.monotonic())) as stream:
         await anext(stream)
         with service.hub.watch(run.run_id) as watch:
             await watch.changed()

@@ -98,7 +98,7 @@ async def test_submit_answers_with_the_current_status_after_the_timeout(client: 
 async def test_submit_answers_with_the_run_before_the_deadline(
     client: Client, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.runs.deadlines.DEADLINE_MARGIN", 60.0)
+    monkeypatch.setattr("gateway.runs.deadlines.LEAST_MARGIN", 60.0)
     flow_id = await client.put_flow()
     request = runs_pb2.SubmitRunRequest(flow_id=flow_id, inputs=[runs_pb2.JsonValue(json="1")], wait=True)
     run = (await client.runs.SubmitRun(request, timeout=60)).run
@@ -108,7 +108,7 @@ async def test_submit_answers_with_the_run_before_the_deadline(
 async def test_a_stream_ends_with_the_current_state_before_the_deadline(
     client: Client, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.runs.deadlines.DEADLINE_MARGIN", 60.0)
+    monkeypatch.setattr("gateway.runs.deadlines.LEAST_MARGIN", 60.0)
     run = await client.submit()
     await runtime.succeed(2)
     stream = client.get(run.run_id, wait=True, include_results=True, call_timeout=60)
@@ -120,7 +120,8 @@ async def test_a_stream_ends_with_the_current_state_before_the_deadline(
 async def test_a_call_that_exceeds_its_deadline_leaves_nothing_behind(
     serve: Serve, runtime: ScriptedRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.runs.deadlines.DEADLINE_MARGIN", -60.0)
+    for margin in ("LEAST_MARGIN", "MOST_MARGIN"):
+        monkeypatch.setattr(f"gateway.runs.deadlines.{margin}", -60.0)
     front, client = await serve()
     run = await client.submit()
     code, _, _ = await failure(client.get(run.run_id, wait=True, call_timeout=0.2))

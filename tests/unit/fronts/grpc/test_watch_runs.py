@@ -237,7 +237,7 @@ async def test_a_timeout_ends_one_run(client: Client) -> None:
 
 
 async def test_the_deadline_of_the_call_ends_every_run(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.runs.deadlines.DEADLINE_MARGIN", 60.0)
+    monkeypatch.setattr("gateway.runs.deadlines.LEAST_MARGIN", 60.0)
     run = await client.submit()
     stream = client.watch(timeout=60)
     await stream.write(adding(run.run_id))
