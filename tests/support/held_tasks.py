@@ -72,9 +72,11 @@ class HeldTasks:
 
 
 @asynccontextmanager
-async def engine_with_held_tasks(release: str, folder: Path) -> AsyncIterator[tuple[Engine, HeldTasks]]:
+async def engine_with_held_tasks(
+    release: str, folder: Path, tasks: HeldTasks | None = None
+) -> AsyncIterator[tuple[Engine, HeldTasks]]:
     """A running engine whose state survives it, and what it has to do."""
-    tasks = HeldTasks()
+    tasks = tasks or HeldTasks()
     attached = _pulled(release, folder, tasks) if release in PULLING else _called(release, folder, tasks)
     async with attached as engine:
         yield engine, tasks

@@ -1,6 +1,7 @@
 """The list of the promises, and how a try of one ends."""
 
 import asyncio
+from collections.abc import Iterable
 
 import grpc
 import pytest
@@ -11,6 +12,7 @@ from gateway.conformance.conduct import TargetUnusable, Verdict, outcomes
 from gateway.conformance.promise import NotTried, Promise, PromiseBroken, Promises, hold, same
 from gateway.conformance.scene import KitRun, Scene
 from gateway.conformance.target import Target
+from runs.v1 import runs_pb2
 
 WITHOUT_FORM = "what came does not have the form that it has to have: "
 
@@ -90,6 +92,23 @@ class Unusable(Idle):
 async def test_a_target_whose_first_answer_has_no_form_is_of_no_use() -> None:
     with pytest.raises(TargetUnusable, match=r"does not have the form .* AttributeError\('blob_id'\)"):
         await anext(outcomes(Unusable(), PROMISES))
+
+
+class Endless(Idle):
+    """A scene with a target that is too busy with a run to say before the deadline that it goes on."""
+
+    async def _flow(self, name: str, text: str) -> str:
+        return "-"
+
+    async def _submit(
+        self, flow_id: str, inputs: Iterable[str], set_name: str, *, wait: bool = False
+    ) -> runs_pb2.RunStatus:
+        raise call_error(grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+async def test_a_run_that_does_not_fail_in_time_breaks_no_promise() -> None:
+    with pytest.raises(NotTried, match="a run of the kit has not ended within 1 s"):
+        await Endless().failed_run("endless", "{}")
 
 
 async def test_what_fails_when_the_runs_are_deleted_is_no_promise() -> None:
