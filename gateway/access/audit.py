@@ -161,11 +161,6 @@ class AuditLog:
         else:
             self._lines.put(line)
 
-    def reopen(self) -> None:
-        """Open the file anew before the next line."""
-        if self._file is not None:
-            self._file.reopens = True
-
     def close(self) -> None:
         """Write what is left, within a second, and close the file. Nothing is told after that."""
         if self._thread is None or self._file is None:

@@ -10,7 +10,7 @@ STDERR: Final = "-"
 
 
 class AuditFile:
-    """A file that lines are appended to. It is opened anew when it has been moved, or when that is asked for.
+    """A file that lines are appended to. It is opened anew before the next line when it has been moved.
 
     Processes share it: each line is one write. Raises OSError if it cannot be opened.
     """
@@ -18,8 +18,6 @@ class AuditFile:
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = sys.stderr.fileno() if path == STDERR else self._open()
-        self.reopens = False
-        """Whether the file is to be opened anew before the next line."""
 
     def append(self, lines: list[bytes]) -> int:
         """Write lines, and return how many could not be."""
@@ -41,7 +39,7 @@ class AuditFile:
     def _follow(self) -> None:
         """Open the file anew if it is not at its path any more. If that fails, the old one is written on."""
         try:
-            moved = self.reopens or not os.path.samestat(os.fstat(self._file), os.stat(self._path))
+            moved = not os.path.samestat(os.fstat(self._file), os.stat(self._path))
         except OSError:
             moved = True
         if not moved:
@@ -51,7 +49,7 @@ class AuditFile:
         except OSError:
             return
         os.close(self._file)
-        self._file, self.reopens = file, False
+        self._file = file
 
     def _open(self) -> int:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK

@@ -26,7 +26,7 @@ from gateway.server.service_manager import told_to_service_manager
 from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
-from gateway.server.signals import cancel_on_signals
+from gateway.server.signals import cancel_on_signals, ignore_hangups
 from gateway.server.sizes import size_text
 from gateway.server.trace_export import exported_traces, flush_seconds
 from gateway.server.worker_pool import WorkerPool
@@ -43,12 +43,14 @@ def serve(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None
 
     `flags` has the values of settings by their names. Raises CommandError if the gateway cannot start.
     """
+    ignore_hangups()
     settings = _load(load_serve, flags, file, "gateway")
     _run(partial(_serve, settings, as_json), settings.log_level)
 
 
 def bridge(flags: Mapping[str, Any], file: Path | None, *, as_json: bool) -> None:
     """Be a bridge until a signal comes, as `serve` is a gateway."""
+    ignore_hangups()
     settings = _load(load_bridge, flags, file, "bridge")
     _run(partial(_bridge, settings, as_json), settings.log_level)
 

@@ -1,8 +1,5 @@
-"""The limits of callers and the audit log of a process, which is opened anew on SIGHUP."""
+"""The limits of callers and the audit log of a process."""
 
-import asyncio
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,23 +61,6 @@ def audited(settings: LimitSettings) -> Iterator[AuditLog]:
     except OSError as error:
         raise StartError(f"cannot open {settings.audit_log}: {error.strerror} (--audit-log)") from None
     try:
-        with _reopened_on_hangup(log):
-            yield log
+        yield log
     finally:
         log.close()
-
-
-@contextmanager
-def _reopened_on_hangup(log: AuditLog) -> Iterator[None]:
-    """Let SIGHUP open the file anew, where this process can handle signals. Elsewhere, a moved file is noticed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    before = signal.getsignal(signal.SIGHUP)
-    loop.add_signal_handler(signal.SIGHUP, log.reopen)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)
-        signal.signal(signal.SIGHUP, before)

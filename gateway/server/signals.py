@@ -20,13 +20,22 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger(__name__)
 
 
+def ignore_hangups() -> None:
+    """Let SIGHUP end nothing: a terminal that is closed sends it, and who has moved a log. To be called first.
+
+    Nothing waits for it, since the files that may change are looked at in any case. It is not handled, since whatever
+    Python handles sets the alarm of `cancel_on_signals`.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 @contextmanager
 def cancel_on_signals(*, force_on_second: bool = True, in_time: bool = True, delay: float = 0.0) -> Iterator[None]:
     """End the block when SIGTERM or SIGINT comes, by cancelling the task that executes it.
 
     With `force_on_second`, a second signal ends the process at once; without, it is ignored. With `in_time`, the
     process ends after `delay` and `EXIT_SECONDS` whether the block has ended or not: what it keeps is safe at any
-    moment.
+    moment. Then any other signal that Python handles ends the block as well: no other is to have a handler.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()

@@ -14,7 +14,7 @@ from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.metrics_socket import told_metrics
 from gateway.server.scheduling import use_batch_scheduling
 from gateway.server.settings import ServeSettings, SettingsError, StartError
-from gateway.server.signals import cancel_on_signals
+from gateway.server.signals import cancel_on_signals, ignore_hangups
 from gateway.server.trace_export import exported_traces, flush_seconds
 from gateway.server.worker_pool import READY
 
@@ -26,6 +26,7 @@ def main() -> None:
 
     It ends when that input does, or when a signal comes.
     """
+    ignore_hangups()
     log_to_stderr("worker")
     use_batch_scheduling()
     raise_descriptor_limit()

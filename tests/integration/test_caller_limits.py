@@ -93,9 +93,10 @@ async def test_the_audit_log_is_rotated_as_logrotate_does(commands: CommandLine,
         while not log.read_text():  # noqa: ASYNC110
             await asyncio.sleep(0)
         log.rename(tmp_path / "audit.log.1")
-        os.kill(gateway.process.pid, signal.SIGHUP)
+        os.kill(gateway.process.pid, signal.SIGHUP)  # Those who rotate logs may send it.
         async for _ in runs.CancelRuns(cancel):
             pass
+        assert await outcome(runs.ListRuns(runs_pb2.ListRunsRequest())) == "OK", "the gateway serves on"
     for name in ("audit.log", "audit.log.1"):
         (line,) = (tmp_path / name).read_text().splitlines()
         assert (json.loads(line)["method"], json.loads(line)["code"]) == ("CancelRuns", "OK")

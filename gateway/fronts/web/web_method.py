@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
+from gateway.adapter.health_contract import health_contract
 from gateway.fronts.grpc.calls import unguarded
 from gateway.fronts.grpc.grpcio_server import MethodHandler
 from gateway.fronts.grpc.observed_context import observed_method
@@ -43,7 +45,7 @@ class WebMethod:
         self.deserialize: Deserializer = bounded(handler.request_deserializer)
         self.serialize: Callable[[Any], bytes] = handler.response_serializer or bytes
         service, _, name = path.lstrip("/").rpartition("/")
-        described = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name]
+        described = _contract(service).methods_by_name[name]
         self.request = message_factory.GetMessageClass(described.input_type)
         self.response = message_factory.GetMessageClass(described.output_type)
         self.reads_only = described.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
@@ -52,3 +54,8 @@ class WebMethod:
     def is_unary(self) -> bool:
         """Whether it takes one message and gives one."""
         return not (self.takes_many or self.gives_many)
+
+
+def _contract(service: str) -> ServiceDescriptor:
+    health = health_contract()
+    return health if service == health.full_name else descriptor_pool.Default().FindServiceByName(service)

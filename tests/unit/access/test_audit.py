@@ -106,16 +106,6 @@ def test_a_file_that_has_been_moved_is_opened_anew(tmp_path: Path) -> None:
     file.close()
 
 
-def test_a_log_is_opened_anew_when_that_is_asked_for(tmp_path: Path) -> None:
-    path, copy = tmp_path / "audit.log", tmp_path / "copy"
-    path.symlink_to(copy)
-    log = AuditLog(AuditFile(str(path)))
-    log.reopen()
-    with log.entry(CALLER, "grpc", "SubmitRun"):
-        pass
-    assert len(written(copy, log)) == 1
-
-
 def test_what_finds_no_room_is_counted_and_told(tmp_path: Path) -> None:
     """The thread is held up by a pipe that is not read."""
     path = tmp_path / "pipe"

@@ -1,11 +1,7 @@
-import asyncio
-import os
-import signal
 from pathlib import Path
 
 import pytest
 
-from gateway.access.audit import AuditLog
 from gateway.server.oversight import audited
 from gateway.server.settings import ServeSettings, StartError
 
@@ -25,17 +21,6 @@ async def test_a_log_that_cannot_be_opened_is_told_in_a_line(tmp_path: Path) -> 
         audited(settings(tmp_path)),
     ):
         pass
-
-
-async def test_a_hangup_opens_the_log_anew_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.getsignal(signal.SIGHUP)
-    asked = asyncio.Event()
-    monkeypatch.setattr(AuditLog, "reopen", lambda _: asked.set())
-    with audited(settings(tmp_path / "audit")) as log:
-        os.kill(os.getpid(), signal.SIGHUP)
-        await asked.wait()
-    assert signal.getsignal(signal.SIGHUP) is before
-    assert not log.on
 
 
 async def test_standard_error_is_a_log_too() -> None:

@@ -216,6 +216,8 @@ async def test_a_body_that_is_no_message_is_refused(server: WebServer) -> None:
 async def test_health_is_told_as_well(server: WebServer) -> None:
     answer = await server.call("grpc.health.v1.Health/Check", {})
     assert answer.json()["status"] in ("SERVING", "NOT_SERVING")
+    listed = await server.call("grpc.health.v1.Health/List", {})
+    assert {"", "runs.v1.RunsService"} <= {*listed.json()["statuses"]}
 
 
 async def test_a_call_leaves_nothing_behind(server: WebServer) -> None:
