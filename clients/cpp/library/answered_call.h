@@ -19,7 +19,7 @@ Response answer(const Connection& connection,
       *calls = call;
     }
     grpc::ClientContext context;
-    connection.identify(context);
+    const Connection::Call ended_by_close(connection, context);
     context.set_deadline(std::chrono::system_clock::now() + (until - Clock::now()));
     Response response;
     const auto stub = Service::NewStub(connection.channel());
@@ -27,7 +27,7 @@ Response answer(const Connection& connection,
     if (status.ok()) {
       return response;
     }
-    outage.pause_after(Error(status));
+    connection.pause(outage, Error(status));
   }
 }
 

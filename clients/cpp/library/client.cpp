@@ -62,6 +62,8 @@ v1::GetRunRequest following(const std::string& run_id) {
 
 Client::Client(Options options) : connection_(std::make_shared<Connection>(std::move(options))) {}
 
+void Client::close() { connection_->close(); }
+
 std::string Client::put_flow(const std::string& flow) {
   v1::PutBlobRequest request;
   request.set_json(flow);

@@ -78,13 +78,48 @@ void Connection::replace(const std::shared_ptr<grpc::Channel>& dead) {
   }
 }
 
-void Connection::identify(grpc::ClientContext& context) const {
-  if (!options_.token.empty()) {
-    context.AddMetadata("authorization", "Bearer " + options_.token);
+Connection::Call::Call(const Connection& connection, grpc::ClientContext& context)
+    : connection_(connection), context_(context) {
+  const auto& options = connection.options_;
+  if (!options.token.empty()) {
+    context.AddMetadata("authorization", "Bearer " + options.token);
   }
-  if (!options_.name_space.empty()) {
-    context.AddMetadata("runs-namespace", options_.name_space);
+  if (!options.name_space.empty()) {
+    context.AddMetadata("runs-namespace", options.name_space);
   }
+  const std::lock_guard lock(connection.mutex_);
+  if (connection.closed_) {
+    throw Error::closed();
+  }
+  connection.calls_.insert(&context);
+}
+
+Connection::Call::~Call() {
+  const std::lock_guard lock(connection_.mutex_);
+  connection_.calls_.erase(&context_);
+}
+
+void Connection::pause(Outage& outage, const Error& error) const {
+  std::unique_lock lock(mutex_);
+  if (!closed_) {
+    const auto pause = outage.pause(error);
+    if (!pause) {
+      throw error;
+    }
+    closing_.wait_for(lock, *pause, [this] { return closed_; });
+  }
+  if (closed_) {
+    throw Error::closed();
+  }
+}
+
+void Connection::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+  for (auto* call : calls_) {
+    call->TryCancel();
+  }
+  closing_.notify_all();
 }
 
 std::shared_ptr<grpc::Channel> Connection::open() const {

@@ -22,6 +22,12 @@ bool says_lost(grpc::StatusCode code) {
 
 Error::Error(const std::string& outage) : std::runtime_error(outage), code_(grpc::StatusCode::UNAVAILABLE) {}
 
+Error Error::closed() {
+  Error error("the client is closed");
+  error.code_ = grpc::StatusCode::CANCELLED;
+  return error;
+}
+
 Error::Error(grpc::StatusCode code, const std::string& message, const std::string& details)
     : std::runtime_error(message), code_(code) {
   read(details);

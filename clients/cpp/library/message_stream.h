@@ -23,8 +23,7 @@ class MessageStream {
   // `prepare` makes the stream from a context and a queue.
   template <class Prepare>
   MessageStream(const Connection& connection, std::shared_ptr<grpc::Channel> channel, Prepare prepare)
-      : channel_(std::move(channel)) {
-    connection.identify(context_);
+      : channel_(std::move(channel)), call_(connection, context_) {
     reader_ = prepare(&context_, &queue_);
     reader_->StartCall(this);
     started_ = done();
@@ -103,6 +102,7 @@ class MessageStream {
 
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext context_;
+  Connection::Call call_;
   grpc::CompletionQueue queue_;
   std::unique_ptr<Reader> reader_;
   bool started_ = false;

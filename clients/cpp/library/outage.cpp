@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <random>
-#include <thread>
 
 namespace runs {
 namespace {
@@ -46,14 +45,6 @@ std::optional<std::chrono::nanoseconds> Outage::pause(const Error& error) {
     return {};
   }
   return next;
-}
-
-void Outage::pause_after(const Error& error) {
-  const auto next = pause(error);
-  if (!next) {
-    throw error;
-  }
-  std::this_thread::sleep_for(*next);
 }
 
 }  // namespace runs

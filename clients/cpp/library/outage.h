@@ -21,9 +21,6 @@ class Outage {
   // How long to pause before the next call. Nothing: another call would not help, or not in time.
   std::optional<std::chrono::nanoseconds> pause(const Error& error);
 
-  // Pauses before the next call. Throws the error if there is to be none.
-  void pause_after(const Error& error);
-
  private:
   std::chrono::nanoseconds retry_for_;
   std::optional<Clock::time_point> until_;

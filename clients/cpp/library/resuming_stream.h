@@ -78,7 +78,7 @@ class ResumingStream {
   static constexpr std::chrono::seconds kStable{1};
 
   void ended(const Error* error) {
-    if (messages_->silent()) {
+    if (messages_ && messages_->silent()) {
       connection_->replace(messages_->channel());
     }
     messages_.reset();
@@ -90,7 +90,7 @@ class ResumingStream {
     if (heard_ && Clock::now() - started_ >= kStable) {
       outage_.heard();
     }
-    outage_.pause_after(error != nullptr ? *error : Error("the gateway has ended the stream too early"));
+    connection_->pause(outage_, error != nullptr ? *error : Error("the gateway has ended the stream too early"));
     complete_ = false;
   }
 

@@ -32,6 +32,9 @@ class Client {
   // of no use.
   explicit Client(Options options);
 
+  // Ends all calls of all threads, those that follow as well, with an Error whose code is CANCELLED. Later ones fail, too.
+  void close();
+
   // Stores a flow, which is JSON text, and returns its id.
   std::string put_flow(const std::string& flow);
 

@@ -23,6 +23,9 @@ class Error : public std::runtime_error {
   // An outage that has no status of its own: a stream that ends too early, or is silent.
   explicit Error(const std::string& outage);
 
+  // What calls end with when their client is closed.
+  static Error closed();
+
   // The error that a call has ended with. `details` is a serialized `google.rpc.Status`.
   Error(grpc::StatusCode code, const std::string& message, const std::string& details);
 
