@@ -8,8 +8,16 @@ import msgspec
 
 from gateway.core.errors import Path
 from gateway.core.json_parts import TWICE, MemberRepeated
+from gateway.core.json_walk import WINDOW
 
-_TOKENS: Final = re.compile(rb'("(?:[^"\\]++|\\.)*+")[ \t\n\r]*+(:?)|[\[\]{},]', re.DOTALL)
+_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_TOKENS: Final = re.compile(rb"(%b)[ \t\n\r]*+(:?)|[\[\]{},]" % _STRING, re.DOTALL)
+_ONE_MEMBER_EACH: Final = re.compile(
+    rb'(?:[^{}"]*+\{\s*+%b\s*+:\s*+(?:%b|[^{}"\[\],]*+)\s*+\})*+[^{}"]*+' % (_STRING, _STRING), re.DOTALL
+)
+"""Texts of JSON whose objects have one member each, that is neither an object nor an array: as most inputs of runs."""
+
+_LOOKED_AT_ONCE: Final = WINDOW + len("[]")
 _STRIDE: Final = 64
 """How many tokens are a step."""
 
@@ -20,7 +28,7 @@ def refuse_repeated(data: bytes, path: Path, first: int = 0) -> Generator[None, 
     If it is an array, its elements have indices from `first` on. Payloads are strings, and what is
     inside of them does not count.
     """
-    if data.count(b":") < 2:
+    if data.count(b":") < 2 or (len(data) <= _LOOKED_AT_ONCE and _ONE_MEMBER_EACH.fullmatch(data)):
         return
     inside: list[tuple[set[str], list[Any]]] = []  # For each open bracket the names so far, and the place.
     for index, token in enumerate(_TOKENS.finditer(data)):

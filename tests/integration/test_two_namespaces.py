@@ -172,7 +172,7 @@ async def test_two_namespaces_do_not_learn_of_each_other(services: RunsServices)
 @MORE
 @pytest.mark.no_cover
 async def test_two_namespaces_do_not_learn_of_each_other_for_long(services: RunsServices) -> None:
-    await compare(services, range(100, 140), steps=100)
+    await compare(services, range(100, 120), steps=100)
 
 
 async def told_to_labels(services: RunsServices, seed: int, *, others: int, steps: int = STEPS) -> list[object]:

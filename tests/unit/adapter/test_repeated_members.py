@@ -1,6 +1,10 @@
 """Members that are given twice: they are refused with their places, in short texts and long ones."""
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.adapter.message_from_json import from_json
 from gateway.adapter.repeated_members import refuse_repeated
@@ -33,6 +37,15 @@ ONCE = [
     '"inputs":[{"value":{"a":{"a":[{"a":1},{"a":1}]},"b":{"a":1}}}]',
 ]
 
+NAMES = st.sampled_from(['"a"', ' "b" ', '"\\\\"', '"{:"', '"\\""'])
+SCALARS = st.sampled_from(["1", " null", '"}"', '"a:1,"', '"\\\\\\""', "true ", "-1.5e3"])
+JSON = st.recursive(
+    SCALARS,
+    lambda inside: st.one_of(
+        st.lists(inside, max_size=3).map(lambda parts: f"[{','.join(parts)}]"),
+        st.lists(st.builds("{}:{}".format, NAMES, inside), max_size=3).map(lambda parts: f"{{{' ,'.join(parts)}}}"),
+    ),
+)
 LISTED = '{"inputs":[%s,{"json":"1","json":"1"}]}'
 INSIDE = '{"inputs":[{"value":{%s,%s}}]}'
 
@@ -67,6 +80,24 @@ async def test_places_in_long_arrays_and_objects(times: int) -> None:
         await read(INSIDE % (members, '"0":[]'))
 
 
+@given(st.lists(JSON, max_size=6).map(lambda parts: f"[{','.join(parts)}]"))
+def test_no_text_with_a_member_twice_is_taken_for_one_without(text: str) -> None:
+    twice = False
+
+    def note(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal twice
+        twice |= len(dict(pairs)) < len(pairs)
+        return dict(pairs)
+
+    json.loads(text, object_pairs_hook=note)
+    try:
+        list(refuse_repeated(text.encode(), ()))
+    except InvalidParams:
+        assert twice
+    else:
+        assert not twice
+
+
 async def test_it_is_done_in_steps() -> None:
     turns = 0
 
@@ -75,5 +106,5 @@ async def test_it_is_done_in_steps() -> None:
             nonlocal turns
             turns += 1
 
-    await in_slices(refuse_repeated(b"[%b]" % b",".join([b'{"a":1}'] * 1_000), ()), Counted())
+    await in_slices(refuse_repeated(b"[%b]" % b",".join([b'{"a":1,"b":1}'] * 1_000), ()), Counted())
     assert turns > 50

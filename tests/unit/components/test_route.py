@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateway.components import ComponentError, Components
+from gateway.components import ComponentError, Components, route
 from gateway.core.model import ObservabilityContext
 from tests.support.component_server import Call, ComponentServer
 
@@ -58,7 +58,8 @@ async def test_a_server_that_comes_up_later_is_introduced_once(unused_tcp_port: 
     assert server.methods() == [*HANDSHAKE, *["components/execute"] * 10]
 
 
-async def test_executions_share_a_failing_handshake() -> None:
+async def test_executions_share_a_failing_handshake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(route, "FIRST_PAUSE", route.LONGEST_LOOK)  # Nobody else looks for the server meanwhile.
     waiting = asyncio.Barrier(2)
 
     class Unwilling(ComponentServer):
