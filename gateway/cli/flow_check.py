@@ -14,13 +14,24 @@ from gateway.cli.errors import ExitCode, UsageError
 from gateway.cli.flow_places import Place, places_of
 from gateway.cli.forms import Form, OutputForm, form_of, print_value
 from gateway.cli.lines import print_error, print_line, printable
-from gateway.cli.parameters import FlowFile, whole_number
+from gateway.cli.parameters import FlowFile, byte_size
 from gateway.core.errors import InvalidFlow, TooLarge, render_path
 from gateway.core.json_text import quote
 from gateway.core.model import JsonText
 from gateway.flows.checked_flow import flow_id_of
 from gateway.flows.flow_cache import DEFAULT_MAX_FLOW_BYTES
 from gateway.flows.flow_schema import flow_schema
+
+MaxFlowBytes = Annotated[
+    int | None,
+    Parameter(
+        converter=byte_size,
+        validator=Number(gte=1),
+        metavar="SIZE",
+        allow_leading_hyphen=True,
+        help="The largest flow of the gateway that is meant, in bytes or as 4MiB, which is the default.",
+    ),
+]
 
 _PLACED: Final = re.compile(r"line (\d+), column (\d+): (.*)", re.DOTALL)
 
@@ -76,13 +87,13 @@ class _Checked(NamedTuple):
 def check(
     *files: FlowFile,
     schema: bool = False,
-    max_flow_bytes: Annotated[int, Parameter(converter=whole_number, validator=Number(gte=1))] = DEFAULT_MAX_FLOW_BYTES,
+    max_flow_bytes: MaxFlowBytes = None,
     form: Form = None,
 ) -> int:
     """Tell what is wrong with flows, as a gateway that stores them would, but without one.
 
-    Each fault is a line FILE:LINE:COLUMN: FIELD: DESCRIPTION. The exit code is 1 if there are any, and 2 if a file
-    cannot be read; the others are checked all the same.
+    Each fault is a line FILE:LINE:COLUMN: FIELD: DESCRIPTION, or FILE: DESCRIPTION if it concerns the whole file. The
+    exit code is 1 if there are any, and 2 if a file cannot be read; the others are checked all the same.
 
     Parameters
     ----------
@@ -90,10 +101,8 @@ def check(
         The flows, in YAML or JSON; '-' is standard input.
     schema
         Print the JSON Schema of flows, for editors and other programs, and check nothing.
-    max_flow_bytes
-        The largest flow of the gateway that is meant, in bytes.
     """
-    if schema == bool(files):
+    if schema == bool(files) or (schema and (max_flow_bytes is not None or form is not None)):
         raise UsageError("expected one or more flows, or --schema alone")
     if schema:
         print_line(flow_schema())
@@ -101,7 +110,7 @@ def check(
     chosen = form_of(form)
     code = ExitCode.OK
     for file in files:
-        checked = _check(file, max_flow_bytes)
+        checked = _check(file, max_flow_bytes or DEFAULT_MAX_FLOW_BYTES)
         code = max(code, checked.exit_code)
         if not checked.read:
             print_error(f"{checked.file}: {checked.faults[0].description}")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
-from cyclopts.validators import Number
 
 from gateway.core.durations import duration_seconds
+from gateway.server.sizes import parse_size
 
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,20}")
 
@@ -38,10 +38,25 @@ def duration(_: Any, tokens: Sequence[Token]) -> float:
     return duration_seconds(tokens[0].value)
 
 
+def byte_size(_: Any, tokens: Sequence[Token]) -> int:
+    """Read a size, in bytes, as settings have it. Raises ValueError if it is none."""
+    size: int = parse_size(tokens[0].value)
+    return size
+
+
 AsJson = Annotated[bool, Parameter(name="--json", help="Print JSON, one value a line.")]
 FlowFile = Annotated[Path, Parameter(allow_leading_hyphen=True, validator=no_option)]
 RunId = Annotated[str, Parameter(help="The run: the id that 'submit' printed.")]
-Timeout = Annotated[float | None, Parameter(validator=Number(gte=0), help="Wait for so many seconds at most.")]
+Timeout = Annotated[
+    float | None,
+    Parameter(
+        converter=duration,
+        metavar="DURATION",
+        allow_leading_hyphen=True,
+        help="Wait so long at most: for the run with --wait, and for an answer of the gateway, which has 5 s in any "
+        "case.",
+    ),
+]
 ConfigFile = Annotated[
     Path | None,
     Parameter(

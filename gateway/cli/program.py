@@ -104,6 +104,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors are printed."""
     if not arguments or arguments[0] in app.help_flags:
         app.resolved_commands()  # The help of all tells what each of them does.
+    elif arguments[0] in app.version_flags and len(arguments) > 1:
+        print_error(f"unexpected argument: {arguments[1]!r} {_see_help(())}")
+        return ExitCode.USAGE
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

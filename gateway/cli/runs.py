@@ -104,7 +104,7 @@ def get(
     wait: Wait = False,
     timeout: Timeout = None,
     results: Annotated[bool, Parameter(help="Print the results of finished items as well.")] = False,
-    order: Annotated[ResultOrder, Parameter(help="The order of the results.")] = ResultOrder.BY_INDEX,
+    order: Annotated[ResultOrder | None, Parameter(help="The order of the results, by-index by default.")] = None,
     gateway: Gateway = None,
     form: Form = None,
 ) -> int:
@@ -112,13 +112,16 @@ def get(
     from gateway.client.outage import deadline_after, first_call_timeout, time_until
 
     chosen = form_of(form)
+    if order is not None and not results:
+        raise UsageError("--order has a meaning with --results only")
+    asked = order or ResultOrder.BY_INDEX
     deadline, limit = deadline_after(timeout), first_call_timeout(timeout)
     with connect(gateway) as client:
         # Also before it waits: fails at once if the gateway cannot be reached or has no such run.
-        status = client.get(run_id, include_results=results and not wait, order=order, timeout=limit)
+        status = client.get(run_id, include_results=results and not wait, order=asked, timeout=limit)
     if wait:
         with connect(gateway, retry_for=RETRY_SECONDS) as client:
-            status = client.wait(run_id, include_results=results, order=order, timeout=time_until(deadline))
+            status = client.wait(run_id, include_results=results, order=asked, timeout=time_until(deadline))
     if chosen is OutputForm.TABLE:
         output.print_run_id(status.run_id)
     return _print_run(status, chosen, waited=wait)

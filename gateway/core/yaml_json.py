@@ -48,22 +48,22 @@ def _render(node: yaml.Node, rendered: dict[yaml.Node, str | None]) -> str:
         case yaml.ScalarNode():
             text = _scalar(node)
         case yaml.SequenceNode(tag=tag) if tag == SEQ:
-            text = f"[{','.join(_bounded(_render(item, rendered) for item in node.value))}]"
+            text = f"[{','.join(_bounded(node, (_render(item, rendered) for item in node.value)))}]"
         case yaml.MappingNode(tag=tag) if tag == MAP:
             members = (f"{_string(key)}:{_render(value, rendered)}" for key, value in _members(node))
-            text = f"{{{','.join(_bounded(members))}}}"
+            text = f"{{{','.join(_bounded(node, members))}}}"
         case _:
             raise _refusal(node, f"JSON has no {node.tag}")
     rendered[node] = text
     return text
 
 
-def _bounded(parts: Iterable[str]) -> Iterator[str]:
+def _bounded(node: yaml.Node, parts: Iterable[str]) -> Iterator[str]:
     size = 0
     for part in parts:
         size += len(part)
         if size > MAX_JSON_CHARS:
-            raise ValueError(f"the document is more than {MAX_JSON_CHARS} characters of JSON")
+            raise _refusal(node, f"a value of more than {MAX_JSON_CHARS:,} characters of JSON")
         yield part
 
 

@@ -297,7 +297,7 @@ class _FlowCompiler:
         """Return a member that is a non-empty string; if it is invalid, note the violation and return ""."""
         characters = self._read(string, inside.get(name, '""'), (*path, name))
         if characters == "":
-            self._violations.add((*path, name), "is required")
+            self._violations.add((*path, name), "must not be empty" if name in inside else "is required")
         return characters or ""
 
     def _optional(self, read: _Read[_T], inside: Mapping[str, Part], name: str, path: Path) -> _T | None:

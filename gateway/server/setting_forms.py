@@ -25,6 +25,7 @@ _HOST_NAME = re.compile(r"[^\s:/@\[\]?#,*]+|\[[0-9A-Fa-f:.]+\]")
 FOREVER: Final = "forever"
 """What is said in place of a duration."""
 
+_TEMPORAL_SCHEMES: Final = ("temporal://", "temporals://")
 _GRPC_SCHEMES: Final = ("grpc", "grpcs")
 _OBJECT_SCHEMES: Final = ("s3", "gs", "az")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]{0,254}")
@@ -69,7 +70,7 @@ def runtime_kind_of(runtime: str) -> RuntimeKind:
         return RuntimeKind.EMBEDDED
     if runtime.startswith("unix:/"):
         return RuntimeKind.RELAY
-    if runtime.startswith(("temporal://", "temporals://")):
+    if runtime.startswith(_TEMPORAL_SCHEMES):
         TemporalAddress.parse(runtime)
         return RuntimeKind.TEMPORAL
     scheme, _, address = runtime.partition("://")
@@ -86,7 +87,9 @@ def runtime_kind_of(runtime: str) -> RuntimeKind:
 def _check_runtime(runtime: str) -> str:
     try:
         runtime_kind_of(runtime)
-    except ValueError:
+    except ValueError as error:
+        if runtime.startswith(_TEMPORAL_SCHEMES):
+            raise ValueError(str(error)) from None
         raise ValueError(
             "expected embedded, grpc://HOST:PORT, grpcs://HOST:PORT, unix:/PATH, jsonrpc+http://HOST:PORT/PATH, "
             f"stepflow+http://HOST:PORT or temporal://HOST:PORT/NAMESPACE, got {runtime!r}"

@@ -207,11 +207,11 @@ class ServeSettings(_SharedSettings, TemporalSettings, UiSettings):
         description="What speaks HTTP/2 for gRPC: `grpcio`, or `native`, which is faster (`pip install "
         "'runs-gateway[native]'`).",
     )
-    max_message_bytes: WholeNumber = Field(
+    max_message_bytes: ByteSize = Field(
         default=64 << 20,
         ge=1 << 16,
         lt=1 << 31,
-        description="The largest message, in bytes. One JSON value may have 64 MiB at most in any case.",
+        description="The largest message, in bytes or as `64MiB`. One JSON value may have 64 MiB at most in any case.",
     )
     max_calls: OpenCalls = Field(
         default=4_096,

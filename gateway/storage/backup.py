@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from gateway.storage.owned_file import OwnedFile, StateError
 from gateway.storage.sqlite_opening import APPLICATION_ID
+from gateway.storage.sqlite_problems import problem_of
 
 _PARTIAL: Final = ".partial"
 _MODE: Final = 0o600
@@ -35,7 +36,7 @@ def opened_beside(path: Path) -> Iterator[sqlite3.Connection]:
                 raise StateError(f"cannot read the state {path}: it is a file of another application")
             yield db
     except sqlite3.Error as error:
-        raise StateError(f"cannot read the state {path}: {error}") from error
+        raise StateError(f"cannot read the state {path}: {problem_of(error, path.resolve())}") from error
     finally:
         if owned is not None:
             owned.release()
@@ -62,8 +63,10 @@ def back_up(source: Path, target: Path) -> int:
             _sync(target.parent)
         except FileExistsError:
             raise StateError(f"{target} exists, and is not overwritten") from None
-        except (OSError, sqlite3.Error) as error:
-            raise StateError(f"cannot write {target}: {error}") from error
+        except OSError as error:
+            raise StateError(f"cannot write {target}: {error.strerror}") from error
+        except sqlite3.Error as error:
+            raise StateError(f"cannot write {target}: {problem_of(error, target.resolve())}") from error
         finally:
             with suppress(OSError):
                 partial.unlink()

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gateway.storage.owned_file import OwnedFile, StateError
+from gateway.storage.sqlite_problems import problem_of
 
 
 def compact(path: Path) -> None:
@@ -18,6 +19,6 @@ def compact(path: Path) -> None:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")
             db.execute("VACUUM")
     except sqlite3.Error as error:
-        raise StateError(f"cannot compact the state {path}: {error}") from error
+        raise StateError(f"cannot compact the state {path}: {problem_of(error, file.path)}") from error
     finally:
         file.release()

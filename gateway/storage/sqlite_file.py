@@ -25,6 +25,7 @@ from gateway.core.errors import StateUnavailable
 from gateway.core.readiness import Readiness
 from gateway.storage.owned_file import OwnedFile, StateError
 from gateway.storage.sqlite_opening import Schema, SqliteConnections, open_connections
+from gateway.storage.sqlite_problems import problem_of
 from gateway.telemetry.gateway_metrics import STATE_COMMIT, STATE_COMMIT_WRITES, STATE_FILE
 
 _T = TypeVar("_T")
@@ -231,7 +232,7 @@ class StateFile:
                 )
                 self.readiness.report(_CONTRADICTED)
             case sqlite3.Error() if not isinstance(error, _OF_ONE_WRITE):
-                self._report(f"the state cannot be written: {error}")
+                self._report(f"the state cannot be written: {problem_of(error, self._file.path)}")
             case _:
                 _log.error("a write failed", exc_info=error)
                 return error

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import quote
 
 from gateway.storage.owned_file import OwnedFile, StateError
+from gateway.storage.sqlite_problems import problem_of
 
 _log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def open_connections(file: OwnedFile, shown: Path, schema: Schema) -> SqliteConn
             writing.close()
             raise
     except sqlite3.Error as error:
-        raise StateError(f"cannot use the state {shown}: {error}") from error
+        raise StateError(f"cannot use the state {shown}: {problem_of(error, file.path)}") from error
 
 
 def _refuse_foreign(file: OwnedFile, shown: Path, schema: Schema) -> None:

@@ -170,6 +170,7 @@ class TemporalConnection:
         except TimeoutError:
             raise EngineAbsent(AWAY) from None
         except RuntimeError as error:
+            _log.debug("no connection to the engine: %s", error)
             raise self.refusals.told(connect_error(error)) from None
 
     @property

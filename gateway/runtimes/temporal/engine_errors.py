@@ -16,6 +16,7 @@ from gateway.core.errors import (
     Unavailable,
     shortened,
 )
+from gateway.runtimes.temporal.connect_words import connect_words
 
 RETRY_SECONDS: Final = 1.0
 """After how long a client may call again."""
@@ -78,10 +79,11 @@ def engine_error(error: RPCError) -> GatewayError | None:
 
 def connect_error(error: RuntimeError) -> GatewayError:
     """What it means that the SDK could not connect. It has no error of its own for that, and tells all in a text."""
-    text = _shown(str(error))
-    if "code: Unauthenticated" in text:
+    told = str(error)
+    text = _shown(connect_words(told))
+    if "code: Unauthenticated" in told:
         return Unauthenticated(text)
-    if "code: PermissionDenied" in text:
+    if "code: PermissionDenied" in told:
         return PermissionDenied(text)
     return EngineAbsent(AWAY, f"{AWAY}: {text}")
 

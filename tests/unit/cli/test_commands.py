@@ -103,6 +103,22 @@ def test_a_silent_gateway_is_waited_for_no_longer_than_the_timeout(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["get", MISSING_RUN, "--order", "by-completion"], "--order has a meaning with --results only"),
+        (["--version", "serve"], "unexpected argument: 'serve'"),
+        (["get", MISSING_RUN, "--timeout", "-1"], "expected a duration, such as 90, 45s, 2h or 30d, got '-1'"),
+    ],
+)
+def test_a_flag_without_a_meaning_is_refused(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == ExitCode.USAGE
+    printed = capsys.readouterr()
+    assert (printed.out, words in printed.err, printed.err.count("\n")) == ("", True, 1), printed.err
+
+
+@pytest.mark.parametrize(
     ("arguments", "place"),
     [(["fetch"], ""), (["get"], " get"), (["serve", "--nonsense"], " serve"), (["bridge", "--queue"], " bridge")],
 )

@@ -101,6 +101,28 @@ def test_a_flow_that_is_too_long(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (code, lines) == (ExitCode.ERROR, [f"{file}: a flow of more than 10 bytes"])
 
 
+@pytest.mark.parametrize("size", ["1KiB", "2000", "1 KiB"])
+def test_the_largest_flow_is_spelled_as_the_setting_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], size: str
+) -> None:
+    """And what is no size is refused in the words of settings."""
+    short, long = write(tmp_path, "output: 1", "short.yaml"), write(tmp_path, f"output: {'x' * 3_000}", "long.yaml")
+    code, lines = checked(capsys, short, long, "--max-flow-bytes", size)
+    assert (code, lines[0]) == (ExitCode.ERROR, f"{short}: valid")
+    assert lines[1].startswith(f"{long}: a flow of more than ")
+    assert run(["check", short, "--max-flow-bytes", "1MB"]) == ExitCode.USAGE
+    assert "expected a number of bytes, or one with KiB, MiB, GiB or TiB, got '1MB'" in capsys.readouterr().err
+
+
+def test_a_value_that_aliases_make_too_large_has_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.core.yaml_json.MAX_JSON_CHARS", 1_000)
+    bomb = f"a: &a [{','.join(['12345'] * 20)}]\nb: &b [{','.join(['*a'] * 5)}]\noutput:\n  [*b, *b]\n"
+    file = write(tmp_path, bomb)
+    assert checked(capsys, file) == (ExitCode.ERROR, [f"{file}:4:3: a value of more than 1,000 characters of JSON"])
+
+
 def test_more_faults_than_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(tmp_path, json.dumps({"output": [{"$x": 1}] * 200}))
     code, lines = checked(capsys, file)
@@ -125,7 +147,9 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert checked(capsys, "-") == (ExitCode.OK, ["standard input: valid"])
 
 
-@pytest.mark.parametrize("arguments", [["missing.yaml"], [], ["--schema", "flow.yaml"], ["--foo"], ["-x", "-"]])
+@pytest.mark.parametrize(
+    "arguments", [["missing.yaml"], [], ["--schema", "flow.yaml"], ["--schema", "--json"], ["--foo"], ["-x", "-"]]
+)
 def test_what_cannot_be_checked(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert checked(capsys, *arguments) == (ExitCode.USAGE, [])
 

@@ -12,6 +12,10 @@ from gateway.cli.program import run
         ([], "error: runtime: expected temporal://HOST:PORT/NAMESPACE, got 'embedded'"),
         (["--runtime", "grpc://a:1"], "error: runtime: expected temporal://HOST:PORT/NAMESPACE, got 'grpc://a:1'"),
         (["--runtime", "temporal://a:1"], "error: runtime (from --runtime): expected "),
+        (
+            ["--runtime", "temporal://a:1/x"],
+            "error: runtime (from --runtime): expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 ",
+        ),
         (["--runtime", "temporal://a:1/bc", "--retention", "1h"], "error: --retention: a Temporal server keeps"),
         (["--runtime", "temporal://a:1/bc", "--retention", "soon"], "error: "),
         (

@@ -56,6 +56,7 @@ async def test_create_messages() -> None:
         ("map", {"workflow": IDENTITY}, "items: is required"),
         ("map", {"workflow": IDENTITY, "items": {}}, "items: expected an array"),
         ("map", {"workflow": {"steps": [{}]}, "items": []}, "workflow.steps[0].id: is required"),
+        ("map", {"workflow": {"steps": [{"id": ""}]}, "items": []}, "workflow.steps[0].id: must not be empty"),
         (
             "map",
             {"workflow": IDENTITY, "items": [], "max_concurrency": 0},

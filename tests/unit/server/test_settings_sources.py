@@ -295,9 +295,6 @@ def test_runtimes_that_are_accepted(runtime: str, kind: RuntimeKind) -> None:
         "jsonrpc+http://user:secret@a:1",
         "stepflow+grpc://a:1",
         "stepflow+http://a:1/api",
-        "temporal://a:1",
-        "temporal://a:1/b/c",
-        "temporal://a:0/bc",
         "temporal+http://a:1/bc",
         "temporal",
     ],
@@ -307,6 +304,30 @@ def test_runtimes_that_are_refused(runtime: str) -> None:
         SettingsError, match=r"^runtime \(from --runtime\): expected embedded, grpc://HOST:PORT, grpcs:"
     ):
         load_serve({"runtime": runtime}, {})
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("a:1", "where the namespace has 2 to 255 letters"),
+        ("a:1/x", "where the namespace has 2 to 255 letters"),
+        ("a:1/b/c", "where the namespace has 2 to 255 letters"),
+        ("a:0/bc", "got 'temporal://a:0/bc'"),
+        ("a/bc", "got 'temporal://a/bc': the port is missing"),
+    ],
+)
+def test_what_is_wrong_with_the_address_of_a_temporal_server_is_named(address: str, words: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_serve({"runtime": f"temporal://{address}"}, {})
+    assert str(refused.value).startswith("runtime (from --runtime): expected temporal://HOST:PORT/NAMESPACE, ")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [name for name in ServeSettings.model_fields if name.endswith(("_bytes", "_memory"))])
+def test_all_sizes_are_spelled_alike(name: str) -> None:
+    assert getattr(load_serve({name: "64MiB"}, {}), name) == 64 << 20
+    with pytest.raises(SettingsError, match="expected a number of bytes, or one with KiB, MiB, GiB or TiB"):
+        load_serve({name: "64MB"}, {})
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,16 @@ def test_an_address_names_a_server_and_a_namespace(text: str, address: TemporalA
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("temporal://localhost:7233", "expected a namespace"),
-        ("temporal://localhost:7233/", "expected a namespace"),
-        ("temporal://localhost:7233/a/b", "expected a namespace"),
-        ("temporal://localhost:7233/-a", "expected a namespace"),
-        ("temporal://localhost:7233/a", "expected a namespace"),
-        ("temporal://localhost:7233/" + "a" * 256, "expected a namespace"),
-        ("temporal://localhost:7233/a b", "expected a namespace"),
+        ("temporal://localhost:7233", "expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 to 255"),
+        ("temporal://localhost:7233/", "expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 to 255"),
+        ("temporal://localhost:7233/a/b", "expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 to 255"),
+        ("temporal://localhost:7233/-a", "expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 to 255"),
+        ("temporal://localhost:7233/a", "expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 to 255"),
+        (
+            "temporal://localhost:7233/" + "a" * 256,
+            "expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 to 255",
+        ),
+        ("temporal://localhost:7233/a b", "expected temporal://HOST:PORT/NAMESPACE, where the namespace has 2 to 255"),
         ("temporal://localhost/default", "the port is missing"),
         ("temporal://localhost:0/default", "expected temporal://"),
         ("temporal://unix:/socket/default", "expected temporal://"),
