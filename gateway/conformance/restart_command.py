@@ -16,13 +16,13 @@ def restart_by(command: str, patience: float) -> Callable[[], Awaitable[None]]:
     """
 
     async def restart() -> None:
-        process = await asyncio.create_subprocess_shell(
-            command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            # What it leaves running is the target, which is not to end when the kit is interrupted.
-            start_new_session=True,
-        )
+        starting = asyncio.create_task(_started(command))
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The shell may be there already, and what it has started: left alone, that would go on.
+            await _end_all(await starting)
+            raise
         try:
             async with asyncio.timeout(patience):
                 code = await process.wait()
@@ -31,11 +31,25 @@ def restart_by(command: str, patience: float) -> Callable[[], Awaitable[None]]:
             raise NotTried(late) from None
         finally:
             if process.returncode is None:
-                # The shell and what it has started end together.
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                await process.wait()
+                await _end_all(process)
         if code != 0:
             raise NotTried(f"the command that restarts the target has failed, with the exit code {code}")
 
     return restart
+
+
+async def _started(command: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_shell(
+        command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        # What it leaves running is the target, which is not to end when the kit is interrupted.
+        start_new_session=True,
+    )
+
+
+async def _end_all(process: asyncio.subprocess.Process) -> None:
+    """End a shell together with all that it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

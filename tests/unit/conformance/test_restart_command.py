@@ -25,7 +25,11 @@ class Background:
 
     async def started(self) -> int:
         """A descriptor of it, once it is there."""
-        return os.pidfd_open(int(await asyncio.to_thread(self._pipe.read_text)))
+        return await asyncio.to_thread(self.started_meanwhile)
+
+    def started_meanwhile(self) -> int:
+        """The same, while nothing else goes on."""
+        return os.pidfd_open(int(self._pipe.read_text()))
 
 
 def has_ended(descriptor: int, seconds: float) -> bool:
@@ -48,6 +52,20 @@ async def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
     background = Background(tmp_path)
     restart = asyncio.ensure_future(restart_by(f"{background.starts_it}; wait", LONG)())
     descriptor = await background.started()
+    restart.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await restart
+    assert has_ended(descriptor, LONG)
+    os.close(descriptor)
+
+
+async def test_what_a_command_has_started_ends_with_it_at_its_very_beginning(tmp_path: Path) -> None:
+    background = Background(tmp_path)
+    restart = asyncio.ensure_future(restart_by(f"{background.starts_it}; wait", LONG)())
+    for _ in range(2):  # Its task, and the one that starts the shell.
+        await asyncio.sleep(0)
+    # The loop has not heard yet that the shell is there.
+    descriptor = background.started_meanwhile()
     restart.cancel()
     with pytest.raises(asyncio.CancelledError):
         await restart
