@@ -36,7 +36,7 @@ from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError
 from gateway.server.tls_checks import upstream_credentials
 from gateway.storage.idempotency import Keys
 from gateway.storage.owned_file import StateError
-from gateway.telemetry.gateway_metrics import UPSTREAM_UP
+from gateway.telemetry.gateway_metrics import STATE_UP, UPSTREAM_UP
 
 if TYPE_CHECKING:
     from gateway.runtimes.temporal.runtime import TemporalRuntime
@@ -250,6 +250,7 @@ async def _embedded(settings: ServeSettings, account: MemoryAccount, stack: Asyn
         raise StartError(f"{error} (--state)") from None
     stack.push_async_callback(runtime.close)
     stack.enter_context(runtime.gauged())
+    stack.enter_context(STATE_UP.read_from(lambda: runtime.readiness.obstacle is None, "embedded"))
     backend = ExecutingBackend(runtime, components, account, await open_fronts_access(settings, stack))
     stack.push_async_callback(backend.close)
     return backend
@@ -277,6 +278,9 @@ async def _elsewhere(
             raise AssertionError("these runs are not elsewhere")
     kind = settings.runtime_kind.name.lower()
     stack.enter_context(UPSTREAM_UP.read_from(lambda: not runtime.readiness.upstream_is_away(), kind))
+    if not isinstance(runtime, RelayRuntime):
+        # The keys of submits, for runtimes that know none.
+        stack.enter_context(STATE_UP.read_from(lambda: runtime.readiness.obstacle is None, kind))
     access = await open_fronts_access(settings, stack)
     backend = (
         Backend(runtime, account, access)

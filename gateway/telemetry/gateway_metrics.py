@@ -45,6 +45,12 @@ ITEMS_WAITING: Final = Gauge(
     "runs_gateway_items_waiting", "Items of runs in memory that have not ended and have no place to execute."
 )
 
+STATE_UP: Final = Gauge(
+    "runs_gateway_state_up",
+    "Whether the state that this gateway keeps can be written, as far as is known (1).",
+    ("runtime",),
+)
+
 EVENT_LOOP_TURN: Final = Histogram(
     "runs_gateway_event_loop_turn_seconds", "Length of a turn of the event loop, sampled ten times a second.", _SHORT
 )

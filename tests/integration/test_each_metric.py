@@ -239,6 +239,7 @@ CASES: dict[str, Case] = {
     "runs_gateway_items_ended_total": Case(execute, {"state": "success"}),
     "runs_gateway_items_executing": Case(hold),
     "runs_gateway_items_waiting": Case(hold),
+    "runs_gateway_state_up": Case(None, {"runtime": "embedded"}),
     "runs_gateway_event_loop_turn_seconds": THERE,
     "runs_gateway_component_executions_total": Case(execute, {"prefix": "/", "outcome": "ok"}),
     "runs_gateway_component_execution_seconds": Case(execute, {"prefix": "/"}),

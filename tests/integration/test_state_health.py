@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import resource
 import shutil
 import sqlite3
@@ -51,6 +52,13 @@ async def http_health(serving: Serving) -> tuple[int, Any]:
         return response.status, await response.json()
 
 
+async def state_up(serving: Serving) -> float:
+    async with aiohttp.ClientSession() as http, http.get(serving.metrics) as response:
+        text = await response.text()
+    (value,) = re.findall(r'^runs_gateway_state_up{runtime="embedded"} (\S+)$', text, re.MULTILINE)
+    return float(value)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("service", ["", "runs.v1.RunsService"])
 async def test_a_state_that_was_deleted(mode: tuple[str, ...], service: str, commands: CommandLine, home: Path) -> None:
@@ -76,18 +84,21 @@ async def test_a_state_that_was_deleted(mode: tuple[str, ...], service: str, com
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_disk_that_is_full_for_a_while(mode: tuple[str, ...], commands: CommandLine) -> None:
-    async with commands.serving(*mode) as serving:
+    async with commands.serving(*mode, "--metrics-address", "127.0.0.1:0") as serving:
         client = GrpcClient(serving.grpc)
         params = SubmitParams(flow_id=await client.put_blob(FLOW), inputs=["1"])
         async with watched_health(serving.grpc, "runs.v1.RunsService") as watch:
             await until(watch, SERVING)
+            assert await state_up(serving) == 1, "the series is there before anything fails"
             # No file of the process can grow, which is what a disk without room looks like to it.
             limit = resource.prlimit(serving.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
             with pytest.raises(StateUnavailable):
                 await client.submit(params)
             await until(watch, NOT_SERVING)
+            assert await state_up(serving) == 0
             resource.prlimit(serving.process.pid, resource.RLIMIT_FSIZE, limit)
             await until(watch, SERVING)
+            assert await state_up(serving) == 1
         assert (await client.submit(params)).run_id
         await client.close()
 

@@ -48,7 +48,7 @@ LABEL_VALUES: Final = {
     ),
     "request": "`long`: requests that wait for tasks or for the end of a run; `short`: all others",
     "result": "of polls `task`, `none`; of lookups `hit`, `miss`",
-    "runtime": _values("relay", "jsonrpc", "stepflow", "temporal"),
+    "runtime": _values("embedded", "relay", "jsonrpc", "stepflow", "temporal"),
     "state": _values("success", "failed", "cancelled"),
     "status": "the HTTP status; 499 if the client left before",
     "storage": _values("s3", "gs", "az", "file"),
