@@ -53,19 +53,27 @@ def _parameter(setting: Setting) -> SignatureParameter:
     kind = _kind(setting.field.annotation)
     # A flag without a value is true. A value after an equals sign remains text. Shells complete those of a Literal.
     known = kind is bool or get_origin(kind) is Literal
+    takes_dash = "-" in (setting.form or "").split("|")
     annotation: Any = list[str] if setting.entry or setting.list_entry else kind | str if known else str
     flag = Parameter(
         name=setting.flag,
         help=f"{setting.field.description}{' May be repeated.' if setting.entry or setting.list_entry else ''}",
         show_choices=False,
         # So that the words about one that is negative come from the setting.
-        allow_leading_hyphen=kind is float,
+        allow_leading_hyphen=kind is float or takes_dash,
+        validator=_file_or_dash if takes_dash else None,
         metavar=setting.form or _METAVARS.get(kind, "|".join(get_args(kind))),
         show_default=(lambda _: _default(setting)) if setting.has_default else False,
     )
     return SignatureParameter(
         setting.name, SignatureParameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, flag]
     )
+
+
+def _file_or_dash(_: Any, value: str | None) -> None:
+    """Raise ValueError if a value is the next option: `-` alone is a standard stream."""
+    if value is not None and value.startswith("-") and value != "-":
+        raise ValueError(f"expected a file or '-', got {value!r}; a file of that name is './{value}'")
 
 
 def _default(setting: Setting) -> Any:

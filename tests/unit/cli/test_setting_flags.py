@@ -41,6 +41,20 @@ def test_a_duration_below_zero_is_told_as_such(flag: str, capsys: pytest.Capture
     assert re.search(f"{flag}\\): expected a duration.*'-1h'", capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_value_that_may_be_a_dash_is_taken_as_any_other(model: Model) -> None:
+    dashes = [setting for setting in settings_of(model).values() if "-" in (setting.form or "").split("|")]
+    assert [setting.name for setting in dashes] == ["audit_log"]
+    for given_as in (["--audit-log", "-"], ["--audit-log=-"], ["--audit-log", "-", "--other"]):
+        assert called(model, *given_as) == {"audit_log": "-"}
+
+
+@pytest.mark.parametrize("arguments", [["--audit-log"], ["--audit-log", "--workers", "2"], ["--audit-log", "--ui"]])
+def test_an_option_in_place_of_a_file_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["serve", *arguments]) == ExitCode.USAGE
+    assert "audit-log" in capsys.readouterr().err
+
+
 def test_values_are_texts_that_the_settings_check() -> None:
     arguments = ("--max-calls", "7", "--lossy-numbers", "--dialect", "0.9", "--state", "a.db", "--queue", "q")
     assert called(ServeSettings, *arguments) == {
