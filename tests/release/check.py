@@ -2,7 +2,7 @@
 
 `python -m tests.release.check FOLDER` takes the folder that holds both. The wheel is installed on each Python that this
 machine has, and the sdist on this one: into fresh environments, in a temporary folder, from which nothing of the
-checkout can be imported. Both are built again from the sdist, and have to be the same byte for byte.
+checkout can be imported. On this Python the wheel is also installed with the oldest dependencies that it allows. Both are built again from the sdist, and have to be the same byte for byte.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-from tests.support.pythons import VERSIONS, interpreter
+from tests.support.pythons import OLDEST, VERSIONS, interpreter, oldest
 
 PACKAGES: Final = ("gateway", "runs", "stepflow")
 IN_SDIST: Final = frozenset(
@@ -59,6 +59,16 @@ def main() -> None:
             shutil.copytree(unpacked / "examples", place / "examples")
             run_demo(distribution.resolve(), place, pythons.get(version, sys.executable))
             say(f"{distribution.name}: installed on Python {version}, and the demo has run")
+        check_oldest(wheel.resolve(), unpacked, root / OLDEST)
+
+
+def check_oldest(wheel: Path, unpacked: Path, place: Path) -> None:
+    """Check that the demo runs with the oldest version of each dependency that the wheel allows."""
+    shutil.copytree(unpacked / "examples", place / "examples")
+    constraints = place / "constraints.txt"
+    constraints.write_text("\n".join(oldest()))
+    run_demo(wheel, place, sys.executable, "--constraint", str(constraints))
+    say(f"{wheel.name}: installed with the oldest dependencies, and the demo has run")
 
 
 def check_wheel(wheel: Path) -> None:
@@ -105,12 +115,15 @@ def check_same(folder: Path, unpacked: Path, again: Path) -> None:
         say(f"{built.name}: sha256 {first}")
 
 
-def run_demo(distribution: Path, place: Path, python: str) -> None:
-    """Install the distribution into a fresh environment of a Python, and run the demo of `place` there."""
+def run_demo(distribution: Path, place: Path, python: str, *options: str) -> None:
+    """Install the distribution into a fresh environment of a Python, and run the demo of `place` there.
+
+    `options` are for the installer.
+    """
     environment = place / "environment"
     run(place, python, "-m", "venv", str(environment))
     python = str(environment / "bin/python")
-    run(place, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(distribution))
+    run(place, python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *options, str(distribution))
     imported = run(place, python, "-c", PRINT_ORIGINS).splitlines()
     require(
         len(imported) == len(PACKAGES) and all(path.startswith(f"{environment}/") for path in imported),
