@@ -47,6 +47,7 @@ VALUES: Final[dict[str, dict[str, Any]]] = {
         "networkPolicy": {"enabled": False},
     },
 }
+DIGEST: Final = f"sha256:{'0a' * 32}"
 VERSIONS: Final = ("1.27", "1.37")
 """The oldest version of Kubernetes that the chart allows, and the newest with schemas."""
 
@@ -195,6 +196,18 @@ async def test_the_gateway_answers_the_probes_and_listens_where_they_ask(tmp_pat
         ({"volumeMounts": [{"name": "tmp", "mountPath": "/etc/runs-gateway/tokens"}]}, "has something at /etc"),
         ({"volumeMounts": 2 * [{"name": "tmp", "mountPath": "/a"}]}, "has something at /a"),
         ({"volumeMounts": [{"name": "tmp"}]}, "mountPath"),
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/"}]}, "a mount would hide it"),
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/opt/../opt/runs-gateway/bin/"}]}, "a mount would hide it"),
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/usr/lib"}]}, "a mount would hide it"),
+        ({"persistence": {"size": "ten"}}, "size"),
+        ({"persistence": {"size": "10 Gi"}}, "size"),
+        ({"env": [{"name": "X", "value": 2}]}, "env"),
+        ({"settings": {"insecure": False}}, "settings.insecure"),
+        ({"settings": {"insecure": False}, "env": [{"name": "FOO", "value": "x"}]}, "settings.insecure"),
+        ({"settings": {"insecure": False, "tokens": "/t"}, "env": [{"name": "A", "value": "b"}]}, "settings.insecure"),
+        ({"image": {"repository": f"r/x@{DIGEST}"}}, "repository"),
+        ({"image": {"digest": "sha256:12"}}, "digest"),
+        ({"image": {"digest": DIGEST, "tag": "1"}}, "digest and tag are both given"),
         ({"env": [{"name": "RUNS_GATEWAY_RUNTIME", "value": "embedded"}]}, "RUNS_GATEWAY_RUNTIME"),
         ({"env": 2 * [{"name": "A", "value": "b"}]}, "A is given twice"),
         ({"settings": {"tls_client_ca": "/ca.pem"}}, "probes of Kubernetes show no certificate"),
@@ -210,6 +223,40 @@ async def test_the_gateway_answers_the_probes_and_listens_where_they_ask(tmp_pat
 def test_what_cannot_work_is_refused(values: dict[str, Any], why: str) -> None:
     with pytest.raises(ChartError, match=why):
         helm_chart.rendered(copy.deepcopy(values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"volumeMounts": [{"name": "tmp", "mountPath": "/etc/ssl/certs"}]},
+        {"settings": {"insecure": False}, "env": [{"name": "RUNS_GATEWAY_INSECURE", "value": "true"}]},
+        {"settings": {"insecure": False}, "envFrom": [{"secretRef": {"name": "all"}}]},
+        {"settings": {"insecure": False}, "tls": {"secretName": "t"}, "env": [{"name": "RUNS_GATEWAY_TOKENS"}]},
+        *({"persistence": {"size": size}} for size in ("10Gi", "1.5T", "1000000000", "1e10")),
+    ],
+    ids=str,
+)
+def test_what_may_work_is_not_refused(values: dict[str, Any]) -> None:
+    assert helm_chart.rendered(copy.deepcopy(values))
+
+
+@pytest.mark.parametrize("name", ["a.b", "1abc"])
+def test_a_release_whose_services_could_have_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ChartError, match=f"the name of the release, {name}"):
+        helm_chart.rendered(release=name)
+    assert "name: ab-runs-gateway\n" in helm_chart.rendered(release="ab")["service.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("given", "image"),
+    [
+        ({"digest": DIGEST}, f"runs-gateway@{DIGEST}"),
+        ({"repository": "r:5000/x", "digest": DIGEST}, f"r:5000/x@{DIGEST}"),
+        ({"tag": "1.2"}, "runs-gateway:1.2"),
+    ],
+)
+def test_an_image_is_named_by_tag_or_by_digest(given: dict[str, str], image: str) -> None:
+    assert container(objects({"image": given}))["image"] == image
 
 
 def test_the_chart_has_the_version_of_the_package() -> None:

@@ -33,9 +33,9 @@ class ChartError(Exception):
     """The chart cannot be rendered with these values; the message is that of helm."""
 
 
-def rendered(values: dict[str, Any] | None = None) -> dict[str, str]:
+def rendered(values: dict[str, Any] | None = None, release: str = "runs-gateway") -> dict[str, str]:
     """The texts of all templates that have something. Raises ChartError if helm refuses."""
-    texts: dict[str, str] = json.loads(_helm(str(CHART), values=json.dumps(values or {})))
+    texts: dict[str, str] = json.loads(_helm(str(CHART), release, values=json.dumps(values or {})))
     texts = {name.rpartition("/")[2]: text.strip() for name, text in texts.items()}
     return {name: text for name, text in sorted(texts.items()) if text and name != "NOTES.txt"}
 

@@ -1,7 +1,7 @@
 """Renders a chart: a program for the environment that has the library of helm.
 
-`python helm_program.py CHART` reads values from standard input, as JSON, and writes JSON: the texts by the names of
-their templates. `python helm_program.py --lint CHART` writes what the linter of helm says.
+`python helm_program.py CHART RELEASE` reads values from standard input, as JSON, and writes JSON: the texts by the
+names of their templates. `python helm_program.py --lint CHART` writes what the linter says.
 """
 
 import importlib
@@ -12,14 +12,14 @@ from typing import Any
 
 def main() -> None:
     helm: Any = importlib.import_module("helm_python")  # It is in another environment.
-    *lint, chart = sys.argv[1:]
-    if lint:
-        json.dump(helm.lint(chart), sys.stdout)
+    if sys.argv[1] == "--lint":
+        json.dump(helm.lint(sys.argv[2]), sys.stdout)
         return
+    chart, release = sys.argv[1:]
     values = json.load(sys.stdin)
     with helm.Chart.load(chart) as loaded:
         loaded.validate_schema(loaded.merge_values(values))
-        json.dump(loaded.render(values, name="runs-gateway", namespace="default"), sys.stdout)
+        json.dump(loaded.render(values, name=release, namespace="default"), sys.stdout)
 
 
 if __name__ == "__main__":

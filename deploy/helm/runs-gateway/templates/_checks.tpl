@@ -17,9 +17,21 @@
 {{- fail "settings.tls_client_ca: probes of Kubernetes show no certificate, so the pods would never be ready; let a mesh or a proxy ask for them" }}
 {{- end }}
 {{- $settings := $values.settings }}
-{{- $identities := or $settings.tokens $settings.signing_key $settings.jwt_keys $settings.certificates }}
-{{- if not (or $settings.insecure (and $values.tls.secretName $identities) $values.env $values.envFrom) }}
+{{- $variables := list }}
+{{- range $values.env }}
+{{- $variables = append $variables .name }}
+{{- end }}
+{{- $told := join " " $variables }}
+{{- $open := or $settings.insecure $values.envFrom (has "RUNS_GATEWAY_INSECURE" $variables) }}
+{{- $identities := or $settings.tokens $settings.signing_key $settings.jwt_keys $settings.certificates (regexMatch "(^| )RUNS_GATEWAY_(TOKENS|SIGNING_KEY|JWT_KEYS)( |$)" $told) }}
+{{- if not (or $open (and $values.tls.secretName $identities)) }}
 {{- fail "settings.insecure: without it, pods need tls.secretName and settings of identities (docs/security.md)" }}
+{{- end }}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "gateway.name" .)) }}
+{{- fail (printf "the name of the release, %s: names of Services begin with a letter, and have small letters, digits and - alone" .Release.Name) }}
+{{- end }}
+{{- if and $values.image.digest $values.image.tag }}
+{{- fail "image: digest and tag are both given, and a digest says it all" }}
 {{- end }}
 {{- $volumes := list "settings" "state" "tmp" "tls" }}
 {{- range $values.volumes }}
@@ -29,6 +41,7 @@
 {{- $volumes = append $volumes .name }}
 {{- end }}
 {{- $paths := list "/var/lib/runs-gateway" "/tmp" }}
+{{- $ofImage := "^/((opt|opt/runs-gateway(/.*)?|bin|dev|etc|lib|lib64|proc|sbin|sys|usr|usr/(bin|lib|sbin)))?$" }}
 {{- range $values.volumeMounts }}
 {{- $path := clean .mountPath }}
 {{- if not (has .name $volumes) }}
@@ -36,6 +49,9 @@
 {{- end }}
 {{- if or (has $path $paths) (regexMatch "^/etc/runs-gateway(-tls)?(/|$)" $path) }}
 {{- fail (printf "volumeMounts: the chart, or another mount, has something at %s" .mountPath) }}
+{{- end }}
+{{- if regexMatch $ofImage $path }}
+{{- fail (printf "volumeMounts: what the program needs of the image is at %s, and a mount would hide it" .mountPath) }}
 {{- end }}
 {{- $paths = append $paths $path }}
 {{- end }}

@@ -22,6 +22,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if regexMatch "^(embedded$|jsonrpc[+]|stepflow[+])" (.Values.settings.runtime | default "embedded") }}true{{ end -}}
 {{- end -}}
 
+{{/* The image, by its digest if there is one. */}}
+{{- define "gateway.image" -}}
+{{- with .Values.image }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}{{ end -}}
+{{- end -}}
+
 {{/* A probe of the HTTP port. */}}
 {{- define "gateway.probe" -}}
 httpGet:
