@@ -2,7 +2,8 @@
 
 `python -m tests.release.check FOLDER` takes the folder that holds both. The wheel is installed on each Python that this
 machine has, and the sdist on this one: into fresh environments, in a temporary folder, from which nothing of the
-checkout can be imported. On this Python the wheel is also installed with the oldest dependencies that it allows. Both are built again from the sdist, and have to be the same byte for byte.
+checkout can be imported. On this Python the wheel is also installed with the oldest dependencies that it allows.
+Both are built again from the sdist, and have to be the same byte for byte.
 """
 
 import hashlib
