@@ -68,20 +68,27 @@ class WatchStoryServer:
         return not self._open <= set(self.asked[-1])
 
     def _followed(self, request: runs_pb2.WatchRunsRequest, plan: CallPlan) -> Iterator[runs_pb2.WatchRunsResponse]:
-        """The messages of a run that a client asks for."""
+        """The messages of a run, which a client has asked for by now."""
         run_id = request.add.run_id
         story = self._stories.get(run_id)
         if story is None:
-            self.missed += 1
-            error = runs_pb2.WatchError(code=grpc.StatusCode.NOT_FOUND.value[0], message="no run has this id")
-            yield runs_pb2.WatchRunsResponse(run_id=run_id, error=error)
-            return
+            return self._refused(run_id)
         told = story.told(request.add, plan)
         if plan.leaves_early and run_id not in self.asked[-1]:
             del told[1:]
         self.asked[-1][run_id] = request.add.resume_token
-        for message in story.heartbeats(request.add, plan) + told:
-            if message.run.HasField("completed_at") and not message.heartbeat:
+        return self._messages(run_id, story.heartbeats(request.add, plan) + told)
+
+    def _refused(self, run_id: str) -> Iterator[runs_pb2.WatchRunsResponse]:
+        self.missed += 1
+        error = runs_pb2.WatchError(code=grpc.StatusCode.NOT_FOUND.value[0], message="no run has this id")
+        yield runs_pb2.WatchRunsResponse(run_id=run_id, error=error)
+
+    def _messages(
+        self, run_id: str, updates: Sequence[runs_pb2.GetRunResponse]
+    ) -> Iterator[runs_pb2.WatchRunsResponse]:
+        for update in updates:
+            if update.run.HasField("completed_at") and not update.heartbeat:
                 self._open.discard(run_id)
-            yield runs_pb2.WatchRunsResponse(run_id=run_id, update=message)
+            yield runs_pb2.WatchRunsResponse(run_id=run_id, update=update)
         yield runs_pb2.WatchRunsResponse(run_id=run_id, ended=runs_pb2.WatchEnded())

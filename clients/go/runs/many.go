@@ -44,6 +44,11 @@ type ManyWatch struct {
 	names []string
 	// going are the runs that have not ended.
 	going map[string]*oneOfMany
+	// paused are those of them that were refused, and have not been heard of since. They are added again at these times.
+	paused map[string]time.Time
+	// silence is how long nothing may come of those that are not paused.
+	silence time.Duration
+	adds    *adds
 }
 
 // oneOfMany is a run that may fail alone: what is heard of others on its stream says nothing of it.
@@ -54,7 +59,7 @@ type oneOfMany struct {
 
 // WatchMany follows many runs on one stream. A run that is given twice is followed once.
 func (c *Client) WatchMany(ctx context.Context, runIDs []string, options ManyOptions) *ManyWatch {
-	watch := &ManyWatch{going: map[string]*oneOfMany{}}
+	watch := &ManyWatch{going: map[string]*oneOfMany{}, paused: map[string]time.Time{}}
 	one := WatchOptions{ByCompletion: options.ByCompletion, WithoutResults: options.WithoutResults}
 	one.Heartbeat = WatchOptions{Heartbeat: options.Heartbeat}.heartbeat()
 	if least := heartbeatShare * time.Duration(len(runIDs)); one.Heartbeat < least {
@@ -68,17 +73,18 @@ func (c *Client) WatchMany(ctx context.Context, runIDs []string, options ManyOpt
 		}
 	}
 	watch.stream = newStream(ctx, c, watch.open)
-	watch.stream.silence = silence(one.Heartbeat)
+	watch.silence = silence(one.Heartbeat)
 	return watch
 }
 
 // Next waits for the next event, and goes on after cuts by itself. It returns io.EOF when all runs have had their last one.
 func (w *ManyWatch) Next() (*RunEvent, error) {
 	for len(w.going) > 0 || w.stream.isOpen() {
+		w.stream.silence = w.patience()
 		message, err := w.stream.receive()
 		var event *RunEvent
 		if err == nil {
-			event, err = w.take(message)
+			event = w.take(message)
 		}
 		switch {
 		case event != nil:
@@ -106,49 +112,71 @@ func (w *ManyWatch) open(ctx context.Context, connection *grpc.ClientConn) (rece
 	if err != nil {
 		return nil, err
 	}
-	var adds []*runsv1.WatchRunsRequest
+	w.adds = &adds{stream: stream}
+	var first []*runsv1.WatchRunsRequest
 	for _, name := range w.names {
-		if run := w.going[name]; run != nil {
-			adds = append(adds, &runsv1.WatchRunsRequest{Action: &runsv1.WatchRunsRequest_Add{Add: run.ask()}})
+		run := w.going[name]
+		if run == nil {
+			continue
+		}
+		if pause := time.Until(w.paused[name]); pause > 0 {
+			w.adds.later(pause, run.add())
+		} else {
+			first = append(first, run.add())
 		}
 	}
-	// While answers are read: the gateway does not take all before it has sent some.
-	go sendAll(stream, adds)
+	go w.adds.send(first)
 	return stream, nil
 }
 
-func sendAll(stream runsv1.RunsService_WatchRunsClient, requests []*runsv1.WatchRunsRequest) {
-	for _, request := range requests {
-		if stream.Send(request) != nil {
-			return // The reader is told why.
+// patience returns how long nothing may come: of paused runs, nothing does.
+func (w *ManyWatch) patience() time.Duration {
+	patience := w.silence
+	if len(w.paused) < len(w.going) {
+		return patience
+	}
+	for _, due := range w.paused {
+		if pause := time.Until(due); pause+w.silence > patience {
+			patience = pause + w.silence
 		}
 	}
-	_ = stream.CloseSend()
+	return patience
 }
 
-// take returns the event in a message; nil for a heartbeat. An error that passes is that of the stream, which begins anew.
-func (w *ManyWatch) take(message *runsv1.WatchRunsResponse) (*RunEvent, error) {
+// take returns the event in a message; nil for a heartbeat. A run with an error that passes is added again, after a pause.
+func (w *ManyWatch) take(message *runsv1.WatchRunsResponse) *RunEvent {
 	run := w.going[message.RunId]
 	if run == nil {
-		return nil, nil // It has ended.
+		return nil // It has ended.
 	}
+	delete(w.paused, message.RunId)
 	if update, ok := message.Event.(*runsv1.WatchRunsResponse_Update); ok {
 		told, progress := run.take(update.Update)
 		run.outage.heard(progress)
 		w.stream.outage.heard(progress)
 		if told == nil {
-			return nil, nil
+			return nil
 		}
-		return &RunEvent{RunID: run.runID, Update: told}, nil
+		return &RunEvent{RunID: run.runID, Update: told}
 	}
 	end := run.end(message)
-	_, passes := run.outage.next(end)
+	pause, passes := run.outage.next(end)
 	w.stream.outage.heard(!passes)
 	if passes {
-		return nil, end
+		w.paused[message.RunId] = time.Now().Add(pause)
+		w.adds.later(pause, run.add())
+		return nil
 	}
 	delete(w.going, message.RunId)
-	return &RunEvent{RunID: run.runID, Err: end}, nil
+	if len(w.going) == 0 {
+		w.adds.end()
+	}
+	return &RunEvent{RunID: run.runID, Err: end}
+}
+
+// add returns the request for what has not come yet.
+func (o *oneOfMany) add() *runsv1.WatchRunsRequest {
+	return &runsv1.WatchRunsRequest{Action: &runsv1.WatchRunsRequest_Add{Add: o.ask()}}
 }
 
 // end returns why a run is followed no more: io.EOF if it has ended.
