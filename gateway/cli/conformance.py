@@ -6,16 +6,17 @@ from contextlib import AsyncExitStack, aclosing, nullcontext
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeAlias
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from gateway.cli.conformance_report import Report, opened_report
 from gateway.cli.connection import security_of
+from gateway.cli.ending_signals import EndingSignals
 from gateway.cli.errors import CommandError, ExitCode, UsageError
 from gateway.cli.gateway_flags import Gateway, GatewayFlags
-from gateway.cli.lines import print_line
+from gateway.cli.lines import print_error, print_line
 from gateway.cli.parameters import duration
 from gateway.core.errors import shortened
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from gateway.client.security import Security
     from gateway.conformance.conduct import TriedPromise
     from gateway.conformance.promise import Promise
+    from gateway.conformance.scene import Scene
+
+_LAST_SECONDS: Final = 5.0
+"""How long the kit takes at most to delete its runs when a signal ends it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +117,8 @@ def conformance(
 ) -> int:
     """Try on a server of the contract what it promises to who follows runs, in GetRun, WatchRuns and sets.
 
-    It submits runs of its own, and deletes them at the end. Exit codes: 0 if every promise that could be tried is kept,
-    1 if one is broken, 2 if nothing could be tried.
+    It submits runs of its own, and deletes them at the end, also when Ctrl-C or SIGTERM ends it. Exit codes: 0 if every
+    promise that could be tried is kept, 1 if one is broken, 2 if nothing could be tried.
     """
     flags, reached = kit or KitFlags(), gateway or GatewayFlags()
     _check(flags, client)
@@ -124,8 +129,10 @@ def conformance(
             print_line(f"{promise.name}\n    {promise.text}\n    {promise.place}")
         return ExitCode.OK
     plan = _Plan(promises, [] if client is not None else _servers(target, flags.other, reached), flags, client)
-    with nullcontext() if junit is None else opened_report(junit) as report:
-        return _exit_code(_try(plan, report), strict=flags.strict)
+    opened = nullcontext() if junit is None else opened_report(junit, promises)
+    with EndingSignals() as ending, opened as report:
+        tried = _try(plan, report, ending)
+        return ending.exit_code or _exit_code(tried, strict=flags.strict)
 
 
 def _check(flags: KitFlags, client: str | None) -> None:
@@ -183,14 +190,16 @@ def _named(promises: Sequence["Promise"], name: str) -> bool:
     return any(fnmatchcase(promise.name, name) for promise in promises)
 
 
-def _try(plan: _Plan, report: Report | None) -> list["TriedPromise"]:
+def _try(plan: _Plan, report: Report | None, ending: EndingSignals) -> list["TriedPromise"]:
     """Try promises, and tell what comes of them. Raises CommandError if the target is of no use, and tells that too."""
     from gateway.conformance.conduct import TargetUnusable, none_tried
     from gateway.conformance.text_report import summary_of
 
     tried: list[TriedPromise] = []
     try:
-        asyncio.run(_conduct(plan, tried))
+        asyncio.run(_conduct(plan, tried, ending))
+        if ending.came is not None:
+            tried += none_tried(plan.promises[len(tried) :], f"{ending.came.name} has ended the kit")
     except TargetUnusable as error:
         reason = f"the target cannot be tried: {error}"
         tried += none_tried(plan.promises, reason)
@@ -204,8 +213,8 @@ def _try(plan: _Plan, report: Report | None) -> list["TriedPromise"]:
     return tried
 
 
-async def _conduct(plan: _Plan, tried: list["TriedPromise"]) -> None:
-    """Try promises, print each, and note it."""
+async def _conduct(plan: _Plan, tried: list["TriedPromise"], ending: EndingSignals) -> None:
+    """Try promises, print each, and note it, until a signal comes."""
     from gateway.conformance.client_under_test import ClientUnderTest
     from gateway.conformance.conduct import each_tried, outcomes
     from gateway.conformance.restart_command import restart_by
@@ -219,14 +228,21 @@ async def _conduct(plan: _Plan, tried: list["TriedPromise"]) -> None:
     async with AsyncExitStack() as stack:
         if plan.client is not None:
             under_test = ClientUnderTest(plan.client, flags.patience)
-            await _note(each_tried(under_test, plan.promises), tried)
+            await ending.cut(_note(each_tried(under_test, plan.promises), tried))
             return
         target, *others = [
             await stack.enter_async_context(opened_target(server, flags.patience)) for server in plan.servers
         ]
         scene = Scene(target, others=others, component=flags.slow_component, restart=restart)
-        stack.push_async_callback(scene.clear)
-        await _note(outcomes(scene, plan.promises), tried)
+        stack.push_async_callback(_clear, scene, ending)
+        await ending.cut(_note(outcomes(scene, plan.promises), tried))
+
+
+async def _clear(scene: "Scene", ending: EndingSignals) -> None:
+    """Delete the runs of the kit; when a signal ends it, those that may be left are told."""
+    cleared = await ending.cut(scene.clear(await_target=ending.came is not None), _LAST_SECONDS)
+    if ending.came is not None and not cleared:
+        print_error(f"runs of the kit may be left: runs-gateway delete --cancel --label {scene.label}")
 
 
 async def _note(outcomes: AsyncGenerator["TriedPromise", None], tried: list["TriedPromise"]) -> None:

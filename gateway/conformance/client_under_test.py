@@ -2,10 +2,7 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Sequence
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +10,7 @@ from gateway.conformance.kit_server import KitMethod, serving
 from gateway.conformance.promise import NotTried, PromiseBroken, hold, same, shown
 from gateway.conformance.set_story import SetStory
 from gateway.conformance.set_story_server import SetStoryServer
+from gateway.conformance.shell_command import shell_command
 from gateway.conformance.story import CallPlan, Story
 from gateway.conformance.story_server import StoryServer
 from gateway.conformance.watch_story_server import WatchStoryServer
@@ -76,24 +74,16 @@ class ClientUnderTest:
             return await self._printed(f"{self._command} {mode} {address} {' '.join(run_ids)}")
 
     async def _printed(self, command: str) -> str:
-        process = await asyncio.create_subprocess_shell(
-            command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            # The shell and what it has started end together.
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(self._patience):
-                printed = await _all_of(process.stdout)
-                code = await process.wait()
-        except TimeoutError:
-            raise PromiseBroken(f"the client has not ended within {self._patience:g} s") from None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        async with shell_command(command, stdout=asyncio.subprocess.PIPE) as running:
+            assert running.output is not None
+            try:
+                async with asyncio.timeout(self._patience):
+                    printed = await _all_of(running.output)
+                    code = await running.exit_code()
+            except TimeoutError:
+                raise PromiseBroken(f"the client has not ended within {self._patience:g} s") from None
+            finally:
+                await running.end()
         if code == _NO_SUCH_MODE and not printed.strip():
             raise NotTried("the program has no such mode")
         if code in {126, 127}:

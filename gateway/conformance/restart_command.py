@@ -1,12 +1,10 @@
 """Restarts the target by a command that the user has given."""
 
 import asyncio
-import os
-import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from gateway.conformance.promise import NotTried
+from gateway.conformance.shell_command import shell_command
 
 
 def restart_by(command: str, patience: float) -> Callable[[], Awaitable[None]]:
@@ -16,40 +14,17 @@ def restart_by(command: str, patience: float) -> Callable[[], Awaitable[None]]:
     """
 
     async def restart() -> None:
-        starting = asyncio.create_task(_started(command))
-        try:
-            process = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # The shell may be there already, and what it has started: left alone, that would go on.
-            await _end_all(await starting)
-            raise
-        try:
-            async with asyncio.timeout(patience):
-                code = await process.wait()
-        except TimeoutError:
-            late = f"the command that restarts the target has not ended within {patience:g} s: --patience SECONDS"
-            raise NotTried(late) from None
-        finally:
-            if process.returncode is None:
-                await _end_all(process)
+        async with shell_command(command) as running:
+            try:
+                async with asyncio.timeout(patience):
+                    code = await running.exit_code()
+            except TimeoutError:
+                late = f"the command that restarts the target has not ended within {patience:g} s: --patience SECONDS"
+                raise NotTried(late) from None
+            finally:
+                # What a command that has ended leaves running is the target.
+                await running.end_unless_ended()
         if code != 0:
             raise NotTried(f"the command that restarts the target has failed, with the exit code {code}")
 
     return restart
-
-
-async def _started(command: str) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_shell(
-        command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        # What it leaves running is the target, which is not to end when the kit is interrupted.
-        start_new_session=True,
-    )
-
-
-async def _end_all(process: asyncio.subprocess.Process) -> None:
-    """End a shell together with all that it has started."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()

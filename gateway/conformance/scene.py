@@ -2,12 +2,13 @@
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 import grpc
 
 from gateway.conformance import flows
+from gateway.conformance.kit_submits import UNENDED, KitSubmits
 from gateway.conformance.promise import NotTried, shown
 from gateway.conformance.target import Target
 from runs.v1 import blobs_pb2, runs_pb2
@@ -51,6 +52,12 @@ class Scene:
         self._component = component
         self._mark = uuid.uuid4().hex
         self._kept: dict[str, Any] = {}
+        self._submits = KitSubmits(target)
+
+    @property
+    def label(self) -> str:
+        """The label of all runs of this scene, as commands take it."""
+        return f"{LABEL}={self._mark}"
 
     async def large_run(self) -> KitRun:
         """A run that has ended, with results that take several messages."""
@@ -108,8 +115,12 @@ class Scene:
         run = await self._submit(flow_id, inputs, set_name)
         try:
             yield KitRun(run.run_id, len(turns))
-        finally:
-            await self.cancel(run.run_id)
+        except BaseException:
+            # That is told, or ends the kit: not what may become of the cancel.
+            with suppress(Exception):
+                await self.cancel(run.run_id)
+            raise
+        await self.cancel(run.run_id)
 
     async def cancel(self, run_id: str) -> None:
         """End a run, which may be gone."""
@@ -119,6 +130,7 @@ class Scene:
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
+        self._submits.going_on.discard(run_id)
 
     async def delete(self, run_id: str) -> None:
         """Delete a run that has ended."""
@@ -151,14 +163,26 @@ class Scene:
         if self._component is not None:
             await self._once("slow", self._make_slow_flow)
 
-    async def clear(self) -> None:
-        """Delete all that the kit has made, where the target can do so."""
+    async def clear(self, *, await_target: bool = False) -> bool:
+        """Cancel and delete all that the kit has made, and return whether the target has done so.
+
+        A target that cannot be reached may be on its way back: with `await_target`, the kit waits for it.
+        """
+        if not self._submits.begun:
+            return True
+        await self._submits.answered()
         request = runs_pb2.DeleteRunsRequest(filter=runs_pb2.RunFilter(labels={LABEL: self._mark}), cancel=True)
+        patience = self.target.patience
         try:
-            async for _ in self.target.runs.DeleteRuns(request, timeout=self.target.patience):
+            async for _ in self.target.runs.DeleteRuns(request, timeout=patience, wait_for_ready=await_target):
                 pass
         except Exception:
-            pass  # It is no promise that is tried here, and what came of those is still to be told.
+            # It is no promise that is tried here, and what came of those is still to be told.
+            with suppress(Exception):
+                for run_id in tuple(self._submits.going_on):
+                    await self.cancel(run_id)
+            return False
+        return True
 
     async def _once(self, name: str, make: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._kept:
@@ -222,10 +246,10 @@ class Scene:
             idempotency_key=uuid.uuid4().hex,
             wait=wait,
         )
-        answer = await self.target.runs.SubmitRun(request, timeout=self.target.patience)
-        if wait and answer.run.status in {runs_pb2.RUN_STATE_PENDING, runs_pb2.RUN_STATE_RUNNING}:
+        run = await self._submits.submit(request)
+        if wait and run.status in UNENDED:
             raise NotTried(self._not_ended())
-        return answer.run
+        return run
 
     def _not_ended(self) -> str:
         return f"a run of the kit has not ended within {self.target.patience:g} s: --patience SECONDS"

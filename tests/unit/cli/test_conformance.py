@@ -1,7 +1,9 @@
 """The command `conformance`: what it prints and writes, and how it ends."""
 
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -158,3 +160,29 @@ def test_what_ends_the_kit_itself_leaves_a_report(
     with pytest.raises(SystemExit):
         run(command)
     assert ElementTree.parse(report).getroot().get("tests") == "1"
+
+
+def test_the_report_is_whole_all_the_time(
+    gateway: InMemoryGateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text("what was there before, and is longer " * 1_000)
+    meanwhile = []
+
+    async def check(_: Scene) -> None:
+        meanwhile.append(ElementTree.parse(report).getroot())
+
+    monkeypatch.setattr("gateway.conformance.all_promises.PROMISES", [Promise("get/all", "It.", "runs.proto", check)])
+    assert run(["conformance", "--target", gateway.address, "--junit", str(report)]) == ExitCode.OK
+    afterwards = ElementTree.parse(report).getroot()
+    assert [each.get("skipped") for each in (*meanwhile, afterwards)] == ["1", "0"]
+
+
+def test_a_report_goes_through_a_pipe_once(gateway: InMemoryGateway, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(pipe.read_bytes)
+        chosen = ["--target", gateway.address, "--only", "refuse/unknown-runs", "--junit", str(pipe)]
+        assert run(["conformance", *chosen]) == ExitCode.OK
+        assert ElementTree.fromstring(reading.result()).get("tests") == "1"

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import select
 import signal
 from pathlib import Path
 
@@ -10,31 +9,7 @@ import pytest
 
 from gateway.conformance.promise import NotTried
 from gateway.conformance.restart_command import restart_by
-
-LONG = 600
-"""More seconds than a test may take."""
-
-
-class Background:
-    """A process that a command starts in the background. `starts_it` is the beginning of the command."""
-
-    def __init__(self, folder: Path) -> None:
-        self._pipe = folder / "pid"
-        os.mkfifo(self._pipe)
-        self.starts_it = f"sleep {LONG} & echo $! >'{self._pipe}'"
-
-    async def started(self) -> int:
-        """A descriptor of it, once it is there."""
-        return await asyncio.to_thread(self.started_meanwhile)
-
-    def started_meanwhile(self) -> int:
-        """The same, while nothing else goes on."""
-        return os.pidfd_open(int(self._pipe.read_text()))
-
-
-def has_ended(descriptor: int, seconds: float) -> bool:
-    """Whether a process ends within so many seconds."""
-    return bool(select.select([descriptor], [], [], seconds)[0])
+from tests.support.background_process import LONG, BackgroundProcess, has_ended
 
 
 async def test_a_command_has_to_succeed() -> None:
@@ -49,9 +24,9 @@ async def test_a_command_that_takes_too_long_is_ended() -> None:
 
 
 async def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
-    background = Background(tmp_path)
-    restart = asyncio.ensure_future(restart_by(f"{background.starts_it}; wait", LONG)())
-    descriptor = await background.started()
+    background = BackgroundProcess(tmp_path)
+    restart = asyncio.ensure_future(restart_by(f"{background.starts_it} wait", LONG)())
+    descriptor = await asyncio.to_thread(background.started)
     restart.cancel()
     with pytest.raises(asyncio.CancelledError):
         await restart
@@ -60,12 +35,12 @@ async def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
 
 
 async def test_what_a_command_has_started_ends_with_it_at_its_very_beginning(tmp_path: Path) -> None:
-    background = Background(tmp_path)
-    restart = asyncio.ensure_future(restart_by(f"{background.starts_it}; wait", LONG)())
+    background = BackgroundProcess(tmp_path)
+    restart = asyncio.ensure_future(restart_by(f"{background.starts_it} wait", LONG)())
     for _ in range(2):  # Its task, and the one that starts the shell.
         await asyncio.sleep(0)
     # The loop has not heard yet that the shell is there.
-    descriptor = background.started_meanwhile()
+    descriptor = background.started()
     restart.cancel()
     with pytest.raises(asyncio.CancelledError):
         await restart
@@ -74,9 +49,9 @@ async def test_what_a_command_has_started_ends_with_it_at_its_very_beginning(tmp
 
 
 async def test_what_a_command_that_has_succeeded_leaves_goes_on(tmp_path: Path) -> None:
-    background = Background(tmp_path)
+    background = BackgroundProcess(tmp_path)
     restart = asyncio.ensure_future(restart_by(background.starts_it, LONG)())
-    descriptor = await background.started()
+    descriptor = await asyncio.to_thread(background.started)
     try:
         await restart
         assert not has_ended(descriptor, 0.0)
