@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 
 from gateway.core.durations import duration_seconds
-from gateway.server.sizes import parse_size
+from gateway.core.sizes import parse_size
 
 _WHOLE_NUMBER = re.compile(r"[-+]?[0-9]{1,20}")
 

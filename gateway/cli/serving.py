@@ -19,6 +19,7 @@ from gateway.core.clock import start_of_run
 from gateway.core.descriptors import raise_descriptor_limit
 from gateway.core.errors import StateUnavailable
 from gateway.core.readiness import BrokenError
+from gateway.core.sizes import size_text
 from gateway.server.log import log_to_stderr, set_log_level
 from gateway.server.machine_memory import warn_if_beyond
 from gateway.server.scheduling import use_batch_scheduling
@@ -27,7 +28,6 @@ from gateway.server.setting_forms import RuntimeKind
 from gateway.server.settings import BridgeSettings, ServeSettings, SettingsError, StartError
 from gateway.server.settings_sources import load_bridge, load_serve, mistyped_variables
 from gateway.server.signals import cancel_on_signals, ignore_hangups
-from gateway.server.sizes import size_text
 from gateway.server.trace_export import exported_traces, flush_seconds
 from gateway.server.worker_pool import WorkerPool
 

@@ -60,7 +60,7 @@ def backup(file: Path, /, *, state: StateFlag = None, config_file: ConfigFile = 
     file
         The copy. It must not exist.
     """
-    from gateway.server.sizes import size_text
+    from gateway.core.sizes import size_text
     from gateway.storage.backup import back_up
     from gateway.storage.owned_file import StateError
 

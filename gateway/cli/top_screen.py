@@ -15,7 +15,7 @@ from gateway.cli.output import STYLES
 from gateway.cli.run_table import RunTable, short_duration
 from gateway.cli.sort_keys import SortKey
 from gateway.core.model import RunState
-from gateway.server.sizes import size_text
+from gateway.core.sizes import size_text
 
 Piece: TypeAlias = tuple[str, str]
 """Some words and their style."""

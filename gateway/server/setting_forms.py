@@ -15,8 +15,8 @@ from gateway.core.durations import duration_seconds
 from gateway.core.model import MAX_KEY_LENGTH, MAX_TIMEOUT
 from gateway.core.owner import NAMESPACE_RULE, is_namespace
 from gateway.core.page_origins import ANY_ORIGIN, is_origin
+from gateway.core.sizes import parse_size
 from gateway.runtimes.temporal.address import TemporalAddress
-from gateway.server.sizes import parse_size
 
 MAX_OPEN_CALLS = 10_000_000
 """The highest limit of open calls: the sum over all workers has to be a number that grpc takes."""

@@ -6,8 +6,8 @@ from typing import get_origin
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from gateway.core.sizes import size_text
 from gateway.server.settings import BridgeSettings, ServeSettings, settings_of
-from gateway.server.sizes import size_text
 from tests.support.settings_tables import DOCUMENTS, TARGET, table
 from tests.support.tables import with_table
 
