@@ -21,7 +21,8 @@ app = App(
     suppress_keyboard_interrupt=False,
     help_epilogue=(
         "Exit codes: 0 success, 1 error, 2 invalid use or parameter, 3 not found, 4 gateway unavailable, "
-        "5 an awaited run failed or was cancelled, 6 the awaited run has not finished in time, 130 Ctrl-C."
+        "5 an awaited run failed or was cancelled, 6 the awaited run has not finished in time, 130 Ctrl-C. "
+        "'serve' and 'bridge' stop in order on Ctrl-C, and end with 0."
     ),
 )
 # A command is imported when it is used: settings, for one, take longer to import than a run to be read.
