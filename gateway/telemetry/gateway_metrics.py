@@ -29,6 +29,8 @@ CONNECTIONS: Final = Gauge(
 MEMORY: Final = Gauge("runs_gateway_memory_bytes", "Bytes held in the account of memory.", ("use",))
 MEMORY_LIMIT: Final = Gauge("runs_gateway_memory_limit_bytes", "The size of the account of memory.")
 REFUSALS: Final = Counter("runs_gateway_refusals_total", "Calls that were refused.", ("reason",))
+# The alert sees no increase in a series that begins with its first event.
+REFUSALS.labels("STATE_UNAVAILABLE")
 TOKENS_REFUSED: Final = Counter(
     "runs_gateway_tokens_refused_total", "Credentials that were missing or not accepted.", ("reason",)
 )
@@ -101,5 +103,5 @@ RETENTION_BLOBS: Final = Counter(
 )
 RETENTION_PASS: Final = Gauge(
     "runs_gateway_retention_last_pass_timestamp_seconds",
-    "When all that was to go had gone, in seconds since the epoch; 0 if everything is kept.",
+    "When all that was to go had gone, or the gateway began, in seconds since the epoch; 0 if everything is kept.",
 )

@@ -114,6 +114,8 @@ class Pruning:
 
     async def _run(self) -> None:
         blobs_at = time.monotonic() + LOOK_SECONDS
+        # If nothing ever goes, that is to be seen as well.
+        RETENTION_PASS.labels().value = time.time()
         while True:
             more = False
             try:
