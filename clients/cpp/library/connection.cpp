@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 10'000;
+constexpr int kPingTimeoutMs = 60'000;
 constexpr int kFirstReconnectMs = 100;
 constexpr int kLastReconnectMs = 1'000;
 
@@ -128,7 +129,8 @@ std::shared_ptr<grpc::Channel> Connection::open() const {
   // Pings find out that a connection has died while a set has nothing to tell. By default there are two of them only.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
-  arguments.SetInt("grpc.http2.ping_timeout_ms", kKeepaliveTimeoutMs);  // The same for newer releases of gRPC.
+  // For newer releases of gRPC. On a slow link, the answer to a ping stands behind what was sent before.
+  arguments.SetInt("grpc.http2.ping_timeout_ms", kPingTimeoutMs);
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Retries are those of this library: it knows which calls may be repeated.
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);

@@ -6,6 +6,10 @@ IDLE_MS: Final = 60_000
 """A connection without open calls is closed after so many milliseconds, sooner than most proxies do it; the next call
 makes it again. It ends no call, as the close of a proxy may that comes while a call begins."""
 
+PING_TIMEOUT_MS: Final = 60_000
+"""How long the answer to a ping may take. On a slow link it stands behind what the peer has sent before, which may be
+megabytes, and grpc also pings while that comes, to measure the link."""
+
 DETAILS_TRAILER: Final = "grpc-status-details-bin"
 """The trailing metadata that holds the google.rpc.Status of a failed call."""
 
@@ -17,7 +21,8 @@ def channel_options(*, min_reconnect_ms: int, keepalive_ms: int) -> tuple[tuple[
     """Return the options of a channel to a gateway or an engine, as grpc takes them.
 
     After a failed attempt to connect, the next one begins after `min_reconnect_ms` at the earliest. While calls are
-    open, the peer is pinged every `keepalive_ms`, and the connection counts as lost 10 seconds after a ping. After
+    open and nothing comes, the peer is pinged every `keepalive_ms`. The connection counts as lost when the machine of
+    the peer has not acknowledged that within 10 seconds, or the peer has not answered within PING_TIMEOUT_MS. After
     IDLE_MS without calls it is closed.
     """
     return (
@@ -34,8 +39,8 @@ def channel_options(*, min_reconnect_ms: int, keepalive_ms: int) -> tuple[tuple[
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.client_idle_timeout_ms", IDLE_MS),
         ("grpc.keepalive_time_ms", keepalive_ms),
+        # That of TCP (TCP_USER_TIMEOUT): a machine that has vanished acknowledges nothing.
         ("grpc.keepalive_timeout_ms", 10_000),
-        # By default newer releases of grpc wait a minute for the answer to a ping, in spite of the option above.
-        ("grpc.http2.ping_timeout_ms", 10_000),
+        ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
         ("grpc.http2.max_pings_without_data", 0),
     )

@@ -23,8 +23,8 @@ module RunsGateway
       # A peer that has vanished without a word is noticed.
       'grpc.keepalive_time_ms' => 30_000,
       'grpc.keepalive_timeout_ms' => 10_000,
-      # The same for newer releases of gRPC.
-      'grpc.http2.ping_timeout_ms' => 10_000,
+      # For newer releases of gRPC. On a slow link, the answer to a ping stands behind what was sent before.
+      'grpc.http2.ping_timeout_ms' => 60_000,
       'grpc.http2.max_pings_without_data' => 0
     }.freeze
 
