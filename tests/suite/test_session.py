@@ -103,3 +103,20 @@ async def test_every_session_has_the_same_surroundings(tmp_path: Path, processes
     assert HOSTILE.items() & found["environment"].items() == set()
     kept = {name for name in found["environment"] if not name.startswith("PYTEST_")}
     assert kept == {"PATH", "HOME", "LC_ALL", "TZ"}
+
+
+LEAVING = """
+import signal
+
+def test_a_serving_command():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+def test_one_after_it():
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+"""
+
+
+async def test_a_signal_that_one_test_ignores_is_heeded_by_the_next(tmp_path: Path) -> None:
+    inner = Inner(tmp_path)
+    inner.write("test_signals.py", LEAVING)
+    assert "2 passed" in await inner.run("-n", "0")

@@ -68,6 +68,12 @@ def pytest_configure(config: pytest.Config) -> None:
     time.tzset()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Undo what the test before has left: commands that serve ignore SIGHUP, and their children inherit that."""
+    _heed_signals()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if home := config.stash.get(_HOME, None):
         shutil.rmtree(home, ignore_errors=True)
@@ -82,6 +88,11 @@ def _set_environment(home: str) -> None:
 def _set_signals() -> None:
     """Give each signal its usual action: `nohup` and background jobs of scripts leave some ignored or blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    _heed_signals()
+
+
+def _heed_signals() -> None:
+    """Ignore no signal but those that Python ignores itself."""
     for number in signal.valid_signals() - _IGNORED_BY_PYTHON:
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
