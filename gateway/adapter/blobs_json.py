@@ -8,7 +8,7 @@ import binascii
 from base64 import b64encode
 from collections.abc import Iterator
 
-from gateway.adapter.json_members import Params, members_of
+from gateway.adapter.json_members import Params, params_of
 from gateway.core.errors import InvalidParams
 from gateway.core.json_text import quote, string
 from gateway.core.model import Blob, BlobType, JsonText, blob_digest
@@ -22,7 +22,7 @@ _BASE64_STEP = 48 << 10
 
 def blob_from_json(params: Params) -> Blob:
     """Read `{data, blobType}`: what is put, or what a get has returned. Without a type it is data."""
-    given = members_of(params)
+    given = params_of(params)
     data = given.get("data")
     if data is None:
         raise InvalidParams.field("data", description="Field required")
@@ -70,7 +70,7 @@ def blob_json_size(blob: Blob, blob_id: str) -> int | None:
 
 def blob_id_from_json(params: Params) -> str:
     """Read `{blobId}`: which blob to get, or what a put has returned. Whether it is an id is not checked here."""
-    given = members_of(params)
+    given = params_of(params)
     blob_id = _either(given, "blobId", "blob_id")
     if blob_id is None:
         raise InvalidParams.field("blob_id", description="Field required")

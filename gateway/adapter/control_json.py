@@ -10,15 +10,17 @@ from msgspec.structs import replace
 
 from gateway.adapter.filters_json import run_filter_from_json, run_filter_to_json
 from gateway.adapter.json_members import (
+    META,
     Member,
     Members,
     Params,
     members_of,
     optional_text,
     read_members,
+    read_params,
     write_object,
 )
-from gateway.adapter.params_json import META, add_seconds, seconds_from_json
+from gateway.adapter.params_json import add_seconds, seconds_from_json
 from gateway.adapter.status_from_json import run_status_from_json
 from gateway.core.control import (
     BulkProgress,
@@ -29,7 +31,7 @@ from gateway.core.control import (
     ListParams,
     RunList,
 )
-from gateway.core.errors import InvalidParams, TooLarge, shortened
+from gateway.core.errors import GivenName, InvalidParams, TooLarge, shortened
 from gateway.core.json_text import boolean, elements, integer, quote, string
 from gateway.core.model import JsonText
 from gateway.core.run_filter import RunFilter, RunOrder
@@ -148,10 +150,10 @@ def known_members(params: Params, known: Members) -> dict[str, Any]:
     """
     if isinstance(params, dict) and any(len(text) > MAX_PARAMETER for text in params.values()):
         raise TooLarge(f"a parameter of this method has at most {MAX_PARAMETER >> 10} KiB")
-    fields = read_members(params, known)
+    fields = read_params(params, known)
     for name in fields.pop("extensions", ()):
         if name != META:
-            raise InvalidParams.field(shortened(name), description="not a parameter of this method")
+            raise InvalidParams.field(GivenName(shortened(name)), description="not a parameter of this method")
     return fields
 
 

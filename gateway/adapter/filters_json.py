@@ -7,7 +7,7 @@ errors use the names of `gateway.core.model`.
 from gateway.adapter.json_members import Member, Members, Params, optional_text, read_members, write_object
 from gateway.adapter.params_json import labels_from_json, labels_to_json
 from gateway.adapter.status_from_json import time_from_json
-from gateway.core.errors import InvalidParams, shortened
+from gateway.core.errors import GivenName, InvalidParams, shortened
 from gateway.core.json_text import boolean, elements, quote, string
 from gateway.core.model import JsonText, RunState
 from gateway.core.run_filter import MAX_FLOW_IDS, RunFilter, asked_states, canonical_filter
@@ -21,7 +21,7 @@ def run_filter_from_json(text: Params, *path: str | int) -> RunFilter:
     """Read the filter at `path`: its ids become canonical. An empty text is an absent condition."""
     fields = read_members(text, FILTER, *path)
     for name in fields.pop("extensions", ()):
-        raise InvalidParams.field(*path, shortened(name), description="not a member of a filter")
+        raise InvalidParams.field(*path, GivenName(shortened(name)), description="not a member of a filter")
     return canonical_filter(fields, *path)
 
 

@@ -11,6 +11,9 @@ from gateway.core.errors import InvalidParams
 from gateway.core.json_text import MAX_MEMBERS, members, quote, string, too_many
 from gateway.core.model import JsonText, SubmitParams
 
+META = "_meta"
+"""The parameter of every method that says what it belongs to: its trace, as headers would."""
+
 
 class Member(NamedTuple):
     """How a member is read: the field of the model that it fills, and the reader of its text, given the path as well.
@@ -72,6 +75,20 @@ def read_members(params: Params, known: Members, *path: str | int) -> dict[str, 
     if extensions:
         fields["extensions"] = extensions
     return fields
+
+
+def read_params(params: Params, known: Members) -> dict[str, Any]:
+    """Read the parameters of a method as `read_members` does."""
+    return read_members(params_of(params), known)
+
+
+def params_of(params: Params) -> dict[str, Any]:
+    """The members of the parameters of a method. Raises InvalidParams as `members_of` does, and for a wrong `_meta`."""
+    given = members_of(params)
+    meta = given.get(META)
+    if isinstance(meta, str) and meta != "null" and not meta.startswith("{"):
+        raise InvalidParams.field(META, description="expected an object")
+    return given
 
 
 def any_value(text: JsonText, *_: str | int) -> JsonText:

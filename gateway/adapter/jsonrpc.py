@@ -15,6 +15,7 @@ from gateway.adapter.json_members import Params
 from gateway.adapter.remote_errors import parse_path, remote_error
 from gateway.core.errors import (
     GatewayError,
+    GivenName,
     InvalidFlow,
     InvalidParams,
     InvalidRequest,
@@ -256,6 +257,8 @@ def _violation_text(violation: Violation) -> JsonText:
 
 def _renamed(path: Path, names: dict[str, str]) -> Path:
     first = path[0] if path else None
+    if isinstance(first, GivenName):
+        return path
     if first == _FILTER:
         return (first, *_renamed(path[1:], names))
     return (names.get(first, first), *path[1:]) if isinstance(first, str) else path

@@ -6,11 +6,11 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from gateway.adapter.control_json import CANCEL, DELETE, LIST
 from gateway.adapter.items_json import ITEMS
-from gateway.adapter.json_members import Members
+from gateway.adapter.json_members import META, Members
 from gateway.adapter.json_schemas import is_required, member_schema, nullable, reference
 from gateway.adapter.member_descriptions import description_of
 from gateway.adapter.message_schemas import BLOB_TYPE
-from gateway.adapter.params_json import GET, META, SUBMIT
+from gateway.adapter.params_json import GET, SUBMIT
 from gateway.adapter.sets_json import WATCH
 from gateway.adapter.tokens_json import TOKEN
 from gateway.core import errors

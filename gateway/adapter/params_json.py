@@ -17,6 +17,7 @@ from gateway.adapter.json_members import (
     members_of,
     optional_text,
     read_members,
+    read_params,
     write_object,
 )
 from gateway.core.errors import InvalidParams
@@ -24,9 +25,6 @@ from gateway.core.json_text import boolean, elements, integer, number, object_te
 from gateway.core.model import GetParams, JsonText, ObservabilityContext, ResultOrder, SubmitParams
 from gateway.core.packed_texts import PackedTexts
 from gateway.core.validation import validated
-
-META = "_meta"
-"""The parameter of every method that says what it belongs to: its trace, as headers would."""
 
 _ORDERS = {
     "byIndex": ResultOrder.BY_INDEX,
@@ -40,7 +38,7 @@ def submit_params_from_json(params: Params) -> SubmitParams:
     """Read the parameters of runs/submit, unless that has been done."""
     if isinstance(params, SubmitParams):
         return params
-    return validated(SubmitParams, read_members(params, SUBMIT))
+    return validated(SubmitParams, read_params(params, SUBMIT))
 
 
 def submit_params_to_json(params: SubmitParams) -> JsonText:
@@ -68,7 +66,7 @@ def submit_params_to_json(params: SubmitParams) -> JsonText:
 
 def get_params_from_json(params: Params) -> GetParams:
     """Read the parameters of runs/get."""
-    return validated(GetParams, read_members(params, GET))
+    return validated(GetParams, read_params(params, GET))
 
 
 def get_params_to_json(params: GetParams) -> JsonText:

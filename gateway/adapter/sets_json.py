@@ -5,7 +5,7 @@ Paths of errors use the names of `gateway.core.model`.
 
 from gateway.adapter import jsonrpc, status_to_json
 from gateway.adapter.filters_json import run_filter_from_json
-from gateway.adapter.json_members import Member, Members, Params, read_members
+from gateway.adapter.json_members import Member, Members, Params, read_params
 from gateway.adapter.params_json import resume_token_from_json, seconds_from_json
 from gateway.core.json_text import boolean, quote
 from gateway.core.model import JsonText, RunStatus
@@ -18,7 +18,7 @@ METHOD = "runs/set"
 
 def set_params_from_json(params: Params) -> SetParams:
     """Read the parameters of runs/watch."""
-    return validated(SetParams, read_members(params, WATCH))
+    return validated(SetParams, read_params(params, WATCH))
 
 
 def around_change(

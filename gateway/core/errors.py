@@ -15,6 +15,12 @@ Path = tuple[str | int, ...]
 """Where something is in a message: names of `gateway.core.model` fields, keys of JSON objects, and indexes."""
 
 
+class GivenName(str):
+    """A name in a path that is none of the model: a front tells it as the client wrote it."""
+
+    __slots__ = ()
+
+
 MAX_VIOLATIONS: Final = 100
 """How many violations one error names."""
 

@@ -8,8 +8,7 @@ import msgspec
 from opentelemetry import context as contexts
 
 from gateway.adapter import jsonrpc
-from gateway.adapter.json_members import Params, members_of
-from gateway.adapter.params_json import META
+from gateway.adapter.json_members import META, Params, members_of
 from gateway.core.errors import GatewayError, Internal
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import RPC_PATH, HttpResponse, denial, refusal
