@@ -33,13 +33,23 @@ Hold: TypeAlias = Callable[[int], None]
 
 VALUE: Final = Value.DESCRIPTOR.full_name
 _TEXT_FORMS: Final = {
-    Duration.DESCRIPTOR.full_name: (re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s"), "1.5s"),
+    Duration.DESCRIPTOR.full_name: (
+        re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,9})?s"),
+        "1.5s",
+        "a duration of at most 315576000000s",
+    ),
     Timestamp.DESCRIPTOR.full_name: (
-        re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})"),
+        re.compile(
+            r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+        ),
         "2026-01-31T12:00:00Z",
+        "a time that exists, in the years 1 to 9999",
     ),
 }
-"""What texts they have, and an example. Protobuf's reader takes others as well, or fails with an OverflowError."""
+"""What texts they have, an example, and what else the text has to be.
+
+Protobuf's reader takes other texts as well, or fails with an OverflowError.
+"""
 
 TEXTS: Final = frozenset(_TEXT_FORMS)
 """The messages that are strings in JSON."""
@@ -342,10 +352,10 @@ _READERS: Final[Mapping[int, Callable[[Any, Path], Any]]] = {
 
 
 def _read_text(message: Message, value: Any, path: Path) -> None:
-    form, example = _TEXT_FORMS[cast(Descriptor, message.DESCRIPTOR).full_name]
+    form, example, meant = _TEXT_FORMS[cast(Descriptor, message.DESCRIPTOR).full_name]
+    if not isinstance(value, str) or form.fullmatch(value) is None:
+        raise InvalidParams.field(*path, description=f"expected a string like '{example}'")
     try:
-        if form.fullmatch(value) is None:
-            raise ValueError
         message.FromJsonString(value)  # type: ignore[attr-defined]
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidParams.field(*path, description=f"expected a string like '{example}'") from None
+    except (ValueError, OverflowError):
+        raise InvalidParams.field(*path, description=f"expected {meant}") from None

@@ -125,6 +125,8 @@ def conformance(
     _check_together(target, client, flags, reached.given())
     promises = _chosen(flags.only, of_clients=client is not None)
     if list_:
+        if junit is not None:
+            raise UsageError("--junit: --list tries nothing that a report could be written of")
         for promise in promises:
             print_line(f"{promise.name}\n    {promise.text}\n    {promise.place}")
         return ExitCode.OK

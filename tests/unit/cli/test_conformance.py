@@ -23,6 +23,13 @@ def gateway() -> Iterator[InMemoryGateway]:
         yield gateway
 
 
+def test_a_list_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.xml"
+    assert run(["conformance", "--list", "--junit", str(report)]) == ExitCode.USAGE
+    assert "--junit" in capsys.readouterr().err
+    assert not report.exists()
+
+
 def test_promises_that_are_kept(gateway: InMemoryGateway, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.xml"
     chosen = ["--only", "refuse/*", "--only", "get/each-result-comes-once"]

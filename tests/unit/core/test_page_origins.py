@@ -8,6 +8,10 @@ ORIGINS = [
     "http://[::1]:3000",
     "capacitor://localhost",
     "https://a.b:1",
+    "https://a.b:65535",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://12345678-1234-1234-1234-123456789abc",
+    "tauri://localhost",
 ]
 OTHERS = [
     "",
@@ -23,6 +27,13 @@ OTHERS = [
     "https://a.example https://b.example",
     "https://app.example\r\nX: y",
     "https://",
+    "https://app.example:0",
+    "https://app.example:0443",
+    "https://app.example:65536",
+    "https://app.example:99999",
+    "ftp://app.example",
+    "wss://app.example",
+    "file://app.example",
 ]
 
 
