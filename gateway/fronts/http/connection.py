@@ -360,5 +360,5 @@ class HttpConnection(RequestLoop):
     def _refuse(self, error: GatewayError) -> None:
         """Answer what is no request yet, and close."""
         if self.transport is not None and self._request is None:
-            self.transport.write(raw_refusal(error))
+            self.transport.write(raw_refusal(error, more=self._intake.cross_origin(self.begun)))
         self.force_close()

@@ -53,7 +53,12 @@ class CrossOrigin:
         """The headers that the answer to a request has, whatever it is."""
         if not self._of_allowed or hdrs.ORIGIN not in request.headers:
             return self._of_others
-        return self._of_allowed.get(request.headers[hdrs.ORIGIN], self._of_others)
+        origins = request.headers.getall(hdrs.ORIGIN)
+        return self.lines_for(origins[0]) if len(origins) == 1 else self._of_others
+
+    def lines_for(self, origin: str) -> bytes:
+        """The headers that an answer to a page of an origin has; "" is an origin that is not known."""
+        return self._of_allowed.get(origin, self._of_others)
 
     def preflight(self, request: HttpRequest) -> HttpResponse | None:
         """The answer to a browser that asks what a page may send; None if the request is something else."""

@@ -31,6 +31,7 @@ from gateway.fronts.http import event_stream
 from gateway.fronts.http.blob_routes import BlobRoutes, RouteHandler
 from gateway.fronts.http.coded_answers import CodedAnswers
 from gateway.fronts.http.connection import ClientLeft, HttpConnection
+from gateway.fronts.http.cross_origin import CrossOrigin
 from gateway.fronts.http.entrance import BLOBS_PATH, HttpEntrance
 from gateway.fronts.http.gate import ConnectionGate
 from gateway.fronts.http.host_check import LOOPBACK, HostCheck, ServedHosts
@@ -118,7 +119,7 @@ class HttpFront:
         self._probes = Probes(services.readiness, names_components=not self._entrance.access.configured)
         self._ui = UiFiles() if ui else None
         self._lane = lane
-        self._gate, self._intake = ConnectionGate(self._limits.connections), Intake(lane)
+        self._gate, self._intake = ConnectionGate(self._limits.connections), Intake(lane, CrossOrigin(hosts.origins))
         self._tls = None if tls is None else TlsPort(tls, self._connection, self._gate, self._limits.head_seconds)
         self._open: set[asyncio.Task[Any]] = set()
         """The tasks of connections that work on a request."""

@@ -12,11 +12,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import RequestPayloadError
 
 from gateway.concurrency.time_slice import SLICE_SECONDS
-from gateway.core.errors import InvalidRequest
+from gateway.core.errors import GatewayError, InvalidRequest
 from gateway.core.internal_errors import release_frames, report_unexpected
+from gateway.fronts.http.cross_origin import CrossOrigin
+from gateway.fronts.http.early_head import EarlyHead
 from gateway.fronts.http.known_heads import END_OF_HEAD, KnownHeads
 from gateway.fronts.http.lane import Lane
-from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed, path_of
+from gateway.fronts.http.malformed import MAX_HEADERS, MAX_LINE, malformed
+from gateway.fronts.http.responses import raw_refusal
 
 PIECE: Final = 4 << 10
 """How much is parsed at once, in bytes: up to 700 chunks, a third of a millisecond."""
@@ -35,11 +38,13 @@ MAX_AHEAD: Final = 32
 class Intake:
     """Gives connections their turns to parse what they have received: pieces for a slice of each turn of the loop.
 
-    What is malformed is answered by `lane` where its path is one of these.
+    What is malformed is answered by `lane` where its path is one of these, and browsers are told what `cross_origin`
+    says.
     """
 
-    def __init__(self, lane: Lane | None = None) -> None:
-        self.lane = lane
+    def __init__(self, lane: Lane | None = None, cross_origin: CrossOrigin | None = None) -> None:
+        self._lane = lane
+        self._cross_origin = cross_origin
         self.heads = KnownHeads()
         self._waiting: deque[PiecewiseHandler] = deque()
         self._turning = False
@@ -50,6 +55,17 @@ class Intake:
         if not self._turning:
             self._turning = True
             asyncio.get_running_loop().call_soon(self._turn)
+
+    def refusal(self, error: GatewayError, head: EarlyHead | None) -> bytes:
+        """The answer to what is no request; `head` is what is known of it."""
+        told = None if self._lane is None or head is None else self._lane.early_refusal(head, error)
+        return raw_refusal(error, told, self.cross_origin(head))
+
+    def cross_origin(self, head: EarlyHead | None) -> bytes:
+        """The headers of such an answer that tell browsers which pages may read it."""
+        if self._cross_origin is None:
+            return b""
+        return self._cross_origin.lines_for("" if head is None else head.origin)
 
     def _turn(self) -> None:
         until = time.monotonic() + SLICE_SECONDS
@@ -72,7 +88,7 @@ class Arrived(NamedTuple):
 
     message: RawRequestMessage | InvalidRequest
     body: StreamReader | None
-    path: str = ""
+    head: EarlyHead | None = None
 
 
 class PiecewiseHandler(asyncio.Protocol):
@@ -82,7 +98,6 @@ class PiecewiseHandler(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_begun",
         "_full",
         "_intake",
         "_missing",
@@ -91,6 +106,7 @@ class PiecewiseHandler(asyncio.Protocol):
         "_unparsed",
         "_waits",
         "arrived",
+        "begun",
         "transport",
     )
 
@@ -110,8 +126,8 @@ class PiecewiseHandler(asyncio.Protocol):
         self._intake = intake
         self._missing: int | None = 0
         """How many bytes are missing of the last request; None if that is not known, and then never again."""
-        self._begun = ""
-        """The path of a head of which only the beginning has come."""
+        self.begun: EarlyHead | None = None
+        """A head of which only the beginning has come."""
         self._unparsed = b""
         self._parsed = 0
         """How much of it has been parsed."""
@@ -156,9 +172,11 @@ class PiecewiseHandler(asyncio.Protocol):
             except HttpProcessingError as error:
                 release_frames(error)
                 self._stop_parsing()
+                head = None if parsed else self._head(data)
                 if parsed and not parsed[-1][1].is_eof():
                     self.arrived.pop()  # It is the one that is malformed, in its body.
-                self.arrived.append(Arrived(malformed(error), None, "" if parsed else self._path(data)))
+                    head = EarlyHead.of(parsed[-1][0])
+                self.arrived.append(Arrived(malformed(error), None, head))
                 self.cannot_parse()
                 self.wake()
                 return
@@ -169,12 +187,16 @@ class PiecewiseHandler(asyncio.Protocol):
             if upgraded:  # No other protocol is served. What follows is not HTTP: the connection ends with the answer.
                 self._stop_parsing()
                 return
-        self._begun = "" if parsed else self._path(data)
+        self.begun = None if parsed else self._head(data)
         self._note_missing(data, parsed)
 
-    def _path(self, data: bytes) -> str:
-        """The path of the head that data begins, or goes on with."""
-        return path_of(data) if self._missing == 0 else self._begun
+    def _head(self, data: bytes) -> EarlyHead | None:
+        """The head that data begins, or goes on with; None if it does neither, as far as is known."""
+        if self._missing == 0:
+            return EarlyHead.beginning(data)
+        if self.begun is not None:
+            self.begun.add(data)
+        return self.begun
 
     def data_received(self, data: bytes) -> None:
         """Parse a piece at once; keep more for turns of its own."""

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from gateway.concurrency.memory_account import MemoryHold
 from gateway.core.errors import GatewayError
+from gateway.fronts.http.early_head import EarlyHead
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import HttpResponse
 
@@ -20,5 +21,5 @@ class Lane(Protocol):
     def refusal(self, request: HttpRequest, error: GatewayError) -> HttpResponse:
         """The answer to a request that is refused."""
 
-    def early_refusal(self, path: str, error: GatewayError) -> HttpResponse | None:
+    def early_refusal(self, head: EarlyHead, error: GatewayError) -> HttpResponse | None:
         """The answer to what is no request, but names a path; None if that is none of these."""

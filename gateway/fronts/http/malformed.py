@@ -17,7 +17,6 @@ MAX_LINE: Final = 8_190
 VERSIONS: Final = frozenset({HttpVersion10, HttpVersion11})
 """The versions of HTTP that are served."""
 
-_BEGINNING: Final = re.compile(rb"[A-Z]{1,16} (/[A-Za-z0-9_./]{1,200})[ ?]")
 _OTHER: Final = "the request is malformed"
 _VERSION: Final = re.compile("HTTP version|PRI/Upgrade|HTTP/2")
 _REPEATED: Final = re.compile(r"Duplicate '?([A-Za-z-]+)")
@@ -60,9 +59,3 @@ def malformed(error: BaseException | None) -> InvalidRequest:
     if repeated is not None:
         return InvalidRequest(f"the request has more than one header {repeated[1]}")
     return InvalidRequest(next((told for pattern, told in _REASONS if pattern.search(reason)), _OTHER))
-
-
-def path_of(data: bytes) -> str:
-    """The path, as it is written, of what begins like a request; "" if it is not known, or is a long or unusual one."""
-    begins = _BEGINNING.match(data)
-    return "" if begins is None else begins[1].decode()

@@ -80,6 +80,11 @@ class HttpRequest:
         return self._message.url.query
 
     @property
+    def raw_query(self) -> str:
+        """The query as it was written."""
+        return self._message.url.raw_query_string
+
+    @property
     def host(self) -> str | None:
         """The host that the request line names, or else the header; None if neither does."""
         url = self._message.url

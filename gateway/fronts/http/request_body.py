@@ -90,7 +90,7 @@ async def _read_expanded(
         if encoded > limits.body:
             raise _too_large(limits)
         await content.add(chunk)
-    return content.ended()
+    return content.ended() if encoded else b""  # Nothing is encoded as nothing: so says Connect, and so clients do.
 
 
 async def drop_rest(request: HttpRequest, seconds: float, silent_seconds: float | None = None) -> None:

@@ -13,7 +13,6 @@ from gateway.concurrency.tasks import retrieve_exception
 from gateway.core.internal_errors import release_frames, report_unexpected
 from gateway.fronts.http.intake import Intake, PiecewiseHandler
 from gateway.fronts.http.request import HttpRequest
-from gateway.fronts.http.responses import raw_refusal
 
 AnswerRequest: TypeAlias = Callable[[HttpRequest], Awaitable[None]]
 
@@ -105,12 +104,10 @@ class RequestLoop(PiecewiseHandler):
 
     async def _answered(self) -> bool:
         """Answer the next request, and return whether another one may follow."""
-        message, body, path = self.next_arrived()
+        message, body, head = self.next_arrived()
         if not isinstance(message, RawRequestMessage):
             if self.transport is not None:
-                lane = self._intake.lane
-                told = None if lane is None else lane.early_refusal(path, message)
-                self.transport.write(raw_refusal(message, told))
+                self.transport.write(self._intake.refusal(message, head))
             return False
         assert body is not None
         request = HttpRequest(message, body, cast(Any, self))

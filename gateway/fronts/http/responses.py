@@ -158,12 +158,15 @@ def _retry_headers(error: GatewayError) -> dict[str, str]:
     return {} if error.retry_after is None else {"Retry-After": str(math.ceil(error.retry_after))}
 
 
-def raw_refusal(error: GatewayError, response: HttpResponse | None = None) -> bytes:
-    """An error answer to what is no request yet, by default in the form of JSON-RPC. The connection is to be closed."""
+def raw_refusal(error: GatewayError, response: HttpResponse | None = None, more: bytes = b"") -> bytes:
+    """An error answer to what is no request yet, by default in the form of JSON-RPC. The connection is to be closed.
+
+    `more` are further headers, as they are written.
+    """
     if response is None:
         count_refusal(error)
         response = json_response(jsonrpc.error_response(None, error), error.http_status)
     status = HTTPStatus(response.status)
     HTTP_REQUESTS.inc(OTHER, str(status.value))
     ends = header_lines({"Content-Length": str(len(response.body)), "Connection": "close"})
-    return f"HTTP/1.1 {status} {status.phrase}\r\n".encode() + response.lines + ends + b"\r\n" + response.body
+    return f"HTTP/1.1 {status} {status.phrase}\r\n".encode() + response.lines + more + ends + b"\r\n" + response.body

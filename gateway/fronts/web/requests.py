@@ -23,6 +23,7 @@ from gateway.fronts.http.responses import UnsupportedContentCoding
 from gateway.fronts.web.base64_text import decoded
 from gateway.fronts.web.call_hold import CallHold
 from gateway.fronts.web.frames import COMPRESSED, FrameReader
+from gateway.fronts.web.query import check_utf8, parameter
 from gateway.fronts.web.wires import Wire
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
@@ -159,6 +160,8 @@ async def _chunks(request: HttpRequest) -> AsyncGenerator[bytes, None]:
 
 
 async def _expanded(encoded: bytes, expander: Expander, most: int, held: Holder, fair_queue: FairQueue) -> bytes:
+    if not encoded:
+        return b""  # An empty message is not compressed, whatever its flag or a header says.
     content = ExpandedContent(expander, most, held, fair_queue, "a message")
     await content.add(encoded)
     return content.ended()
@@ -166,18 +169,17 @@ async def _expanded(encoded: bytes, expander: Expander, most: int, held: Holder,
 
 def _in_query(request: HttpRequest) -> tuple[bytes, Expander | None]:
     """The message in the query of a GET, and what expands it."""
-    query = request.query
-    messages = query.getall("message", ())
-    if len(messages) != 1:
+    message = parameter(request, "message")
+    if message is None:
         raise InvalidRequest("message: expected in the query, once")
-    [message] = messages
-    expander = expander_by_name(query.get("compression", ""), "compression")
-    match query.getall("base64", ()):
-        case [] | ["0"]:
+    expander = expander_by_name(parameter(request, "compression") or "", "compression")
+    match parameter(request, "base64"):
+        case None | "0":
+            check_utf8(request)
             return message.encode(), expander
-        case ["1"]:
+        case "1":
             return _from_base64(message), expander
-    raise InvalidRequest("base64: expected 1 or 0, once")
+    raise InvalidRequest("base64: expected 1 or 0")
 
 
 def _from_base64(message: str) -> bytes:

@@ -14,6 +14,7 @@ from gateway.fronts.grpc.connections import CallMemory, Connections
 from gateway.fronts.grpc.front import GrpcFront
 from gateway.fronts.grpc.observed_context import cancelled_status, carried
 from gateway.fronts.http.coded_answers import CodedAnswers
+from gateway.fronts.http.early_head import EarlyHead
 from gateway.fronts.http.limits import HttpLimits
 from gateway.fronts.http.request import HttpRequest
 from gateway.fronts.http.responses import SERVER, HttpResponse, MethodNotAllowed, header_lines
@@ -26,7 +27,7 @@ from gateway.fronts.web.web_call import make_call
 from gateway.fronts.web.web_context import WebContext
 from gateway.fronts.web.web_method import WebMethod
 from gateway.fronts.web.web_methods import WebMethods
-from gateway.fronts.web.wires import REFUSING, Wire, declared_wire, wire_for
+from gateway.fronts.web.wires import REFUSING, Wire, declared_wire, named_wire, wire_for
 from gateway.telemetry import tracing
 from gateway.telemetry.observed_calls import ObservedCall
 
@@ -62,9 +63,11 @@ class WebLane:
         headers = {"Allow": error.allowed} if isinstance(error, MethodNotAllowed) else {}
         return HttpResponse(b"", header_lines({**headers, "Server": SERVER}), error.http_status)
 
-    def early_refusal(self, path: str, error: GatewayError) -> HttpResponse | None:
+    def early_refusal(self, head: EarlyHead, error: GatewayError) -> HttpResponse | None:
         """The answer to what is no request, but names a path; None if that is none of these."""
-        return failed_response(REFUSING, Failure.of(error)) if self.route(path) else None
+        if not self.route(head.path):
+            return None
+        return failed_response(named_wire(head.media_type) or REFUSING, Failure.of(error))
 
     async def answer(self, request: HttpRequest, held: MemoryHold) -> HttpResponse | None:
         """Answer a request; None if the answer has been written. Raises GatewayError if it is no call."""

@@ -14,6 +14,7 @@ from gateway.fronts.http.responses import MethodNotAllowed, UnsupportedMediaType
 from gateway.fronts.web.connect_errors import error_body, error_json, http_status, stream_end
 from gateway.fronts.web.frames import frame
 from gateway.fronts.web.message_forms import FORMS, JSON, PROTO, MessageForm
+from gateway.fronts.web.query import parameter
 from gateway.fronts.web.timeouts import connect_timeout, grpc_timeout
 from gateway.fronts.web.web_method import WebMethod
 
@@ -144,8 +145,12 @@ REFUSING: Final = ConnectUnary(JSON)
 
 def declared_wire(request: HttpRequest) -> Wire | None:
     """The protocol that the content type of a request names, if it is one."""
-    declared = _content_type(request)
-    return _UNARY.get(declared) or _STREAM.get(declared)
+    return named_wire(_content_type(request))
+
+
+def named_wire(media_type: str) -> Wire | None:
+    """The protocol that a media type names, if it is one."""
+    return _UNARY.get(media_type) or _STREAM.get(media_type)
 
 
 def wire_for(request: HttpRequest, method: WebMethod) -> Wire:
@@ -168,10 +173,9 @@ def wire_for(request: HttpRequest, method: WebMethod) -> Wire:
 
 
 def _wire_of_get(request: HttpRequest) -> Wire:
-    query = request.query
-    if query.get("connect", "v1") != "v1":
+    if parameter(request, "connect") not in (None, "v1"):
         raise InvalidRequest("connect: expected v1")
-    wire = _READS.get(query.get("encoding", ""))
+    wire = _READS.get(parameter(request, "encoding") or "")
     if wire is None:
         raise InvalidRequest(f"encoding: expected {' or '.join(_READS)}")
     return wire

@@ -1,5 +1,6 @@
 """Pages of other sites: which may call, and what their browsers are told."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -69,6 +70,51 @@ async def test_other_pages_are_refused_and_told_nothing() -> None:
                 assert refused.status == 403
                 assert ALLOW not in refused.headers
                 assert CREDENTIALS not in refused.headers
+
+
+async def test_a_page_that_is_refused_is_not_told_of_another_one() -> None:
+    async with serving(PAGE) as url:
+        twice = f"Origin: {PAGE}\r\nOrigin: https://evil.example\r\n"
+        told = await raw(url, f"POST / HTTP/1.1\r\nHost: localhost\r\n{twice}Connection: close\r\n\r\n")
+        assert told.startswith("HTTP/1.1 403 ")
+        assert ALLOW not in told
+
+
+MALFORMED = [
+    "GET /?{long} HTTP/1.1\r\nHost: x\r\n{origin}\r\n",
+    "POST / HTTP/1.1\r\nHost: x\r\n{origin}X-Long: {long}\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: x\r\n{many}{origin}\r\n",
+    "POST / HTTP/1.1\r\nHost: x\r\n{origin}Content-Type: a/b\r\nContent-Type: a/b\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: x\r\n{origin}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+]
+
+
+@pytest.mark.parametrize("sent", MALFORMED)
+async def test_what_is_refused_before_it_is_a_request_tells_the_page_as_well(sent: str) -> None:
+    filled = {"long": "x" * 9_000, "many": "".join(f"X-{number}: 1\r\n" for number in range(130))}
+    async with serving(PAGE) as url:
+        told = await raw(url, sent.format(origin=f"Origin: {PAGE}\r\n", **filled))
+        assert told.startswith("HTTP/1.1 400 ")
+        assert told.count(f"\r\n{ALLOW}: {PAGE}\r\n") == told.count("\r\nVary: Origin\r\n") == 1
+        for origin in ("Origin: https://evil.example\r\n", ""):
+            other = await raw(url, sent.format(origin=origin, **filled))
+            assert ALLOW not in other
+            assert "\r\nVary: Origin\r\n" in other
+    async with serving("*") as url:
+        assert f"\r\n{ALLOW}: *\r\n" in await raw(url, sent.format(origin="", **filled))
+    async with serving() as url:
+        assert "Vary" not in await raw(url, sent.format(origin=f"Origin: {PAGE}\r\n", **filled))
+
+
+async def raw(url: str, sent: str) -> str:
+    """What comes for what is sent, up to the end."""
+    reader, writer = await asyncio.open_connection(*url.removeprefix("http://").rsplit(":", 1))
+    try:
+        writer.write(sent.encode())
+        return (await reader.read()).decode()
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_browsers_are_told_what_pages_may_send() -> None:

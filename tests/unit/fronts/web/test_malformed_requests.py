@@ -1,12 +1,13 @@
 """What is no request of HTTP, but names a path of Connect, is refused as Connect does it."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
-from tests.support.web_front import RUNS, WebServer, web_server
+from tests.support.web_front import RUNS, WebServer, framed, web_server
 
 LIST = f"POST /{RUNS}/ListRuns".encode()
 HEAD = b" HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n"
@@ -55,6 +56,30 @@ async def test_it_has_the_body_of_connect(server: WebServer, request_bytes: byte
 async def test_a_head_in_pieces_is_known_by_its_beginning(server: WebServer) -> None:
     answer = await answers(server, LONG[:100], LONG[100:])
     assert b'{"code":"invalid_argument"' in answer
+
+
+CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n"
+GOOD = framed({"inputs": []})
+BROKEN = b"%x\r\n%b\r\nzz\r\n" % (len(GOOD), GOOD)
+
+
+@pytest.mark.parametrize("before", [b"", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"])
+@pytest.mark.parametrize(
+    ("kind", "status", "told"),
+    [
+        ("json", b"400 Bad Request", b'{"code":"invalid_argument"'),
+        ("connect+json", b"200 OK", b'{"error":{"code":"invalid_argument"'),
+        ("grpc-web+json", b"200 OK", b"grpc-status: 3\r\n"),
+        ("grpc-web-text", b"200 OK", b64encode(b"rpc-status: 3\r\n")),
+    ],
+)
+async def test_a_broken_chunk_is_told_in_the_protocol_of_its_request(
+    server: WebServer, kind: str, status: bytes, told: bytes, before: bytes
+) -> None:
+    head = f"POST /{RUNS}/SubmitRunStream HTTP/1.1\r\nHost: x\r\nContent-Type: application/{kind}\r\n".encode()
+    answer = (await answers(server, before + head + CHUNKS + BROKEN)).rpartition(b"HTTP/1.1 ")[2]
+    assert answer.startswith(status + b"\r\nContent-Type: application/" + kind.encode() + b"\r\n")
+    assert told in answer
 
 
 @pytest.mark.parametrize(

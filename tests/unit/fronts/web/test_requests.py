@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
 import pytest
+from yarl import URL
 
 from gateway.fronts.grpc import GrpcLimits
 from gateway.fronts.http.limits import HttpLimits
@@ -18,6 +19,8 @@ from tests.support.web_front import BLOBS, RUNS, STREAM, WebAnswer, WebServer, f
 
 WEB = {"Content-Type": "application/grpc-web+json"}
 LIMIT = 100_000
+
+Query = dict[str, str] | list[tuple[str, str]]
 
 
 @pytest.fixture
@@ -91,12 +94,41 @@ async def test_an_error_of_a_get_is_told(server: WebServer) -> None:
         {"encoding": "json", "message": "{}", "base64": ""},
         {"encoding": "json", "message": "{}", "connect": "v2"},
         {"encoding": "proto", "message": "%FF"},
+        [("encoding", "json"), ("message", "{}"), ("encoding", "json")],
+        [("encoding", "json"), ("message", "{}"), ("message", "{}")],
+        [("encoding", "json"), ("message", "{}"), ("base64", "0"), ("base64", "0")],
+        [("encoding", "json"), ("message", "{}"), ("compression", ""), ("compression", "")],
+        [("encoding", "json"), ("message", "{}"), ("connect", "v1"), ("connect", "v1")],
         {"encoding": "json", "message": "{}", "compression": "gzip"},
     ],
 )
-async def test_a_malformed_query_is_refused(server: WebServer, query: dict[str, str]) -> None:
-    answer = await server.get(f"{BLOBS}/GetBlob", **query)
-    assert (answer.status, answer.json()["code"]) == (400, "invalid_argument")
+async def test_a_malformed_query_is_refused(server: WebServer, query: Query) -> None:
+    async with server.session.get(server.url(f"{BLOBS}/GetBlob"), params=query) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (400, "invalid_argument")
+
+
+async def test_a_query_that_is_not_utf_8_is_refused(server: WebServer) -> None:
+    asked = "?encoding=json&message=%7B%22filter%22:%7B%22flowLabel%22:%22"
+    for label, status in (("%ff", 400), ("%ED%A0%80", 400), ("%C3%BF", 200)):
+        url = URL(server.url(f"{RUNS}/ListRuns") + asked + label + "%22%7D%7D", encoded=True)
+        async with server.session.get(url) as answer:
+            assert answer.status == status
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+async def test_an_empty_message_is_compressed_by_nothing(server: WebServer, coding: str) -> None:
+    plain = await server.post(f"{RUNS}/ListRuns", b"", Content_Type="application/proto")
+    posted = await server.post(f"{RUNS}/ListRuns", b"", Content_Type="application/proto", Content_Encoding=coding)
+    asked = await server.get(f"{RUNS}/ListRuns", encoding="proto", message="", compression=coding)
+    assert [(answer.status, answer.body) for answer in (posted, asked)] == [(200, plain.body)] * 2
+    empty = frame(b"", COMPRESSED)
+    web = {"Content_Type": "application/grpc-web+proto", "Grpc_Encoding": coding}
+    assert b"grpc-status: 0" in (await server.post(f"{RUNS}/ListRuns", empty, **web)).body
+    stream = {"Content_Type": "application/connect+proto", "Connect_Content_Encoding": coding}
+    told = (await server.post(f"{RUNS}/WatchRuns", empty, **stream)).messages()[-1]["error"]
+    assert told["message"].startswith("action: ")
+    other = await server.post(f"{RUNS}/ListRuns", b"", Content_Type="application/proto", Content_Encoding="br")
+    assert other.json()["code"] == "unimplemented"
 
 
 async def test_what_changes_something_is_not_called_by_get(server: WebServer) -> None:
