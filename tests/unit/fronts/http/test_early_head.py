@@ -43,3 +43,10 @@ def test_a_line_of_any_length_is_passed() -> None:
         head.add(b"x" * 1_000)
     head.add(b"\r\nContent-Type: a/b\r\n\r\n")
     assert read(head) == ("/x", "", "a/b")
+
+
+@pytest.mark.parametrize("end", [b"", b"\r", b"x" * 301, b"\r\n\r\n"])
+def test_a_header_of_much_white_space_is_read_in_one_go(end: bytes) -> None:
+    # A pattern that goes back over it would take days for so much.
+    head = EarlyHead.beginning(b"GET /x HTTP/1.1\r\nOrigin:" + b" " * 200_000 + end)
+    assert read(head) == ("/x", "", "")
