@@ -19,7 +19,7 @@ SETTINGS: Final = PROJECT / "pyproject.toml"
 FOLDER: Final = PROJECT / ".cache/pythons"
 VERSIONS: Final = ("3.11", "3.12", "3.13", "3.14")
 OLDEST: Final = "oldest"
-"""The name of the environment with the oldest versions, on the Python that runs this."""
+"""The name of the environment with the oldest versions, on the oldest Python: for newer ones, some are no wheels."""
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
     found = {version: python for version in VERSIONS if (python := interpreter(version))}
     _say(f"found Python {', '.join(found)}; not on this machine: {', '.join({*VERSIONS} - {*found}) or 'none'}")
     failed = []
-    for name, python in {**found, OLDEST: sys.executable}.items():
+    for name, python in {**found, OLDEST: found.get(VERSIONS[0], sys.executable)}.items():
         if not names or name in names:
             ended = subprocess.run(
                 [prepared(name, python), "-m", "pytest", "-q", "-m", "not slow", *options], cwd=PROJECT, check=False
