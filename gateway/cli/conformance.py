@@ -132,7 +132,7 @@ def conformance(
         return ExitCode.OK
     plan = _Plan(promises, [] if client is not None else _servers(target, flags.other, reached), flags, client)
     opened = nullcontext() if junit is None else opened_report(junit, promises)
-    with EndingSignals() as ending, opened as report:
+    with opened as report, EndingSignals() as ending:  # Until a pipe has its reader, Ctrl-C ends the kit at once.
         tried = _try(plan, report, ending)
         return ending.exit_code or _exit_code(tried, strict=flags.strict)
 

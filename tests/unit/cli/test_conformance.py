@@ -1,9 +1,11 @@
 """The command `conformance`: what it prints and writes, and how it ends."""
 
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -193,3 +195,16 @@ def test_a_report_goes_through_a_pipe_once(gateway: InMemoryGateway, tmp_path: P
         chosen = ["--target", gateway.address, "--only", "refuse/unknown-runs", "--junit", str(pipe)]
         assert run(["conformance", *chosen]) == ExitCode.OK
         assert ElementTree.fromstring(reading.result()).get("tests") == "1"
+
+
+def test_ctrl_c_is_not_put_off_while_a_pipe_waits_for_its_reader(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @contextmanager
+    def opening(_path: Path, _promises: Sequence[Promise]) -> Iterator[None]:
+        signal.raise_signal(signal.SIGINT)
+        yield None
+
+    monkeypatch.setattr("gateway.cli.conformance.opened_report", opening)
+    with pytest.raises(KeyboardInterrupt):
+        run(["conformance", "--target", "127.0.0.1:1", "--junit", str(tmp_path / "pipe")])
