@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Final, Self, TypeVar
 
+from gateway.concurrency.tasks import retrieve_exception
+
 _T = TypeVar("_T")
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -62,6 +64,7 @@ class EndingSignals:
         if self.came is not None:
             signalled.set()
         task, waiting = asyncio.ensure_future(work), asyncio.ensure_future(signalled.wait())
+        task.add_done_callback(retrieve_exception)  # Nobody asks for it if this is cancelled.
         try:
             await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():

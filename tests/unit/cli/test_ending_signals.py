@@ -1,6 +1,7 @@
 """Signals that end a command which has something to put away."""
 
 import asyncio
+import gc
 import signal
 
 import pytest
@@ -47,6 +48,29 @@ async def test_what_fails_is_told() -> None:
 
     with EndingSignals() as ending, pytest.raises(ValueError, match="wrong"):
         await ending.cut(fail())
+
+
+async def test_a_failure_is_not_told_again_if_nobody_waits_for_it() -> None:
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+
+    async def fail_at_the_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("wrong")
+
+    with EndingSignals() as ending:
+        waiting = asyncio.create_task(ending.cut(fail_at_the_end()))
+        for _ in range(2):  # Its task, and the one of the work.
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    del waiting
+    await asyncio.sleep(0)
+    gc.collect()
+    assert told == []
 
 
 async def test_who_does_not_end_is_cancelled_again_and_then_left(monkeypatch: pytest.MonkeyPatch) -> None:
