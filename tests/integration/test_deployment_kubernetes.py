@@ -199,6 +199,8 @@ async def test_the_gateway_answers_the_probes_and_listens_where_they_ask(tmp_pat
         ({"volumeMounts": [{"name": "tmp", "mountPath": "/"}]}, "a mount would hide it"),
         ({"volumeMounts": [{"name": "tmp", "mountPath": "/opt/../opt/runs-gateway/bin/"}]}, "a mount would hide it"),
         ({"volumeMounts": [{"name": "tmp", "mountPath": "/usr/lib"}]}, "a mount would hide it"),
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/usr/local"}]}, "a mount would hide it"),
+        ({"volumeMounts": [{"name": "tmp", "mountPath": "/usr/local/lib/python3.13"}]}, "a mount would hide it"),
         ({"persistence": {"size": "ten"}}, "size"),
         ({"persistence": {"size": "10 Gi"}}, "size"),
         ({"env": [{"name": "X", "value": 2}]}, "env"),
@@ -229,6 +231,7 @@ def test_what_cannot_work_is_refused(values: dict[str, Any], why: str) -> None:
     "values",
     [
         {"volumeMounts": [{"name": "tmp", "mountPath": "/etc/ssl/certs"}]},
+        {"volumeMounts": [{"name": "tmp", "mountPath": "/usr/local/share/components"}]},
         {"settings": {"insecure": False}, "env": [{"name": "RUNS_GATEWAY_INSECURE", "value": "true"}]},
         {"settings": {"insecure": False}, "envFrom": [{"secretRef": {"name": "all"}}]},
         {"settings": {"insecure": False}, "tls": {"secretName": "t"}, "env": [{"name": "RUNS_GATEWAY_TOKENS"}]},

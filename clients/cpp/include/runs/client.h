@@ -28,8 +28,8 @@ v1::GetRunRequest following(const std::string& run_id);
 class Client {
  public:
   // Connects when the first call is made. Throws std::invalid_argument if the address can be none, a token has anything but
-  // visible ASCII in it, or would be sent where others can read it, or a certificate comes without its key; and std::runtime_error if a file cannot be read, or is
-  // of no use.
+  // visible ASCII in it, or would be sent where others can read it, or a certificate comes without its key; and
+  // std::runtime_error if a file cannot be read, or is of no use.
   explicit Client(Options options);
 
   // Ends all calls of all threads, those that follow as well, with an Error whose code is CANCELLED. Later ones fail, too.

@@ -41,7 +41,7 @@
 {{- $volumes = append $volumes .name }}
 {{- end }}
 {{- $paths := list "/var/lib/runs-gateway" "/tmp" }}
-{{- $ofImage := "^/((opt|opt/runs-gateway(/.*)?|bin|dev|etc|lib|lib64|proc|sbin|sys|usr|usr/(bin|lib|sbin)))?$" }}
+{{- $ofImage := "^/((opt|opt/runs-gateway(/.*)?|bin|dev|etc|lib|lib64|proc|sbin|sys|usr(/local)?(/(bin|sbin|lib(/python3[^/]*)?))?))?$" }}
 {{- range $values.volumeMounts }}
 {{- $path := clean .mountPath }}
 {{- if not (has .name $volumes) }}
