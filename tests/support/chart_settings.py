@@ -30,8 +30,8 @@ _RUNTIMES: Final = {
     RuntimeKind.STEPFLOW: rf"^stepflow\+https?://{_AT}/?$",
     RuntimeKind.TEMPORAL: f"^temporals?://{_AT}/{_NAMESPACE}$",
 }
-_ORIGIN: Final = r"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 _PORT: Final = f"(?::{text_patterns.numbers(1, 65535)})?"
+_ORIGIN: Final = rf"\*|[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]){_PORT}"
 _KEYS: Final = rf"^(?:https://{_HOST}|http://(?:localhost|127\.0\.0\.1|\[::1\])){_PORT}(?:/[^#]*)?$"
 _HOST_NAME: Final = r"[^\s:/@\[\]?#,*]+|\[[0-9A-Fa-f:.]+\]"
 

@@ -18,7 +18,7 @@ def _connections_to(port: int) -> Iterator[socket.socket]:
     """Copies of the sockets of this process that are connected to a port."""
     for descriptor in os.listdir("/proc/self/fd"):
         with suppress(OSError), socket.socket(fileno=os.dup(int(descriptor))) as copy:
-            if copy.getpeername()[1] == port:
+            if copy.family in (socket.AF_INET, socket.AF_INET6) and copy.getpeername()[1] == port:
                 yield copy
 
 
