@@ -168,6 +168,7 @@ class Submitting:
     def __init__(self, way: str) -> None:
         self.flow_id = ""
         self.executions = 0
+        """How many have begun: a run may end before the answer to its submit comes."""
         self.errors: list[Any] = []
         self.ended = asyncio.Event()
         self.address = ""
@@ -178,7 +179,6 @@ class Submitting:
         return {"flowId": self.flow_id, "inputs": [1], "observability": call.message["params"]["observability"]}
 
     def note(self, error: Any) -> None:
-        self.executions += 1
         if error is not None:
             self.errors.append(error)
             self.ended.set()
@@ -189,6 +189,7 @@ class Submitting:
             self._answers[call.message["id"]].set_result(call.message)
             await call.accept()
             return
+        self.executions += 1
         name = f"submit-{len(self._answers)}"
         answer = self._answers[name] = asyncio.get_running_loop().create_future()
         # Without a trace: the gateway knows the task.
@@ -200,6 +201,7 @@ class Submitting:
 
     async def http(self, call: Call) -> None:
         """By a connection of its own, to the HTTP front."""
+        self.executions += 1
         body = {"jsonrpc": "2.0", "id": 1, "method": "runs/submit", "params": self.params(call)}
         async with aiohttp.ClientSession() as session, session.post(self.address, json=body) as response:
             self.note((await response.json()).get("error"))
@@ -207,6 +209,7 @@ class Submitting:
 
     async def grpc(self, call: Call) -> None:
         """By a connection of its own, to the gRPC front."""
+        self.executions += 1
         trace = call.message["params"]["observability"]
         try:
             async with AsyncRunsClient(self.address) as client:
