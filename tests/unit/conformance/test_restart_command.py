@@ -23,15 +23,20 @@ async def test_a_command_that_takes_too_long_is_ended() -> None:
         await restart_by(f"sleep {LONG}", 0.01)()
 
 
-async def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
-    background = BackgroundProcess(tmp_path)
-    restart = asyncio.ensure_future(restart_by(f"{background.starts_it} wait", LONG)())
-    descriptor = await asyncio.to_thread(background.started)
+async def cancel_with_all(restart: "asyncio.Future[None]", descriptor: int) -> None:
+    """Cancel a restart. What its command has started, which has this descriptor, ends with it."""
     restart.cancel()
     with pytest.raises(asyncio.CancelledError):
         await restart
     assert has_ended(descriptor, LONG)
     os.close(descriptor)
+
+
+async def test_what_a_command_has_started_ends_with_it(tmp_path: Path) -> None:
+    background = BackgroundProcess(tmp_path)
+    restart = asyncio.ensure_future(restart_by(f"{background.starts_it} wait", LONG)())
+    descriptor = await asyncio.to_thread(background.started)
+    await cancel_with_all(restart, descriptor)
 
 
 async def test_what_a_command_has_started_ends_with_it_at_its_very_beginning(tmp_path: Path) -> None:
@@ -41,11 +46,7 @@ async def test_what_a_command_has_started_ends_with_it_at_its_very_beginning(tmp
         await asyncio.sleep(0)
     # The loop has not heard yet that the shell is there.
     descriptor = background.started()
-    restart.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await restart
-    assert has_ended(descriptor, LONG)
-    os.close(descriptor)
+    await cancel_with_all(restart, descriptor)
 
 
 async def test_what_a_command_that_has_succeeded_leaves_goes_on(tmp_path: Path) -> None:
